@@ -8,7 +8,7 @@ export DRIFTLINE_HOME ?= $(CURDIR)/.driftline
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: run up test check suite nightly chaos format bench accuracy attack compare replay overload many load docs images pytorch s3 lock ci audit sbom publish proto clean help
+.PHONY: run up test check suite nightly coverage chaos kills format bench accuracy attack compare replay overload many load docs images pytorch s3 mlflow lock ci audit sbom publish proto clean help
 
 help: ## list the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -46,7 +46,7 @@ suite: export OMP_NUM_THREADS = 1
 suite: export OPENBLAS_NUM_THREADS = 1
 suite: $(VENV)/.dev ## every test, and how much of the code they run
 	$(BIN)/coverage erase
-	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 50 $(ARGS)
+	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 50 --cpu-seconds 50 $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -62,9 +62,17 @@ CONVERTERS := $(DRIFTLINE_HOME)/converters
 nightly: $(VENV)/.dev ## every test at full length, long studies included (hours; ARGS=...)
 	$(INSTALL) --no-deps --target $(CONVERTERS) -r requirements/converters.lock -r requirements/catboost.lock
 	DRIFTLINE_NIGHTLY=1 DRIFTLINE_CONVERTERS=$(CONVERTERS) $(BIN)/python -m pytest --timeout 3600 --durations 50 $(ARGS)
+	$(if $(ARGS),,$(MAKE) coverage)
 
-chaos: $(VENV)/.dev ## the faults at their full length, with figures (about twenty minutes)
+coverage: export DRIFTLINE_TRACE_ALL = 1
+coverage: ## how much of the code every case of every test runs; the suite traces only the first cases
+	$(MAKE) suite
+
+chaos: $(VENV)/.dev ## the faults at their full length, with figures (about half an hour)
 	DRIFTLINE_NIGHTLY=1 $(BIN)/python -m pytest tests/integration/chaos tests/oracle tests/monitoring/test_killed_at_random.py tests/monitoring/webhooks/test_killed_while_sending.py -s
+
+kills: $(VENV)/.dev ## kill service, monitor and writers 50 times through rollouts (about ten minutes)
+	DRIFTLINE_NIGHTLY=1 $(BIN)/python -m pytest tests/e2e/test_rollout_killed.py -s
 
 format: $(VENV)/.dev ## put the code into its one format
 	$(BIN)/ruff check --fix .
@@ -85,7 +93,7 @@ accuracy: $(VENV)/.dev ## false alarms and power of the alarms, beside Evidently
 overload: $(VENV)/.dev ## ask for more than can be answered, and see what happens to the rest
 	$(BIN)/python -m benchmarks.overload
 
-attack: $(VENV)/.dev ## attack services on loopback, and see what honest clients notice (about six minutes; ARGS="--seconds 2 --workers 1")
+attack: $(VENV)/.dev ## attack services on loopback, and see what honest clients notice (about six minutes; ARGS="--seconds 2 --workers 1", or ARGS="--mixed" for an hour)
 	$(BIN)/python -m benchmarks.attack $(ARGS)
 
 many: $(VENV)/.dev ## what hundreds of small models in one worker cost (ARGS="--models 300")
@@ -116,11 +124,17 @@ s3: $(VENV)/.dev ## store files of models on a real S3 server, in an environment
 	VIRTUAL_ENV=$(S3) $(UV) pip install --quiet --require-hashes -r requirements/s3.lock
 	DRIFTLINE_S3=$(S3)/bin/python $(BIN)/python -m pytest tests/registry/test_artifact_contract.py
 
+MLFLOW := $(DRIFTLINE_HOME)/mlflow
+mlflow: $(VENV)/.dev ## import from a real MLflow server, in an environment that has it (650 MB)
+	$(PYTHON) -m venv $(MLFLOW)
+	VIRTUAL_ENV=$(MLFLOW) $(UV) pip install --quiet --require-hashes -r requirements/mlflow.lock
+	DRIFTLINE_MLFLOW=$(MLFLOW)/bin/python $(BIN)/python -m pytest tests/driftline/mlflow_import
+
 LOCK := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-package driftline-server --no-annotate --custom-compile-command "make lock"
 PEERS := benchmarks/compare/requirements
 lock: $(UV) ## renew the pinned versions and hashes
 	printf 'uv\nhatchling\n' | $(LOCK) - -c requirements/dev.lock -o requirements/bootstrap.lock
-	$(LOCK) --upgrade pyproject.toml --group dev --extra service --extra monitoring --extra loadtests --extra examples --extra extensions --extra oidc -o requirements/dev.lock
+	$(LOCK) --upgrade pyproject.toml --group dev --extra service --extra monitoring --extra loadtests --extra examples --extra extensions --extra oidc --extra mlflow -o requirements/dev.lock
 	echo 'hatchling' | $(LOCK) pyproject.toml - --extra examples -c requirements/dev.lock -o requirements/run.lock
 	echo 'nannyml' | $(LOCK) --no-deps - -o requirements/golden.lock
 	echo 'pip-audit' | $(LOCK) - -o requirements/audit.lock
@@ -128,6 +142,7 @@ lock: $(UV) ## renew the pinned versions and hashes
 	printf 'catboost\nsix\ngraphviz\n' | $(LOCK) --no-deps - -o requirements/catboost.lock
 	printf 'torch\nonnx\nonnxscript\nnumpy\n' | $(LOCK) - -o requirements/pytorch.lock
 	printf 's3fs>=2025.2\nmoto[s3,server]\nmsgspec\n' | $(LOCK) - -o requirements/s3.lock
+	printf 'mlflow>=3.8,<4\nonnx\nonnxruntime\nskl2onnx\n' | $(LOCK) - -o requirements/mlflow.lock
 	$(LOCK) pyproject.toml --extra service --extra oidc -c requirements/dev.lock -o requirements/service.lock
 	$(LOCK) pyproject.toml --extra monitoring --extra oidc -c requirements/dev.lock --overrides requirements/unused.txt -o requirements/monitoring.lock
 	$(BIN)/python deploy/dependencies.py
@@ -143,7 +158,7 @@ AUDIT := $(DRIFTLINE_HOME)/audit
 audit: $(UV) ## ask for known vulnerabilities in what the images and the tests install (needs the network)
 	$(PYTHON) -m venv $(AUDIT)
 	VIRTUAL_ENV=$(AUDIT) $(UV) pip install --quiet --require-hashes -r requirements/audit.lock
-	for lock in service monitoring dev; do $(AUDIT)/bin/pip-audit --disable-pip --requirement requirements/$$lock.lock || exit 1; done
+	for lock in service monitoring dev; do $(AUDIT)/bin/pip-audit --strict --disable-pip --requirement requirements/$$lock.lock || exit 1; done
 
 SBOM ?= $(DRIFTLINE_HOME)/sbom
 sbom: $(VENV)/.dev ## write a CycloneDX bill of materials for each image, from the locks (SBOM=folder)

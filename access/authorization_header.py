@@ -9,5 +9,5 @@ def joined(values: Iterable[bytes]) -> bytes | None:
     Which of two headers counts differs between servers and proxies, and one could hide the other.
     HTTP's rule for repeated headers joins them with a comma; the result is no valid key.
     """
-    found = list(values)
-    return b", ".join(found) if found else None
+    headers = list(values)
+    return b", ".join(headers) if headers else None

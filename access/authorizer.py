@@ -49,8 +49,8 @@ class Authorizer:
     ) -> None:
         """`refused` is called with every refusal; `clock` returns seconds since 1970.
 
-        With `tokens`, those of an identity provider are accepted beside keys, and one or the other
-        is required.
+        With `tokens`, tokens of an identity provider are accepted too, and every call needs a key
+        or a token.
 
         Raises SettingError if the keys cannot be read.
         """
@@ -102,7 +102,7 @@ class Authorizer:
         return grant is not None and grant.allows(scope, model)
 
     def actor_of(self, authorization: bytes | None) -> str:
-        """Return whose an admitted header is, as key:NAME; "" if no key is required."""
+        """Return the actor of an admitted header, as key:NAME; "" if no key is required."""
         grant = self.grant_of(authorization)
         return "" if grant is None else grant.actor
 
@@ -117,10 +117,10 @@ class Authorizer:
 
     def _grant(self, authorization: bytes, now: float) -> Grant | None:
         """Return what a key or a token allows; None if it is neither."""
-        found = self._ring.grant(authorization, now)
+        grant = self._ring.grant(authorization, now)
         token = bearer(authorization)
-        if found is not None or self._tokens is None or token.count(b".") != 2:
-            return found
+        if grant is not None or self._tokens is None or token.count(b".") != 2:
+            return grant
         verified = self._tokens.verify(token)
         if verified is None:
             return None

@@ -63,11 +63,11 @@ class BrowserGuard:
 
     def refusal(self, method: bytes, headers: Iterable[Header]) -> AccessError | None:
         """Return the error of such a request, None for any other."""
-        stated: dict[bytes, list[bytes]] = {name: [] for name in _READ}
+        by_name: dict[bytes, list[bytes]] = {name: [] for name in _READ}
         for name, value in headers:
-            if name in stated:
-                stated[name].append(value)
-        hosts, origins, sites, modes = stated.values()
+            if name in by_name:
+                by_name[name].append(value)
+        hosts, origins, sites, modes = by_name.values()
         for host in hosts:  # HTTP/1.0 has none, and a browser always sends one
             if not self.knows(host):
                 return self._unknown(host)
@@ -96,8 +96,8 @@ class BrowserGuard:
 
     def _lists_origin(self, origin: bytes) -> bool:
         """Return whether an Origin's host is configured; any name as Host allows no origin."""
-        found = _ORIGIN.fullmatch(origin)
-        return found is not None and self._lists(host_name(found[1]))
+        match = _ORIGIN.fullmatch(origin)
+        return match is not None and self._lists(host_name(match[1]))
 
     def _unknown(self, host: bytes) -> UnknownHost:
         return UnknownHost(
@@ -114,10 +114,10 @@ class BrowserGuard:
 
 def host_name(authority: bytes) -> str:
     """Return the host of `host`, `host:port` or `[v6]:port` in lower case; "" if malformed."""
-    found = _AUTHORITY.fullmatch(authority)
-    if found is None:
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None:
         return ""
-    return (found[1] or found[2]).decode("latin-1").lower().removesuffix(".")
+    return (match[1] or match[2]).decode("latin-1").lower().removesuffix(".")
 
 
 def _is_address(name: str) -> bool:
@@ -130,8 +130,8 @@ def _is_address(name: str) -> bool:
 
 def _is_same(origin: bytes, hosts: list[bytes]) -> bool:
     """Return whether the page came from the host and port that it calls."""
-    found = _ORIGIN.fullmatch(origin)
-    return found is not None and [found[1].lower()] == [host.lower() for host in hosts]
+    match = _ORIGIN.fullmatch(origin)
+    return match is not None and [match[1].lower()] == [host.lower() for host in hosts]
 
 
 def _quoted(value: bytes) -> str:

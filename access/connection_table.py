@@ -18,7 +18,7 @@ _EVICTED_SHARE = 32  # one of so many connections makes way at once
 
 
 class ConnectionLimits(msgspec.Struct, frozen=True):
-    """What the clients of a port may take."""
+    """Bounds of what the clients of a port may take."""
 
     connections: int = 4_096
     client_timeout_s: float = 20.0  # for a head, a body, and for a client that reads nothing

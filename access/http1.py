@@ -24,6 +24,7 @@ MAX_HEAD_BYTES = 16_384  # limit for request line and headers, and for trailers
 _SLICE = 16_384  # bytes that are parsed at once; no more while requests wait for their turn
 _MOST_IGNORED = 65_536  # bytes of a request whose reply is sent already
 _LINGER_S = 2.0  # how long the rest of a refused body is read, so that the client sees the reply
+_GOODBYE_S = 1.0  # at the server's end: how long an idle client may take to confirm that TLS ends
 _ALL_TAKEN = "every connection is taken; retry later, or probe the health"
 _TOO_LONG = f"the request line and headers are too long; expected at most {MAX_HEAD_BYTES} bytes"
 
@@ -93,6 +94,7 @@ class Http1Connection(HttpToolsProtocol):
         self._unparsed = b""  # received while requests wait for their turn
         self._running: Any = None  # the cycle that is being answered; later ones are queued
         self._in_head = self._in_message = False  # position of the parser
+        self._body_left = 0  # bytes of the body that are to come, if its length is stated
         self._unread = 0  # bytes since the start of the head, or since the last body chunk
         self._last_reply: bytes | None = None  # error reply to a malformed request
 
@@ -129,7 +131,7 @@ class Http1Connection(HttpToolsProtocol):
 
         Pipelined requests are objects from when they are parsed: a chunk of 256 KiB holds 6,000.
         """
-        if not self._unparsed and len(data) <= _SLICE:
+        if not self._unparsed and len(data) <= max(_SLICE, self._body_left):
             self._parse(data)
             return
         self._unparsed += data
@@ -137,16 +139,21 @@ class Http1Connection(HttpToolsProtocol):
 
     def parse_rest(self) -> None:
         """Parse the bytes that were held, until a request must wait for its turn."""
-        while self._unparsed and not self.pipeline and self.parser is not None:
-            piece, self._unparsed = self._unparsed[:_SLICE], self._unparsed[_SLICE:]
+        view, position = memoryview(self._unparsed), 0
+        while position < len(view) and not self.pipeline and self.parser is not None:
+            # Within a body of known length no request begins. Slices are not copies.
+            piece = view[position : position + max(_SLICE, self._body_left)]
+            position += len(piece)
+            self._unparsed = b""  # replies that are sent meanwhile must not parse it, too
             self._parse(piece)
+        self._unparsed = bytes(view[position:])
         self.flow.holds = bool(self._unparsed)
         if self.flow.holds:
             self.flow.pause_reading()
         elif not self.pipeline:
             self.flow.resume_reading()
 
-    def _parse(self, data: bytes) -> None:
+    def _parse(self, data: bytes | memoryview) -> None:
         """Feed the parser; refuse a malformed request."""
         if self._last_reply is not None or self._lingering or self.transport.is_closing():
             return
@@ -205,7 +212,7 @@ class Http1Connection(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.keep_alive:
             raise _LastRequestRead
         self._in_head = self._in_message = True
-        self._unread = self._message_bytes = 0
+        self._unread = self._message_bytes = self._body_left = 0
         self._since = self.loop.time()
         super().on_message_begin()
         self.scope["driftline.connection"] = self  # type: ignore[typeddict-unknown-key]
@@ -228,6 +235,7 @@ class Http1Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
         self._in_head = False
         self._unread = 0
+        self._body_left = _stated_length(self.headers)
         self._since = self.loop.time()
 
     def start_request(self) -> None:
@@ -238,6 +246,7 @@ class Http1Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Handle a chunk of the body."""
         self._unread = 0
+        self._body_left = max(self._body_left - len(body), 0)
         self.pass_body(body)
 
     def pass_body(self, body: bytes) -> None:
@@ -276,6 +285,15 @@ class Http1Connection(HttpToolsProtocol):
         if self._unparsed and not self.pipeline:
             self.parse_rest()
         self.send_last_reply()
+
+    def shutdown(self) -> None:
+        """Close an idle connection as the server ends; after a reply otherwise.
+
+        An idle client rarely reads, so it would not confirm the end of TLS for all of its time.
+        """
+        super().shutdown()
+        if self.transport.is_closing() and not self.transport.get_write_buffer_size():
+            self.loop.call_later(_GOODBYE_S, self.transport.abort)
 
     def is_free(self) -> bool:
         """Return whether every request is answered."""
@@ -375,6 +393,17 @@ def mark_proven(scope: MutableMapping[str, Any]) -> None:
     connection = scope.get("driftline.connection")  # absent in tests without a socket
     if connection is not None:
         connection.proven = True
+
+
+def _stated_length(headers: Iterable[Header]) -> int:
+    """Return the stated length of a body that the parser has accepted; 0 if it comes in chunks."""
+    length = 0
+    for name, value in headers:
+        if name == b"transfer-encoding":
+            return 0
+        if name == b"content-length":
+            length = int(value)
+    return length
 
 
 def _refusal(error: httptools.HttpParserError) -> RefusedHead:

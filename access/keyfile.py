@@ -30,36 +30,36 @@ class _Contents(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 class KeyFile:
     """The keys of one installation; replaced as a whole, so nobody reads half of a change."""
 
-    def __init__(self, path: Path, *, named: bool = False) -> None:
-        """`named`: whether the environment names this file."""
+    def __init__(self, path: Path, *, configured: bool = False) -> None:
+        """`configured`: whether the environment names this file."""
         self.path = path
-        self._named = named
+        self._configured = configured
 
     @classmethod
     def of(cls, home: Home, environ: Mapping[str, str] = os.environ) -> "KeyFile":
-        """The file that the environment names, or the home's."""
-        named = environ.get("DRIFTLINE_KEYS_FILE", "")
-        if named:
-            return cls(Path(named).expanduser().absolute(), named=True)
+        """Return the file that the environment names, or the home's."""
+        path = environ.get("DRIFTLINE_KEYS_FILE", "")
+        if path:
+            return cls(Path(path).expanduser().absolute(), configured=True)
         return cls(home.keys)
 
     def stamp(self) -> Stamp | None:
-        """Something that differs after every change; None while there is no file.
+        """Return something that differs after every change; None while there is no file.
 
-        Raises SettingError where it cannot be looked at.
+        Raises SettingError if it cannot be looked at.
         """
         try:
-            found = self.path.stat()
+            status = self.path.stat()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise SettingError(f"{self.path} cannot be read: {error.strerror}") from None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        return status.st_ino, status.st_mtime_ns, status.st_size
 
     def read(self) -> list[Key] | None:
-        """The keys with the scopes of their roles, also those that are revoked or expired.
+        """Return the keys with the scopes of their roles, also those that are revoked or expired.
 
-        None while there is no file. Raises SettingError where there is a file that cannot be read.
+        None while there is no file. Raises SettingError if there is a file that cannot be read.
         """
         contents = self._contents()
         if contents is None:
@@ -71,13 +71,13 @@ class KeyFile:
         ]
 
     def require(self) -> list[Key] | None:
-        """The keys as `read` returns them, before a server starts.
+        """Return the keys as `read` returns them, before a server starts.
 
-        Raises SettingError where the environment names a file that is missing: a mount that failed
+        Raises SettingError if the environment names a file that is missing: a mount that failed
         must not open the server to everyone.
         """
         keys = self.read()
-        if keys is None and self._named:
+        if keys is None and self._configured:
             raise SettingError(
                 f"DRIFTLINE_KEYS_FILE: {self.path} does not exist; expected the file that "
                 "driftline keys create writes, or no such variable"
@@ -85,22 +85,22 @@ class KeyFile:
         return keys
 
     def roles(self) -> Roles:
-        """The scopes of every role; raises as `read`."""
+        """Return the scopes of every role; raises as `read`."""
         contents = self._contents()
         return {} if contents is None else contents.roles
 
     def change(self, edit: Callable[[list[Key]], list[Key]]) -> None:
         """Replace the keys by what `edit` makes of them, one change after another."""
-        self._change(lambda found: replace(found, keys=edit(found.keys)))
+        self._change(lambda contents: replace(contents, keys=edit(contents.keys)))
 
     def change_roles(self, edit: Callable[[Roles, list[Key]], Roles]) -> None:
         """Replace the roles by what `edit` makes of them and of the keys; raises InvalidKey."""
 
-        def edited(found: _Contents) -> _Contents:
-            roles = edit(dict(found.roles), found.keys)
+        def edited(contents: _Contents) -> _Contents:
+            roles = edit(dict(contents.roles), contents.keys)
             for name, scopes in roles.items():
                 check_role(name, scopes)
-            return replace(found, roles=roles)
+            return replace(contents, roles=roles)
 
         self._change(edited)
 

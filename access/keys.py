@@ -18,11 +18,22 @@ from access.errors import InvalidKey
 from telemetry.clock import parse_duration
 
 Scope = Literal[
-    "open", "any", "predict", "read", "operate", "try", "register", "approve", "promote", "admin"
+    "open",
+    "any",
+    "predict",
+    "read",
+    "operate",
+    "review",
+    "try",
+    "register",
+    "approve",
+    "promote",
+    "admin",
 ]
 GLOBAL = ("read", "operate")
 PER_MODEL = (
     "predict",
+    "review",
     "try",
     "register",
     "approve",
@@ -38,7 +49,7 @@ _SCOPE = re.compile(rf"({'|'.join(PER_MODEL)})(:[^\s:]+)?|{'|'.join(GLOBAL)}")
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of a key; times are seconds since 1970."""
+    """The stored part of a key; times are seconds since 1970."""
 
     id: str
     name: str  # whose it is; two live keys may share one
@@ -50,12 +61,12 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     roles: list[str] = []  # named sets of scopes, which approvals may ask for
 
     def is_live(self, now: float) -> bool:
-        """Whether the key opens anything at this time."""
+        """Return whether the key opens anything at this time."""
         return self.revoked is None and (self.expires is None or now < self.expires)
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What one valid credential allows, until when, and whose it is."""
+    """The scopes of one valid credential, its owner, and when it expires."""
 
     scopes: frozenset[str]
     expires: float = float("inf")
@@ -64,14 +75,14 @@ class Grant(msgspec.Struct, frozen=True):
 
     def allows(self, scope: Scope, model: str | None = None) -> bool:
         """Return whether a call of this scope is allowed; without a model: for some model."""
-        held = self.scopes
-        if scope in held or scope == "any":
+        scopes = self.scopes
+        if scope in scopes or scope == "any":
             return True
         if scope == "read":
-            return "operate" in held
+            return "operate" in scopes
         if model is None:
-            return any(one.startswith(f"{scope}:") for one in held)
-        return f"{scope}:{model}" in held
+            return any(granted.startswith(f"{scope}:") for granted in scopes)
+        return f"{scope}:{model}" in scopes
 
 
 def certificate_grant(name: str) -> Grant:
@@ -87,13 +98,13 @@ class KeyRing:
         self._keys = {key.id: key for key in keys if key.is_live(now)}
 
     def grant(self, authorization: bytes, now: float) -> Grant | None:
-        """What the header `Bearer dl_<id>_<secret>` allows; None where it is no good key."""
+        """Return what `Bearer dl_<id>_<secret>` allows, or None if the key is not valid."""
         prefix, _, rest = bearer(authorization).partition(b"_")
         identity, _, secret = rest.partition(b"_")
         key = self._keys.get(identity.decode("latin-1"))
         # An unknown id is compared as well, so that the time taken does not tell which ids exist.
-        kept = _NOBODY if key is None else key.digest
-        same = hmac.compare_digest(hashlib.sha256(secret).hexdigest().encode(), kept.encode())
+        digest = _NOBODY if key is None else key.digest
+        same = hmac.compare_digest(hashlib.sha256(secret).hexdigest().encode(), digest.encode())
         if key is None or not same or prefix != b"dl" or not key.is_live(now):
             return None
         expires = float("inf") if key.expires is None else key.expires
@@ -108,7 +119,7 @@ def bearer(authorization: bytes) -> bytes:
 
 
 def make_key(  # noqa: PLR0913  # its fields
-    held: Iterable[Key],
+    keys: Iterable[Key],
     *,
     name: str,
     scopes: list[str],
@@ -116,17 +127,17 @@ def make_key(  # noqa: PLR0913  # its fields
     now: float,
     roles: Iterable[str] = (),
 ) -> tuple[Key, str]:
-    """A new key and its text, which is to be shown once.
+    """Return a new key and its text, which is to be shown once.
 
     `expires` is a span such as `90d`, or "" for never. Raises InvalidKey.
     """
     if not _NAME.fullmatch(name):
         raise InvalidKey(f"name {name!r}: expected up to 63 letters, digits, dots, - or _")
-    named = sorted(set(roles))
+    role_names = sorted(set(roles))
     check_scopes(scopes)
-    if not (scopes or named):
+    if not (scopes or role_names):
         raise InvalidKey("no scope and no role: a key without them allows nothing")
-    if sum(key.name == name and key.is_live(now) for key in held) >= LIVE_PER_NAME:
+    if sum(key.name == name and key.is_live(now) for key in keys) >= LIVE_PER_NAME:
         raise InvalidKey(
             f"{name} has {LIVE_PER_NAME} live keys; expected at most one beside the new: revoke one"
         )
@@ -138,7 +149,7 @@ def make_key(  # noqa: PLR0913  # its fields
         scopes=sorted(set(scopes)),
         created=now,
         expires=now + _span(expires) if expires else None,
-        roles=named,
+        roles=role_names,
     )
     return key, f"dl_{key.id}_{secret}"
 
@@ -159,14 +170,14 @@ def check_role(name: str, scopes: Iterable[str]) -> None:
     check_scopes(scopes)
 
 
-def scopes_of(roles: Iterable[str], known: Mapping[str, Iterable[str]]) -> set[str]:
+def scopes_of(roles: Iterable[str], role_scopes: Mapping[str, Iterable[str]]) -> set[str]:
     """Return the scopes of roles; a role that is not known has none."""
-    return {scope for role in roles for scope in known.get(role, ())}
+    return {scope for role in roles for scope in role_scopes.get(role, ())}
 
 
-def revoke_key(held: Iterable[Key], identity: str, now: float) -> list[Key]:
-    """The keys with one of them revoked; raises InvalidKey where none that is live has this id."""
-    keys = list(held)
+def revoke_key(stored_keys: Iterable[Key], identity: str, now: float) -> list[Key]:
+    """Return the keys with one revoked; raises InvalidKey if no live key has this id."""
+    keys = list(stored_keys)
     for place, key in enumerate(keys):
         if key.id == identity and key.revoked is None:
             keys[place] = msgspec.structs.replace(key, revoked=now)

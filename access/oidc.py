@@ -47,7 +47,7 @@ class OidcSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def oidc_settings(environ: Mapping[str, str] = os.environ) -> OidcSettings | None:
-    """Return the settings, None where no provider is set; raises SettingError."""
+    """Return the settings, None if no provider is set; raises SettingError."""
     settings = from_environment(OidcSettings, PREFIX, environ)
     needed = {
         "ISSUER": settings.issuer,
@@ -65,7 +65,7 @@ def oidc_settings(environ: Mapping[str, str] = os.environ) -> OidcSettings | Non
 
 
 def configured_tokens(environ: Mapping[str, str] = os.environ) -> TokenSource | None:
-    """Return what verifies tokens, None where no provider is set; it begins to fetch keys.
+    """Return what verifies tokens, None if no provider is set; it begins to fetch keys.
 
     Raises SettingError.
     """
@@ -147,8 +147,8 @@ class TokenVerifier:
     def _fetch(self) -> None:
         url = self._settings.jwks_url
         try:
-            found = self._jwt.PyJWKSet.from_dict(_download(url))
-            self._keys = {str(key.key_id): key for key in found.keys if _signs(key)}
+            key_set = self._jwt.PyJWKSet.from_dict(_download(url))
+            self._keys = {str(key.key_id): key for key in key_set.keys if _signs(key)}
             self._fetched = self._clock()
             self._next_fetch = self._fetched + self._settings.refresh_s
         except (self._jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
@@ -185,16 +185,16 @@ def _signs(key: Any) -> bool:
 
 def _roles(claims: Mapping[str, Any], path: str) -> frozenset[str]:
     """Return the names of a claim: a list of them, or text with spaces between."""
-    found: Any = claims.get(path)
-    if found is None:
-        found = claims
+    names: Any = claims.get(path)
+    if names is None:
+        names = claims
         for name in path.split("."):
-            found = found.get(name) if isinstance(found, dict) else None
-    if isinstance(found, str):
-        found = found.split()
-    if not isinstance(found, list):
+            names = names.get(name) if isinstance(names, dict) else None
+    if isinstance(names, str):
+        names = names.split()
+    if not isinstance(names, list):
         return frozenset()
-    return frozenset(one for one in found if isinstance(one, str))
+    return frozenset(name for name in names if isinstance(name, str))
 
 
 def _check_url(url: str) -> None:

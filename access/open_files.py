@@ -14,6 +14,6 @@ def allow_open_files() -> int:
     return hard
 
 
-def affordable_connections(wanted: int, *, ports: int, allowed: int) -> int:
+def affordable_connections(requested: int, *, ports: int, allowed: int) -> int:
     """Return how many connections each of `ports` may have where `allowed` files may be open."""
-    return max(_FEWEST, min(wanted, (allowed - OWN_FILES) // ports))
+    return max(_FEWEST, min(requested, (allowed - OWN_FILES) // ports))

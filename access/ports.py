@@ -19,7 +19,7 @@ _HIGHEST_PORT = 65_535
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where a process will listen, and the option and variable that say so."""
+    """An address to listen on, and the option and variable that set it."""
 
     host: str
     port: int
@@ -31,7 +31,7 @@ class Address(msgspec.Struct, frozen=True):
 
 
 def numeric(host: str) -> str:
-    """The IP address of a host's name, IPv4 if it has both; raises SettingError."""
+    """Return the IP address of a host's name, IPv4 if it has both; raises SettingError."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -39,20 +39,20 @@ def numeric(host: str) -> str:
     else:
         return host
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise SettingError(
             f"host {host!r}: {getattr(error, 'strerror', None) or error}; expected an IP address "
             "or a name that this machine can look up"
         ) from None
-    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
-    return str(found[0][4][0])
+    entries.sort(key=lambda entry: entry[0] != socket.AF_INET)
+    return str(entries[0][4][0])
 
 
 def bound(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """A socket that is bound and does not listen yet; `::` means IPv4 as well.
+    """Return a socket that is bound and does not listen yet; `::` means IPv4 as well.
 
-    Raises OSError where the address cannot be had. A `shared` one leaves the port to other sockets
+    Raises OSError if the address cannot be had. A `shared` one leaves the port to other sockets
     of the same user that are shared.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -71,7 +71,7 @@ def bound(host: str, port: int, *, shared: bool = False) -> socket.socket:
 
 
 def require_free(addresses: Sequence[Address]) -> None:
-    """Raise SettingError that names port and setting where one cannot be listened on."""
+    """Raise SettingError that names port and setting if one cannot be listened on."""
     with reserved(addresses):
         pass
 
@@ -80,27 +80,27 @@ def require_free(addresses: Sequence[Address]) -> None:
 def reserved(addresses: Sequence[Address]) -> Iterator[None]:
     """Check every address as `require_free` does, and hold the shared ones while the block runs."""
     _require_distinct(addresses)
-    with ExitStack() as held:
+    with ExitStack() as guards:
         for address in addresses:
             if address.port == 0:  # the system will choose a free one
                 continue
             guard = _reserve(address)
             if guard is not None:
-                held.enter_context(guard)
+                guards.enter_context(guard)
         yield
 
 
 def _require_distinct(addresses: Sequence[Address]) -> None:
-    seen: dict[int, Address] = {}
+    by_port: dict[int, Address] = {}
     for address in addresses:
         if not 0 <= address.port <= _HIGHEST_PORT:
             raise SettingError(f"{address}: expected 0 to {_HIGHEST_PORT}")
-        if address.port and (other := seen.setdefault(address.port, address)) is not address:
+        if address.port and (other := by_port.setdefault(address.port, address)) is not address:
             raise SettingError(f"{address}: expected one that {other.setting} does not have")
 
 
 def _reserve(address: Address) -> socket.socket | None:
-    """The guard of a shared address, None for any other; raises SettingError where it is taken."""
+    """Return the guard of a shared address, else None; raises SettingError if it is in use."""
     try:
         with bound(numeric(address.host), address.port) as probe:
             probe.listen(1)  # sockets that only are bound do not exclude each other
@@ -112,7 +112,7 @@ def _reserve(address: Address) -> socket.socket | None:
 
 
 def _guard(probe: socket.socket) -> socket.socket | None:
-    """A socket beside the probe, which has the port alone, so that nobody comes in between."""
+    """Return a socket that holds the port alone while the probe runs."""
     if sys.platform != "linux":  # elsewhere a port is shared only where that was said first
         return None
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -1,9 +1,14 @@
-"""TLS of a port: its certificate, and the client certificates that it requires."""
+"""TLS of a port: its certificate, and the client certificates that it requires.
 
-import asyncio
+Files that are replaced apply to the handshakes after that; open connections stay as they are.
+"""
+
+import logging
 import ssl
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -11,6 +16,13 @@ from eventlog.errors import SettingError
 
 # OpenSSL's name for TLS 1.2 suites with forward secrecy; TLS 1.3 suites are always enabled.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+_LOOK_S = 1.0  # between two looks at the files
+
+_logger = logging.getLogger(__name__)
+
+Loaded = TypeVar("Loaded")
+_Stamp = tuple[tuple[int, int, int], ...]
 
 
 class Tls(msgspec.Struct, frozen=True):
@@ -40,16 +52,39 @@ class Tls(msgspec.Struct, frozen=True):
         tls = cls(
             *(str(Path(path).absolute()) if path else "" for path in (certificate, key, client_ca))
         )
-        tls.context()
+        tls.check()
         return tls
 
     def variables(self) -> dict[str, str]:
         """Return the paths by the last part of their settings' names."""
         return {"CERTIFICATE": self.certificate, "KEY": self.key, "CLIENT_CA": self.client_ca}
 
-    def context(self) -> ssl.SSLContext:
-        """Create the context for Python's servers; raises SettingError that names a bad file."""
+    def check(self) -> None:
+        """Raise SettingError that names a file which cannot be used."""
+        self._fixed_context(())
+
+    def stamp(self) -> _Stamp:
+        """Return what changes with the files; raises OSError."""
+        statuses = [
+            Path(path).stat() for path in filter(None, (self.certificate, self.key, self.client_ca))
+        ]
+        return tuple((status.st_ino, status.st_mtime_ns, status.st_size) for status in statuses)
+
+    def context(self, protocols: Sequence[str] = ()) -> ssl.SSLContext:
+        """Create the context for Python's servers; it follows its files.
+
+        `protocols` are those of ALPN. Raises SettingError that names a bad file.
+        """
+        renewal = TlsRenewal(self, lambda: self._fixed_context(protocols))
+        context = renewal.current
+        # Called in every handshake, also where the client names no server.
+        context.sni_callback = renewal.apply
+        return context
+
+    def _fixed_context(self, protocols: Sequence[str]) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if protocols:
+            context.set_alpn_protocols(list(protocols))
         context.set_ciphers(CIPHERS)
         for path in filter(None, (self.certificate, self.key, self.client_ca)):
             if not Path(path).is_file():
@@ -72,23 +107,45 @@ class Tls(msgspec.Struct, frozen=True):
         return context
 
 
-def limit_handshakes(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-    """Close TLS connections of this loop's later servers whose handshake takes longer.
+class TlsRenewal(Generic[Loaded]):
+    """The certificates of a port, loaded again after their files change.
 
-    uvicorn offers no way to state it; asyncio's own limit is 60 s.
+    A pair of files is rarely replaced at once: what does not fit together is logged, and the
+    former files stay in use until it does.
     """
-    changed: Any = loop
-    for name in ("create_server", "connect_accepted_socket"):
-        setattr(changed, name, _with_deadline(getattr(changed, name), seconds))
 
+    def __init__(
+        self, tls: Tls, load: Callable[[], Loaded], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Load the files; raises SettingError."""
+        self._tls = tls
+        self._load = load
+        self._clock = clock
+        self._stamp = tls.stamp()
+        self._looked = clock()
+        self.current = load()
 
-def _with_deadline(create: Any, seconds: float) -> Any:
-    async def create_with_deadline(*args: Any, **options: Any) -> Any:
-        if options.get("ssl") is not None:
-            options.setdefault("ssl_handshake_timeout", seconds)
-        return await create(*args, **options)
+    def renewed(self) -> bool:
+        """Look at the files, at most once a second; return whether others are in use now."""
+        if self._clock() - self._looked < _LOOK_S:
+            return False
+        self._looked = self._clock()
+        try:
+            stamp = self._tls.stamp()
+            if stamp == self._stamp:
+                return False
+            self.current = self._load()
+        except (OSError, SettingError) as error:
+            _logger.warning("TLS: the former files stay in use: %s", error)
+            return False
+        self._stamp = stamp
+        _logger.info("TLS: %s was renewed", self._tls.certificate)
+        return True
 
-    return create_with_deadline
+    def apply(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
+        """Give a handshake the newest context."""
+        self.renewed()
+        connection.context = self.current  # type: ignore[assignment]
 
 
 def _no_password() -> str:
@@ -100,8 +157,8 @@ def certificate_name(tls: ssl.SSLObject | None) -> str:
 
     It is the common name or, if there is none, the first alternative name.
     """
-    found: dict[str, Any] = (tls.getpeercert() if tls is not None else None) or {}
-    parts = [pair for part in found.get("subject", ()) for pair in part]
+    certificate: dict[str, Any] = (tls.getpeercert() if tls is not None else None) or {}
+    parts = [pair for part in certificate.get("subject", ()) for pair in part]
     names = [value for name, value in parts if name == "commonName"]
-    names += [value for _, value in found.get("subjectAltName", ())]
+    names += [value for _, value in certificate.get("subjectAltName", ())]
     return next((str(name) for name in names if str(name).isprintable()), "")

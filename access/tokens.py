@@ -1,10 +1,10 @@
-"""What the authorizer needs of an identity provider: verified tokens."""
+"""The port to an identity provider: verified tokens."""
 
 from typing import NamedTuple, Protocol
 
 
 class VerifiedToken(NamedTuple):
-    """What a valid token states; `expires` is when it must be verified again at the latest."""
+    """The claims of a valid token; by `expires` it must be verified again."""
 
     subject: str
     roles: frozenset[str]

@@ -57,9 +57,12 @@ def main(rows: int, workers: int, rounds: int, only: str) -> None:
         for name in ("what", "rows/s", "CPU µs/row", "MB"):
             table.add_column(name, justify="left" if name == "what" else "right")
         for name in [*CONTENDERS] * rounds:
-            found = _child(name, workers)
-            figures = (rows / found["wall"], found["cpu"] / rows * 1e6, found["mb"])
-            table.add_row(name, *(f"{one:,.2f}" if one < 100 else f"{one:,.0f}" for one in figures))
+            cost = _child(name, workers)
+            figures = (rows / cost["wall"], cost["cpu"] / rows * 1e6, cost["mb"])
+            table.add_row(
+                name,
+                *(f"{figure:,.2f}" if figure < 100 else f"{figure:,.0f}" for figure in figures),
+            )
         Console().print(table)
 
 
@@ -78,8 +81,8 @@ def _make(path: Path, rows: int) -> None:
 def _child(name: str, workers: int) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.batch", "--only", name, "--workers", str(workers)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    cost: dict[str, float] = json.loads(done.stdout)
+    return cost
 
 
 def _measure(name: str, workers: int) -> dict[str, float]:
@@ -99,7 +102,7 @@ def _bare(folder: Path, model: Path, workers: int) -> Callable[[], None]:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(model), options)
 
-    def one(batch: Any) -> None:
+    def predict(batch: Any) -> None:
         rows = np.empty((len(batch), FEATURES), np.float32)
         for n in range(FEATURES):
             rows[:, n] = batch.column(n).to_numpy(zero_copy_only=False)
@@ -109,11 +112,11 @@ def _bare(folder: Path, model: Path, workers: int) -> Callable[[], None]:
         waiting: deque[Future[None]] = deque()
         with pq.ParquetFile(folder / "in.parquet") as file, ThreadPoolExecutor(workers) as pool:
             for batch in file.iter_batches(CHUNK, use_threads=False):
-                waiting.append(pool.submit(one, batch))
+                waiting.append(pool.submit(predict, batch))
                 if len(waiting) > workers + 1:
                     waiting.popleft().result()
-            for left in waiting:
-                left.result()
+            for future in waiting:
+                future.result()
 
     return run
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.forwarder import broker_is_named, forwarded
-from benchmarks.worker import Worker
+from benchmarks.worker import LogWriter
 from eventlog.kafka_reader import KafkaReader
 from eventlog.kafka_settings import KafkaSettings
 from eventlog.log import Positions, Reader
@@ -30,7 +30,7 @@ from monitoring.consumer import Consumer, tune_garbage_collection
 from monitoring.evaluation import Evaluation
 from monitoring.ingest.consumer_state import ConsumerState, FindVersion
 from monitoring.score_jobs import ScoreJob, ScoreReply
-from monitoring.storage.database import Database, Where
+from monitoring.storage.database import Database, DatabaseAddress
 from monitoring.storage.journal import Journal
 from registry.manifest import (
     Feature,
@@ -68,7 +68,7 @@ MANY = 1_000  # models in the measurement with many models
 Follow = Callable[[Positions], Reader]
 
 
-class _AtOnce:
+class AtOnce:
     """Reply to every scoring job at once, with no scores."""
 
     waiting = 0
@@ -86,9 +86,9 @@ class _AtOnce:
 
 def write(folder: Path, predictions: int, *, labels: bool, models: int = 1) -> int:
     """Write a day of one-row events, optionally with labels an hour later; return their number."""
-    worker, chance = Worker(folder, "bench"), np.random.default_rng(1)
+    worker, chance = LogWriter(folder, "bench"), np.random.default_rng(1)
     values = chance.normal(size=(1_000, FEATURES)).astype(np.float32).round(6)
-    rows = [[float(f"{one:.7g}") for one in row] for row in values]
+    rows = [[float(f"{value:.7g}") for value in row] for row in values]
     apart, waiting = DAY // predictions, 3_600_000_000 * predictions // DAY
     for n in range(predictions):
         at = BEGIN + n * apart
@@ -107,20 +107,20 @@ class Cost(msgspec.Struct, frozen=True):
     longest: float  # CPU seconds of the most expensive step
 
 
-def take_in(database: Where, follow: Follow, window: WindowPolicy) -> Cost:
+def take_in(database: DatabaseAddress, follow: Follow, window: WindowPolicy) -> Cost:
     """Ingest a whole log and return the cost."""
     tune_garbage_collection()
     with tempfile.TemporaryDirectory() as folder:
-        _reference(Path(folder))
-        return _take_in(database, follow, partial(_version, window, folder))
+        write_reference(Path(folder))
+        return _take_in(database, follow, partial(find_version, window, folder))
 
 
-def _take_in(database: Where, follow: Follow, find: FindVersion) -> Cost:
+def _take_in(database: DatabaseAddress, follow: Follow, find: FindVersion) -> Cost:
     journal = Journal(Database(database))
     state = ConsumerState(journal, find)
     reader = follow(state.positions)
     evaluation = Evaluation(journal, state, page="", clock=lambda: 0)
-    consumer = Consumer(journal, state, reader, _AtOnce(), evaluation)
+    consumer = Consumer(journal, state, reader, AtOnce(), evaluation)
     while not consumer.step(1) and not consumer.drained:  # connects
         pass
     begun, before, longest = time.perf_counter(), time.process_time(), 0.0
@@ -131,20 +131,21 @@ def _take_in(database: Where, follow: Follow, find: FindVersion) -> Cost:
         longest = max(longest, after - step)
     seconds = time.perf_counter() - begun
     reader.close()
-    found = journal.database.one("SELECT value FROM totals WHERE name = 'monitored_events'")
+    row = journal.database.one("SELECT value FROM totals WHERE name = 'monitored_events'")
     journal.database.close()
-    assert found is not None
-    return Cost(int(str(found[0])), seconds, after - before, longest)
+    assert row is not None
+    return Cost(int(str(row[0])), seconds, after - before, longest)
 
 
-def _version(window: WindowPolicy, folder: str, model: str, number: str) -> Version:
+def find_version(window: WindowPolicy, folder: str, model: str, number: str) -> Version:
+    """Return a version of any model, with the reference of a folder."""
     manifest = replace(MANIFEST, monitoring=Monitoring(window=window))
     return Version(
         model=model, number=number, digest="d" * 64, created=0, manifest=manifest, path=folder
     )
 
 
-def _reference(folder: Path) -> None:
+def write_reference(folder: Path) -> None:
     """Write the reference of all models; some logged values lie outside its ranges."""
     values = np.random.default_rng(2).normal(size=(2_000, FEATURES)).astype(np.float32)
     names = [feature.name for feature in MANIFEST.features]

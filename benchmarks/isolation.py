@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _scaling(shape: list[int]) -> bytes:
-    """A model of one cheap operator, whose output is as large as its input."""
+    """Return a model of one cheap operator, whose output is as large as its input."""
     two = helper.make_tensor("two", TensorProto.FLOAT, [1], [2.0])
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y"))
     graph = helper.make_graph([helper.make_node("Mul", ["x", "two"], ["y"])], "m", [x], [y], [two])
@@ -58,13 +58,13 @@ def _scaling(shape: list[int]) -> bytes:
 
 
 def _times(*runs: Callable[[Any], Any], inputs: Any) -> list[list[float]]:
-    found: list[list[float]] = [[] for _ in runs]
+    times_by_run: list[list[float]] = [[] for _ in runs]
     for _ in range(_RUNS):
-        for run, times in zip(runs, found, strict=True):
+        for run, times in zip(runs, times_by_run, strict=True):
             began = time.perf_counter()
             run(inputs)
             times.append((time.perf_counter() - began) * 1e6)
-    return found
+    return times_by_run
 
 
 def _stated(times: list[float]) -> str:

@@ -25,8 +25,8 @@ from benchmarks.compare.requests import Question, open_inference_json
 from benchmarks.service_process import serving
 from driftline.convergence import wait_for_workers
 from eventlog.settings import Home
+from registry.all_workers import AllWorkers
 from registry.limits import LimitChange
-from registry.shared_workers import AllWorkers
 from registry.store import Registry
 
 PORT, GRPC_PORT = 3882, 3883
@@ -35,7 +35,7 @@ CONNECTIONS = 32
 SECONDS = 3.0
 
 
-class Figures(msgspec.Struct):
+class ManyModelsFigures(msgspec.Struct):
     """Hold the results for one number of models."""
 
     models: int
@@ -80,25 +80,27 @@ def _name(number: int) -> str:
     return f"small-{number}" if number else "small"
 
 
-def _measure(home: Home, subject: Subject, count: int) -> Figures:
+def _measure(home: Home, subject: Subject, count: int) -> ManyModelsFigures:
     started = time.perf_counter()
     with serving(PORT, GRPC_PORT) as service:
         ready = time.perf_counter() - started
-        worker = max(service.children(recursive=True), key=lambda one: one.memory_info().rss)
+        worker = max(
+            service.children(recursive=True), key=lambda process: process.memory_info().rss
+        )
         memory = worker.memory_info().rss / 2**20
         idle = _idle(worker)
         change, followed = _changes(home, worker, idle)
-        asked = [_named(open_inference_json(subject), n % count) for n in range(CONNECTIONS)]
-        _ask(worker, asked)  # warm-up
-        return Figures(
+        requests = [_named(open_inference_json(subject), n % count) for n in range(CONNECTIONS)]
+        _ask(worker, requests)  # warm-up
+        return ManyModelsFigures(
             models=count,
             ready_s=ready,
             memory_mib=memory,
             idle_ms_per_s=1e3 * idle,
             change_ms=change,
             followed_ms=followed,
-            one_us=_ask(worker, [asked[0]] * CONNECTIONS),
-            spread_us=_ask(worker, asked),
+            one_us=_ask(worker, [requests[0]] * CONNECTIONS),
+            spread_us=_ask(worker, requests),
         )
 
 
@@ -144,15 +146,15 @@ def _cpu(process: psutil.Process) -> float:
     return float(sum(process.cpu_times()[:2]))
 
 
-def _show(figures: Sequence[Figures]) -> None:
+def _show(figures: Sequence[ManyModelsFigures]) -> None:
     table = Table(title="one worker, the same forest of 100 trees under many names")
     for heading in (
         "models", "ready s", "MiB", "idle CPU ms/s", "a change: CPU ms", "followed ms",
         "one model: CPU µs/request", "spread: CPU µs/request",
     ):  # fmt: skip
         table.add_column(heading, justify="right")
-    for one in figures:
-        values = list(msgspec.structs.asdict(one).values())
+    for figure in figures:
+        values = list(msgspec.structs.asdict(figure).values())
         table.add_row(str(values[0]), *(f"{value:,.1f}" for value in values[1:]))
     console = Console(width=140)
     console.print(table)

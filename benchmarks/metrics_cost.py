@@ -53,14 +53,14 @@ def _requests(models: int, batch: int, rate: int) -> tuple[float, float]:
 
     count(models * batch)  # creates every series
     metrics.flush()
-    pause, spent, asked = FLUSHED_S, 0.0, 0
-    while asked < REQUESTS:
+    pause, spent, counted = FLUSHED_S, 0.0, 0
+    while counted < REQUESTS:
         requests = round(rate * pause)
         counting = _cpu(lambda n=requests: count(n))  # type: ignore[misc]
         flushing = _cpu(metrics.flush)
         pause = metrics.pause_after(flushing, FLUSHED_S)
-        spent, asked = spent + counting + flushing, asked + requests
-    return pause, 1e6 * spent / asked
+        spent, counted = spent + counting + flushing, counted + requests
+    return pause, 1e6 * spent / counted
 
 
 def _scrape() -> float:

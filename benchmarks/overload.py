@@ -31,7 +31,7 @@ WAIT_MS = 100  # objective: longest time in the queue
 _PATH = "/v2/models/overloaded/infer"
 
 
-class Seen(msgspec.Struct):
+class LoadResults(msgspec.Struct):
     """Hold the clients' measurements; times in seconds."""
 
     answered: list[float] = []
@@ -40,11 +40,13 @@ class Seen(msgspec.Struct):
     unsent: int = 0  # requests without a free connection
 
 
-class Asker(asyncio.Protocol):
+class PooledConnection(asyncio.Protocol):
     """Hold one connection; after each response, return it to the free ones."""
 
-    def __init__(self, request: bytes, seen: Seen, free: list["Asker"]) -> None:
-        self._request, self._seen, self._free = request, seen, free
+    def __init__(
+        self, request: bytes, results: LoadResults, free: list["PooledConnection"]
+    ) -> None:
+        self._request, self._results, self._free = request, results, free
         self._sent = 0.0
         self._transport: Any = None
 
@@ -62,11 +64,11 @@ class Asker(asyncio.Protocol):
         """Record the outcome; each response is small and arrives in one piece."""
         took = time.perf_counter() - self._sent
         if data.startswith(b"HTTP/1.1 200"):
-            self._seen.answered.append(took)
+            self._results.answered.append(took)
         elif data.startswith((b"HTTP/1.1 429", b"HTTP/1.1 503")):
-            self._seen.refused.append(took)
+            self._results.refused.append(took)
         else:
-            self._seen.failed += 1
+            self._results.failed += 1
         self._free.append(self)
 
     def close(self) -> None:
@@ -118,38 +120,38 @@ async def _measure(request: bytes) -> None:
         table.add_column(heading, justify="right")
     table.add_column("failed, unsent", justify="right")
     for times in TIMES:
-        seen = await _open_loop(request, capacity * times)
+        results = await _open_loop(request, capacity * times)
         table.add_row(
             f"{times} x",
-            f"{len(seen.answered) / SECONDS:,.0f}",
-            f"{len(seen.answered) / SECONDS / capacity:.0%}",
-            *(f"{_quantile(seen.answered, share):.1f}" for share in (0.5, 0.99)),
-            f"{len(seen.refused):,}",
-            f"{_quantile(seen.refused, 0.99):.1f}",
-            f"{seen.failed}, {seen.unsent}",
+            f"{len(results.answered) / SECONDS:,.0f}",
+            f"{len(results.answered) / SECONDS / capacity:.0%}",
+            *(f"{_quantile(results.answered, share):.1f}" for share in (0.5, 0.99)),
+            f"{len(results.refused):,}",
+            f"{_quantile(results.refused, 0.99):.1f}",
+            f"{results.failed}, {results.unsent}",
         )
     Console().print(table)
 
 
 async def _capacity(request: bytes) -> float:
     """Return responses per second to a few clients in a closed loop."""
-    seen: Seen = Seen()
-    free: list[Asker] = []
-    askers = await _connect(request, seen, free, 4)
+    results: LoadResults = LoadResults()
+    free: list[PooledConnection] = []
+    connections = await _connect(request, results, free, 4)
     end = time.perf_counter() + SECONDS
     while time.perf_counter() < end:
         while free:
             free.pop().ask()
         await asyncio.sleep(0.0005)
-    for asker in askers:
-        asker.close()
-    return len(seen.answered) / SECONDS
+    for connection in connections:
+        connection.close()
+    return len(results.answered) / SECONDS
 
 
-async def _open_loop(request: bytes, rate: float) -> Seen:
-    seen: Seen = Seen()
-    free: list[Asker] = []
-    askers = await _connect(request, seen, free, MOST_CONNECTIONS)
+async def _open_loop(request: bytes, rate: float) -> LoadResults:
+    results: LoadResults = LoadResults()
+    free: list[PooledConnection] = []
+    connections = await _connect(request, results, free, MOST_CONNECTIONS)
     started, sent = time.perf_counter(), 0
     while (now := time.perf_counter() - started) < SECONDS:
         for _ in range(int(now * rate) - sent):
@@ -157,24 +159,26 @@ async def _open_loop(request: bytes, rate: float) -> Seen:
             if free:
                 free.pop().ask()
             else:
-                seen.unsent += 1
+                results.unsent += 1
         await asyncio.sleep(0.001)
     await asyncio.sleep(1)  # wait for the last responses
-    for asker in askers:
-        asker.close()
-    return seen
+    for connection in connections:
+        connection.close()
+    return results
 
 
-async def _connect(request: bytes, seen: Seen, free: list[Asker], count: int) -> list[Asker]:
+async def _connect(
+    request: bytes, results: LoadResults, free: list[PooledConnection], count: int
+) -> list[PooledConnection]:
     loop = asyncio.get_running_loop()
-    askers = [Asker(request, seen, free) for _ in range(count)]
-    for asker in askers:
-        await loop.create_connection(partial(_itself, asker), "127.0.0.1", PORT)
-    return askers
+    connections = [PooledConnection(request, results, free) for _ in range(count)]
+    for connection in connections:
+        await loop.create_connection(partial(_itself, connection), "127.0.0.1", PORT)
+    return connections
 
 
-def _itself(asker: Asker) -> Asker:
-    return asker
+def _itself(connection: PooledConnection) -> PooledConnection:
+    return connection
 
 
 def _quantile(latencies: list[float], share: float) -> float:

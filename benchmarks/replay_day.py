@@ -27,7 +27,7 @@ from onnx import TensorProto, helper
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.worker import Worker
+from benchmarks.worker import LogWriter
 from eventlog.settings import Home
 from monitoring.storage.store import Store
 from registry.store import Registry
@@ -48,11 +48,11 @@ def main(predictions: int, labelled: float, workers: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder))
         os.environ |= {"DRIFTLINE_HOME": folder, "BENTOML_HOME": f"{folder}/bentoml"}
-        asked = _register(home)
-        _write(home.log, asked, predictions, labelled, workers)
+        stream = _register(home)
+        _write(home.log, stream, predictions, labelled, workers)
         size = sum(path.stat().st_size for path in home.log.rglob("*.log"))
-        taken = _replay(home.root / "again")
-        _show(taken, Store(home.root / "again" / "monitor.db"), size)
+        replayed = _replay(home.root / "again")
+        _show(replayed, Store(home.root / "again" / "monitor.db"), size)
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -63,14 +63,14 @@ class Taken(msgspec.Struct, frozen=True):
     memory: int  # peak memory of all processes in bytes
 
 
-class _Asked(msgspec.Struct, frozen=True):
+class _RepeatedRows(msgspec.Struct, frozen=True):
     """Hold the rows and probabilities that the events repeat."""
 
     rows: list[list[float]]
     probabilities: list[list[float]]
 
 
-def _register(home: Home) -> _Asked:
+def _register(home: Home) -> _RepeatedRows:
     """Register a logistic regression on one tensor; return rows with a slight drift."""
     weights = np.random.default_rng(0).normal(0, 0.3, FEATURES).astype(np.float32)
     manifest = {
@@ -103,7 +103,7 @@ def _register(home: Home) -> _Asked:
     rows = _values(DIFFERENT, seed=2)
     yes = _yes(rows, weights)
     exact = [[float(f"{value:.9g}") for value in row] for row in rows]
-    return _Asked(exact, [[1 - one, one] for one in yes.tolist()])
+    return _RepeatedRows(exact, [[1 - chance, chance] for chance in yes.tolist()])
 
 
 def _values(rows: int, *, seed: int) -> Any:
@@ -142,16 +142,18 @@ def _model(weights: Any) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
-def _write(folder: Path, asked: _Asked, predictions: int, labelled: float, workers: int) -> None:
+def _write(
+    folder: Path, stream: _RepeatedRows, predictions: int, labelled: float, workers: int
+) -> None:
     """Write the day: workers take turns with predictions; labels follow an hour later."""
-    sources = [Worker(folder, "serving") for _ in range(workers)]
+    sources = [LogWriter(folder, "serving") for _ in range(workers)]
     later, chance = predictions // 24, np.random.default_rng(4)
     labelled_rows = chance.random(predictions) < labelled
     truths = (chance.random(predictions) < 0.5).tolist()
     for n in range(predictions):
         at, source, place = BEGIN + n * DAY // predictions, sources[n % workers], n % DIFFERENT
-        chances = asked.probabilities[place]
-        source.predict(n, at, "day", asked.rows[place], int(chances[1] > chances[0]), chances)
+        chances = stream.probabilities[place]
+        source.predict(n, at, "day", stream.rows[place], int(chances[1] > chances[0]), chances)
         if n >= later and labelled_rows[n - later]:
             source.tell(n - later, at, int(truths[n - later]))
     for source in sources:
@@ -196,27 +198,29 @@ def _memory(pid: int) -> int:
     """Return the resident memory of a process and its children; shared pages count twice."""
     try:
         process = psutil.Process(pid)
-        return sum(one.memory_info().rss for one in [process, *process.children(recursive=True)])
+        return sum(
+            process.memory_info().rss for process in [process, *process.children(recursive=True)]
+        )
     except psutil.NoSuchProcess:
         return 0
 
 
-def _show(taken: Taken, found: Store, size: int) -> None:
-    events = found.totals()["monitored_events"]
-    results = found.results("day", "1")
+def _show(replayed: Taken, store: Store, size: int) -> None:
+    events = store.totals()["monitored_events"]
+    results = store.results("day", "1")
     table = Table(title=f"{events:,} events, {size / 2**30:.1f} GiB of segments, replayed")
     for heading in ("by the clock, s", "CPU s", "CPU µs/event", "MiB at most", "windows", "rows"):
         table.add_column(heading, justify="right")
     table.add_row(
-        f"{taken.seconds:,.0f}",
-        f"{taken.cpu:,.0f}",
-        f"{1e6 * taken.cpu / events:.1f}",
-        f"{taken.memory >> 20:,}",
-        f"{sum(any(s.name == 'drifted_share' for s in one.scores) for one in results)} scored",
-        f"{sum(one.rows for one in results):,}",
+        f"{replayed.seconds:,.0f}",
+        f"{replayed.cpu:,.0f}",
+        f"{1e6 * replayed.cpu / events:.1f}",
+        f"{replayed.memory >> 20:,}",
+        f"{sum(any(s.name == 'drifted_share' for s in r.scores) for r in results)} scored",
+        f"{sum(result.rows for result in results):,}",
     )
     Console(width=120).print(table)
-    found.close()
+    store.close()
 
 
 if __name__ == "__main__":

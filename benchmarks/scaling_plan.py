@@ -22,6 +22,7 @@ class Costs(msgspec.Struct, frozen=True):
     serve: float = 37.0
     forward: float = 47.6
     monitor: float = 49.1
+    database: float = 43.0  # of PostgreSQL, which several monitors share
     event_bytes: float = 900.0
     # Assumed
     busy: float = 0.5  # mean share of a core in use, with room for peaks and the loss of a pod
@@ -30,6 +31,7 @@ class Costs(msgspec.Struct, frozen=True):
     broker_bytes: float = 60e6  # bytes per second that one broker writes, replicas included
     copies: int = 3
     days_kept: int = 7
+    database_cores: int = 16  # of a server of PostgreSQL; more models are a group with another one
     core_hour: float = 0.04  # dollars
     gigabyte_month: float = 0.08  # dollars per GB of disk
 
@@ -41,6 +43,8 @@ class Plan(msgspec.Struct, frozen=True):
     workers: int
     forwarders: int
     monitors: int
+    databases: int  # cores of PostgreSQL; 0: one monitor, on SQLite
+    groups: int  # of models, each with its topics, monitors and database
     partitions: int
     brokers: int
     gigabytes_a_day: float  # in Kafka, all replicas
@@ -49,31 +53,53 @@ class Plan(msgspec.Struct, frozen=True):
 
 def plan(load: int, costs: Costs) -> Plan:
     """Return cores, partitions, brokers, disk and cost for `load` predictions per second."""
-    workers, forwarders, monitors = (
+    workers, forwarders, monitors, databases = (
         max(1, ceil(load * each / 1e6 / costs.busy))
-        for each in (costs.serve, costs.forward, costs.monitor)
+        for each in (costs.serve, costs.forward, costs.monitor, costs.database)
     )
+    if monitors == 1:
+        databases = 0
     bytes_a_second = load * costs.event_bytes * costs.compressed
     written = bytes_a_second * costs.copies
     gigabytes = written * DAY / 1e9
     brokers = max(costs.copies, ceil(written / costs.broker_bytes))
-    cores = workers + forwarders + monitors + 4 * brokers
+    cores = workers + forwarders + monitors + databases + 4 * brokers
     dollars = cores * 730 * costs.core_hour
     dollars += gigabytes * costs.days_kept * costs.gigabyte_month
     partitions = max(6, ceil(bytes_a_second / costs.partition_bytes), monitors)
-    return Plan(load, workers, forwarders, monitors, partitions, brokers, gigabytes, dollars)
+    return Plan(
+        load=load,
+        workers=workers,
+        forwarders=forwarders,
+        monitors=monitors,
+        databases=databases,
+        groups=max(1, ceil(databases / costs.database_cores)),
+        partitions=partitions,
+        brokers=brokers,
+        gigabytes_a_day=gigabytes,
+        dollars_a_month=dollars,
+    )
 
 
 def table(costs: Costs) -> str:
     """Return the plans of all loads as a Markdown table."""
     heads = ["predictions/s", "a day", "serving cores", "forwarding cores", "monitoring cores"]
-    heads += ["partitions", "brokers", "Kafka, GB a day", "about $ a month"]
+    heads += ["PostgreSQL cores", "groups of models", "partitions", "brokers"]
+    heads += ["Kafka, GB a day", "about $ a month"]
     lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
     for load in LOADS:
-        one = plan(load, costs)
-        cells = [f"{load:,}", f"{load * DAY / 1e6:,.0f} M", f"{one.workers:,}"]
-        cells += [f"{one.forwarders:,}", f"{one.monitors:,}", f"{one.partitions:,}"]
-        cells += [f"{one.brokers:,}", f"{one.gigabytes_a_day:,.0f}", f"{one.dollars_a_month:,.0f}"]
+        machines = plan(load, costs)
+        cells = [f"{load:,}", f"{load * DAY / 1e6:,.0f} M", f"{machines.workers:,}"]
+        cells += [
+            f"{machines.forwarders:,}",
+            f"{machines.monitors:,}",
+            f"{machines.databases:,}",
+            f"{machines.groups:,}",
+            f"{machines.partitions:,}",
+            f"{machines.brokers:,}",
+            f"{machines.gigabytes_a_day:,.0f}",
+            f"{machines.dollars_a_month:,.0f}",
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

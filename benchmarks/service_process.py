@@ -1,38 +1,48 @@
 """Start a service for a measurement, with the home of the environment."""
 
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import psutil
 
-_PATIENCE = 120.0  # seconds
-
 
 @contextmanager
-def serving(port: int, grpc_port: int) -> Iterator[psutil.Process]:
-    """Run a service while the block runs; raises TimeoutError if it does not become ready."""
+def serving(port: int, grpc_port: int, patience: float = 120.0) -> Iterator[psutil.Process]:
+    """Run a service while the block runs; raises if it is not ready within `patience` seconds."""
     ports = ["--port", str(port), "--grpc-port", str(grpc_port)]
     command = [sys.executable, "-m", "driftline", "serve", *ports]
     service = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: S603 - our own command
     try:
-        _await_ready(f"http://127.0.0.1:{port}/v2/health/ready")
+        _await_ready(service, f"http://127.0.0.1:{port}/v2/health/ready", patience)
         yield psutil.Process(service.pid)
     finally:
         service.terminate()
         service.wait()
 
 
-def _await_ready(url: str) -> None:
-    deadline = time.monotonic() + _PATIENCE
+def free_ports(count: int) -> list[int]:
+    """Return ports of loopback that nothing listens on now."""
+    with ExitStack() as parts:
+        sockets = [parts.enter_context(socket.socket()) for _ in range(count)]
+        for free_socket in sockets:
+            free_socket.bind(("127.0.0.1", 0))
+        return [free_socket.getsockname()[1] for free_socket in sockets]
+
+
+def _await_ready(service: subprocess.Popen[bytes], url: str, patience: float) -> None:
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
+        if service.poll() is not None:  # another process may answer at its address
+            raise RuntimeError(f"the service ended with {service.returncode} at its start")
         try:
             if httpx.get(url, trust_env=False).is_success:
                 return
         except httpx.HTTPError:
             pass
         time.sleep(0.02)
-    raise TimeoutError(f"the service did not become ready within {_PATIENCE:.0f} s")
+    raise TimeoutError(f"the service did not become ready within {patience:.0f} s")

@@ -26,8 +26,8 @@ def main(arguments: list[str]) -> int:
         print(f"nothing answers at {URL}: starting a service with a model of its own", flush=True)
         with _service() as hosts:
             return _load([*hosts, *arguments])
-    found = registered_home(served)
-    if found is None:
+    registered = registered_home(served)
+    if registered is None:
         names = ", ".join(sorted(served)) or "no model"
         print(
             f"the service at {URL} serves {names}, which {Home.from_environment().root} does not "
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    home, model = found
+    home, model = registered
     os.environ["DRIFTLINE_HOME"] = str(home.root)
     return _load(arguments if "--model" in arguments else ["--model", model, *arguments])
 
@@ -43,9 +43,9 @@ def main(arguments: list[str]) -> int:
 def registered_home(served: set[str]) -> tuple[Home, str] | None:
     """Return the home of a running service, and a model of it: ours, or that of `make run`."""
     home = Home.from_environment()
-    for one in (home, Home(home.root / "flights")):
-        if one.root.is_dir() and (models := sorted({*Registry(one).models()} & served)):
-            return one, models[0]
+    for candidate in (home, Home(home.root / "flights")):
+        if candidate.root.is_dir() and (models := sorted({*Registry(candidate).models()} & served)):
+            return candidate, models[0]
     return None
 
 
@@ -68,7 +68,7 @@ def _served() -> set[str] | None:
 @contextmanager
 def _service() -> Iterator[list[str]]:
     """Run a service on a temporary home; yield the options that address it and its model."""
-    (ours,) = (one for one in CONTENDERS if one.name == "Driftline, JSON")
+    (ours,) = (contender for contender in CONTENDERS if contender.name == "Driftline, JSON")
     with tempfile.TemporaryDirectory(prefix="driftline-load-") as name:
         folder = Path(name)
         os.environ["DRIFTLINE_HOME"] = str(folder / "home")

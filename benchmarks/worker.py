@@ -9,7 +9,7 @@ from eventlog.segments import SegmentWriter
 TOGETHER = 32  # events in one append
 
 
-class Worker:
+class LogWriter:
     """Write one source of a log; predictions are identified by number."""
 
     def __init__(self, folder: Path, name: str) -> None:

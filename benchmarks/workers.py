@@ -122,12 +122,12 @@ def _recovery(home: Home, supervisor: psutil.Process, number: int) -> str:
 
 
 def _workers(supervisor: psutil.Process) -> list[psutil.Process]:
-    found = []
+    children = []
     for child in supervisor.children():
         with suppress(psutil.Error):  # it has just ended
             if child.status() != psutil.STATUS_ZOMBIE and child.name() != "fork-server":
-                found.append(child)
-    return found
+                children.append(child)
+    return children
 
 
 def _await_workers(home: Home) -> None:

@@ -34,8 +34,8 @@ STAND_IN = "driftline-stand-in"
 RELEASE = "bookworm"  # its Python is 3.11, like the base's
 
 
-def found() -> str:
-    """The first engine that is here."""
+def find_engine() -> str:
+    """Return the first engine that is here."""
     for engine in BUILD:
         if shutil.which(engine):
             return engine
@@ -43,27 +43,27 @@ def found() -> str:
 
 
 def tag(target: str) -> str:
-    """What the image of a stage is called, in deploy/compose.yaml too."""
+    """Return the name of a stage's image, as deploy/compose.yaml spells it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return f"driftline-{target}:{project['version']}"
 
 
 def base() -> str:
-    """The image that all others begin with."""
-    named = re.search(r"^FROM (\S+) AS base$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    assert named
-    return named[1]
+    """Return the image that all others begin with."""
+    match = re.search(r"^FROM (\S+) AS base$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert match
+    return match[1]
 
 
-def megabytes(said: str) -> float:
-    """A size as the engines say it: 691676874, 692MB, 1.11 GB."""
-    size = re.fullmatch(r"([\d.]+)(?: ?([kMG]?)B)?", said.strip())
-    assert size, said
+def megabytes(text: str) -> float:
+    """Return a size as the engines say it: 691676874, 692MB, 1.11 GB."""
+    size = re.fullmatch(r"([\d.]+)(?: ?([kMG]?)B)?", text.strip())
+    assert size, text
     return float(size[1]) * MEGABYTES[size[2] or ""]
 
 
 def weight(engine: str, name: str) -> float:
-    """Megabytes of an image with all its layers."""
+    """Return megabytes of an image with all its layers."""
     ask = [*WEIGH[engine], name]
     return megabytes(subprocess.run(ask, check=True, capture_output=True, text=True).stdout)
 
@@ -97,9 +97,9 @@ def main() -> None:
     parser.add_argument("--engine", choices=BUILD, help="instead of the first that is here")
     parser.add_argument("--base-from-debian", action="store_true", help="needs mmdebstrap")
     parser.add_argument("more", nargs="*", help="for the engine's build, after --")
-    asked = parser.parse_args()
-    engine = asked.engine or found()
-    more = [*asked.more, *(stand_in(engine) if asked.base_from_debian else [])]
+    arguments = parser.parse_args()
+    engine = arguments.engine or find_engine()
+    more = [*arguments.more, *(stand_in(engine) if arguments.base_from_debian else [])]
     # Built first, so that what each image adds to it is known.
     seconds = {target: build(engine, target, more) for target in ("base", *TARGETS)}
     beneath = weight(engine, tag("base"))

@@ -36,6 +36,7 @@ _SPDX = {  # what metadata says without being an SPDX expression
 STATED = {
     "click-option-group": "BSD-3-Clause",
     "colorama": "BSD-3-Clause",
+    "cronsim": "BSD-3-Clause",
     "httpcore": "BSD-3-Clause",
     "jinja2": "BSD-3-Clause",
     "lz4": "BSD-3-Clause",
@@ -53,7 +54,9 @@ LGPL = {"crc32c", "psycopg", "psycopg-binary"}
 WHY = {
     "alembic": "upgrades of the databases' schemas",
     "bentoml": "workers, supervision, model store, REST pages and client",
+    "blake3": "digests of large payloads that are not logged",
     "click": "the command line",
+    "cronsim": "times of retraining schedules, daylight saving included",
     "cryptography": "signatures of heads of the registry's history, and of tokens",
     "evidently": "drift statistics and the HTML report",
     "fsspec": "model files on S3, GCS and other stores",
@@ -85,6 +88,7 @@ WHY = {
     "standardwebhooks": "signatures of webhooks",
     "starlette": "the status page",
     "threadpoolctl": "one thread for each scoring process",
+    "tzdata": "time zones of schedules, where the machine has none",
     "uvicorn": "HTTP connections",
     "uvloop": "the event loop",
     "zttp": "HTTP/2 of the native gRPC server",
@@ -116,18 +120,24 @@ def licence(name: str) -> str:
     """Return the SPDX expression of an installed package."""
     if name in STATED:
         return STATED[name]
-    found = importlib.metadata.metadata(name)
-    classifiers = found.get_all("Classifier") or []
-    stated = [
-        found.get("License-Expression"),
-        (found.get("License") or "").strip().split("\n")[0],
-        *(one.rsplit(" :: ", 1)[-1] for one in classifiers if one.startswith("License ::")),
+    metadata = importlib.metadata.metadata(name)
+    classifiers = metadata.get_all("Classifier") or []
+    licences = [
+        metadata.get("License-Expression"),
+        (metadata.get("License") or "").strip().split("\n")[0],
+        *(
+            classifier.rsplit(" :: ", 1)[-1]
+            for classifier in classifiers
+            if classifier.startswith("License ::")
+        ),
     ]
-    for text in filter(None, stated):
+    for text in filter(None, licences):
         expression = _SPDX.get(text, text)
         if set(re.split(r" (?:AND|OR|WITH) ", expression)) <= ALLOWED or name in LGPL:
             return expression
-    raise KeyError(f"{name}: no licence is known: {stated}; read its licence and add it to STATED")
+    raise KeyError(
+        f"{name}: no licence is known: {licences}; read its licence and add it to STATED"
+    )
 
 
 def size(name: str) -> int:
@@ -137,9 +147,9 @@ def size(name: str) -> int:
 
 def notice() -> str:
     """Return the content of NOTICE."""
-    found = {package.name: package for lock in IMAGES for package in locked(lock)}
-    width = max(map(len, found)) + 2
-    lines = [f"{name:<{width}}{found[name].licence}" for name in sorted(found)]
+    packages = {package.name: package for lock in IMAGES for package in locked(lock)}
+    width = max(map(len, packages)) + 2
+    lines = [f"{name:<{width}}{packages[name].licence}" for name in sorted(packages)]
     return "\n".join(
         [
             "Driftline",
@@ -162,8 +172,10 @@ def notice() -> str:
 def page() -> str:
     """Return the content of docs/dependencies.md, sizes apart."""
     direct = _direct()
-    found = {lock: {package.name: package for package in locked(lock)} for lock in IMAGES}
-    everything = {name: one for packages in found.values() for name, one in packages.items()}
+    by_lock = {lock: {package.name: package for package in locked(lock)} for lock in IMAGES}
+    everything = {
+        name: package for packages in by_lock.values() for name, package in packages.items()
+    }
     chosen = sorted(name for name in everything if name in direct)
     if missing := [name for name in chosen if name not in WHY]:
         raise KeyError(f"{missing}: state in WHY what each is for")
@@ -185,7 +197,7 @@ def page() -> str:
         "| --- | --- | --- | --- |",
     ]
     for name in sorted(set(everything) - set(chosen)):
-        images = " and ".join(lock for lock in IMAGES if name in found[lock])
+        images = " and ".join(lock for lock in IMAGES if name in by_lock[lock])
         lines.append(_row(everything[name], images))
     return "\n".join([*lines, "", _TRIMMED])
 
@@ -208,11 +220,11 @@ known vulnerabilities; `make sbom` writes a CycloneDX bill of materials for each
 def _direct() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    stated = [
+    groups = [
         project["dependencies"],
         *(extras[name] for name in ("registry", "eventlog", *IMAGES)),
     ]
-    return {re.split(r"[\[<>=; ]", line)[0].lower() for lines in stated for line in lines}
+    return {re.split(r"[\[<>=; ]", line)[0].lower() for lines in groups for line in lines}
 
 
 def _row(package: Package, last: str) -> str:

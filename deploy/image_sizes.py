@@ -1,4 +1,4 @@
-"""What the images weigh, without their base: python -m deploy.image_sizes.
+"""Print the size of each image without its base: python -m deploy.image_sizes.
 
 Each environment is made as the Dockerfile makes it, from the same lock, and measured: bytes of its
 files, and of the archive of them under gzip, which is about what a registry holds.
@@ -20,7 +20,7 @@ MEGABYTE = 1e6
 
 
 def make(lock: str, where: Path) -> None:
-    """As the build stages do."""
+    """Build as the build stages do."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", where], check=True)
     wheels = where.with_suffix(".wheel")
     build = [BESIDE / "hatchling", "build", "-t", "wheel", "-d", wheels]
@@ -35,19 +35,19 @@ def make(lock: str, where: Path) -> None:
 
 
 def size(folder: Path) -> int:
-    """Bytes of the files below a folder."""
+    """Return bytes of the files below a folder."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
 
 
 def packed(folder: Path) -> int:
-    """Bytes of a folder's archive under gzip."""
+    """Return bytes of a folder's archive under gzip."""
     with tempfile.TemporaryFile() as file:
         subprocess.run(["tar", "-C", folder, "-czf", "-", "."], stdout=file, check=True)
         return file.tell()
 
 
 def largest(folder: Path) -> str:
-    """The packages that weigh most, as text."""
+    """Return the packages that weigh most, as text."""
     (packages,) = folder.glob("lib/python*/site-packages")
     sizes: Counter[str] = Counter()
     for path in packages.iterdir():

@@ -34,20 +34,27 @@ class _NothingFound:
     def ledger(self) -> list[Any]:
         return []
 
-    watched = alarms = deliveries = ledger
+    watched = alarms = deliveries = partitions = ledger
 
     def totals(self) -> dict[str, int]:
+        return {}
+
+    newest_traffic = newest_requests = totals
+
+    def newest_batch_days(self, _start: int) -> dict[Any, Any]:
         return {}
 
 
 def main(page: Path) -> None:
     """Write the page."""
     own = _service()
-    triton = [one for one in own if one[0].startswith("nv_")]
+    triton = [metric for metric in own if metric[0].startswith("nv_")]
     forwarder = ForwarderMetrics(ReaderLag(time.time), lambda: 0).registry
     findings: Any = _NothingFound()
     sections = {
-        "Service: `/metrics` of `driftline serve`": [one for one in own if one not in triton],
+        "Service: `/metrics` of `driftline serve`": [
+            metric for metric in own if metric not in triton
+        ],
         "Service, with `DRIFTLINE_SERVICE_TRITON_METRICS=true`": triton,
         "Monitor: `/metrics` of `driftline monitor`": _of(StoreCollector(findings, None).collect()),
         "Forwarder: `/metrics` at `DRIFTLINE_FORWARDER_METRICS_PORT`": _of(forwarder.collect()),
@@ -59,17 +66,22 @@ def _service() -> list[Declared]:
     assert service.telemetry.triton, "importing it declares its metrics"
     declared: list[Any] = list(REGISTRY._collector_to_names)  # noqa: SLF001  # its only list of them
     return [
-        (one._name, one._type, ", ".join(one._labelnames), one._documentation)  # noqa: SLF001
-        for one in declared
-        if hasattr(one, "_labelnames") and one._name.startswith(("driftline_", "nv_"))  # noqa: SLF001
+        (metric._name, metric._type, ", ".join(metric._labelnames), metric._documentation)  # noqa: SLF001
+        for metric in declared
+        if hasattr(metric, "_labelnames") and metric._name.startswith(("driftline_", "nv_"))  # noqa: SLF001
     ]
 
 
 def _of(metrics: Iterable[Metric]) -> list[Declared]:
     return [
-        (one.name, one.type, ", ".join(getattr(one, "_labelnames", ())), one.documentation)
-        for one in metrics
-        if not one.name.endswith("_created")
+        (
+            metric.name,
+            metric.type,
+            ", ".join(getattr(metric, "_labelnames", ())),
+            metric.documentation,
+        )
+        for metric in metrics
+        if not metric.name.endswith("_created")
     ]
 
 

@@ -23,10 +23,10 @@ def publish(registry: str, release: str, sbom: str, run: Callable[[Sequence[str]
         name = f"{registry.rstrip('/')}/driftline-{target}"
         run(["docker", "tag", tag(target), f"{name}:{release}"])
         pushed = run(["docker", "push", f"{name}:{release}"])
-        found = re.search(r"digest: (sha256:[0-9a-f]{64})", pushed)
-        if found is None:
+        match = re.search(r"digest: (sha256:[0-9a-f]{64})", pushed)
+        if match is None:
             sys.exit(f"{name}: docker push reported no digest")
-        image = f"{name}@{found[1]}"  # a tag could be moved between the push and the signature
+        image = f"{name}@{match[1]}"  # a tag could be moved between the push and the signature
         bill = f"{sbom}/driftline-{BILLS.get(target, 'service')}.cdx.json"
         run(["cosign", "sign", "--yes", image])
         run(["cosign", "attest", "--yes", "--type", "cyclonedx", "--predicate", bill, image])
@@ -50,5 +50,7 @@ if __name__ == "__main__":
     options.add_argument("--tag", required=True)
     options.add_argument("--sbom", required=True, help="folder of the bills of materials")
     options.add_argument("--dry-run", action="store_true")
-    given = options.parse_args()
-    publish(given.registry, given.tag, given.sbom, _print if given.dry_run else _execute)
+    arguments = options.parse_args()
+    publish(
+        arguments.registry, arguments.tag, arguments.sbom, _print if arguments.dry_run else _execute
+    )

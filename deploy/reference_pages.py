@@ -41,12 +41,12 @@ def _tables() -> Iterator[str]:
 
 def _table(title: str, settings: list[Setting]) -> str:
     lines = [f"\n## {title}\n", "| variable | default | meaning |", "| --- | --- | --- |"]
-    for one in settings:
-        default = "empty" if one.default in ("", None) else f"`{_plain(one.default)}`"
-        choices = ", ".join(f"`{choice}`" for choice in one.choices)
-        parts = [one.description, f"one of {choices}" if choices else ""]
+    for setting in settings:
+        default = "empty" if setting.default in ("", None) else f"`{_plain(setting.default)}`"
+        choices = ", ".join(f"`{choice}`" for choice in setting.choices)
+        parts = [setting.description, f"one of {choices}" if choices else ""]
         description = "; ".join(part for part in parts if part).replace("|", "\\|")
-        lines.append(f"| `{one.variable}` | {default} | {description} |")
+        lines.append(f"| `{setting.variable}` | {default} | {description} |")
     return "\n".join(lines) + "\n"
 
 
@@ -58,25 +58,29 @@ def _commands(command: click.Command, name: str) -> Iterator[str]:
     if isinstance(command, click.Group):
         context = click.Context(command)
         for inner in command.list_commands(context):
-            found = command.get_command(context, inner)
-            assert found is not None
-            yield from _commands(found, f"{name} {inner}")
+            subcommand = command.get_command(context, inner)
+            assert subcommand is not None
+            yield from _commands(subcommand, f"{name} {inner}")
         return
     context = click.Context(command, info_name=name)
     usage = command.get_usage(context).removeprefix("Usage: ")
     yield f"\n## {name}\n\n{inspect.cleandoc(command.help or '')}\n\n```text\n{usage}\n```\n"
-    shown = [one for one in command.params if isinstance(one, click.Option) and one.name != "help"]
+    shown = [
+        option
+        for option in command.params
+        if isinstance(option, click.Option) and option.name != "help"
+    ]
     if shown:
         yield "\n| option | meaning |\n| --- | --- |\n"
-        yield from (f"| `{', '.join(one.opts)}` | {_of_option(one)} |\n" for one in shown)
+        yield from (f"| `{', '.join(option.opts)}` | {_of_option(option)} |\n" for option in shown)
 
 
 def _of_option(option: click.Option) -> str:
     words = (option.help or "").replace("|", "\\|").replace("  [default", " [default")
     if option.required:
         return f"{words} Required."
-    known = option.show_default and option.default not in (None, "", False, ())
-    return f"{words} [default: {option.default}]" if known else words
+    has_default = option.show_default and option.default not in (None, "", False, ())
+    return f"{words} [default: {option.default}]" if has_default else words
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ SUPERFLUOUS = (
 
 
 def superfluous(environment: Path) -> Iterator[Path]:
-    """Files and folders that may go; none lies below another."""
+    """Yield files and folders that may go; none lies below another."""
     (packages,) = environment.glob("lib/python*/site-packages")
     for pattern in SUPERFLUOUS:
         for path in sorted(packages.glob(pattern)):

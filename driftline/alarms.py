@@ -8,10 +8,11 @@ import click
 import msgspec
 from rich.console import Console
 
-from driftline.status import open_store, print_alarm
+from driftline.status import note_line, open_store, print_alarm
 from eventlog.errors import SettingError
+from monitoring.notes import LONGEST_NOTE, new_note_id
 from monitoring.presenter import formats
-from monitoring.results import AlarmStep, Rule, Silence
+from monitoring.results import AlarmStep, Note, Rule, Silence
 from monitoring.web.overview import worst_first
 from telemetry.clock import now_us, parse_duration
 
@@ -19,7 +20,7 @@ _MOST = 366 * 86_400  # seconds of a silence
 
 
 def commands() -> list[click.Command]:
-    """The commands of this noun."""
+    """Return the commands of this noun."""
     return [alarms]
 
 
@@ -35,16 +36,18 @@ def alarms(context: click.Context) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs: what /api/alarms answers.")
 def listing(as_json: bool = False) -> None:  # noqa: FBT001, FBT002  # click calls it by name
     """List every alarm, worst first."""
-    found = worst_first(open_store().alarms())
+    store = open_store()
+    alarms = worst_first(store.alarms())
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        click.echo(msgspec.json.encode(alarms))
         return
-    if not found:
+    if not alarms:
         click.echo("No alarm was ever raised.")
         return
     console = Console()
-    for alarm in found:
-        print_alarm(console, alarm)
+    notes = store.notes_on_alarms([alarm.alarm_id for alarm in alarms])
+    for alarm in alarms:
+        print_alarm(console, alarm, notes.get(alarm.alarm_id, []))
 
 
 @alarms.command()
@@ -69,6 +72,50 @@ def resolve(alarm_id: str, reason: str) -> None:
 
 
 @alarms.command()
+@click.argument("alarm_id")
+@click.argument("text")
+def note(alarm_id: str, text: str) -> None:
+    """Write a note on an alarm; the page and this list show it with who and when."""
+    store = open_store()
+    alarm = next((alarm for alarm in store.alarms() if alarm.alarm_id == alarm_id), None)
+    if alarm is None:
+        raise _Unknown(f"no alarm has the id {alarm_id}; see driftline alarms")
+    if not text.strip() or len(text) > LONGEST_NOTE or "\0" in text:
+        raise SettingError(f"TEXT: expected 1 to {LONGEST_NOTE} characters, without NUL")
+    written = Note(
+        note_id=new_note_id(),
+        model=alarm.model,
+        version=alarm.version,
+        alarm_id=alarm_id,
+        text=text.strip(),
+        actor=_actor(),
+        created=now_us(),
+    )
+    store.add_note(written)
+    click.echo(f"{written.note_id}: noted on {alarm_id}")
+
+
+@alarms.command()
+@click.option("--model", default="", help="Of this model alone.")
+def notes(model: str) -> None:
+    """List the notes on windows and alarms, oldest first."""
+    listed = [note for note in open_store().all_notes() if model in {"", note.model}]
+    for note in listed:
+        click.echo(f"{note.note_id}: {_subject(note)}, {note_line(note)}")
+    if not listed:
+        click.echo("Nobody wrote a note.")
+
+
+@alarms.command("delete-note")
+@click.argument("note_id")
+def delete_note(note_id: str) -> None:
+    """Delete a note."""
+    if not open_store().delete_note(note_id):
+        raise _Unknown(f"no note has the id {note_id}; see driftline alarms notes")
+    click.echo(f"deleted {note_id}")
+
+
+@alarms.command()
 @click.option("--model", default="", help="Of this model alone.")
 @click.option("--version", default="", help="Of this version alone.")
 @click.option("--rule", default="", type=click.Choice(["", *get_args(Rule)]), help="Of this rule.")
@@ -77,7 +124,7 @@ def resolve(alarm_id: str, reason: str) -> None:
 def silence(model: str, version: str, rule: Rule, length: str, reason: str) -> None:
     """Silence matching alarms: they are recorded and shown, but send no webhook."""
     now = now_us()
-    held = Silence(
+    new_silence = Silence(
         silence_id=f"si_{secrets.token_hex(6)}",
         model=model,
         version=version,
@@ -87,18 +134,23 @@ def silence(model: str, version: str, rule: Rule, length: str, reason: str) -> N
         actor=_actor(),
         reason=reason,
     )
-    open_store().silence(held)
-    click.echo(f"{held.silence_id}: {_scope(held)} until {formats.moment(held.until)}")
+    open_store().silence(new_silence)
+    click.echo(
+        f"{new_silence.silence_id}: {_scope(new_silence)} until {formats.moment(new_silence.until)}"
+    )
 
 
 @alarms.command()
 def silences() -> None:
     """List the silences that hold."""
     now = now_us()
-    holding = [one for one in open_store().silences() if one.until > now]
-    for one in holding:
-        until = formats.moment(one.until)
-        click.echo(f"{one.silence_id}: {_scope(one)} until {until}, {one.actor}: {one.reason}")
+    holding = [silence for silence in open_store().silences() if silence.until > now]
+    for silence in holding:
+        until = formats.moment(silence.until)
+        click.echo(
+            f"{silence.silence_id}: {_scope(silence)} until {until}, {silence.actor}: "
+            f"{silence.reason}"
+        )
     if not holding:
         click.echo("Nothing is silenced.")
 
@@ -110,6 +162,11 @@ def unsilence(silence_id: str) -> None:
     if not open_store().unsilence(silence_id, now_us()):
         raise _Unknown(f"no silence {silence_id} holds; see driftline alarms silences")
     click.echo(f"ended {silence_id}")
+
+
+def _subject(note: Note) -> str:
+    about = f"alarm {note.alarm_id}" if note.start is None else f"window {formats.day(note.start)}"
+    return f"{about} of {note.model} version {note.version}"
 
 
 def _scope(silence: Silence) -> str:

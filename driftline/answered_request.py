@@ -19,21 +19,26 @@ def require_request(home: Home, model: str, request: str) -> None:
     if not request or importlib.util.find_spec("monitoring") is None:
         return
     from monitoring.errors import DatabaseUnavailable  # noqa: PLC0415
-    from monitoring.settings import database  # noqa: PLC0415 - SQLAlchemy, for answers alone
+    from monitoring.settings import database_address  # noqa: PLC0415 - SQLAlchemy, for answers alone
     from monitoring.storage.store import Store  # noqa: PLC0415
     from monitoring.webhooks.body import read_retrain_request  # noqa: PLC0415
 
-    where = database(home)
-    if isinstance(where, Path) and not where.exists():
+    address = database_address(home)
+    if isinstance(address, Path) and not address.exists():
         return
     try:
-        with closing(Store(where)) as store:
-            found = next((one for one in store.deliveries() if one.webhook_id == request), None)
+        with closing(Store(address)) as store:
+            delivery = next(
+                (delivery for delivery in store.deliveries() if delivery.webhook_id == request),
+                None,
+            )
     except DatabaseUnavailable:
         return
-    asked = read_retrain_request(found.body) if found is not None else None
-    if asked is None or asked.model != model:
-        about = f"; it is about model {asked.model!r}" if asked is not None else ""
+    retrain_request = read_retrain_request(delivery.body) if delivery is not None else None
+    if retrain_request is None or retrain_request.model != model:
+        about = (
+            f"; it is about model {retrain_request.model!r}" if retrain_request is not None else ""
+        )
         raise UnknownRequest(
             f"no retraining request {request!r} of model {model!r}{about}; "
             "driftline webhooks list shows which there are"

@@ -7,8 +7,10 @@ import click
 import msgspec
 import yaml
 
-from driftline.changes import Approve, Ask, ChangeResult, Reject, SetReleasePolicy
-from driftline.registry_access import SERVER, open_access
+from driftline.changes import Approve, Ask, Reject, SetReleasePolicy
+from driftline.registry_access import EXPECTED_REVISION, SERVER, open_access
+from driftline.registry_change import ChangeResult
+from driftline.rollout import rollout_line
 from registry.errors import InvalidPolicy
 from registry.gates.policy import read_release_policy
 from registry.history.state import reduce_rows
@@ -61,6 +63,10 @@ def approve(  # noqa: PLR0913  # its options
         f"{done.actor} approved {model} version {number} for {alias}{_report(done)} "
         f"(revision {done.revision})"
     )
+    if done.rollout is not None:
+        click.echo(f"by the release policy, {rollout_line(model, done.rollout)}")
+    if done.note:
+        click.echo(done.note, err=True)
 
 
 @click.command()
@@ -80,8 +86,11 @@ def reject(*, model: str, number: str, why: str, server: str) -> None:
     "--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML to set."
 )
 @click.option("--why", default="", help="Reason, recorded with the change.")
+@EXPECTED_REVISION
 @SERVER
-def release_policy(*, model: str, file: Path | None, why: str, server: str) -> None:
+def release_policy(
+    *, model: str, file: Path | None, why: str, expected_revision: int | None, server: str
+) -> None:
     """Show or set what a version of MODEL must show before it can be champion.
 
     For example: `approvals: {champion: {required: 1, from: [risk]}}`. Fields that the file leaves
@@ -94,7 +103,10 @@ def release_policy(*, model: str, file: Path | None, why: str, server: str) -> N
         return
     if not why.strip():
         raise click.UsageError("expected --why: the reason is recorded with the change")
-    done = access.change(model, SetReleasePolicy(policy=_read(file), why=why.strip()))
+    change = SetReleasePolicy(
+        policy=_read(file), why=why.strip(), expected_revision=expected_revision
+    )
+    done = access.change(model, change)
     click.echo(f"release policy of {model} is set (revision {done.revision})")
 
 
@@ -102,12 +114,12 @@ def _read(file: Path) -> dict[str, Any]:
     """Return the fields that a file states; raises InvalidPolicy or InvalidGates."""
     try:
         # As the row will hold it: keys are text, and dates are.
-        stated: Any = parse_yaml(file.read_bytes()) or {}
-        stated = msgspec.to_builtins(stated, str_keys=True)
+        content: Any = parse_yaml(file.read_bytes()) or {}
+        content = msgspec.to_builtins(content, str_keys=True)
     except (yaml.YAMLError, TypeError) as error:
         raise InvalidPolicy(f"{file}: {' '.join(str(error).split())}") from None
-    read_release_policy(str(file), stated)
-    fields: dict[str, Any] = stated
+    read_release_policy(str(file), content)
+    fields: dict[str, Any] = content
     return fields
 
 

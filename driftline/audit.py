@@ -1,39 +1,38 @@
 """`driftline history` and `driftline audit`: what was changed by whom, and whether it still is."""
 
-import json
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import click
 import msgspec
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from driftline.registry_access import SERVER, open_access
 from eventlog.durable_files import replace_file
 from eventlog.errors import DriftlineError
-from eventlog.events import PredictionEvent
-from eventlog.segments import SegmentReader
+from eventlog.events import HeartbeatEvent, PredictionEvent
 from eventlog.settings import Home
-from registry.errors import DamagedRow
-from registry.history.audit import ChainHead, EventCheck, chain_faults
+from registry.history.audit import ChainHead, EventCheck, LoggedHeads, chain_faults
 from registry.history.replica import copy_head
 from registry.history.rows import (
     FIRST,
-    GateResult,
     HistoryRow,
-    RolloutStep,
-    RolloutVerdict,
-    ShadowChange,
 )
-from registry.history.state import alias_at
-from registry.history.store import History
+from registry.history.sentences import describe_row, reasons_of
+from registry.history.state import alias_at, misdated
 from registry.settings import audit_key, is_shared, open_history
 
+if TYPE_CHECKING:
+    from driftline.logged_events import LogPlace
+
+_WIDE = 140  # columns in which a table with reasons can be read
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 
 
@@ -61,16 +60,51 @@ def history(*, model: str, moment: datetime | None, alias: str, as_json: bool, s
         for row in rows:
             click.echo(msgspec.json.encode(row))
     else:
-        table = Table("revision", "time", "who", "what", "why", "evidence", box=None)
-        for row, why in zip(rows, _reasons(rows), strict=True):
-            values = (row.actor or "unknown", _what(row), why, row.evidence[:12])
-            table.add_row(str(row.revision), _day(row.time), *values)
-        Console().print(table)
+        console = Console(highlight=False)
+        show = _print_table if console.width >= _WIDE else _print_entries
+        show(console, rows)
+
+
+def _print_table(console: Console, rows: Sequence[HistoryRow]) -> None:
+    table = Table("revision", "time", "who", "what", "why", "evidence", box=None)
+    for row, why in zip(rows, reasons_of(rows), strict=True):
+        texts = (_day(row.time), row.actor or "unknown", describe_row(row), why, row.evidence[:12])
+        table.add_row(str(row.revision), *map(Text, texts))
+    console.print(table)
+
+
+def _print_entries(console: Console, rows: Sequence[HistoryRow]) -> None:
+    """Print a headline for each row, and who and why below it."""
+    number = max((len(str(row.revision)) for row in rows), default=1)
+    for row, why in zip(rows, reasons_of(rows), strict=True):
+        headline = f"{row.revision:>{number}}  {_day(row.time)}  {describe_row(row)}"
+        who = row.actor or "unknown"
+        evidence = f"evidence {row.evidence[:12]}" if row.evidence else ""
+        console.print(_hanging(Text(headline, "bold"), number + 2))
+        console.print(Padding(Text(f"{who}: {why}" if why else who), (0, 0, 0, number + 2)))
+        if evidence:
+            console.print(Padding(Text(evidence, "dim"), (0, 0, 0, number + 2)))
+
+
+def _hanging(text: Text, indent: int) -> Table:
+    """Break a line so that its further lines are indented."""
+    grid = Table.grid(padding=0)
+    grid.add_column(width=indent, no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(text[:indent], text[indent:])
+    return grid
 
 
 def _print_version_at(rows: Sequence[HistoryRow], model: str, alias: str, moment: datetime) -> None:
     at = moment.replace(tzinfo=moment.tzinfo or UTC)
-    row = alias_at(rows, alias, int(at.timestamp() * 1e6))
+    micros = int(at.timestamp() * 1e6)
+    if (later := misdated(rows, alias, micros)) is not None:
+        click.echo(
+            f"a clock was wrong: revision {later.revision} is dated {_day(later.time)}, after "
+            "later revisions; the order of revisions is right, and this answer may not be",
+            err=True,
+        )
+    row = alias_at(rows, alias, micros)
     if row is None:
         click.echo(f"{model} {alias} named no version at {at:%Y-%m-%d %H:%M:%S} UTC")
         return
@@ -87,18 +121,21 @@ def audit() -> None:
 
 @audit.command()
 @click.option(
-    "--head", "kept", default="", help="REVISION:CHAIN, or the file of a signed head, kept before."
+    "--head", default="", help="REVISION:CHAIN, or the file of a signed head, kept before."
 )
 @click.option(
     "--public-key",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="PEM file of the key that must have signed --head.",
 )
-@click.option("--log/--no-log", default=True, help="Compare with the events of the local log.")
+@click.option("--log/--no-log", default=True, help="Compare with the log that the monitor reads.")
 @click.option(
     "--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="An export."
 )
-def verify(*, kept: str, public_key: Path | None, log: bool, file: Path | None) -> None:
+@SERVER
+def verify(  # its options
+    *, head: str, public_key: Path | None, log: bool, file: Path | None, server: str
+) -> None:
     """Recompute the chain of the history; exit 1 with the first difference.
 
     The chain finds edited and removed rows. A kept head, the log, and this machine's copy of a
@@ -106,24 +143,43 @@ def verify(*, kept: str, public_key: Path | None, log: bool, file: Path | None) 
     signed by that key; --file then needs nothing of this machine.
     """
     home = Home.from_environment()
-    stated = _stated_head(kept, public_key)
-    rows = _exported(file) if file else list(open_history(home, direct=True).all_rows())
-    heads: list[ChainHead | None] = [stated]
-    if not file and is_shared() and home.registry_copy.exists():
+    required_head = _stated_head(head, public_key)
+    here = not file and not server
+    rows = _exported(file) if file else list(_rows(server, direct=True))
+    heads: list[ChainHead | None] = [required_head]
+    if here and is_shared() and home.registry_copy.exists():
         heads.append(ChainHead(*copy_head(home.registry_copy)))
-    for known in heads:
-        for fault in chain_faults(rows, known):
+    for head_to_match in heads:
+        for fault in chain_faults(rows, head_to_match):
             raise HistoryChanged(fault)
-    events = 0
+    counted = "the log was not read"
     if log and not file:
-        check = EventCheck(rows)
-        for event in _predictions(home.log):
-            events += 1
-            if fault := check.fault(event):
-                raise HistoryChanged(fault)
+        from driftline.logged_events import log_place  # noqa: PLC0415 - a tenth of a second
+
+        counted = _compare_with_log(rows, log_place(home))
     last = ChainHead(rows[-1].revision, rows[-1].chain) if rows else ChainHead(0, FIRST)
-    click.echo(f"{len(rows)} rows agree with their chain, {events} predictions with the rows")
+    click.echo(f"{len(rows)} rows agree with their chain, {counted}")
     click.echo(f"head {last.revision}:{last.chain}")
+
+
+def _compare_with_log(rows: Sequence[HistoryRow], place: "LogPlace") -> str:
+    """Return how many events agree with the rows; raises HistoryChanged for the first difference.
+
+    What a logged head shows comes first: it names the rows.
+    """
+    check, heads = EventCheck(rows), LoggedHeads()
+    predictions, differs = 0, ""
+    from driftline.logged_events import logged_events  # noqa: PLC0415 - as above
+
+    for event in logged_events(place):
+        if isinstance(event, HeartbeatEvent):
+            heads.add(event)
+        elif isinstance(event, PredictionEvent):
+            predictions += 1
+            differs = differs or check.fault(event)
+    if fault := heads.fault(rows) or differs:
+        raise HistoryChanged(fault)
+    return f"{predictions} predictions and {len(heads)} heads of the log with the rows"
 
 
 @audit.command()
@@ -136,39 +192,39 @@ def key() -> None:
     from registry.signed_heads import ensure_key, public_pem  # noqa: PLC0415 - cryptography
 
     path = audit_key(Home.from_environment())
-    made, created = ensure_key(path)
+    private_key, created = ensure_key(path)
     if created:
         click.echo(f"created {path}; keep a copy of the public key elsewhere", err=True)
-    click.echo(public_pem(made), nl=False)
+    click.echo(public_pem(private_key), nl=False)
 
 
 @audit.command()
 @click.option("--sign", is_flag=True, help="Print it as JSON, signed with the key of `audit key`.")
-def head(*, sign: bool) -> None:
+@SERVER
+def head(*, sign: bool, server: str) -> None:
     """Print the head, REVISION:CHAIN; keep it elsewhere for `audit verify --head`.
 
     A head is signed only if the chain of the history holds.
     """
-    history = _history()
     if sign:
-        last = _intact_head(history)
-        click.echo(_signed(last))
-    else:
-        revision, chain = history.head()
-        click.echo(f"{revision}:{chain}")
+        click.echo(_signed(_intact_head(server)))
+        return
+    revision, chain = open_history(Home.from_environment()).head() if not server else _last(server)
+    click.echo(f"{revision}:{chain}")
 
 
 @audit.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--sign", is_flag=True, help="Also write FILE.head, the signed head of the rows.")
-def export(file: Path, sign: bool) -> None:  # noqa: FBT001 - click passes flags by name
+@SERVER
+def export(*, file: Path, sign: bool, server: str) -> None:
     """Write every row with its chain to FILE as JSON Lines; `audit verify --file` checks it."""
     last, written = ChainHead(0, FIRST), 0
     part = file.with_name(f"{file.name}.part")
 
     def copied(out: IO[bytes]) -> Iterator[HistoryRow]:
         nonlocal last, written
-        for row in _history().all_rows():
+        for row in _rows(server):
             out.write(msgspec.json.encode(row) + b"\n")
             last, written = ChainHead(row.revision, row.chain), written + 1
             yield row
@@ -194,12 +250,20 @@ def _signed(last: ChainHead) -> bytes:
     return msgspec.json.encode(sign_head(read_key(audit_key(Home.from_environment())), last))
 
 
-def _intact_head(history: History) -> ChainHead:
+def _last(server: str) -> ChainHead:
+    """Return the head of a registry server's history, which is read to its end."""
+    last = ChainHead(0, FIRST)
+    for row in _rows(server):
+        last = ChainHead(row.revision, row.chain)
+    return last
+
+
+def _intact_head(server: str) -> ChainHead:
     last = ChainHead(0, FIRST)
 
     def rows() -> Iterator[HistoryRow]:
         nonlocal last
-        for row in history.all_rows():
+        for row in _rows(server):
             last = ChainHead(row.revision, row.chain)
             yield row
 
@@ -212,21 +276,21 @@ def _require_intact(rows: Iterator[HistoryRow]) -> None:
         raise HistoryChanged(f"{fault}; nothing was signed")
 
 
-def _stated_head(kept: str, public_key: Path | None) -> ChainHead | None:
+def _stated_head(text: str, public_key: Path | None) -> ChainHead | None:
     """Return the head that was kept; with a public key, only one that it signed."""
-    if not kept and public_key is not None:
+    if not text and public_key is not None:
         raise click.UsageError("--public-key: expected --head with the file of a signed head")
-    if not kept or re.fullmatch(r"[0-9]+:[0-9a-f]*", kept):
+    if not text or re.fullmatch(r"[0-9]+:[0-9a-f]*", text):
         if public_key is not None:
-            raise click.UsageError(f"--head {kept}: it is not signed; expected the file of a head")
-        return _head(kept) if kept else None
+            raise click.UsageError(f"--head {text}: it is not signed; expected the file of a head")
+        return _head(text) if text else None
     from registry.signed_heads import (  # noqa: PLC0415 - cryptography
         check_signature,
         read_public_key,
         read_signed_head,
     )
 
-    signed = read_signed_head(Path(kept))
+    signed = read_signed_head(Path(text))
     if public_key is None:
         click.echo("the signature of --head is not checked: expected --public-key", err=True)
     else:
@@ -236,8 +300,11 @@ def _stated_head(kept: str, public_key: Path | None) -> ChainHead | None:
     return signed.head
 
 
-def _history() -> History:
-    return open_history(Home.from_environment())
+def _rows(server: str, *, direct: bool = False) -> Iterator[HistoryRow]:
+    """Yield every row; with `direct`, from the shared database and not from this machine's copy."""
+    if server:
+        return open_access(server).rows()
+    return open_history(Home.from_environment(), direct=direct).all_rows()
 
 
 def _exported(file: Path) -> list[HistoryRow]:
@@ -250,66 +317,11 @@ def _exported(file: Path) -> list[HistoryRow]:
     return rows
 
 
-def _head(stated: str) -> ChainHead:
-    revision, _, chain = stated.partition(":")
+def _head(text: str) -> ChainHead:
+    revision, _, chain = text.partition(":")
     if not revision.isdecimal() or len(chain) != len(FIRST):
-        raise click.BadParameter(f"{stated!r}: expected REVISION:CHAIN", param_hint="--head")
+        raise click.BadParameter(f"{text!r}: expected REVISION:CHAIN", param_hint="--head")
     return ChainHead(int(revision), chain)
-
-
-def _predictions(log: Path) -> Iterator[PredictionEvent]:
-    reader = SegmentReader(log, {})
-    while records := reader.poll(10_000):
-        for record in records:
-            if isinstance(record.event, PredictionEvent):
-                yield record.event
-
-
-def _what(row: HistoryRow) -> str:
-    kind = row.kind.replace("_", " ")
-    version = f"version {row.number}" if row.number else ""
-    words = " ".join(word for word in (kind, row.alias, version) if word)
-    try:
-        stated = _stated(row)
-    except DamagedRow:
-        stated = "cannot be read"
-    return f"{words}: {stated}" if stated else words
-
-
-def _stated(row: HistoryRow) -> str:
-    """Return what the detail adds to the kind of a row; raises DamagedRow."""
-    match row.kind:
-        case "gated":
-            return row.decode(GateResult).verdict
-        case "verdict":
-            return row.decode(RolloutVerdict).verdict
-        case "shadow":
-            return row.decode(ShadowChange).action
-        case "rollout_step":
-            change = row.decode(RolloutStep)
-            number = f" {change.step + 1}" if change.action == "step" else ""
-            return change.action + number
-    return ""
-
-
-def _reasons(rows: Sequence[HistoryRow]) -> Iterator[str]:
-    """Return the reason of each row; what a verdict changed refers to the verdict's row."""
-    verdict: HistoryRow | None = None
-    for row in rows:
-        if row.kind == "verdict":
-            verdict = row
-        elif verdict is not None and row.why == verdict.why:
-            yield f"verdict of revision {verdict.revision}"
-            continue
-        yield _why(row)
-
-
-def _why(row: HistoryRow) -> str:
-    """Return the reason; those of policies and baselines are in their detail."""
-    if row.why or not row.detail:
-        return row.why
-    detail = json.loads(row.detail)
-    return str(detail.get("why", "")) if isinstance(detail, dict) else ""
 
 
 def _day(microseconds: int) -> str:

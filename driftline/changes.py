@@ -4,54 +4,38 @@ Each is a struct of what is asked, with the scope that it requires. `RegistryCha
 in the history of this machine's registry; `driftline/remote/` carries it to another machine.
 """
 
-from math import inf
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
-from access.keys import Scope
 from driftline.local_actor import Actor
+from driftline.operator_changes import (
+    ChooseBaseline,
+    Load,
+    ProvideAlias,
+    SetLimits,
+    SetMonitoringPolicy,
+    Unload,
+)
+from driftline.registry_change import ChangeResult, RegistryChange
 from eventlog.errors import SettingError
 from eventlog.settings import Home
 from registry.approvals import Approvals, ReadSubject
-from registry.errors import VersionRefused
+from registry.descriptions import Descriptions
 from registry.gates.policy import read_release_policy
 from registry.gates.stated_gates import read_gates
-from registry.history.rollout_state import Rollout
-from registry.history.rows import VerdictPolicy
+from registry.history.rows import CatchUp, RolloutPlan, VerdictMetric, VerdictPolicy
 from registry.history.store import History
 from registry.names import require_model_name
 from registry.rollback import earlier_version, roll_back, unbar
-from registry.rollouts import Rollouts, active, require_same_requests
+from registry.rollout_start import RolloutSubject, start_approved, start_rollout
+from registry.rollouts import Rollouts, active
+from registry.schedules import Schedules
 from registry.settings import open_history
 from registry.store import Registry
 
 _LONGEST_REASON = 4_000  # characters
-
-
-class ChangeResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a change did."""
-
-    revision: int  # of the registry, after it
-    actor: str
-    number: str = ""  # of the version
-    before: str = ""  # version that the alias named before
-    barred: bool = False
-    report: str = ""  # digest of the gate report that a decision refers to
-    known: bool = True  # whether the model has a version
-    rollout: Rollout | None = None
-
-
-class RegistryChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One change of a model; raises a RegistryError where it cannot be made."""
-
-    name: ClassVar[str]
-    scope: ClassVar[Scope]
-    why: str = ""
-
-    def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
-        """Append the change to the history."""
-        raise NotImplementedError
 
 
 class Ask(RegistryChange, frozen=True):
@@ -91,7 +75,15 @@ class Approve(RegistryChange, frozen=True):
             roles=actor.roles,
             read=ReadSubject(self.digest, self.report),
         )
-        return _decided(history, revision, model, self.number, self.alias, actor)
+        registry = Registry(home)
+        note = start_approved(
+            history, registry, RolloutSubject(model, self.number, self.alias), actor.name
+        )
+        done = _decided(history, revision, model, self.number, self.alias, actor)
+        rollout = history.state(model).rollouts.get(self.alias)
+        if rollout is None or not rollout.active or rollout.number != self.number:
+            return replace(done, note=note)
+        return replace(done, rollout=rollout)
 
 
 class Reject(RegistryChange, frozen=True):
@@ -113,19 +105,25 @@ class SetReleasePolicy(RegistryChange, frozen=True):
     name = "release-policy"
     scope = "admin"
     policy: dict[str, Any]
+    expected_revision: int | None = None  # of the model
 
     def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
         history = _history(home)
         policy = read_release_policy("release policy", self.policy)
-        known = bool(history.numbers(model))
-        if policy.gates and known:
+        has_versions = bool(history.numbers(model))
+        if policy.gates and has_versions:
             from registry.gates.fit import check_fit  # noqa: PLC0415 - NumPy, for changes only
 
             check_fit(read_gates(policy.gates), Registry(home).versions(model)[-1].manifest)
         revision = Approvals(history).set_policy(
-            model, policy, actor=actor.name, why=self.why, fields=self.policy
+            model,
+            policy,
+            actor=actor.name,
+            why=self.why,
+            fields=self.policy,
+            expected_revision=self.expected_revision,
         )
-        return ChangeResult(revision, actor.name, known=known)
+        return ChangeResult(revision, actor.name, known=has_versions)
 
 
 class Promote(RegistryChange, frozen=True):
@@ -204,28 +202,27 @@ class StartRollout(RegistryChange, frozen=True):
     judge: bool = True
     tolerate: float = 1.25
     latency_ms: float = 0.0
+    metrics: list[VerdictMetric] = []  # that are judged; empty: all that occur
+    patience: float = 6.0  # bake times
+    expire: float = 6.0
 
     def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
-        history, registry = _history(home), Registry(home)
-        steps = self.steps
-        if not steps or steps[0] <= 0 or steps[-1] > 1 or steps != sorted(set(steps)):
-            raise VersionRefused(f"steps {steps}: expected increasing shares in ]0, 1]")
-        policy = _verdict_policy(self.tolerate, self.latency_ms) if self.judge else None
-        manifest = registry.version(model, self.number).manifest
-        before = history.state(model).aliases.get(self.alias)
-        if before is not None:
-            require_same_requests(model, registry.version(model, before).manifest, manifest)
-        _require_feature(self.key_feature, [one.name for one in manifest.features])
-        revision = Rollouts(history).start(
-            model,
-            self.number,
-            self.alias,
-            steps,
-            bake_s=self.bake_s,
+        history = _history(home)
+        verdict = VerdictPolicy(
+            tolerate=self.tolerate,
+            latency_ms=self.latency_ms,
+            patience=self.patience,
+            expire=self.expire,
+            metrics=self.metrics,
+        )
+        plan = RolloutPlan(self.steps, self.bake_s, self.key_feature, self.judge, verdict)
+        revision = start_rollout(
+            history,
+            Registry(home),
+            RolloutSubject(model, self.number, self.alias),
+            plan,
             actor=actor.name,
             why=self.why,
-            feature=self.key_feature,
-            policy=policy,
         )
         now = active(history.state(model), model, self.alias)
         return ChangeResult(revision, actor.name, self.number, rollout=now)
@@ -254,9 +251,57 @@ class ChangeRollout(RegistryChange, frozen=True):
         return ChangeResult(revision, actor.name, now.number, rollout=now)
 
 
+class SetSchedule(RegistryChange, frozen=True):
+    """Request retraining at fixed times, in place of an earlier schedule."""
+
+    name = "schedule"
+    scope = "operate"
+    cron: str  # five fields
+    timezone: str = "UTC"
+    catch_up: CatchUp = "latest"
+
+    def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
+        revision = Schedules(_history(home)).set(
+            model, self.cron, self.timezone, self.catch_up, actor=actor.name, why=self.why
+        )
+        return ChangeResult(revision, actor.name)
+
+
+class RemoveSchedule(RegistryChange, frozen=True):
+    """End the schedule of a model."""
+
+    name = "schedule/remove"
+    scope = "operate"
+
+    def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
+        revision = Schedules(_history(home)).remove(model, actor=actor.name, why=self.why)
+        return ChangeResult(revision, actor.name)
+
+
+class Describe(RegistryChange, frozen=True):
+    """State the owner of a model, add tags and remove others."""
+
+    name = "description"
+    scope = "operate"
+    owner: str | None = None  # None: as it is; "": none
+    add: list[str] = []
+    remove: list[str] = []
+
+    def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
+        revision = Descriptions(_history(home)).change(
+            model,
+            owner=self.owner,
+            add=self.add,
+            remove=self.remove,
+            actor=actor.name,
+            why=self.why,
+        )
+        return ChangeResult(revision, actor.name)
+
+
 CHANGES: dict[str, type[RegistryChange]] = {
-    one.name: one
-    for one in (
+    change.name: change
+    for change in (
         Ask,
         Approve,
         Reject,
@@ -266,9 +311,18 @@ CHANGES: dict[str, type[RegistryChange]] = {
         Unbar,
         StartRollout,
         ChangeRollout,
+        SetLimits,
+        SetMonitoringPolicy,
+        Load,
+        Unload,
+        ChooseBaseline,
+        ProvideAlias,
+        SetSchedule,
+        RemoveSchedule,
+        Describe,
     )
 }
-_REASONED = {"request", "approve", "reject", "release-policy", "rollback", "unbar"}
+_REASONED = {"request", "approve", "reject", "release-policy", "rollback", "unbar", "policy"}
 
 
 def check_change(model: str, change: RegistryChange) -> None:
@@ -278,7 +332,7 @@ def check_change(model: str, change: RegistryChange) -> None:
         raise SettingError(f"{change.name}: expected why, the reason that is recorded with it")
     if len(change.why) > _LONGEST_REASON:
         raise SettingError(f"why: {len(change.why)} characters; expected at most {_LONGEST_REASON}")
-    if any(isinstance(one, str) and "\0" in one for one in msgspec.structs.astuple(change)):
+    if any(isinstance(value, str) and "\0" in value for value in msgspec.structs.astuple(change)):
         raise SettingError(f"{change.name}: a value has a NUL; expected none")
 
 
@@ -292,16 +346,3 @@ def _decided(  # noqa: PLR0913, PLR0917  # what a decision is about
     state = history.state(model)
     report = state.subject(alias, state.digest_of(number)).report
     return ChangeResult(revision, actor.name, number, report=report)
-
-
-def _require_feature(name: str, known: list[str]) -> None:
-    if name and name not in known:
-        raise VersionRefused(f"no feature {name!r}; features: {', '.join(known) or 'none'}")
-
-
-def _verdict_policy(tolerate: float, latency_ms: float) -> VerdictPolicy:
-    if not 1 <= tolerate < inf:
-        raise SettingError(f"tolerate {tolerate:g}: expected at least 1")
-    if not 0 <= latency_ms < inf:
-        raise SettingError(f"latency-objective {latency_ms:g}: expected milliseconds")
-    return VerdictPolicy(tolerate=tolerate, latency_ms=latency_ms)

@@ -35,7 +35,7 @@ class NotInstalled(click.ClickException):
 
 
 _REGISTRY, _LOG, _SERVICE, _MONITOR = "registry", "eventlog", "service", "monitoring"
-_LOAD, _UP = "loadtests", "service,monitoring"
+_LOAD, _UP, _MLFLOW = "loadtests", "service,monitoring", "mlflow"
 # What an extra alone brings, beside a package of ours.
 _MARKS = {
     _REGISTRY: ("registry", "bentoml"),
@@ -43,6 +43,7 @@ _MARKS = {
     _SERVICE: ("service", "grpc"),
     _MONITOR: ("monitoring", "standardwebhooks"),
     _LOAD: ("loadtests", "locust"),
+    _MLFLOW: ("mlflow", "registry"),
 }
 
 # Summaries stand here so that `driftline --help` imports no command: some bring libraries that take
@@ -52,6 +53,15 @@ COMMANDS = {
     "register": CommandSummary(
         "driftline.register_command", "Validate an ONNX model and store it as a version.", _REGISTRY
     ),
+    "import": CommandSummary(
+        "driftline.mlflow_import.commands", "Register a model of an MLflow registry.", _MLFLOW
+    ),
+    "follow": CommandSummary(
+        "driftline.mlflow_import.commands", "Register every new version of MLflow.", _MLFLOW
+    ),
+    "export": CommandSummary(
+        "driftline.mlflow_import.commands", "Write verdicts to MLflow as tags.", _MLFLOW
+    ),
     "manifest": CommandSummary(
         "driftline.manifest", "Print the manifest that registration would infer.", _REGISTRY
     ),
@@ -59,7 +69,10 @@ COMMANDS = {
         "driftline.provision", "Register the models of a folder and set their aliases.", _REGISTRY
     ),
     "models": CommandSummary("driftline.models", "List models, versions and aliases.", _REGISTRY),
-    "promote": CommandSummary("driftline.models", "Point an alias at a version.", _REGISTRY),
+    "describe": CommandSummary(
+        "driftline.describe", "Show or change owner and tags of a model.", _REGISTRY
+    ),
+    "promote": CommandSummary("driftline.promote", "Point an alias at a version.", _REGISTRY),
     "rollout": CommandSummary(
         "driftline.rollout", "Give a version a growing share of the requests.", _REGISTRY
     ),
@@ -76,11 +89,22 @@ COMMANDS = {
         "driftline.rollback", "Point an alias back at an earlier version.", _REGISTRY
     ),
     "unbar": CommandSummary("driftline.rollback", "Allow barred content again.", _REGISTRY),
-    "unload": CommandSummary("driftline.models", "Unload versions, or load them again.", _REGISTRY),
+    "unload": CommandSummary(
+        "driftline.promote", "Unload versions, or load them again.", _REGISTRY
+    ),
+    "schedule": CommandSummary(
+        "driftline.schedule", "Request retraining at fixed times.", _REGISTRY
+    ),
     "limits": CommandSummary("driftline.limits", "Show or change limits of versions.", _REGISTRY),
     "policy": CommandSummary("driftline.policy", "Show or change monitoring policies.", _REGISTRY),
+    "review": CommandSummary(
+        "driftline.review", "Export rows to label, and import their labels.", _MONITOR
+    ),
     "gates": CommandSummary(
         "driftline.gates.commands", "Show or set the gates of a model.", _REGISTRY
+    ),
+    "golden": CommandSummary(
+        "driftline.gates.golden", "Show or change the golden requests of a model.", _REGISTRY
     ),
     "gate": CommandSummary("driftline.gates.commands", "Run the gates of a version.", _MONITOR),
     "request": CommandSummary("driftline.approvals", "Ask for approval of a version.", _REGISTRY),
@@ -141,6 +165,17 @@ COMMANDS = {
     "doctor": CommandSummary(
         "driftline.doctor", "Check this installation and say what to do.", _LOG
     ),
+    "upgrade": CommandSummary(
+        "driftline.upgrade", "Show what this release would do to databases and log.", _MONITOR
+    ),
+    "backup": CommandSummary(
+        "driftline.backups.command",
+        "Copy this installation while it runs, and verify the copy.",
+        _MONITOR,
+    ),
+    "restore": CommandSummary(
+        "driftline.backups.command", "Restore a backup as a new home.", _MONITOR
+    ),
     "forward": CommandSummary("driftline.forward", "Forward the local log to Kafka.", _LOG),
     "topics": CommandSummary("driftline.forward", "Create the Kafka topics.", _LOG),
     "completion": CommandSummary(
@@ -182,12 +217,12 @@ class LazyGroup(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return matching commands and options, without importing a command."""
-        found = [
+        items = [
             CompletionItem(name, help=entry.summary)
             for name, entry in COMMANDS.items()
             if name.startswith(incomplete)
         ]
-        return found + click.Command.shell_complete(self, ctx, incomplete)
+        return items + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List every command with its summary, without importing it."""
@@ -209,11 +244,11 @@ def _install(entry: CommandSummary) -> str:
 def _require_own(module: str) -> None:
     """Raise NotInstalled if a package of the same name shadows one of Driftline's."""
     package = module.partition(".")[0]
-    found = importlib.util.find_spec(package) if package in _OWN else None
-    if found is None:
+    spec = importlib.util.find_spec(package) if package in _OWN else None
+    if spec is None:
         return
     root = Path(__file__).parents[1]
-    places = [found.origin, *(found.submodule_search_locations or ())]
+    places = [spec.origin, *(spec.submodule_search_locations or ())]
     place = next((place for place in places if place), "")
     if not Path(place).is_relative_to(root / package):
         raise NotInstalled(
@@ -264,8 +299,8 @@ def driftline() -> None:
 
 def settings_file() -> Path | None:
     """Return the file of settings: what DRIFTLINE_CONFIG names, or the home's; None without one."""
-    if (named := os.environ.get("DRIFTLINE_CONFIG")) is not None:
-        return Path(named).expanduser().absolute() if named else None
+    if (named_file := os.environ.get("DRIFTLINE_CONFIG")) is not None:
+        return Path(named_file).expanduser().absolute() if named_file else None
     # As eventlog.settings.Home, but a user without a home, or with one that is closed, has no file.
     home = os.path.expanduser(os.environ.get("DRIFTLINE_HOME", "~/.driftline"))  # noqa: PTH111
     path = Path(home).absolute() / "driftline.toml"

@@ -197,7 +197,7 @@ class Client:
             transport=transport,
         )
 
-    def predict(  # all but two by name
+    def predict(  # noqa: PLR0913  # all but two by name
         self,
         model: str,
         rows: Frame | Sequence[Row],
@@ -205,15 +205,24 @@ class Client:
         version: str | int = "",
         event_time: EventTime | None = None,
         request_id: str = "",
+        routing_key: str | int = "",
     ) -> Prediction:
         """Request predictions for rows; `version` is a number or an alias, by default champion.
 
         `event_time` is when the prediction takes place: a datetime with a zone, RFC 3339 or
         microseconds. `request_id` is the caller's own name of the request, unique for the model:
-        feedback can refer to it. Raises ClientError for an error reply, and its subclasses
+        feedback can refer to it. In a rollout, requests of one `routing_key`, such as a user's id,
+        go to one version. Raises ClientError for an error reply, and its subclasses
         Unreachable and NoReply without one.
         """
-        content = predict_body(model, rows, version, event_time, request_id)
+        content = predict_body(
+            model,
+            rows,
+            version=version,
+            event_time=event_time,
+            request_id=request_id,
+            routing_key=routing_key,
+        )
         with _span(self._tracer, "predict", model) as annotate:
             reply = self._send("/predict", content, Retries(self._retries, bool(request_id)))
             answer = msgspec.json.decode(reply, type=Prediction)
@@ -308,7 +317,7 @@ class AsyncClient:
             transport=transport,
         )
 
-    async def predict(  # see Client
+    async def predict(  # noqa: PLR0913  # see Client
         self,
         model: str,
         rows: Frame | Sequence[Row],
@@ -316,9 +325,17 @@ class AsyncClient:
         version: str | int = "",
         event_time: EventTime | None = None,
         request_id: str = "",
+        routing_key: str | int = "",
     ) -> Prediction:
         """See Client.predict."""
-        content = predict_body(model, rows, version, event_time, request_id)
+        content = predict_body(
+            model,
+            rows,
+            version=version,
+            event_time=event_time,
+            request_id=request_id,
+            routing_key=routing_key,
+        )
         with _span(self._tracer, "predict", model) as annotate:
             reply = await self._send("/predict", content, Retries(self._retries, bool(request_id)))
             answer = msgspec.json.decode(reply, type=Prediction)

@@ -65,18 +65,22 @@ class Prediction(msgspec.Struct, frozen=True):
 Predicted: TypeAlias = Prediction | RequestId | str  # a reply, the caller's id, or a prediction id
 
 
-def predict_body(
+def predict_body(  # noqa: PLR0913  # what a request may state
     model: str,
     rows: Frame | Sequence[Row],
+    *,
     version: str | int,
     event_time: EventTime | None,
     request_id: str,
+    routing_key: str | int,
 ) -> bytes:
     """Encode a request for predictions; NaN becomes null, the encoding of a missing value."""
     spelled = [{str(name): _spelled(v) for name, v in row.items()} for row in _records(rows)]
     body: dict[str, Any] = {"model": model, "version": str(version), "rows": spelled}
     if request_id:
         body["request_id"] = request_id
+    if routing_key != "":
+        body["routing_key"] = routing_key
     if event_time is not None:
         body["event_time"] = _time(event_time)
     return msgspec.json.encode(body)
@@ -142,8 +146,8 @@ def _item(predicted: Predicted, labels: Any, event_time: EventTime | None) -> di
     if isinstance(predicted, RequestId):
         item: dict[str, Any] = predicted._asdict()
     else:
-        named = predicted if isinstance(predicted, str) else predicted.prediction_id
-        item = {"prediction_id": named}
+        prediction_id = predicted if isinstance(predicted, str) else predicted.prediction_id
+        item = {"prediction_id": prediction_id}
     label = _plain(labels)
     if isinstance(label, str | int | float | bool):
         item["label"] = label
@@ -162,13 +166,13 @@ def _item(predicted: Predicted, labels: Any, event_time: EventTime | None) -> di
     return item
 
 
-def _time(stated: EventTime) -> str | int:
+def _time(time: EventTime) -> str | int:
     """Return microseconds of a datetime; other times as they are stated.
 
     Raises ValueError for a datetime without a zone: nobody can know which it means.
     """
-    if not isinstance(stated, datetime):
-        return stated if isinstance(stated, str) else int(_plain(stated))
-    if stated.tzinfo is None:
-        raise ValueError(f"event_time {stated} has no time zone; add tzinfo=UTC or another one")
-    return (stated - _EPOCH) // timedelta(microseconds=1)
+    if not isinstance(time, datetime):
+        return time if isinstance(time, str) else int(_plain(time))
+    if time.tzinfo is None:
+        raise ValueError(f"event_time {time} has no time zone; add tzinfo=UTC or another one")
+    return (time - _EPOCH) // timedelta(microseconds=1)

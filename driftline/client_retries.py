@@ -1,4 +1,4 @@
-"""Which calls are sent again, and when. Pure."""
+"""The rules for retries: which calls are sent again, and when. Pure."""
 
 from typing import NamedTuple
 
@@ -10,12 +10,12 @@ LONGEST_PAUSE = 10.0  # a service that asks for a longer one is not called again
 
 
 class Retries(NamedTuple):
-    """How often a call is sent again, and whether sending it twice has no effect."""
+    """The number of retries of a call, and whether sending it twice has no effect."""
 
     most: int
     repeatable: bool
 
-    def pause(self, tried: int, error: ClientError, retry_after: str = "") -> float | None:
+    def pause(self, attempt: int, error: ClientError, retry_after: str = "") -> float | None:
         """Return the seconds to wait before the next try, None if there is none.
 
         A request that was refused, or that found no connection, was not processed. After a lost
@@ -26,8 +26,8 @@ class Retries(NamedTuple):
             or error.status in _REFUSED
             or (isinstance(error, NoReply) and self.repeatable)
         )
-        if not safe or tried >= self.most:
+        if not safe or attempt >= self.most:
             return None
-        wanted = float(retry_after) if retry_after.isdecimal() else 0.0
-        pause = max(wanted, _FIRST_PAUSE * 2**tried)
+        requested = float(retry_after) if retry_after.isdecimal() else 0.0
+        pause = max(requested, _FIRST_PAUSE * 2**attempt)
         return pause if pause <= LONGEST_PAUSE else None

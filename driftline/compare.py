@@ -58,15 +58,15 @@ def compare(  # noqa: PLR0913  # its options
     The monitor's page of the model shows the latest comparison of each pair.
     """
     first, second = _numbers(versions)
-    found = _run(model, first, second, source, _period(start, end, days), rows)
+    comparison = _run(model, first, second, source, _period(start, end, days), rows)
     if as_json:
         import msgspec  # noqa: PLC0415 - programs only
 
-        click.echo(msgspec.json.encode(found))
+        click.echo(msgspec.json.encode(comparison))
         return
     from driftline.comparison.table import print_comparison  # noqa: PLC0415
 
-    print_comparison(found)
+    print_comparison(comparison)
 
 
 def _run(  # noqa: PLR0913, PLR0917  # what a request consists of
@@ -88,10 +88,14 @@ def _run(  # noqa: PLR0913, PLR0917  # what a request consists of
         raise NotComparable(str(error)) from None
 
 
-def _numbers(stated: str) -> tuple[str, str]:
-    numbers = [one.strip() for one in stated.split(",")]
-    if len(numbers) != 2 or not all(one.isdecimal() for one in numbers) or len({*numbers}) < 2:
-        raise SettingError(f"--versions {stated!r}: expected two different numbers, as in 3,4")
+def _numbers(text: str) -> tuple[str, str]:
+    numbers = [part.strip() for part in text.split(",")]
+    if (
+        len(numbers) != 2
+        or not all(number.isdecimal() for number in numbers)
+        or len({*numbers}) < 2
+    ):
+        raise SettingError(f"--versions {text!r}: expected two different numbers, as in 3,4")
     return numbers[0], numbers[1]
 
 

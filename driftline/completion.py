@@ -21,6 +21,6 @@ def completion(shell: str) -> None:
     bash: eval "$(driftline completion bash)" in ~/.bashrc. zsh: the same with zsh in ~/.zshrc.
     fish: driftline completion fish > ~/.config/fish/completions/driftline.fish
     """
-    made = get_completion_class(shell)
-    assert made is not None  # click brings one for each of them
-    click.echo(made(driftline, {}, "driftline", "_DRIFTLINE_COMPLETE").source())
+    shell_class = get_completion_class(shell)
+    assert shell_class is not None  # click brings one for each of them
+    click.echo(shell_class(driftline, {}, "driftline", "_DRIFTLINE_COMPLETE").source())

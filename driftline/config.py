@@ -27,14 +27,18 @@ def config(as_json: bool, changed: bool) -> None:  # noqa: FBT001  # click calls
     DRIFTLINE_CONFIG names, then from defaults. Exits with 1 if a variable is misspelt or invalid.
     """
     environ = as_started(os.environ)
-    values = [value_of(one, environ, file_of) for one in settings()]
-    shown = [one for one in values if not changed or one.source != "default"]
+    values = [value_of(setting, environ, file_of) for setting in settings()]
+    shown = [value for value in values if not changed or value.source != "default"]
     if as_json:
         click.echo(msgspec.json.encode(shown))
+    elif not shown:
+        click.echo("every setting has its default", err=True)
     else:
-        for part, of_part in groupby(shown, lambda one: one.part):
+        for part, of_part in groupby(shown, lambda value: value.part):
             click.echo(f"# {part}\n" + "\n".join(map(_line, of_part)) + "\n")
-    faults = [f"{one.variable}: {one.value!r}: {one.fault}" for one in values if one.fault]
+    faults = [
+        f"{value.variable}: {value.value!r}: {value.fault}" for value in values if value.fault
+    ]
     faults += misspelt(os.environ)
     for sentence in faults:
         click.echo(f"driftline: {sentence}", err=True)
@@ -42,7 +46,7 @@ def config(as_json: bool, changed: bool) -> None:  # noqa: FBT001  # click calls
         raise click.exceptions.Exit(1)
 
 
-def _line(one: Value) -> str:
-    allowed = f"one of {', '.join(one.allowed)}" if one.allowed else ""
-    words = "; ".join(filter(None, [one.source, one.description, allowed]))
-    return f"{one.variable}={one.value}  # {words}"
+def _line(value: Value) -> str:
+    allowed = f"one of {', '.join(value.allowed)}" if value.allowed else ""
+    words = "; ".join(filter(None, [value.source, value.description, allowed]))
+    return f"{value.variable}={value.value}  # {words}"

@@ -17,7 +17,7 @@ class NotConverged(DriftlineError):
 
 
 class WorkerSource(Protocol):
-    """Where the reports of running workers are read."""
+    """The port to the reports of running workers."""
 
     def read(self) -> list[WorkerReport]: ...
 

@@ -45,8 +45,15 @@ def to_onnx(model: Any, rows: Any = None) -> bytes:
 def _require(module: str, package: str) -> Any:
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError:
-        raise SettingError(f"package {package} is not installed: pip install {package}") from None
+    except ModuleNotFoundError as error:
+        missing = (error.name or package).partition(".")[0]
+        if missing == package:
+            raise SettingError(
+                f"package {package} is not installed: pip install {package}"
+            ) from None
+        raise SettingError(
+            f"package {missing}, which {package} needs, is not installed: pip install {missing}"
+        ) from None
 
 
 def _require_rows(rows: Any, library: str) -> Any:
@@ -77,8 +84,8 @@ def _sklearn(model: Any, rows: Any) -> bytes:
 
 def _is_column_wise(model: Any, rows: Any) -> bool:
     steps = [step for _, step in getattr(model, "steps", [("", model)])]
-    named = any(type(step).__name__ in _COLUMN_WISE for step in steps)
-    return named or any(kind.kind not in "biuf" for kind in rows.dtypes)
+    column_wise = any(type(step).__name__ in _COLUMN_WISE for step in steps)
+    return column_wise or any(kind.kind not in "biuf" for kind in rows.dtypes)
 
 
 def _column_type(types: Any, column: Any) -> Any:
@@ -87,8 +94,8 @@ def _column_type(types: Any, column: Any) -> Any:
 
 def _names(model: Any, rows: Any) -> list[str]:
     columns = [str(name) for name in getattr(rows, "columns", ())]
-    known = getattr(model, "feature_names_in_", None)
-    fitted = [str(name) for name in known] if known is not None else columns
+    names = getattr(model, "feature_names_in_", None)
+    fitted = [str(name) for name in names] if names is not None else columns
     return fitted if set(fitted) <= set(columns) else columns
 
 
@@ -133,7 +140,7 @@ def _torch(model: Any, rows: Any) -> bytes:
     if rows is None:
         raise SettingError("a torch.nn.Module needs an example input: expected example=")
     inputs = rows if isinstance(rows, tuple) else (rows,)
-    tensors = tuple(torch.as_tensor(one) for one in inputs)
+    tensors = tuple(torch.as_tensor(array) for array in inputs)
     names = _numbered("input", len(tensors))
     with torch.no_grad():
         answers = _answers(model.eval()(*tensors))
@@ -177,11 +184,11 @@ _CONVERTERS = {  # in this order: the first three also are scikit-learn estimato
 
 def _with_metadata(exported: Any, names: Sequence[str], classes: Any) -> bytes:
     onnx = _require("onnx", "onnx")
-    values = [one.item() if hasattr(one, "item") else one for one in classes]
-    stated: dict[str, list[Any]] = {_FEATURES: list(names)}
-    if values and all(isinstance(one, str | int) for one in values):
-        stated[_CLASSES] = values
+    values = [class_.item() if hasattr(class_, "item") else class_ for class_ in classes]
+    properties: dict[str, list[Any]] = {_FEATURES: list(names)}
+    if values and all(isinstance(value, str | int) for value in values):
+        properties[_CLASSES] = values
     onnx.helper.set_model_props(
-        exported, {key: json.dumps(value) for key, value in stated.items() if value}
+        exported, {key: json.dumps(value) for key, value in properties.items() if value}
     )
     return bytes(exported.SerializeToString())

@@ -26,13 +26,13 @@ def doctor(as_json: bool) -> None:  # noqa: FBT001  # click calls it by name
     Changes nothing. Each line is ok, warning or failed, with what to do. Exits with 1 if a check
     failed.
     """
-    found = list(findings(Home.from_environment(), as_started(os.environ)))
+    results = list(findings(Home.from_environment(), as_started(os.environ)))
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        click.echo(msgspec.json.encode(results))
     else:
-        for one in found:
-            state = click.style(f"{one.state:<8}", fg=_COLOURS[one.state])
-            remedy = f"; {one.remedy}" if one.remedy else ""
-            click.echo(f"{state}{one.check}: {one.message}{remedy}")
-    if any(one.state == "failed" for one in found):
+        for result in results:
+            state = click.style(f"{result.state:<8}", fg=_COLOURS[result.state])
+            remedy = f"; {result.remedy}" if result.remedy else ""
+            click.echo(f"{state}{result.check}: {result.message}{remedy}")
+    if any(result.state == "failed" for result in results):
         raise click.exceptions.Exit(1)

@@ -43,7 +43,7 @@ class EventFilter(msgspec.Struct, frozen=True):
         )
 
 
-def export_events(log: Path, target: Path, wanted: EventFilter) -> tuple[int, int]:
+def export_events(log: Path, target: Path, event_filter: EventFilter) -> tuple[int, int]:
     """Write the selected events to a `.jsonl` or `.parquet` file.
 
     Returns the numbers of events and of unreadable records. The file is replaced atomically.
@@ -51,11 +51,11 @@ def export_events(log: Path, target: Path, wanted: EventFilter) -> tuple[int, in
     """
     fresh = target.with_name(f"{target.name}.part")
     unreadable: list[int] = []
-    chosen = _chosen(log, wanted, unreadable)
+    chosen = _chosen(log, event_filter, unreadable)
     if target.suffix == ".parquet":
-        if wanted.kind is None:
+        if event_filter.kind is None:
             raise click.UsageError("a Parquet file holds one kind of event: expected --kind")
-        count = _write_parquet(fresh, wanted.kind, chosen)
+        count = _write_parquet(fresh, event_filter.kind, chosen)
     else:
         with fresh.open("wb") as file:
             count = write_lines(file, chosen)
@@ -72,11 +72,11 @@ def write_lines(file: Any, chosen: Iterable[list[Event]]) -> int:
     return count
 
 
-def _chosen(log: Path, wanted: EventFilter, unreadable: list[int]) -> Iterator[list[Event]]:
+def _chosen(log: Path, event_filter: EventFilter, unreadable: list[int]) -> Iterator[list[Event]]:
     reader = SegmentReader(log, {})
     try:
         while records := reader.poll(_CHUNK):
-            yield [event for event in _readable(records, unreadable) if wanted.matches(event)]
+            yield [event for event in _readable(records, unreadable) if event_filter.matches(event)]
     finally:
         reader.close()
 

@@ -65,13 +65,19 @@ def verify() -> None:
     """Check every frame and sequence number of the log; exit 1 if an event is missing."""
     findings = find(Home.from_environment().log)
     click.echo("source\tepochs\tevents\tunreadable\tmissing\ttorn bytes")
-    for one in findings:
-        row = (one.epochs, one.events, one.unreadable, one.missing, one.torn_bytes)
-        click.echo(f"{one.source}\t" + "\t".join(map(str, row)))
-    for one in findings:
-        for shard, number in sorted(one.gaps_by_shard.items()):
-            click.echo(f"{one.source}: {number:,} of shard {shard} are missing or unreadable")
-    if not all(one.whole for one in findings):
+    for finding in findings:
+        row = (
+            finding.epochs,
+            finding.events,
+            finding.unreadable,
+            finding.missing,
+            finding.torn_bytes,
+        )
+        click.echo(f"{finding.source}\t" + "\t".join(map(str, row)))
+    for finding in findings:
+        for shard, number in sorted(finding.gaps_by_shard.items()):
+            click.echo(f"{finding.source}: {number:,} of shard {shard} are missing or unreadable")
+    if not all(finding.whole for finding in findings):
         raise click.exceptions.Exit(1)
 
 
@@ -90,8 +96,8 @@ def export(file: Path, kind: Any, model: str, start: datetime | None, end: datet
         export_events,
     )
 
-    wanted = EventFilter(kind, model, _microseconds(start), _microseconds(end))
-    written, unreadable = export_events(Home.from_environment().log, file, wanted)
+    event_filter = EventFilter(kind, model, _microseconds(start), _microseconds(end))
+    written, unreadable = export_events(Home.from_environment().log, file, event_filter)
     click.echo(f"{written} events written to {file}")
     if unreadable:
         click.echo(f"{unreadable} records are unreadable; see driftline events verify", err=True)
@@ -108,7 +114,13 @@ def sweep() -> None:
 
 @events.command()
 @click.argument("origin", required=False)
-@click.option("--limit", default=50, show_default=True, help="Number of records, newest first.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=50,
+    show_default=True,
+    help="Number of records, newest first.",
+)
 def deadletters(origin: str | None, limit: int) -> None:
     """List the events that the forwarder dead-lettered, with the reasons.
 

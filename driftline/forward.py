@@ -32,18 +32,25 @@ def topics() -> None:
 @topics.command()
 @click.option(
     "--partitions",
+    type=click.IntRange(1, 10_000),
     default=6,
     show_default=True,
     help="Partitions of each event topic.",
 )
-@click.option("--replicas", default=1, show_default=True, help="Replication; 3 in production.")
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 100),
+    default=1,
+    show_default=True,
+    help="Replication; 3 in production.",
+)
 def create(partitions: int, replicas: int) -> None:
     """Create missing topics, and report differences of existing ones."""
     from eventlog.kafka import create_topics  # noqa: PLC0415 - Kafka's client
 
     settings = from_environment(KafkaSettings, KAFKA_PREFIX)
-    made = create_topics(settings, partitions=partitions, replicas=replicas)
-    for topic in made.created:
+    created = create_topics(settings, partitions=partitions, replicas=replicas)
+    for topic in created.created:
         click.echo(f"created {topic}")
-    for difference in made.differences:
+    for difference in created.differences:
         click.echo(difference)

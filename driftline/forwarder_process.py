@@ -112,13 +112,13 @@ def guarded(app: "WSGIApplication", guard: BrowserGuard) -> "WSGIApplication":
     """Return a WSGI application that answers no page of another site."""
 
     def checked(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        stated = [
+        headers = [
             (name.removeprefix("HTTP_").replace("_", "-").lower().encode(), value.encode("latin-1"))
             for name, value in environ.items()
             if name.startswith("HTTP_")
         ]
         try:
-            guard.check(environ["REQUEST_METHOD"].encode("latin-1"), stated)
+            guard.check(environ["REQUEST_METHOD"].encode("latin-1"), headers)
         except AccessError as error:
             status = "421 Misdirected" if isinstance(error, UnknownHost) else "403 Forbidden"
             start_response(status, [("content-type", "text/plain; charset=utf-8")])

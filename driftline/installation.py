@@ -3,11 +3,10 @@
 import os
 import shutil
 import socket
-import sqlite3
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -16,6 +15,7 @@ import msgspec
 
 from access.keyfile import KeyFile
 from access.ports import Address, require_free
+from driftline.database_revisions import CONNECT_S, read_revision
 from driftline.port_owner import port_owner
 from driftline.setting_catalogue import settings
 from driftline.setting_names import misspelt
@@ -29,12 +29,11 @@ State = Literal["ok", "warning", "failed"]
 
 _LITTLE, _TOO_LITTLE = 2 << 30, 64 << 20  # bytes free
 _AHEAD_S = 60.0
-_CONNECT_S = 5.0
 _ONNXRUNTIME = "1"
 
 
 class CheckResult(msgspec.Struct, frozen=True):
-    """What a check found, and what to do about it."""
+    """The result of a check, and how to mend it."""
 
     check: str
     state: State
@@ -45,10 +44,10 @@ class CheckResult(msgspec.Struct, frozen=True):
 def check_settings(environ: Mapping[str, str]) -> Iterator[CheckResult]:
     """Find invalid values and misspelt variables."""
     wrong = misspelt(environ)
-    for one in settings():
-        stated = environ.get(one.variable)
-        if stated is not None and (expected := fault(stated, one.kind)):
-            wrong.append(f"{one.variable}: {masked(one.variable, stated)!r}: {expected}")
+    for setting in settings():
+        raw = environ.get(setting.variable)
+        if raw is not None and (expected := fault(raw, setting.kind)):
+            wrong.append(f"{setting.variable}: {masked(setting.variable, raw)!r}: {expected}")
     for text in wrong:
         yield CheckResult("settings", "failed", text, "correct or remove the variable")
     if not wrong:
@@ -77,7 +76,7 @@ def check_home(home: Home) -> Iterator[CheckResult]:
             yield CheckResult(
                 "home", "warning", f"{path} can be read by every user", f"chmod o-rwx {path}"
             )
-    place = next(one for one in (root, *root.parents) if one.exists())
+    place = next(folder for folder in (root, *root.parents) if folder.exists())
     usage = shutil.disk_usage(place)
     text = f"{usage.free / (1 << 30):.1f} GiB of {usage.total / (1 << 30):.0f} GiB are free"
     state = "failed" if usage.free < _TOO_LITTLE else "warning" if usage.free < _LITTLE else "ok"
@@ -106,11 +105,15 @@ def _addresses() -> Iterator[tuple[str, str, Address]]:
     try:
         from service.settings import PREFIX, read_settings  # noqa: PLC0415 - may not be installed
 
-        one = read_settings()
-        ports = {"PORT": one.port, "GRPC_PORT": one.grpc_port, "ADMIN_PORT": one.admin_port}
+        settings = read_settings()
+        ports = {
+            "PORT": settings.port,
+            "GRPC_PORT": settings.grpc_port,
+            "ADMIN_PORT": settings.admin_port,
+        }
         for name, port in ports.items():
             if port:
-                yield "service", "service", Address(one.host, port, f"{PREFIX}{name}")
+                yield "service", "service", Address(settings.host, port, f"{PREFIX}{name}")
     except ImportError:
         pass
     try:
@@ -144,10 +147,10 @@ def check_clock(home: Home, now: Callable[[], float] = time.time) -> Iterator[Ch
 
 
 def _written(folder: Path) -> Iterator[float]:
-    for one in folder.rglob("*"):
+    for path in folder.rglob("*"):
         with suppress(FileNotFoundError):  # a segment whose retention has ended
-            if one.is_file():
-                yield one.stat().st_mtime
+            if path.is_file():
+                yield path.stat().st_mtime
 
 
 def check_kafka(environ: Mapping[str, str]) -> Iterator[CheckResult]:
@@ -157,16 +160,18 @@ def check_kafka(environ: Mapping[str, str]) -> Iterator[CheckResult]:
         yield CheckResult("kafka", "ok", "not configured: the monitor reads the local log")
         return
     chosen = from_environment(KafkaSettings, KAFKA_PREFIX, environ)
-    if silent := [one for one in chosen.bootstrap_servers.split(",") if not _connects(one)]:
+    if silent := [
+        address for address in chosen.bootstrap_servers.split(",") if not _connects(address)
+    ]:
         down = len(silent) == len(chosen.bootstrap_servers.split(","))
-        text = f"no connection to {', '.join(silent)} within {_CONNECT_S:g} s"
+        text = f"no connection to {', '.join(silent)} within {CONNECT_S:g} s"
         remedy = f"start the broker, or correct {KAFKA_PREFIX}BOOTSTRAP_SERVERS"
         yield CheckResult("kafka", "failed" if down else "warning", text, remedy)
         if down:
             return
     from eventlog.kafka_topics import partition_counts  # noqa: PLC0415 - Kafka's client
 
-    yield check_topics(chosen, partition_counts(chosen, timeout_s=_CONNECT_S))
+    yield check_topics(chosen, partition_counts(chosen, timeout_s=CONNECT_S))
 
 
 def check_topics(chosen: KafkaSettings, counts: Mapping[str, int]) -> CheckResult:
@@ -186,7 +191,7 @@ def check_topics(chosen: KafkaSettings, counts: Mapping[str, int]) -> CheckResul
 def _connects(server: str) -> bool:
     host, _, port = server.strip().rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S):
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S):
             return True
     except (OSError, ValueError):
         return False
@@ -194,14 +199,14 @@ def _connects(server: str) -> bool:
 
 def check_databases(home: Home) -> Iterator[CheckResult]:
     """Read the revisions of the monitor's and the registry's database, without migrating them."""
-    from monitoring.settings import database  # noqa: PLC0415 - SQLAlchemy, below
+    from monitoring.settings import database_address  # noqa: PLC0415 - SQLAlchemy, below
     from monitoring.storage import schema as monitor  # noqa: PLC0415
     from registry.history import schema as registry  # noqa: PLC0415
     from registry.settings import PREFIX, RegistrySettings  # noqa: PLC0415
 
     where = from_environment(RegistrySettings, PREFIX).registry or home.registry
     for name, place, table, newest in (
-        ("monitor's database", database(home), monitor.VERSION_TABLE, monitor.REVISION),
+        ("monitor's database", database_address(home), monitor.VERSION_TABLE, monitor.REVISION),
         ("registry", where, registry.VERSION_TABLE, registry.REVISION),
     ):
         yield _database(name, place, table, newest)
@@ -212,48 +217,31 @@ def _database(name: str, place: Path | str, table: str, newest: str) -> CheckRes
     if isinstance(place, Path) and not place.exists():
         return CheckResult(name, "ok", f"{shown} does not exist yet")
     try:
-        found = _revision(place, table)
+        revision = read_revision(place, table)
     except Exception as error:  # noqa: BLE001 - of two drivers
         text = f"{shown}: {' '.join(str(error).split())}"
         return CheckResult(name, "failed", text, "start the database, or correct its address")
-    if found == newest:
-        return CheckResult(name, "ok", f"{shown} has revision {found}")
-    if found > newest:
-        text = f"{shown} has revision {found}, this release knows {newest}"
+    if revision == newest:
+        return CheckResult(name, "ok", f"{shown} has revision {revision}")
+    if revision > newest:
+        text = f"{shown} has revision {revision}, this release knows {newest}"
         return CheckResult(name, "failed", text, "run the release that wrote it, or a newer one")
-    text = f"{shown} has revision {found or 'none'}, the newest is {newest}"
+    text = f"{shown} has revision {revision or 'none'}, the newest is {newest}"
     return CheckResult(
         name, "warning", text, "back it up: the next start migrates it, forward only"
     )
 
 
-def _revision(place: Path | str, table: str) -> str:
-    """Return the revision of a database; "" if it has none yet."""
-    query = f"SELECT version_num FROM {table}"  # noqa: S608 - a constant
-    if isinstance(place, Path):
-        with closing(sqlite3.connect(f"{place.as_uri()}?mode=ro", uri=True)) as file:
-            tables = file.execute("SELECT name FROM sqlite_master WHERE name = ?", (table,))
-            row = file.execute(query).fetchone() if tables.fetchone() else None
-        return row[0] if row else ""
-    import psycopg  # noqa: PLC0415 - only for servers
-
-    with psycopg.connect(place, connect_timeout=round(_CONNECT_S)) as server:
-        if server.execute("SELECT to_regclass(%s)", (table,)).fetchone() == (None,):
-            return ""
-        found = server.execute(query.encode()).fetchone()
-    return str(found[0]) if found else ""
-
-
 def check_keys(home: Home) -> Iterator[CheckResult]:
     """Read the file of keys."""
     file = KeyFile.of(home)
-    held = file.require()
-    if held is None:
+    stored_keys = file.require()
+    if stored_keys is None:
         yield CheckResult("keys", "ok", "no keys: only callers on loopback are accepted")
         return
-    live = sum(key.is_live(time.time()) for key in held)
+    live = sum(key.is_live(time.time()) for key in stored_keys)
     if live:
-        yield CheckResult("keys", "ok", f"{file.path}: {live} of {len(held)} keys are valid")
+        yield CheckResult("keys", "ok", f"{file.path}: {live} of {len(stored_keys)} keys are valid")
     else:
         text = f"{file.path}: no key is valid, so no caller with a key is accepted"
         yield CheckResult("keys", "warning", text, "driftline keys create")
@@ -265,15 +253,15 @@ def check_versions(installed: Callable[[str], str] = version) -> Iterator[CheckR
 
     for name, tested in {**TESTED, "onnxruntime": _ONNXRUNTIME}.items():
         try:
-            found = installed(name)
+            release = installed(name)
         except PackageNotFoundError:
             remedy = "pip install 'driftline[service]'"
             yield CheckResult("versions", "warning", f"{name} is not installed", remedy)
             continue
-        if not tested or f"{found}.".startswith(f"{tested}."):
-            yield CheckResult("versions", "ok", f"{name} {found}")
+        if not tested or f"{release}.".startswith(f"{tested}."):
+            yield CheckResult("versions", "ok", f"{name} {release}")
         else:
-            text = f"{name} {found} is installed, tested is {tested}"
+            text = f"{name} {release} is installed, tested is {tested}"
             yield CheckResult("versions", "failed", text, f"pip install '{name}=={tested}.*'")
 
 

@@ -12,6 +12,11 @@ from access.keyfile import KeyFile, Roles
 from access.keys import SCOPES, Key, make_key, revoke_key
 from eventlog.settings import Home
 
+_CLOSED = (
+    "From now on every caller of the service and the status page needs a key, on loopback too: "
+    "expect 401 until each one has its own."
+)
+
 
 def commands() -> list[click.Command]:
     """Return the commands of this module."""
@@ -38,13 +43,16 @@ def keys() -> None:
 def create(name: str, scopes: tuple[str, ...], roles: tuple[str, ...], expires: str) -> None:
     """Create a key and print it once: only its hash is stored."""
     shown = []
-    known = _file().roles()
-    if unknown := sorted(set(roles) - known.keys()):
-        raise InvalidKey(f"role {unknown[0]!r}: expected {_listed(known)}; see driftline keys role")
+    was_open = not _file().read()
+    role_scopes = _file().roles()
+    if unknown := sorted(set(roles) - role_scopes.keys()):
+        raise InvalidKey(
+            f"role {unknown[0]!r}: expected {_listed(role_scopes)}; see driftline keys role"
+        )
 
-    def add(held: list[Key]) -> list[Key]:
-        made, text = make_key(
-            held,
+    def add(stored_keys: list[Key]) -> list[Key]:
+        new_key, text = make_key(
+            stored_keys,
             name=name,
             scopes=list(scopes),
             expires=expires,
@@ -52,9 +60,11 @@ def create(name: str, scopes: tuple[str, ...], roles: tuple[str, ...], expires: 
             roles=roles,
         )
         shown.append(text)
-        return [*held, made]
+        return [*stored_keys, new_key]
 
     _file().change(add)
+    if was_open:
+        click.echo(_CLOSED, err=True)
     click.echo("Store this key now; it cannot be shown again:", err=True)
     click.echo(shown[0])
 
@@ -62,13 +72,13 @@ def create(name: str, scopes: tuple[str, ...], roles: tuple[str, ...], expires: 
 @keys.command("list")
 def list_keys() -> None:
     """List every key, expired and revoked ones too; secrets are never shown."""
-    held = _file().read() or []
-    if not held:
+    stored_keys = _file().read() or []
+    if not stored_keys:
         click.echo("No keys: on loopback every caller has every scope.")
         return
     table = Table("id", "name", "roles", "scopes", "created", "expires", "state", box=None)
     now = time.time()
-    for key in held:
+    for key in stored_keys:
         expires = "never" if key.expires is None else _day(key.expires)
         scopes, roles = " ".join(key.scopes), " ".join(key.roles)
         table.add_row(key.id, key.name, roles, scopes, _day(key.created), expires, _state(key, now))
@@ -79,7 +89,7 @@ def list_keys() -> None:
 @click.argument("key_id")
 def revoke(key_id: str) -> None:
     """Revoke a key; running workers apply it within one second."""
-    _file().change(lambda held: revoke_key(held, key_id, time.time()))
+    _file().change(lambda stored_keys: revoke_key(stored_keys, key_id, time.time()))
     click.echo(f"{key_id} is revoked")
 
 
@@ -95,15 +105,17 @@ def role(name: str, scopes: tuple[str, ...], delete: bool) -> None:  # noqa: FBT
     if delete == bool(scopes):
         raise click.UsageError("expected --scope, or --delete")
 
-    def edit(known: Roles, held: list[Key]) -> Roles:
+    def edit(roles: Roles, stored_keys: list[Key]) -> Roles:
         if not delete:
-            return {**known, name: sorted(set(scopes))}
-        if name not in known:
-            raise InvalidKey(f"role {name!r}: expected {_listed(known)}")
+            return {**roles, name: sorted(set(scopes))}
+        if name not in roles:
+            raise InvalidKey(f"role {name!r}: expected {_listed(roles)}")
         now = time.time()
-        if users := sorted({key.name for key in held if name in key.roles and key.is_live(now)}):
+        if users := sorted(
+            {key.name for key in stored_keys if name in key.roles and key.is_live(now)}
+        ):
             raise InvalidKey(f"role {name!r} is used by the keys of {', '.join(users)}")
-        return {one: of for one, of in known.items() if one != name}
+        return {role_name: of for role_name, of in roles.items() if role_name != name}
 
     _file().change_roles(edit)
     click.echo(f"{name} is deleted" if delete else f"{name}: {' '.join(sorted(set(scopes)))}")
@@ -112,18 +124,18 @@ def role(name: str, scopes: tuple[str, ...], delete: bool) -> None:  # noqa: FBT
 @keys.command("roles")
 def list_roles() -> None:
     """List every role and its scopes."""
-    known = _file().roles()
-    if not known:
+    role_scopes = _file().roles()
+    if not role_scopes:
         click.echo("No roles; see driftline keys role --help.")
         return
     table = Table("role", "scopes", box=None)
-    for name, scopes in sorted(known.items()):
+    for name, scopes in sorted(role_scopes.items()):
         table.add_row(name, " ".join(scopes))
     Console().print(table)
 
 
-def _listed(known: Roles) -> str:
-    return f"one of {', '.join(sorted(known))}" if known else "a role, and there is none yet"
+def _listed(roles: Roles) -> str:
+    return f"one of {', '.join(sorted(roles))}" if roles else "a role, and there is none yet"
 
 
 def _file() -> KeyFile:

@@ -23,12 +23,13 @@ from eventlog.segment_counts import CountedEvents, SegmentCounts
 from eventlog.settings import Home
 from monitoring.chains import PATIENCE, promise
 from monitoring.results import SourceLedger
-from monitoring.settings import database
+from monitoring.settings import database_address
 from monitoring.storage.database import exists
 from monitoring.storage.store import Store
 from telemetry.clock import now_us
 
 _NOWHERE = Position(0, 0)
+_BEHIND_ALL = Position(1 << 62, 0)
 _UNKNOWN = 1 << 62
 _MOST_SHARDS = 10  # in one line
 _FORMATS = ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]
@@ -56,16 +57,16 @@ def ledger(begin: datetime | None, end: datetime | None, verify: bool) -> None: 
     books = _books(Home.from_environment(), verify=verify)
     accounts = [balance_of(book, minutes) for book in books]
     Console().print(_table(accounts))
-    for one in accounts:
-        for line in _differences(one):
+    for account in accounts:
+        for line in _differences(account):
             click.echo(line)
-    sys.exit(0 if all(one.balanced for one in accounts) else 1)
+    sys.exit(0 if all(account.balanced for account in accounts) else 1)
 
 
 def _books(home: Home, *, verify: bool) -> list[SourceCounts]:
     """Read the last stage first, so that events in transit do not seem to be missing."""
     books = {path.name: SourceCounts(path.name) for path in _sources(home)}
-    seen, since, newest = _add_monitored(home, books)
+    positions, since, newest, divided, behind = _add_monitored(home, books)
     cursors = read_positions(home.cursors) if home.cursors.exists() else None
     for name in cursors or {}:
         books.setdefault(name, SourceCounts(name))
@@ -77,40 +78,49 @@ def _books(home: Home, *, verify: bool) -> list[SourceCounts]:
         books[path.name].answered = read_answer_counts(path) or None
         if cursors is not None:
             books[path.name].forwarded, books[path.name].dead_lettered = Counter(), Counter()
-    _read_segments(home, books, cursors or {}, seen, verify=verify)
+    _read_segments(home, books, cursors or {}, positions, verify=verify)
     for book in books.values():
         # Where the monitor has read all that the source wrote, nothing can be on its way.
-        read = book.source in seen and seen[book.source] == book.end
+        read = book.source in positions and positions[book.source] == book.end
         if book.silent_since + PATIENCE >= (now_us() if read else newest):
             book.silent_since = 0
-        book.cut |= book.logged.total() > 0 and seen.get(book.source, _NOWHERE) > book.end
+        if book.source in divided:
+            book.missing += _unsent(book) + behind
+        else:
+            book.cut |= book.logged.total() > 0 and positions.get(book.source, _NOWHERE) > book.end
         if any(minute < since for minute in book.logged):
             book.begins = max(book.begins, since)
     return [books[source] for source in sorted(books)]
 
 
 class _Monitored(NamedTuple):
-    """How far the monitor has come."""
+    """The monitor's positions and counts."""
 
     positions: dict[str, Position]
     since: int  # first minute that it counted
     newest: int  # reception of any source
+    # Sources read by partitions, which have no position in the log of a source: what the partitions
+    # have not ingested, or the forwarder has not sent, is in transit.
+    divided: frozenset[str] = frozenset()
+    behind: int = 0  # records that the partitions have not ingested
 
 
 def _add_monitored(home: Home, books: dict[str, SourceCounts]) -> _Monitored:
     """Add what the monitor stored."""
-    seen: dict[str, Position] = {}
-    where = database(home)
-    if not exists(where):
-        return _Monitored(seen, 0, 0)
-    store = Store(where)
+    positions: dict[str, Position] = {}
+    address = database_address(home)
+    if not exists(address):
+        return _Monitored(positions, 0, 0)
+    store = Store(address)
     entries, monitored = _monitored(store)
     since = store.monitored_since()
     chains = store.chains()
+    behind = sum(partition.behind for partition in store.partitions())
     store.close()
     for entry in entries:
         book = books.setdefault(entry.source, SourceCounts(entry.source))
-        seen[entry.source], book.missing = entry.top, entry.missing
+        positions[entry.source] = _BEHIND_ALL if entry.divided else entry.top
+        book.missing = entry.missing
         book.cut, book.lost = entry.cuts > 0, entry.lost
         book.uncounted = _uncounted(entry, monitored.get(entry.source, Counter()), since)
     for book in books.values():
@@ -119,10 +129,18 @@ def _add_monitored(home: Home, books: dict[str, SourceCounts]) -> _Monitored:
         of_source = list(own)
         books[source].silent_since = promise(of_source)
         books[source].missing_by_shard = {
-            one.shard: one.missing for one in of_source if one.missing
+            chain.shard: chain.missing for chain in of_source if chain.missing
         }
     newest = max((entry.received for entry in entries), default=0)
-    return _Monitored(seen, since, newest)
+    divided = frozenset(entry.source for entry in entries if entry.divided)
+    return _Monitored(positions, since, newest, divided, behind)
+
+
+def _unsent(book: SourceCounts) -> int:
+    """Return the logged events that the forwarder has not sent."""
+    if book.forwarded is None or book.dead_lettered is None:
+        return 0
+    return book.logged.total() - book.forwarded.total() - book.dead_lettered.total()
 
 
 def _monitored(store: Store) -> tuple[list[SourceLedger], dict[str, Counter[int]]]:
@@ -149,7 +167,7 @@ def _read_segments(
     home: Home,
     books: dict[str, SourceCounts],
     cursors: dict[str, Position],
-    seen: dict[str, Position],
+    positions: dict[str, Position],
     *,
     verify: bool,
 ) -> None:
@@ -163,12 +181,14 @@ def _read_segments(
     counts = SegmentCounts(home.segment_counts)
     for path in _sources(home):
         book = books[path.name]
-        cursor, read = cursors.get(path.name, _NOWHERE), seen.get(path.name, _NOWHERE)
+        cursor, read = cursors.get(path.name, _NOWHERE), positions.get(path.name, _NOWHERE)
         counted = None if verify else counts.count(path, {"cursor": cursor, "seen": read})
         if counted is None:
             _read_source(path, book, cursor, read, letters)
         else:
             _add_counted(counted, book, cursor, letters)
+        if book.begins == _UNKNOWN and not book.answered:
+            book.begins = 0  # nothing was answered yet
     counts.save()
 
 
@@ -176,13 +196,13 @@ def _read_source(
     path: Path,
     book: SourceCounts,
     cursor: Position,
-    seen: Position,
+    position: Position,
     letters: Container[tuple[str, int, int]],
 ) -> None:
     follower = Follower(path, _NOWHERE)
     while records := follower.peek(5_000):
         for record in records:
-            count_records(book, [record], cursor, seen, letters)
+            count_records(book, [record], cursor, position, letters)
             if book.begins == _UNKNOWN and book.logged:
                 book.begins = min(book.logged) + 1  # that minute may have lost its beginning
         follower.drop(len(records))
@@ -220,15 +240,18 @@ def _minute(when: datetime | None, default: int) -> int:
     return int(when.replace(tzinfo=UTC).timestamp() * 1_000_000) // MINUTE
 
 
-def _losses(one: Balance) -> list[str]:
+def _losses(account: Balance) -> list[str]:
     """Return what the numbers of a source and its heartbeats show."""
     lines = []
-    if one.lost:
-        lines.append(f"{one.source}: {one.lost:,} lost{_by_shard(one.missing_by_shard, one.lost)}")
-    if one.silent_since:
+    if account.lost:
         lines.append(
-            f"{one.source}: no heartbeat since {_utc(one.silent_since)}, and no end: its worker "
-            "died, or its last events have not arrived"
+            f"{account.source}: {account.lost:,} "
+            f"lost{_by_shard(account.missing_by_shard, account.lost)}"
+        )
+    if account.silent_since:
+        lines.append(
+            f"{account.source}: no heartbeat since {_utc(account.silent_since)}, and no end: its "
+            "worker died, or its last events have not arrived"
         )
     return lines
 
@@ -237,10 +260,10 @@ def _by_shard(missing: Mapping[str, int], lost: int) -> str:
     """Return in which shards the monitor misses events; empty if none states a shard."""
     if not missing:
         return ""
-    stated = [f"{number:,} of shard {shard}" for shard, number in sorted(missing.items())]
-    more = f" and {len(stated) - _MOST_SHARDS} more shards" if len(stated) > _MOST_SHARDS else ""
+    texts = [f"{number:,} of shard {shard}" for shard, number in sorted(missing.items())]
+    more = f" and {len(texts) - _MOST_SHARDS} more shards" if len(texts) > _MOST_SHARDS else ""
     what = ": " if sum(missing.values()) == lost else "; lost, unreadable or in transit: "
-    return f"{what}{', '.join(stated[:_MOST_SHARDS])}{more}"
+    return f"{what}{', '.join(texts[:_MOST_SHARDS])}{more}"
 
 
 def _utc(time: int) -> str:
@@ -252,41 +275,51 @@ def _table(accounts: list[Balance]) -> Table:
     table.add_column("source")
     for name in ("answered", "logged", "forwarded", "dead-lettered", "monitored"):
         table.add_column(name, justify="right")
-    for one in accounts:
-        figures = (one.answered, one.logged, one.forwarded, one.dead_lettered, one.monitored)
-        table.add_row(one.source, *("-" if n is None else f"{n:,}" for n in figures))
+    for account in accounts:
+        figures = (
+            account.answered,
+            account.logged,
+            account.forwarded,
+            account.dead_lettered,
+            account.monitored,
+        )
+        table.add_row(account.source, *("-" if n is None else f"{n:,}" for n in figures))
     return table
 
 
-def _differences(one: Balance) -> list[str]:
+def _differences(account: Balance) -> list[str]:
     lines = []
-    if one.unlogged:
-        lines.append(f"{one.source}: {one.unlogged:,} answered but not in the log")
-    if one.unmonitored:
-        lines.append(f"{one.source}: {one.unmonitored:,} in the log but not monitored")
-    lines += _losses(one)
-    if one.uncounted:
+    if account.unlogged:
+        lines.append(f"{account.source}: {account.unlogged:,} answered but not in the log")
+    if account.unmonitored:
+        lines.append(f"{account.source}: {account.unmonitored:,} in the log but not monitored")
+    lines += _losses(account)
+    if account.uncounted:
         lines.append(
-            f"{one.source}: {one.uncounted:,} monitored by an earlier release, which did not count "
-            "them by minute"
+            f"{account.source}: {account.uncounted:,} monitored by an earlier release, which did "
+            "not count them by minute"
         )
-    if one.surplus and one.cut:
+    if account.surplus and account.cut:
         lines.append(
-            f"{one.source}: {one.surplus:,} monitored and no longer in the log: an older copy of "
-            "it was restored, or it was damaged since"
+            f"{account.source}: {account.surplus:,} monitored and no longer in the log: an older "
+            "copy of it was restored, or it was damaged since"
         )
-    elif one.surplus:
-        lines.append(f"{one.source}: {one.surplus:,} counted by the monitor and not in the log")
-    if one.removed:
+    elif account.surplus:
         lines.append(
-            f"{one.source}: its folder was removed from the log; events that were not read "
+            f"{account.source}: {account.surplus:,} counted by the monitor and not in the log"
+        )
+    if account.removed:
+        lines.append(
+            f"{account.source}: its folder was removed from the log; events that were not read "
             "before are lost"
         )
-    if one.dead_lettered:
+    if account.dead_lettered:
         lines.append(
-            f"{one.source}: {one.dead_lettered:,} dead-lettered by the forwarder; "
+            f"{account.source}: {account.dead_lettered:,} dead-lettered by the forwarder; "
             "`driftline events deadletters` shows why"
         )
-    if one.clipped:
-        lines.append(f"{one.source}: retention deleted the beginning; only the rest is compared")
+    if account.clipped:
+        lines.append(
+            f"{account.source}: retention deleted the beginning; only the rest is compared"
+        )
     return lines

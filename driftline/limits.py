@@ -9,16 +9,18 @@ from rich.console import Console
 from rich.table import Table
 
 from driftline.convergence import wait_for_workers
-from driftline.local_actor import local_actor
-from eventlog.settings import Home
+from driftline.number_types import INTEGER, SECONDS
+from driftline.operator_changes import SetLimits
+from driftline.registry_access import SERVER, RegistryAccess, open_access
+from registry.errors import UnknownVersion
 from registry.history.rows import HistoryRow
+from registry.history.state import reduce_rows
 from registry.limits import UNCHANGED, LimitChange, limited
 from registry.manifest import Manifest
-from registry.shared_workers import AllWorkers
-from registry.store import Registry
 
 _MEANINGS = {
     "max_batch_size": "Maximum rows of a batch.",
+    "max_batch_bytes": "Maximum bytes of a batch's inputs; one request alone may have more.",
     "max_delay_us": "Maximum wait of a batch for more requests.",
     "max_requests": "Maximum queued requests, per worker and priority level.",
     "max_bytes": "Maximum queued bytes, per worker and priority level.",
@@ -39,7 +41,7 @@ def commands() -> list[click.Command]:
 def _options(command: Callable[..., None]) -> Callable[..., None]:
     for name in reversed(LimitChange.__struct_fields__):
         option = f"--{name.replace('_', '-')}"
-        command = click.option(option, name, type=int, help=_MEANINGS[name])(command)
+        command = click.option(option, name, type=INTEGER, help=_MEANINGS[name])(command)
     return command
 
 
@@ -49,56 +51,74 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 @_options
 @click.option("--reset", is_flag=True, help="Revoke all changes.")
 @click.option("--wait/--no-wait", default=True, help="Wait until every worker applied it.")
-@click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait.")
-def limits(
-    *, model: str, version: str, reset: bool, wait: bool, timeout: float, **stated: int | None
+@click.option("--timeout", default=60.0, type=SECONDS, show_default=True, help="Seconds to wait.")
+@SERVER
+def limits(  # noqa: PLR0913  # its options
+    *,
+    model: str,
+    version: str,
+    reset: bool,
+    wait: bool,
+    timeout: float,
+    server: str,
+    **fields: int | None,
 ) -> None:
     """Show or change the limits of MODEL, or of one VERSION (number or alias).
 
     Without VERSION, a change applies to every version, future ones too. The model is not reloaded;
     queued requests stay queued.
     """
-    home = Home.from_environment()
-    registry = Registry(home, wait=True)
-    change = LimitChange(**stated)
-    if reset and change.stated():
+    access = open_access(server)
+    change = LimitChange(**fields)
+    if reset and change.changes():
         raise click.UsageError("--reset revokes all changes: expected no other limit with it")
-    number = registry.aliases(model).get(version, version)
-    if not reset and not change.stated():
-        _show(registry, model, number)
+    if not reset and not change.changes():
+        _show(access, model, version)
         return
-    revision = registry.limit(model, number, change, actor=local_actor("operate", model).name)
+    done = access.change(model, SetLimits(number=version, limits=change))
+    number, revision = done.number, done.revision
     what = f"{model} version {number}" if number else f"every version of {model}"
     click.echo(f"{what}: {_format(change)} (registry revision {revision})")
     if wait:
-        reports = wait_for_workers(AllWorkers(home), revision, timeout)
+        reports = wait_for_workers(access, revision, timeout)
         click.echo(f"{len(reports)} of {len(reports)} workers have applied it")
 
 
 def _format(change: LimitChange) -> str:
-    stated = change.stated()
-    return ", ".join(f"{n} {v}" for n, v in stated.items()) or "limits of the manifest"
+    fields = change.changes()
+    return ", ".join(f"{n} {v}" for n, v in fields.items()) or "limits of the manifest"
 
 
-def _show(registry: Registry, model: str, number: str) -> None:
-    state = registry.state(model)
-    versions = [registry.version(model, number)] if number else state.versions
+def _show(access: RegistryAccess, model: str, number_or_alias: str) -> None:
+    versions, rows = access.versions(model), access.history(model)
+    state = reduce_rows(rows)
+    number = state.aliases.get(number_or_alias, number_or_alias)
+    desired = state.desired([version.number for version in versions])
+    if number:
+        numbers = ", ".join(version.number for version in versions)
+        versions = [version for version in versions if version.number == number]
+        if not versions:
+            raise UnknownVersion(f"model {model!r} has no version {number!r}; versions: {numbers}")
     table = Table("version", "limit", "value", "manifest", box=None)
     for version in versions:
-        change = state.desired.limits.get(version.number, UNCHANGED)
+        change = desired.limits.get(version.number, UNCHANGED)
         now = _values(limited(version.manifest, change))
         for name, before in _values(version.manifest).items():
             was = "" if now[name] == before else str(before)
             table.add_row(version.number, name, str(now[name]), was)
     Console().print(table)
-    for row in registry.history(model):
+    for row in rows:
         if row.kind == "limits" and row.number in {"", number or row.number}:
             click.echo(_line(row))
 
 
 def _values(manifest: Manifest) -> dict[str, Any]:
     """Return every limit by the name that a change uses."""
-    flat = {"max_batch_size": manifest.max_batch_size, "cache_max_bytes": manifest.cache.max_bytes}
+    flat = {
+        "max_batch_size": manifest.max_batch_size,
+        "max_batch_bytes": manifest.max_batch_bytes,
+        "cache_max_bytes": manifest.cache.max_bytes,
+    }
     names = [name for name in LimitChange.__struct_fields__ if name not in flat]
     queue = {name: getattr(manifest.queue, name) for name in names}
     queue["default_priority"] = queue["default_priority"] or "lowest"

@@ -5,9 +5,11 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import click
 
+from driftline.number_types import SECONDS, FiniteRange
 from loadtests.shapes import NAMES
 
 USERS = {
@@ -26,22 +28,49 @@ def commands() -> list[click.Command]:
 @click.command()
 @click.option("--model", help="A registered model.  [default: the only one]")
 @click.option("--model-version", help="Number or alias of a version.  [default: champion]")
-@click.option("--host", default="http://127.0.0.1:3000", show_default=True, help="REST.")
-@click.option("--grpc-host", default="127.0.0.1:8001", show_default=True, help="gRPC.")
+@click.option("--host", help="REST.  [default: http://127.0.0.1:DRIFTLINE_SERVICE_PORT]")
+@click.option("--grpc-host", help="gRPC.  [default: 127.0.0.1:DRIFTLINE_SERVICE_GRPC_PORT]")
 @click.option(
     "--protocol",
     "protocols",
     type=click.Choice(list(USERS)),
     multiple=True,
-    default=tuple(USERS),
     help="Protocol of the clients; repeat for several.  [default: all]",
 )
 @click.option("--shape", type=click.Choice(NAMES), default="steady", show_default=True)
-@click.option("--users", default=20, show_default=True, help="Clients at the peak of the shape.")
-@click.option("--rate", type=float, help="Requests/s per client; 0: no pause.  [default: 10]")
-@click.option("--seconds", default=60, show_default=True, help="Duration of the load.")
-@click.option("--p99-ms", type=float, help="Objective: p99 latency of predictions.  [default: 100]")
-@click.option("--max-error-share", type=float, help="Objective: failed share.  [default: 0.001]")
+@click.option(
+    "--users",
+    type=click.IntRange(1, 100_000),
+    default=20,
+    show_default=True,
+    help="Clients at the peak of the shape.",
+)
+@click.option(
+    "--rate", type=FiniteRange(min=0), help="Requests/s per client; 0: no pause.  [default: 10]"
+)
+@click.option(
+    "--seconds",
+    type=click.IntRange(1, 31_536_000),
+    help="Duration.  [default: 60, or of the logged period]",
+)
+@click.option("--warm-up", type=SECONDS, help="Seconds at the start that are not measured.")
+@click.option("--from-log", is_flag=True, help="Send the requests of the local log once more.")
+@click.option("--from", help="Start of the logged period, UTC: 2026-01-31T12:00.")
+@click.option("--to", help="End of the logged period, UTC.  [default: now]")
+@click.option("--last", help="Length of the logged period: 30m, 1h, 7d.  [default: 1h]")
+@click.option(
+    "--speed",
+    type=FiniteRange(min=0, min_open=True),
+    help="2: logged requests twice as fast.  [default: 1]",
+)
+@click.option(
+    "--p99-ms",
+    type=FiniteRange(min=0, min_open=True),
+    help="Objective: p99 latency of predictions.  [default: 100]",
+)
+@click.option(
+    "--max-error-share", type=FiniteRange(0, 1), help="Objective: failed share.  [default: 0.001]"
+)
 @click.option(
     "--monitored", is_flag=True, help="Include the requests in the monitor's windows; drift does."
 )
@@ -56,12 +85,13 @@ def commands() -> list[click.Command]:
 def load(
     *,
     users: int,
-    seconds: int,
+    seconds: int | None,
     protocols: tuple[str, ...],
     monitored: bool,
+    from_log: bool,
     **options: str | float | None,
 ) -> None:
-    """Run a load test with rows of a registered model's reference, or generated ones.
+    """Run a load test with rows of a registered model's reference, generated or logged requests.
 
     Exits 0 if the objectives are met, 1 if one is missed, 2 if the test cannot run, 3 if the load
     generator was the bottleneck. DRIFTLINE_API_KEY holds the API key. `locust -f
@@ -69,26 +99,47 @@ def load(
     """
     if importlib.util.find_spec("locust") is None:
         raise click.ClickException("locust is not installed; expected driftline[loadtests]")
-    found = importlib.util.find_spec("loadtests.locustfile")
-    assert found is not None
-    assert found.origin is not None
+    spec = importlib.util.find_spec("loadtests.locustfile")
+    assert spec is not None
+    assert spec.origin is not None
+    _check_replay(options, protocols, from_log=from_log)
     processes = options.pop("processes")
-    stated = [
+    options_of_locust = [
         part
         for name, value in options.items()
         if value is not None
         for part in (f"--{name.replace('_', '-')}", str(value))
     ]
-    sizes = ["--users", str(users), "--run-time", f"{seconds}s"]
+    sizes = ["--users", str(users)]
+    if seconds is not None or not from_log:
+        sizes += ["--run-time", f"{60 if seconds is None else seconds}s"]
     # -P: a service.py or registry/ in the current folder must not shadow our package.
-    locust = [sys.executable, "-P", "-m", "locust", "-f", found.origin, "--loglevel", "WARNING"]
+    locust = [sys.executable, "-P", "-m", "locust", "-f", spec.origin, "--loglevel", "WARNING"]
     if monitored:
-        stated.append("--monitored")
-    asked = [*sizes, *stated, *(USERS[name] for name in protocols)]
+        options_of_locust.append("--monitored")
+    if from_log:
+        options_of_locust.append("--from-log")
+    arguments = [*sizes, *options_of_locust, *(USERS[name] for name in protocols or USERS)]
     alone = ["--headless", "--only-summary"]
-    shared = _start_workers([*locust, *asked], int(processes)) if processes else []
+    shared = _start_workers([*locust, *arguments], int(processes)) if processes else []
     # Replaces this process, so that Ctrl-C reaches locust and locust still prints its summary.
-    os.execv(sys.executable, [*locust, *alone, *shared, *asked])  # noqa: S606
+    os.execv(sys.executable, [*locust, *alone, *shared, *arguments])  # noqa: S606
+
+
+def _check_replay(
+    options: Mapping[str, str | float | None], protocols: tuple[str, ...], *, from_log: bool
+) -> None:
+    """Raise UsageError for options that do not go together."""
+    if from_log:
+        for name in ("rate", "processes"):
+            if options[name] is not None:
+                raise click.UsageError(f"--{name}: has no effect on logged requests; omit it")
+        if protocols:
+            raise click.UsageError("--protocol: logged requests have their own; omit it")
+        return
+    for name in ("from", "to", "last", "speed"):
+        if options[name] is not None:
+            raise click.UsageError(f"--{name}: selects logged requests; expected --from-log too")
 
 
 def _start_workers(command: list[str], count: int) -> list[str]:

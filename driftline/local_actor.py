@@ -1,4 +1,4 @@
-"""Who runs a command that changes the registry of this machine, and what they may do.
+"""The actor of a command that changes the registry of this machine, and their roles.
 
 By default every user of the machine may change what they can write. With
 `DRIFTLINE_REGISTRY_REQUIRE_KEY`, a command needs a key with the scope of its change.
@@ -24,7 +24,7 @@ KEY_FILE = "DRIFTLINE_API_KEY_FILE"
 
 
 class Actor(NamedTuple):
-    """Who changes something, as the history names them, and their roles."""
+    """The author of a change, as the history names them, and their roles."""
 
     name: str
     roles: frozenset[str] = frozenset()
@@ -32,7 +32,7 @@ class Actor(NamedTuple):
 
 
 def local_actor(scope: Scope, model: str | None = None) -> Actor:
-    """Return who runs the command; raises Unauthenticated or Forbidden where a key is required."""
+    """Return who runs the command; raises Unauthenticated or Forbidden if a key is required."""
     if not requires_key():
         return Actor(f"local:{_user()}", frozenset(_groups()))
     key = read_key()
@@ -48,13 +48,24 @@ def local_actor(scope: Scope, model: str | None = None) -> Actor:
     except Unauthenticated:
         raise Unauthenticated(f"{KEY}: expected a valid key of this registry") from None
     except Forbidden:
-        named = f"{scope} or {scope}:{model}" if model else scope
+        expected = f"{scope} or {scope}:{model}" if model else scope
         raise Forbidden(
-            f"{keys.actor_of(header)} lacks the scope of this change: expected {named}"
+            f"{keys.actor_of(header)} lacks the scope of this change: expected {expected}"
         ) from None
     grant = keys.grant_of(header)
     assert grant is not None
     return Actor(grant.actor, grant.roles, grant.allows("promote", model))
+
+
+def unused_key_note(actor: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Return what to say if the environment has a key that the command does not use, else ""."""
+    names = [name for name in (KEY, KEY_FILE) if environ.get(name, "").strip()]
+    if not names or requires_key():
+        return ""
+    return (
+        f"{names[0]} is not used: without --server, the history names {actor} "
+        "(DRIFTLINE_REGISTRY_REQUIRE_KEY=true makes the key the actor)"
+    )
 
 
 def read_key(environ: Mapping[str, str] = os.environ) -> str:
@@ -79,10 +90,10 @@ def _user() -> str:
 
 
 def _groups() -> list[str]:
-    found = []
+    names = []
     for number in {os.getegid(), *os.getgroups()}:
         try:
-            found.append(grp.getgrgid(number).gr_name)
+            names.append(grp.getgrgid(number).gr_name)
         except KeyError:
             continue  # a group without a name
-    return found
+    return names

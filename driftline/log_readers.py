@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Mapping
 
-from eventlog.kafka_reader import KafkaReader
 from eventlog.kafka_settings import KAFKA_PREFIX, KafkaSettings
 from eventlog.layout import positions_at
 from eventlog.log import Position, Reader
@@ -18,6 +17,8 @@ def open_reader(
     """Read all partitions or sources from `at` on; without it, from `since` (microseconds)."""
     if settings.source == "segments":
         return SegmentReader(home.log, at or positions_at(home.log, since / 1e6))
+    from eventlog.kafka_reader import KafkaReader  # noqa: PLC0415 - a library of its own
+
     kafka = from_environment(KafkaSettings, KAFKA_PREFIX)
     # A group of its own: it reads all partitions, whatever the monitors share.
     group = f"{settings.group}-{role}-{secrets.token_hex(4)}"

@@ -22,8 +22,7 @@ from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.results import Alarm, Result
 from monitoring.scoring.process import scoring_command
 from monitoring.scoring.scorer_pool import ScorerPool
-from monitoring.settings import database as recorded_database
-from monitoring.settings import retention
+from monitoring.settings import database_address, retention
 from monitoring.storage.database import Database, exists
 from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
@@ -34,8 +33,8 @@ from registry.store import Registry
 
 
 def recorded_results(home: Home) -> Store | None:
-    where = recorded_database(home)
-    return Store(where) if exists(where) else None
+    address = database_address(home)
+    return Store(address) if exists(address) else None
 
 
 def watch_log(
@@ -61,7 +60,7 @@ def watch_log(
         SegmentReader(home.log, {}), _micros(period[0], 0), _micros(period[1], END_OF_TIME)
     )
     scorer = ScorerPool(scoring_command(into / "reports"))
-    database = Database(fresh, lasting=False)
+    database = Database(fresh, durable=False)
     try:
         journal = Journal(database)
         state = ConsumerState(
@@ -94,23 +93,23 @@ def differences(recorded: Store, replayed: Store) -> tuple[list[str], int]:
 
     Also counts those that an earlier release closed, by whose definitions scores were others.
     """
-    found: list[str] = []
+    lines: list[str] = []
     earlier = 0
     for pair in replayed.watched():
-        known = {result.window: result for result in recorded.results(*pair)}
+        recorded_results = {result.window: result for result in recorded.results(*pair)}
         for result in replayed.results(*pair):
-            before = known.get(result.window)
+            before = recorded_results.get(result.window)
             if before is None or _same(before, result):
                 continue
             if before.figures < result.figures:
                 earlier += 1
             else:
-                found.append(f"{pair[0]} version {pair[1]}, {formats.period(result.window)}")
-    return found, earlier
+                lines.append(f"{pair[0]} version {pair[1]}, {formats.period(result.window)}")
+    return lines, earlier
 
 
 def _same(recorded: Result, replayed: Result) -> bool:
-    """Whether two results are equal, whenever their labels arrived."""
+    """Return whether two results are equal, whenever their labels arrived."""
     compared = msgspec.structs.replace(
         replayed,
         revision=recorded.revision,
@@ -134,10 +133,10 @@ def compare_alarms(recorded: Store | None, replayed: Store) -> None:
         table.add_row(plain(name), *compared, plain(alarm_text(alarm)))
     if before or now:
         Console().print(table)
-    asked = len(replayed.deliveries())
+    requests = len(replayed.deliveries())
     click.echo(
         f"{formats.several(len(now), 'alarm')} by this policy, {len(before)} recorded; "
-        f"retraining requested {formats.several(asked, 'time')}"
+        f"retraining requested {formats.several(requests, 'time')}"
         + (f", recorded {len(recorded.deliveries())}" if recorded else "")
     )
 

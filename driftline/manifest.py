@@ -19,10 +19,10 @@ def commands() -> list[click.Command]:
 
 @click.command()
 @click.argument("onnx", type=_MODEL)
-@click.option("--manifest", "stated", type=_FILE, help="YAML file; states what differs.")
+@click.option("--manifest", "fields_file", type=_FILE, help="YAML file; states what differs.")
 @click.option("--reference", type=_FILE, help="Rows as .parquet, .csv, .npz or .npy.")
 @click.option("--target", default="", help="Column of the reference that holds the labels.")
-def manifest(onnx: Path, stated: Path | None, reference: Path | None, target: str) -> None:
+def manifest(onnx: Path, fields_file: Path | None, reference: Path | None, target: str) -> None:
     """Print the complete manifest that registration would infer, with comments, to be edited."""
     # ONNX, which --help does without.
     from registry.bounded.check import check_in_process  # noqa: PLC0415
@@ -32,12 +32,12 @@ def manifest(onnx: Path, stated: Path | None, reference: Path | None, target: st
     from registry.model_file import read_model  # noqa: PLC0415
     from registry.stored_files import DATA  # noqa: PLC0415
 
-    given = reference.read_bytes() if reference else None
-    fields = read_fields(stated) if stated else {}
+    rows = reference.read_bytes() if reference else None
+    fields = read_fields(fields_file) if fields_file else {}
     with tempfile.TemporaryDirectory(prefix="driftline-manifest-") as name:
         folder = Path(name)
         model = read_model(onnx, folder / DATA)
-        check_in_process(folder, model, fields, given, target=target, infer_only=True)
+        check_in_process(folder, model, fields, rows, target=target, infer_only=True)
         completed = msgspec.json.decode((folder / "manifest.json").read_bytes(), type=Manifest)
         inference = read_inference(folder)
     click.echo(manifest_text(completed, inference), nl=False)

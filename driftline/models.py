@@ -1,105 +1,180 @@
-"""`driftline models`, `promote` and `unload`."""
+"""`driftline models`: one line per model, or per version."""
 
+import os
+import sys
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 
 import click
+import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from driftline.changes import Promote
-from driftline.convergence import print_loaded_workers, print_serving_workers, wait_for_workers
-from driftline.local_actor import local_actor
 from driftline.registry_access import SERVER, open_access
-from eventlog.settings import Home
-from registry.shared_workers import AllWorkers
-from registry.store import Registry
+from driftline.version_summaries import ModelPage, ModelQuery, VersionSummary, read_pages
+
+_UNBROKEN = 10_000  # columns where the output is not a terminal: programs read whole lines
+_WIDE = 100  # columns that leave room for digests
+_LIMIT = 100  # models of a table
+_WILDCARDS = frozenset("*?[,")
+_WRAPPED = frozenset(
+    {"aliases", "owner", "tags", "not ready"}
+)  # the other columns stay on one line
+_LONG_NAME = 30  # characters; longer names are wrapped too
 
 
 def commands() -> list[click.Command]:
     """Return the commands of this module."""
-    return [models, promote, unload]
+    return [models]
 
 
 @click.command()
-@SERVER
-def models(server: str) -> None:
-    """List every model, its versions and their aliases."""
-    table = Table("model", "version", "aliases", "registered", "digest", "not ready", box=None)
-    for one in open_access(server).models():
-        if one.damaged:
-            click.secho(f"warning: {one.damaged}", fg="yellow", err=True)
-            continue
-        table.add_row(
-            one.model,
-            one.number,
-            ", ".join(one.aliases),
-            _day(one.registered),
-            one.digest[:12],
-            "; ".join(one.reasons),
-        )
-    if table.rows:
-        Console().print(table)
-    else:
-        click.echo("No model is registered; see driftline register --help.")
-
-
-_WAIT = click.option("--wait/--no-wait", default=True, help="Wait until every worker applied it.")
-_TIMEOUT = click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait.")
-
-
-@click.command()
-@click.argument("model")
-@click.option("--version", "number", required=True, help="Number of the version, for example 2.")
-@click.option("--alias", default="champion", show_default=True, help="Alias to set.")
-@click.option("--why", default="", help="Reason, recorded with the change.")
+@click.argument("pattern", default="")
 @click.option(
-    "--expected-revision", type=int, help="Refuse if the model changed after this revision."
+    "--versions", is_flag=True, help="One line per version, as for a PATTERN that is one name."
 )
-@_WAIT
-@_TIMEOUT
+@click.option("--tag", default="", help="Models with this tag alone; see driftline describe.")
+@click.option("--owner", default="", help="Models of this owner alone.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1_000_000),
+    help=f"Most models to list.  [default: {_LIMIT}; with --json all]",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="For programs: each version as one line of JSON."
+)
 @SERVER
-def promote(  # noqa: PLR0913  # its options
+def models(  # noqa: PLR0913  # its options
     *,
-    model: str,
-    number: str,
-    alias: str,
-    why: str,
-    expected_revision: int | None,
-    wait: bool,
-    timeout: float,
+    pattern: str,
+    versions: bool,
+    tag: str,
+    owner: str,
+    limit: int | None,
+    as_json: bool,
     server: str,
 ) -> None:
-    """Point an alias at a version; requests without a version use the alias champion."""
-    access = open_access(server)
-    change = Promote(number=number, alias=alias, why=why, expected_revision=expected_revision)
-    revision = access.change(model, change).revision
-    click.echo(f"{model} {alias} is version {number} (registry revision {revision})")
-    if wait:
-        print_serving_workers(wait_for_workers(access, revision, timeout), model, alias, number)
+    """List models with their versions and aliases.
 
-
-@click.command()
-@click.argument("model")
-@click.option("--version", "number", default="", help="Only this version.  [default: all versions]")
-@click.option("--undo", is_flag=True, help="Load again.")
-@_WAIT
-@_TIMEOUT
-def unload(model: str, number: str, undo: bool, wait: bool, timeout: float) -> None:  # noqa: FBT001  # click calls it by name
-    """Unload a version, or every version of a model, in every worker."""
-    home = Home.from_environment()
-    change = Registry(home, wait=True).load if undo else Registry(home, wait=True).unload
-    revision = change(model, number, actor=local_actor("operate", model).name)
-    what = f"{model} version {number}" if number else f"every version of {model}"
-    state = "loaded" if undo else "unloaded"
-    click.echo(f"{what}: desired state {state} (registry revision {revision})")
-    if not wait:
+    PATTERN selects models by shell patterns, as DRIFTLINE_SERVICE_MODELS does: 'team-a-*,fraud'.
+    """
+    read = open_access(server).models
+    query = ModelQuery(pattern, tag=tag, owner=owner)
+    if as_json:
+        for page in read_pages(read, query, limit):
+            _print_json(page)
         return
-    reports = wait_for_workers(AllWorkers(home), revision, timeout)
-    if undo:
-        print_loaded_workers(reports, model, number)
+    pages = list(read_pages(read, query, limit or _LIMIT))
+    summaries = [summary for page in pages for summary in page.versions]
+    if not summaries:
+        click.echo(_nothing(query))
+        return
+    for summary in summaries:
+        if summary.damaged:
+            click.secho(f"warning: {summary.damaged}", fg="yellow", err=True)
+    readable = [summary for summary in summaries if not summary.damaged]
+    is_name = bool(pattern) and not _WILDCARDS & set(pattern)
+    console = _console()
+    if versions or is_name:
+        table = _version_table(readable, digests=console.width >= _WIDE)
     else:
-        click.echo(f"{len(reports)} of {len(reports)} workers have unloaded it")
+        table = _model_table(readable, narrow=console.width < _WIDE)
+    if table.rows:
+        console.print(table)
+    if remaining := pages[-1].remaining:
+        click.echo(
+            f"{remaining} more: see them with --limit {_listed(summaries) + remaining}, or select "
+            "models with a PATTERN such as 'team-a-*'",
+            err=True,
+        )
 
 
-def _day(microseconds: int) -> str:
-    return f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d %H:%M} UTC"
+def _print_json(page: ModelPage) -> None:
+    for summary in page.versions:
+        click.echo(msgspec.json.encode(summary))
+
+
+def _nothing(query: ModelQuery) -> str:
+    parts = [
+        f"matches {query.pattern!r}" if query.pattern else "",
+        f"has the tag {query.tag!r}" if query.tag else "",
+        f"belongs to {query.owner!r}" if query.owner else "",
+    ]
+    if any(parts):
+        chosen = " and ".join(part for part in parts if part)
+        return f"No model {chosen}; driftline models lists all."
+    return "No model is registered; see driftline register --help."
+
+
+def _model_table(summaries: Sequence[VersionSummary], *, narrow: bool) -> Table:
+    owners, tags = any(v.owner for v in summaries), any(v.tags for v in summaries)
+    described = ["owner"] * owners + ["tags"] * tags
+    dated = [] if described and narrow else ["registered"]  # a narrow terminal shows who to ask
+    headers = ("model", "versions", "aliases", "newest", *dated, *described, "not ready")
+    table = _table(headers, summaries)
+    for model, group in groupby(summaries, lambda summary: summary.model):
+        versions = list(group)
+        aliases = sorted((alias, v.number) for v in versions for alias in v.aliases)
+        newest = versions[-1]
+        table.add_row(
+            Text(model),
+            str(len(versions)),
+            ", ".join(f"{alias} {number}" for alias, number in aliases),
+            newest.number,
+            *([f"{_utc(newest.registered):%Y-%m-%d}"] if dated else []),
+            *([Text(newest.owner)] if owners else []),
+            *([Text(", ".join(newest.tags))] if tags else []),
+            Text(_not_ready(versions)),
+        )
+    return table
+
+
+def _not_ready(versions: Sequence[VersionSummary]) -> str:
+    """Return the newest version that is not ready, why, and how many others there are."""
+    unready = [version for version in versions if version.reasons]
+    if not unready:
+        return ""
+    others = f" (and {len(unready) - 1} more)" if len(unready) > 1 else ""
+    return f"{unready[-1].number}: {'; '.join(unready[-1].reasons)}{others}"
+
+
+def _version_table(summaries: Sequence[VersionSummary], *, digests: bool) -> Table:
+    digest = ["digest"] if digests else []
+    headers = ["model", "version", "aliases", "registered (UTC)", *digest, "not ready"]
+    table = _table(headers, summaries)
+    for version in summaries:
+        table.add_row(
+            Text(version.model),
+            version.number,
+            ", ".join(version.aliases),
+            f"{_utc(version.registered):%Y-%m-%d %H:%M}",
+            *([version.digest[:12]] if digests else []),
+            Text("; ".join(version.reasons)),
+        )
+    return table
+
+
+def _table(headers: Sequence[str], summaries: Sequence[VersionSummary]) -> Table:
+    long_names = any(len(summary.model) > _LONG_NAME for summary in summaries)
+    wrapped = _WRAPPED | {"model"} if long_names else _WRAPPED
+    table = Table(box=None)
+    for header in headers:
+        table.add_column(header, overflow="fold", no_wrap=header not in wrapped)
+    return table
+
+
+def _console() -> Console:
+    """Return a console that breaks lines at the width of the terminal, or at COLUMNS."""
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        return Console()
+    return Console(width=_UNBROKEN)
+
+
+def _listed(summaries: Iterable[VersionSummary]) -> int:
+    return len({summary.model for summary in summaries})
+
+
+def _utc(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(microseconds / 1e6, UTC)

@@ -2,6 +2,7 @@
 
 import click
 
+from driftline.number_types import INTEGER
 from driftline.setting_names import require_known
 
 
@@ -12,7 +13,7 @@ def commands() -> list[click.Command]:
 
 @click.command()
 @click.option("--host", help="Address of the status page.  [default: 127.0.0.1]")
-@click.option("--port", type=int, help="Port of the status page.  [default: 3100]")
+@click.option("--port", type=INTEGER, help="Port of the status page.  [default: 3100]")
 @click.option(
     "--allow-anonymous",
     is_flag=True,
@@ -29,5 +30,5 @@ def monitor(until_idle: bool, close: bool, **options: str | int | None) -> None:
     from driftline.monitor_process import run_monitor  # noqa: PLC0415 - takes seconds
 
     require_known()
-    given: dict[str, object] = {n: value for n, value in options.items() if value is not None}
-    run_monitor(given, until_idle=until_idle, close=close)
+    overrides: dict[str, object] = {n: value for n, value in options.items() if value is not None}
+    run_monitor(overrides, until_idle=until_idle, close=close)

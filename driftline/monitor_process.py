@@ -4,32 +4,26 @@ Apart from the command, so that its `--help` imports none of it.
 """
 
 import logging
+import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack, nullcontext
 from functools import partial
-from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
-from access.authorizer import Authorizer
-from access.connection_table import ConnectionLimits
-from access.exposure import check_exposure, is_loopback
-from access.keyfile import KeyFile
-from access.oidc import configured_tokens, oidc_settings
-from access.open_files import affordable_connections, allow_open_files
 from access.ports import Address, require_free
 from access.tls import Tls
 from driftline.log_readers import open_reader
-from eventlog.durable_files import close_to_others
-from eventlog.kafka_reader import KafkaReader
+from driftline.monitor_page import LiveFigures, check_page, start_page
+from eventlog.division import Division
+from eventlog.errors import SettingError
 from eventlog.kafka_settings import KAFKA_PREFIX, KafkaSettings
-from eventlog.lag import ReaderLag, TrackedReader
-from eventlog.log import Reader
+from eventlog.lag import TrackedReader
+from eventlog.log import Positions, Reader
 from eventlog.process_lock import ProcessLock
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home, from_environment
@@ -40,32 +34,32 @@ from monitoring.errors import DatabaseUnavailable
 from monitoring.evaluation import Evaluation
 from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.log_retention import PositionPublisher
-from monitoring.rollouts.judge import RolloutJudge, judging
+from monitoring.partitions.group import PartitionGroup, TrackedPart, lock_of
+from monitoring.partitions.repartition import layout
+from monitoring.partitions.shared import PartScorer, SharedChanges, SharedScorer
+from monitoring.retrain.scheduled_requests import ScheduledRequests
+from monitoring.rollouts.follower import RolloutJudge, judging
 from monitoring.scoring.lag import ScoringLag
 from monitoring.scoring.process import JobLimits, scoring_command
+from monitoring.scoring.queue import Scorer
 from monitoring.scoring.scorer_pool import ScorerPool
-from monitoring.settings import PREFIX, MonitorSettings, database, listed, lock_file, retention
-from monitoring.sharing.entries import EntryEncoder
-from monitoring.sharing.handed import SharedChunks
-from monitoring.sharing.handing import StreamPublisher
-from monitoring.sharing.member import LEADING, Member
-from monitoring.sharing.taking import SharedChunkReader
-from monitoring.storage.database import Database
+from monitoring.settings import PREFIX, MonitorSettings, database_address, lock_file, retention
+from monitoring.storage.database import Database, DatabaseAddress
 from monitoring.storage.journal import Journal
+from monitoring.storage.sole_outbox import SoleOutbox
 from monitoring.storage.store import Store
 from monitoring.tracing import WindowTraces
-from monitoring.web.app import app
-from monitoring.web.approvals import ApprovalDesk
-from monitoring.web.retrain_loops import RetrainLoops
-from monitoring.web.server import serving
-from monitoring.webhooks.approval_outbox import ApprovalOutbox
-from monitoring.webhooks.delivery import Receiver, Sender, approval_receiver, sending
+from monitoring.webhooks.delivery import (
+    OutboxPart,
+    Receiver,
+    Sender,
+    alarm_receiver,
+    is_notice,
+    sending,
+)
 from monitoring.windows.policy_source import ReadableVersions, RegistryPolicies
 from monitoring.windows.retention import DAY
-from registry.gates.reports import open_reports
-from registry.pending_approvals import PendingApprovals
 from registry.settings import open_history
-from registry.shadow_report import read_report
 from registry.store import Registry
 from telemetry import logs
 from telemetry.backoff import Backoff
@@ -78,25 +72,18 @@ _LONGEST_RECONNECT = 8.0
 _STABLE = 30.0  # seconds of work, after which the next failure is a new one
 
 
-class Lags(NamedTuple):
-    """How far the monitor is behind; shown by the page."""
-
-    reading: ReaderLag
-    scoring: ScoringLag
-
-
 Work = Callable[
-    [Consumer | Member, MonitorSettings, threading.Event, PositionPublisher | None], None
+    [Consumer | PartitionGroup, MonitorSettings, threading.Event, PositionPublisher | None], None
 ]
 
 
-def run_monitor(given: dict[str, object], *, until_idle: bool, close: bool) -> None:
-    """Monitor until SIGTERM, or until idle; `given` replaces settings of the environment."""
+def run_monitor(overrides: dict[str, object], *, until_idle: bool, close: bool) -> None:
+    """Monitor until SIGTERM, or until idle; `overrides` replace settings of the environment."""
     logs.configure("monitor", from_environment(logs.LoggingSettings, logs.PREFIX))
     settings = from_environment(MonitorSettings, PREFIX)
-    settings = msgspec.structs.replace(settings, **given)
+    settings = msgspec.structs.replace(settings, **overrides)
     home = Home.from_environment()
-    tls = _check(home, settings)
+    tls = check_page(home, settings)
     tune_garbage_collection()
     lock = lock_file(home)
     with nullcontext() if lock is None else ProcessLock(lock, "monitor"):
@@ -111,11 +98,11 @@ def _monitor(home: Home, settings: MonitorSettings, tls: Tls | None, work: Work)
     if settings.source == "kafka":
         home.consumed.unlink(missing_ok=True)  # a reader of topics blocks no segment from deletion
     with ExitStack() as parts:
-        lags = _show(parts, home, settings, tls)
+        live = start_page(parts, home, settings, tls)
         if work is _follow:
-            parts.enter_context(judging(partial(_judge, home, settings)))
+            parts.enter_context(judging(partial(_judge, home, settings, live)))
         pauses, began = Backoff(_RECONNECT, _LONGEST_RECONNECT), time.monotonic()
-        while not _watched(home, settings, lags, stopping, work):
+        while not _watched(home, settings, live, stopping, work):
             if time.monotonic() - began > _STABLE:
                 pauses.reset()
             stopping.wait(pauses.next())
@@ -125,7 +112,7 @@ def _monitor(home: Home, settings: MonitorSettings, tls: Tls | None, work: Work)
 def _watched(
     home: Home,
     settings: MonitorSettings,
-    lags: Lags,
+    live: LiveFigures,
     stopping: threading.Event,
     work: Work,
 ) -> bool:
@@ -135,7 +122,7 @@ def _watched(
     """
     with ExitStack() as parts:
         try:
-            loop = _start(parts, home, settings, lags)
+            loop = _start(parts, home, settings, live)
             announcing = None
             if isinstance(loop, Consumer) and settings.source == "segments":
                 announcing = PositionPublisher(home.consumed, loop.positions)
@@ -146,165 +133,197 @@ def _watched(
     return True
 
 
-def _check(home: Home, settings: MonitorSettings) -> Tls | None:
-    """Return the certificates of the page; raise SettingError for an exposed page without keys."""
-    tls = Tls.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, PREFIX)
-    check_exposure(
-        settings.host,
-        PREFIX,
-        credentials=KeyFile.of(home).require() is not None
-        or bool(settings.tls_client_ca)
-        or oidc_settings() is not None,
-        allow_anonymous=settings.allow_anonymous,
-    )
-    close_to_others(home.root)
-    Receiver.configured(settings)  # one that no webhook could reach ends the command
-    approval_receiver(settings)
-    return tls
-
-
-def _hosts(settings: MonitorSettings) -> list[str]:
-    """Return the names of the page: those of the settings, and this machine's."""
-    stated = urlsplit(settings.page_url).hostname or ""
-    return [*listed(settings.page_hosts), stated, settings.host, socket.gethostname()]
-
-
-def _authorizer(home: Home, settings: MonitorSettings) -> Authorizer:
-    shown = bool(settings.tls_client_ca)  # a certificate, by every caller
-    may = is_loopback(settings.host) or settings.allow_anonymous or shown
-    return Authorizer(KeyFile.of(home), open_without_keys=may, tokens=configured_tokens())
-
-
-def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | None) -> Lags:
-    """Serve the status page for the life of the process, also while the database is lost."""
-    lags, where = Lags(ReaderLag(time.time), ScoringLag()), database(home)
-    Database(where).close()  # a mistaken address ends the command
-    history = open_history(home)
-    pending = PendingApprovals(history)
-    if (receiver := approval_receiver(settings)) is not None:
-        outbox = ApprovalOutbox(home.approval_webhooks, pending, settings.page)
-        parts.enter_context(sending(lambda: Sender(outbox, receiver)))
-    application = app(
-        lambda: Store(where),
-        home.reports,
-        catalogue=Registry(home),
-        hosts=_hosts(settings),
-        authorizer=_authorizer(home, settings),
-        progress=lags.reading,
-        scoring=lags.scoring,
-        baselines=BaselineFiles(home.baselines),
-        desk=ApprovalDesk(history, open_reports(home), pending),
-        loops=RetrainLoops(history, int(settings.answer_within_days * DAY)),
-        shadows=partial(read_report, home),
-        comparisons=home.comparisons,
-    )
-    limits = ConnectionLimits(
-        affordable_connections(settings.max_connections, ports=1, allowed=allow_open_files()),
-        settings.client_timeout_s,
-    )
-    parts.enter_context(serving(application, settings.host, settings.port, tls, limits))
-    return lags
-
-
 def _start(
-    parts: ExitStack, home: Home, settings: MonitorSettings, lags: Lags
-) -> Consumer | Member:
+    parts: ExitStack, home: Home, settings: MonitorSettings, live: LiveFigures
+) -> Consumer | PartitionGroup:
     """Start the only monitor of a database, or one of several that share the topics."""
-    where = database(home)
-    store = Database(where, reconnects=False)
+    address = database_address(home)
+    store = Database(address, reconnects=False)
     parts.callback(store.close)
-    if settings.source == "kafka" and isinstance(where, str):
-        return _member(parts, home, settings, lags, store)
-    if not store.try_lock(LEADING):
+    workshop = _Workshop(parts, home, settings, live, store)
+    if settings.source == "kafka" and isinstance(address, str):
+        return workshop.group()
+    if not store.try_lock(lock_of(0)):
         raise DatabaseUnavailable("another monitor holds this database")
+    if divided := layout(store):
+        raise SettingError(
+            f"{PREFIX}DATABASE: holds the state of {divided} partitions of topics; expected "
+            f"{PREFIX}SOURCE=kafka, or another database for segments"
+        )
+    return workshop.consumer()
 
-    def reader(state: ConsumerState) -> tuple[Reader, Callable[[], None]]:
-        return _reader(home, settings, state), _nothing
 
-    return _lead(parts, home, settings, lags, store, reader)
+class _Workshop:
+    """Makes what a monitor consists of, from its settings."""
+
+    def __init__(
+        self,
+        parts: ExitStack,
+        home: Home,
+        settings: MonitorSettings,
+        live: LiveFigures,
+        store: Database,
+    ) -> None:
+        self._parts = parts
+        self._home = home
+        self._settings = settings
+        self._live = live
+        self._store = store
+        self._registry = Registry(home)
+        self._following = RegistryPolicies(self._registry)
+        self._send_webhooks()
+        scorer = ScorerPool(
+            scoring_command(home.reports),
+            scorers=settings.scorers,
+            limits=JobLimits(settings.scoring_timeout, settings.scoring_memory),
+        )
+        parts.callback(scorer.close)
+        self._scorer = scorer
+        self._tracing = Tracing.configured("monitor")
+        if self._tracing is not None:
+            parts.callback(self._tracing.close)
+
+    def consumer(self) -> Consumer:
+        """Create the consumer of a whole log."""
+        journal = Journal(self._store)
+        state = self._state(journal, None)
+        reader = TrackedReader(
+            _reader(self._home, self._settings, state.positions), self._live.reading
+        )
+        self._parts.callback(reader.close)
+        return self._consumer(
+            journal,
+            state,
+            reader,
+            self._scorer,
+            self._following.changed,
+            self._live.scoring.open(0),
+        )
+
+    def group(self) -> PartitionGroup:
+        """Create what ingests the partitions that the consumer group assigns."""
+        scorers, changes = SharedScorer(self._scorer), SharedChanges(self._following.changed)
+        opened: dict[int, PartScorer] = {}
+
+        def open_partition(division: Division, part: TrackedPart) -> Consumer:
+            number = division.number
+            journal = Journal(self._store, number)
+            opened[number] = scorers.open()
+            return self._consumer(
+                journal,
+                self._state(journal, division),
+                part,
+                opened[number],
+                changes.open(number),
+                self._live.scoring.open(number),
+            )
+
+        def close_partition(number: int) -> None:
+            scorers.close(opened.pop(number))
+            changes.close(number)
+            self._live.scoring.close(number)
+
+        group = PartitionGroup(
+            self._store,
+            open_partition,
+            holder=f"{socket.gethostname()}:{os.getpid()}",
+            note=self._live.reading.note,
+            close_partition=close_partition,
+        )
+        from eventlog.kafka_reader import KafkaReader  # noqa: PLC0415 - a library of its own
+
+        kafka = from_environment(KafkaSettings, KAFKA_PREFIX)
+        reader = KafkaReader(
+            kafka,
+            self._settings.group,
+            group.positions,
+            self._settings.patience,
+            claim=group.claim,
+        )
+        self._parts.callback(reader.close)
+        group.follow(reader)
+        return group
+
+    def _state(self, journal: Journal, division: Division | None) -> ConsumerState:
+        return ConsumerState(
+            journal,
+            ReadableVersions(self._registry).version,
+            self._following.timeline,
+            retention(),
+            self._following.baselines,
+            division=division,
+        )
+
+    def _consumer(  # noqa: PLR0913, PLR0917 - what differs between whole logs and partitions
+        self,
+        journal: Journal,
+        state: ConsumerState,
+        reader: Reader,
+        scorer: Scorer,
+        changed: Callable[[], Collection[str]],
+        lag: ScoringLag,
+    ) -> Consumer:
+        return Consumer(
+            journal,
+            state,
+            reader,
+            scorer,
+            Evaluation(
+                journal, state, page=self._settings.page, clock=now_us, notices=self._notices
+            ),
+            traces=WindowTraces(self._tracing),
+            changed_policies=changed,
+            most_waiting=self._settings.waiting_bytes,
+            baselines=BaselineFiles(self._home.baselines),
+            announce=recorder(self._registry),
+            scoring_lag=lag,
+            scheduled=self._schedules(journal, state).step,
+        )
+
+    def _schedules(self, journal: Journal, state: ConsumerState) -> ScheduledRequests:
+        """Create what requests retraining by schedule, of the models that `state` is about."""
+        return ScheduledRequests(
+            journal,
+            open_history(self._home),
+            page=self._settings.page,
+            answer_within=int(self._settings.answer_within_days * DAY),
+            delivers=bool(self._settings.webhook_url),
+            positions=lambda: state.positions,
+            clock=now_us,
+            owns=state.owns,
+        )
+
+    def _send_webhooks(self) -> None:
+        """Send what is due, from one monitor at a time: the one whose outbox has the lock."""
+        address, settings = database_address(self._home), self._settings
+        if (receiver := Receiver.configured(settings)) is not None:
+            requests = sending(lambda: Sender(_outbox(address, notices=False), receiver))
+            self._parts.enter_context(requests)
+        people = alarm_receiver(settings)
+        self._notices = people is not None
+        if people is not None:
+            alarms = sending(lambda: Sender(_outbox(address, notices=True), people))
+            self._parts.enter_context(alarms)
 
 
-def _member(
-    parts: ExitStack,
-    home: Home,
-    settings: MonitorSettings,
-    lags: Lags,
-    store: Database,
-) -> Member:
-    handed = SharedChunks(store)
-    handing = StreamPublisher(
-        handed, EntryEncoder(ReadableVersions(Registry(home)).version), lags.reading.note
+def _outbox(address: DatabaseAddress, *, notices: bool) -> OutboxPart:
+    """Return the outbox of alarms for people, or that of retraining requests."""
+    duty = "notices" if notices else "webhooks"
+    return OutboxPart(
+        SoleOutbox(Store(address), duty), lambda message: is_notice(message) is notices
     )
-    kafka = from_environment(KafkaSettings, KAFKA_PREFIX)
-    part = KafkaReader(kafka, settings.group, handing.positions, settings.patience, handing.claim)
-    parts.callback(part.close)
-
-    def reader(state: ConsumerState) -> tuple[Reader, Callable[[], None]]:
-        everything = SharedChunkReader(handed, state.positions, settings.patience)
-        return everything, everything.commit
-
-    return Member(store, handing, part, lambda: _lead(parts, home, settings, lags, store, reader))
 
 
-def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
-    parts: ExitStack,
-    home: Home,
-    settings: MonitorSettings,
-    lags: Lags,
-    store: Database,
-    reader_for: Callable[[ConsumerState], tuple[Reader, Callable[[], None]]],
-) -> Consumer:
-    """Create the consumer that ingests and decides; one monitor at a time runs it."""
-    journal = Journal(store)
-    registry = Registry(home)
-    following = RegistryPolicies(registry)
-    state = ConsumerState(
-        journal,
-        ReadableVersions(registry).version,
-        following.timeline,
-        retention(),
-        following.baselines,
-    )
-    reader, taken = reader_for(state)
-    reader = TrackedReader(reader, lags.reading)
-    parts.callback(reader.close)
-    receiver = Receiver.configured(settings)
-    if receiver is not None:
-        parts.enter_context(sending(lambda: Sender(Store(database(home)), receiver)))
-    scorer = ScorerPool(
-        scoring_command(home.reports),
-        scorers=settings.scorers,
-        limits=JobLimits(settings.scoring_timeout, settings.scoring_memory),
-    )
-    parts.callback(scorer.close)
-    evaluation = Evaluation(journal, state, page=settings.page, clock=now_us)
-    tracing = Tracing.configured("monitor")
-    if tracing is not None:
-        parts.callback(tracing.close)
-    return Consumer(
-        journal,
-        state,
-        reader,
-        scorer,
-        evaluation,
-        traces=WindowTraces(tracing),
-        before_commit=taken,
-        changed_policies=following.changed,
-        most_waiting=settings.waiting_bytes,
-        baselines=BaselineFiles(home.baselines),
-        announce=recorder(registry),
-        scoring_lag=lags.scoring,
-    )
-
-
-def _reader(home: Home, settings: MonitorSettings, state: ConsumerState) -> Reader:
+def _reader(home: Home, settings: MonitorSettings, positions: Positions) -> Reader:
     if settings.source == "segments":
-        return SegmentReader(home.log, state.positions)
+        return SegmentReader(home.log, positions)
+    from eventlog.kafka_reader import KafkaReader  # noqa: PLC0415 - a library of its own
+
     kafka = from_environment(KafkaSettings, KAFKA_PREFIX)
-    return KafkaReader(kafka, settings.group, state.positions, settings.patience)
+    return KafkaReader(kafka, settings.group, positions, settings.patience)
 
 
-def _judge(home: Home, settings: MonitorSettings) -> RolloutJudge:
+def _judge(home: Home, settings: MonitorSettings, live: LiveFigures) -> RolloutJudge:
     """Create what judges rollouts, with a reader of its own."""
     registry = Registry(home)
 
@@ -314,15 +333,11 @@ def _judge(home: Home, settings: MonitorSettings) -> RolloutJudge:
     def label(model: str, number: str) -> str:
         return registry.version(model, number).manifest.prediction.label
 
-    return RolloutJudge(open_history(home), reader, label)
-
-
-def _nothing() -> None:
-    """Do nothing after a step: segments need no commit of shared chunks."""
+    return RolloutJudge(open_history(home), reader, label, note=live.rollouts.replace)
 
 
 def _follow(
-    consumer: Consumer | Member,
+    consumer: Consumer | PartitionGroup,
     settings: MonitorSettings,
     stopping: threading.Event,
     announcing: PositionPublisher | None,
@@ -332,7 +347,7 @@ def _follow(
 
 
 def _drain(
-    consumer: Consumer | Member,
+    consumer: Consumer | PartitionGroup,
     settings: MonitorSettings,
     stopping: threading.Event,
     announcing: PositionPublisher | None,
@@ -349,5 +364,7 @@ def _drain(
             close = False
         else:
             break
+    if isinstance(consumer, PartitionGroup):
+        consumer.close()
     if announcing:
         announcing.now()

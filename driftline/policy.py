@@ -1,6 +1,6 @@
 """`driftline policy`: show or change the monitoring policy without a new registration."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -10,14 +10,15 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from driftline.local_actor import local_actor
+from driftline.operator_changes import SetMonitoringPolicy
+from driftline.registry_access import SERVER, RegistryAccess, open_access
 from driftline.status import plain, table_of
-from eventlog.settings import Home
 from monitoring.windows.policy_periods import timeline
+from registry.errors import UnknownVersion
+from registry.history.state import reduce_rows
 from registry.manifest import Version
 from registry.manifest_file import read_stated
-from registry.policies import Held, PolicyChange, differences, digest, flat, origins
-from registry.store import Registry
+from registry.policies import DatedPolicy, differences, digest, flat, origins, policies_of
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -33,63 +34,75 @@ def commands() -> list[click.Command]:
 @click.option("--file", type=_FILE, help="YAML: the fields of `monitoring` to change.")
 @click.option("--reset", is_flag=True, help="Revoke all changes.")
 @click.option("--why", default="", help="Reason, recorded with the change.")
-def policy(*, model: str, version: str, file: Path | None, reset: bool, why: str) -> None:
+@SERVER
+def policy(  # noqa: PLR0913  # its options
+    *, model: str, version: str, file: Path | None, reset: bool, why: str, server: str
+) -> None:
     """Show or change the monitoring policy of MODEL, or of one VERSION (number or alias).
 
     Without VERSION, a change applies to every version, future ones too. Only the fields in the file
     change. The change applies to windows that begin at least one minute later.
     """
-    registry = Registry(Home.from_environment(), wait=True)
-    number = registry.aliases(model).get(version, version)
+    access = open_access(server)
     if file is None and not reset:
-        _show(registry, model, number)
+        _show(access, model, version)
         return
     if file is not None and reset:
         raise click.UsageError("--reset revokes all changes: expected no --file with it")
     if not why.strip():
         raise click.UsageError("expected --why: the reason is recorded with the change")
-    change = PolicyChange(None if file is None else read_stated(file), why.strip())
-    before = {v.number: registry.policies(v)[-1] for v in _versions(registry, model, number)}
-    revision = registry.change_policy(
-        model, number, change, actor=local_actor("operate", model).name
+    changed_fields = None if file is None else read_stated(file)
+    before = {
+        released.number: policies[-1] for released, policies in _policies(access, model, version)
+    }
+    done = access.change(
+        model, SetMonitoringPolicy(number=version, policy=changed_fields, why=why.strip())
     )
-    what = f"{model} version {number}" if number else f"every version of {model}"
-    click.echo(f"{what}: policy changed (registry revision {revision})")
-    for one in _versions(registry, model, number):
-        if one.number in before:
-            held = registry.policies(one)
-            changes = _changes(before[one.number], held[-1])
-            click.echo(f"version {one.number}: {changes}; {_start(held)}")
+    what = f"{model} version {done.number}" if done.number else f"every version of {model}"
+    click.echo(f"{what}: policy changed (registry revision {done.revision})")
+    for released, policies in _policies(access, model, version):
+        if released.number in before:
+            changes = _changes(before[released.number], policies[-1])
+            click.echo(f"version {released.number}: {changes}; {_start(policies)}")
 
 
-def _versions(registry: Registry, model: str, number: str) -> Sequence[Version]:
-    return [registry.version(model, number)] if number else registry.versions(model)
+def _policies(
+    access: RegistryAccess, model: str, number_or_alias: str
+) -> Iterator[tuple[Version, list[DatedPolicy]]]:
+    """Yield the stated version, or every version, with its policies."""
+    versions, rows = access.versions(model), access.history(model)
+    number = reduce_rows(rows).aliases.get(number_or_alias, number_or_alias)
+    if number and number not in {version.number for version in versions}:
+        numbers = ", ".join(version.number for version in versions)
+        raise UnknownVersion(f"model {model!r} has no version {number!r}; versions: {numbers}")
+    for version in versions:
+        if number in {"", version.number}:
+            yield version, policies_of(version, rows)
 
 
-def _show(registry: Registry, model: str, number: str) -> None:
+def _show(access: RegistryAccess, model: str, number_or_alias: str) -> None:
     console = Console()
-    for version in _versions(registry, model, number):
-        held = registry.policies(version)
-        named = f"{model} version {version.number}, policy {digest(held[-1].policy)}"
-        console.print(plain(f"{named}: {_start(held)}", "bold"))
-        console.print(_fields(held))
-        for before, after in pairwise(held):
+    for version, policies in _policies(access, model, number_or_alias):
+        title = f"{model} version {version.number}, policy {digest(policies[-1].policy)}"
+        console.print(plain(f"{title}: {_start(policies)}", "bold"))
+        console.print(_fields(policies))
+        for before, after in pairwise(policies):
             console.print(plain(_line(before, after)))
 
 
-def _start(held: Sequence[Held]) -> str:
+def _start(policies: Sequence[DatedPolicy]) -> str:
     """Return from when on the last policy applies."""
-    start = timeline(held).periods[-1].start
+    start = timeline(policies).periods[-1].start
     if not start:
         return "applies to all windows"
     at = datetime.fromtimestamp(start / 1e6, UTC)
     return f"applies to windows from {at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _fields(held: Sequence[Held]) -> Table:
+def _fields(policies: Sequence[DatedPolicy]) -> Table:
     """List every field of the last policy and the change that set it."""
-    table, sources = table_of("field", "value", "from"), origins(held)
-    for field, value in flat(held[-1].policy).items():
+    table, sources = table_of("field", "value", "from"), origins(policies)
+    for field, value in flat(policies[-1].policy).items():
         table.add_row(field, plain(_format(value)), _source(sources[field]))
     return table
 
@@ -98,11 +111,11 @@ def _format(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _source(held: Held) -> str:
-    return "manifest" if held.row is None else f"revision {held.row.revision}"
+def _source(setting_policy: DatedPolicy) -> str:
+    return "manifest" if setting_policy.row is None else f"revision {setting_policy.row.revision}"
 
 
-def _line(before: Held, after: Held) -> str:
+def _line(before: DatedPolicy, after: DatedPolicy) -> str:
     row = after.row
     assert row is not None
     at = datetime.fromtimestamp(row.time / 1e6, UTC)
@@ -112,7 +125,7 @@ def _line(before: Held, after: Held) -> str:
     )
 
 
-def _changes(before: Held, after: Held) -> str:
+def _changes(before: DatedPolicy, after: DatedPolicy) -> str:
     changes = differences(before.policy, after.policy)
     parts = [f"{name} {_format(old)} -> {_format(new)}" for name, (old, new) in changes.items()]
     text = ", ".join(parts) or "no difference"

@@ -27,11 +27,11 @@ def _target(descriptor: Path) -> str:
 
 def _listeners(port: int, proc: Path) -> set[str]:
     """Return the inodes of sockets that listen on the port."""
-    found = set()
+    inodes = set()
     for table in ("tcp", "tcp6"):
         with suppress(OSError):
             for line in (proc / "net" / table).read_text().splitlines()[1:]:
                 fields = line.split()
                 if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
-                    found.add(fields[9])
-    return found
+                    inodes.add(fields[9])
+    return inodes

@@ -4,6 +4,8 @@ from typing import Any
 
 import click
 
+from driftline.number_types import FiniteRange
+
 
 def commands() -> list[click.Command]:
     """Return the commands of this module."""
@@ -38,7 +40,7 @@ def commands() -> list[click.Command]:
     "--unseen",
     default=0.01,
     show_default=True,
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     help="Share of rows outside the reference that --check allows.",
 )
 @click.option("--restart", is_flag=True, help="Begin again instead of resuming.")

@@ -1,17 +1,23 @@
 """`driftline provision`: register the models of a folder, such as a volume or an image layer."""
 
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import yaml
 
 from driftline.gates.registration import gate_registered
 from driftline.local_actor import local_actor
+from driftline.operator_changes import ProvideAlias
+from driftline.registry_access import SERVER, RegistryAccess, open_access, open_remote
 from eventlog.settings import Home
 from registry.errors import InvalidManifest
-from registry.manifest import Version
 from registry.store import Registry
 from registry.yaml_text import parse_yaml
+
+if TYPE_CHECKING:
+    from driftline.remote.client import RemoteRegistry
 
 _FILES = ("model.onnx", "manifest.yaml", "reference.parquet")
 _ALIASES = "aliases.yaml"
@@ -25,7 +31,8 @@ def commands() -> list[click.Command]:
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--name", default="", help="Model name, if FOLDER is one version.")
-def provision(folder: Path, name: str) -> None:
+@SERVER
+def provision(folder: Path, name: str, server: str) -> None:
     """Register the models of a folder and set their aliases; a second run changes nothing.
 
     An alias that was moved by another command since then stays where it is.
@@ -35,26 +42,41 @@ def provision(folder: Path, name: str) -> None:
     FOLDER/MODEL/aliases.yaml maps aliases to folders; without it the last version becomes
     champion. With --name, FOLDER itself is a version.
     """
-    registry = Registry(Home.from_environment(), wait=True)
+    register = partial(_register_there, open_remote(server)) if server else _register_here
+    access = open_access(server)
     if name:
-        _promote(registry, name, {"champion": _register(registry, name, folder).number})
+        _provide(access, name, {"champion": register(name, folder)})
         return
-    found = [one for one in sorted(folder.iterdir()) if one.is_dir() and _versions(one)]
-    if not found:
+    models = [path for path in sorted(folder.iterdir()) if path.is_dir() and _versions(path)]
+    if not models:
         raise InvalidManifest(f"{folder}: expected MODEL/VERSION/ with {_FILES[0]}")
-    for model in found:
-        numbers = {
-            one.name: _register(registry, model.name, one).number for one in _versions(model)
-        }
-        _promote(registry, model.name, _aliases(model, numbers))
+    for model in models:
+        numbers = {version.name: register(model.name, version) for version in _versions(model)}
+        _provide(access, model.name, _aliases(model, numbers))
 
 
 def _versions(model: Path) -> list[Path]:
-    folders = [one for one in model.iterdir() if (one / _FILES[0]).is_file()]
-    return sorted(folders, key=lambda one: (len(one.name), one.name))
+    folders = [path for path in model.iterdir() if (path / _FILES[0]).is_file()]
+    return sorted(folders, key=lambda path: (len(path.name), path.name))
 
 
-def _register(registry: Registry, model: str, folder: Path) -> Version:
+def _register_there(remote: "RemoteRegistry", model: str, folder: Path) -> str:
+    """Register a folder on a registry server; return the number of the version."""
+    from registry.manifest_file import read_fields  # noqa: PLC0415 - for files only
+
+    onnx, manifest, reference = (folder / name for name in _FILES)
+    return remote.register(
+        model,
+        onnx,
+        read_fields(manifest) if manifest.is_file() else {},
+        reference if reference.is_file() else None,
+        target="",
+        promote=False,
+    ).number
+
+
+def _register_here(model: str, folder: Path) -> str:
+    """Register a folder; return the number of the version."""
     from registry.batching import (  # noqa: PLC0415 - ONNX Runtime, which --help does without
         INDEPENDENT,
         explain,
@@ -63,7 +85,7 @@ def _register(registry: Registry, model: str, folder: Path) -> Version:
 
     actor = local_actor("register", model).name
     onnx, manifest, reference = (folder / name for name in _FILES)
-    version = registry.register(
+    version = Registry(Home.from_environment(), wait=True).register(
         onnx,
         model=model,
         manifest=manifest if manifest.is_file() else None,
@@ -74,7 +96,7 @@ def _register(registry: Registry, model: str, folder: Path) -> Version:
     gate_registered(Home.from_environment(), version, actor)
     for sentence in explain(version.manifest, read_verdict(version) or INDEPENDENT):
         click.echo(sentence)
-    return version
+    return version.number
 
 
 def _aliases(model: Path, numbers: dict[str, str]) -> dict[str, str]:
@@ -83,27 +105,25 @@ def _aliases(model: Path, numbers: dict[str, str]) -> dict[str, str]:
     if not path.is_file():
         return {"champion": list(numbers.values())[-1]}
     try:
-        stated = parse_yaml(path.read_bytes())
+        content = parse_yaml(path.read_bytes())
     except yaml.YAMLError as error:
         raise InvalidManifest(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(stated, dict):
+    if not isinstance(content, dict):
         raise InvalidManifest(f"{path}: expected alias: folder, for example champion: 2")
-    named = {str(alias): str(folder) for alias, folder in stated.items()}
-    if unknown := sorted(set(named.values()) - set(numbers)):
-        known = ", ".join(numbers)
-        raise InvalidManifest(f"{path}: no folder {', '.join(unknown)}; expected one of {known}")
-    return {alias: numbers[folder] for alias, folder in named.items()}
+    folders = {str(alias): str(folder) for alias, folder in content.items()}
+    if unknown := sorted(set(folders.values()) - set(numbers)):
+        names = ", ".join(numbers)
+        raise InvalidManifest(f"{path}: no folder {', '.join(unknown)}; expected one of {names}")
+    return {alias: numbers[folder] for alias, folder in folders.items()}
 
 
-def _promote(registry: Registry, model: str, aliases: dict[str, str]) -> None:
-    actor = local_actor("promote", model).name
+def _provide(access: RegistryAccess, model: str, aliases: dict[str, str]) -> None:
     for alias, number in aliases.items():
-        before = registry.revision()
-        row = registry.provide_alias(model, alias, number, actor=actor)
-        if row.number != number:
+        done = access.change(model, ProvideAlias(number=number, alias=alias))
+        if done.number != number:
             click.echo(
-                f"{model} {alias} stays version {row.number}: {row.actor or 'unknown'} "
-                f"set it in registry revision {row.revision}"
+                f"{model} {alias} stays version {done.number}: {done.actor or 'unknown'} "
+                f"set it in registry revision {done.revision}"
             )
-        elif row.revision > before:
+        elif done.changed:
             click.echo(f"{model} {alias} is version {number}")

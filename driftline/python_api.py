@@ -26,14 +26,23 @@ from registry.store import Registry
 class RegisteredVersion(Version, frozen=True, kw_only=True):
     """A registered version; a notebook shows what was inferred as a table."""
 
+    def __repr__(self) -> str:
+        indented = (
+            (heading, text.replace("\n", "\n" + " " * 12)) for heading, text in self._rows()
+        )
+        return "\n".join(f"{heading:<12}{text}" for heading, text in indented)
+
     def _repr_html_(self) -> str:
-        rows = [("version", f"{self.model} {self.number}, sha256 {self.digest}"), *describe(self)]
+        style = "style='text-align:left; vertical-align:top'"
         cells = (
-            f"<tr><th style='text-align:left'>{html.escape(heading)}</th>"
-            f"<td style='text-align:left'>{html.escape(text).replace(chr(10), '<br>')}</td></tr>"
-            for heading, text in rows
+            f"<tr><th {style}>{html.escape(heading)}</th>"
+            f"<td {style}>{html.escape(text).replace(chr(10), '<br>')}</td></tr>"
+            for heading, text in self._rows()
         )
         return f"<table>{''.join(cells)}</table>"
+
+    def _rows(self) -> list[tuple[str, str]]:
+        return [("version", f"{self.model} {self.number}, sha256 {self.digest}"), *describe(self)]
 
 
 def register(  # noqa: PLR0913  # what the command takes as options
@@ -59,13 +68,13 @@ def register(  # noqa: PLR0913  # what the command takes as options
     require_request(Home.from_environment(), name, answers)
     registry = Registry(Home.from_environment(), wait=True)
     fields = read_fields(Path(manifest)) if isinstance(manifest, str | Path) else manifest or {}
-    stated = {**fields} if held_out is None else {**fields, "held_out": held_out}
+    all_fields = {**fields} if held_out is None else {**fields, "held_out": held_out}
     rows = example if example is not None else _without(reference, target)
     actor = local_actor("register", name)
     version = registry.register(
         Path(model) if isinstance(model, str | Path) else to_onnx(model, rows),
         model=name,
-        manifest=stated,
+        manifest=all_fields,
         reference=_reference(reference),
         target=target,
         actor=actor.name,
@@ -78,7 +87,7 @@ def register(  # noqa: PLR0913  # what the command takes as options
 
 
 def _without(reference: Any, target: str) -> Any:
-    """The rows without the target, as a converter takes them; None where they are in a file."""
+    """Return the rows without the target, for a converter; None if they are in a file."""
     if not isinstance(reference, pd.DataFrame):
         return None
     return reference.drop(columns=target) if target in reference.columns else reference

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import click
 
+from driftline.changes import Describe
+from driftline.describe import OWNER, TAG
 from driftline.local_actor import local_actor
 from driftline.printed_registration import register_and_print
-from driftline.registry_access import SERVER, open_remote
+from driftline.registry_access import SERVER, open_access, open_remote
 from eventlog.settings import Home
+from registry.descriptions import require_description
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _MODEL = click.Path(exists=True, path_type=Path)  # a folder: with external data
@@ -48,6 +51,8 @@ def commands() -> list[click.Command]:
     metavar="REQUEST_ID",
     help="Id of the retraining request that the version answers.",
 )
+@OWNER
+@TAG
 @SERVER
 def register(  # noqa: PLR0913  # one for each option
     *,
@@ -59,6 +64,8 @@ def register(  # noqa: PLR0913  # one for each option
     held_out: bool | None,
     promoted: bool,
     answers: str,
+    owner: str | None,
+    tags: tuple[str, ...],
     server: str,
 ) -> None:
     """Validate an ONNX model and store it as an immutable version of a model.
@@ -71,11 +78,13 @@ def register(  # noqa: PLR0913  # one for each option
     fields = read_fields(manifest) if manifest else {}
     if held_out is not None:
         fields = {**fields, "held_out": held_out}
+    require_description(owner or "", tags)
     if server:
         remote = open_remote(server)
         remote.register(
             name, onnx, fields, reference, target=target, promote=promoted, answers=answers
         )
+        _describe(server, name, owner, tags)
         return
     register_and_print(
         Home.from_environment(),
@@ -88,3 +97,9 @@ def register(  # noqa: PLR0913  # one for each option
         promote=promoted,
         answers=answers,
     )
+    _describe(server, name, owner, tags)
+
+
+def _describe(server: str, name: str, owner: str | None, tags: tuple[str, ...]) -> None:
+    if owner is not None or tags:
+        open_access(server).change(name, Describe(owner=owner, add=list(tags)))

@@ -1,4 +1,4 @@
-"""What a registration reports: what the version is, what is monitored, and what would add more."""
+"""The report of a registration: the version, what is monitored, and what would add more."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,11 +17,11 @@ _SHOWN = 6  # names of a list
 def describe(version: Version) -> Iterator[Line]:
     """Yield one line for each thing that registration found out, in the order to read them."""
     manifest = version.manifest
-    found = signature(manifest)
-    yield "inputs", "\n".join(_tensor(spec) for spec in found.inputs)
-    if found.optional:
-        yield "optional", "\n".join(_tensor(spec) for spec in found.optional)
-    yield "outputs", "\n".join(_tensor(spec) for spec in found.outputs)
+    model_signature = signature(manifest)
+    yield "inputs", "\n".join(_tensor(spec) for spec in model_signature.inputs)
+    if model_signature.optional:
+        yield "optional", "\n".join(_tensor(spec) for spec in model_signature.optional)
+    yield "outputs", "\n".join(_tensor(spec) for spec in model_signature.outputs)
     yield "batches", _batches(version)
     yield "kind", _kind(manifest)
     yield "monitored", "\n".join(_monitored(version))

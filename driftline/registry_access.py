@@ -1,20 +1,24 @@
-"""Where a command finds the registry: on this machine, or behind `--server URL`."""
+"""Access of commands to the registry: on this machine, or behind `--server URL`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from driftline.changes import ChangeResult, RegistryChange, check_change
-from driftline.local_actor import local_actor
-from driftline.version_summaries import VersionSummary, summaries_of
+from driftline.changes import check_change
+from driftline.local_actor import local_actor, unused_key_note
+from driftline.number_types import INTEGER
+from driftline.registry_change import ChangeResult, RegistryChange
+from driftline.version_summaries import ModelPage, ModelQuery, read_page
 from eventlog.settings import Home
+from registry.all_workers import AllWorkers
 from registry.errors import UnknownModel
 from registry.gates.outcomes import GateReport
 from registry.gates.reports import open_reports
 from registry.history.rows import HistoryRow
+from registry.manifest import Version
 from registry.settings import open_history
-from registry.shared_workers import AllWorkers
+from registry.store import Registry
 from registry.worker_reports import WorkerReport
 
 if TYPE_CHECKING:
@@ -27,9 +31,13 @@ SERVER = click.option(
     help="URL of a registry server, with the key of DRIFTLINE_API_KEY.  [default: this machine]",
 )
 
+EXPECTED_REVISION = click.option(
+    "--expected-revision", type=INTEGER, help="Refuse if the model changed after this revision."
+)
+
 
 class RegistryAccess(Protocol):
-    """What commands do with a registry, wherever it is."""
+    """The operations of commands on a registry, local or remote."""
 
     def change(self, model: str, change: RegistryChange) -> ChangeResult:
         """Make a change; raises a DriftlineError that says why it cannot be made."""
@@ -47,8 +55,23 @@ class RegistryAccess(Protocol):
         """Return a gate report, and where its page is."""
         ...
 
-    def models(self) -> list[VersionSummary]:
-        """Return every version of every model."""
+    def models(self, query: ModelQuery) -> ModelPage:
+        """Return one page of models with all their versions."""
+        ...
+
+    def versions(self, model: str) -> Sequence[Version]:
+        """Return the readable versions of a model, oldest first; raises UnknownModel.
+
+        The path is empty for versions of another machine.
+        """
+        ...
+
+    def rows(self) -> Iterator[HistoryRow]:
+        """Yield every row of the history, page by page."""
+        ...
+
+    def schedules(self) -> Iterable[HistoryRow]:
+        """Return the rows by which models have a retraining schedule."""
         ...
 
 
@@ -61,7 +84,10 @@ class LocalRegistry:
     def change(self, model: str, change: RegistryChange) -> ChangeResult:
         """Make a change as the user, or with the key where one is required."""
         check_change(model, change)
-        return change.apply(self._home, model, local_actor(change.scope, model))
+        actor = local_actor(change.scope, model)
+        if note := unused_key_note(actor.name):
+            click.echo(f"driftline: {note}", err=True)
+        return change.apply(self._home, model, actor)
 
     def history(self, model: str) -> Sequence[HistoryRow]:
         """Return every row of a model."""
@@ -76,9 +102,21 @@ class LocalRegistry:
         reports = open_reports(self._home)
         return reports.read(digest), str(reports.page(digest))
 
-    def models(self) -> list[VersionSummary]:
-        """Return every version of every model."""
-        return summaries_of(self._home)
+    def models(self, query: ModelQuery) -> ModelPage:
+        """Return one page of models with all their versions."""
+        return read_page(self._home, query)
+
+    def versions(self, model: str) -> Sequence[Version]:
+        """Return the readable versions of a model."""
+        return Registry(self._home, wait=True).versions(model)
+
+    def rows(self) -> Iterator[HistoryRow]:
+        """Yield every row of the history."""
+        return open_history(self._home).all_rows()
+
+    def schedules(self) -> Iterable[HistoryRow]:
+        """Return the rows by which models have a retraining schedule."""
+        return open_history(self._home).schedules()
 
 
 def rows_of(home: Home, model: str) -> list[HistoryRow]:

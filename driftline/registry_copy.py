@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from driftline.number_types import INTEGER
 from driftline.setting_names import require_known
 from eventlog.settings import Home
 from registry.artifacts import open_artifacts
@@ -41,7 +42,7 @@ def copy(address: str, artifacts: str) -> None:
 
 @registry.command()
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=int, help="Port.  [default: 3200]")
+@click.option("--port", type=INTEGER, help="Port.  [default: 3200]")
 def serve(**options: str | int | None) -> None:
     """Serve this machine's registry to commands with --server, until Ctrl-C.
 

@@ -16,7 +16,7 @@ _TO = click.option("--to", "end", type=_TIME, help="Event time before, UTC.")
 
 
 def commands() -> list[click.Command]:
-    """The commands of this noun."""
+    """Return the commands of this noun."""
     return [replay, backtest]
 
 

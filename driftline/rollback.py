@@ -4,6 +4,7 @@ import click
 
 from driftline.changes import RollBack, Unbar
 from driftline.convergence import print_serving_workers, wait_for_workers
+from driftline.number_types import SECONDS
 from driftline.registry_access import SERVER, open_access
 
 
@@ -19,7 +20,7 @@ def commands() -> list[click.Command]:
 @click.option("--why", required=True, help="Reason, recorded with the change.")
 @click.option("--bar/--no-bar", default=True, help="Bar the content that the alias names now.")
 @click.option("--wait/--no-wait", default=True, help="Wait until every worker applied it.")
-@click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait.")
+@click.option("--timeout", default=60.0, type=SECONDS, show_default=True, help="Seconds to wait.")
 @SERVER
 def rollback(  # noqa: PLR0913  # its options
     *,

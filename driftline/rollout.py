@@ -2,19 +2,24 @@
 
 import time
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, get_args
 
 import click
+import msgspec
 
-from driftline.changes import ChangeRollout, RegistryChange, StartRollout
+from driftline.changes import ChangeRollout, StartRollout
 from driftline.convergence import wait_for_workers
+from driftline.number_types import FINITE
 from driftline.registry_access import SERVER, RegistryAccess, open_access
+from driftline.registry_change import RegistryChange
 from eventlog.errors import SettingError
+from eventlog.settings import Home
 from registry.history.rollout_state import Rollout
-from registry.history.rows import RolloutVerdict
+from registry.history.rows import RolloutVerdict, VerdictMetric
 from registry.history.state import LifecycleState, reduce_rows
+from registry.rollout_pauses import pause_of
 from registry.rollouts import parse_steps
-from telemetry.clock import parse_duration
+from telemetry.clock import now_us, parse_duration
 
 Action = Literal["advance", "pause", "resume", "promote"]
 
@@ -44,8 +49,21 @@ _WAIT = click.option("--wait/--no-wait", default=True, help="Wait until every wo
 @click.option("--bake", default="10m", show_default=True, help="How long a step lasts at least.")
 @click.option("--key-feature", default="", help="Feature whose value is the routing key.")
 @click.option("--judge/--no-judge", default=True, help="Let the monitor advance and roll back.")
-@click.option("--tolerate", default=1.25, show_default=True, help="Allowed rate, as a multiple.")
-@click.option("--latency-objective", default=0.0, help="Milliseconds.  [default: measured]")
+@click.option(
+    "--tolerate", default=1.25, type=FINITE, show_default=True, help="Allowed rate, as a multiple."
+)
+@click.option(
+    "--latency-objective", default=0.0, type=FINITE, help="Milliseconds.  [default: measured]"
+)
+@click.option(
+    "--metrics", default="", help="What is judged.  [default: errors,latency,outputs,labels]"
+)
+@click.option(
+    "--patience", default=6.0, type=FINITE, show_default=True, help="Bake times until it pauses."
+)
+@click.option(
+    "--expire", default=6.0, type=FINITE, show_default=True, help="Bake times a pause lasts."
+)
 @_ALIAS
 @_WHY
 @_WAIT
@@ -60,6 +78,9 @@ def start(  # noqa: PLR0913  # its options
     judge: bool,
     tolerate: float,
     latency_objective: float,
+    metrics: str,
+    patience: float,
+    expire: float,
     alias: str,
     why: str,
     wait: bool,
@@ -79,6 +100,9 @@ def start(  # noqa: PLR0913  # its options
         judge=judge,
         tolerate=tolerate,
         latency_ms=latency_objective,
+        metrics=_metrics(metrics),
+        patience=patience,
+        expire=expire,
         why=why,
     )
     _apply(access, model, change, wait=wait)
@@ -90,12 +114,21 @@ def start(  # noqa: PLR0913  # its options
 @SERVER
 def status(model: str, alias: str, server: str) -> None:
     """Show the latest rollout of an alias of MODEL, and what the monitor decided."""
+    from monitoring.presenter.rollout_waits import awaited  # noqa: PLC0415 - a monitor's extra
+    from monitoring.rollouts.judgements import read_judgements  # noqa: PLC0415
+
     state = reduce_rows(open_access(server).history(model))
     now = state.rollouts.get(alias)
     if now is None:
         click.echo(f"{alias} of {model} had no rollout yet")
         return
-    click.echo(_line(model, now))
+    replaced = state.replaced_by(now)
+    then = f"; {alias} is version {replaced} now" if replaced else ""
+    click.echo(rollout_line(model, now) + then)
+    judgements = {} if server else read_judgements(Home.from_environment())
+    pause, judgement = pause_of(state, now), judgements.get(now.id)
+    for sentence in awaited(now, pause, judgement, now_us(), here=not server):
+        click.echo(f"  {sentence}")
     for line in _verdicts(state, now):
         click.echo(line)
 
@@ -141,7 +174,7 @@ def _apply(access: RegistryAccess, model: str, change: RegistryChange, *, wait: 
     if wait:
         wait_for_workers(access, done.revision, 60.0)
     assert done.rollout is not None
-    click.echo(_line(model, done.rollout))
+    click.echo(rollout_line(model, done.rollout))
 
 
 def _seconds(bake: str) -> int:
@@ -151,25 +184,37 @@ def _seconds(bake: str) -> int:
         raise SettingError(f"--bake {bake!r}: {error}") from None
 
 
-def _line(model: str, now: Rollout) -> str:
+def _metrics(text: str) -> list[VerdictMetric]:
+    try:
+        names = [word.strip() for word in text.split(",") if word.strip()]
+        return msgspec.convert(names, list[VerdictMetric])
+    except msgspec.ValidationError:
+        expected = ", ".join(get_args(VerdictMetric))
+        raise SettingError(f"--metrics {text!r}: expected some of {expected}") from None
+
+
+def rollout_line(model: str, now: Rollout) -> str:
     """Return one line about a rollout."""
     head = f"{model} {now.alias}: version {now.number}"
     if not now.active:
         why = f": {now.why}" if now.why else ""
         return f"{head} is {now.phase}{why} (rollout {now.id})"
-    steps = ", ".join(f"{share:.4g}" for share in (100 * one for one in now.steps))
-    since = datetime.fromtimestamp(now.since / 1e6, UTC)
-    bakes = now.since / 1e6 + now.bake_s - time.time()
-    left = f", bakes {bakes:.0f} s more" if bakes > 0 and now.phase == "running" else ""
+    steps = ", ".join(f"{share:.4g}" for share in (100 * step for step in now.steps))
+    since = ""  # of a paused one the time is that of its step, not of the pause
+    if now.phase == "running":
+        since = f" since {datetime.fromtimestamp(now.since / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        bakes = now.since / 1e6 + now.bake_s - time.time()
+        since += f", bakes {bakes:.0f} s more" if bakes > 0 else ""
     return (
         f"{head} answers {now.share * 100:.4g} % of the keys, version {now.before} the others; "
-        f"{now.phase} since {since:%Y-%m-%d %H:%M:%S} UTC{left}; steps {steps} (rollout {now.id})"
+        f"{now.phase}{since}; steps {steps} (rollout {now.id})"
     )
 
 
 def _verdicts(state: LifecycleState, now: Rollout) -> list[str]:
-    found = [row for row in state.verdicts if row.evidence == now.id]
-    decoded = [(row, row.decode(RolloutVerdict)) for row in found]
+    rows = [row for row in state.verdicts if row.evidence == now.id]
+    decoded = [(row, row.decode(RolloutVerdict)) for row in rows]
     return [
-        f"  {row.actor}: {one.verdict} at step {one.step + 1}: {row.why}" for row, one in decoded
+        f"  {row.actor}: {verdict.verdict} at step {verdict.step + 1}: {row.why}"
+        for row, verdict in decoded
     ]

@@ -1,10 +1,12 @@
 """`driftline serve`: the inference service."""
 
 import os
+from contextlib import closing
 
 import click
 
 from access.ports import reserved
+from driftline.number_types import INTEGER
 from driftline.setting_names import require_known
 from eventlog.process_lock import ProcessLock
 from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
@@ -17,9 +19,11 @@ def commands() -> list[click.Command]:
 
 @click.command()
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=int, help="REST port.  [default: 3000]")
-@click.option("--grpc-port", type=int, help="gRPC port.  [default: 8001]")
-@click.option("--workers", type=int, help="Worker processes; each loads every model.  [default: 1]")
+@click.option("--port", type=INTEGER, help="REST port.  [default: 3000]")
+@click.option("--grpc-port", type=INTEGER, help="gRPC port.  [default: 8001]")
+@click.option(
+    "--workers", type=INTEGER, help="Worker processes; each loads every model.  [default: 1]"
+)
 @click.option(
     "--allow-anonymous",
     is_flag=True,
@@ -36,15 +40,16 @@ def serve(**options: str | int | bool | None) -> None:
     from service.settings import PREFIX, read_settings  # noqa: PLC0415
 
     require_known()
-    given = {name: str(value) for name, value in options.items() if value is not None}
-    os.environ.update({f"{PREFIX}{name.upper()}": value for name, value in given.items()})
+    overrides = {name: str(value) for name, value in options.items() if value is not None}
+    os.environ.update({f"{PREFIX}{name.upper()}": value for name, value in overrides.items()})
     settings = read_settings()
     from_environment(LogSettings, LOG_PREFIX)  # workers read it, each for itself
     home = Home.from_environment()
     check_start(settings, home)
     with ProcessLock(home.lock("service"), "service"), reserved(addresses(settings)):
-        from registry.store import Registry  # noqa: PLC0415  # takes seconds to import
-        from service.supervisor import run  # noqa: PLC0415
+        from registry.settings import open_history  # noqa: PLC0415  # not needed for --help
+        from service.supervisor import run  # noqa: PLC0415  # takes seconds to import
 
-        Registry(home).revision()  # a registry that cannot be read ends the command
+        with closing(open_history(home)) as history:
+            history.revision()  # a registry that cannot be read ends the command
         run(settings)

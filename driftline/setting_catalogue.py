@@ -42,7 +42,7 @@ class Setting(NamedTuple):
     @property
     def choices(self) -> tuple[str, ...]:
         """Return the values that are allowed; empty if they are no enumeration."""
-        return tuple(one for one in get_args(self.kind) if isinstance(one, str))
+        return tuple(choice for choice in get_args(self.kind) if isinstance(choice, str))
 
 
 PARTS = [
@@ -107,7 +107,7 @@ _FIELD = re.compile(r"    (\w+): .*?(?:  # (.*))?$")
 @cache
 def settings() -> tuple[Setting, ...]:
     """Return every setting of the installed parts."""
-    return (*OTHERS, *(one for part in PARTS for one in settings_of(part)))
+    return (*OTHERS, *(setting for part in PARTS for setting in settings_of(part)))
 
 
 def settings_of(part: Part) -> list[Setting]:
@@ -130,12 +130,12 @@ def settings_of(part: Part) -> list[Setting]:
 
 def _comments(kind: type[msgspec.Struct]) -> dict[str, str]:
     """Return the source comment of each field, above or behind it."""
-    found: dict[str, str] = {}
+    comments: dict[str, str] = {}
     above: list[str] = []
     for line in inspect.getsource(kind).splitlines():
         if line.strip().startswith("# "):
             above.append(line.strip()[2:])
         elif match := _FIELD.match(line):
-            found[match[1]] = " ".join([*above, *([match[2]] if match[2] else [])])
+            comments[match[1]] = " ".join([*above, *([match[2]] if match[2] else [])])
             above = []
-    return found
+    return comments

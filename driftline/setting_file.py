@@ -54,16 +54,16 @@ def read_file(path: Path) -> dict[str, str]:
         raise SettingError(f"{path}: {error.strerror}; expected a file of settings") from None
     except ValueError as error:  # no TOML, or no UTF-8
         raise SettingError(f"{path}: {error}") from None
-    known = {one.variable for one in settings()} - {_SWITCH}
-    found: dict[str, str] = {}
+    names = {setting.variable for setting in settings()} - {_SWITCH}
+    values: dict[str, str] = {}
     for keys, value in _leaves(content, ()):
         key, variable = ".".join(keys), "_".join(("DRIFTLINE", *keys)).upper()
-        if variable not in known:
-            raise SettingError(f"{path}: {key}: {_unknown(variable, sorted(known))}")
-        if variable in found:
+        if variable not in names:
+            raise SettingError(f"{path}: {key}: {_unknown(variable, sorted(names))}")
+        if variable in values:
             raise SettingError(f"{path}: {key}: {variable} is set twice")
-        found[variable] = _text(value, f"{path}: {key}")
-    return found
+        values[variable] = _text(value, f"{path}: {key}")
+    return values
 
 
 def _leaves(table: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[list[str], Any]]:
@@ -74,8 +74,8 @@ def _leaves(table: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[
             yield [*above, key], value
 
 
-def _unknown(variable: str, known: list[str]) -> str:
-    if similar := nearest(variable, known):
+def _unknown(variable: str, names: list[str]) -> str:
+    if similar := nearest(variable, names):
         section, _, name = similar.removeprefix("DRIFTLINE_").lower().partition("_")
         return (
             f"unknown; did you mean {name} in [{section}]?"
@@ -91,6 +91,6 @@ def _text(value: object, where: str) -> str:
         return str(value).lower()
     if isinstance(value, str | int | float):
         return str(value)
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ",".join(value)
     raise SettingError(f"{where}: expected text, a number, true, false or a list of texts")

@@ -30,27 +30,27 @@ def misspelt(environ: Mapping[str, str]) -> list[str]:
     These are names that begin as those of an installed part, and names that resemble a setting.
     Others, such as DRIFTLINE_IMAGE of a deployment, are not ours.
     """
-    known = [one.variable for one in settings()]
+    setting_names = [setting.variable for setting in settings()]
     absent = tuple(part.prefix for part in PARTS if part.kind() is None)
     names = sorted(
         name
-        for name in environ.keys() - {*known} - _INTERNAL
+        for name in environ.keys() - {*setting_names} - _INTERNAL
         if name.startswith(_OURS)
         and not (absent and name.startswith(absent))
         and not _SERVICE_LINK.fullmatch(f"{name}={environ[name]}")
     )
-    return [text for name in names if (text := _sentence(name, known))]
+    return [text for name in names if (text := _sentence(name, setting_names))]
 
 
-def nearest(name: str, known: list[str]) -> str:
+def nearest(name: str, names: list[str]) -> str:
     """Return the known name that resembles `name` most, "" if none does."""
-    short = {one.removeprefix(_OURS): one for one in known}
-    found = difflib.get_close_matches(name.removeprefix(_OURS), short, n=1, cutoff=_SIMILAR)
-    return short[found[0]] if found else ""
+    short = {full_name.removeprefix(_OURS): full_name for full_name in names}
+    similar = difflib.get_close_matches(name.removeprefix(_OURS), short, n=1, cutoff=_SIMILAR)
+    return short[similar[0]] if similar else ""
 
 
-def _sentence(name: str, known: list[str]) -> str:
-    if similar := nearest(name, known):
+def _sentence(name: str, names: list[str]) -> str:
+    if similar := nearest(name, names):
         return f"{name}: unknown; did you mean {similar}?"
     if name.startswith(_PREFIXES):
         return f"{name}: unknown; expected a setting that driftline config lists"

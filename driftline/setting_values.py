@@ -1,4 +1,4 @@
-"""What each setting is, and where its value came from; secrets are masked."""
+"""The value of each setting and its origin; secrets are masked."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -30,17 +30,17 @@ def value_of(
     setting: Setting, environ: Mapping[str, str], file_of: Callable[[str], Path | None]
 ) -> Value:
     """Return the value of the setting, from the variable or its default."""
-    stated = environ.get(setting.variable)
-    text = _plain(setting.default) if stated is None else stated
-    file = None if stated is None else file_of(setting.variable)
+    raw = environ.get(setting.variable)
+    text = _plain(setting.default) if raw is None else raw
+    file = None if raw is None else file_of(setting.variable)
     return Value(
         setting.part.replace("`", ""),
         setting.variable,
         masked(setting.variable, text),
-        "default" if stated is None else f"file {file}" if file else "variable",
+        "default" if raw is None else f"file {file}" if file else "variable",
         setting.description,
         list(setting.choices),
-        "" if stated is None else fault(stated, setting.kind),
+        "" if raw is None else fault(raw, setting.kind),
     )
 
 

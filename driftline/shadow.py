@@ -3,8 +3,10 @@
 import click
 
 from driftline.local_actor import local_actor
+from driftline.number_types import FINITE, SECONDS
 from eventlog.settings import Home
 from monitoring.presenter.shadow_sentences import shadow_lines, shadow_sentence
+from registry.conflicts import retry_conflicts
 from registry.settings import open_history
 from registry.shadow_report import read_report
 from registry.shadows import Shadows, active_shadow, require_shadowable
@@ -30,18 +32,26 @@ _WHY = click.option("--why", default="", help="Reason, recorded with the change.
 @shadow.command()
 @click.argument("model")
 @click.option("--version", "number", required=True, help="Number of the version.")
-@click.option("--share", default=1.0, show_default=True, help="Share of the requests, 0 to 1.")
+@click.option(
+    "--share", default=1.0, type=FINITE, show_default=True, help="Share of the requests, 0 to 1."
+)
 @click.option("--alias", default="champion", show_default=True, help="Whose answers.")
 @_WHY
 def start(*, model: str, number: str, share: float, alias: str, why: str) -> None:
     """Run a version of MODEL on a share of what an alias's version answers."""
     home = Home.from_environment()
     history, registry = open_history(home, wait=True), Registry(home)
-    before, version = history.state(model).aliases.get(alias), registry.version(model, number)
-    if before is not None:
-        require_shadowable(model, registry.version(model, before).manifest, version.manifest)
-    actor = local_actor("promote", model).name
-    Shadows(history).start(model, number, alias, share, actor=actor, why=why)
+    version, actor = registry.version(model, number), local_actor("promote", model).name
+
+    def begin() -> int:
+        state = history.state(model)
+        if (before := state.aliases.get(alias)) is not None:
+            require_shadowable(model, registry.version(model, before).manifest, version.manifest)
+        return Shadows(history).start(
+            model, number, alias, share, actor=actor, why=why, expected_revision=state.revision
+        )
+
+    retry_conflicts(begin)
     now = active_shadow(history.state(model), model, number)
     click.echo(f"{model} {shadow_sentence(now)}")
 
@@ -55,9 +65,9 @@ def stop(*, model: str, number: str, why: str) -> None:
     history = open_history(Home.from_environment(), wait=True)
     actor = local_actor("promote", model).name
     numbers = [number] if number else list(history.state(model).shadows)
-    for one in numbers:
-        Shadows(history).stop(model, one, actor=actor, why=why)
-        click.echo(f"{model} version {one} is no shadow any more")
+    for shadow_number in numbers:
+        Shadows(history).stop(model, shadow_number, actor=actor, why=why)
+        click.echo(f"{model} version {shadow_number} is no shadow any more")
     if not numbers:
         click.echo(f"{model} has no shadow")
 
@@ -70,14 +80,16 @@ def status(model: str) -> None:
     shadows, report = open_history(home).state(model).shadows, read_report(home)
     if not shadows:
         click.echo(f"{model} has no shadow")
-    for one in shadows.values():
-        click.echo(f"{model} {shadow_sentence(one)}")
-        for line in shadow_lines(one, report):
+    for shadow in shadows.values():
+        click.echo(f"{model} {shadow_sentence(shadow)}")
+        for line in shadow_lines(shadow, report):
             click.echo(f"  {line}")
 
 
 @shadow.command("run")
-@click.option("--most-lag", default=60.0, show_default=True, help="Seconds; older are skipped.")
+@click.option(
+    "--most-lag", default=60.0, type=SECONDS, show_default=True, help="Seconds; older are skipped."
+)
 def run(most_lag: float) -> None:
     """Run the shadows of all models until Ctrl-C; one process per home."""
     from driftline.shadows.process import run_shadows  # noqa: PLC0415 - brings ONNX Runtime

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from typing import IO, Literal
+from urllib.parse import urljoin
 
 import msgspec
 
@@ -24,6 +25,11 @@ class Child(msgspec.Struct, frozen=True):
     name: str
     command: list[str]
     health: str
+
+    @property
+    def page(self) -> str:
+        """The URL that a person opens."""
+        return urljoin(self.health, "/")
 
 
 class Supervisor:

@@ -1,7 +1,7 @@
-"""Write to a terminal what others chose: names, reasons, errors of other systems.
+"""Write text of other people and systems to a terminal: names, reasons, errors.
 
 Controls, direction overrides and invisible characters are shown as escapes, as JSON writes them, so
-that no text can move the cursor, change the window's title, or read otherwise than it is. The
+that no text can move the cursor, change the window's title, or look like another text. The
 colours of `rich` pass.
 """
 
@@ -15,7 +15,7 @@ _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
 def escaped(text: str) -> str:
-    """Return the text with every character that does not print as itself written as an escape.
+    """Return the text with an escape for each character that is not printable.
 
     Line ends and tabs stay.
     """
@@ -30,7 +30,7 @@ def _escape(character: str) -> str:
 
 
 class EscapingStream:
-    """A text stream that escapes what is written to it; all else is the stream's."""
+    """A text stream that escapes what is written to it; other attributes are the inner stream's."""
 
     def __init__(self, stream: TextIO) -> None:
         self.unescaped = stream
@@ -66,7 +66,7 @@ _in_use: list[TextIO] = []
 def escaped_streams() -> Iterator[None]:
     """Escape what is written to standard output and error while the block runs."""
     before = sys.stdout, sys.stderr
-    escaping = [cast("TextIO", EscapingStream(one)) for one in before]
+    escaping = [cast("TextIO", EscapingStream(stream)) for stream in before]
     _in_use.extend(escaping)
     sys.stdout, sys.stderr = escaping
     try:
@@ -76,6 +76,6 @@ def escaped_streams() -> Iterator[None]:
 
 
 def own_control(stream: TextIO) -> TextIO:
-    """Return the stream for a display that moves the cursor and shows nothing of others."""
+    """Return the unescaped stream, for a display that moves the cursor and shows only own text."""
     inner: TextIO = getattr(stream, "unescaped", stream)
     return inner

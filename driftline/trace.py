@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import click
 import msgspec
@@ -12,7 +12,7 @@ from eventlog.log_search import LogSearch, find_prediction
 from eventlog.settings import Home
 from monitoring.prediction_trace import PredictionTrace
 from monitoring.presenter.trace_text import trace_sections
-from monitoring.settings import database
+from monitoring.settings import database_address
 from monitoring.storage.database import exists
 from monitoring.storage.store import Store
 from monitoring.trace_reader import TraceReader, TraceSources
@@ -46,27 +46,44 @@ def trace(*, prediction_id: str, log: bool, as_json: bool) -> None:
     """
     if not 0 < len(prediction_id) <= _LONGEST or "\0" in prediction_id:
         raise click.BadParameter(f"expected 1 to {_LONGEST} characters", param_hint="PREDICTION_ID")
-    found = _read(Home.from_environment(), prediction_id, log=log)
+    prediction_trace = read_trace(Home.from_environment(), prediction_id, log=log, show=_progress)
     if as_json:
-        click.echo(msgspec.json.encode(found))
-    elif found.found:
-        _print(found)
-    if not found.found:
+        click.echo(msgspec.json.encode(prediction_trace))
+    elif prediction_trace.found:
+        _print(prediction_trace)
+    if not prediction_trace.found:
         places = "; ".join(
-            dict.fromkeys(found.not_found[part] for part in ("event", "monitored rows"))
+            dict.fromkeys(prediction_trace.not_found[part] for part in ("event", "monitored rows"))
         )
         raise UnknownPrediction(f"no prediction {prediction_id!r} found; searched {places}")
 
 
-def _read(home: Home, prediction_id: str, *, log: bool) -> PredictionTrace:
-    where = database(home)
-    store = Store(where) if exists(where) else None
-    at = str(where) if exists(where) else f"{where}, which does not exist"
-    monitor = "the monitor's database" if isinstance(where, str) else f"the monitor's database {at}"
+@contextmanager
+def _silent() -> Iterator[Callable[[int, int], None]]:
+    yield lambda _read, _size: None
+
+
+def read_trace(
+    home: Home,
+    prediction_id: str,
+    *,
+    log: bool = True,
+    show: Callable[[], AbstractContextManager[Callable[[int, int], None]]] = _silent,
+) -> PredictionTrace:
+    """Return what this machine knows of a prediction; raises DatabaseUnavailable.
+
+    `show` is a context that shows how much of the log was read. Raises RegistryUnavailable too.
+    """
+    address = database_address(home)
+    store = Store(address) if exists(address) else None
+    at = str(address) if exists(address) else f"{address}, which does not exist"
+    monitor = (
+        "the monitor's database" if isinstance(address, str) else f"the monitor's database {at}"
+    )
     shared = "the shared database" if is_shared() else str(home.registry)
     reader = TraceReader(
         TraceSources(
-            _search(home) if log else None,
+            _search(home, show) if log else None,
             store,
             open_history(home),
             Registry(home),
@@ -88,9 +105,11 @@ def _read(home: Home, prediction_id: str, *, log: bool) -> PredictionTrace:
             store.close()
 
 
-def _search(home: Home) -> Callable[[str], LogSearch]:
+def _search(
+    home: Home, show: Callable[[], AbstractContextManager[Callable[[int, int], None]]]
+) -> Callable[[str], LogSearch]:
     def search(prediction_id: str) -> LogSearch:
-        with _progress() as progress:
+        with show() as progress:
             return find_prediction(home.log, prediction_id, progress)
 
     return search
@@ -112,12 +131,14 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
         click.echo("\r\x1b[K", nl=False, err=True)
 
 
-def _print(found: PredictionTrace) -> None:
-    click.echo(f"Prediction {found.prediction_id}")
-    for section in trace_sections(found):
+def _print(prediction_trace: PredictionTrace) -> None:
+    click.echo(f"Prediction {prediction_trace.prediction_id}")
+    for section in trace_sections(prediction_trace):
         click.echo(f"\n{section.heading}")
-        width = max(len(name) for name, _ in section.lines)
-        for name, value in section.lines:
-            click.echo(f"  {name:<{width}}  {value}")
-    if found.repeated:
-        click.echo(f"\nThe id was used by other events too: {', '.join(found.repeated[:10])}")
+        width = max(len(line.name) for line in section.lines)
+        for line in section.lines:
+            click.echo(f"  {line.name:<{width}}  {line.value}")
+    if prediction_trace.repeated:
+        click.echo(
+            f"\nThe id was used by other events too: {', '.join(prediction_trace.repeated[:10])}"
+        )

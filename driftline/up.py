@@ -8,6 +8,7 @@ import sys
 import click
 
 from access.ports import Address, require_free
+from driftline.number_types import INTEGER, SECONDS
 from driftline.setting_names import require_known
 from driftline.supervisor import Child, Supervisor
 from eventlog.errors import SettingError
@@ -29,34 +30,49 @@ def commands() -> list[click.Command]:
 
 
 @click.command()
-@click.option("--port", default=3000, show_default=True, help="REST port of the service.")
-@click.option("--grpc-port", default=8001, show_default=True, help="gRPC port of the service.")
-@click.option("--monitor-port", default=3100, show_default=True, help="Port of the status page.")
-@click.option("--grace", default=20.0, show_default=True, help="Seconds for each process to stop.")
-def up(port: int, grpc_port: int, monitor_port: int, grace: float) -> None:
-    """Run the service and the monitor until Ctrl-C; one of each per home."""
+@click.option("--port", type=INTEGER, help="REST port of the service.  [default: 3000]")
+@click.option("--grpc-port", type=INTEGER, help="gRPC port of the service.  [default: 8001]")
+@click.option("--monitor-port", type=INTEGER, help="Port of the status page.  [default: 3100]")
+@click.option(
+    "--grace",
+    default=20.0,
+    type=SECONDS,
+    show_default=True,
+    help="Seconds for each process to stop.",
+)
+def up(port: int | None, grpc_port: int | None, monitor_port: int | None, grace: float) -> None:
+    """Run the service and the monitor until Ctrl-C; one of each per home.
+
+    An option overrides its variable, DRIFTLINE_SERVICE_PORT for example.
+    """
     require_known()
+    service, monitor = read_settings(), from_environment(MonitorSettings, MONITOR)
+    ports = (
+        service.port if port is None else port,
+        service.grpc_port if grpc_port is None else grpc_port,
+        monitor.port if monitor_port is None else monitor_port,
+    )
     home = Home.from_environment()
     with ProcessLock(home.lock("up"), "driftline up"):
         require_unlocked(home.lock("service"), "service")
         if lock := lock_file(home):
             require_unlocked(lock, "monitor")
         require_unlocked(home.lock("shadow"), "shadow process")
-        require_free(addresses(port, grpc_port, monitor_port))
-        sys.exit(asyncio.run(run(children(port, grpc_port, monitor_port), grace)))
+        require_free(addresses(*ports))
+        sys.exit(asyncio.run(run(children(*ports), grace)))
 
 
 def addresses(port: int, grpc_port: int, monitor_port: int) -> list[Address]:
     """Return the addresses of both processes."""
     service, monitor = read_settings(), from_environment(MonitorSettings, MONITOR)
-    found = [
-        Address(service.host, port, "--port"),
-        Address(service.host, grpc_port, "--grpc-port"),
-        Address(monitor.host, monitor_port, "--monitor-port"),
+    bound_addresses = [
+        Address(service.host, port, f"--port or {SERVICE}PORT"),
+        Address(service.host, grpc_port, f"--grpc-port or {SERVICE}GRPC_PORT"),
+        Address(monitor.host, monitor_port, f"--monitor-port or {MONITOR}PORT"),
     ]
     if service.admin_port:
-        found.append(Address(service.host, service.admin_port, f"{SERVICE}ADMIN_PORT"))
-    return found
+        bound_addresses.append(Address(service.host, service.admin_port, f"{SERVICE}ADMIN_PORT"))
+    return bound_addresses
 
 
 def children(port: int, grpc_port: int, monitor_port: int) -> list[Child]:
@@ -100,6 +116,6 @@ async def run(parts: list[Child], grace: float) -> int:
         loop.add_signal_handler(number, supervisor.stop)
     running = asyncio.create_task(supervisor.run())
     if await supervisor.ready():
-        for part in filter(lambda one: one.health, parts):
-            click.echo(f"driftline: {part.name} ready at {part.health.rsplit('/', 1)[0]}")
+        for part in filter(lambda part: part.health, parts):
+            click.echo(f"driftline: {part.name} ready at {part.page}")
     return await running

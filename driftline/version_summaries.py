@@ -1,11 +1,18 @@
-"""Every version of every model in a line: what `driftline models` lists."""
+"""Every version of models in a line: what `driftline models` lists, page by page."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from eventlog.settings import Home
-from registry.shared_workers import AllWorkers
+from registry.all_workers import AllWorkers
+from registry.errors import RegistryUnavailable
+from registry.settings import open_history
 from registry.store import ModelState, Registry
-from registry.worker_reports import WorkerReport
+from registry.worker_reports import WorkerReport, selects
+
+MOST_MODELS = 1000  # of a page
 
 
 class VersionSummary(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -18,34 +25,101 @@ class VersionSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     aliases: list[str] = []
     reasons: list[str] = []  # why it is not ready, or a candidate
     damaged: str = ""  # why its files cannot be read
+    owner: str = ""  # of the model
+    tags: list[str] = []  # of the model
 
 
-def summaries_of(home: Home) -> list[VersionSummary]:
-    """Return the versions of this machine's registry, by model and number."""
-    registry, workers = Registry(home, wait=True), AllWorkers(home).read()
-    return [
-        one
-        for model in registry.models()
-        for one in _versions(registry, model, registry.state(model), workers)
+class ModelQuery(msgspec.Struct, frozen=True):
+    """A query for one page of the models, in the order of their names."""
+
+    pattern: str = ""  # as in `team-a-*,fraud`; "": every model
+    after: str = ""  # name of the last model of the page before
+    limit: int = MOST_MODELS  # models, each with all its versions
+    tag: str = ""  # "": any
+    owner: str = ""  # "": any
+
+
+class ModelPage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One page of models; an empty `next` marks the last one."""
+
+    versions: list[VersionSummary]  # by model and number
+    next: str = ""  # `after` of the next page
+    remaining: int = 0  # matching models on later pages
+
+
+def read_page(home: Home, query: ModelQuery) -> ModelPage:
+    """Return one page of the versions of this machine's registry."""
+    registry, workers = Registry(home, wait=True), _workers(home)
+    names = [name for name in registry.models() if selects(query.pattern, name)]
+    if query.tag or query.owner:
+        names = _described(home, query, names)
+    later = names[bisect_right(names, query.after) :]
+    shown, remaining = later[: query.limit], len(later[query.limit :])
+    versions = [
+        summary
+        for model in shown
+        for summary in _versions(registry, model, registry.state(model), workers)
     ]
+    return ModelPage(versions, shown[-1] if remaining else "", remaining)
+
+
+def _workers(home: Home) -> list[WorkerReport]:
+    """Return the reports of workers: none while a shared registry cannot be reached.
+
+    Opening the registry has warned of that already, and its copy on this machine has the models.
+    """
+    try:
+        return AllWorkers(home).read()
+    except RegistryUnavailable:
+        return []
+
+
+def _described(home: Home, query: ModelQuery, names: list[str]) -> list[str]:
+    """Return the models that have the tag and the owner of a query."""
+    descriptions = open_history(home).descriptions()
+    return [
+        name
+        for name in names
+        if (description := descriptions.get(name)) is not None
+        and (not query.tag or query.tag in description.tags)
+        and (not query.owner or query.owner == description.owner)
+    ]
+
+
+def read_pages(
+    read: Callable[[ModelQuery], ModelPage], query: ModelQuery, limit: int | None = None
+) -> Iterator[ModelPage]:
+    """Yield pages until so many models were read, without `limit` all that match."""
+    after = query.after
+    while limit is None or limit > 0:
+        size = MOST_MODELS if limit is None else min(limit, MOST_MODELS)
+        page = read(msgspec.structs.replace(query, after=after, limit=size))
+        yield page
+        if not page.next:
+            return
+        after = page.next
+        limit = None if limit is None else limit - size
 
 
 def _versions(
     registry: Registry, model: str, state: ModelState, workers: list[WorkerReport]
 ) -> list[VersionSummary]:
-    digests = {one.number: (one.created, one.digest) for one in state.versions}
+    digests = {version.number: (version.created, version.digest) for version in state.versions}
     if unread := state.remote | state.damaged.keys():
         rows = [row for row in registry.history(model) if row.kind == "registered"]
         digests |= {r.number: (r.time, r.digest) for r in rows if r.number in unread}
     for number in state.damaged:
         digests.setdefault(number, (0, ""))
-    found = []
-    for number, (created, digest) in sorted(digests.items(), key=lambda one: int(one[0])):
-        named = [alias for alias, of in state.desired.aliases.items() if of == number]
+    summaries = []
+    for number, (created, digest) in sorted(digests.items(), key=lambda entry: int(entry[0])):
+        aliases = [alias for alias, of in state.desired.aliases.items() if of == number]
         reasons = {w.unready.get(model, {}).get(number, "") for w in workers} - {""}
         if candidate := state.desired.candidates.get(number):
             reasons.add(f"candidate: {candidate}")
         damaged = "" if number in state.remote else state.damaged.get(number, "")
-        summary = VersionSummary(model, number, created, digest, named, sorted(reasons), damaged)
-        found.append(summary)
-    return found
+        summary = VersionSummary(
+            model, number, created, digest, aliases, sorted(reasons), damaged,
+            owner=state.description.owner, tags=state.description.tags,
+        )  # fmt: skip
+        summaries.append(summary)
+    return summaries

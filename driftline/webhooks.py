@@ -6,6 +6,7 @@ import uuid
 import click
 from rich.console import Console
 
+from driftline.number_types import INTEGER
 from driftline.status import open_store, plain, table_of
 from eventlog.errors import SettingError
 from eventlog.settings import from_environment
@@ -16,7 +17,7 @@ from telemetry.clock import now_us
 
 
 def commands() -> list[click.Command]:
-    """The commands of these nouns."""
+    """Return the commands of these nouns."""
     return [webhooks, deadletters]
 
 
@@ -52,11 +53,13 @@ def list_webhooks() -> None:
     for stop in open_store().disabled():
         click.echo(plain(disabled_receiver(stop)).plain)
     table = table_of("Webhook", "Created", "State", "Attempts", "Last error")
-    for one in open_store().deliveries():
-        created = formats.moment(one.created)
-        style = {"delivered": "green", "dead": "bold red"}.get(one.state, "yellow")
-        state = plain(one.state, style)
-        table.add_row(one.webhook_id, created, state, str(one.attempts), plain(one.last_error))
+    for delivery in open_store().deliveries():
+        created = formats.moment(delivery.created)
+        style = {"delivered": "green", "dead": "bold red"}.get(delivery.state, "yellow")
+        state = plain(delivery.state, style)
+        table.add_row(
+            delivery.webhook_id, created, state, str(delivery.attempts), plain(delivery.last_error)
+        )
     Console().print(table)
 
 
@@ -77,8 +80,8 @@ def enable() -> None:
     before = open_store().enable()
     if not before:
         raise click.ClickException("no receiver is disabled")
-    for one in before:
-        click.echo(f"{plain(one.host).plain} is enabled; pending webhooks are sent")
+    for receiver in before:
+        click.echo(f"{plain(receiver.host).plain} is enabled; pending webhooks are sent")
 
 
 @click.group()
@@ -87,7 +90,13 @@ def deadletters() -> None:
 
 
 @deadletters.command("list")
-@click.option("--limit", default=50, show_default=True, help="How many, the newest first.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=50,
+    show_default=True,
+    help="How many, the newest first.",
+)
 def list_letters(limit: int) -> None:
     """List dead letters: origin, reason and first bytes."""
     letters = open_store().dead_letters(limit)
@@ -102,7 +111,7 @@ def list_letters(limit: int) -> None:
 
 
 @deadletters.command("retry")
-@click.argument("numbers", type=int, nargs=-1, required=True)
+@click.argument("numbers", type=INTEGER, nargs=-1, required=True)
 def retry_letters(numbers: tuple[int, ...]) -> None:
     """Retry dead letters, for instance once their model is registered.
 

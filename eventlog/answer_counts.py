@@ -21,7 +21,7 @@ from eventlog.settings import LogSettings
 
 MINUTE = 60_000_000  # microseconds
 LATEST = 253_402_300_799_000_000  # end of the year 9999, in microseconds since the Unix epoch
-_FILE = "answered"
+ANSWERED = "answered"
 _SLOT = struct.Struct("<qqq")
 _GROWTH = 170 * _SLOT.size
 _REMEMBERED = 8  # latest minutes whose slots can still be incremented
@@ -33,7 +33,7 @@ class AnswerCounts:
     def __init__(self, folder: Path, epoch: int) -> None:
         """Map the file and append after its last slot; `epoch` is the writer's."""
         self._epoch = epoch
-        self._file = open_private(folder / _FILE)
+        self._file = open_private(folder / ANSWERED)
         self._end = len(_slots(os.read(self._file, os.fstat(self._file).st_size))) * _SLOT.size
         self._map: mmap.mmap | None = None
         self._counts: dict[int, tuple[int, int]] = {}  # minute -> offset of its slot, count
@@ -112,7 +112,7 @@ def minute_of(received: int) -> int:
 
 def read_answer_counts(folder: Path) -> Counter[int]:
     """Return a source's answers by minute of reception; empty if it has no counts file."""
-    path = folder / _FILE
+    path = folder / ANSWERED
     counts: Counter[int] = Counter()
     for minute, _, count in _slots(path.read_bytes() if path.exists() else b""):
         counts[minute] += count
@@ -121,7 +121,7 @@ def read_answer_counts(folder: Path) -> Counter[int]:
 
 def first_answered_epoch(folder: Path) -> int:
     """Return the first epoch in which a source answered; 1 if it has no counts."""
-    path = folder / _FILE
+    path = folder / ANSWERED
     slots = _slots(path.read_bytes() if path.exists() else b"")
     return min((epoch for _, epoch, _ in slots), default=1)
 

@@ -72,19 +72,19 @@ def count_records(
     book: SourceCounts,
     records: Iterable[Record],
     cursor: Position,
-    seen: Position,
+    monitored: Position,
     dead_letters: Container[tuple[str, int, int]] = (),
 ) -> None:
     """Add records of the segments to the counters of `book`.
 
-    `cursor` and `seen` are the positions of the forwarder and the monitor. `dead_letters` holds
-    source, epoch and sequence of every dead letter.
+    `cursor` and `monitored` are the positions of the forwarder and the monitor. `dead_letters`
+    holds source, epoch and sequence of every dead letter.
     """
     for record in records:
         place = Position(record.epoch, record.sequence)
         book.end = record.after
         if isinstance(record.event, UnreadableEvent):
-            book.damaged += place < seen
+            book.damaged += place < monitored
             continue
         if isinstance(record.event, HeartbeatEvent):  # no client got an answer
             continue
@@ -95,7 +95,7 @@ def count_records(
             counts = book.dead_lettered if dead else book.forwarded
             if counts is not None:
                 counts[minute] += 1
-        if place < seen:
+        if place < monitored:
             book.due[minute] += 1
 
 

@@ -8,8 +8,8 @@ _UNITS = {"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}  # powers of 2
 
 def parse_size(text: str) -> int:
     """Return the bytes of a size such as 512MiB, 0 for "". Raises ValueError for another text."""
-    found = re.fullmatch(PATTERN, text)
-    if found is None:
+    match = re.fullmatch(PATTERN, text)
+    if match is None:
         raise ValueError(f"{text!r} is no size; expected a number and KiB, MiB, GiB or TiB: 2GiB")
-    unit = found[2]
+    unit = match[2]
     return int(text.removesuffix(unit)) << _UNITS[unit] if unit else 0

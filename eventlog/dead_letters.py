@@ -93,7 +93,7 @@ class DeadLetters:
             with contextlib.closing(sqlite3.connect(self._path)) as database, database:
                 database.execute("PRAGMA synchronous = FULL")
                 database.execute(_SCHEMA)
-                added = sum(database.execute(_INSERT, _row(one)).rowcount for one in letters)
+                added = sum(database.execute(_INSERT, _row(letter)).rowcount for letter in letters)
                 self._bound(database)
         except (OSError, sqlite3.Error) as error:
             raise EventLogError(f"{self._path}: cannot store dead letters: {error}") from error

@@ -23,22 +23,22 @@ class DiskReserve:
         self._size = size
         self._clock = clock
         self._retry_at = 0.0
-        self._held = self._hold()
+        self._allocated = self._hold()
 
-    def held(self) -> bool:
+    def is_allocated(self) -> bool:
         """Return whether the space is allocated; if not, retry first, at most once a second."""
-        if not self._held and self._clock() >= self._retry_at:
-            self._held = self._hold()
-        return self._held
+        if not self._allocated and self._clock() >= self._retry_at:
+            self._allocated = self._hold()
+        return self._allocated
 
     def release(self) -> bool:
         """Delete the reserve; return whether this freed space."""
         self._retry_at = self._clock() + _RETRY_S
-        given = self._size > 0 and self._held
-        self._held = self._size == 0
+        released = self._size > 0 and self._allocated
+        self._allocated = self._size == 0
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
-        return given
+        return released
 
     def _hold(self) -> bool:
         if not self._size:

@@ -29,11 +29,11 @@ def sync_tree(folder: Path) -> None:
 
 def make_folder(folder: Path) -> None:
     """Create a folder and its missing parents for this user alone, with their names on disk."""
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
-    for one in reversed(missing):
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
         with suppress(FileExistsError):  # another process was first
-            one.mkdir(_PRIVATE)
-        sync_folder(one.parent)
+            path.mkdir(_PRIVATE)
+        sync_folder(path.parent)
 
 
 def open_private(path: Path) -> int:

@@ -24,6 +24,8 @@ OFFLINE: frozenset[Protocol] = frozenset({"batch", "shadow"})  # no client sent 
 Payload = Literal["kept", "digest", "dropped"]
 ArmName = Literal["", "before", "rollout"]  # the version it replaces, or the one it rolls out
 Label = str | int | float | bool
+# What a person decided about a row of the review queue; undo: the decision before no longer holds.
+ReviewAction = Literal["", "accept", "correct", "undo"]
 
 
 _FORMATS = {  # datatype -> format character of `struct`
@@ -75,19 +77,19 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
             if len(data) % 2:
                 raise ValueError(f"raw holds {len(data)} bytes of BF16: expected two for each")
             wide = b"".join(b"\0\0" + data[i : i + 2] for i in range(0, len(data), 2))
-            return spell([one for (one,) in iter_unpack("<f", wide)])
+            return spell([number for (number,) in iter_unpack("<f", wide)])
         try:
-            numbers = [one for (one,) in iter_unpack(f"<{_FORMATS[self.datatype]}", data)]
+            numbers = [number for (number,) in iter_unpack(f"<{_FORMATS[self.datatype]}", data)]
         except StructError as error:
             raise ValueError(f"raw holds {len(data)} bytes of {self.datatype}: {error}") from None
         return spell(numbers) if self.datatype.startswith("FP") else numbers
 
     def raw_bytes(self) -> bytes:
         """Return the raw contents; raises ValueError if there are none, or they are no base64."""
-        held: Any = self.raw  # base64 text, or bytes that are not encoded
-        if not held and self.raw_at is not None:
+        contents: Any = self.raw  # base64 text, or bytes that are not encoded
+        if not contents and self.raw_at is not None:
             raise ValueError("its raw contents were in another part of the record, which is gone")
-        return b64decode(held, validate=True) if isinstance(held, str) else bytes(held)
+        return b64decode(contents, validate=True) if isinstance(contents, str) else bytes(contents)
 
 
 def spell(values: list[float]) -> list[Any]:
@@ -133,7 +135,7 @@ class PredictionEvent(
     traceparent: str = ""
     inclusion: float = 1.0  # probability that the payload is logged
     payload: Payload = "kept"  # whether the event holds inputs and outputs
-    payload_digest: str = ""  # SHA-256 of the omitted payload, in hex
+    payload_digest: str = ""  # of the omitted payload: SHA-256 in hex, or ALGORITHM:HEX
     payload_bytes: int = 0  # size of the omitted payload
     cache_hit: bool = False  # answered from the cache; the model did not run
     load_test: bool = False  # sent by a load test, and not to be monitored
@@ -144,6 +146,8 @@ class PredictionEvent(
     summaries: dict[str, list[float | None]] = {}
     shard: str = ""  # of the model; empty: of no chain of numbers
     number: int = 0  # gap-free within source, epoch and shard, from 0
+    # Of rows of a file: column -> what is counted -> values; complete without the payload, too.
+    counts: dict[str, dict[str, int]] = {}
 
     @property
     def event_id(self) -> str:
@@ -185,6 +189,9 @@ class FeedbackEvent(
     number: int = 0  # gap-free within source, epoch and shard, from 0
     actor: str = ""  # who stated the label, as key:NAME; empty if no key was required
     verified: bool = False  # whether this deployment made the id, and the actor may label its model
+    review: ReviewAction = ""  # decision of a person; it supersedes other labels of the row
+    why: str = ""  # the reason of a decision
+    inclusion: float = 0.0  # of a decision: probability that the row was picked
 
     @property
     def may_precede(self) -> bool:
@@ -211,7 +218,7 @@ class HeartbeatEvent(
     tag_field="type",
     tag="driftline.heartbeat.v2",
 ):
-    """What a writer has logged of one shard, stated although nothing happens.
+    """A writer's counts of one shard, logged although nothing happens.
 
     `number` counts the events of the shard before it, so a reader finds that the last ones are
     missing. Its reception tells that time has passed.
@@ -228,6 +235,9 @@ class HeartbeatEvent(
     labels: int = 0
     refused_labels: int = 0  # that no version of their model can have; they are no events
     next_us: int = 0  # until the next heartbeat at the latest; 0: the writer has ended
+    # Of the registry's history that the writer follows; stated once for each revision it came to.
+    revision: int = 0
+    chain: str = ""  # SHA-256 over all rows up to the revision, in hex
 
     @property
     def event_id(self) -> str:

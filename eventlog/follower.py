@@ -111,16 +111,16 @@ class Follower:
 
     def _next_segment(self) -> Segment | None:
         """Return the segment to read next; None if it does not exist yet."""
-        known = segments(self._folder)
+        present = segments(self._folder)
         if self._segment is None:
-            if known and known[0].epoch < self._expected.epoch:
-                self._check_epoch(known)
-            candidates = [segment for segment in known if segment.epoch >= self._expected.epoch]
+            if present and present[0].epoch < self._expected.epoch:
+                self._check_epoch(present)
+            candidates = [segment for segment in present if segment.epoch >= self._expected.epoch]
             start = (self._expected.epoch, self._expected.sequence)
             earlier = [segment for segment in candidates if (segment.epoch, segment.base) <= start]
             return earlier[-1] if earlier else next(iter(candidates), None)
-        following = next((segment for segment in known if segment > self._segment), None)
-        if following is not None and known[0] < self._segment and self._segment not in known:
+        following = next((segment for segment in present if segment > self._segment), None)
+        if following is not None and present[0] < self._segment and self._segment not in present:
             # The folder was replaced by an older copy while it was read.
             after = Position(following.epoch, 0)
             self._gaps.append(Gap(self._folder.name, after, "truncated", 0))
@@ -151,16 +151,16 @@ class Follower:
                 self._push(sequence, _decode(value, sequence, raw), value, raw)
         self._end = max(self._end, frame.base + len(frame.values))
 
-    def _check_epoch(self, known: list[Segment]) -> None:
+    def _check_epoch(self, present: list[Segment]) -> None:
         """Report that the position's epoch is gone while older ones are there.
 
         Retention cannot cause this, since it deletes the oldest segments first.
         """
-        epochs = {segment.epoch for segment in known}
+        epochs = {segment.epoch for segment in present}
         if self._expected.epoch in epochs:
             return
         later = sorted(epoch for epoch in epochs if epoch > self._expected.epoch)
-        oldest = Position(known[0].epoch, known[0].base)
+        oldest = Position(present[0].epoch, present[0].base)
         self._expected = Position(later[0], 0) if later else oldest
         self._gaps.append(Gap(self._folder.name, self._expected, "truncated", 0))
 

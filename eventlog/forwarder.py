@@ -199,17 +199,17 @@ class Forwarder:
         unsent: list[tuple[Record, str]] = []
         for record in records:
             try:
-                made = message(record, self._settings)
+                kafka_message = message(record, self._settings)
             except NotForwardable as error:
                 unsent.append((record, str(error)))
-                made = letter(record, f"not forwarded: {error}", self._settings)
-                outgoing.append(_Outgoing(record, made, "letter"))
+                kafka_message = letter(record, f"not forwarded: {error}", self._settings)
+                outgoing.append(_Outgoing(record, kafka_message, "letter"))
             else:
                 if isinstance(record.event, UnreadableEvent):
                     unsent.append((record, str(record.event)))
-                    outgoing.append(_Outgoing(record, made, "letter"))
+                    outgoing.append(_Outgoing(record, kafka_message, "letter"))
                 else:
-                    outgoing.append(_Outgoing(record, made))
+                    outgoing.append(_Outgoing(record, kafka_message))
         self._store(unsent)
         return outgoing
 
@@ -218,19 +218,19 @@ class Forwarder:
         if not outgoing:
             return []
         try:
-            self._sink.send([one.message for one in outgoing])
+            self._sink.send([item.message for item in outgoing])
         except Refused as error:
             replaced = [
                 self._replacement(outgoing[index], refusal)
                 for index, refusal in sorted(error.refusals.items())
             ]
-            sent = self._send([one for one in replaced if one is not None])
+            sent = self._send([item for item in replaced if item is not None])
             sent += self._send([outgoing[index] for index in error.unacknowledged])
             failed = {*error.refusals, *error.unacknowledged}
-            outgoing = [one for index, one in enumerate(outgoing) if index not in failed]
+            outgoing = [item for index, item in enumerate(outgoing) if index not in failed]
         else:
             sent = []
-        return sent + [one.record for one in outgoing if one.form != "letter"]
+        return sent + [item.record for item in outgoing if item.form != "letter"]
 
     def _replacement(self, refused: _Outgoing, refusal: Refusal) -> _Outgoing | None:
         """Return the replacement of a refused message: its digest, its letter or None."""
@@ -253,7 +253,7 @@ class Forwarder:
         if not unsent:
             return
         try:
-            added = self._cursors.dead_letters.add([dead_letter(*one) for one in unsent])
+            added = self._cursors.dead_letters.add([dead_letter(*failure) for failure in unsent])
         except EventLogError as error:
             raise NotAcknowledged(str(error)) from error
         if added:

@@ -18,13 +18,13 @@ class ForwarderMetrics:
         self.registry = CollectorRegistry()
         lag = Gauge(
             "driftline_forwarder_lag_seconds",
-            "Since the reception of the oldest event that Kafka has not acknowledged; 0 with none.",
+            "Age of the oldest event that Kafka has not acknowledged; 0 if there is none.",
             registry=self.registry,
         )
         lag.set_function(lambda: progress.lag)
         polled = Gauge(
             "driftline_forwarder_last_poll_timestamp_seconds",
-            "When the forwarder last looked for events.",
+            "When the forwarder last polled for events.",
             registry=self.registry,
         )
         polled.set_function(lambda: progress.polled)
@@ -36,7 +36,7 @@ class ForwarderMetrics:
         backlog.set_function(unacknowledged)
         self.in_flight = Gauge(
             "driftline_forwarder_in_flight_records",
-            "Records that were given to Kafka's client and are not acknowledged yet.",
+            "Records sent to Kafka that are not acknowledged yet.",
             registry=self.registry,
         )
         self.acknowledged = Counter(

@@ -14,6 +14,8 @@ from struct import Struct
 import msgspec
 from crc32c import crc32c
 
+from eventlog.batch_records import RAW_NAME, read_records
+
 LARGEST_FRAME = 1 << 30
 _BEFORE_LENGTH = 8  # bytes of the base offset
 _BEFORE_BODY = 12  # base offset and length
@@ -24,8 +26,7 @@ _HEAD = Struct(">qiibI")  # base offset, length, leader epoch, magic, CRC of all
 _BODY = Struct(">hiqqqhii")  # attributes, last offset, times, producer, its epoch, base, count
 HEADER = _HEAD.size + _BODY.size
 _COMPRESSION = 0b111  # bits of the attributes
-_NAME = b"driftline_raw"
-_RAW_HEADER = b"\2" + bytes([2 * len(_NAME)]) + _NAME  # one header, and its name
+_RAW_HEADER = b"\2" + bytes([2 * len(RAW_NAME)]) + RAW_NAME  # one header, and its name
 _NOTHING: Mapping[int, Sequence[memoryview]] = {}
 _LOW_BITS = 31  # low bits of the base sequence; the producer epoch holds the high bits
 
@@ -85,9 +86,9 @@ def encode(
             records += (_varint(len(head) + len(value) + 1), head, value, b"\0")
             continue
         size = sum(len(part) for part in raws[offset])
-        named = _RAW_HEADER + _varint(size)
-        length = len(head) + len(value) + len(named) + size
-        records += (_varint(length), head, value, named, *raws[offset])
+        raw_header = _RAW_HEADER + _varint(size)
+        length = len(head) + len(value) + len(raw_header) + size
+        records += (_varint(length), head, value, raw_header, *raws[offset])
     body = b"".join(records)
     length = _HEAD.size - _BEFORE_BODY + len(body)
     return _HEAD.pack(base, length, 0, 2, crc32c(body)) + body
@@ -148,54 +149,10 @@ def _frame_at(data: bytes, at: int) -> Frame | None:
         return None
     if crc != crc32c(memoryview(data)[at + _HEAD.size : end]):
         return None
-    found = _records(data[at + HEADER : end], count)
-    return None if found is None else Frame(at, end, epoch, base, *found)
-
-
-def _records(records: bytes, count: int) -> tuple[list[bytes], dict[int, bytes]] | None:
-    """Read the values and raw parts of `count` records that fill the bytes; None: no records."""
-    values: list[bytes] = []
-    raws: dict[int, bytes] = {}
-    at = 0
-    try:
-        for _ in range(count):
-            size, at = _read_varint(records, at)
-            end = at + size
-            _, at = _read_varint(records, at + 1)  # timestamp, after the attributes
-            _, at = _read_varint(records, at)  # offset
-            key, at = _read_varint(records, at)
-            length, at = _read_varint(records, at + max(key, 0))
-            if length < 0 or at + length >= end:
-                return None
-            values.append(records[at : at + length])
-            at += length
-            if end - at > 1 and (raw := _raw_part(records, at, end)):
-                raws[len(values) - 1] = raw
-            at = end
-    except IndexError:
+    records = read_records(data[at + HEADER : end], count)
+    if records is None:
         return None
-    return (values, raws) if at == len(records) else None
-
-
-def _raw_part(records: bytes, at: int, end: int) -> bytes:
-    """Return the raw part among the headers of a record; empty if there is none."""
-    begin = at + len(_RAW_HEADER)
-    if records[at:begin] != _RAW_HEADER:
-        return b""
-    size, begin = _read_varint(records, begin)
-    return records[begin:end] if begin + size == end else b""
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """Decode a number as `_varint` encodes it, negative ones too; return it and where it ends."""
-    byte = data[at]
-    encoded, shift = byte & 0x7F, 7
-    while byte > 0x7F:
-        at += 1
-        byte = data[at]
-        encoded |= (byte & 0x7F) << shift
-        shift += 7
-    return encoded >> 1 ^ -(encoded & 1), at + 1
+    return Frame(at, end, epoch, base, records.values, records.raws)
 
 
 def _next_frame(data: bytes, start: int) -> Frame | None:

@@ -4,6 +4,9 @@ A shard with new events has a heartbeat at the next tick. One without has them a
 idle shards cost the log about 100 heartbeats a minute at most, however many they are. Each
 heartbeat states when the next one comes at the latest; a reader that misses it knows that the
 writer died.
+
+A worker also states the head of the registry's history as soon as it follows a change. To edit the
+history unnoticed, one would have to edit every log that states it.
 """
 
 from collections.abc import Callable
@@ -12,6 +15,7 @@ import msgspec
 
 from eventlog.events import HeartbeatEvent
 from eventlog.log import Appender
+from eventlog.shards import NO_MODEL
 from eventlog.stamps import Stamps
 
 TICK_US = 5_000_000  # between two ticks
@@ -20,7 +24,7 @@ _TOGETHER = 100
 
 
 class _Pace(msgspec.Struct):
-    """When a shard is due, by the clock of the heartbeats."""
+    """The due time of a shard, by the clock of the heartbeats."""
 
     due: int = 0
     pause: int = TICK_US // 2
@@ -37,6 +41,12 @@ class Heartbeats:
         self._now = now
         self._paces: dict[str, _Pace] = {}
         self._refused: dict[str, int] = {}
+        self._head = 0, ""  # of the registry's history, as it was stated last
+        self._unstated: tuple[int, str] | None = None
+
+    def follow(self, revision: int, chain: str) -> None:
+        """State the head of the history with the next tick, unless it was stated last."""
+        self._unstated = None if (revision, chain) == self._head else (revision, chain)
 
     def refuse_labels(self, shard: str, labels: int) -> None:
         """Count labels that were refused, for the next heartbeat of the shard."""
@@ -59,12 +69,14 @@ class Heartbeats:
         self._write(self._now(), dict.fromkeys(self._shards(), 0))
 
     def _shards(self) -> list[str]:
-        return list(dict.fromkeys([*self._writer.shards(), *self._refused]))
+        heads = [] if self._unstated is None else [NO_MODEL]
+        return list(dict.fromkeys([*self._writer.shards(), *self._refused, *heads]))
 
     def _is_due(self, shard: str, now: int) -> bool:
         pace = self._paces.setdefault(shard, _Pace())
         set_back = pace.due > now + pace.pause  # the clock, beyond when it was made due
-        return now >= pace.due or self._is_active(shard) or set_back
+        changed = self._unstated is not None and shard == NO_MODEL
+        return now >= pace.due or self._is_active(shard) or changed or set_back
 
     def _is_active(self, shard: str) -> bool:
         pace = self._paces[shard]
@@ -85,6 +97,7 @@ class Heartbeats:
         events = []
         for shard, pause in pauses.items():
             counts, stamp = self._writer.counts(shard), stamps.take(shard)
+            revision, chain = (shard == NO_MODEL and self._unstated) or (0, "")
             events.append(
                 HeartbeatEvent(
                     source=self._writer.source,
@@ -98,7 +111,11 @@ class Heartbeats:
                     labels=counts.labels,
                     refused_labels=self._refused.get(shard, 0),
                     next_us=pause + TICK_US if pause else 0,
+                    revision=revision,
+                    chain=chain,
                 )
             )
         if events:
             self._writer.append(events)
+        if self._unstated is not None and NO_MODEL in pauses:
+            self._head, self._unstated = self._unstated, None

@@ -63,8 +63,8 @@ class KafkaMessage(msgspec.Struct, frozen=True):
     @property
     def size(self) -> int:
         """Return the bytes of key, value and headers."""
-        named = sum(len(name) + len(held) for name, held in self.headers)
-        return len(self.value) + len(self.key) + named
+        header_size = sum(len(name) + len(value) for name, value in self.headers)
+        return len(self.value) + len(self.key) + header_size
 
 
 def message(record: Record, settings: KafkaSettings, *, digest: bool = False) -> KafkaMessage:
@@ -94,17 +94,17 @@ def partition_fault(counts: Mapping[str, int]) -> str:
     if missing:
         return f"topic {', '.join(missing)}: does not exist; run `driftline topics create`"
     if len(set(counts.values())) > 1:
-        stated = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
+        counts_text = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
         return (
-            f"partitions: {stated}; expected the same number for all, because the predictions and "
-            "labels of a model meet by partition number: add partitions to the smaller ones"
+            f"partitions: {counts_text}; expected the same number for all, because the predictions "
+            "and labels of a model meet by partition number: add partitions to the smaller ones"
         )
     return ""
 
 
 def letter(record: Record, reason: str, settings: KafkaSettings) -> KafkaMessage:
     """Return the dead letter that replaces a record in Kafka, so that sequences stay gap-free."""
-    stated: dict[str, str | int] = {
+    fields: dict[str, str | int] = {
         "source": record.source,
         "epoch": record.epoch,
         "sequence": record.sequence,
@@ -113,11 +113,12 @@ def letter(record: Record, reason: str, settings: KafkaSettings) -> KafkaMessage
     event = record.event
     if not isinstance(event, UnreadableEvent):
         if 0 <= event.received < 2**63:
-            stated["received"] = event.received
+            fields["received"] = event.received
         if event.shard:
-            stated |= {"shard": event.shard, "number": event.number}
-    body = msgspec.json.encode(stated)
-    return KafkaMessage(settings.dead_letters, record.source.encode(), body, [])
+            fields |= {"shard": event.shard, "number": event.number}
+    body = msgspec.json.encode(fields)
+    key = event.shard or record.source
+    return KafkaMessage(settings.dead_letters, key.encode(), body, [])
 
 
 def _of_event(
@@ -133,14 +134,14 @@ def _of_event(
     headers = wire.headers(event)
     if raw:
         headers.append((wire.RAW, raw))
-    made = KafkaMessage(topic, wire.key(event), value, headers)
-    too_large = made.size > settings.largest_message + _MARGIN // 2
+    kafka_message = KafkaMessage(topic, wire.key(event), value, headers)
+    too_large = kafka_message.size > settings.largest_message + _MARGIN // 2
     if len(value) + len(raw) > settings.largest_message or too_large:
         raise NotForwardable(
-            f"takes {made.size} bytes without a payload; expected at most "
+            f"takes {kafka_message.size} bytes without a payload; expected at most "
             f"{settings.largest_message} (DRIFTLINE_KAFKA_LARGEST_MESSAGE)"
         )
-    return made
+    return kafka_message
 
 
 def _without_payload(event: PredictionEvent, value: bytes, raw: bytes) -> PredictionEvent:
@@ -232,12 +233,12 @@ class KafkaSink:
         if self._producer is None:
             self._producer = self._connect()
         cluster = self._producer._metadata  # noqa: SLF001 - no public method returns ids
-        found = {}
+        topic_ids = {}
         for topic in self._settings.topics:
             cluster.add_topic(topic)
             if topic_id := cluster.topic_id(topic):
-                found[topic] = str(topic_id)
-        return found
+                topic_ids[topic] = str(topic_id)
+        return topic_ids
 
     def close(self) -> None:
         """Close the connection. No message is pending, since `send` waits for all of them."""
@@ -267,8 +268,8 @@ class KafkaSink:
         """Resend messages, each in its own batch, because the broker refuses whole batches."""
         self._abandon()
         self._producer = self._connect(alone=True)
-        found = self._attempt(self._producer, [batch[index] for index in suspects])
-        failures = {suspects[place]: error for place, error in found.items()}
+        failed_alone = self._attempt(self._producer, [batch[index] for index in suspects])
+        failures = {suspects[place]: error for place, error in failed_alone.items()}
         refusals = {
             index: Refusal(
                 f"refused by Kafka: topic {batch[index].topic}: {type(error).__name__}: {error}",
@@ -355,7 +356,7 @@ def desired_topics(settings: KafkaSettings, *, partitions: int, replicas: int) -
         Topic(settings.feedback, partitions, replicas, safe | _days(90)),
         Topic(settings.heartbeats, partitions, replicas, safe | _days(30)),
         Topic(settings.alarms, 1, replicas, safe | _days(365)),
-        Topic(settings.dead_letters, 1, replicas, safe | _days(90)),
+        Topic(settings.dead_letters, partitions, replicas, safe | _days(90)),
     ]
 
 
@@ -369,8 +370,8 @@ def create_topics(settings: KafkaSettings, *, partitions: int, replicas: int) ->
         admin = KafkaAdminClient(**settings.connection)
         try:
             created = [topic for topic in topics if _create(admin, topic)]
-            found = [topic for topic in topics if topic not in created]
-            differences = [line for topic in found for line in _compare(admin, topic)]
+            existing = [topic for topic in topics if topic not in created]
+            differences = [line for topic in existing for line in _compare(admin, topic)]
         finally:
             admin.close()
     except KafkaError as error:
@@ -393,9 +394,9 @@ def _partitions(admin: KafkaAdminClient, topic: str) -> Sequence[Mapping[str, An
     deadline = time.monotonic() + _HEARD_WITHIN
     while True:
         (described,) = admin.describe_topics([topic])
-        found: Sequence[Mapping[str, Any]] = described["partitions"]
-        if found or time.monotonic() > deadline:
-            return found
+        partitions: Sequence[Mapping[str, Any]] = described["partitions"]
+        if partitions or time.monotonic() > deadline:
+            return partitions
         time.sleep(0.05)
 
 
@@ -403,7 +404,10 @@ def _compare(admin: KafkaAdminClient, topic: Topic) -> list[str]:
     partitions = _partitions(admin, topic.name)
     compared: dict[str, tuple[Any, Any]] = {
         "partitions": (len(partitions), topic.partitions),
-        "replicas": (min((len(_replicas(one)) for one in partitions), default=0), topic.replicas),
+        "replicas": (
+            min((len(_replicas(partition)) for partition in partitions), default=0),
+            topic.replicas,
+        ),
     }
     configs = _configs(admin, topic.name)
     compared |= {name: (configs.get(name), value) for name, value in topic.configs.items()}
@@ -420,9 +424,9 @@ def _replicas(partition: Mapping[str, Any]) -> Sequence[int]:
 
 
 def _configs(admin: KafkaAdminClient, topic: str) -> dict[str, str]:
-    asked = [ConfigResource(ConfigResourceType.TOPIC, topic)]
-    found = admin.describe_configs(asked, config_filter="all")["topic"][topic]
-    return {name: entry["value"] for name, entry in found.items()}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, topic)]
+    entries = admin.describe_configs(resources, config_filter="all")["topic"][topic]
+    return {name: entry["value"] for name, entry in entries.items()}
 
 
 def _days(number: int) -> dict[str, str]:

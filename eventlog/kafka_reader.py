@@ -8,6 +8,7 @@ skipped records.
 import contextlib
 import logging
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
@@ -23,8 +24,9 @@ from kafka.errors import (
 )
 
 from eventlog import wire
-from eventlog.errors import UnreadableEvent
+from eventlog.errors import LogUnavailable, UnreadableEvent
 from eventlog.kafka import PROTOCOL_VERSION, partition_fault
+from eventlog.kafka_records import FetchedRecord, read_lean
 from eventlog.kafka_settings import KafkaSettings
 from eventlog.log import Gap, Loss, Position, Positions, Record
 from eventlog.merge import Merge
@@ -33,6 +35,7 @@ _logger = logging.getLogger(__name__)
 
 _FETCH_WAIT = 50  # milliseconds that a poll may wait for the broker
 _ANSWER_WITHIN = 10_000  # timeout of a query of a partition's offsets, in milliseconds
+_SESSION = 10_000  # milliseconds after which the group gives a silent reader's partitions away
 _HELD = 8_000  # most buffered records per partition; beyond them, its fetches are discarded
 
 
@@ -60,13 +63,14 @@ class KafkaReader:
         group: str,
         positions: Positions,
         patience: float,
-        claim: Callable[[str], bool] = lambda _stream: True,
+        *,
+        claim: Callable[[int], bool] | None = None,
     ) -> None:
         """Subscribe to the topics; `poll` connects, so an absent broker delays no start.
 
-        `positions` is read when a partition is assigned. Before that, each poll calls
-        `claim(stream)` until it returns True, so that monitors with shared positions agree on one
-        owner. `patience`: seconds for which an event may arrive after later ones of its source.
+        `positions` is read when a partition is assigned. `patience`: seconds for which an event may
+        arrive after later ones of its source. With `claim`, each partition number is a log of its
+        own (see `part`): it is read once `claim(number)` returns True; each poll asks until then.
         """
         self.drained = False
         self._settings = settings
@@ -74,9 +78,11 @@ class KafkaReader:
         self._patience = patience
         self._topics = settings.topics
         self._claim = claim
-        self._merge = Merge()
+        self._merges: dict[int, Merge] = {}  # by partition number; 0: of all, without `claim`
+        self._heard = time.monotonic()  # when the group's coordinator was known
         self._lives: dict[TopicPartition, int] = {}  # topic epoch of each partition being read
         self._next: dict[TopicPartition, int] = {}
+        self._first_ends: dict[TopicPartition, int] = {}  # when the partition was assigned
         self._gaps: list[Gap] = []
         self._unplaced: set[TopicPartition] = set()
         self._connected = True
@@ -88,61 +94,81 @@ class KafkaReader:
             enable_auto_commit=False,
             auto_offset_reset="none",
             partition_assignment_strategy=(RangePartitionAssignor,),  # predictions join labels
-            session_timeout_ms=10_000,  # the group notices a killed reader after this time
+            session_timeout_ms=_SESSION,  # the group notices a killed reader after this time
             metadata_max_age_ms=10_000,
             metrics_enabled=False,
         )
-        self._consumer.subscribe(self._topics, listener=_Listener(self._unplaced))
+        read_lean(self._consumer)
+        self._listener = _Listener(self._unplaced)
+        self._consumer.subscribe(self._topics, listener=self._listener)
 
     @property
     def patience(self) -> float:
         """Return the patience in seconds; infinite while another reader owns some partitions."""
-        return self._patience if self.given == self.streams else math.inf
+        everything = {place for number in self.numbers for place in self._places(number)}
+        return self._patience if self._lives.keys() == everything else math.inf
 
     @property
-    def streams(self) -> set[str]:
-        """Return all partitions of the topics, assigned to this reader or not."""
-        return {
-            _stream(TopicPartition(topic, partition))
-            for topic in self._topics
-            for partition in self._cluster.partitions_for_topic(topic) or ()
-        }
+    def numbers(self) -> set[int]:
+        """Return the numbers of all partitions, assigned to this reader or not."""
+        partitions_of = self._cluster.partitions_for_topic
+        return {number for topic in self._topics for number in partitions_of(topic) or ()}
 
     @property
-    def given(self) -> set[str]:
-        """Return the partitions that this reader reads."""
-        return {_stream(place) for place in self._lives}
+    def counts(self) -> dict[str, int]:
+        """Return the partitions of each topic keyed by shard; 0 while unknown."""
+        topics = self._settings.keyed_topics
+        return {topic: len(self._cluster.partitions_for_topic(topic) or ()) for topic in topics}
 
     @property
-    def ended(self) -> set[str]:
-        """Return the assigned partitions that are read to their end, with no buffered record."""
-        return {
-            stream
-            for place in self._lives.keys() - self._unplaced
-            if self._at_end(place) and not self._merge.held(stream := _stream(place))
-        }
+    def assigned(self) -> set[int] | None:
+        """Return the numbers that the group assigns to this reader; None while it rebalances.
+
+        Without the group, nothing is assigned any more.
+        """
+        if not self._consumer._coordinator.coordinator_unknown():  # noqa: SLF001 - no public method
+            self._heard = time.monotonic()
+        elif time.monotonic() - self._heard > _SESSION / 1_000:
+            return set()
+        if self._listener.rebalancing:
+            return None
+        return {place.partition for place in self._consumer.assignment()}
 
     def poll(self, limit: int) -> Sequence[Record]:
         """Return at most `limit` new records; blocks for milliseconds at most."""
+        self.fetch(limit)
+        records = self._take(0, self._lives, limit)
+        placed = set(self._lives) == self._consumer.assignment() != set()
+        self.drained = placed and not self._unplaced and self._is_drained(0, self._lives)
+        return records
+
+    def fetch(self, limit: int) -> None:
+        """Fetch new records and follow the group; parts return what was fetched."""
         fetched = self._fetch(limit)
         self._follow_assignment()
         self._check_partitions()
-        for place, found in fetched.items():
+        for place, messages in fetched.items():
             if place in self._lives and place not in self._unplaced:
-                self._ingest(place, found)
+                self._ingest(place, messages)
         for place in sorted(self._unplaced & self._consumer.assignment()):
             self._try(self._place, place)
-        ended = {_stream(place) for place in self._lives if self._at_end(place)}
-        records = self._merge.take(limit, ended)
-        placed = set(self._lives) == self._consumer.assignment() != set()
-        self.drained = (
-            self._connected
-            and placed
-            and not self._unplaced
-            and len(ended) == len(self._lives)
-            and not any(self._merge.held(stream) for stream in ended)
-        )
-        return records
+
+    def part(self, number: int) -> "PartitionReader":
+        """Return a reader of the partitions of this number, which were claimed."""
+        return PartitionReader(self, number)
+
+    def ends(self) -> dict[str, tuple[int, int]]:
+        """Query the first offset and the end of every partition, by stream.
+
+        Raises LogUnavailable.
+        """
+        places = [place for number in self.numbers for place in self._places(number)]
+        try:
+            first = self._consumer.beginning_offsets(places, timeout_ms=_ANSWER_WITHIN)
+            end = self._consumer.end_offsets(places, timeout_ms=_ANSWER_WITHIN)
+        except KafkaError as error:
+            raise LogUnavailable(f"{type(error).__name__}: {error}") from error
+        return {_stream(place): (first[place], end[place]) for place in places}
 
     def gaps(self) -> Sequence[Gap]:
         """Return the gaps found since the last call."""
@@ -154,13 +180,41 @@ class KafkaReader:
         with contextlib.suppress(KafkaError):
             self._consumer.close(autocommit=False, timeout_ms=1000)
 
+    def _places(self, number: int) -> list[TopicPartition]:
+        """Return the partitions of a number, of every topic that has it."""
+        return [
+            TopicPartition(topic, number)
+            for topic in self._topics
+            if number in (self._cluster.partitions_for_topic(topic) or ())
+        ]
+
+    def _merge(self, place: TopicPartition) -> Merge:
+        number = 0 if self._claim is None else place.partition
+        return self._merges.setdefault(number, Merge())
+
+    def _take(self, number: int, places: Iterable[TopicPartition], limit: int) -> Sequence[Record]:
+        ended = {_stream(place) for place in places if self._at_end(place)}
+        merge = self._merges.get(number)
+        return [] if merge is None else merge.take(limit, ended)
+
+    def _is_drained(self, number: int, places: Iterable[TopicPartition]) -> bool:
+        """Return whether all records of these partitions, of one merge, were returned."""
+        merge = self._merges.get(number)
+        return (
+            self._connected
+            and merge is not None
+            and all(self._at_end(place) and not merge.buffered(_stream(place)) for place in places)
+        )
+
     @property
     def _cluster(self) -> Any:
         return self._consumer._cluster  # noqa: SLF001 - the public methods query the broker each time
 
-    def _fetch(self, limit: int) -> dict[TopicPartition, list[Any]]:
+    def _fetch(self, limit: int) -> dict[TopicPartition, list[FetchedRecord]]:
         try:
-            fetched: dict[TopicPartition, list[Any]] = self._consumer.poll(_FETCH_WAIT, limit)
+            fetched: dict[TopicPartition, list[FetchedRecord]] = self._consumer.poll(
+                _FETCH_WAIT, limit
+            )
         except NoOffsetForPartitionError:
             return {}  # newly assigned: the listener has marked the partition
         except OffsetOutOfRangeError as error:
@@ -181,8 +235,8 @@ class KafkaReader:
         """Drop partitions that were revoked, and notice re-created topics."""
         assigned = self._consumer.assignment()
         for place in self._lives.keys() - assigned:
-            self._merge.close(_stream(place))
-            del self._lives[place], self._next[place]
+            self._merge(place).close(_stream(place))
+            del self._lives[place], self._next[place], self._first_ends[place]
         self._unplaced.update(assigned - self._lives.keys())
         for place, life in self._lives.items():
             if self._life(place.topic) not in (life, None):
@@ -190,23 +244,23 @@ class KafkaReader:
 
     def _check_partitions(self) -> None:
         """Log an error where the topics keyed by shard differ; no forwarder writes to them then."""
-        topics = self._settings.keyed_topics
-        counts = {topic: len(self._cluster.partitions_for_topic(topic) or ()) for topic in topics}
+        counts = self.counts
         fault = partition_fault(counts) if all(counts.values()) else ""
         if fault and fault != self._fault:
             _logger.error("%s", fault)
         self._fault = fault
 
-    def _ingest(self, place: TopicPartition, found: Sequence[Any]) -> None:
+    def _ingest(self, place: TopicPartition, messages: Sequence[FetchedRecord]) -> None:
         stream, life = _stream(place), self._lives[place]
-        if self._merge.held(stream) >= _HELD:
+        merge = self._merge(place)
+        if merge.buffered(stream) >= _HELD:
             # Discard and fetch again later. Pausing would be cheaper, but kafka-python 3.0.12
             # sometimes never resumes a partition that was paused during a fetch.
             self._consumer.seek(place, self._next[place])
             return
-        records = [_record(record, stream, life, self._settings) for record in found]
-        self._merge.add(stream, records)
-        self._next[place] = found[-1].offset + 1
+        read = _damaged if place.topic == self._settings.dead_letters else _record
+        merge.add(stream, [read(fetched, stream, life) for fetched in messages])
+        self._next[place] = messages[-1].offset + 1
 
     def _go_back(self, place: TopicPartition, offset: int | None) -> None:
         """Continue at the offset where the log diverges; None: unknown, so at the oldest record."""
@@ -222,28 +276,28 @@ class KafkaReader:
     def _place(self, place: TopicPartition) -> None:
         """Begin at the owner's position, after a gap, or at the oldest record."""
         life = self._life(place.topic)
-        if life is None or not self._claim(_stream(place)):
+        if life is None or not (self._claim is None or self._claim(place.partition)):
             return
         first, end = self._ends(place)
-        known = self._positions.get(_stream(place))
-        self._lives[place] = life
-        if known is None:
+        position = self._positions.get(_stream(place))
+        self._lives[place], self._first_ends[place] = life, end
+        if position is None:
             self._begin(place, first, None)
-        elif known.epoch != life:
+        elif position.epoch != life:
             self._begin(place, first, "recreated")
-        elif known.sequence > end:
+        elif position.sequence > end:
             self._begin(place, end, "truncated")
-        elif known.sequence < first:
-            self._begin(place, first, "overrun", first - known.sequence)
+        elif position.sequence < first:
+            self._begin(place, first, "overrun", first - position.sequence)
         else:
-            self._begin(place, known.sequence, None)
+            self._begin(place, position.sequence, None)
 
     def _begin(
         self, place: TopicPartition, offset: int, loss: Loss | None, records: int = 0
     ) -> None:
         stream = _stream(place)
         self._consumer.seek(place, offset)
-        self._merge.open(stream)
+        self._merge(place).open(stream)
         self._next[place] = offset
         self._unplaced.discard(place)
         if loss is not None:
@@ -255,8 +309,20 @@ class KafkaReader:
         return first[place], end[place]
 
     def _at_end(self, place: TopicPartition) -> bool:
-        end = self._consumer.highwater(place)
-        return end is not None and self._next[place] >= end
+        return self._next[place] >= self._end(place)
+
+    def _unreturned(self, place: TopicPartition) -> int:
+        waiting = self._merge(place).buffered(_stream(place))
+        return waiting + max(0, self._end(place) - self._next[place])
+
+    def _end(self, place: TopicPartition) -> int:
+        """Return the end of a partition as it was reported last.
+
+        A fetch session omits partitions without news. Of one that the client lost and got again,
+        no end may be reported before the next record, which for dead letters may never come.
+        """
+        end: int | None = self._consumer.highwater(place)
+        return self._first_ends[place] if end is None else end
 
     def _life(self, topic: str) -> int | None:
         """Return the high 52 bits of the topic's id, which every JSON reader holds exactly."""
@@ -269,43 +335,95 @@ class KafkaReader:
         self._connected = False
 
 
+class PartitionReader:
+    """Read one partition number of a `KafkaReader`; implements `Reader` of eventlog/log.py.
+
+    It returns what the last `fetch` has found, and nothing until every topic's partition is read:
+    a label must not come before its prediction because of the group.
+    """
+
+    def __init__(self, reader: KafkaReader, number: int) -> None:
+        self._reader = reader
+        self._number = number
+
+    @property
+    def drained(self) -> bool:
+        """Return whether all records were returned."""
+        places = self._complete()
+        return bool(places) and self._reader._is_drained(self._number, places)  # noqa: SLF001 - its other half
+
+    @property
+    def patience(self) -> float:
+        """Return the patience in seconds; infinite while a part of the partition is not read."""
+        return self._reader._patience if self._complete() else math.inf  # noqa: SLF001
+
+    @property
+    def behind(self) -> int:
+        """Return how many records of the partition were not returned yet."""
+        reader = self._reader
+        return sum(reader._unreturned(place) for place in self._complete())  # noqa: SLF001
+
+    def poll(self, limit: int) -> Sequence[Record]:
+        """Return at most `limit` of the fetched records."""
+        places = self._complete()
+        return self._reader._take(self._number, places, limit) if places else []  # noqa: SLF001
+
+    def gaps(self) -> Sequence[Gap]:
+        """Return the gaps found since the last call."""
+        streams = {_stream(place) for place in self._reader._places(self._number)}  # noqa: SLF001
+        gaps = [gap for gap in self._reader._gaps if gap.stream in streams]  # noqa: SLF001
+        for gap in gaps:
+            self._reader._gaps.remove(gap)  # noqa: SLF001
+        return gaps
+
+    def close(self) -> None:
+        """Do nothing: the whole reader is closed."""
+
+    def _complete(self) -> list[TopicPartition]:
+        """Return the partitions of this number if all of them are read, else none."""
+        places = self._reader._places(self._number)  # noqa: SLF001
+        read = self._reader._lives.keys() - self._reader._unplaced  # noqa: SLF001
+        return places if places and read.issuperset(places) else []
+
+
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # the library ships no types
     """Mark newly assigned partitions; called in the client's thread."""
 
     def __init__(self, unplaced: set[TopicPartition]) -> None:
         self._unplaced = unplaced
+        self.rebalancing = True
 
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Do nothing: the owner handles records already returned."""
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - all
+        """Await the new assignment; the owner handles records already returned."""
+        self.rebalancing = True
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Mark all assigned partitions, including those assigned before."""
         self._unplaced.update(assigned)
+        self.rebalancing = False
 
 
 def _stream(place: TopicPartition) -> str:
     return f"{place.topic}/{place.partition}"
 
 
-def _record(found: Any, stream: str, life: int, settings: KafkaSettings) -> Record:
-    beyond = Position(life, found.offset + 1)
-    if found.topic == settings.dead_letters:
-        return _damaged(found.value or b"", stream, beyond)
-    value = found.value or b""
-    raw = next((held or b"" for name, held in found.headers or () if name == wire.RAW), b"")
+def _record(fetched: FetchedRecord, stream: str, life: int) -> Record:
+    offset, value, raw = fetched.offset, fetched.value, fetched.raw
+    beyond = Position(life, offset + 1)
     try:
         event = wire.decode(value, raw)
     except UnreadableEvent as error:
-        return Record("", life, found.offset, error, value, stream, beyond)
+        return Record("", life, offset, error, value, stream, beyond)
     return Record(event.source, event.epoch, event.sequence, event, value, stream, beyond, raw)
 
 
-def _damaged(value: bytes, stream: str, beyond: Position) -> Record:
+def _damaged(fetched: FetchedRecord, stream: str, life: int) -> Record:
     """Convert a dead letter to the unreadable record that it replaces."""
+    value, beyond = fetched.value, Position(life, fetched.offset + 1)
     try:
         letter = _letters.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         event = UnreadableEvent(f"no letter of a forwarder: {error}")
-        return Record("", beyond.epoch, beyond.sequence - 1, event, value, stream, beyond)
+        return Record("", life, fetched.offset, event, value, stream, beyond)
     event = UnreadableEvent(letter.reason, letter.received, letter.shard, letter.number)
     return Record(letter.source, letter.epoch, letter.sequence, event, b"", stream, beyond)

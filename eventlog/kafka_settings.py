@@ -56,12 +56,12 @@ class KafkaSettings(msgspec.Struct, frozen=True):
     @property
     def topics(self) -> list[str]:
         """Return the topics that the forwarder writes to."""
-        return [*self.keyed_topics, self.dead_letters]
+        return self.keyed_topics
 
     @property
     def keyed_topics(self) -> list[str]:
         """Return the topics that are keyed by shard: a shard has one partition number in all."""
-        return [self.predictions, self.feedback, self.heartbeats]
+        return [self.predictions, self.feedback, self.heartbeats, self.dead_letters]
 
     @property
     def connection(self) -> dict[str, Any]:

@@ -19,10 +19,13 @@ def partition_counts(settings: KafkaSettings, *, timeout_s: float) -> dict[str, 
         try:
             existing = {*admin.list_topics()}
             present = [topic for topic in settings.topics if topic in existing]
-            found = admin.describe_topics(present) if present else []
+            descriptions = admin.describe_topics(present) if present else []
         finally:
             admin.close()
     except KafkaError as error:
         raise NotAcknowledged(f"topics: {type(error).__name__}: {error}") from error
-    counts = {one.get("name") or one["topic"]: len(one["partitions"]) for one in found}
+    counts = {
+        description.get("name") or description["topic"]: len(description["partitions"])
+        for description in descriptions
+    }
     return {topic: counts.get(topic, 0) for topic in settings.topics}

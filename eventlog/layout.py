@@ -27,9 +27,9 @@ def segments(folder: Path) -> list[Segment]:
 
 
 def positions_at(log: Path, time: float) -> dict[str, Position]:
-    """Return a position in each source that no record lies before which was written since then.
+    """Return a position in each source; every record that was written since `time` lies after it.
 
-    `time` is in seconds since the epoch.
+    `time` is in seconds since the epoch. The position may be too early, by a segment at most.
     """
     positions = {}
     for folder in sorted(path.parent for path in log.glob("*/lock")):

@@ -21,7 +21,7 @@ MOST_EVENTS = 1_000  # found; callers may repeat a label without end
 
 
 class LogSearch(msgspec.Struct):
-    """What was searched, and what was found."""
+    """The result of a search, and how much was read."""
 
     sources: int = 0
     segments: int = 0
@@ -45,28 +45,28 @@ def find_prediction(
     # The file with the identity of the log lies beside the folders of its sources.
     sources = [folder for folder in folders if folder.is_dir()]
     of_source = [present for folder in sources if (present := segments(folder))]
-    found = LogSearch(sources=len(of_source))
-    every = [(one, _size(one)) for present in of_source for one in present]
+    result = LogSearch(sources=len(of_source))
+    every = [(segment, _size(segment)) for present in of_source for segment in present]
     total = sum(size for _, size in every)
     for segment, _ in every:
         with suppress(FileNotFoundError):  # deleted by retention
-            read = found.size
+            read = result.size
             for size, holds in _chunks(segment.path, needle):
-                found.size += size
-                progress(min(found.size, total), total)
+                result.size += size
+                progress(min(result.size, total), total)
                 if holds:
                     break
             else:
-                found.segments += 1
+                result.segments += 1
                 continue
             data = segment.path.read_bytes()
-            found.size = read + len(data)
-            found.segments += 1
-            _add_events(data, key, needle, found)
-            progress(min(found.size, total), total)
-    found.predictions.sort(key=lambda one: (one.received, one.source, one.sequence))
-    found.labels.sort(key=lambda one: (one.received, one.source, one.sequence))
-    return found
+            result.size = read + len(data)
+            result.segments += 1
+            _add_events(data, key, needle, result)
+            progress(min(result.size, total), total)
+    result.predictions.sort(key=lambda event: (event.received, event.source, event.sequence))
+    result.labels.sort(key=lambda event: (event.received, event.source, event.sequence))
+    return result
 
 
 def _size(segment: Segment) -> int:
@@ -84,23 +84,23 @@ def _chunks(path: Path, needle: bytes) -> Iterator[tuple[int, bool]]:
             end = chunk[-len(needle) :]
 
 
-def _add_events(data: bytes, key: str, needle: bytes, found: LogSearch) -> None:
+def _add_events(data: bytes, key: str, needle: bytes, result: LogSearch) -> None:
     for piece in frames.split(data, final=False):
         if not isinstance(piece, frames.Frame):
-            found.damaged += 1
+            result.damaged += 1
             continue
         for value in piece.values:
             event = _event(value, key) if needle in value else None
             if event is None:
                 continue
-            if len(found.predictions) + len(found.labels) >= MOST_EVENTS:
-                found.omitted += 1
+            if len(result.predictions) + len(result.labels) >= MOST_EVENTS:
+                result.omitted += 1
             elif isinstance(event, PredictionEvent):
-                found.predictions.append(
+                result.predictions.append(
                     msgspec.structs.replace(event, inputs={}, outputs={}, summaries={})
                 )
             else:
-                found.labels.append(event)
+                result.labels.append(event)
 
 
 def _event(value: bytes, key: str) -> RequestEvent | None:

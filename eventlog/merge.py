@@ -60,14 +60,14 @@ class StreamOrder:
         departed, wrong = self._verdicts.get(source, (0, False))
         if not clock.departed or departed == clock.departed:
             return bool(clock.departed) and wrong
-        found = _returns(source, clock, following)
-        if found is not None:
-            self._verdicts[source] = clock.departed, found
-        return bool(found)
+        wrong_now = _returns(source, clock, following)
+        if wrong_now is not None:
+            self._verdicts[source] = clock.departed, wrong_now
+        return bool(wrong_now)
 
 
 def _returns(source: str, clock: ReceptionClock, following: Iterable[Record]) -> bool | None:
-    """Return whether a departed clock returns; None where the records do not tell yet.
+    """Return whether a departed clock returns; None if the records do not tell yet.
 
     One that stays for all that may be searched counts as returning: that only costs order.
     """
@@ -87,22 +87,22 @@ def merged(
     """Return the first records of these streams, at most `most`, in order."""
     if len(unread) == 1:  # one worker: its order is that of its log
         ((stream, records),) = unread.items()
-        for record in (taken := list(records[:most]))[-1:]:
+        for record in (chosen := list(records[:most]))[-1:]:
             orders[stream].skip_to(record)
-        return taken
+        return chosen
     heads = [(orders[stream].key(records), stream, 0) for stream, records in unread.items()]
     heapify(heads)
-    taken = []
-    while heads and len(taken) < most:
+    chosen = []
+    while heads and len(chosen) < most:
         _, stream, index = heads[0]
         records, order = unread[stream], orders[stream]
-        taken.append(records[index])
+        chosen.append(records[index])
         order.take(records[index])
         if index + 1 < len(records):
             heapreplace(heads, (order.key(records, index + 1), stream, index + 1))
         else:
             heappop(heads)
-    return taken
+    return chosen
 
 
 class Merge:
@@ -126,7 +126,7 @@ class Merge:
         """Buffer fetched records of an open stream, in its order."""
         self._unread[stream].extend(records)
 
-    def held(self, stream: str) -> int:
+    def buffered(self, stream: str) -> int:
         """Return the number of buffered records of an open stream."""
         return len(self._unread[stream])
 
@@ -144,16 +144,16 @@ class Merge:
             if unread
         ]
         heapify(heads)
-        taken: list[Record] = []
-        while heads and len(taken) < limit:
+        chosen: list[Record] = []
+        while heads and len(chosen) < limit:
             _, stream = heads[0]
             unread, order = self._unread[stream], self._orders[stream]
-            taken.append(unread.popleft())
-            order.take(taken[-1])
+            chosen.append(unread.popleft())
+            order.take(chosen[-1])
             if unread:
                 heapreplace(heads, (order.key(unread), stream))
             else:
                 heappop(heads)
                 if stream not in ended:
                     break
-        return taken
+        return chosen

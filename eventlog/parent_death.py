@@ -31,10 +31,11 @@ def end_with_parent(
     Does nothing if the parent has not set the variable. Call it first in the process. Raises
     SystemExit if the parent is already dead.
     """
-    stated = os.environ.pop(PARENT, "")  # children must not inherit it: they have another parent
-    if not stated:
+    # Children must not inherit it: they have another parent.
+    parent_text = os.environ.pop(PARENT, "")
+    if not parent_text:
         return
-    parent = int(stated)
+    parent = int(parent_text)
     signalled = platform == "linux" and _ask_kernel(number)
     if os.getppid() != parent:
         raise SystemExit(f"driftline: the process {parent} that started this one has ended")

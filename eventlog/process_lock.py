@@ -17,8 +17,12 @@ import msgspec
 
 from eventlog.durable_files import make_folder, open_private
 from eventlog.errors import AlreadyRunning, SettingError
+from telemetry.release import release
 
 _LONGEST_CONTENT = 4096  # bytes read from a lock file
+_ONE_PER_HOME = (
+    "expected one per home: stop that process first, or set DRIFTLINE_HOME to another folder"
+)
 
 
 def try_lock(path: Path) -> int | None:
@@ -45,13 +49,18 @@ class Holder(msgspec.Struct, frozen=True):
     pid: int
     host: str
     started: datetime
+    release: str = ""  # of Driftline; empty: up to 0.2.0, which did not state it
 
     @classmethod
     def this_process(cls, role: str) -> Self:
         """Return the description of this process, started now."""
-        return cls(
-            role, os.getpid(), socket.gethostname(), datetime.now(UTC).replace(microsecond=0)
-        )
+        now = datetime.now(UTC).replace(microsecond=0)
+        return cls(role, os.getpid(), socket.gethostname(), now, release())
+
+    @property
+    def is_this_process(self) -> bool:
+        """Whether this process holds the lock."""
+        return (self.pid, self.host) == (os.getpid(), socket.gethostname())
 
     def __str__(self) -> str:
         place = "" if self.host == socket.gethostname() else f" on host {self.host}"
@@ -61,8 +70,8 @@ class Holder(msgspec.Struct, frozen=True):
 class ProcessLock:
     """Hold the lock of a role until `close` or the end of the process."""
 
-    def __init__(self, path: Path, role: str) -> None:
-        """Take the lock and write this process into the file.
+    def __init__(self, path: Path, role: str, *, remedy: str = _ONE_PER_HOME) -> None:
+        """Take the lock and write this process into the file; `remedy` ends the error.
 
         Raises AlreadyRunning with pid and role of the other process, or SettingError if the file
         cannot be written.
@@ -71,7 +80,7 @@ class ProcessLock:
             make_folder(path.parent)
             descriptor = try_lock(path)
             if descriptor is None:
-                raise _already_running(path, role)
+                raise _already_running(path, role, remedy)
             self._descriptor = descriptor
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, msgspec.json.encode(Holder.this_process(role)) + b"\n", 0)
@@ -102,8 +111,8 @@ def require_unlocked(path: Path, role: str) -> None:
 
 def holder(path: Path) -> Holder | None:
     """Return the process that holds the lock, None if none does; the file is not changed."""
-    stated = _holder(path)
-    if stated is None:  # released in order, so the lock is not tried
+    process = _holder(path)
+    if process is None:  # empty after `close`: no process holds it
         return None
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -112,18 +121,17 @@ def holder(path: Path) -> Holder | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return stated
+        return process
     finally:
         os.close(descriptor)
     return None
 
 
-def _already_running(path: Path, role: str) -> AlreadyRunning:
+def _already_running(path: Path, role: str, remedy: str) -> AlreadyRunning:
     holder = _holder(path)
     return AlreadyRunning(
         f"{path.parent}: a {holder.role if holder else role} is running already "
-        f"({holder or 'pid unknown'}); expected one per home: stop that process first, or set "
-        "DRIFTLINE_HOME to another folder"
+        f"({holder or 'pid unknown'}); {remedy}"
     )
 
 

@@ -27,21 +27,24 @@ class SegmentStatus(msgspec.Struct, frozen=True):
 
 
 def deletable(
-    kept: Sequence[SegmentStatus], readers: Sequence[Positions], settings: LogSettings, now: float
+    statuses: Sequence[SegmentStatus],
+    readers: Sequence[Positions],
+    settings: LogSettings,
+    now: float,
 ) -> list[SegmentStatus]:
     """Return the segments to delete, oldest first; none if there is no reader.
 
     `readers` are the positions of the readers that must have read a segment before its deletion.
     """
-    total = sum(one.size for one in kept)
-    found = []
-    for one in sorted(kept, key=lambda one: (one.written, one.segment)):
-        old = 0 < settings.retain_seconds <= now - one.written
+    total = sum(status.size for status in statuses)
+    chosen = []
+    for status in sorted(statuses, key=lambda status: (status.written, status.segment)):
+        old = 0 < settings.retain_seconds <= now - status.written
         surplus = 0 < settings.retain_bytes < total
-        if (old or surplus) and readers and all(_has_read(at, one) for at in readers):
-            found.append(one)
-            total -= one.size
-    return found
+        if (old or surplus) and readers and all(_has_read(at, status) for at in readers):
+            chosen.append(status)
+            total -= status.size
+    return chosen
 
 
 def sweep(home: Home, settings: LogSettings, now: float) -> list[Path]:
@@ -52,13 +55,13 @@ def sweep(home: Home, settings: LogSettings, now: float) -> list[Path]:
     if (not settings.retain_bytes and not settings.retain_seconds) or not home.log.is_dir():
         return []
     sources = [folder for folder in home.log.iterdir() if folder.is_dir()]
-    kept = [one for folder in sources for one in _kept(folder)]
-    found = deletable(kept, _readers(home, settings), settings, now)
-    for one in found:
-        one.segment.path.unlink(missing_ok=True)
-    for folder in {one.segment.path.parent for one in found}:
+    statuses = [status for folder in sources for status in _statuses(folder)]
+    chosen = deletable(statuses, _readers(home, settings), settings, now)
+    for status in chosen:
+        status.segment.path.unlink(missing_ok=True)
+    for folder in {status.segment.path.parent for status in chosen}:
         _delete_ends(folder)
-    return [one.segment.path for one in found]
+    return [status.segment.path for status in chosen]
 
 
 def read_positions(path: Path) -> dict[str, Position]:
@@ -81,30 +84,30 @@ def write_positions(path: Path, positions: Mapping[str, Position]) -> None:
 
 def _readers(home: Home, settings: LogSettings) -> list[Positions]:
     files = {"monitor": home.consumed, "forwarder": home.cursors}
-    named = [name.strip() for name in settings.retain_for.split(",") if name.strip()]
-    for name in named:
+    names = [name.strip() for name in settings.retain_for.split(",") if name.strip()]
+    for name in names:
         if name not in files:
             raise SettingError(f"DRIFTLINE_LOG_RETAIN_FOR: {name!r}; expected {', '.join(files)}")
-    if not named:
+    if not names:
         return [read_positions(path) for path in files.values() if path.exists()]
     # A configured reader without a file has read nothing.
-    return [read_positions(files[n]) if files[n].exists() else {} for n in named]
+    return [read_positions(files[n]) if files[n].exists() else {} for n in names]
 
 
-def _has_read(positions: Positions, one: SegmentStatus) -> bool:
-    at = positions.get(one.segment.path.parent.name)
-    return at is not None and one.following is not None and at >= one.following
+def _has_read(positions: Positions, status: SegmentStatus) -> bool:
+    at = positions.get(status.segment.path.parent.name)
+    return at is not None and status.following is not None and at >= status.following
 
 
-def _kept(folder: Path) -> list[SegmentStatus]:
+def _statuses(folder: Path) -> list[SegmentStatus]:
     present = segments(folder)
-    starts = [Position(one.epoch, one.base) for one in present[1:]]
-    kept = []
+    starts = [Position(segment.epoch, segment.base) for segment in present[1:]]
+    statuses = []
     for segment, following in zip(present, [*starts, None], strict=True):
         with contextlib.suppress(FileNotFoundError):  # another worker's sweep deleted it
             status = segment.path.stat()
-            kept.append(SegmentStatus(segment, following, status.st_size, status.st_mtime))
-    return kept
+            statuses.append(SegmentStatus(segment, following, status.st_size, status.st_mtime))
+    return statuses
 
 
 def _delete_ends(folder: Path) -> None:

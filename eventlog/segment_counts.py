@@ -63,10 +63,10 @@ class SegmentCounts:
     def __init__(self, path: Path) -> None:
         """Read the stored counts; without a readable file, everything is counted."""
         self._path = path
-        self._known: dict[str, _Segment] = {}
+        self._stored_segments: dict[str, _Segment] = {}
         self._used: dict[str, _Segment] = {}
         with contextlib.suppress(OSError, msgspec.DecodeError):
-            self._known = _stored.decode(path.read_bytes())
+            self._stored_segments = _stored.decode(path.read_bytes())
 
     def count(self, folder: Path, positions: Mapping[str, Position]) -> CountedEvents | None:
         """Count a source; None: it must be read in full."""
@@ -82,7 +82,7 @@ class SegmentCounts:
 
     def save(self) -> None:
         """Store the counts of the segments that are there, if the home can be written."""
-        if self._used != self._known:
+        if self._used != self._stored_segments:
             with contextlib.suppress(OSError):
                 replace_file(self._path, msgspec.msgpack.encode(self._used))
 
@@ -95,33 +95,33 @@ class SegmentCounts:
     ) -> None:
         stat = segment.path.stat()
         name = f"{segment.path.parent.name}/{segment.path.name}"
-        held = self._known.get(name)
+        known_segment = self._stored_segments.get(name)
         passed = {n for n, at in positions.items() if end and at >= Position(segment.epoch, end)}
         ahead = {n for n, at in positions.items() if at <= Position(segment.epoch, segment.base)}
         if (
             end is not None
-            and held is not None
-            and (held.size, held.modified) == (stat.st_size, stat.st_mtime_ns)
+            and known_segment is not None
+            and (known_segment.size, known_segment.modified) == (stat.st_size, stat.st_mtime_ns)
             and passed | ahead == positions.keys()
         ):
-            self._used[name] = held
+            self._used[name] = known_segment
             for minutes in (counted.logged, *(counted.before[n] for n in passed)):
-                minutes.update(held.minutes)
+                minutes.update(known_segment.minutes)
         else:
-            held = _Segment(stat.st_size, stat.st_mtime_ns, {}, None)
-            after = _tally(segment, held, counted, positions)
+            known_segment = _Segment(stat.st_size, stat.st_mtime_ns, {}, None)
+            after = _tally(segment, known_segment, counted, positions)
             if end is not None:
                 if after != end:
                     raise _IrregularSegment
-                self._used[name] = held
+                self._used[name] = known_segment
             end = after
         if counted.first is None:
-            counted.first = held.first
+            counted.first = known_segment.first
         counted.end = Position(segment.epoch, end)
 
 
 def _tally(
-    segment: Segment, held: _Segment, counted: CountedEvents, positions: Mapping[str, Position]
+    segment: Segment, counts: _Segment, counted: CountedEvents, positions: Mapping[str, Position]
 ) -> int:
     """Count one segment record by record; return the sequence after its last one."""
     until = {name: _until(segment, at) for name, at in positions.items()}
@@ -134,14 +134,14 @@ def _tally(
             minute = _minute(value, sequence)
             if minute is None:
                 continue
-            if held.first is None:
-                held.first = minute
+            if counts.first is None:
+                counts.first = minute
             minutes[minute] += 1
             for name, end in until.items():
                 if sequence < end:
                     counted.before[name][minute] += 1
         expected += len(piece.values)
-    held.minutes = dict(minutes)
+    counts.minutes = dict(minutes)
     counted.logged.update(minutes)
     return expected
 

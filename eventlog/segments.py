@@ -113,7 +113,7 @@ class SegmentWriter:
     @property
     def full(self) -> bool:
         """Return whether new requests must be refused, because their events may not fit on disk."""
-        return not self._reserve.held()
+        return not self._reserve.is_allocated()
 
     def append(self, events: Sequence[Event]) -> None:
         """Store all events, readable even if the process is killed, or raise LogUnavailable."""
@@ -313,7 +313,7 @@ class SegmentReader:
         self._orders: defaultdict[str, StreamOrder] = defaultdict(StreamOrder)
         self._removed: list[Gap] = []
         # Positions in partitions are not ours: their names contain a slash.
-        self._known = {name for name, at in positions.items() if at > _START and "/" not in name}
+        self._sources = {name for name, at in positions.items() if at > _START and "/" not in name}
         self.drained = False
 
     def poll(self, limit: int) -> Sequence[Record]:
@@ -322,17 +322,19 @@ class SegmentReader:
         peeked = {name: follower.peek(limit) for name, follower in self._followers.items()}
         unread = {name: records for name, records in peeked.items() if records}
         # A follower at its read-ahead limit may have more records: do not pass its last one.
-        most = min([limit, *(one.ready for one in self._followers.values() if one.laden)])
+        most = min(
+            [limit, *(follower.ready for follower in self._followers.values() if follower.laden)]
+        )
         records = merged(unread, self._orders, most)
-        for source, taken in Counter(record.source for record in records).items():
-            self._followers[source].drop(taken)
+        for source, number in Counter(record.source for record in records).items():
+            self._followers[source].drop(number)
         self.drained = len(records) < most
         return records
 
     def gaps(self) -> Sequence[Gap]:
         """Return lost ends and removed sources; damage is reported as unreadable records."""
         gaps, self._removed = self._removed, []
-        return [*gaps, *(gap for one in self._followers.values() for gap in one.gaps())]
+        return [*gaps, *(gap for follower in self._followers.values() for gap in follower.gaps())]
 
     def close(self) -> None:
         """Release the files."""
@@ -341,13 +343,13 @@ class SegmentReader:
 
     def torn(self) -> dict[str, int]:
         """Return the bytes after each source's last complete frame, as of the last poll."""
-        return {name: one.torn for name, one in self._followers.items() if one.torn}
+        return {name: follower.torn for name, follower in self._followers.items() if follower.torn}
 
     def _discover(self) -> None:
         """Follow new sources and drop those whose folder is gone."""
         present = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
-        for source in self._known.difference(folder.name for folder in present):
-            self._known.remove(source)
+        for source in self._sources.difference(folder.name for folder in present):
+            self._sources.remove(source)
             self._removed.append(Gap(source, _START, "removed", 0))
             if source in self._followers:
                 self._followers.pop(source).close()
@@ -355,4 +357,4 @@ class SegmentReader:
             if folder.name not in self._followers and folder.is_dir():
                 start = self._positions.get(folder.name, _START)
                 self._followers[folder.name] = Follower(folder, start)
-                self._known.add(folder.name)
+                self._sources.add(folder.name)

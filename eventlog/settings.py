@@ -47,10 +47,10 @@ def fault(value: str, kind: Any) -> str:
     No setting is negative or infinite.
     """
     try:
-        found = msgspec.convert(value, kind, strict=False)
+        converted = msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
         return f"expected {_expected(kind)}"
-    if isinstance(found, int | float) and not 0 <= found < math.inf:
+    if isinstance(converted, int | float) and not 0 <= converted < math.inf:
         return f"expected {_expected(kind)}" + (" >= 0" if kind in (int, float) else "")
     return ""
 
@@ -182,6 +182,11 @@ class Home(msgspec.Struct, frozen=True):
     def shadows(self) -> Path:
         """Return the file of the process that runs shadows: its positions and counts."""
         return self.root / "shadows.json"
+
+    @property
+    def rollouts(self) -> Path:
+        """Return the file of what the monitor has counted of each running rollout."""
+        return self.root / "rollouts.json"
 
     @property
     def comparisons(self) -> Path:

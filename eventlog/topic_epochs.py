@@ -17,18 +17,18 @@ class TopicEpochs:
         self._path = path
         try:
             data = path.read_bytes() if path.exists() else b"{}"
-            self._known = msgspec.json.decode(data, type=dict[str, str])
+            self._epochs = msgspec.json.decode(data, type=dict[str, str])
         except (OSError, msgspec.DecodeError) as error:
             raise EventLogError(f"{path}: expected topic ids by name: {error}") from None
 
     def recreated(self, topics: Mapping[str, str]) -> list[str]:
         """Return the names of the topics whose id differs from the stored one."""
-        return sorted(name for name, id_ in topics.items() if self._known.get(name, id_) != id_)
+        return sorted(name for name, id_ in topics.items() if self._epochs.get(name, id_) != id_)
 
     def keep(self, topics: Mapping[str, str]) -> None:
         """Store the ids durably."""
-        if all(self._known.get(name) == id_ for name, id_ in topics.items()):
+        if all(self._epochs.get(name) == id_ for name, id_ in topics.items()):
             return
-        known = {**self._known, **topics}
-        replace_file(self._path, msgspec.json.encode(known))
-        self._known = known
+        epochs = {**self._epochs, **topics}
+        replace_file(self._path, msgspec.json.encode(epochs))
+        self._epochs = epochs

@@ -32,25 +32,25 @@ class SourceFindings(msgspec.Struct):
 
 def verify(log: Path) -> list[SourceFindings]:
     """Read every source and return its findings, ordered by name."""
-    tallies: dict[str, _Tally] = {}
+    counters: dict[str, _SourceCounter] = {}
     reader = SegmentReader(log, {})
     while records := reader.poll(_LIMIT):
         for record in records:
-            tally = tallies.get(record.source)
-            if tally is None:
-                tally = tallies[record.source] = _Tally(log / record.source)
-            tally.add(record)
+            counter = counters.get(record.source)
+            if counter is None:
+                counter = counters[record.source] = _SourceCounter(log / record.source)
+            counter.add(record)
     torn = reader.torn()
     reader.close()
-    for source in torn.keys() - tallies.keys():
-        tallies[source] = _Tally(log / source)
+    for source in torn.keys() - counters.keys():
+        counters[source] = _SourceCounter(log / source)
     for source, size in torn.items():
-        tallies[source].findings.torn_bytes = size
-    return [tallies[source].findings for source in sorted(tallies)]
+        counters[source].findings.torn_bytes = size
+    return [counters[source].findings for source in sorted(counters)]
 
 
-class _Tally:
-    """Count the records of one source from its oldest segment: deleted ones are not missing."""
+class _SourceCounter:
+    """Count one source's records from its oldest segment; deleted segments are not missing."""
 
     def __init__(self, folder: Path) -> None:
         first = segments(folder)[0]
@@ -60,16 +60,16 @@ class _Tally:
         self._from_start = first.base == 0  # whether the first number of a shard must be 0
 
     def add(self, record: Record) -> None:
-        found = self.findings
+        findings = self.findings
         same = record.epoch == self._expected.epoch
-        found.missing += record.sequence - (self._expected.sequence if same else 0)
-        found.epochs += not same or not (found.events or found.unreadable)
+        findings.missing += record.sequence - (self._expected.sequence if same else 0)
+        findings.epochs += not same or not (findings.events or findings.unreadable)
         if not same:
             self._numbers, self._from_start = {}, True
         if isinstance(record.event, UnreadableEvent):
-            found.unreadable += 1
+            findings.unreadable += 1
         else:
-            found.events += 1
+            findings.events += 1
             if record.event.shard:
                 self._add_number(record.event)
         self._expected = Position(record.epoch, record.sequence + 1)

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import msgspec
 from msgspec.structs import replace
 
+from eventlog.batch_records import RAW_NAME
 from eventlog.errors import UnreadableEvent
 from eventlog.events import (
     Event,
@@ -24,7 +25,7 @@ from eventlog.events import (
 _Readable = Event | PredictionEventV1 | FeedbackEventV1
 
 encode = msgspec.json.Encoder().encode  # event -> JSON bytes, raw contents in base64
-RAW = "driftline_raw"  # the header of a record that holds its raw part
+RAW = RAW_NAME.decode()  # the header of a record that holds its raw part
 _SPECVERSION = ("ce_specversion", b"1.0")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CONTENT_TYPE = ("content-type", b"application/json")
@@ -54,11 +55,11 @@ def _has_bytes(event: PredictionEvent) -> bool:
 
 def _taken_out(tensor: Tensor, parts: list[memoryview]) -> Tensor:
     """Return a tensor whose raw contents are in `parts`."""
-    held: Any = tensor.raw
-    if not held or isinstance(held, str):
+    contents: Any = tensor.raw
+    if not contents or isinstance(contents, str):
         return tensor
-    part = memoryview(held).cast("B")
-    place = (sum(len(one) for one in parts), len(part))
+    part = memoryview(contents).cast("B")
+    place = (sum(len(part) for part in parts), len(part))
     parts.append(part)
     return replace(tensor, raw="", raw_at=place)
 
@@ -75,8 +76,8 @@ def decode(data: bytes | memoryview, raw: bytes = b"") -> Event:
         raise UnreadableEvent(f"not an event of a known schema version: {error}") from None
     except RecursionError:
         raise UnreadableEvent("not an event of a known schema version: nested too deeply") from None
-    named = event.shard if isinstance(event, HeartbeatEvent) else event.prediction_id
-    if "\0" in named or "\0" in event.source:
+    name = event.shard if isinstance(event, HeartbeatEvent) else event.prediction_id
+    if "\0" in name or "\0" in event.source:
         raise UnreadableEvent("its source or its prediction id holds a character that no name has")
     return _with_raw(event, memoryview(raw)) if raw else event
 
@@ -100,8 +101,8 @@ def _put_back(tensors: Mapping[str, Tensor], raw: memoryview) -> dict[str, Tenso
             raise UnreadableEvent(
                 f"tensor {name!r}: raw_at is {[first, size]}; the raw part has {len(raw)} bytes"
             )
-        held: Any = raw[first : first + size]
-        whole[name] = replace(tensor, raw=held, raw_at=None)
+        contents: Any = raw[first : first + size]
+        whole[name] = replace(tensor, raw=contents, raw_at=None)
     return whole
 
 

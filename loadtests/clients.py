@@ -20,11 +20,11 @@ _JSON = {"content-type": "application/json"}
 _REFUSED = {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The service refused the request because it is overloaded."""
 
 
-class Failed(Exception):
+class RequestFailed(Exception):
     """The service returned another error, or no response."""
 
 
@@ -87,11 +87,11 @@ class Rest:
             reply = self._client.post(path, body, {**headers, **self._key})
             answer = bytes(reply.read())
         except (OSError, HTTPParseError, gevent.Timeout) as error:
-            raise Failed(f"{type(error).__name__}: {error}") from None
+            raise RequestFailed(f"{type(error).__name__}: {error}") from None
         if reply.status_code in {429, 503}:
-            raise Refused(answer.decode(errors="replace"))
+            raise RequestRefused(answer.decode(errors="replace"))
         if reply.status_code != 200:
-            raise Failed(f"{reply.status_code}: {answer.decode(errors='replace')}")
+            raise RequestFailed(f"{reply.status_code}: {answer.decode(errors='replace')}")
         return answer
 
 
@@ -116,7 +116,7 @@ class Grpc:
         try:
             return bytes(self._infer(payload.grpc, timeout=_TIMEOUT, metadata=self._metadata))
         except grpc.RpcError as error:
-            kind = Refused if error.code() in _REFUSED else Failed
+            kind = RequestRefused if error.code() in _REFUSED else RequestFailed
             raise kind(f"{error.code().name}: {error.details()}") from None
 
     def close(self) -> None:

@@ -77,12 +77,12 @@ def drifted(
     return changed
 
 
-def _read(option: str, stated: str, read: Callable[[str], _Value]) -> dict[str, _Value]:
-    found: dict[str, _Value] = {}
-    for part in filter(None, (part.strip() for part in stated.split(","))):
+def _read(option: str, text: str, read: Callable[[str], _Value]) -> dict[str, _Value]:
+    values: dict[str, _Value] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = part.partition("=")
         try:
-            found[name] = read(value)
+            values[name] = read(value)
         except ValueError:
             equals = ""
         if not equals:
@@ -90,7 +90,7 @@ def _read(option: str, stated: str, read: Callable[[str], _Value]) -> dict[str, 
             raise SettingError(
                 f"--{option}: got {part!r}; expected {shape}, shares between 0 and 1"
             )
-    return found
+    return values
 
 
 def _share(value: str) -> float:

@@ -4,6 +4,7 @@
 registered models; DRIFTLINE_API_KEY holds a key with the scope `predict`.
 """
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ import msgspec
 from locust import LoadTestShape, events
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
-from eventlog.errors import DriftlineError
+from eventlog.errors import DriftlineError, SettingError
 from eventlog.settings import Home
-from loadtests import report, shapes
+from loadtests import logged_period, report, shapes, users
 from loadtests.pulse import Pulse
-from loadtests.traffic import SECONDS, Traffic
+from loadtests.traffic import GRPC_HOST, SECONDS, Traffic
 from loadtests.users import Feedback, GrpcRaw, RestBinary, RestJson
 from loadtests.verdict import Generator, Outcome
 from loadtests.web_page import listed_models, refuse_unfit
@@ -46,6 +47,10 @@ class Shape(LoadTestShape):
         ):
             self.reset_time()  # workers are still preparing requests: the load has not begun
         options = environment.parsed_options
+        traffic = getattr(environment, "traffic", None)  # of a process that sends requests
+        if traffic is not None and traffic.replay is not None:
+            clients = options.num_users or 1
+            return None if traffic.replay.finished else (clients, clients)
         seconds = float(options.run_time or SECONDS)
         passed = self.get_run_time() / seconds
         if passed >= 1:
@@ -61,14 +66,20 @@ def _options(parser: Any) -> None:
         "--model",
         default="",
         choices=listed_models(),
-        help="A registered model; the only one where there is one.",
+        help="A registered model; the only one if there is one.",
     )
     add("--model-version", default="", help="A number or an alias.  [the champion]")
-    add("--grpc-host", default="127.0.0.1:8001", help="host:port of gRPC.")
+    add("--grpc-host", default=GRPC_HOST, help="host:port of gRPC.")
     add("--shape", choices=shapes.NAMES, default="steady", help="The course of the load.")
     add("--rate", type=float, default=10.0, help="Requests a second of each user; 0: no pause.")
     add("--p99-ms", type=float, default=100.0, help="Objective for predictions.")
     add("--max-error-share", type=float, default=0.001, help="Objective for all requests.")
+    add("--from-log", action="store_true", help="Send the requests of the log once more.")
+    add("--from", dest="log_from", default="", help="Start of the logged period, UTC.")
+    add("--to", dest="log_to", default="", help="End of the logged period, UTC.  [now]")
+    add("--last", default="", help=f"Length of the logged period.  [{logged_period.DEFAULT}]")
+    add("--speed", type=float, default=1.0, help="2 sends logged requests twice as fast.")
+    add("--warm-up", type=float, default=0.0, help="Seconds at the start that are not measured.")
     add("--measurements", default="", help="Write what was measured to this file, as JSON.")
     add("--monitored", action="store_true", help="Have the monitor count the requests.")
     add("--shift", default="", help="column=standard deviations, ...")
@@ -80,6 +91,7 @@ def _options(parser: Any) -> None:
 def _init(environment: Any, **_: Any) -> None:
     """Install a pulse in each process that sends requests; let the main process judge the load."""
     runner, hooks = environment.runner, environment.events
+    environment.protocols = environment.user_classes
     pulse = Pulse()
     heard: dict[str, Generator] = {}
     conclusion: list[str] = []
@@ -115,6 +127,9 @@ def _prepare(environment: Any) -> None:
     options = environment.parsed_options
     environment.fault = ""
     try:
+        if options.from_log and not isinstance(environment.runner, LocalRunner):
+            raise SettingError("--from-log: one process sends the requests; expected no workers")
+        environment.user_classes = [users.Recorded] if options.from_log else environment.protocols
         environment.traffic = Traffic(Registry(Home.from_environment()), options)
     except DriftlineError as error:
         environment.traffic, environment.fault = None, f"driftline: {error}"
@@ -139,6 +154,7 @@ def _begin(environment: Any, pulse: Pulse) -> None:
 
 def _conclude(environment: Any, heard: dict[str, Generator]) -> str:
     if environment.process_exit_code == Outcome.UNUSABLE:
+        logging.getLogger("locust.stats_logger").disabled = True  # its tables would be empty
         return str(environment.fault)
     verdict = report.conclude(environment, list(heard.values()))
     if file := getattr(environment.parsed_options, "measurements", ""):

@@ -28,6 +28,7 @@ from registry.rows import FREE, batch_dimension
 from registry.store import Registry
 from service.protocol import open_inference_pb2 as pb
 from service.protocol.raw import write_raw
+from service.protocol.tensors import listed
 
 Array = np.ndarray[Any, Any]
 Parameters = dict[str, bool]  # of a request
@@ -38,7 +39,7 @@ _MOST_ROWS = 500  # largest random sample of the reference
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """Hold one row, encoded for each protocol, and its label; None where there is none."""
+    """Hold one request, encoded for each protocol, and its label; None if there is none."""
 
     json: bytes
     binary: bytes
@@ -54,18 +55,18 @@ class Payloads:
         self,
         version: Version,
         drift: Drift,
-        asked: str = "",
+        requested_version: str = "",
         seed: int = 0,
         *,
         monitored: bool = True,
     ) -> None:
-        """Encode requests that name `asked`: a version or alias; "" is the champion.
+        """Encode requests that name `requested_version`: a version or alias; "" is the champion.
 
         Unless they are `monitored`, their events stay out of the monitor's windows.
         """
         manifest, parameters = version.manifest, {} if monitored else {"load_test": True}
         if bare_inputs(manifest) or not has_reference(version):
-            self._levels = [_generated(version, drift, asked, parameters)]
+            self._levels = [_generated(version, drift, requested_version, parameters)]
             return
         frame = load_reference(version)
         frame = frame.sample(min(len(frame), _MOST_ROWS), random_state=seed)
@@ -76,7 +77,7 @@ class Payloads:
                 drifted(columns, drift, level / LEVELS, manifest, seed),
                 labels,
                 version,
-                asked,
+                requested_version,
                 parameters,
             )
             for level in range(LEVELS + 1 if drift else 1)
@@ -87,7 +88,7 @@ class Payloads:
         return self._levels[min(int(strength * LEVELS), len(self._levels) - 1)]
 
 
-def choose_version(registry: Registry, model: str, asked: str) -> Version:
+def choose_version(registry: Registry, model: str, requested_version: str) -> Version:
     """Return the version that requests will reach; without `model`, that of the only model.
 
     Raises SettingError if no model or several models match, and RegistryError.
@@ -103,7 +104,7 @@ def choose_version(registry: Registry, model: str, asked: str) -> Version:
         )
     name = model or names[0]
     aliases = registry.aliases(name)
-    number = aliases.get(asked or CHAMPION, asked)
+    number = aliases.get(requested_version or CHAMPION, requested_version)
     if not number:
         raise NoChampion(name, [version.number for version in registry.versions(name)])
     return registry.version(name, number)
@@ -117,54 +118,59 @@ def _encode(
     columns: Columns,
     labels: Sequence[Label | None],
     version: Version,
-    asked: str,
+    requested_version: str,
     parameters: Parameters,
 ) -> list[Payload]:
     tensors = to_tensors(version.manifest, columns)
     return [
-        _payload(_row(tensors, row), label, version, asked, parameters)
+        encode_request(_row(tensors, row), label, version, requested_version, parameters)
         for row, label in enumerate(labels)
     ]
 
 
-def _generated(version: Version, drift: Drift, asked: str, parameters: Parameters) -> list[Payload]:
+def _generated(
+    version: Version, drift: Drift, requested_version: str, parameters: Parameters
+) -> list[Payload]:
     """Encode generated inputs of a version that has no reference rows to send."""
     if drift:
         raise SettingError(
             "--shift, --mix and --blank change columns of the reference; "
             f"{version.model} has none, expected neither of them"
         )
-    found = signature(version.manifest)
+    model_signature = signature(version.manifest)
     files = file_inputs((Path(version.path) / "model.onnx").read_bytes())
-    separable = all(spec.shape[:1] == [FREE] for spec in found.inputs)
-    if separable and batch_dimension(found) == FREE and not files:
-        tensors = next(generate_rows(declared(found.inputs), _GENERATED_ROWS))
+    separable = all(spec.shape[:1] == [FREE] for spec in model_signature.inputs)
+    if separable and batch_dimension(model_signature) == FREE and not files:
+        tensors = next(generate_rows(declared(model_signature.inputs), _GENERATED_ROWS))
         requests = [_row(tensors, row) for row in range(_GENERATED_ROWS)]
     else:
         requests = [
-            next(generate_rows(declared(found.inputs), 1, files, seed))
+            next(generate_rows(declared(model_signature.inputs), 1, files, seed))
             for seed in range(_GENERATED_REQUESTS)
         ]
-    return [_payload(inputs, None, version, asked, parameters) for inputs in requests]
+    return [
+        encode_request(inputs, None, version, requested_version, parameters) for inputs in requests
+    ]
 
 
 def _row(tensors: dict[str, Array], row: int) -> dict[str, Array]:
     return {name: array[row : row + 1] for name, array in tensors.items()}
 
 
-def _payload(
-    row: dict[str, Array],
+def encode_request(
+    inputs: dict[str, Array],
     label: Label | None,
     version: Version,
-    asked: str,
+    requested_version: str,
     parameters: Parameters,
 ) -> Payload:
-    datatypes = {spec.name: spec.datatype for spec in signature(version.manifest).inputs}
+    """Encode the inputs of one request for each protocol."""
+    datatypes = {spec.name: spec.datatype for spec in signature(version.manifest).accepted}
     metadata = [
         {"name": name, "datatype": datatypes[name], "shape": array.shape}
-        for name, array in row.items()
+        for name, array in inputs.items()
     ]
-    raw = [write_raw(datatypes[name], array) for name, array in row.items()]
+    raw = [write_raw(datatypes[name], array) for name, array in inputs.items()]
     head = msgspec.json.encode(
         {
             "inputs": [
@@ -175,10 +181,10 @@ def _payload(
         }
     )
     return Payload(
-        json=_json(metadata, row, parameters),
+        json=_json(metadata, inputs, parameters),
         binary=b"".join((head, *raw)),
         binary_json_length=len(head),
-        grpc=_grpc(metadata, raw, version.model, asked, parameters),
+        grpc=_grpc(metadata, raw, version.model, requested_version, parameters),
         label=label,
     )
 
@@ -188,7 +194,7 @@ def _json(metadata: list[dict[str, Any]], row: dict[str, Array], parameters: Par
     return msgspec.json.encode(
         {
             "inputs": [
-                {**tensor, "data": array.ravel().tolist()}
+                {**tensor, "data": listed(array)}
                 for tensor, array in zip(metadata, row.values(), strict=True)
             ],
             **({"parameters": parameters} if parameters else {}),
@@ -200,10 +206,12 @@ def _grpc(
     metadata: list[dict[str, Any]],
     raw: list[bytes],
     model: str,
-    asked: str,
+    requested_version: str,
     parameters: Parameters,
 ) -> bytes:
-    request = pb.ModelInferRequest(model_name=model, model_version=asked, raw_input_contents=raw)
+    request = pb.ModelInferRequest(
+        model_name=model, model_version=requested_version, raw_input_contents=raw
+    )
     for tensor in metadata:
         request.inputs.add(**tensor)
     for name, value in parameters.items():

@@ -5,16 +5,18 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
+import gevent
 from locust import User, constant, constant_throughput, task
+from locust.exception import StopUser
 
-from loadtests.clients import Failed, Grpc, Refused, Rest, is_secure
+from loadtests.clients import Grpc, RequestFailed, RequestRefused, Rest, is_secure
 from loadtests.payloads import Payload
 from loadtests.traffic import Traffic
 
 REFUSED = "refused"  # locust's request name for refusals
 
 
-class Asker(User):
+class ProtocolUser(User):
     """Simulate one client with its own connection."""
 
     abstract = True
@@ -23,7 +25,8 @@ class Asker(User):
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
         self.traffic: Traffic = environment.traffic
-        rate = 0.0 if self.traffic.provokes_refusals else environment.parsed_options.rate
+        unpaced = self.traffic.provokes_refusals or self.traffic.replay
+        rate = 0.0 if unpaced else environment.parsed_options.rate
         self._pause = constant_throughput(rate) if rate else constant(0)
 
     def wait_time(self) -> float:
@@ -39,27 +42,34 @@ class Asker(User):
         """Close the connection."""
         self.rest.close()
 
-    def timed(self, protocol: str, name: str, ask: Callable[[], bytes]) -> bytes:
-        """Send a request and report it to locust; return the response, empty on failure."""
-        started = time.perf_counter()
+    def timed(
+        self, protocol: str, name: str, ask: Callable[[], bytes], due: float | None = None
+    ) -> bytes:
+        """Send a request and report it to locust; return the response, empty on failure.
+
+        Its latency counts from `due`, by default from now.
+        """
+        measured = not self.traffic.is_warming_up
+        started = time.perf_counter() if due is None else due
         answer, error = b"", cast("Exception | None", None)
         try:
             answer = ask()
-        except Refused as refusal:
+        except RequestRefused as refusal:
             if self.traffic.provokes_refusals:
                 name = REFUSED
             else:
                 error = refusal
-        except Failed as failure:
+        except RequestFailed as failure:
             error = failure
-        self.environment.events.request.fire(
-            request_type=protocol,
-            name=name,
-            response_time=1000 * (time.perf_counter() - started),
-            response_length=len(answer),
-            exception=error,
-            context={},
-        )
+        if measured:
+            self.environment.events.request.fire(
+                request_type=protocol,
+                name=name,
+                response_time=1000 * (time.perf_counter() - started),
+                response_length=len(answer),
+                exception=error,
+                context={},
+            )
         return answer
 
     def payload(self) -> Payload:
@@ -67,7 +77,7 @@ class Asker(User):
         return random.choice(self.traffic.payloads())  # noqa: S311 - the choice of a row needs no security
 
 
-class RestJson(Asker):
+class RestJson(ProtocolUser):
     """Use the Open Inference Protocol in JSON."""
 
     @task
@@ -77,7 +87,7 @@ class RestJson(Asker):
         self.timed("REST JSON", "predict", lambda: self.rest.json(payload))
 
 
-class RestBinary(Asker):
+class RestBinary(ProtocolUser):
     """Use the Open Inference Protocol with the binary tensor data extension."""
 
     @task
@@ -87,7 +97,7 @@ class RestBinary(Asker):
         self.timed("REST binary", "predict", lambda: self.rest.binary(payload))
 
 
-class Feedback(Asker):
+class Feedback(ProtocolUser):
     """Send a request in JSON, then the label of its row."""
 
     @task
@@ -102,9 +112,10 @@ class Feedback(Asker):
         return self.rest.tell(answer, payload, monitored=self.traffic.monitored)
 
 
-class GrpcRaw(Asker):
-    """Use the Open Inference Protocol over gRPC with raw contents."""
+class GrpcUser(ProtocolUser):
+    """Simulate one client with a connection and a gRPC channel."""
 
+    abstract = True
     grpc: Grpc
 
     def on_start(self) -> None:
@@ -118,8 +129,36 @@ class GrpcRaw(Asker):
         self.grpc.close()
         super().on_stop()
 
+
+class GrpcRaw(GrpcUser):
+    """Use the Open Inference Protocol over gRPC with raw contents."""
+
     @task
     def predict(self) -> None:
         """Request one row."""
         payload = self.payload()
         self.timed("gRPC", "predict", lambda: self.grpc.infer(payload))
+
+
+class Recorded(GrpcUser):
+    """Send logged requests when they are due."""
+
+    @task
+    def send_next(self) -> None:
+        """Send the next request of the log; stop after the last."""
+        replay = self.traffic.replay
+        assert replay is not None
+        request_due = replay.take()
+        if request_due is None:
+            raise StopUser
+        request, due = request_due
+        send = {
+            "REST JSON": self.rest.json,
+            "REST binary": self.rest.binary,
+            "gRPC": self.grpc.infer,
+        }[request.form]
+        try:
+            gevent.sleep(max(due - time.perf_counter(), 0))
+            self.timed(request.form, "predict", lambda: send(request.payload), due)
+        finally:
+            replay.complete()

@@ -28,7 +28,7 @@ class Objectives(msgspec.Struct, frozen=True):
     max_error_share: float
 
 
-class Seen(msgspec.Struct, frozen=True):
+class ClientMeasurements(msgspec.Struct, frozen=True):
     """Hold the clients' measurements; latencies are of answered and failed predictions."""
 
     requests: int  # all requests, including refused ones
@@ -55,7 +55,7 @@ class Generator(msgspec.Struct, frozen=True):
 class Measurements(msgspec.Struct, frozen=True):
     """Hold what a load measured, for `--measurements`."""
 
-    seen: Seen
+    seen: ClientMeasurements
     generators: list[Generator]
 
     @property
@@ -67,10 +67,10 @@ class Measurements(msgspec.Struct, frozen=True):
     @property
     def bottleneck(self) -> bool:
         """Return whether a generator may have limited the results."""
-        return any(one.bottleneck for one in self.generators)
+        return any(generator.bottleneck for generator in self.generators)
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class LoadVerdict(msgspec.Struct, frozen=True):
     """Hold the outcome and the sentences that explain it."""
 
     outcome: Outcome
@@ -81,29 +81,30 @@ class Verdict(msgspec.Struct, frozen=True):
         return "\n".join(self.lines)
 
 
-def judge(objectives: Objectives, seen: Seen, generator: Generator) -> Verdict:
+def judge(objectives: Objectives, results: ClientMeasurements, generator: Generator) -> LoadVerdict:
     """Return the verdict; a load without requests misses every objective."""
-    share = seen.failed / seen.requests if seen.requests else 1.0
+    share = results.failed / results.requests if results.requests else 1.0
     met = {
-        f"p99 at most {objectives.p99_ms:g} ms: {seen.p99_ms:g} ms": (
-            seen.p99_ms <= objectives.p99_ms
+        f"p99 at most {objectives.p99_ms:g} ms: {results.p99_ms:g} ms": (
+            results.p99_ms <= objectives.p99_ms
         ),
         f"failed at most {objectives.max_error_share:.2%}: {share:.2%}": (
             share <= objectives.max_error_share
         ),
     }
-    answered = seen.requests - seen.failed - seen.refused
+    answered = results.requests - results.failed - results.refused
     if answered == 0:
         met["at least one request answered: none"] = False
     outcome = Outcome.MET if all(met.values()) else Outcome.MISSED
     if outcome == Outcome.MISSED and generator.bottleneck and answered:
         outcome = Outcome.INCONCLUSIVE
-    rate = answered / seen.seconds if seen.seconds else 0.0
+    rate = answered / results.seconds if results.seconds else 0.0
     counted = (
-        f"{answered:,} requests answered in {seen.seconds:.0f} s ({rate:,.0f}/s), "
-        f"{seen.failed:,} failed, {seen.refused:,} refused; predictions p50 {seen.p50_ms:g} ms"
+        f"{answered:,} requests answered in {results.seconds:.0f} s ({rate:,.0f}/s), "
+        f"{results.failed:,} failed, {results.refused:,} refused; "
+        f"predictions p50 {results.p50_ms:g} ms"
     )
-    return Verdict(
+    return LoadVerdict(
         outcome,
         [
             counted,
@@ -120,10 +121,10 @@ def quantile(counts: Sequence[Mapping[int, int]], share: float) -> float:
     for part in counts:
         for latency, count in part.items():
             merged[latency] = merged.get(latency, 0) + count
-    wanted, passed = share * sum(merged.values()), 0
+    rank, passed = share * sum(merged.values()), 0
     for latency in sorted(merged):
         passed += merged[latency]
-        if passed >= wanted:
+        if passed >= rank:
             return float(latency)
     return 0.0
 

@@ -13,7 +13,7 @@ from registry.store import Registry
 
 
 def listed_models() -> list[str] | None:
-    """Return the choices of the form's list of models; None where nothing is listed.
+    """Return the choices of the form's list of models; None if nothing is listed.
 
     Without the page, a model that is not registered has an error of its own.
     """
@@ -33,9 +33,9 @@ def refuse_unfit(environment: Any) -> None:
     def check() -> Response | None:
         if request.method != "POST" or not request.path.endswith("/swarm"):
             return None
-        stated = {**vars(environment.parsed_options), **_stated(request.form)}
+        options = {**vars(environment.parsed_options), **_stated(request.form)}
         try:
-            Traffic(Registry(Home.from_environment()), Namespace(**stated))
+            Traffic(Registry(Home.from_environment()), Namespace(**options))
         except DriftlineError as error:
             return jsonify({"success": False, "message": str(error), "host": environment.host})
         return None
@@ -43,8 +43,19 @@ def refuse_unfit(environment: Any) -> None:
 
 def _stated(form: Any) -> dict[str, Any]:
     """Return the fields that decide which requests are made."""
-    names = ("host", "model", "model_version", "shape", "shift", "mix", "blank")
-    found: dict[str, Any] = {name: form[name] for name in names if name in form}
-    if "monitored" in form:
-        found["monitored"] = form["monitored"] == "true"
-    return found
+    names = [
+        "host",
+        "model",
+        "model_version",
+        "shape",
+        "shift",
+        "mix",
+        "blank",
+        "log_from",
+        "log_to",
+        "last",
+    ]
+    fields: dict[str, Any] = {name: form[name] for name in names if name in form}
+    fields |= {name: form[name] == "true" for name in ("monitored", "from_log") if name in form}
+    fields |= {name: float(form[name]) for name in ("speed", "warm_up") if name in form}
+    return fields

@@ -37,18 +37,18 @@ class TimeRangeReader:
 
     @property
     def patience(self) -> float:
-        """Of the reader behind."""
+        """Return the gaps of the reader behind."""
         return self._reader.patience
 
     def poll(self, limit: int) -> Sequence[Record]:
-        """The next records that lie between; empty only where the log has no more."""
+        """Return the next records that lie between; empty only where the log has no more."""
         while records := self._reader.poll(limit):
-            if kept := [record for record in records if self._is_between(record)]:
-                return kept
+            if batch := [record for record in records if self._is_between(record)]:
+                return batch
         return []
 
     def gaps(self) -> Sequence[Gap]:
-        """Of the reader behind."""
+        """Return the gaps of the reader behind."""
         return self._reader.gaps()
 
     def close(self) -> None:

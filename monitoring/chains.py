@@ -15,7 +15,7 @@ PATIENCE = 60_000_000  # microseconds for which a heartbeat may be late
 
 
 class Chain(msgspec.Struct, kw_only=True):
-    """What was seen of one shard of a source."""
+    """The received numbers of one shard of a source."""
 
     source: str
     shard: str

@@ -7,11 +7,11 @@ import msgspec
 
 from eventlog.durable_files import make_folder, replace_file
 
-Origin = Literal["shadow", "replay", "canary"]  # of the rows: paired, paired, of each its own
+Origin = Literal["shadow", "replay", "canary"]  # shadow, replay: both on the same rows
 
 
 class Estimated(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A figure with its 95 % interval; None where it is not defined."""
+    """A figure with its 95 % interval; None if it is not defined."""
 
     value: float | None = None
     low: float | None = None
@@ -29,7 +29,7 @@ class ScoreRow(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def better(self) -> Literal["first", "second", ""]:
-        """Which version is better beyond chance: the interval of the difference excludes 0."""
+        """The version that is better beyond chance: the interval of the difference excludes 0."""
         low, high = self.difference.low, self.difference.high
         if low is None or high is None or low <= 0 <= high:
             return ""
@@ -48,7 +48,7 @@ class GroupRow(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class CalibrationBin(msgspec.Struct, frozen=True):
-    """Rows of similar probability, and how many of them are of the positive class."""
+    """Rows of similar probability: its mean, and the share of the positive class."""
 
     predicted: float
     observed: float
@@ -56,7 +56,7 @@ class CalibrationBin(msgspec.Struct, frozen=True):
 
 
 class VersionTraffic(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the log states about the requests that a version answered."""
+    """The logged requests that a version answered."""
 
     version: str
     requests: int = 0
@@ -68,7 +68,7 @@ class VersionTraffic(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class AnswerPair(msgspec.Struct, frozen=True):
-    """How many rows got these two answers."""
+    """The number of rows with these two answers."""
 
     first: str
     second: str
@@ -108,15 +108,15 @@ class StoredComparisons:
         """Without a folder there are none."""
         self._folder = folder
 
-    def add(self, one: VersionComparison) -> None:
+    def add(self, comparison: VersionComparison) -> None:
         """Replace the comparison of this pair; raises OSError."""
         assert self._folder is not None
-        path = self._folder / one.model / _name(one.first, one.second)
+        path = self._folder / comparison.model / _name(comparison.first, comparison.second)
         make_folder(path.parent)
-        replace_file(path, msgspec.json.encode(one))
+        replace_file(path, msgspec.json.encode(comparison))
 
     def find(self, model: str, first: str, second: str) -> VersionComparison | None:
-        """Return a comparison; None if there is none, or one of another release."""
+        """Return a comparison; None if there is none, or if this release cannot read it."""
         folder = self._of(model)
         if folder is None or not (first.isdecimal() and second.isdecimal()):
             return None
@@ -125,8 +125,11 @@ class StoredComparisons:
     def of_model(self, model: str) -> list[VersionComparison]:
         """Return the comparisons of a model, the newest first."""
         folder = self._of(model)
-        found = [] if folder is None else [_read(path) for path in folder.glob("*.json")]
-        return sorted((one for one in found if one), key=lambda one: -one.created)
+        comparisons = [] if folder is None else [_read(path) for path in folder.glob("*.json")]
+        return sorted(
+            (comparison for comparison in comparisons if comparison),
+            key=lambda comparison: -comparison.created,
+        )
 
     def _of(self, model: str) -> Path | None:
         """Return the folder of a model; None for a name that no model has."""

@@ -15,12 +15,16 @@ from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.ingest.expiry import Expiry
 from monitoring.ingest.ingestion import Ingestion
 from monitoring.ingest.loss_detection import LossDetection
+from monitoring.ingest.review_queue import ReviewQueue
+from monitoring.ingest.traffic_watch import TrafficWatch
+from monitoring.ingest.version_state import VersionState
 from monitoring.ingest.window_lifecycle import WindowLifecycle
 from monitoring.scoring.lag import ScoringLag
 from monitoring.scoring.poison import is_poison, requeue
 from monitoring.scoring.queue import Scorer, ScoringQueue
 from monitoring.storage.journal import Journal
 from monitoring.storage.pending_scores import WaitingScore
+from monitoring.storage.predictions import Key
 from monitoring.tracing import WindowTraces
 from registry.baselines import BaselineRecord
 from registry.manifest import Version
@@ -48,7 +52,6 @@ class Consumer:
         evaluation: Evaluation,
         *,
         traces: WindowTraces | None = None,
-        before_commit: Callable[[], None] = lambda: None,
         changed_policies: Callable[[], Collection[str]] = tuple,
         most_waiting: int = MOST_WAITING,
         scoring_lag: ScoringLag | None = None,
@@ -56,21 +59,23 @@ class Consumer:
         announce: Callable[[Version, BaselineRecord], None] = lambda *_: None,
         hold: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        scheduled: Callable[[], None] = lambda: None,
     ) -> None:
         """Read with `reader`, which begins at the positions of `state`.
 
-        `before_commit` runs within each step's transaction. `changed_policies` names the models
+        `changed_policies` names the models
         whose policies changed since its last call. While more than `most_waiting` bytes of scoring
         jobs are queued, a step ingests a single record. Versions without a reference learn a
         baseline, which is written to `baselines` and announced once it is committed. `hold`: no
         window closes before the log is read to its end, so no row in it is late. `clock` bounds the
         time of a step: it decides where a step ends, and never what follows from a record.
+        `scheduled` requests what schedules of the models ask for, in a transaction of its own.
         """
         self._clock = clock
+        self._scheduled = scheduled
         self._polled: Sequence[Record] = ()  # and not yet ingested
         self._hold = hold
         self._most_waiting = most_waiting
-        self._before_commit = before_commit
         self._changed_policies = changed_policies
         self._traces = traces or WindowTraces(None)
         self._journal = journal
@@ -79,10 +84,13 @@ class Consumer:
         self._queue = ScoringQueue(journal, scorer, scoring_lag)
         self._evaluation = evaluation
         self._expiry = Expiry(journal, state)
-        self._ingestion = Ingestion(journal, state, self._expiry)
-        self._lifecycle = WindowLifecycle(journal, state, self._expiry, baselines)
+        self._traffic = TrafficWatch(state, evaluation.judge_traffic)
+        self._reviews = ReviewQueue(journal)
+        self._ingestion = Ingestion(journal, state, self._expiry, self._reviews)
+        self._lifecycle = WindowLifecycle(journal, state, self._expiry, self._reviews, baselines)
         self._announce = announce
         self._loss_detection = LossDetection(state)
+        self._unannounced: dict[Key, VersionState] = {}  # saved since baselines were announced
         self._drained = False  # whether windows were updated since the log was read to its end
 
     def step(self, limit: int) -> bool:
@@ -99,24 +107,24 @@ class Consumer:
         overdue = drained and self._loss_detection.is_due(self._reader.patience)
         backlog = self._expiry.has_backlog
         if records or gaps or overdue or backlog or drained != self._drained:
-            with self._journal.database.transaction():
+            with self._journal.database.transaction(serialized=False):
                 for gap in gaps:
                     self._ingestion.skip(gap)
                 jobs = self._ingest(records, drained=drained)
                 self._expiry.delete_some(records[: len(records) - len(self._polled)])
-                self._state.save()
-                self._before_commit()
+                self._save()
             self._drained = drained and not self._polled
             self._announce_baselines()
             self._submit(jobs)
         evaluated = self._evaluate()
+        self._scheduled()
         return (bool(records) and not crowded) or evaluated or backlog
 
     def close_all(self) -> None:
         """Close every open window now: no event is expected any more."""
-        with self._journal.database.transaction():
+        with self._journal.database.transaction(serialized=False):
             jobs = self._lifecycle.close_all()
-            self._state.save()
+            self._save()
         self._submit(jobs)
 
     def positions(self) -> Positions:
@@ -133,10 +141,18 @@ class Consumer:
         """Whether a window is still being scored."""
         return bool(self._queue)
 
+    @property
+    def has_work(self) -> bool:
+        """Whether there are unread records, windows to score or rows to delete."""
+        return self.scoring or not self._drained or self._expiry.has_backlog
+
     def run(self, wait: Callable[[float], bool], limit: int, idle_pause: float) -> None:
-        """Step until `wait(seconds)` returns True."""
+        """Step until `wait(seconds)` returns True.
+
+        Pause where the log is read to its end: the next transaction then holds more records.
+        """
         steps = 0
-        while not wait(0 if self.step(limit) else idle_pause):
+        while not wait(0 if self.step(limit) and self.has_work else idle_pause):
             steps += 1
             if steps % RETRY_STEPS == 0:  # not every step: a quiet one queries nothing
                 self.retry_dead_letters()
@@ -154,8 +170,7 @@ class Consumer:
                 version = self._ingestion.retry(letter)
                 if version is not None:
                     jobs += self._lifecycle.update(version, drained=True)
-            self._state.save()
-            self._before_commit()
+            self._save()
         self._submit(jobs)
         return True
 
@@ -169,7 +184,7 @@ class Consumer:
         for number, record in enumerate(records):
             if number % _PREFETCHED == 0:
                 ahead = records[number : number + _PREFETCHED]
-                self._journal.predictions.prefetch(one.event for one in ahead)
+                self._journal.predictions.prefetch(record.event for record in ahead)
             if number and self._clock() > until:
                 self._polled = records[number:]
                 return jobs
@@ -181,15 +196,22 @@ class Consumer:
                 # After every record, so that results do not depend on where a step ends.
                 jobs += self._lifecycle.update(version, drained=False)
             jobs += self._lifecycle.update_idle()
+            self._traffic.update()
         self._polled = ()
         if drained:
             self._loss_detection.detect(self._reader.patience)
-            for version in self._state.versions():
+            for version in self._state.pop_undrained():
                 jobs += self._lifecycle.update(version, drained=True)
         return jobs
 
+    def _save(self) -> None:
+        self._reviews.save()
+        self._unannounced.update((version.key, version) for version in self._state.touched())
+        self._state.save()
+
     def _announce_baselines(self) -> None:
-        for version in self._state.versions():
+        unannounced, self._unannounced = list(self._unannounced.values()), {}
+        for version in unannounced:
             if (learned := version.pop_learned()) is not None:
                 self._announce(version.version, learned)
 

@@ -1,9 +1,11 @@
-"""What can go wrong in monitoring.
+"""Errors of monitoring.
 
 DriftlineError
 └── MonitoringError
     ├── DatabaseUnavailable the monitor's database, or the registry's, is lost or out of reach
+    │   └── PartitionsChanged  its state is that of another number of partitions
     ├── NewerDatabase       a newer release has changed the schema of the monitor's database
+    ├── OlderMonitor        a running monitor uses the schema that a migration would change
     ├── MissingBaseline     the file of a learned baseline is missing or damaged
     ├── ScoringUnavailable  no scoring process can start; the command ends
     ├── DeliveryFailed      a webhook that could not be handed over
@@ -24,8 +26,16 @@ class DatabaseUnavailable(MonitoringError):
     """
 
 
+class PartitionsChanged(DatabaseUnavailable):
+    """The state has another number of partitions, and cannot be transferred now."""
+
+
 class NewerDatabase(MonitoringError):
     """A newer release has changed the schema of the monitor's database; the message says how."""
+
+
+class OlderMonitor(MonitoringError):
+    """A migration would change the schema under a running monitor; the message says what to do."""
 
 
 class MissingBaseline(MonitoringError):

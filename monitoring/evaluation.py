@@ -1,9 +1,11 @@
 """Turn the scores of a window into a result, alarms and retraining requests, in one transaction."""
 
 from collections.abc import Callable
+from typing import get_args
 
 from msgspec.structs import replace
 
+from monitoring.alarms.alarm_lifecycle import RuleState, judge, reset
 from monitoring.alarms.budget import part
 from monitoring.alarms.decision import (
     breached,
@@ -13,14 +15,13 @@ from monitoring.alarms.decision import (
     with_evidence,
 )
 from monitoring.alarms.evidence import weigh
-from monitoring.alarms.retrain_request import RULES, request, wanted, webhook_id
-from monitoring.alarms.rule_state import RuleState, judge, reset
+from monitoring.alarms.retrain_request import RULES, notice_id, request, retrain_alarm, webhook_id
 from monitoring.alarms.silences import silenced
 from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.ingest.version_state import VersionState
 from monitoring.presenter.alarm_sentence import alarm_sentence
-from monitoring.presenter.links import rows_path
-from monitoring.results import Alarm, AlarmStep, Result, Rule, Score
+from monitoring.presenter.links import model_path, rows_path, training_path, validation_path
+from monitoring.results import TRAFFIC, Alarm, AlarmStep, Result, Rule, Score, Window
 from monitoring.score_jobs import ScoreReply
 from monitoring.scoring.poison import (
     FAILED_REVISION,
@@ -30,8 +31,10 @@ from monitoring.scoring.poison import (
 )
 from monitoring.storage.journal import Journal
 from monitoring.storage.pending_scores import PendingScore
-from monitoring.webhooks.body import envelope, read_retrain_request
-from monitoring.windows.retention import DAY
+from monitoring.storage.predictions import Key
+from monitoring.webhooks.body import AlarmNotice, alarm_envelope, envelope
+from monitoring.webhooks.outdated_requests import supersede_requests
+from monitoring.windows.retention import DAY, samples_us
 from registry.errors import RegistryError
 
 
@@ -39,9 +42,19 @@ class Evaluation:
     """Evaluates scored windows in the order in which their scoring was decided on."""
 
     def __init__(
-        self, journal: Journal, state: ConsumerState, *, page: str, clock: Callable[[], int]
+        self,
+        journal: Journal,
+        state: ConsumerState,
+        *,
+        page: str,
+        clock: Callable[[], int],
+        notices: bool = False,
     ) -> None:
-        """`page` is the monitor's address; `clock` gives microseconds since the epoch."""
+        """`page` is the monitor's address; `clock` gives microseconds since the epoch.
+
+        `notices`: alarms that request no retraining are put into the outbox, for people.
+        """
+        self._notices = notices
         self._journal = journal
         self._state = state
         self._page = page
@@ -71,9 +84,9 @@ class Evaluation:
         samples.replace(version.key, reply.pictures)
         if reply.poison:
             return  # retried by command, with the files
-        left = samples.files(version.key, pending.job.window)
+        files = samples.files(version.key, pending.job.window)
         reason = b"cannot be shown: the window could not be scored with it"
-        samples.replace(version.key, [replace(one, form="none", body=reason) for one in left])
+        samples.replace(version.key, [replace(file, form="none", body=reason) for file in files])
 
     def _store(self, version: VersionState, pending: PendingScore, result: Result) -> None:
         """Store the result, and delete those whose retention has passed.
@@ -106,8 +119,8 @@ class Evaluation:
         if "concept" in pending.judge and _is_weighed(result):
             result, evidence = self._weigh(version, result)
         policy = version.policy(result.window.start)
-        found = verdict(result, policy.alarms, learning=pending.job.learning)
-        return replace(result, verdict=found), evidence
+        judgement = verdict(result, policy.alarms, learning=pending.job.learning)
+        return replace(result, verdict=judgement), evidence
 
     def _weigh(self, version: VersionState, result: Result) -> tuple[Result, list[Score]]:
         """Add the window's gaps to the evidence of concept drift."""
@@ -129,9 +142,26 @@ class Evaluation:
             judged = with_evidence(result, evidence) if rule == "concept" else result
             if (alarm := self._apply(version, rule, states.get(rule), judged)) is not None:
                 fired.append(alarm)
-        alarm = wanted(fired, open_before)
+        alarm = retrain_alarm(fired, open_before)
         if alarm is not None and not self._is_silenced(alarm):
             self._request_retraining(version, alarm, result, pending)
+
+    def judge_traffic(self, version: VersionState, hour: Result, before: str) -> None:
+        """Judge an hour of a model's requests; part of a transaction.
+
+        `version` bears its alarms, in place of the version with the number `before`.
+        """
+        self._journal.database.serialize()  # as each change of an alarm
+        if before and before != version.version.number:
+            reason = f"version {version.version.number} answers most requests now"
+            self._resolve((hour.model, before), hour.window, reason, {TRAFFIC})
+        stored = self._journal.rule_states(version.key).get(TRAFFIC)
+        alarm = self._apply(version, TRAFFIC, stored, hour)
+        if alarm is not None and not self._is_silenced(alarm) and self._notices:
+            now = self._clock()
+            notice = AlarmNotice(alarm=alarm, page=self._page + model_path(*version.key))
+            name = notice_id(alarm)
+            self._journal.add_delivery(name, alarm_envelope(name, now, notice), now)
 
     def _resolve_alarms_of_ended(self, pending: PendingScore) -> None:
         """Resolve alarms of versions that no longer answer, while this one does.
@@ -140,16 +170,19 @@ class Evaluation:
         """
         job = pending.job
         reason = f"the version has no traffic any more; version {job.version} answers"
-        step = AlarmStep(job.window.end, "resolved", "monitor", reason)
         for number in pending.ended:
-            key = job.model, number
-            for rule, state in self._journal.rule_states(key).items():
-                alarm = self._journal.alarm(state.open_alarm) if state.open_alarm else None
-                if alarm is None or alarm.state == "resolved":
-                    continue
-                steps = [*alarm.steps, step]
-                self._journal.save_alarm(replace(alarm, state="resolved", steps=steps))
-                self._journal.save_rule_state(key, rule, reset(job.window.start))
+            self._resolve((job.model, number), job.window, reason, set(get_args(Rule)))
+
+    def _resolve(self, key: Key, window: Window, reason: str, rules: set[Rule]) -> None:
+        """Resolve the open alarms of some rules of a version, as of the end of a window."""
+        step = AlarmStep(window.end, "resolved", "monitor", reason)
+        for rule, state in self._journal.rule_states(key).items():
+            alarm = self._journal.alarm(state.open_alarm) if state.open_alarm else None
+            if rule not in rules or alarm is None or alarm.state == "resolved":
+                continue
+            steps = [*alarm.steps, step]
+            self._journal.save_alarm(replace(alarm, state="resolved", steps=steps))
+            self._journal.save_rule_state(key, rule, reset(window.start))
 
     def _is_silenced(self, alarm: Alarm) -> bool:
         """Return whether a silence holds the alarm back; the alarm then records who and why."""
@@ -194,10 +227,15 @@ class Evaluation:
             rows_url=self._page + rows_path(*version.key, result.window.start),
         )
         name, now = webhook_id(alarm), self._clock()
-        for older, encoded in self._journal.pending_deliveries().items():
-            before = read_retrain_request(encoded)
-            if before is not None and (before.model, before.version) == version.key:
-                self._journal.supersede(older)
+        span = samples_us(self._state.retention)
+        body = replace(
+            body,
+            # Not what is retained now: that depends on how far ingestion has come.
+            period=Window(result.window.end - span, result.window.end),
+            training_url=self._page + training_path(name),
+            validation_url=self._page + validation_path(name),
+        )
+        supersede_requests(self._journal, version.key)
         self._journal.add_delivery(name, envelope(name, now, body), now)
         self._journal.delete_deliveries(now - int(self._state.retention.webhooks_days * DAY))
 

@@ -39,7 +39,7 @@ class PositionPublisher:
         self._due = self._clock() + _EVERY
 
     def between(self, wait: Callable[[float], bool]) -> Callable[[float], bool]:
-        """A `wait` for the consumer's loop, which calls it after every step."""
+        """Return a `wait` for the consumer's loop, which calls it after every step."""
 
         def wait_and_announce(seconds: float) -> bool:
             stop = wait(seconds)

@@ -10,7 +10,7 @@ from registry.history.provenance import Provenance
 
 
 class VersionLineage(msgspec.Struct, frozen=True, kw_only=True):
-    """What the stored files and the registration of a version state about its origin."""
+    """The origin of a version, by its stored files and its registration."""
 
     lineage: dict[str, str] = {}  # of the manifest
     task: str = ""
@@ -42,7 +42,7 @@ class TracedWindow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MonitorTrace(msgspec.Struct, frozen=True, kw_only=True):
-    """What the monitor knows of a prediction."""
+    """The monitor's records of a prediction."""
 
     model: str
     version: str

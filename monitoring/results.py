@@ -39,6 +39,7 @@ JOINT = "joint_drift"  # of how columns go together, in parts of what is allowed
 MOVED = "joint_change"  # the part of a column in it
 REFERENCE_ROWS = "reference_rows"  # that drift was measured against, where that is not fixed
 LEARNED_ROWS = "learned_rows"  # of a baseline that is being learned
+TRAFFIC: Rule = "traffic"  # requests of a model in an hour; name of a rule as well
 BUDGET = "false_alarms"  # that are allowed per window, all rules together
 
 
@@ -71,7 +72,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def about(self) -> tuple[str, str, str]:
-        """What it is a number of; a window has one of each."""
+        """The subject of the number; a window has one number of each."""
         return self.name, self.column, self.segment
 
 
@@ -81,7 +82,7 @@ FIGURES = 2
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What a window of one model version showed, as known at `revision`.
+    """The result of a window of one model version, as of `revision`.
 
     Conservation: rows = labelled + pending + expired; conflicting labels are counted apart.
     """
@@ -98,24 +99,26 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     expired: int = 0
     conflicting: int = 0
     # Confusion matrix of a classification: labelled rows by label and prediction. Empty with more
-    # classes than a person reads. Rows without a stored payload are not in it.
-    confusion: dict[str, dict[str, int]] = {}
+    # classes than a person reads. Rows without a stored payload are not in it. Labels of the review
+    # queue count by their weights.
+    confusion: dict[str, dict[str, int | float]] = {}
     verdict: Verdict = "ok"
     scores: list[Score] = []
     report: str = ""  # file name of Evidently's HTML below the reports folder, empty: none
     policy: str = ""  # digest of the policy that it was watched by; empty: of an earlier release
     figures: int = 1  # definitions of its scores, see FIGURES
+    reviewed: int = 0  # rows whose only label is that of the review queue; not in `labelled`
 
 
 class LateCounts(msgspec.Struct, frozen=True):
-    """What came too late for its window: counted here, and in no figure."""
+    """Counts of the events that came too late for their window; no other figure holds them."""
 
     events: int = 0
     rows: int = 0  # answered ones
 
 
 class AlarmStep(msgspec.Struct, frozen=True):
-    """What a person, or the monitor without a window, did about an alarm."""
+    """A change of an alarm by a person, or by the monitor without a window."""
 
     at: int
     deed: Literal["acknowledged", "resolved", "silenced"]
@@ -134,6 +137,19 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     actor: str
     reason: str
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """A remark of a person on a window or an alarm of a version."""
+
+    note_id: str
+    model: str
+    version: str
+    start: int | None = None  # of the window; None if the note is about an alarm
+    alarm_id: str = ""
+    text: str
+    actor: str
+    created: int
 
 
 class RevisedWindow(msgspec.Struct, frozen=True, order=True):
@@ -161,20 +177,27 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     revised: list[RevisedWindow] = []  # the newest ones, in order of event time
 
 
-class RetrainRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of the webhook: everything that a training job needs."""
+class RetrainRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body of the webhook: everything that a training job needs.
+
+    A request of an alarm names the alarm and its window, one of a schedule the time it was due.
+    """
 
     model: str
     version: str
     digest: str
-    alarm_id: str
-    rule: Rule
+    alarm_id: str = ""
+    rule: Rule | Literal["schedule"]
     reason: str
-    columns: list[Score]  # that broke their threshold, worst first
-    window: Window
+    columns: list[Score]  # that broke their threshold, worst first; none of a schedule
+    window: Window | None = None  # that broke the rule
     positions: dict[str, Position]  # the log had been read up to here, by source
-    rows_url: str  # the window's rows with their labels, Parquet
+    rows_url: str  # rows with their labels, Parquet: of the window, or of the period
     register_hint: str  # the command that registers the result
+    due: int = 0  # of a schedule, microseconds since the epoch
+    period: Window | None = None  # from the first to the last closed window with rows
+    training_url: str = ""  # the period's rows with their labels and weights, Parquet
+    validation_url: str = ""  # what was found about them, JSON
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,7 +222,7 @@ class DisabledReceiver(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hole(msgspec.Struct, frozen=True, array_like=True):
-    """Places `[start, end)` in a source where nothing has come from."""
+    """The positions `[start, end)` of a source from which nothing was received."""
 
     start: Position
     end: Position
@@ -207,12 +230,12 @@ class Hole(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def size(self) -> int:
-        """How many numbers it holds; 0 where that is unknown, because it ends in another epoch."""
+        """The number of missing events; 0 if unknown, because the gap ends in another epoch."""
         return self.end.sequence - self.start.sequence if self.start.epoch == self.end.epoch else 0
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A record of the log that could not be taken in."""
+    """A record of the log that could not be ingested."""
 
     number: int
     origin: str  # source, epoch and sequence, or where it lay
@@ -220,8 +243,25 @@ class DeadLetter(msgspec.Struct, frozen=True):
     body: bytes
 
 
+SILENCE = 30_000_000  # microseconds without a report, after which nobody holds a partition
+
+
+class PartitionHolder(msgspec.Struct, frozen=True, kw_only=True):
+    """The monitor that reported a partition of the log last."""
+
+    partition: int
+    holder: str  # empty: released, and not held since
+    since: int  # microseconds since the epoch, as the next one
+    reported: int
+    behind: int  # records that were not ingested then
+
+    def is_held(self, now: int) -> bool:
+        """Return whether a monitor reported it a moment ago."""
+        return bool(self.holder) and now - self.reported < SILENCE
+
+
 class SourceLedger(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen of one source of the log."""
+    """The received numbers of one source of the log."""
 
     source: str
     epoch: int  # with `next_sequence` the highest place ever seen, plus one
@@ -237,6 +277,7 @@ class SourceLedger(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: int = 0
     cuts: int = 0  # times that the log had lost events that were already ingested
     holes: list[Hole] = []  # below the highest place, in order
+    divided: bool = False  # the sum of its shards: it has no highest place
 
     @property
     def top(self) -> Position:

@@ -23,7 +23,8 @@ class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     window: Window
     # Sampled rows by column: every feature, prediction, a probability for each class, label (None
-    # where not known), named by `OwnColumns`. A missing number is None.
+    # where not known), named by `OwnColumns`. A missing number is None. A revision has no more than
+    # it is scored from (revision_columns.py).
     columns: dict[str, list[Any]]
     # Rows of earlier windows to measure drift against, by event time, by column; empty: the
     # registered reference.
@@ -40,11 +41,14 @@ class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
     report: str = ""  # file name for Evidently's HTML below the reports folder, empty: none
     files: list[Sample] = []  # encoded images of which pictures are to be made
     vectors: dict[str, list[bytes]] = {}  # sampled, by tensor; FP32, little-endian
+    reviewed: dict[str, list[Any]] = {}  # rows whose only label is a person's, as `columns`
+    review_weights: list[float] = []  # of their labels
     reference_vectors: dict[str, list[bytes]] = {}  # of earlier windows; empty: the reference's
 
     def without_rows(self) -> "ScoreJob":
         """Return the job without what takes memory."""
         rowless = msgspec.structs.replace(self, columns={}, reference={}, order=[], inputs=None)
+        rowless = msgspec.structs.replace(rowless, reviewed={})
         return msgspec.structs.replace(rowless, files=[], vectors={}, reference_vectors={})
 
 

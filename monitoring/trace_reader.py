@@ -26,7 +26,7 @@ _MOST_WINDOWS = 128  # of those that begin before the prediction, and may hold i
 
 
 class _Identity(NamedTuple):
-    """Which version answered, and the event time by which windows hold the prediction."""
+    """The version that answered, and the event time that places the prediction in windows."""
 
     model: str
     version: str
@@ -34,7 +34,7 @@ class _Identity(NamedTuple):
 
 
 class MonitorFindings(Protocol):
-    """What is read of the monitor's database; `Store` is one."""
+    """The port to the monitor's database; `Store` is one."""
 
     def prediction(self, prediction_id: str) -> dict[int, StoredPrediction]: ...
 
@@ -46,13 +46,13 @@ class MonitorFindings(Protocol):
 
 
 class HistoryReader(Protocol):
-    """What is read of the registry's history; `History` is one."""
+    """The port to the registry's history; `History` is one."""
 
     def rows(self, model: str) -> list[HistoryRow]: ...
 
 
 class TraceSources(NamedTuple):
-    """Where to look; None for what is not here."""
+    """The sources of a trace; None for those that are not here."""
 
     search: Callable[[str], LogSearch] | None
     findings: MonitorFindings | None
@@ -81,7 +81,7 @@ class TraceReader:
         registry = provenance_of(rows, answer) if rows and answer is not None else None
         lineage = self._lineage(about, event, registry)
         page = self._gate_page(registry)
-        found = {
+        parts = {
             "event": event,
             "labels": search is not None and search.labels,
             "registry": registry,
@@ -101,7 +101,7 @@ class TraceReader:
             lineage=lineage,
             gate_page=page,
             monitor=monitor,
-            not_found={part: places[part] for part, value in found.items() if not value},
+            not_found={part: places[part] for part, value in parts.items() if not value},
         )
 
     def _searched(self, search: LogSearch | None) -> str:
@@ -118,18 +118,18 @@ class TraceReader:
     ) -> MonitorTrace | None:
         if self._findings is None or about is None or not about.version:
             return None
-        late = bool(stored) and all(one.late for one in stored.values())
+        late = bool(stored) and all(row.late for row in stored.values())
         windows = [] if late else self._windows(about)
         return MonitorTrace(
             model=about.model,
             version=about.version,
-            rows=[_row(number, one) for number, one in sorted(stored.items())],
+            rows=[_row(number, row) for number, row in sorted(stored.items())],
             windows=windows,
             alarms=[
-                one
-                for one in self._findings.alarms()
-                if (one.model, one.version) == (about.model, about.version)
-                and any(_overlaps(one, traced.window) for traced in windows)
+                alarm
+                for alarm in self._findings.alarms()
+                if (alarm.model, alarm.version) == (about.model, about.version)
+                and any(_overlaps(alarm, traced.window) for traced in windows)
             ],
         )
 
@@ -139,9 +139,13 @@ class TraceReader:
             about.model, about.version, last=_MOST_WINDOWS, before=about.time + 1
         )
         opened = self._findings.live(about.model, about.version)
-        found = [_window(one, closed=True) for one in closed if _holds(one.window, about.time)]
-        found += [_window(one, closed=False) for one in opened if _holds(one.window, about.time)]
-        return list(reversed(found))
+        windows = [
+            _window(window, closed=True) for window in closed if _holds(window.window, about.time)
+        ]
+        windows += [
+            _window(window, closed=False) for window in opened if _holds(window.window, about.time)
+        ]
+        return list(reversed(windows))
 
     def _lineage(
         self, about: _Identity | None, event: PredictionEvent | None, registry: Provenance | None
@@ -152,7 +156,7 @@ class TraceReader:
             versions = self._catalogue.versions(about.model)
         except RegistryError:
             return None
-        version = next((one for one in versions if one.number == about.version), None)
+        version = next((version for version in versions if version.number == about.version), None)
         if version is None or (event is not None and event.digest not in {"", version.digest}):
             return None
         manifest = version.manifest
@@ -175,12 +179,16 @@ def _answered(search: LogSearch | None) -> PredictionEvent | None:
     """Return the first event with an answer; without one, the first of all."""
     if search is None:
         return None
-    answered = (one for one in search.predictions if one.outcome == "ok")
+    answered = (prediction for prediction in search.predictions if prediction.outcome == "ok")
     return next(answered, search.predictions[0] if search.predictions else None)
 
 
 def _repeated(search: LogSearch | None, event: PredictionEvent | None) -> list[str]:
-    return [one.event_id for one in search.predictions if one is not event] if search else []
+    return (
+        [prediction.event_id for prediction in search.predictions if prediction is not event]
+        if search
+        else []
+    )
 
 
 def _about(

@@ -1,6 +1,6 @@
 """The monitor's part of the traces: a span for each scored window, linked to requests in it.
 
-Telling, never deciding: what is linked is kept in memory only, and results do not depend on it.
+Traces change no result. Links are kept in memory only, so a restart loses those of open windows.
 """
 
 import time
@@ -19,26 +19,26 @@ _MOST_LINKS = 32  # of one window, the latest
 
 
 class WindowTraces:
-    """Remembers recorded requests, and tells of the windows that they are scored in."""
+    """Export a span for each scored window, linked to the latest sampled requests in it."""
 
     def __init__(self, tracing: Tracing | None) -> None:
-        """Without `tracing` nothing is remembered."""
+        """Without `tracing`, every method does nothing."""
         self._tracing = tracing
         self._known: dict[tuple[str, str], deque[tuple[int, str]]] = {}
         self._begun: dict[str, Span] = {}
 
     def ingested(self, record: Record) -> None:
-        """A record was taken in."""
+        """Remember the request of an ingested record if its trace is sampled."""
         event = record.event
         if self._tracing is None or not isinstance(event, PredictionEvent):
             return
         if event.version and is_sampled(event.traceparent):
             new = partial(deque[tuple[int, str]], maxlen=_MOST_KNOWN)
-            known = self._known.setdefault((event.model, event.version), new())
-            known.append((event.time, event.traceparent))
+            requests = self._known.setdefault((event.model, event.version), new())
+            requests.append((event.time, event.traceparent))
 
     def scheduled(self, key: str, model: str, version: str, window: Window) -> None:
-        """A window goes to be scored; `key` names the job."""
+        """Begin the span of a window that is queued for scoring; `key` names the job."""
         if self._tracing is not None:
             links = self._in(model, version, window)
             self._begun[key] = self._tracing.begin(
@@ -46,7 +46,7 @@ class WindowTraces:
             )
 
     def evaluated(self, key: str, result: Result) -> None:
-        """Its scores became a result."""
+        """End the span of a job, with the figures of its result."""
         span = self._begun.pop(key, None)
         if span is None:
             return
@@ -62,8 +62,8 @@ class WindowTraces:
         span.end(time.time_ns(), about)
 
     def _in(self, model: str, version: str, window: Window) -> Sequence[str]:
-        known = self._known.get((model, version), ())
-        inside = [reported for moment, reported in known if window.start <= moment < window.end]
+        requests = self._known.get((model, version), ())
+        inside = [reported for moment, reported in requests if window.start <= moment < window.end]
         return inside[-_MOST_LINKS:]
 
 

@@ -5,7 +5,6 @@ policy. If any of it changes, the approval is stale. Neither the registrant nor 
 approve, and a rejection is final for the digest.
 """
 
-import time
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from registry.history.store import History
 
 
 class ReadSubject(NamedTuple):
-    """Digests, or their first digits, of what an approver has read; "" where they state none."""
+    """Digests, or their first digits, of what an approver has read; "" if they state none."""
 
     digest: str = ""  # of the version's content
     report: str = ""  # of the gate report
@@ -35,11 +34,11 @@ class Approvals:
     for a decision that the history does not allow.
     """
 
-    def __init__(self, history: History, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, history: History, clock: Callable[[], int] | None = None) -> None:
         self._history = history
-        self._clock = clock
+        self._clock = clock or history.time_ns
 
-    def set_policy(
+    def set_policy(  # noqa: PLR0913  # a row's own fields
         self,
         model: str,
         policy: ReleasePolicy,
@@ -47,21 +46,23 @@ class Approvals:
         actor: str,
         why: str,
         fields: Collection[str] | None = None,
+        expected_revision: int | None = None,
     ) -> int:
         """Replace the release policy of a model, or the stated fields of it.
 
-        Earlier gate runs and approvals become stale.
+        Earlier gate runs and approvals become stale. Raises RegistryConflict if the model changed
+        after `expected_revision`.
         """
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
             before = state.policy
             names = [] if fields is None else set(before.__struct_fields__) - set(fields)
-            kept = {name: getattr(before, name) for name in names}
-            detail = encode_detail(msgspec.structs.replace(policy, **kept))
+            unchanged = {name: getattr(before, name) for name in names}
+            detail = encode_detail(msgspec.structs.replace(policy, **unchanged))
             now = self._now()
             return [HistoryRow(0, model, "release_policy", "", now, actor, detail=detail, why=why)]
 
-        return self._history.append(model, decide)
+        return self._history.append(model, decide, expected_revision=expected_revision)
 
     def request(self, model: str, number: str, alias: str, *, actor: str, why: str) -> int:
         """Ask for approval of a version for an alias."""
@@ -129,9 +130,9 @@ class Approvals:
             digest = registered_digest(state, model, number)
             if digest in state.rejected:
                 return []
-            if named := [alias for alias, of in state.aliases.items() if of == number]:
+            if aliases := [alias for alias, of in state.aliases.items() if of == number]:
                 raise VersionRefused(
-                    f"version {number} of {model} is {', '.join(named)}: point it at another "
+                    f"version {number} of {model} is {', '.join(aliases)}: point it at another "
                     "version first"
                 )
             return [self._row("rejected", model, number, "", digest, "", actor, why)]
@@ -158,20 +159,20 @@ class Approvals:
 
 
 def registered_digest(state: LifecycleState, model: str, number: str) -> str:
-    """Return the digest of a version; raises UnknownVersion where no row states it."""
+    """Return the digest of a version; raises UnknownVersion if no row states it."""
     if digest := state.digest_of(number):
         return digest
-    known = ", ".join(state.registered) or "none is registered"
+    numbers = ", ".join(state.registered) or "none is registered"
     if number in state.registered:
         raise UnknownVersion(
             f"version {number} of {model} was registered by an earlier release, without a digest: "
             "register its files again"
         )
-    raise UnknownVersion(f"model {model!r} has no version {number!r}; versions: {known}")
+    raise UnknownVersion(f"model {model!r} has no version {number!r}; versions: {numbers}")
 
 
 def _require_open(state: LifecycleState, model: str, number: str, alias: str) -> None:
-    """Raise VersionRefused where an approval would have no effect."""
+    """Raise VersionRefused if an approval would have no effect."""
     digest = state.digest_of(number)
     for fact, rows in (("rejected", state.rejected), ("barred", state.barred)):
         if (row := rows.get(digest)) is not None:
@@ -187,7 +188,7 @@ def _require_open(state: LifecycleState, model: str, number: str, alias: str) ->
 
 
 def _require_gates(state: LifecycleState, model: str, number: str) -> None:
-    """Raise VersionRefused where there is no gate report to approve."""
+    """Raise VersionRefused if there is no gate report to approve."""
     if missing := state.missing_gates(state.digest_of(number)):
         raise VersionRefused(
             f"version {number} of {model}: {missing}; expected a passed gate report, which an "
@@ -196,15 +197,15 @@ def _require_gates(state: LifecycleState, model: str, number: str) -> None:
 
 
 def _require_read(read: ReadSubject, model: str, number: str, digest: str, report: str) -> None:
-    """Raise VersionRefused where the approver has read something else than is approved."""
-    for what, stated, now in (
+    """Raise VersionRefused if the approver has read something else than is approved."""
+    for what, read_digest, now in (
         ("content", read.digest, digest),
         ("gate report", read.report, report),
     ):
-        if not now.startswith(stated):
+        if not now.startswith(read_digest):
             raise VersionRefused(
                 f"version {number} of {model}: the {what} is {now[:12] or 'missing'}, and the "
-                f"approval is for {stated[:12]}; read it and approve again"
+                f"approval is for {read_digest[:12]}; read it and approve again"
             )
 
 
@@ -214,13 +215,13 @@ def _require_fresh(
     place = f"version {number} of {model} for {alias}"
     if request is None:
         raise VersionRefused(f"nobody asked for {place}; expected driftline request first")
-    asked = request.decode(ApprovalSubject)
+    approval_request = request.decode(ApprovalSubject)
     changed = [
         what
         for what, before, now in (
-            ("its gate report", asked.report, subject.report),
-            ("the version that it replaces", asked.replaces, subject.replaces),
-            ("the release policy", asked.policy, subject.policy),
+            ("its gate report", approval_request.report, subject.report),
+            ("the version that it replaces", approval_request.replaces, subject.replaces),
+            ("the release policy", approval_request.policy, subject.policy),
         )
         if before != now
     ]

@@ -6,13 +6,14 @@ A file is written once and never changed, and hashed on arrival at this machine.
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from registry.errors import ArtifactsUnavailable, ChangedFile, RegistryError
 
 _CHUNK = 1 << 20  # bytes read at once
+_S3_ACTIONS = {"list": "s3:ListBucket", "read": "s3:GetObject", "write": "s3:PutObject"}
 
 
 class ArtifactStore:
@@ -31,7 +32,13 @@ class ArtifactStore:
         """Store the files of a folder, by name and SHA-256; raises ArtifactsUnavailable."""
         for name, digest in files.items():
             place, size = self._place(digest), (folder / name).stat().st_size
-            with self._faults(f"{name} cannot be stored", missing=ArtifactsUnavailable):
+            with self._faults(
+                f"{name} cannot be stored",
+                "list",
+                "read",
+                "write",
+                missing=ArtifactsUnavailable,
+            ):
                 if self._files.exists(place) and self._files.size(place) == size:
                     continue
                 if not self._local:  # shows only whole objects
@@ -50,43 +57,65 @@ class ArtifactStore:
         arriving = hashlib.sha256()
         place = self._place(digest)
         with (
-            self._faults(f"{name} cannot be fetched"),
+            self._faults(f"{name} cannot be fetched", "read"),
             self._files.open(place, "rb") as source,
             target.open("wb") as out,
         ):
             while chunk := source.read(_CHUNK):
                 arriving.update(chunk)
                 out.write(chunk)
-        if (found := arriving.hexdigest()) != digest:
+        if (digest_received := arriving.hexdigest()) != digest:
             raise ChangedFile(
-                f"{name} in {self.url} was changed: SHA-256 {found[:12]}..., registered "
+                f"{name} in {self.url} was changed: SHA-256 {digest_received[:12]}..., registered "
                 f"{digest[:12]}...; restore {place}"
             )
 
+    def has(self, digests: Iterable[str]) -> bool:
+        """Return whether every file is there; raises ArtifactsUnavailable."""
+        with self._faults("cannot be listed", "list", "read"):
+            return all(self._files.exists(self._place(digest)) for digest in digests)
+
     def require(self, name: str, digest: str) -> None:
         """Raise ChangedFile if a stored file is missing or has other bytes."""
-        found = hashlib.sha256()
+        digest_received = hashlib.sha256()
         with (
-            self._faults(f"{name} cannot be read"),
+            self._faults(f"{name} cannot be read", "read"),
             self._files.open(self._place(digest), "rb") as source,
         ):
             while chunk := source.read(_CHUNK):
-                found.update(chunk)
-        if found.hexdigest() != digest:
+                digest_received.update(chunk)
+        if digest_received.hexdigest() != digest:
             raise ChangedFile(f"{name} in {self.url}: SHA-256 is not {digest[:12]}...")
 
     def _place(self, digest: str) -> str:
         return f"{self._root.rstrip('/')}/sha256/{digest[:2]}/{digest}"
 
     @contextmanager
-    def _faults(self, what: str, missing: type[RegistryError] = ChangedFile) -> Iterator[None]:
+    def _faults(
+        self, what: str, *rights: str, missing: type[RegistryError] = ChangedFile
+    ) -> Iterator[None]:
+        """Raise errors of this module for those of the store; `rights` are what the block needs."""
         try:
             yield
         except FileNotFoundError as error:
             raise missing(f"{what}: nothing is there in {self.url}") from error
+        except PermissionError as error:
+            raise ArtifactsUnavailable(
+                f"artefacts {self.url}: {what}: access denied ({_line(error)}); expected the "
+                f"rights to {self._names(rights)}"
+            ) from error
         except Exception as error:  # each kind of store raises its own
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ArtifactsUnavailable(f"artefacts {self.url}: {what}: {reason}") from error
+            raise ArtifactsUnavailable(f"artefacts {self.url}: {what}: {_line(error)}") from error
+
+    def _names(self, rights: Iterable[str]) -> str:
+        """Return rights as words, and as the actions of S3 policies where the store is S3."""
+        if "s3" not in self._files.protocol:
+            return ", ".join(rights)
+        return ", ".join(f"{right} ({_S3_ACTIONS[right]})" for right in rights)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def open_artifacts(url: str) -> ArtifactStore | None:

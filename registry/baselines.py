@@ -13,7 +13,7 @@ from registry.history.rows import HistoryRow
 
 
 class BaselineRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which rows of production a version's windows are compared with."""
+    """The rows of production that a version's windows are compared with."""
 
     origin: Literal["learned", "chosen"]
     digest: str  # SHA-256 of its Parquet file, in hex

@@ -28,8 +28,8 @@ def run_in_batches(
     Raises InvalidModel if the model fails or returns another number of rows.
     """
     prediction = manifest.prediction
-    stated = (prediction.label, prediction.probabilities, prediction.scores)
-    names = [name for name in stated if name]
+    roles = (prediction.label, prediction.probabilities, prediction.scores)
+    names = [name for name in roles if name]
     if not names:
         return {}
     batches: dict[str, list[Array]] = {name: [] for name in names}
@@ -37,18 +37,18 @@ def run_in_batches(
     size = manifest.max_batch_size if together or fixed is not None else 1
     for start in range(0, rows, size):
         feed = {name: array[start : start + size] for name, array in tensors.items()}
-        asked = len(next(iter(feed.values())))
+        feed_rows = len(next(iter(feed.values())))
         if fixed is not None:
             feed = {n: np.resize(array, (fixed, *array.shape[1:])) for n, array in feed.items()}
         for name, array in zip(names, _run_batch(session, names, feed, start), strict=True):
-            rows_run = fixed or asked
+            rows_run = fixed or feed_rows
             if array.shape[:1] != (rows_run,) or (
                 name == prediction.label and array.size != rows_run
             ):
                 raise InvalidModel(
                     f"output {name!r} answered shape {list(array.shape)} to {rows_run} rows"
                 )
-            batches[name].append(array[:asked])
+            batches[name].append(array[:feed_rows])
     return {name: np.concatenate(arrays) for name, arrays in batches.items()}
 
 

@@ -57,8 +57,8 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
         Faults of other outputs (a count, a matrix of all rows) do not matter.
         """
         prediction = manifest.prediction
-        named = {prediction.label, prediction.probabilities, prediction.scores}
-        faults = {name: why for name, why in self.faults.items() if name in named}
+        prediction_outputs = {prediction.label, prediction.probabilities, prediction.scores}
+        faults = {name: why for name, why in self.faults.items() if name in prediction_outputs}
         return replace(self, faults=faults).reason
 
 
@@ -83,20 +83,22 @@ def judge(
     Without rows, it runs generated ones; if the model refuses them, names alone decide. If the
     trial runs take longer than `seconds`, rows count as dependent: nothing has shown otherwise.
     """
-    named = judge_names(model.inputs, model.outputs)
-    if named.failure or batch_dimension(signature(manifest)) != FREE:
-        return named
+    by_names = judge_names(model.inputs, model.outputs)
+    if by_names.failure or batch_dimension(signature(manifest)) != FREE:
+        return by_names
     limited = replace(model, run=_limited(model.run, seconds))
     try:
         if rows is None:
-            found = _probe_generated(limited, manifest)
-            if found is None:
-                return named
+            probed = _probe_generated(limited, manifest)
+            if probed is None:
+                return by_names
         else:
-            found = probe_rows(limited.run, rows, manifest.max_batch_size)
+            probed = probe_rows(limited.run, rows, manifest.max_batch_size)
     except _OutOfTime:
-        return Verdict(named.faults, f"trial runs took longer than {seconds:.0f} s", probed=False)
-    return Verdict(found.faults | named.faults, found.failure)
+        return Verdict(
+            by_names.faults, f"trial runs took longer than {seconds:.0f} s", probed=False
+        )
+    return Verdict(probed.faults | by_names.faults, probed.failure)
 
 
 class _OutOfTime(BaseException):
@@ -129,17 +131,19 @@ def _probe_generated(model: Runnable, manifest: Manifest) -> ProbeFindings | Non
 
 def judge_names(inputs: Sequence[Node], outputs: Sequence[Node]) -> Verdict:
     """Judge a model by its names of dimensions alone; unnamed free dimensions pass."""
-    names = {node.name: name for node in inputs if (name := _stated(node.shape[:1]))}
+    names = {node.name: name for node in inputs if (name := _dimension_name(node.shape[:1]))}
     if len(set(names.values())) > 1:
-        stated = ", ".join(f"{name!r} of {of!r}" for of, name in names.items())
-        return Verdict(failure=f"inputs name different first dimensions: {stated}", probed=False)
+        dimensions = ", ".join(f"{name!r} of {of!r}" for of, name in names.items())
+        return Verdict(
+            failure=f"inputs name different first dimensions: {dimensions}", probed=False
+        )
     batch = next(iter(names.values()), "")
     faults = {node.name: why for node in outputs if (why := _fault(node.shape, batch))}
     return Verdict(faults, probed=False)
 
 
 def _fault(shape: Sequence[Any], batch: str) -> str:
-    own = _stated(shape[:1])
+    own = _dimension_name(shape[:1])
     if batch and own and own != batch:
         return f"has the first dimension {own!r}, where inputs have {batch!r}"
     if (repeated := batch or own) and repeated in shape[1:]:
@@ -147,15 +151,15 @@ def _fault(shape: Sequence[Any], batch: str) -> str:
     return ""
 
 
-def _stated(first: Sequence[Any]) -> str:
+def _dimension_name(first: Sequence[Any]) -> str:
     """Return the name of a first dimension; empty if it has none."""
     name = first[0] if first else None
     return name if isinstance(name, str) and not GENERATED_NAME.fullmatch(name) else ""
 
 
-def rows_are_free(stated: Signature) -> bool:
+def rows_are_free(model_signature: Signature) -> bool:
     """Return whether the first dimension of every tensor is free, as merging requests requires."""
-    return not _misfit(stated)
+    return not _misfit(model_signature)
 
 
 def one_by_one(manifest: Manifest, verdict: Verdict) -> str:
@@ -167,17 +171,17 @@ def one_by_one(manifest: Manifest, verdict: Verdict) -> str:
     return "" if manifest.batching == "trust" else verdict.reason
 
 
-def _misfit(stated: Signature) -> str:
-    size = batch_dimension(stated)
+def _misfit(model_signature: Signature) -> str:
+    size = batch_dimension(model_signature)
     if size is None:
-        shapes = ", ".join(f"{spec.name!r} {spec.shape}" for spec in stated.inputs)
+        shapes = ", ".join(f"{spec.name!r} {spec.shape}" for spec in model_signature.inputs)
         return f"inputs have no batch dimension in common: {shapes}"
     if size != FREE:
         return f"every run has exactly {size} rows"
-    for spec in stated.inputs:
+    for spec in model_signature.inputs:
         if spec.shape[:1] != [FREE]:
             return f"input {spec.name!r} has shape {spec.shape}, which fixes the number of rows"
-    for spec in stated.outputs:
+    for spec in model_signature.outputs:
         if spec.shape[:1] != [FREE]:
             return f"output {spec.name!r} has shape {spec.shape}, which is not one row for each"
     return ""

@@ -49,7 +49,7 @@ class Candidate(NamedTuple):
 
 def prepare(
     onnx: bytes,
-    stated: Fields,
+    fields: Fields,
     reference: pd.DataFrame | None,
     *,
     target: str = "",
@@ -60,47 +60,51 @@ def prepare(
     `target` names the reference's column of labels, unless the manifest does. `folder` may hold the
     data of the model.
     """
-    manifest = _with_target(to_manifest(stated), target)
+    manifest = _with_target(to_manifest(fields), target)
     proto = parse(onnx)
     check(proto, folder)
     inference = Inference()
-    manifest = _with_extensions(manifest, stated, proto, inference)
+    manifest = _with_extensions(manifest, fields, proto, inference)
     served, session = _served(onnx, manifest, inference, folder)
     files = file_inputs(served)
-    found, hints = read_signature(session, manifest.optional_inputs), read_hints(proto)
+    model_signature, hints = read_signature(session, manifest.optional_inputs), read_hints(proto)
     if question := optional_inputs_question(session, manifest.optional_inputs):
         inference.questions.append(question)
     if reference is not None:
-        reference = with_feature_columns(reference, found, manifest.features, hints.columns)
-        manifest = _with_event_time(manifest, stated, found, reference, hints, inference)
-    if "features" not in stated:
+        reference = with_feature_columns(
+            reference, model_signature, manifest.features, hints.columns
+        )
+        manifest = _with_event_time(manifest, fields, model_signature, reference, hints, inference)
+    if "features" not in fields:
         columns = reference
         if columns is not None and manifest.event_time in columns:
             columns = columns.drop(columns=manifest.event_time)
-        features = infer_features(found, columns, manifest.target, hints, inference)
+        features = infer_features(model_signature, columns, manifest.target, hints, inference)
         manifest = replace(manifest, features=features)
-    if not {"task", "prediction"} <= stated.keys():
-        answers = _sample(session, found, manifest.features, reference, files)
+    if not {"task", "prediction"} <= fields.keys():
+        answers = _sample(session, model_signature, manifest.features, reference, files)
         labels = _labels(reference, manifest.target)
-        manifest = _with_prediction(manifest, stated, found, answers, labels, hints, inference)
+        manifest = _with_prediction(
+            manifest, fields, model_signature, answers, labels, hints, inference
+        )
     if reference is not None and (question := held_out_question(manifest)):
         inference.questions.append(question)
-    completed = complete(manifest, found, labelled=reference is not None)
+    completed = complete(manifest, model_signature, labelled=reference is not None)
     return Candidate(served, session, completed, reference, inference)
 
 
 def _with_event_time(  # noqa: PLR0913, PLR0917  # what a column may be meant for
     manifest: Manifest,
-    stated: Fields,
-    found: Signature,
+    fields: Fields,
+    model_signature: Signature,
     reference: pd.DataFrame,
     hints: Hints,
     inference: Inference,
 ) -> Manifest:
     """Take a column `event_time` of dates and times for that, unless it is meant for the model."""
-    used = {*hints.columns, *(spec.name for spec in found.inputs), manifest.target}
+    used = {*hints.columns, *(spec.name for spec in model_signature.inputs), manifest.target}
     used |= {feature.name for feature in manifest.features}
-    if "event_time" in stated or EVENT_TIME not in reference.columns or EVENT_TIME in used:
+    if "event_time" in fields or EVENT_TIME not in reference.columns or EVENT_TIME in used:
         return manifest
     if not holds_times(reference[EVENT_TIME]):
         return manifest
@@ -109,10 +113,10 @@ def _with_event_time(  # noqa: PLR0913, PLR0917  # what a column may be meant fo
 
 
 def _with_extensions(
-    manifest: Manifest, stated: Fields, model: ModelProto, inference: Inference
+    manifest: Manifest, fields: Fields, model: ModelProto, inference: Inference
 ) -> Manifest:
     """Load onnxruntime-extensions for a graph that needs it, unless the manifest states it."""
-    if "extensions" in stated.get("session", {}) or not uses_extensions(model):
+    if "extensions" in fields.get("session", {}) or not uses_extensions(model):
         return manifest
     inference.reasons["session"] = "the graph has operators of onnxruntime-extensions"
     return replace(manifest, session=replace(manifest.session, extensions=True))
@@ -159,7 +163,7 @@ def _labels(reference: pd.DataFrame | None, target: str) -> list[Any]:
 
 def _sample(
     session: onnxruntime.InferenceSession,
-    found: Signature,
+    model_signature: Signature,
     features: list[Feature],
     reference: pd.DataFrame | None,
     files: Files,
@@ -168,9 +172,11 @@ def _sample(
     names = [output.name for output in session.get_outputs()]
     try:
         if reference is not None:
-            placed = [replace(one, input=one.input or one.name) for one in features]
-            known = Manifest(features=placed, signature=with_widths(found, placed))
-            rows = sample_tensors(known, reference)
+            placed = [replace(feature, input=feature.input or feature.name) for feature in features]
+            sample_manifest = Manifest(
+                features=placed, signature=with_widths(model_signature, placed)
+            )
+            rows = sample_tensors(sample_manifest, reference)
             return dict(zip(names, session.run(names, rows), strict=True))
     except Exception:  # noqa: BLE001  # completion reports what is wrong
         return {}
@@ -179,8 +185,8 @@ def _sample(
 
 def _with_prediction(  # noqa: PLR0913, PLR0917  # each is another source of evidence
     manifest: Manifest,
-    stated: Fields,
-    found: Signature,
+    fields: Fields,
+    model_signature: Signature,
     answers: Mapping[str, Array],
     labels: list[Any],
     hints: Hints,
@@ -188,26 +194,26 @@ def _with_prediction(  # noqa: PLR0913, PLR0917  # each is another source of evi
 ) -> Manifest:
     prediction = manifest.prediction
     if prediction.label or prediction.scores:
-        return replace(manifest, task=_task_of(prediction, found))
-    if manifest.task == "other" and "task" in stated:
+        return replace(manifest, task=_task_of(prediction, model_signature))
+    if manifest.task == "other" and "task" in fields:
         return manifest
-    task, inferred = infer_prediction(found, answers, labels, hints, inference)
+    task, inferred = infer_prediction(model_signature, answers, labels, hints, inference)
     if task == "other" and manifest.target:
         question = inference.questions[-1] if inference.questions else "state prediction"
         raise InvalidManifest(
             f"no output is known to predict the target {manifest.target!r}: {question}"
         )
-    if "task" in stated and manifest.task != task:
+    if "task" in fields and manifest.task != task:
         raise InvalidManifest(
             f"task is {manifest.task!r}, and no output is known to hold its prediction; expected "
             "prediction: {label: OUTPUT} in the manifest"
         )
-    given = {name: getattr(prediction, name) for name in stated.get("prediction", {})}
-    return replace(manifest, task=task, prediction=replace(inferred, **given))
+    declared_roles = {name: getattr(prediction, name) for name in fields.get("prediction", {})}
+    return replace(manifest, task=task, prediction=replace(inferred, **declared_roles))
 
 
-def _task_of(prediction: Prediction, found: Signature) -> Task:
-    datatypes = {spec.name: spec.datatype for spec in found.outputs}
+def _task_of(prediction: Prediction, model_signature: Signature) -> Task:
+    datatypes = {spec.name: spec.datatype for spec in model_signature.outputs}
     if prediction.scores or prediction.probabilities or prediction.classes:
         return "classification"
     return (

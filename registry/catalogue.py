@@ -8,17 +8,19 @@ from typing import NamedTuple, Protocol
 
 from registry.baselines import RecordedBaseline
 from registry.history.rollout_state import Rollout
+from registry.history.rows import ModelDescription
 from registry.history.shadow_state import Shadow
 from registry.manifest import Version
-from registry.policies import Held
+from registry.policies import DatedPolicy
 
 
 class NamedVersions(NamedTuple):
-    """What requests for an alias reach."""
+    """The versions that requests for an alias reach, with the owner and tags of their model."""
 
     aliases: dict[str, str]  # alias -> version number
     rollouts: list[Rollout]  # under way
     shadows: Sequence[Shadow] = ()  # under way
+    description: ModelDescription = ModelDescription()
 
 
 class VersionSource(Protocol):
@@ -32,7 +34,7 @@ class VersionSource(Protocol):
 class PolicySource(Protocol):
     """Read the policies of a version."""
 
-    def policies(self, version: Version) -> list[Held]:
+    def policies(self, version: Version) -> list[DatedPolicy]:
         """Return every policy of a version, oldest first."""
         ...
 
@@ -68,6 +70,6 @@ class Catalogue(PolicySource, Protocol):
         """Return the versions of a model, oldest first."""
         ...
 
-    def named(self, model: str) -> NamedVersions:
+    def named_versions(self, model: str) -> NamedVersions:
         """Return what the aliases of a model name, and its rollouts and shadows under way."""
         ...

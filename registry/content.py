@@ -31,7 +31,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
     fields = msgspec.to_builtins(manifest)
     for path, default in _NEWER_FIELDS.items():
         *parents, name = path.split(".")
-        holder = functools.reduce(lambda held, key: held[key], parents, fields)
+        holder = functools.reduce(lambda level, key: level[key], parents, fields)
         if holder[name] == default:
             del holder[name]
     return msgspec.json.encode(fields)

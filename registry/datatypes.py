@@ -60,9 +60,9 @@ def is_floating(array: np.ndarray[Any, Any]) -> bool:
 
 
 def from_onnx(name: str) -> str:
-    """The datatype of ONNX Runtime's type, e.g. "tensor(float)" -> "FP32".
+    """Return the datatype of ONNX Runtime's type, e.g. "tensor(float)" -> "FP32".
 
-    Raises InvalidModel where the protocol has no such datatype (sequences, maps, complex numbers).
+    Raises InvalidModel if the protocol has no such datatype (sequences, maps, complex numbers).
     """
     try:
         return _ONNX[name]
@@ -79,7 +79,7 @@ def to_onnx(datatype: str) -> str:
 
 
 def of_array(array: np.ndarray[Any, Any]) -> str:
-    """The datatype that carries this array; strings, as Python objects or NumPy's own, are BYTES.
+    """Return the datatype of this array; strings, Python objects or NumPy's own, are BYTES.
 
     Raises TypeError for a dtype that ONNX Runtime never answers with.
     """

@@ -39,12 +39,12 @@ def file_inputs(data: bytes) -> dict[str, frozenset[FileKind]]:
         return {}  # nearly always, without parsing
     model = onnx.load_model_from_string(data)
     nested = _kinds(node for function in model.functions for node in inner_nodes(function.node))
-    found = {
-        one.name: _reached(one.name, model.graph) | nested
-        for one in model.graph.input
-        if one.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    kinds_by_input = {
+        node.name: _reached(node.name, model.graph) | nested
+        for node in model.graph.input
+        if node.type.tensor_type.elem_type == onnx.TensorProto.UINT8
     }
-    return {name: kinds for name, kinds in found.items() if kinds}
+    return {name: kinds for name, kinds in kinds_by_input.items() if kinds}
 
 
 def sample_file(kinds: frozenset[FileKind], random: np.random.Generator) -> bytes:
@@ -56,7 +56,9 @@ def _reached(tensor: str, graph: onnx.GraphProto) -> frozenset[FileKind]:
     """Return the decoders that a tensor reaches; what a decoder answers is followed no further."""
     reached, kinds = {tensor}, frozenset[FileKind]()
     for node in graph.node:  # in topological order
-        inside = _kinds(one for one in inner_nodes([node]) if one is not node)
+        inside = _kinds(
+            node_inside for node_inside in inner_nodes([node]) if node_inside is not node
+        )
         if not inside and reached.isdisjoint(node.input):
             continue
         kinds |= inside

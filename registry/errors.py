@@ -4,6 +4,7 @@ RegistryError
 ├── UnknownModel          no model of that name; the message lists those that exist
 ├── UnknownVersion        no such version of a model; the message lists those that exist
 │   └── NoChampion            no version answers requests that name none
+├── UnknownRequest        no retraining request of that id for the model
 ├── InvalidName           a model's or an alias's name that cannot be used
 ├── InvalidModel          an ONNX file that cannot be served
 ├── InvalidManifest       a manifest that cannot be read or does not agree with the file
@@ -11,14 +12,16 @@ RegistryError
 ├── InvalidReference      reference data that does not fit the model
 ├── InvalidLimits         limits that a version cannot have
 ├── InvalidGates          gates that cannot be read, or that a model cannot have
-├── InvalidPolicy         a monitoring policy that a version cannot be watched by
+├── InvalidPolicy         a monitoring policy that does not fit a version
+├── InvalidSchedule       a retraining schedule that cannot be read, or that is never due
+├── InvalidDescription    an owner or a tag that a model cannot have
 ├── InvalidFeatures       values that do not fit the features or the tensors that carry them
 ├── IncompatibleRegistry  a registry file of a newer release
 ├── DamagedRow            a row of the history that cannot be read
 ├── ArtifactsUnavailable  the shared store of files cannot be used now
 ├── InvalidSigningKey     a key that signs heads, or its public key, that cannot be used
 ├── InvalidSignedHead     a signed head that was changed, or that another key signed
-├── RegistryConflict      another change of the model was first; the message says who
+├── RegistryConflict      another change of the model was first; the message names the actor
 ├── VersionRefused        the model's release policy does not allow the version
 └── RegistryUnavailable   the registry cannot be read or written now
 """
@@ -82,11 +85,19 @@ class InvalidLimits(RegistryError):
 
 
 class InvalidPolicy(RegistryError):
-    """A monitoring policy that a version cannot be watched by."""
+    """A monitoring policy that does not fit a version."""
 
 
 class InvalidGates(RegistryError):
     """Gates that cannot be read, or that a model cannot have."""
+
+
+class InvalidDescription(RegistryError):
+    """An owner or a tag that a model cannot have, or does not have."""
+
+
+class InvalidSchedule(RegistryError):
+    """A retraining schedule that cannot be read, is never due, or is not there."""
 
 
 class InvalidFeatures(RegistryError):
@@ -106,7 +117,7 @@ class ArtifactsUnavailable(RegistryError):
 
 
 class RegistryConflict(RegistryError):
-    """Another change of the model was first; the message says who made it, and when."""
+    """Another change of the model was first; the message names its actor and time."""
 
 
 class VersionRefused(RegistryError):

@@ -18,13 +18,13 @@ _PAGE = 4_096  # bytes; mapped weights begin at a multiple
 
 
 def use_data(options: Any, folder: Path | None) -> None:
-    """Let a session read the data of a version's folder, if it has any."""
+    """Point a session at the data of a version's folder, if it has any."""
     if folder is not None and (folder / DATA).is_file():
         options.add_session_config_entry(_FOLDER, str(folder))
 
 
 def refer_to_data(tensor: onnx.TensorProto, offset: int, length: int) -> None:
-    """Let a tensor refer to a part of the data."""
+    """Point a tensor at a part of the data."""
     tensor.ClearField("raw_data")
     tensor.ClearField("external_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
@@ -38,7 +38,7 @@ def aligned(place: int) -> int:
 
 
 def without_data(model: onnx.ModelProto, tensors: Iterator[onnx.TensorProto]) -> onnx.ModelProto:
-    """Make the tensors of a copy empty where their values are data, and return the copy.
+    """Make the tensors of a copy empty if their values are data, and return the copy.
 
     The checker of ONNX would look for the file.
     """
@@ -53,9 +53,9 @@ def without_data(model: onnx.ModelProto, tensors: Iterator[onnx.TensorProto]) ->
 
 def require_within(tensor: onnx.TensorProto, size: int) -> None:
     """Raise InvalidModel unless a tensor's values are within the data of `size` bytes."""
-    stated = {entry.key: entry.value for entry in tensor.external_data}
-    if stated.get("location") != DATA:
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    if entries.get("location") != DATA:
         raise InvalidModel(f"tensor {tensor.name!r} has its values outside {DATA}")
-    offset, length = int(stated.get("offset", 0)), int(stated.get("length", 0))
+    offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
     if offset < 0 or length < 0 or offset + length > size:
         raise InvalidModel(f"tensor {tensor.name!r} has its values beyond {DATA}: {size} bytes")

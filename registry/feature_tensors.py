@@ -113,27 +113,27 @@ def _string(feature: Feature, datatype: str, row: int, value: object) -> str:
 def _numbers(feature: Feature, datatype: str, values: Sequence[Any] | Array) -> Array:
     dtype = NUMPY[datatype]
     if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
-        given = values
+        numeric = values
     else:
         numbers = [_number(feature, datatype, row, value) for row, value in enumerate(values)]
         if not is_floating(np.empty(0, dtype)):
             return _integers(feature, datatype, numbers, values)
-        given = np.array(numbers, np.float64)
-    cast, invalid = _cast(given, dtype, nullable=feature.nullable)
+        numeric = np.array(numbers, np.float64)
+    cast, invalid = _cast(numeric, dtype, nullable=feature.nullable)
     if invalid.any():
         row = int(invalid.argmax())
         raise _invalid_value(feature, datatype, row, values[row])
     return cast
 
 
-def _cast(given: Array, dtype: np.dtype[Any], *, nullable: bool) -> tuple[Array, Array]:
+def _cast(numbers: Array, dtype: np.dtype[Any], *, nullable: bool) -> tuple[Array, Array]:
     """Return the values as `dtype`, and which of them are invalid."""
     with np.errstate(over="ignore", invalid="ignore"):
-        cast = given.astype(dtype)
+        cast = numbers.astype(dtype)
     if not is_floating(cast):
-        return cast, cast != given
+        return cast, cast != numbers
     missing = np.isnan(cast)
-    overflowed = np.isinf(cast) & ~np.isinf(given.astype(np.float64))
+    overflowed = np.isinf(cast) & ~np.isinf(numbers.astype(np.float64))
     return cast, overflowed | (missing & (not nullable))
 
 
@@ -178,8 +178,9 @@ def _invalid_value(feature: Feature, datatype: str, row: int, value: object) -> 
     plain = value.item() if isinstance(value, np.generic) else value
     what = "a string" if datatype == "BYTES" else f"a number that fits {datatype}"
     null = "or null" if feature.nullable else "not null"
+    shown = "null" if plain is None else reprlib.repr(plain)  # the word of JSON
     return InvalidFeatures(
-        f"row {row}, feature {feature.name!r}: expected {what} ({null}), got {reprlib.repr(plain)}"
+        f"row {row}, feature {feature.name!r}: expected {what} ({null}), got {shown}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a manifest states of its features and of the tensors that carry them.
+"""The features of a manifest and the tensors that carry them.
 
 Values are converted by feature_tensors.py. Nothing here imports NumPy: commands that only read need
 none.
@@ -16,7 +16,7 @@ def monitored_columns(manifest: Manifest) -> list[Feature]:
 
 
 def expects_labels(manifest: Manifest) -> bool:
-    """Whether labels can be joined to predictions: an output predicts, a target is stated."""
+    """Return whether labels can be joined: an output predicts, and a target is stated."""
     return bool(label_output(manifest.prediction) and manifest.target)
 
 

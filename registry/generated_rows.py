@@ -49,21 +49,21 @@ def generate_rows(
     for positive in (False, True):
         random = np.random.default_rng(seed)
         yield {
-            one.name: _file(random, files[one.name], one)
-            if one.name in files
+            node.name: _file(random, files[node.name], node)
+            if node.name in files
             else _values(
                 random,
-                from_onnx(one.type),
-                [rows if place == 0 and _free(size) else size for place, size in _sizes(one)],
+                from_onnx(node.type),
+                [rows if place == 0 and _free(size) else size for place, size in _sizes(node)],
                 positive=positive,
             )
-            for one in inputs
+            for node in inputs
         }
 
 
-def _file(random: np.random.Generator, kinds: frozenset[FileKind], one: Node) -> Array:
+def _file(random: np.random.Generator, kinds: frozenset[FileKind], node: Node) -> Array:
     content = np.frombuffer(sample_file(kinds, random), np.uint8)
-    return content.reshape([1] * (len(one.shape) - 1) + [-1])
+    return content.reshape([1] * (len(node.shape) - 1) + [-1])
 
 
 class OnnxSession(Protocol):
@@ -98,10 +98,10 @@ def declared(specs: Sequence[TensorSpec]) -> list[Node]:
     return [_Declared(spec.name, to_onnx(spec.datatype), spec.shape) for spec in specs]
 
 
-def _sizes(one: Node) -> Iterator[tuple[int, Any]]:
+def _sizes(node: Node) -> Iterator[tuple[int, Any]]:
     """Yield the place and the size of each dimension; only the first stays free."""
-    image = len(one.shape) >= 4
-    for place, size in enumerate(one.shape):
+    image = len(node.shape) >= 4
+    for place, size in enumerate(node.shape):
         pixels = image and place >= 2
         yield place, (_IMAGE if pixels else _LENGTH) if place and _free(size) else size
 

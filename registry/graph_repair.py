@@ -48,10 +48,10 @@ def correct_shapes(
     changes = []
     for output in model.graph.output:
         if output.name in corrections:
-            stated, answered = corrections[output.name]
+            declared, answered = corrections[output.name]
             _declare(output, answered)
             changes.append(
-                f"output {output.name!r} was declared {_shown(stated)} and answers "
+                f"output {output.name!r} was declared {_shown(declared)} and answers "
                 f"{_shown(answered)}"
             )
     return model.SerializeToString(), changes
@@ -59,8 +59,10 @@ def correct_shapes(
 
 def _remove_zipmaps(model: onnx.ModelProto) -> list[str]:
     graph, changes = model.graph, []
-    for node in [one for one in graph.node if one.op_type == "ZipMap"]:
-        place = next((i for i, one in enumerate(graph.output) if one.name == node.output[0]), None)
+    for node in [node for node in graph.node if node.op_type == "ZipMap"]:
+        place = next(
+            (i for i, output in enumerate(graph.output) if output.name == node.output[0]), None
+        )
         if place is None:
             continue
         kind = onnx.TensorProto.FLOAT
@@ -72,26 +74,34 @@ def _remove_zipmaps(model: onnx.ModelProto) -> list[str]:
         graph.node.remove(node)
         graph.node.insert(index, same)
         changes.append(f"ZipMap removed: output {node.output[0]!r} is a tensor [N, classes]")
-    if changes and all(one.domain for one in model.opset_import):  # CatBoost imports none
+    if changes and all(opset.domain for opset in model.opset_import):  # CatBoost imports none
         model.opset_import.append(onnx.helper.make_opsetid("", _OPSET))
     return changes
 
 
 def _classes(node: onnx.NodeProto) -> int | None:
-    return max((len(one.strings) + len(one.ints) for one in node.attribute), default=0) or None
+    return (
+        max(
+            (len(attribute.strings) + len(attribute.ints) for attribute in node.attribute),
+            default=0,
+        )
+        or None
+    )
 
 
 def _set_locales(model: onnx.ModelProto) -> Iterator[str]:
     for node in nodes_of(model):
         if node.op_type != "StringNormalizer":
             continue
-        attributes = {one.name: one.s.decode() for one in node.attribute}
+        attributes = {attribute.name: attribute.s.decode() for attribute in node.attribute}
         locale = attributes.get("locale", "")
         if attributes.get("case_change_action", "NONE") == "NONE" or locale not in _COMMON_LOCALES:
             continue
-        kept = [one for one in node.attribute if one.name != "locale"]
+        other_attributes = [attribute for attribute in node.attribute if attribute.name != "locale"]
         del node.attribute[:]
-        node.attribute.extend([*kept, onnx.helper.make_attribute("locale", _PORTABLE_LOCALE)])
+        node.attribute.extend(
+            [*other_attributes, onnx.helper.make_attribute("locale", _PORTABLE_LOCALE)]
+        )
         yield (
             f"StringNormalizer uses the locale {_PORTABLE_LOCALE} instead of "
             f"{locale or 'en_US.UTF-8'}, which not every machine has"
@@ -103,41 +113,41 @@ def _corrections(
 ) -> Iterator[tuple[str, tuple[Sequence[Any], list[int]]]]:
     """Yield output, declared and answered shape, where a run contradicts the declaration."""
     inputs = session.get_inputs()
-    if not inputs or any(not one.shape or isinstance(one.shape[0], int) for one in inputs):
+    if not inputs or any(not node.shape or isinstance(node.shape[0], int) for node in inputs):
         return
     few, more = (_shapes(generated_answers(session, rows, files)) for rows in (_FEW, _MORE))
-    fixed = not any(isinstance(size, str | None) for one in inputs for size in one.shape[1:])
-    for one in session.get_outputs():
-        if one.name not in few.keys() & more.keys():
+    fixed = not any(isinstance(size, str | None) for node in inputs for size in node.shape[1:])
+    for output in session.get_outputs():
+        if output.name not in few.keys() & more.keys():
             continue
-        if _fits(one.shape, few[one.name]) and _fits(one.shape, more[one.name]):
+        if _fits(output.shape, few[output.name]) and _fits(output.shape, more[output.name]):
             continue
-        if (answered := _common(few[one.name], more[one.name], fixed=fixed)) is not None:
-            yield one.name, (one.shape, answered)
+        if (answered := _common(few[output.name], more[output.name], fixed=fixed)) is not None:
+            yield output.name, (output.shape, answered)
 
 
 def _shapes(answers: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {name: one.shape for name, one in answers.items() if hasattr(one, "shape")}
+    return {name: array.shape for name, array in answers.items() if hasattr(array, "shape")}
 
 
 def _fits(declared: Sequence[Any], answered: tuple[int, ...]) -> bool:
     """Return whether a declared shape allows an answered one."""
     return len(declared) == len(answered) and all(
-        not isinstance(size, int) or size == found
-        for size, found in zip(declared, answered, strict=True)
+        not isinstance(size, int) or size == answered_size
+        for size, answered_size in zip(declared, answered, strict=True)
     )
 
 
 def _common(few: tuple[int, ...], more: tuple[int, ...], *, fixed: bool) -> list[int] | None:
-    """Return the shape that both runs have, FREE where they differ; None if ranks do.
+    """Return the shape that both runs have, FREE if they differ; None if ranks do.
 
     Trailing sizes are `fixed` if those of the inputs are.
     """
     if len(few) != len(more):
         return None
     return [
-        one if one == other and (fixed or place == 0) else FREE
-        for place, (one, other) in enumerate(zip(few, more, strict=True))
+        size if size == other and (fixed or place == 0) else FREE
+        for place, (size, other) in enumerate(zip(few, more, strict=True))
     ]
 
 

@@ -1,4 +1,4 @@
-"""What an ONNX file states about its columns and classes outside of its signature."""
+"""The columns and classes that an ONNX file names outside of its signature."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -21,16 +21,16 @@ def read_hints(model: onnx.ModelProto) -> Hints:
 
 def _listed(metadata: Mapping[str, str], key: str) -> list[Label]:
     try:
-        found = json.loads(metadata.get(key, "[]"))
+        values = json.loads(metadata.get(key, "[]"))
     except ValueError:
         return []
-    return found if isinstance(found, list) else []
+    return values if isinstance(values, list) else []
 
 
 def _labels(model: onnx.ModelProto) -> list[Label]:
-    """The classes that all classifiers of the graph agree on."""
-    found = {tuple(labels) for labels in _operator_labels(model.graph)}
-    return list(found.pop()) if len(found) == 1 else []
+    """Return the classes that all classifiers of the graph agree on."""
+    label_lists = {tuple(labels) for labels in _operator_labels(model.graph)}
+    return list(label_lists.pop()) if len(label_lists) == 1 else []
 
 
 def _operator_labels(graph: onnx.GraphProto) -> Iterator[list[Label]]:

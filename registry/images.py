@@ -55,12 +55,14 @@ def _bytes(pixels: Array) -> Array:
     if not finite.any():
         return np.zeros(values.shape, np.uint8)
     low, high = float(values[finite].min()), float(values[finite].max())
-    fits = (one for one in _RANGES if one[0] <= low <= high <= one[1])
+    fits = (
+        value_range for value_range in _RANGES if value_range[0] <= low <= high <= value_range[1]
+    )
     start, end = next(fits, (low, high))
     spread = end - start or 1
     scaled = (np.where(finite, values, start) - start) / spread * 255
-    found: Array = np.rint(scaled).astype(np.uint8)
-    return found
+    rounded: Array = np.rint(scaled).astype(np.uint8)
+    return rounded
 
 
 def encode_png(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:

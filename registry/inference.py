@@ -27,28 +27,32 @@ Array = np.ndarray[Any, Any]
 
 
 class Hints(msgspec.Struct, frozen=True):
-    """What an ONNX file states beside its signature."""
+    """The facts that an ONNX file states beside its signature."""
 
     columns: list[str] = []  # of the only input, in order
     classes: list[Label] = []  # in the order of the columns of the probabilities
 
 
 def infer_features(
-    found: Signature, frame: pd.DataFrame | None, target: str, hints: Hints, into: Inference
+    model_signature: Signature,
+    frame: pd.DataFrame | None,
+    target: str,
+    hints: Hints,
+    into: Inference,
 ) -> list[Feature]:
     """Infer the features of every input that carries columns; other inputs carry none.
 
     Raises InvalidReference if it is ambiguous which columns an input takes.
     """
-    if batch_dimension(found) is None:
+    if batch_dimension(model_signature) is None:
         return []
     if frame is None:
-        return _features_by_name(found, hints, into)
-    tables = [spec for spec in found.inputs if _takes_columns(spec, frame)]
-    names = {spec.name for spec in found.inputs if spec not in tables}
+        return _features_by_name(model_signature, hints, into)
+    tables = [spec for spec in model_signature.inputs if _takes_columns(spec, frame)]
+    names = {spec.name for spec in model_signature.inputs if spec not in tables}
     others = [str(name) for name in frame.columns if name != target and name not in names]
     features: list[Feature] = []
-    for spec in found.inputs:
+    for spec in model_signature.inputs:
         if spec in tables:
             columns = _columns_of(spec, frame, others, hints, alone=len(tables) == 1)
             features += _features(spec, columns, frame, into)
@@ -64,7 +68,7 @@ def _is_single(spec: TensorSpec) -> bool:
 
 
 def _takes_columns(spec: TensorSpec, frame: pd.DataFrame) -> bool:
-    """Whether an input takes columns of the reference, not the one of its own name."""
+    """Return whether an input takes columns of the reference, not the one of its own name."""
     if len(spec.shape) not in {1, 2}:
         return False
     if spec.name not in frame.columns:
@@ -88,13 +92,13 @@ def _columns_of(
     )
 
 
-def _features_by_name(found: Signature, hints: Hints, into: Inference) -> list[Feature]:
-    """The features of inputs without a reference: all that is known is names and datatypes."""
+def _features_by_name(model_signature: Signature, hints: Hints, into: Inference) -> list[Feature]:
+    """Return the features of inputs without a reference: only names and datatypes exist."""
     features: list[Feature] = []
-    for spec in found.inputs:
+    for spec in model_signature.inputs:
         if not _is_single(spec) and not _is_small_table(spec):
             continue
-        if spec.datatype == "BYTES" and len(found.inputs) == 1:
+        if spec.datatype == "BYTES" and len(model_signature.inputs) == 1:
             into.questions.append(
                 f"input {spec.name!r} takes strings: texts or categories? It is monitored as text; "
                 f"for categories state features: [{{name: {spec.name}, kind: categorical, "
@@ -102,8 +106,14 @@ def _features_by_name(found: Signature, hints: Hints, into: Inference) -> list[F
             )
             continue
         count = 1 if _is_single(spec) else spec.shape[1]
-        named = hints.columns if len(hints.columns) == count and len(found.inputs) == 1 else []
-        names = named or ([spec.name] if count == 1 else [f"{spec.name}_{i}" for i in range(count)])
+        hinted_names = (
+            hints.columns
+            if len(hints.columns) == count and len(model_signature.inputs) == 1
+            else []
+        )
+        names = hinted_names or (
+            [spec.name] if count == 1 else [f"{spec.name}_{i}" for i in range(count)]
+        )
         kind: Kind = "categorical" if spec.datatype in {"BYTES", "BOOL"} else "numeric"
         missing = spec.datatype in _FLOATS | {"BYTES"}
         features += [
@@ -167,7 +177,7 @@ def _kind(spec: TensorSpec, column: pd.Series, into: Inference) -> Kind:
 
 
 def infer_prediction(
-    found: Signature,
+    model_signature: Signature,
     answers: Mapping[str, Array],
     labels: Sequence[Any],
     hints: Hints,
@@ -178,26 +188,26 @@ def infer_prediction(
     `answers` are the outputs for some rows, none if the model did not run; `labels` the values of
     the target, none without one.
     """
-    label = next((spec for spec in found.outputs if _is_label(spec)), None)
-    probable = [spec for spec in found.outputs if _is_probability(spec, answers)]
-    numbers = [s for s in found.outputs if s.datatype in _FLOATS and _is_single(s)]
+    label = next((spec for spec in model_signature.outputs if _is_label(spec)), None)
+    probable = [spec for spec in model_signature.outputs if _is_probability(spec, answers)]
+    numbers = [s for s in model_signature.outputs if s.datatype in _FLOATS and _is_single(s)]
     if label is not None and probable:
         classes = _classes(label, probable[0], answers, labels, hints, into)
         into.reasons["prediction"] = "by names, shapes and values of the outputs"
         return "classification", Prediction(
             label=label.name, probabilities=probable[0].name if classes else "", classes=classes
         )
-    if label is not None and (labels or _named(label.name, _LABEL_NAMES)):
+    if label is not None and (labels or _contains_any(label.name, _LABEL_NAMES)):
         into.reasons["prediction"] = f"output {label.name!r} answers a class"
         return "classification", Prediction(label=label.name, classes=hints.classes)
     if numbers and _is_regression(numbers[0], labels):
         into.reasons["prediction"] = f"output {numbers[0].name!r} answers one number"
         return "regression", Prediction(label=numbers[0].name)
-    _ask_for_prediction(found, answers, into)
+    _ask_for_prediction(model_signature, answers, into)
     return "other", Prediction()
 
 
-def _named(name: str, parts: Sequence[str]) -> bool:
+def _contains_any(name: str, parts: Sequence[str]) -> bool:
     return any(part in name.lower() for part in parts)
 
 
@@ -210,7 +220,7 @@ def _is_probability(spec: TensorSpec, answers: Mapping[str, Array]) -> bool:
         return False
     values = answers.get(spec.name)
     if values is None or not len(values):
-        return _named(spec.name, ("prob",))
+        return _contains_any(spec.name, ("prob",))
     return _is_distribution(values)
 
 
@@ -224,7 +234,9 @@ def _is_distribution(values: Array) -> bool:
 def _is_regression(spec: TensorSpec, labels: Sequence[Any]) -> bool:
     if not labels:
         return spec.name in _NUMBER_NAMES
-    numeric = all(isinstance(one, int | float) and not isinstance(one, bool) for one in labels)
+    numeric = all(
+        isinstance(label, int | float) and not isinstance(label, bool) for label in labels
+    )
     return numeric and len(set(labels)) > 2
 
 
@@ -241,9 +253,12 @@ def _classes(  # noqa: PLR0913, PLR0917  # each is another source of evidence
     if len(hints.classes) == count:
         return hints.classes
     answered = answers.get(label.name)
-    seen = {*labels, *(answered.ravel().tolist() if answered is not None else ())}
-    if len(seen) == count and len({isinstance(one, str) for one in seen}) == 1:
-        return sorted(seen)
+    distinct_labels = {*labels, *(answered.ravel().tolist() if answered is not None else ())}
+    if (
+        len(distinct_labels) == count
+        and len({isinstance(value, str) for value in distinct_labels}) == 1
+    ):
+        return sorted(distinct_labels)
     if count > 0 and label.datatype.startswith(("INT", "UINT")):
         into.questions.append(
             f"are the classes of output {probable.name!r} 0 to {count - 1}? That is assumed; "
@@ -257,9 +272,11 @@ def _classes(  # noqa: PLR0913, PLR0917  # each is another source of evidence
     return []
 
 
-def _ask_for_prediction(found: Signature, answers: Mapping[str, Array], into: Inference) -> None:
+def _ask_for_prediction(
+    model_signature: Signature, answers: Mapping[str, Array], into: Inference
+) -> None:
     into.reasons["task"] = "no output is known to hold a prediction"
-    for spec in found.outputs:
+    for spec in model_signature.outputs:
         if spec.datatype not in _FLOATS or len(spec.shape) not in {1, 2}:
             continue
         if _is_single(spec):
@@ -280,7 +297,7 @@ def _ask_for_prediction(found: Signature, answers: Mapping[str, Array], into: In
 
 
 def held_out_question(manifest: Manifest) -> str:
-    """The question whether the reference is held out, empty where it is settled or not needed."""
+    """Return the question whether the reference is held out; empty if settled or not needed."""
     if manifest.held_out is not None or not manifest.target:
         return ""
     return (

@@ -1,4 +1,4 @@
-"""What registration inferred for a version, stored with its files."""
+"""The record of what registration inferred for a version, stored with its files."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ FILE = "inference.json"
 
 
 class Inference(msgspec.Struct, omit_defaults=True):
-    """What was inferred for a version."""
+    """The inferred properties of a version."""
 
     reasons: dict[str, str] = {}  # by field of the manifest
     questions: list[str] = []  # each with the option that settles it

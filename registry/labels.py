@@ -15,7 +15,7 @@ from registry.manifest import Manifest
 
 
 def category(value: Any) -> str:
-    """A category as text: 1, 1.0, "1" and True, as they come from different hands, are one."""
+    """Return a category as text; 1, 1.0, "1" and True, from different clients, are equal."""
     kind = type(value).__name__  # those of NumPy's scalars begin alike
     if kind == "bool":
         return str(int(value))
@@ -32,7 +32,7 @@ def classes_of(manifest: Manifest) -> frozenset[str] | None:
 
 
 def read_label(label: Label, classes: Collection[str] | None) -> Label | None:
-    """Return a label as one of the classes or as a number; None where the model cannot have it.
+    """Return a label as one of the classes or as a number; None if the model cannot have it.
 
     `classes` are those of a classification, as text; None: a finite number is expected.
     """
@@ -65,7 +65,7 @@ def _spelling(label: Label) -> str:
 
 
 def _number(text: str) -> float | None:
-    """A number in digits, with a sign, a point and an exponent; no words such as nan."""
+    """Return a number in digits, with a sign, a point and an exponent; no words such as nan."""
     if not _DIGITS.fullmatch(text):
         return None
     number = float(text)

@@ -26,10 +26,12 @@ class LimitChange(
 ):
     """Hold new values of limits; None leaves a limit unchanged.
 
-    The fields correspond to the manifest's `queue`, `max_batch_size` and `cache.max_bytes`.
+    The fields correspond to the manifest's `queue`, `max_batch_size`, `max_batch_bytes` and
+    `cache.max_bytes`.
     """
 
     max_batch_size: _AtLeastOne = None
+    max_batch_bytes: _AtLeastOne = None
     max_delay_us: Annotated[int, Meta(ge=0)] | None = None
     max_requests: _AtLeastOne = None
     max_bytes: _AtLeastOne = None
@@ -39,7 +41,7 @@ class LimitChange(
     priority_step_ms: _AtLeastOne = None
     cache_max_bytes: Annotated[int, Meta(ge=0)] | None = None
 
-    def stated(self) -> dict[str, int]:
+    def changes(self) -> dict[str, int]:
         """Return the changed limits by name."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
@@ -51,21 +53,22 @@ def sum_up(changes: Iterable[LimitChange]) -> LimitChange:
     """Merge changes, oldest first; a change without fields revokes all earlier ones."""
     total: dict[str, int] = {}
     for change in changes:
-        stated = change.stated()
-        total = total | stated if stated else {}
+        limits = change.changes()
+        total = total | limits if limits else {}
     return LimitChange(**total)
 
 
 def limited(manifest: Manifest, change: LimitChange) -> Manifest:
     """Return the manifest with the changed limits; raises InvalidLimits."""
-    stated = change.stated()
-    queue = {name: stated[name] for name in _QUEUE if name in stated}
+    limits = change.changes()
+    queue = {name: limits[name] for name in _QUEUE if name in limits}
     try:
         return replace(
             manifest,
-            max_batch_size=stated.get("max_batch_size", manifest.max_batch_size),
+            max_batch_size=limits.get("max_batch_size", manifest.max_batch_size),
+            max_batch_bytes=limits.get("max_batch_bytes", manifest.max_batch_bytes),
             queue=replace(manifest.queue, **queue),
-            cache=CachePolicy(stated.get("cache_max_bytes", manifest.cache.max_bytes)),
+            cache=CachePolicy(limits.get("cache_max_bytes", manifest.cache.max_bytes)),
         )
     except ValueError as error:  # raised by QueueLimits
         raise InvalidLimits(str(error)) from None
@@ -74,6 +77,6 @@ def limited(manifest: Manifest, change: LimitChange) -> Manifest:
 def check(change: LimitChange) -> None:
     """Raise InvalidLimits if a value is out of its range."""
     try:
-        msgspec.convert(change.stated(), LimitChange)
+        msgspec.convert(change.changes(), LimitChange)
     except msgspec.ValidationError as error:
         raise InvalidLimits(str(error)) from None

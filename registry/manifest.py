@@ -146,6 +146,7 @@ AlarmRule = Literal[
     "segment",
     "selection_rate_gap",
     "true_positive_rate_gap",
+    "traffic",
 ]
 
 
@@ -160,6 +161,9 @@ class AlarmPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     score: str = ""  # default: roc_auc for classification, mae for regression
     min_segment_score: float | None = None  # lowest `score` of each group of each segment
     max_gap: MaxGap = MaxGap()  # between the groups of a segment
+    # Least requests of the model in an hour, all versions together; null: as in the weeks before.
+    min_traffic: Annotated[int, Meta(ge=1)] | None = None
+    timezone: str = "UTC"  # whose clocks the traffic follows; a name of the IANA database
     consecutive: Annotated[int, Meta(ge=1)] = (
         2  # consecutive windows before an alarm fires, and before it resolves
     )
@@ -173,6 +177,11 @@ class SegmentPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     column: str
     edges: list[float] = []  # ascending bounds of the groups of a numeric feature
     values: Annotated[int, Meta(ge=1, le=50)] = 10  # groups: most frequent values of the reference
+
+    @classmethod
+    def of(cls, declared: "str | SegmentPolicy") -> "SegmentPolicy":
+        """Return a declared segment; a feature name alone has the default settings."""
+        return cls(declared) if isinstance(declared, str) else declared
 
 
 class RerunPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -197,6 +206,30 @@ class BaselinePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_rows: Annotated[int, Meta(ge=100, le=1_000_000)] = 2_000  # least rows in all of them
 
 
+class ReviewPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Pick rows for people to label; the shares of the three parts add up to 1."""
+
+    per_day: Annotated[int, Meta(ge=1, le=500)] = 50  # rows of each version in a day of event time
+    uncertain: Annotated[float, Meta(ge=0, lt=1)] = 0.5  # low margin between two best classes
+    diverse: Annotated[float, Meta(ge=0, lt=1)] = 0.3  # as many from rare kinds of rows
+    random: Annotated[float, Meta(gt=0, le=1)] = 0.2  # gives every row a probability above 0
+    # Rows are picked when so many seconds of event time have ended.
+    every: Annotated[int, Meta(ge=60, le=604_800)] = 86_400
+
+    def __post_init__(self) -> None:
+        """Raise ValueError, which msgspec converts, for shares or periods without a budget."""
+        if abs(self.uncertain + self.diverse + self.random - 1) > 1e-6:
+            raise ValueError(
+                f"uncertain, diverse and random are {self.uncertain:g}, {self.diverse:g} and "
+                f"{self.random:g}; expected shares that add up to 1"
+            )
+        if self.per_day * self.every < 86_400:
+            raise ValueError(
+                f"{self.per_day} rows a day are less than one row in {self.every} seconds; "
+                "expected a larger per_day or every"
+            )
+
+
 class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Configure the monitoring of a version."""
 
@@ -209,6 +242,7 @@ class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trailing: Trailing | None = None  # overrides the reference, for drift
     baseline: BaselinePolicy = BaselinePolicy()  # for a version without a reference
     rerun: RerunPolicy = RerunPolicy()
+    review: ReviewPolicy | None = None  # null: no row is picked
     segments: Annotated[
         list[str | SegmentPolicy], Meta(max_length=10)
     ] = []  # a feature name alone: a segment with default settings
@@ -315,6 +349,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     monitoring: Monitoring = Monitoring()
     payload: PayloadPolicy = PayloadPolicy()
     max_batch_size: Annotated[int, Meta(ge=1)] = 256  # rows; for a fixed batch dimension, its size
+    # Bytes of the inputs of one run; null: 8 MiB on the CPU, else no limit.
+    max_batch_bytes: Annotated[int, Meta(ge=1)] | None = None
     batching: Batching = "auto"
     coerce: bool = False  # convert numbers of another datatype, such as FP64, and report it
     queue: QueueLimits = QueueLimits()

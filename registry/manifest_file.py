@@ -35,10 +35,10 @@ def read_fields(path: Path) -> dict[str, Any]:
 def _with_class_names(fields: Any, path: Path) -> Any:
     """Replace the name of a file in prediction.classes by the names in it."""
     prediction = fields.get("prediction") if isinstance(fields, dict) else None
-    named = prediction.get("classes") if isinstance(prediction, dict) else None
-    if prediction is None or not isinstance(named, str):
+    class_file = prediction.get("classes") if isinstance(prediction, dict) else None
+    if prediction is None or not isinstance(class_file, str):
         return fields
-    return fields | {"prediction": prediction | {"classes": _class_names(path.parent / named)}}
+    return fields | {"prediction": prediction | {"classes": _class_names(path.parent / class_file)}}
 
 
 def _class_names(path: Path) -> list[Any]:
@@ -56,7 +56,7 @@ def _class_names(path: Path) -> list[Any]:
 
 
 def to_manifest(fields: Any, name: str = "") -> Manifest:
-    """The manifest of these fields; raises InvalidManifest naming the field that does not fit."""
+    """Return the manifest of these fields; raises InvalidManifest naming the wrong field."""
     try:
         return msgspec.convert(fields, Manifest)
     except msgspec.ValidationError as error:
@@ -70,12 +70,12 @@ def read_stated(path: Path) -> dict[str, Any]:
     nothing.
     """
     content = _read(path, f"policy {path.name}", InvalidPolicy)
-    stated = content.get("monitoring", content) if isinstance(content, dict) else content
-    if not isinstance(stated, dict) or not stated:
+    policy_fields = content.get("monitoring", content) if isinstance(content, dict) else content
+    if not isinstance(policy_fields, dict) or not policy_fields:
         raise InvalidPolicy(
             f"policy {path.name}: expected fields of a manifest's `monitoring` section"
         )
-    return stated
+    return policy_fields
 
 
 def read_policy(path: Path) -> Monitoring:

@@ -22,6 +22,7 @@ _COMMENTS = {
     "monitoring": "windows, alarms and methods; `driftline policy` changes them later",
     "payload": "which values are logged, masked or sampled",
     "max_batch_size": "rows of one run at most",
+    "max_batch_bytes": "bytes of the inputs of one run at most; one request alone may have more",
     "batching": "auto: where rows are shown to be independent; off; trust",
     "optional_inputs": "inputs with a default value in the file that requests may set",
     "coerce": "convert numbers of another datatype and report it",

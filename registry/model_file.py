@@ -28,11 +28,11 @@ def read_model(path: Path, data: Path | None = None) -> bytes:
     if not path.is_dir():
         return _read(path)
     files = sorted(path.glob("*.onnx"))
-    named = [one for one in files if one.name == "model.onnx"] or files
-    if len(named) != 1:
-        found = ", ".join(one.name for one in files) or "none"
-        raise InvalidModel(f"{path}: expected one .onnx file, or one named model.onnx; got {found}")
-    model = parse(_read(_inside(path, named[0].name, "the model")))
+    candidates = [file for file in files if file.name == "model.onnx"] or files
+    if len(candidates) != 1:
+        names = ", ".join(file.name for file in files) or "none"
+        raise InvalidModel(f"{path}: expected one .onnx file, or one named model.onnx; got {names}")
+    model = parse(_read(_inside(path, candidates[0].name, "the model")))
     outside = [t for t in tensors_of(model) if t.data_location == onnx.TensorProto.EXTERNAL]
     total = sum(_part(tensor, path)[2] for tensor in outside) + model.ByteSize()
     if total <= MOST_EMBEDDED:
@@ -52,7 +52,9 @@ def _pack(outside: Sequence[onnx.TensorProto], folder: Path, data: Path) -> None
     places: dict[tuple[Path, int, int], int] = {}
     _embed([tensor for tensor in outside if not _part(tensor, folder)[2]], folder)
     with data.open("wb") as packed:
-        for tensor in (one for one in outside if one.data_location == onnx.TensorProto.EXTERNAL):
+        for tensor in (
+            tensor for tensor in outside if tensor.data_location == onnx.TensorProto.EXTERNAL
+        ):
             part = file, offset, length = _part(tensor, folder)
             if part not in places:
                 places[part] = aligned(packed.tell())
@@ -81,13 +83,13 @@ def _embed(outside: Sequence[onnx.TensorProto], folder: Path) -> None:
 
 def _part(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, int, int]:
     """Return the file, the offset and the length of a tensor's data."""
-    stated = {entry.key: entry.value for entry in tensor.external_data}
+    entries = {entry.key: entry.value for entry in tensor.external_data}
     what = f"external data of tensor {tensor.name!r}"
-    file = _inside(folder, stated.get("location", ""), what)
+    file = _inside(folder, entries.get("location", ""), what)
     size = file.stat().st_size
     try:
-        offset = int(stated.get("offset", 0))
-        length = int(stated.get("length", size - offset))
+        offset = int(entries.get("offset", 0))
+        length = int(entries.get("length", size - offset))
     except ValueError:
         raise InvalidModel(f"{what}: offset and length are no numbers") from None
     if offset < 0 or length < 0 or offset + length > size:
@@ -99,10 +101,10 @@ def _part(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, int, int]:
 
 def _inside(folder: Path, location: str, what: str) -> Path:
     """Return the file at a location in the folder; raise InvalidModel if it is not in there."""
-    stated = Path(location)
-    if not location or stated.is_absolute() or ".." in stated.parts or "\\" in location:
+    relative = Path(location)
+    if not location or relative.is_absolute() or ".." in relative.parts or "\\" in location:
         raise InvalidModel(f"{what} is at {location!r}; expected a path inside the folder")
-    file = (folder / stated).resolve()
+    file = (folder / relative).resolve()
     if not file.is_relative_to(folder.resolve()):
         raise InvalidModel(f"{what} is at {location!r}, a link that leads out of the folder")
     if not file.is_file():

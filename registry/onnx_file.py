@@ -26,7 +26,7 @@ _LOCALE = (
 def load(
     data: bytes, *, threads: int = 0, extensions: bool = False, folder: Path | None = None
 ) -> onnxruntime.InferenceSession:
-    """A CPU session over a checked ONNX model; of `threads` threads (0: one for each core).
+    """Return a CPU session over a checked ONNX model; of `threads` threads (0: one for each core).
 
     With `extensions` it knows the operators of onnxruntime-extensions. `folder` may hold its data.
     Raises InvalidModel for bytes that are no ONNX model, that break its rules, that keep weights
@@ -47,7 +47,7 @@ def load(
 
 
 def extensions_library() -> str:
-    """The path of the library of onnxruntime-extensions; raises InvalidManifest if absent."""
+    """Return the path of onnxruntime-extensions' library; raises InvalidManifest if absent."""
     try:
         return str(importlib.import_module("onnxruntime_extensions").get_library_path())
     except ModuleNotFoundError:
@@ -62,18 +62,18 @@ def check_providers(names: Iterable[str]) -> None:
 
     Whether a worker has it installed is for the worker to say.
     """
-    known = [name.removesuffix(_PROVIDER) for name in onnxruntime.get_all_providers()]
-    spelt = {name.lower() for name in known}
+    available = [name.removesuffix(_PROVIDER) for name in onnxruntime.get_all_providers()]
+    spelt = {name.lower() for name in available}
     for name in names:
         if name.removesuffix(_PROVIDER).lower() not in spelt:
             raise InvalidManifest(
                 f"session.providers: ONNX Runtime has no {name!r}; expected some of "
-                f"{', '.join(known)}"
+                f"{', '.join(available)}"
             )
 
 
 def parse(data: bytes) -> onnx.ModelProto:
-    """The graph of an ONNX file; raises InvalidModel for other bytes."""
+    """Return the graph of an ONNX file; raises InvalidModel for other bytes."""
     try:
         return onnx.load_model_from_string(data)
     except DecodeError:
@@ -94,10 +94,10 @@ def check(model: onnx.ModelProto, folder: Path | None = None) -> None:
             "more): register the folder that holds the file with its weights, or embed them with "
             "onnx.save_model(onnx.load(path), path, save_as_external_data=False)"
         )
-    for one in model.graph.input:
-        if one.type.HasField("tensor_type") and not one.type.tensor_type.HasField("shape"):
+    for node in model.graph.input:
+        if node.type.HasField("tensor_type") and not node.type.tensor_type.HasField("shape"):
             raise InvalidModel(
-                f"input {one.name!r} declares no shape: expected a size or None for each of its "
+                f"input {node.name!r} declares no shape: expected a size or None for each of its "
                 "dimensions, onnx.helper.make_tensor_value_info(name, type, [None, 3]) say"
             )
     if outside and folder is not None:
@@ -112,21 +112,21 @@ def check(model: onnx.ModelProto, folder: Path | None = None) -> None:
 
 
 def tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor of a model, those of subgraphs and functions included."""
+    """Yield every tensor of a model, those of subgraphs and functions included."""
     yield from _graph_tensors(model.graph)
     for function in model.functions:
         yield from _node_tensors(function.node)
 
 
 def nodes_of(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    """Every node of a model, those of subgraphs and functions included."""
+    """Yield every node of a model, those of subgraphs and functions included."""
     yield from inner_nodes(model.graph.node)
     for function in model.functions:
         yield from inner_nodes(function.node)
 
 
 def inner_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """Nodes, each followed by those of its subgraphs."""
+    """Yield nodes, each followed by those of its subgraphs."""
     for node in nodes:
         yield node
         for attribute in node.attribute:

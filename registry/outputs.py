@@ -12,12 +12,12 @@ PROBABILITIES = "driftline.probabilities"  # [N, classes], in the order of `clas
 
 
 def label_output(prediction: Prediction) -> str:
-    """Return the output that holds the label in events; empty where there is none."""
+    """Return the output that holds the label in events; empty if there is none."""
     return LABEL if prediction.scores else prediction.label
 
 
 def probabilities_output(prediction: Prediction) -> str:
-    """Return the output that holds the probabilities in events; empty where there is none."""
+    """Return the output that holds the probabilities in events; empty if there is none."""
     if not prediction.scores:
         return prediction.probabilities
     return "" if prediction.activation == "none" else PROBABILITIES

@@ -19,9 +19,9 @@ _PROBABILITY = "probability_"  # and a class
 _MARK = "@"
 
 
-def own_name(name: str, taken: Collection[str]) -> str:
+def own_name(name: str, names: Collection[str]) -> str:
     """Return the first of `name`, `@name`, `@@name` … that is not taken."""
-    while name in taken:
+    while name in names:
         name = _MARK + name
     return name
 
@@ -33,14 +33,14 @@ class OwnColumns:
         """The manifest names the features, the summaries and the target."""
         summaries = (summary.name for summary in manifest.summaries or [])
         features = {*(feature.name for feature in manifest.features), *summaries}
-        self._taken = {*features, manifest.target}
-        self.prediction = own_name(PREDICTION, self._taken)
-        self.score = own_name(SCORE, self._taken)
+        self._names = {*features, manifest.target}
+        self.prediction = own_name(PREDICTION, self._names)
+        self.score = own_name(SCORE, self._names)
         # Stored rows have no column of the target's name: labels stand in this one.
         self.label = own_name(LABEL, features)
         self.withheld = own_name(WITHHELD, features)
-        self.time = own_name(TIME, self._taken)
+        self.time = own_name(TIME, self._names)
 
     def probability(self, of: object) -> str:
         """Return the name of a class's probability."""
-        return own_name(f"{_PROBABILITY}{of}", self._taken)
+        return own_name(f"{_PROBABILITY}{of}", self._names)

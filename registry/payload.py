@@ -29,7 +29,9 @@ def withheld(manifest: Manifest) -> dict[str, str]:
     """Return why values are hidden in the log, by the name of the feature or summary."""
     rules = {f.name: rule_of(manifest.payload, f) for f in manifest.features}
     fields = manifest.payload.fields
-    rules |= {one.name: fields.get(one.tensor, "keep") for one in manifest.summaries or []}
+    rules |= {
+        summary.name: fields.get(summary.tensor, "keep") for summary in manifest.summaries or []
+    }
     return {
         name: f"not scored: {_deed(rule)} by payload policy"
         for name, rule in rules.items()
@@ -49,16 +51,21 @@ def keeping(manifest: Manifest) -> Manifest:
 
 
 def check_payload(
-    policy: PayloadPolicy, features: Sequence[Feature], found: Signature, prediction: Prediction
+    policy: PayloadPolicy,
+    features: Sequence[Feature],
+    model_signature: Signature,
+    prediction: Prediction,
 ) -> None:
     """Raise InvalidManifest if a rule names nothing, cannot apply, or hides the prediction."""
-    datatypes = {spec.name: spec.datatype for spec in (*found.accepted, *found.outputs)}
-    known = datatypes | {f.name: datatypes[f.input] for f in features}
+    datatypes = {
+        spec.name: spec.datatype for spec in (*model_signature.accepted, *model_signature.outputs)
+    }
+    datatype_of = datatypes | {f.name: datatypes[f.input] for f in features}
     for name, rule in policy.fields.items():
-        if name not in known:
+        if name not in datatype_of:
             raise InvalidManifest(
                 f"payload.fields names {name!r}, which is no feature, input or output; "
-                f"expected one of {', '.join(sorted(known))}"
+                f"expected one of {', '.join(sorted(datatype_of))}"
             )
         answers = {prediction.label, prediction.probabilities, prediction.scores}
         if name in answers and rule != "keep":
@@ -67,7 +74,7 @@ def check_payload(
                 "monitored; expected keep"
             )
         if isinstance(rule, Bucket):
-            _check_edges(name, rule.bucket, known[name])
+            _check_edges(name, rule.bucket, datatype_of[name])
 
 
 def _check_edges(name: str, edges: list[float], datatype: str) -> None:

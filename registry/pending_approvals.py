@@ -1,7 +1,6 @@
 """Requests that wait for approvals, of every model that ever had one."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -38,9 +37,9 @@ def pending_approvals(state: LifecycleState, model: str, now: int) -> Iterator[P
     for (alias, digest), request in sorted(
         state.requested.items(), key=lambda item: item[1].revision
     ):
-        found = _pending(state, model, alias, digest, request, now)
-        if found is not None:
-            yield found
+        pending = _pending(state, model, alias, digest, request, now)
+        if pending is not None:
+            yield pending
 
 
 def _pending(  # noqa: PLR0913, PLR0917  # what a request is about
@@ -81,10 +80,10 @@ def _pending(  # noqa: PLR0913, PLR0917  # what a request is about
 class PendingApprovals:
     """Follow the requests of a registry; safe across threads."""
 
-    def __init__(self, history: History, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, history: History, clock: Callable[[], int] | None = None) -> None:
         """Read nothing yet."""
         self._history = history
-        self._clock = clock
+        self._clock = clock or history.time_ns
         self._lock = threading.Lock()
         self._revision = 0
         self._states: dict[str, LifecycleState] = {}  # of models with requests
@@ -94,15 +93,15 @@ class PendingApprovals:
         with self._lock:
             revision = self._history.revision()
             if revision != self._revision:
-                asked = self._history.models("requested")
-                changed = self._history.changed(self._revision) if self._revision else asked
-                for model in asked & (changed | (asked - self._states.keys())):
+                models = self._history.models("requested")
+                changed = self._history.changed(self._revision) if self._revision else models
+                for model in models & (changed | (models - self._states.keys())):
                     self._states[model] = self._history.state(model)
                 self._revision = revision
             now = self._clock() // 1_000
-            found = [
-                one
+            pending = [
+                approval
                 for model, state in self._states.items()
-                for one in pending_approvals(state, model, now)
+                for approval in pending_approvals(state, model, now)
             ]
-        return sorted(found, key=lambda one: one.requested)
+        return sorted(pending, key=lambda approval: approval.requested)

@@ -29,7 +29,7 @@ class PolicyChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     why: str = ""
 
 
-class Held(msgspec.Struct, frozen=True):
+class DatedPolicy(msgspec.Struct, frozen=True):
     """Hold a policy and the change that led to it."""
 
     policy: Monitoring
@@ -38,7 +38,7 @@ class Held(msgspec.Struct, frozen=True):
     change: PolicyChange = PolicyChange()
 
 
-def policies_of(version: Version, history: Sequence[HistoryRow]) -> list[Held]:
+def policies_of(version: Version, history: Sequence[HistoryRow]) -> list[DatedPolicy]:
     """Return every policy of a version, oldest first, from the history of its model.
 
     The first one includes the changes of its model before the version was registered.
@@ -46,14 +46,14 @@ def policies_of(version: Version, history: Sequence[HistoryRow]) -> list[Held]:
     registered = next(
         (r.revision for r in history if r.kind == "registered" and r.number == version.number), 0
     )
-    held = [Held(version.manifest.monitoring, 0)]
+    policies = [DatedPolicy(version.manifest.monitoring, 0)]
     for row in history:
         if row.kind == "policy" and row.number in {"", version.number}:
             change = decode(row.detail)
-            policy = changed(version.manifest, held[-1].policy, change)
+            policy = changed(version.manifest, policies[-1].policy, change)
             at = 0 if row.revision < registered else row.time
-            held.append(Held(policy, at, row, change))
-    return held
+            policies.append(DatedPolicy(policy, at, row, change))
+    return policies
 
 
 def changed(manifest: Manifest, policy: Monitoring, change: PolicyChange) -> Monitoring:
@@ -99,10 +99,10 @@ def require_inherited(model: str, manifest: Manifest, history: Iterable[HistoryR
 
 def encode(change: PolicyChange) -> str:
     """Encode a change for the history; raises InvalidPolicy for values that JSON cannot hold."""
-    kept = msgspec.json.encode(change)
-    if msgspec.json.decode(kept, type=PolicyChange) != change:
+    encoded = msgspec.json.encode(change)
+    if msgspec.json.decode(encoded, type=PolicyChange) != change:
         raise InvalidPolicy("expected finite numbers, words, lists and fields named by words")
-    return kept.decode()
+    return encoded.decode()
 
 
 def decode(detail: str) -> PolicyChange:
@@ -118,34 +118,38 @@ def flat(policy: Monitoring) -> dict[str, Any]:
 def digest(policy: Monitoring) -> str:
     """Return 12 hexadecimal digits of the SHA-256 over the fields that differ from defaults."""
     usual = flat(Monitoring())
-    stated = {name: value for name, value in flat(policy).items() if usual.get(name, ()) != value}
-    return sha256(msgspec.json.encode(stated, order="sorted")).hexdigest()[:_DIGITS]
+    changed_fields = {
+        name: value for name, value in flat(policy).items() if usual.get(name, ()) != value
+    }
+    return sha256(msgspec.json.encode(changed_fields, order="sorted")).hexdigest()[:_DIGITS]
 
 
-def origins(held: Sequence[Held]) -> dict[str, Held]:
+def origins(policies: Sequence[DatedPolicy]) -> dict[str, DatedPolicy]:
     """Return for every field of the last policy the change that set its value."""
-    found: dict[str, Held] = {}
+    sources: dict[str, DatedPolicy] = {}
     before: dict[str, Any] = {}
-    for one in held:
-        now = flat(one.policy)
-        source = held[0] if one.change.stated is None else one
-        kept = (
-            {} if source is held[0] else {n: found[n] for n in now if before.get(n, ()) == now[n]}
+    for policy in policies:
+        now = flat(policy.policy)
+        source = policies[0] if policy.change.stated is None else policy
+        unchanged = (
+            {}
+            if source is policies[0]
+            else {n: sources[n] for n in now if before.get(n, ()) == now[n]}
         )
-        found, before = {name: kept.get(name, source) for name in now}, now
-    return found
+        sources, before = {name: unchanged.get(name, source) for name in now}, now
+    return sources
 
 
 def differences(before: Monitoring, after: Monitoring) -> dict[str, tuple[Any, Any]]:
-    """Return path -> (before, after) of every field that differs; None: field not set."""
+    """Return path -> (before, after) of every field that differs; None: not set, or null."""
     old, new = flat(before), flat(after)
     names = sorted({*old, *new})
-    return {n: (old.get(n), new.get(n)) for n in names if old.get(n, ()) != new.get(n, ())}
+    return {n: (old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n)}
 
 
-def _merged(before: Any, stated: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(before: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(before) if isinstance(before, Mapping) else {}
-    for name, value in stated.items():
+    for name, value in fields.items():
         inner = isinstance(value, Mapping)
         merged[name] = _merged(merged.get(name), value) if inner else value
     return merged
@@ -156,10 +160,10 @@ _BY_NAME = ("drift_methods", "drift_thresholds", "embedding_drift")
 
 def _features(merged: Mapping[str, Any]) -> dict[str, Any]:
     """Drop the null values of fields that are keyed by feature or tensor."""
-    stated = {name: merged[name] for name in _BY_NAME}
+    by_name = {name: merged[name] for name in _BY_NAME}
     return {
         name: {feature: value for feature, value in by.items() if value is not None}
-        for name, by in stated.items()
+        for name, by in by_name.items()
         if isinstance(by, Mapping)
     }
 

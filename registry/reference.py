@@ -118,7 +118,7 @@ def answer_reference(
     if manifest.prediction.probabilities:
         _add(stored, _probabilities(manifest, outputs, answers))
     elif manifest.prediction.activation != "none":
-        _add(stored, _named(manifest, outputs[_DERIVED]))
+        _add(stored, _by_column(manifest, outputs[_DERIVED]))
     return manifest, stored
 
 
@@ -130,8 +130,8 @@ def _add(frame: "pd.DataFrame", columns: Mapping[str, Array]) -> None:
 
 def _vectors(array: Array) -> list[Any]:
     """Return the first vectors of an array [N, d] as far as a comparison needs them, then None."""
-    kept = vectors_of(array.shape[1])
-    return [*array[:kept].astype(np.float32).tolist(), *[None] * (len(array) - kept)]
+    count = vectors_of(array.shape[1])
+    return [*array[:count].astype(np.float32).tolist(), *[None] * (len(array) - count)]
 
 
 _DERIVED = "\0probabilities"  # no output has this name
@@ -166,8 +166,11 @@ def sample_tensors(manifest: Manifest, frame: "pd.DataFrame") -> dict[str, Array
 
 def doubts(manifest: Manifest, reference: "pd.DataFrame") -> list[str]:
     """Return warnings about a reference that looks like training data or limits monitoring."""
-    found = [*_doubts_of_methods(manifest, reference), *_doubts_of_identifiers(manifest, reference)]
-    return [*found, *_doubts_of_answers(manifest, reference)] if manifest.target else found
+    warnings = [
+        *_doubts_of_methods(manifest, reference),
+        *_doubts_of_identifiers(manifest, reference),
+    ]
+    return [*warnings, *_doubts_of_answers(manifest, reference)] if manifest.target else warnings
 
 
 def _doubts_of_identifiers(manifest: Manifest, reference: "pd.DataFrame") -> list[str]:
@@ -277,9 +280,9 @@ def bare_inputs(manifest: Manifest) -> list[TensorSpec]:
 
 
 def _without(manifest: Manifest, bare: Sequence[TensorSpec]) -> Manifest:
-    found = signature(manifest)
-    inputs = [spec for spec in found.inputs if spec not in bare]
-    return msgspec.structs.replace(manifest, signature=Signature(inputs, found.outputs))
+    model_signature = signature(manifest)
+    inputs = [spec for spec in model_signature.inputs if spec not in bare]
+    return msgspec.structs.replace(manifest, signature=Signature(inputs, model_signature.outputs))
 
 
 def _plain(column: "pd.Series") -> list[Any] | Array:
@@ -333,27 +336,27 @@ def _numeric_answers(manifest: Manifest, answers: Sequence[Any]) -> Array:
     return numbers
 
 
-def _with_classes(manifest: Manifest, found: set[Any]) -> Manifest:
+def _with_classes(manifest: Manifest, labels: set[Any]) -> Manifest:
     if manifest.prediction.classes:
         return manifest
-    if len({isinstance(value, str) for value in found}) > 1:
+    if len({isinstance(value, str) for value in labels}) > 1:
         raise InvalidReference(
             f"target {manifest.target!r} and the model's labels are of different types: "
-            f"{sorted(map(repr, found))[:10]}"
+            f"{sorted(map(repr, labels))[:10]}"
         )
-    prediction = msgspec.structs.replace(manifest.prediction, classes=sorted(found))
+    prediction = msgspec.structs.replace(manifest.prediction, classes=sorted(labels))
     return msgspec.structs.replace(manifest, prediction=prediction)
 
 
 def _as_classes(manifest: Manifest, values: Sequence[Any], what: str) -> list[Label]:
-    known = {value: value for value in manifest.prediction.classes}
+    classes = {value: value for value in manifest.prediction.classes}
     for row, value in enumerate(values):
-        if value not in known or isinstance(value, str) != isinstance(known[value], str):
+        if value not in classes or isinstance(value, str) != isinstance(classes[value], str):
             raise InvalidReference(
                 f"reference row {row}: {what} {value!r} is none of prediction.classes "
                 f"{manifest.prediction.classes}"
             )
-    return [known[value] for value in values]
+    return [classes[value] for value in values]
 
 
 def _probabilities(
@@ -374,10 +377,10 @@ def _probabilities(
             "numbers from 0 to 1 that sum to 1 in each row"
         )
     _require_class_order(manifest, array, np.asarray(answers, dtype=object))
-    return _named(manifest, array)
+    return _by_column(manifest, array)
 
 
-def _named(manifest: Manifest, array: Array) -> dict[str, Array]:
+def _by_column(manifest: Manifest, array: Array) -> dict[str, Array]:
     own, classes = OwnColumns(manifest), manifest.prediction.classes
     return {own.probability(c): array[:, i] for i, c in enumerate(classes)}
 

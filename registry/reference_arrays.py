@@ -13,7 +13,7 @@ Array = np.ndarray[Any, Any]
 
 
 def stacked(spec: TensorSpec, column: Iterable[Any], *, whole: bool) -> Array:
-    """One row of an input in each item of a column, as one array; `whole`: rows have no batch axis.
+    """Return a column of rows as one array; `whole`: rows have no batch axis.
 
     Raises InvalidReference for values that do not fit the input.
     """
@@ -25,14 +25,14 @@ def stacked(spec: TensorSpec, column: Iterable[Any], *, whole: bool) -> Array:
         cast: Array = array.astype(NUMPY[spec.datatype])
     except (ValueError, TypeError) as error:
         raise InvalidReference(f"reference column {spec.name!r}: {error}") from None
-    found = list(cast.shape[1:])
-    if not whole and len(spec.shape) == 2 and spec.shape[1] == 1 and not found:
+    shape = list(cast.shape[1:])
+    if not whole and len(spec.shape) == 2 and spec.shape[1] == 1 and not shape:
         return cast.reshape(-1, 1)
-    fits = len(found) == len(expected) and all(
-        want in {-1, size} for want, size in zip(expected, found, strict=True)
+    fits = len(shape) == len(expected) and all(
+        want in {-1, size} for want, size in zip(expected, shape, strict=True)
     )
     if not fits:
         raise InvalidReference(
-            f"reference column {spec.name!r}: rows of shape {found}; expected {expected} (-1: any)"
+            f"reference column {spec.name!r}: rows of shape {shape}; expected {expected} (-1: any)"
         )
     return cast

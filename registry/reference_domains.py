@@ -24,20 +24,22 @@ def domains(
     """
     require_unchanged(version, REFERENCE)
     ranges: dict[str, tuple[float, float]] = {}
-    known: dict[str, set[str]] = {}
+    categories: dict[str, set[str]] = {}
     with pq.ParquetFile(reference_path(version)) as file:
         for feature in features:
             column = file.read([feature.name], use_threads=False).column(0).drop_null()
             if feature.kind == "categorical":
                 values = column.unique().to_pylist()
-                known[feature.name] = {str(whole(one)) for one in values if not _is_nan(one)}
+                categories[feature.name] = {
+                    str(whole(value)) for value in values if not _is_nan(value)
+                }
                 continue
             if pa.types.is_floating(column.type):
                 column = column.filter(pc.invert(pc.is_nan(column)))
             if len(column):
                 extremes = pc.min_max(column).as_py()
                 ranges[feature.name] = (float(extremes["min"]), float(extremes["max"]))
-    return ranges, known
+    return ranges, categories
 
 
 def _is_nan(value: Any) -> bool:

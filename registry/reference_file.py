@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 
 
 def parse_reference(data: bytes) -> pd.DataFrame:
-    """The user's rows as a frame; the format is recognised by the content.
+    """Return the user's rows as a frame; the format is recognised by the content.
 
     Arrays of .npz and .npy files become columns, with an array in each row where they have more
     than one dimension. Raises InvalidReference for anything else.
@@ -74,18 +74,25 @@ def _text(value: Any) -> Any:
 
 
 def with_feature_columns(
-    frame: pd.DataFrame, found: Signature, features: Sequence[Feature], names: Sequence[str]
+    frame: pd.DataFrame,
+    model_signature: Signature,
+    features: Sequence[Feature],
+    names: Sequence[str],
 ) -> pd.DataFrame:
-    """The frame with arrays of inputs [N, k] taken apart into a column for each feature.
+    """Return the frame with arrays of inputs [N, k] taken apart into a column for each feature.
 
     Columns are named by the features, else by `names` for the only input, else INPUT_0 and so on.
     """
-    if _UNNAMED in frame.columns and len(found.inputs) == 1:
-        frame = frame.rename(columns={_UNNAMED: found.inputs[0].name})
-    for spec in found.inputs:
+    if _UNNAMED in frame.columns and len(model_signature.inputs) == 1:
+        frame = frame.rename(columns={_UNNAMED: model_signature.inputs[0].name})
+    for spec in model_signature.inputs:
         if len(spec.shape) == 2 and spec.name in frame.columns and _holds_vectors(frame, spec):
-            own = {one.index: one.name for one in features if one.input == spec.name}
-            frame = _taken_apart(frame, spec, own, names if len(found.inputs) == 1 else [])
+            own = {
+                feature.index: feature.name for feature in features if feature.input == spec.name
+            }
+            frame = _taken_apart(
+                frame, spec, own, names if len(model_signature.inputs) == 1 else []
+            )
     return frame
 
 
@@ -103,8 +110,10 @@ def _taken_apart(
     count = array.shape[1]
     if not own and count > _MOST_COLUMNS:
         return frame  # a vector
-    named = list(names) if len(names) == count else [f"{spec.name}_{i}" for i in range(count)]
-    columns = {own.get(i, named[i]): array[:, i] for i in range(count)}
+    column_names = (
+        list(names) if len(names) == count else [f"{spec.name}_{i}" for i in range(count)]
+    )
+    columns = {own.get(i, column_names[i]): array[:, i] for i in range(count)}
     return pd.concat(
         [frame.drop(columns=spec.name), pd.DataFrame(columns, index=frame.index)], axis=1
     )

@@ -1,4 +1,4 @@
-"""Where the reference of a version lies, and whether it has one."""
+"""The path of a version's reference, and whether it has one."""
 
 from pathlib import Path
 

@@ -24,22 +24,24 @@ def summarize_rows(
     *,
     together: bool,
 ) -> dict[str, Array]:
-    """Return one number for each row by summary, NaN where there is none.
+    """Return one number for each row by summary, NaN if there is none.
 
     Raises InvalidModel if the model fails on a row.
     """
     summarizer = Summarizer(manifest)
-    found: dict[str, list[float | None]] = {one.name: [] for one in manifest.summaries or []}
+    columns: dict[str, list[float | None]] = {
+        summary.name: [] for summary in manifest.summaries or []
+    }
     names = [output.name for output in session.get_outputs()]
-    for start, feed, size, kept in _feeds(manifest, tensors, rows, together=together):
+    for start, feed, size, real_rows in _feeds(manifest, tensors, rows, together=together):
         try:
             outputs = dict(zip(names, session.run(names, dict(feed)), strict=True))
         except Exception as error:  # noqa: BLE001  # a class of its own for each fault
             raise InvalidModel(f"the model fails on reference row {start}: {error}") from None
         summarized = summarizer.summarize({**outputs, **feed}, size)
-        for name, column in found.items():
-            column.extend(summarized.get(name, [None] * size)[:kept])
-    return {name: np.array(values, dtype=np.float64) for name, values in found.items()}
+        for name, column in columns.items():
+            column.extend(summarized.get(name, [None] * size)[:real_rows])
+    return {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
 
 
 def _feeds(
@@ -54,7 +56,7 @@ def _feeds(
     size = batch if batch != FREE else manifest.max_batch_size if together else 1
     for start in range(0, rows, size):
         feed = {name: array[start : start + size] for name, array in tensors.items()}
-        kept = min(size, rows - start)
+        real_rows = min(size, rows - start)
         if batch != FREE:
             feed = {n: np.resize(array, (size, *array.shape[1:])) for n, array in feed.items()}
-        yield start, feed, size if batch != FREE else kept, kept
+        yield start, feed, size if batch != FREE else real_rows, real_rows

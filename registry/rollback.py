@@ -1,6 +1,5 @@
 """Point an alias back at an earlier version, and bar the content that it named until now."""
 
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ from registry.history.store import History
 
 
 class Rollback(NamedTuple):
-    """What was done."""
+    """The result of a rollback."""
 
     revision: int
     before: str  # number of the version that the alias named
@@ -46,14 +45,14 @@ def roll_back(  # noqa: PLR0913  # a row's own fields
     why: str,
     bar: bool = True,
     evidence: str = "",
-    clock: Callable[[], int] = time.time_ns,
+    clock: Callable[[], int] | None = None,
 ) -> Rollback:
     """Point the alias at a version that it named before, and bar the content that it names now.
 
     Both are one change. Raises VersionRefused, or RegistryConflict if the model changed after
     `expected_revision`.
     """
-    now = clock() // 1_000
+    now = (clock or history.time_ns)() // 1_000
     done = Rollback(0, "", number, barred=False)
 
     def decide(state: LifecycleState) -> list[HistoryRow]:
@@ -80,8 +79,8 @@ def roll_back(  # noqa: PLR0913  # a row's own fields
 
 
 def unbar(history: History, model: str, number: str, *, actor: str, why: str) -> int:
-    """Let aliases name the content of a version again; return the revision."""
-    now = time.time_ns() // 1_000
+    """Lift the bar of a version's content; return the revision."""
+    now = history.time_ns() // 1_000
 
     def decide(state: LifecycleState) -> list[HistoryRow]:
         digest = state.digest_of(number)

@@ -2,7 +2,6 @@
 
 import re
 import secrets
-import time
 from collections.abc import Callable, Sequence
 from typing import NotRequired, TypedDict, Unpack
 
@@ -46,13 +45,13 @@ def require_same_requests(model: str, before: Manifest, after: Manifest) -> None
 
     The new one may have further outputs: a request can only name those of the version before.
     """
-    for what, one, other in (
+    for what, old, other in (
         ("inputs", _inputs(before), _inputs(after)),
         ("features", _features(before), _features(after)),
         ("outputs", _outputs(before), _outputs(before) & _outputs(after)),
     ):
-        if one != other:
-            changed = sorted(name for name, _ in one ^ other)
+        if old != other:
+            changed = sorted(name for name, _ in old ^ other)
             raise VersionRefused(
                 f"the versions of {model} differ in their {what} ({', '.join(changed)}), so the "
                 "same request cannot go to either: promote the new one when its clients are ready"
@@ -76,11 +75,11 @@ def _outputs(manifest: Manifest) -> set[tuple[str, object]]:
 
 
 def _features(manifest: Manifest) -> set[tuple[str, object]]:
-    return {(one.name, (one.input, one.index)) for one in manifest.features}
+    return {(feature.name, (feature.input, feature.index)) for feature in manifest.features}
 
 
 class Cause(TypedDict):
-    """Who changes a rollout, and what the change rests on."""
+    """The author of a rollout's change, and its evidence."""
 
     actor: str
     expected: NotRequired[str]  # id of the rollout that is meant; without it, the active one
@@ -90,13 +89,13 @@ class Cause(TypedDict):
 class Rollouts:
     """Append the changes of rollouts; each method returns the new revision.
 
-    Raises UnknownVersion where the alias has no active rollout, VersionRefused for a change that
+    Raises UnknownVersion if the alias has no active rollout, VersionRefused for a change that
     the history does not allow, and RegistryConflict if another rollout is active than expected.
     """
 
-    def __init__(self, history: History, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, history: History, clock: Callable[[], int] | None = None) -> None:
         self._history = history
-        self._clock = clock
+        self._clock = clock or history.time_ns
 
     def start(  # noqa: PLR0913  # a row's own fields
         self,
@@ -111,8 +110,12 @@ class Rollouts:
         feature: str = "",
         policy: VerdictPolicy | None = None,
         evidence: str = "",
+        expected_revision: int | None = None,
     ) -> int:
-        """Give a version the first share of the requests for an alias."""
+        """Give a version the first share of the requests for an alias.
+
+        Raises RegistryConflict if the model changed after `expected_revision`.
+        """
         change = RolloutStep(secrets.token_hex(8), "start", 0, list(steps), bake_s, feature, policy)
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
@@ -126,7 +129,7 @@ class Rollouts:
                 )
             ]  # fmt: skip
 
-        return self._history.append(model, decide)
+        return self._history.append(model, decide, expected_revision=expected_revision)
 
     def advance(self, model: str, alias: str, *, why: str = "", **cause: Unpack[Cause]) -> int:
         """Begin the next step; raises VersionRefused after the last one, or while paused."""
@@ -153,10 +156,23 @@ class Rollouts:
         return self._change(model, alias, why, cause, decide)
 
     def resume(self, model: str, alias: str, *, why: str = "", **cause: Unpack[Cause]) -> int:
-        """Let the present step bake again."""
+        """Restart the bake time of the present step."""
 
         def decide(_: LifecycleState, now: Rollout) -> list[HistoryRow]:
             return [] if now.phase == "running" else [self._step(model, now, "resume", why, cause)]
+
+        return self._change(model, alias, why, cause, decide)
+
+    def expire(self, model: str, alias: str, *, why: str, **cause: Unpack[Cause]) -> int:
+        """End a rollout that nobody resumed; its version is not barred.
+
+        Raises RegistryConflict if it is not paused any more.
+        """
+
+        def decide(_: LifecycleState, now: Rollout) -> list[HistoryRow]:
+            if now.phase != "paused":
+                raise RegistryConflict(f"the rollout of {model} was resumed")
+            return [self._step(model, now, "abort", why, cause)]
 
         return self._change(model, alias, why, cause, decide)
 
@@ -253,8 +269,8 @@ def _require_startable(
     state: LifecycleState, model: str, number: str, alias: str, now: int
 ) -> None:
     if number not in state.registered:
-        known = ", ".join(state.registered) or "none is registered"
-        raise UnknownVersion(f"model {model!r} has no version {number!r}; versions: {known}")
+        numbers = ", ".join(state.registered) or "none is registered"
+        raise UnknownVersion(f"model {model!r} has no version {number!r}; versions: {numbers}")
     before = state.aliases.get(alias)
     if before is None:
         raise VersionRefused(
@@ -262,11 +278,11 @@ def _require_startable(
         )
     if before == number:
         raise VersionRefused(f"{alias} of {model} is version {number} already")
-    found = state.rollouts.get(alias)
-    if found is not None and found.active:
+    rollout = state.rollouts.get(alias)
+    if rollout is not None and rollout.active:
         raise VersionRefused(
-            f"{alias} of {model}: {found.actor} rolls out version {found.number} already, at "
-            f"{found.share:.0%}; end that rollout first"
+            f"{alias} of {model}: {rollout.actor} rolls out version {rollout.number} already, at "
+            f"{rollout.share:.0%}; end that rollout first"
         )
     if reason := state.refusal(alias, number, now):
         raise VersionRefused(f"{alias} of {model} cannot be version {number}: {reason}")

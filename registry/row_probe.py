@@ -53,11 +53,11 @@ def probe_rows(run: Run, rows: Arrays, most: int) -> ProbeFindings:
     this is a finding; if it raises on extreme neighbours, they are skipped.
     """
     probe = _Probe(run, rows)
-    found = probe.findings([size for size in SIZES if size <= max(most, 2)])
-    if found.faults or found.failure:
-        return found
+    findings = probe.findings([size for size in SIZES if size <= max(most, 2)])
+    if findings.faults or findings.failure:
+        return findings
     largest = probe.largest(most)
-    return probe.findings_of_largest(largest) if largest > SIZES[-1] else found
+    return probe.findings_of_largest(largest) if largest > SIZES[-1] else findings
 
 
 class _Probe:
@@ -94,9 +94,11 @@ class _Probe:
 
     def largest(self, most: int) -> int:
         """Return the rows of the largest run that is cheap, up to `most`."""
-        given = sum(array.size // len(array) for array in self._subjects.values())
-        found = sum(output.size for output in self._alone[0].values())
-        return int(min(most, _MOST_INPUTS // max(given, 1), _MOST_OUTPUTS // max(found, 1)))
+        input_size = sum(array.size // len(array) for array in self._subjects.values())
+        output_size = sum(output.size for output in self._alone[0].values())
+        return int(
+            min(most, _MOST_INPUTS // max(input_size, 1), _MOST_OUTPUTS // max(output_size, 1))
+        )
 
     def findings_of_largest(self, size: int) -> ProbeFindings:
         """Compare one run of many rows with other neighbours, and with rows alone."""
@@ -106,8 +108,8 @@ class _Probe:
         except Exception:  # noqa: BLE001  # the model accepts fewer rows
             return ProbeFindings(failure=f"the model fails on {size} rows together")
         with suppress(Exception):  # the model refuses extreme rows
-            found = self._together(size, places, self._neighbours[1])
-            for name, output in found.items():
+            outputs = self._together(size, places, self._neighbours[1])
+            for name, output in outputs.items():
                 self._compare_neighbours(name, output, expected[name], places)
         for name, output in expected.items():
             self._compare_with_alone(name, output, places)
@@ -124,10 +126,10 @@ class _Probe:
                 self._note(name, f"has shape {list(output.shape)} for {size} rows")
         for neighbours in [*self._neighbours[1:], self._subjects]:
             try:
-                found = self._together(size, places, neighbours)
+                outputs = self._together(size, places, neighbours)
             except Exception:  # noqa: BLE001, S112  # the model refuses extreme rows
                 continue
-            for name, output in found.items():
+            for name, output in outputs.items():
                 if name not in self._faults:
                     self._compare_neighbours(name, output, expected[name], places)
         for name, output in expected.items():
@@ -264,8 +266,8 @@ def _column_wise(array: Array, which: Callable[..., Array]) -> Array:
     """Return the smallest or largest number of each column."""
     if not is_floating(array):
         return np.asarray(which(array, axis=0), dtype=array.dtype)
-    known = np.where(np.isfinite(array), array, array.dtype.type(0))
-    return np.asarray(which(known, axis=0), dtype=array.dtype)
+    finite = np.where(np.isfinite(array), array, array.dtype.type(0))
+    return np.asarray(which(finite, axis=0), dtype=array.dtype)
 
 
 def _texts(array: Array, text: str) -> Array:
@@ -283,17 +285,17 @@ def _rounded(array: Array, random: np.random.Generator) -> Array:
     return shifted
 
 
-def _same(one: Array, other: Array) -> bool:
-    if one.shape != other.shape:
+def _same(array: Array, other: Array) -> bool:
+    if array.shape != other.shape:
         return False
-    if not is_floating(one):
-        return bool(np.array_equal(one, other))
-    return _near(one, other, 0.0)
+    if not is_floating(array):
+        return bool(np.array_equal(array, other))
+    return _near(array, other, 0.0)
 
 
-def _near(one: Array, other: Array, slack: float) -> bool:
+def _near(array: Array, other: Array, slack: float) -> bool:
     """Return whether all numbers are equal, both NaN, or within a relative 1e-6 plus `slack`."""
-    first, second = one.astype(np.float64), other.astype(np.float64)
+    first, second = array.astype(np.float64), other.astype(np.float64)
     with np.errstate(invalid="ignore"):
         allowed = _SAME * np.maximum(abs(first), abs(second)) + slack
         apart = abs(first - second) > allowed
@@ -302,12 +304,12 @@ def _near(one: Array, other: Array, slack: float) -> bool:
     return not bool((~equal & (apart | unlike | ~np.isfinite(first))).any())
 
 
-def _distance(one: Array, other: Array) -> float:
+def _distance(array: Array, other: Array) -> float:
     """Return the largest difference of two outputs; 0 or 1 for integers and texts."""
-    if not is_floating(one):
-        return float(not np.array_equal(one, other))
+    if not is_floating(array):
+        return float(not np.array_equal(array, other))
     with np.errstate(invalid="ignore"):
-        apart = np.abs(one.astype(np.float64) - other.astype(np.float64))
+        apart = np.abs(array.astype(np.float64) - other.astype(np.float64))
     return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0))
 
 

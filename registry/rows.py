@@ -1,4 +1,4 @@
-"""Where the rows of a request are: the batch dimension of a signature. Pure."""
+"""The rows of a request: the batch dimension of a signature. Pure."""
 
 from registry.manifest import Signature
 

@@ -1,4 +1,4 @@
-"""Which tensors of a version the monitor samples, to show what was sent or to compare vectors."""
+"""Selection of the tensors that the monitor samples, to show inputs or to compare vectors."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -36,13 +36,13 @@ def shown_inputs(manifest: Manifest) -> list[SampledTensor]:
 
     Inputs that carry features are shown as columns.
     """
-    found = signature(manifest)
-    rows = batch_dimension(found)
+    model_signature = signature(manifest)
+    rows = batch_dimension(model_signature)
     fields: Mapping[str, object] = manifest.payload.fields
     carrying = {feature.input for feature in manifest.features}
     return [
         sampled
-        for spec in found.inputs
+        for spec in model_signature.inputs
         if spec.name not in carrying and fields.get(spec.name, "keep") == "keep"
         if (sampled := _shown(spec, rows)) is not None
     ]
@@ -50,8 +50,8 @@ def shown_inputs(manifest: Manifest) -> list[SampledTensor]:
 
 def sampled_vectors(manifest: Manifest) -> list[SampledTensor]:
     """Return the inputs and outputs whose vectors the policy compares."""
-    found = signature(manifest)
-    specs = {spec.name: spec for spec in (*found.outputs, *found.inputs)}
+    model_signature = signature(manifest)
+    specs = {spec.name: spec for spec in (*model_signature.outputs, *model_signature.inputs)}
     return [
         SampledTensor(name, "vector", vectors_of(specs[name].shape[1]), batched=True)
         for name in sorted(manifest.monitoring.embedding_drift)
@@ -71,9 +71,9 @@ def vector_column(tensor: str) -> str:
 
 def check_embeddings(manifest: Manifest) -> None:
     """Raise InvalidManifest if a policy compares what are no vectors."""
-    found = signature(manifest)
-    rows = batch_dimension(found)
-    specs = {spec.name: spec for spec in (*found.outputs, *found.inputs)}
+    model_signature = signature(manifest)
+    rows = batch_dimension(model_signature)
+    specs = {spec.name: spec for spec in (*model_signature.outputs, *model_signature.inputs)}
     for name, method in manifest.monitoring.embedding_drift.items():
         if method not in EMBEDDING_METHODS:
             raise InvalidManifest(

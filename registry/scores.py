@@ -21,14 +21,14 @@ def derive(prediction: Prediction, scores: Array) -> dict[str, Array]:
         return {}
     numbers = scores.astype(np.float64)
     best = np.where(np.isnan(numbers), -np.inf, numbers).argmax(axis=1)
-    found = {LABEL: _classes(prediction)[best]}
+    outputs = {LABEL: _classes(prediction)[best]}
     with np.errstate(invalid="ignore"):
         shares = probabilities(prediction, numbers)
     if shares is not None:
-        found[PROBABILITIES] = shares
+        outputs[PROBABILITIES] = shares
         if prediction.activation == "sigmoid":
-            found[LABELS] = shares >= 0.5
-    return found
+            outputs[LABELS] = shares >= 0.5
+    return outputs
 
 
 def probabilities(prediction: Prediction, scores: Array) -> Array | None:
@@ -53,7 +53,7 @@ def labels(prediction: Prediction, scores: Array) -> Sequence[Label]:
 
 def _classes(prediction: Prediction) -> Array:
     """Return the classes as an array of one datatype of the protocol."""
-    kinds = {type(one) for one in prediction.classes}
+    kinds = {type(class_) for class_ in prediction.classes}
     if kinds <= {str}:
         return np.array(prediction.classes, dtype=np.object_)
     if kinds <= {bool}:
@@ -62,4 +62,4 @@ def _classes(prediction: Prediction) -> Array:
         return np.array(prediction.classes, dtype=np.int64)
     if kinds <= {int, float}:
         return np.array(prediction.classes, dtype=np.float64)
-    return np.array([str(one) for one in prediction.classes], dtype=np.object_)
+    return np.array([str(class_) for class_ in prediction.classes], dtype=np.object_)

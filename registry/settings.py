@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -19,6 +20,9 @@ class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True):
     # Where the files of versions are shared: file:///..., s3://BUCKET/..., gs://... or abfs://...;
     # empty: each machine has those that were registered on it.
     artifacts: str = ""
+    # With `artifacts`: bytes of this machine's copies of versions. Beyond it, those that were not
+    # used for longest and are not needed here are deleted. 0: unbounded.
+    model_cache_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
     registry_wait_s: float = 60.0  # how long a command's change waits for a lost database
     registry_require_key: bool = False  # whether commands on this machine need a key for a change
     # PEM file of the key that signs heads of the history; empty: audit-key.pem in DRIFTLINE_HOME.
@@ -26,8 +30,13 @@ class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def artifacts_url(environ: Mapping[str, str] = os.environ) -> str:
-    """Return where the files of versions are shared, "" where they are not."""
+    """Return where the files of versions are shared, "" if they are not."""
     return from_environment(RegistrySettings, PREFIX, environ).artifacts
+
+
+def model_cache_bytes(environ: Mapping[str, str] = os.environ) -> int:
+    """Return the bytes that copies of shared files may have on this machine; 0: any."""
+    return from_environment(RegistrySettings, PREFIX, environ).model_cache_bytes
 
 
 def is_shared(environ: Mapping[str, str] = os.environ) -> bool:
@@ -42,8 +51,8 @@ def requires_key(environ: Mapping[str, str] = os.environ) -> bool:
 
 def audit_key(home: Home, environ: Mapping[str, str] = os.environ) -> Path:
     """Return the file of the private key that signs heads."""
-    stated = from_environment(RegistrySettings, PREFIX, environ).audit_key
-    return Path(stated).expanduser() if stated else home.audit_key
+    path = from_environment(RegistrySettings, PREFIX, environ).audit_key
+    return Path(path).expanduser() if path else home.audit_key
 
 
 def open_history(

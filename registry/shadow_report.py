@@ -1,4 +1,4 @@
-"""What the process that runs shadows reports: a file of the home, replaced while it runs."""
+"""The report of the process that runs shadows: a file of the home, replaced while it runs."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ SkipReason = Literal["late", "payload", "features", "log full", "failed"]
 
 
 class ShadowCounts(msgspec.Struct, omit_defaults=True):
-    """What one shadow did since it began."""
+    """The counts of one shadow since it began."""
 
     model: str
     number: str

@@ -1,7 +1,6 @@
 """Start and stop shadows: rows of the registry's history."""
 
 import secrets
-import time
 from collections.abc import Callable
 from math import isfinite
 
@@ -17,16 +16,25 @@ from registry.payload import withheld
 class Shadows:
     """Append the changes of shadows; each method returns the new revision."""
 
-    def __init__(self, history: History, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, history: History, clock: Callable[[], int] | None = None) -> None:
         self._history = history
-        self._clock = clock
+        self._clock = clock or history.time_ns
 
     def start(  # noqa: PLR0913  # a row's own fields
-        self, model: str, number: str, alias: str, share: float, *, actor: str, why: str = ""
+        self,
+        model: str,
+        number: str,
+        alias: str,
+        share: float,
+        *,
+        actor: str,
+        why: str = "",
+        expected_revision: int | None = None,
     ) -> int:
         """Run a version on a share of what the alias's version answers.
 
-        Raises UnknownVersion, or VersionRefused for a change that the history does not allow.
+        Raises UnknownVersion, VersionRefused for a change that the history does not allow, or
+        RegistryConflict if the model changed after `expected_revision`.
         """
         if not (isfinite(share) and 0 < share <= 1):
             raise VersionRefused(f"share {share:g}: expected a number above 0 and at most 1")
@@ -36,7 +44,7 @@ class Shadows:
             _require_startable(state, model, number, alias)
             return [self._row(model, number, alias, change, actor, why)]
 
-        return self._history.append(model, decide)
+        return self._history.append(model, decide, expected_revision=expected_revision)
 
     def stop(self, model: str, number: str, *, actor: str, why: str = "") -> int:
         """End the shadow of a version; raises UnknownVersion if it has none."""
@@ -58,19 +66,19 @@ class Shadows:
 
 def active_shadow(state: LifecycleState, model: str, number: str) -> Shadow:
     """Return the shadow of a version; raises UnknownVersion if it has none."""
-    found = state.shadows.get(number)
-    if found is None:
-        known = ", ".join(state.shadows) or "none"
-        raise UnknownVersion(f"version {number} of {model} is no shadow; shadows: {known}")
-    return found
+    shadow = state.shadows.get(number)
+    if shadow is None:
+        numbers = ", ".join(state.shadows) or "none"
+        raise UnknownVersion(f"version {number} of {model} is no shadow; shadows: {numbers}")
+    return shadow
 
 
 def require_shadowable(model: str, before: Manifest, after: Manifest) -> None:
     """Raise VersionRefused unless the log of one version holds what another one takes."""
     hidden = withheld(before)
-    known = {feature.name for feature in before.features}
+    feature_names = {feature.name for feature in before.features}
     for feature in after.features:
-        if feature.name not in known:
+        if feature.name not in feature_names:
             raise VersionRefused(
                 f"the version takes feature {feature.name!r}, which requests of {model} do not hold"
             )
@@ -85,8 +93,8 @@ def require_shadowable(model: str, before: Manifest, after: Manifest) -> None:
 
 def _require_startable(state: LifecycleState, model: str, number: str, alias: str) -> None:
     if number not in state.registered:
-        known = ", ".join(state.registered) or "none is registered"
-        raise UnknownVersion(f"model {model!r} has no version {number!r}; versions: {known}")
+        numbers = ", ".join(state.registered) or "none is registered"
+        raise UnknownVersion(f"model {model!r} has no version {number!r}; versions: {numbers}")
     before = state.aliases.get(alias)
     if before is None:
         raise VersionRefused(

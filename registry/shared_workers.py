@@ -1,4 +1,4 @@
-"""Reports of workers on every machine, in the registry's database if machines share it.
+"""Publish the reports of workers to every machine, in the registry's database if machines share it.
 
 On one machine, `worker_reports.py` sees exactly which workers live. Between machines, a worker
 repeats its report every few seconds; one that stopped repeating is not counted.
@@ -13,11 +13,9 @@ import socket
 import msgspec
 from msgspec.structs import replace
 
-from eventlog.settings import Home
 from registry.errors import RegistryUnavailable
 from registry.history.store import History
-from registry.settings import is_shared, open_history
-from registry.worker_reports import WorkerReport, read_workers
+from registry.worker_reports import WorkerReport
 
 _BEAT_S = 5.0  # between two repetitions
 _RETRY_S = 1.0  # after a failure
@@ -69,17 +67,3 @@ class SharedReportPublisher:
             self._lost = True
         else:
             self._lost = False
-
-
-class AllWorkers:
-    """Read the reports of running workers: of this machine, or of all that share the registry."""
-
-    def __init__(self, home: Home) -> None:
-        self._folder = home.workers
-        self._history = open_history(home) if is_shared() else None
-
-    def read(self) -> list[WorkerReport]:
-        """Return the reports; raises RegistryUnavailable if machines share them."""
-        if self._history is None:
-            return read_workers(self._folder)
-        return [msgspec.json.decode(b, type=WorkerReport) for b in self._history.workers()]

@@ -32,8 +32,8 @@ def read_signature(
     """Return inputs and outputs in the file's order; free and named dimensions become -1.
 
     Inputs with a default value in the file are omitted unless `optional` names them: every run uses
-    the default. Raises InvalidModel, with a fix, if the model has no input or a type that no
-    request can carry, and InvalidManifest if `optional` names something else.
+    the default. Raises InvalidModel, with a fix, if the model has no input, no output, or a type
+    that no request can carry, and InvalidManifest if `optional` names something else.
     """
     inputs = [_spec("input", node) for node in session.get_inputs()]
     if not inputs:
@@ -47,6 +47,10 @@ def read_signature(
             "size than 0, or a free dimension"
         )
     outputs = [_spec("output", node) for node in session.get_outputs()]
+    if not outputs:
+        raise InvalidModel(
+            "the model has no output, so there is nothing to answer: expected one output at least"
+        )
     defaults = {node.name: node for node in session.get_overridable_initializers()}
     if unknown := set(optional) - set(defaults):
         raise InvalidManifest(
@@ -65,12 +69,13 @@ def optional_inputs_question(
     Older exporters list every weight among the inputs: these are no inputs of a request.
     """
     names = [node.name for node in session.get_overridable_initializers()]
-    left = [name for name in names if name not in optional]
-    if not left or len(names) > _MOST_OPTIONAL:
+    questioned = [name for name in names if name not in optional]
+    if not questioned or len(names) > _MOST_OPTIONAL:
         return ""
     return (
-        f"may requests set {', '.join(map(repr, left))}, which the file gives a default? Every run "
-        f"uses the default; optional_inputs: [{', '.join(left)}] in the manifest lets them"
+        f"may requests set {', '.join(map(repr, questioned))}, which the file gives a default? "
+        f"Every run uses the default; optional_inputs: [{', '.join(questioned)}] in the manifest "
+        "lets them"
     )
 
 
@@ -80,17 +85,17 @@ def fixed_rows(signature: Signature) -> int | None:
     return None if size == FREE else size
 
 
-def require_agreement(stated: Signature, found: Signature) -> None:
+def require_agreement(declared: Signature, actual: Signature) -> None:
     """Raise InvalidManifest listing every tensor on which the two differ; order does not matter."""
     faults = [
-        *_differences("input", stated.inputs, found.inputs),
-        *_differences("output", stated.outputs, found.outputs),
+        *_differences("input", declared.inputs, actual.inputs),
+        *_differences("output", declared.outputs, actual.outputs),
     ]
     if faults:
         raise InvalidManifest(f"signature: {'; '.join(faults)}")
 
 
-def with_widths(found: Signature, features: Iterable[Feature]) -> Signature:
+def with_widths(model_signature: Signature, features: Iterable[Feature]) -> Signature:
     """Replace the free width of inputs [N, -1] by the number of features that they carry.
 
     Converters of XGBoost and LightGBM leave the width free.
@@ -102,7 +107,7 @@ def with_widths(found: Signature, features: Iterable[Feature]) -> Signature:
             return spec
         return replace(spec, shape=[spec.shape[0], carried[spec.name]])
 
-    return replace(found, inputs=[counted(spec) for spec in found.inputs])
+    return replace(model_signature, inputs=[counted(spec) for spec in model_signature.inputs])
 
 
 def _spec(role: str, node: Any) -> TensorSpec:
@@ -117,9 +122,11 @@ def _spec(role: str, node: Any) -> TensorSpec:
     return TensorSpec(node.name, datatype, shape)
 
 
-def _differences(role: str, stated: Iterable[TensorSpec], found: Iterable[TensorSpec]) -> list[str]:
-    theirs = {spec.name: f"{spec.datatype} {spec.shape}" for spec in stated}
-    ours = {spec.name: f"{spec.datatype} {spec.shape}" for spec in found}
+def _differences(
+    role: str, declared: Iterable[TensorSpec], actual: Iterable[TensorSpec]
+) -> list[str]:
+    theirs = {spec.name: f"{spec.datatype} {spec.shape}" for spec in declared}
+    ours = {spec.name: f"{spec.datatype} {spec.shape}" for spec in actual}
     return [
         f"{role} {name!r} is {theirs.get(name, 'absent')} in the manifest "
         f"but {ours.get(name, 'absent')} in the ONNX file"

@@ -145,11 +145,11 @@ def read_signed_head(path: Path) -> SignedHead:
 
 def check_signature(head: SignedHead, key: Ed25519PublicKey) -> None:
     """Raise InvalidSignedHead unless this key signed the head."""
-    known = fingerprint(key)
-    if head.key != known:
+    fingerprint_of_key = fingerprint(key)
+    if head.key != fingerprint_of_key:
         raise InvalidSignedHead(
             f"the head of revision {head.revision} names key {head.key[:12]}..., the public key is "
-            f"{known[:12]}..."
+            f"{fingerprint_of_key[:12]}..."
         )
     try:
         key.verify(b64decode(head.signature, validate=True), _signed_bytes(head))

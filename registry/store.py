@@ -6,12 +6,10 @@ the history names it; if the history cannot name it, the folder is removed.
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -19,17 +17,18 @@ from eventlog.settings import Home
 from registry.artifacts import ArtifactStore, open_artifacts
 from registry.baselines import BaselineRecord, RecordedBaseline, baselines_of, encode_baseline
 from registry.catalogue import NamedVersions
+from registry.conflicts import retry_conflicts
 from registry.errors import (
     InvalidManifest,
-    RegistryConflict,
     UnknownModel,
     UnknownVersion,
 )
-from registry.history.rows import HistoryRow
-from registry.history.state import DesiredState
+from registry.history.rows import HistoryRow, ModelDescription
+from registry.history.state import NO_DESCRIPTION, DesiredState
 from registry.history.store import History
 from registry.limits import UNCHANGED, LimitChange, check, limited, sum_up
 from registry.manifest import Manifest, Version
+from registry.model_cache import CacheBound
 from registry.names import (
     is_model_name,
     require_alias,
@@ -37,17 +36,18 @@ from registry.names import (
     require_request_id,
 )
 from registry.policies import (
-    Held,
+    DatedPolicy,
     PolicyChange,
     check_change,
     encode,
     policies_of,
     require_inherited,
 )
-from registry.settings import artifacts_url, open_history
+from registry.settings import artifacts_url, model_cache_bytes, open_history
 from registry.stored_files import DATA, hash_file
 from registry.stored_versions import KnownVersions, StoredVersions
 from registry.version_folders import Files, VersionFolders
+from registry.worker_reports import read_workers
 
 _FILES = (
     "model.onnx",
@@ -57,15 +57,12 @@ _FILES = (
     "inference.json",
     "reference.parquet",
 )
-_ATTEMPTS = 5  # of a change while other writers are first
-
-_Result = TypeVar("_Result")
 
 
 def store_folder(home: Home, environ: Mapping[str, str] = os.environ) -> Path:
     """Return the folder of BentoML's model store: below BENTOML_HOME or, by default, our home."""
-    stated = environ.get("BENTOML_HOME") or home.root / "bentoml"
-    return Path(stated).expanduser().absolute() / "models"
+    folder = environ.get("BENTOML_HOME") or home.root / "bentoml"
+    return Path(folder).expanduser().absolute() / "models"
 
 
 class ModelState(msgspec.Struct, frozen=True):
@@ -76,20 +73,25 @@ class ModelState(msgspec.Struct, frozen=True):
     damaged: dict[str, str] = {}  # number -> why the version cannot be read
     remote: set[str] = set()  # of those, numbers that `version` fetches from another machine
     revision: int = 0  # of the model's latest row
+    description: ModelDescription = NO_DESCRIPTION
 
 
 class Registry:
     """Models, their versions and aliases; safe across threads and processes."""
 
     def __init__(
-        self, home: Home, clock: Callable[[], int] = time.time_ns, *, wait: bool = False
+        self, home: Home, clock: Callable[[], int] | None = None, *, wait: bool = False
     ) -> None:
         """With `wait`, as in commands, changes wait for a lost database of the history."""
         self._folders = VersionFolders(store_folder(home))
         self._history = open_history(home, wait=wait)
-        self._clock = clock
+        self._clock = clock or self._history.time_ns
         self._stored = StoredVersions(
-            self._folders, self._history, open_artifacts(artifacts_url()), self._now
+            self._folders,
+            self._history,
+            open_artifacts(artifacts_url()),
+            self._now,
+            CacheBound(model_cache_bytes(), partial(read_workers, home.workers)),
         )
 
     def register(  # noqa: PLR0913  # the files, and what they are registered as
@@ -144,12 +146,16 @@ class Registry:
             name: partial(_place, folder / name) for name in _FILES if (folder / name).exists()
         }
         with self._folders.locked():
-            stored = (one for one in self._stored.read(model).versions if one.digest == digest)
+            stored = (
+                version for version in self._stored.read(model).versions if version.digest == digest
+            )
             version = next(stored, None)
             if version is None:
                 completed = msgspec.json.decode(encoded, type=Manifest)
                 require_inherited(model, completed, self.history(model))
-                return _retry(lambda: self._stored.add(model, digest, files, actor, answers))
+                return retry_conflicts(
+                    lambda: self._stored.add(model, digest, files, actor, answers)
+                )
             if read_verdict(version) is None:  # as an earlier release left it
                 shutil.copyfile(folder / FILE, Path(version.path) / FILE)
             self._stored.record(version, actor, answers)
@@ -161,39 +167,40 @@ class Registry:
 
     def versions(self, model: str) -> list[Version]:
         """Return all readable versions of a model, oldest first. Raises UnknownModel."""
-        return self._known(model).versions
+        return self._versions_of(model).versions
 
     def damaged(self, model: str) -> dict[str, str]:
         """Return why each damaged or missing version of a model cannot be served, by number."""
-        return self._known(model).damaged
+        return self._versions_of(model).damaged
 
-    def _known(
+    def _versions_of(
         self, model: str, *, fetch: Callable[[str], bool] = lambda _: False
     ) -> KnownVersions:
-        known = self._stored.read(model, fetch=fetch) if is_model_name(model) else None
-        if known is None or not (known.versions or known.damaged):
+        stored = self._stored.read(model, fetch=fetch) if is_model_name(model) else None
+        if stored is None or not (stored.versions or stored.damaged):
             names = ", ".join(self.models()) or "none is registered"
             raise UnknownModel(f"no model {model!r}; models: {names}")
-        return known
+        return stored
 
     def version(self, model: str, number: str) -> Version:
         """Return one version; raises UnknownModel, UnknownVersion, InvalidManifest if damaged."""
-        known = self._known(model, fetch=lambda one: one == number)
-        versions = {version.number: version for version in known.versions}
+        stored = self._versions_of(model, fetch=lambda other: other == number)
+        versions = {version.number: version for version in stored.versions}
         if number in versions:
+            self._stored.touch(versions[number])
             return versions[number]
-        if number in known.damaged:
-            raise InvalidManifest(known.damaged[number])
+        if number in stored.damaged:
+            raise InvalidManifest(stored.damaged[number])
         raise UnknownVersion(
             f"model {model!r} has no version {number!r}; versions: {', '.join(versions)}"
         )
 
-    def named(self, model: str) -> NamedVersions:
-        """Return what the aliases of a model name, and its rollouts under way."""
+    def named_versions(self, model: str) -> NamedVersions:
+        """Return what the aliases of a model name, its rollouts under way, owner and tags."""
         state = self._history.state(model)
-        under_way = [one for one in state.rollouts.values() if one.active]
+        under_way = [rollout for rollout in state.rollouts.values() if rollout.active]
         aliases = dict(sorted(state.aliases.items()))
-        return NamedVersions(aliases, under_way, list(state.shadows.values()))
+        return NamedVersions(aliases, under_way, list(state.shadows.values()), state.description)
 
     def aliases(self, model: str) -> dict[str, str]:
         """Return the version number of each alias."""
@@ -216,11 +223,11 @@ class Registry:
         model's release policy, or RegistryConflict if the model changed after `expected_revision`.
         """
         require_alias(alias)
-        found = self.version(model, number)
+        version = self.version(model, number)
         return self._history.promote(
             model,
             alias,
-            found.number,
+            version.number,
             time=self._now(),
             actor=actor,
             why=why,
@@ -234,9 +241,9 @@ class Registry:
         Returns the row by which the alias names its version afterwards. Raises as `promote` does.
         """
         require_alias(alias)
-        found = self.version(model, number)
+        version = self.version(model, number)
         return self._history.provide_alias(
-            model, alias, found.number, time=self._now(), actor=actor
+            model, alias, version.number, time=self._now(), actor=actor
         )
 
     def load(self, model: str, number: str = "", *, actor: str = "") -> int:
@@ -268,8 +275,8 @@ class Registry:
             state = self.state(model)
             for version in state.versions:
                 if number in {"", version.number}:
-                    held = state.desired.limits.get(version.number, UNCHANGED)
-                    limited(version.manifest, sum_up([held, change]))
+                    limits_before = state.desired.limits.get(version.number, UNCHANGED)
+                    limited(version.manifest, sum_up([limits_before, change]))
             return self._history.change_limits(
                 model,
                 number,
@@ -279,9 +286,9 @@ class Registry:
                 expected_revision=state.revision,
             )
 
-        return _retry(once)
+        return retry_conflicts(once)
 
-    def policies(self, version: Version) -> list[Held]:
+    def policies(self, version: Version) -> list[DatedPolicy]:
         """Return every monitoring policy of a version with the change behind it, oldest first."""
         return policies_of(version, self._history.rows(version.model))
 
@@ -311,7 +318,7 @@ class Registry:
             )
 
         with self._folders.locked():
-            return _retry(once)
+            return retry_conflicts(once)
 
     def baselines(self, version: Version) -> list[RecordedBaseline]:
         """Return the baselines recorded for a version without a reference, oldest first."""
@@ -326,11 +333,16 @@ class Registry:
 
     def state(self, model: str) -> ModelState:
         """Return the versions and the desired state of a model; raises UnknownModel."""
-        known = self._known(model)
-        numbers = [*known.damaged, *(version.number for version in known.versions)]
-        desired = known.history.desired(numbers)
+        stored = self._versions_of(model)
+        numbers = [*stored.damaged, *(version.number for version in stored.versions)]
+        desired = stored.history.desired(numbers)
         return ModelState(
-            known.versions, desired, known.damaged, known.remote, known.history.revision
+            stored.versions,
+            desired,
+            stored.damaged,
+            stored.remote,
+            stored.history.revision,
+            stored.history.description,
         )
 
     def copy_to(self, history: History, artifacts: ArtifactStore | None) -> tuple[int, int]:
@@ -351,6 +363,10 @@ class Registry:
         """Return a number that grows with every change of the registry; cheap to call."""
         return self._history.revision()
 
+    def head(self) -> tuple[int, str]:
+        """Return the latest revision and the chain after it."""
+        return self._history.head()
+
     def changed(self, since: int) -> set[str]:
         """Return the models that changed after this revision."""
         return self._history.changed(since)
@@ -369,11 +385,3 @@ def _place(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _retry(change: Callable[[], _Result]) -> _Result:
-    """Repeat a change that reads the state again while another one is first."""
-    for _ in range(_ATTEMPTS - 1):
-        with suppress(RegistryConflict):
-            return change()
-    return change()

@@ -22,7 +22,7 @@ def hash_files(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 def hash_folder(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file of a version but BentoML's own; raises OSError."""
-    names = [one.name for one in folder.iterdir() if one.is_file() and one.name != "model.yaml"]
+    names = [path.name for path in folder.iterdir() if path.is_file() and path.name != "model.yaml"]
     return hash_files(folder, names)
 
 
@@ -42,11 +42,11 @@ def require_unchanged(version: Version, *names: str) -> None:
             continue
         place = f"version {version.number} of {version.model}: {name}"
         try:
-            found = hash_file(Path(version.path) / name)
+            digest = hash_file(Path(version.path) / name)
         except OSError as error:
             raise ChangedFile(f"{place} cannot be read: {error.strerror}") from None
-        if found != expected:
+        if digest != expected:
             raise ChangedFile(
-                f"{place} was changed: SHA-256 {found[:12]}..., registered {expected[:12]}...; "
+                f"{place} was changed: SHA-256 {digest[:12]}..., registered {expected[:12]}...; "
                 "restore it from a backup, or register the model again"
             )

@@ -4,6 +4,7 @@ The history decides which versions exist. Their files are in folders of BentoML'
 machines share artefacts, missing folders are fetched by the hashes that the history states.
 """
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,11 @@ from registry.history.rows import HistoryRow, Registration
 from registry.history.state import LifecycleState
 from registry.history.store import History
 from registry.manifest import Version
+from registry.model_cache import CacheBound, CachedVersion, evictions, needed_numbers
 from registry.stored_files import hash_folder, require_unchanged
-from registry.version_folders import Files, Found, VersionFolders
+from registry.version_folders import Files, FolderContents, VersionFolders
+
+_logger = logging.getLogger(__name__)
 
 
 class KnownVersions(NamedTuple):
@@ -39,11 +43,13 @@ class StoredVersions:
         history: History,
         artifacts: ArtifactStore | None,
         now: Callable[[], int],
+        bound: CacheBound = CacheBound(),  # noqa: B008 - immutable
     ) -> None:
         self._folders = folders
         self._history = history
         self._artifacts = artifacts
         self._now = now
+        self._bound = bound
 
     def models(self) -> list[str]:
         """Return the names of all models that have a version, also where all are damaged."""
@@ -52,30 +58,33 @@ class StoredVersions:
     def read(self, model: str, *, fetch: Callable[[str], bool] = lambda _: False) -> KnownVersions:
         """Return the versions of a model; missing files of those that `fetch` wants are fetched."""
         history = self._history.state(model)
-        found = self._folders.read(model)
+        stored = self._folders.read(model)
         failed: dict[str, str] = {}
         if self._artifacts is not None:
-            present = {*found.damaged, *(version.number for version in found.versions)}
+            present = {*stored.damaged, *(version.number for version in stored.versions)}
             for row in history.registered.values():
                 if row.number not in present and fetch(row.number):
                     failed |= self._try_fetch(self._artifacts, row)
-            found = self._folders.read(model)
-        found = _registered(found, history)
-        present = {*found.damaged, *(version.number for version in found.versions)}
-        reasons = found.damaged | {
+            stored = self._folders.read(model)
+        stored = _registered(stored, history)
+        present = {*stored.damaged, *(version.number for version in stored.versions)}
+        reasons = stored.damaged | {
             number: failed.get(number) or self._missing(row)
             for number, row in history.registered.items()
             if number not in present
         }
         remote = self._remote(history, present)
-        advice = "; restore it from a backup, or take it out with `driftline unload"
+        advice = (
+            "; register the same files again, restore it from a backup, or take it out with "
+            "`driftline unload"
+        )
         damaged = {
             number: reasons[number]
             if number in remote
             else f"{reasons[number]}{advice} {model} --version {number}`"
             for number in sorted(reasons, key=int)
         }
-        return KnownVersions(found.versions, damaged, remote, history)
+        return KnownVersions(stored.versions, damaged, remote, history)
 
     def add(self, model: str, digest: str, files: Files, actor: str, answers: str = "") -> Version:
         """Store and record the next version of a model, or leave nothing behind.
@@ -83,10 +92,10 @@ class StoredVersions:
         Content that another machine registered gets its number. Raises RegistryUnavailable, and
         RegistryConflict if another process took the number.
         """
-        found, registered = self._folders.read(model), self._history.state(model).registered
+        stored, registered = self._folders.read(model), self._history.state(model).registered
         elsewhere = next((row for row in registered.values() if row.digest == digest), None)
         if elsewhere is None:
-            used = {*registered, *found.damaged, *(v.number for v in found.versions)}
+            used = {*registered, *stored.damaged, *(v.number for v in stored.versions)}
             number, created = str(max(map(int, used), default=0) + 1), self._now()
         else:
             number, created = elsewhere.number, elsewhere.time
@@ -135,9 +144,9 @@ class StoredVersions:
         """
         copied = 0
         for model in self.models():
-            for found in self.read(model, fetch=lambda _: True).versions:
-                if not found.files:
-                    self.record(found, "")
+            for stored_version in self.read(model, fetch=lambda _: True).versions:
+                if not stored_version.files:
+                    self.record(stored_version, "")
             for version in self.read(model).versions:
                 require_unchanged(version)
                 artifacts.put(Path(version.path), version.files)
@@ -156,9 +165,55 @@ class StoredVersions:
                 if all(version.number != row.number for version in here):
                     files = self._remote_files(artifacts, row)
                     self._folders.add(row.model, row.number, row.digest, row.time, files)
+                    self._evict(artifacts, row)
         except (ChangedFile, ArtifactsUnavailable, OSError) as error:
             return {row.number: f"version {row.number} of {row.model}: {error}"}
         return {}
+
+    def touch(self, version: Version) -> None:
+        """Note that a version is used now, if old copies are deleted at all."""
+        if self._artifacts is not None and self._bound.size:
+            self._folders.touch(Path(version.path))
+
+    def _evict(self, artifacts: ArtifactStore, arrived: HistoryRow) -> None:
+        """Delete copies until they fit the limit, never one that is needed or is not shared.
+
+        The caller holds the lock of the folders.
+        """
+        cached = self._folders.cached()
+        if (
+            not self._bound.size
+            or sum(cached_version.size for cached_version in cached) <= self._bound.size
+        ):
+            return
+        workers = self._bound.workers()
+        states = {
+            model: self._history.state(model)
+            for model in {cached_version.model for cached_version in cached}
+        }
+        now = self._now()
+        needed = {
+            model: needed_numbers(model, state, workers, now) for model, state in states.items()
+        }
+        needed[arrived.model].add(arrived.number)
+
+        def may_go(cached_version: CachedVersion) -> bool:
+            row = states[cached_version.model].registered.get(cached_version.number)
+            files = row.decode(Registration).files if row is not None else {}
+            return (
+                cached_version.number not in needed[cached_version.model]
+                and bool(files)
+                and artifacts.has(files.values())
+            )
+
+        try:
+            for eviction in evictions(cached, self._bound.size, may_go):
+                self._folders.remove(eviction.path)
+                _logger.info(
+                    "deleted the copy of version %s of %s", eviction.number, eviction.model
+                )
+        except ArtifactsUnavailable as error:
+            _logger.warning("no further copy is deleted: %s", error)
 
     def _remote_files(self, artifacts: ArtifactStore, row: HistoryRow) -> Files:
         files = row.decode(Registration).files
@@ -178,12 +233,12 @@ class StoredVersions:
         return f"{place} is damaged: its folder is missing"
 
 
-def _registered(found: Found, history: LifecycleState) -> Found:
+def _registered(folders: FolderContents, history: LifecycleState) -> FolderContents:
     """Return what was found, without folders whose content is not what the history registered."""
     others = {
         version.number: f"stored version {version.number} of {version.model} is damaged: "
         "its content is not what was registered under this number"
-        for version in found.versions
+        for version in folders.versions
         if (row := history.registered.get(version.number)) is not None
         and (
             row.digest not in {"", version.digest}
@@ -192,10 +247,10 @@ def _registered(found: Found, history: LifecycleState) -> Found:
     }
     versions = [
         _with_files(version, history.registered.get(version.number))
-        for version in found.versions
+        for version in folders.versions
         if version.number not in others
     ]
-    return Found(versions, found.damaged | others)
+    return FolderContents(versions, folders.damaged | others)
 
 
 def _with_files(version: Version, row: HistoryRow | None) -> Version:

@@ -44,18 +44,18 @@ _NUMBERS: list[tuple[str, Statistic]] = [
 ]
 
 
-def default_summaries(found: Signature, carried: Collection[str]) -> list[Summary]:
+def default_summaries(model_signature: Signature, carried: Collection[str]) -> list[Summary]:
     """Return the summaries of every input and output whose name is not in `carried`.
 
     `carried` names the inputs that carry features and the outputs that hold the prediction.
     """
-    batched = batch_dimension(found) is not None
-    names = {spec.name for spec in found.inputs}
+    batched = batch_dimension(model_signature) is not None
+    names = {spec.name for spec in model_signature.inputs}
     summaries: list[Summary] = []
-    for spec in found.inputs:
+    for spec in model_signature.inputs:
         if spec.name not in carried:
             summaries += _defaults(spec, spec.name, batched=batched)
-    for spec in found.outputs:
+    for spec in model_signature.outputs:
         if spec.name not in carried:
             shown = f"{spec.name} (output)" if spec.name in names else spec.name
             summaries += _defaults(spec, shown, batched=batched)
@@ -71,13 +71,13 @@ class Summarizer:
     """Compute the summaries of one version's requests; prepared once."""
 
     def __init__(self, manifest: Manifest) -> None:
-        found = signature(manifest)
-        specs = {spec.name: spec for spec in (*found.outputs, *found.inputs)}
-        rows = batch_dimension(found)
-        stated = sorted(manifest.summaries or [], key=lambda one: one.tensor)
+        model_signature = signature(manifest)
+        specs = {spec.name: spec for spec in (*model_signature.outputs, *model_signature.inputs)}
+        rows = batch_dimension(model_signature)
+        declared = sorted(manifest.summaries or [], key=lambda summary: summary.tensor)
         self._plans = [
             _Plan(specs[tensor], list(summaries), rows)
-            for tensor, summaries in groupby(stated, key=lambda one: one.tensor)
+            for tensor, summaries in groupby(declared, key=lambda summary: summary.tensor)
             if tensor in specs
         ]
         self._order = [summary.name for summary in manifest.summaries or []]
@@ -87,16 +87,16 @@ class Summarizer:
         return bool(self._plans)
 
     def summarize(self, tensors: Tensors, rows: int) -> dict[str, list[float | None]]:
-        """Return one number for each of `rows` rows by summary, None where there is none.
+        """Return one number for each of `rows` rows by summary, None if there is none.
 
         Summaries of tensors that are not in `tensors` are left out.
         """
-        found: dict[str, list[float | None]] = {}
+        columns: dict[str, list[float | None]] = {}
         for plan in self._plans:
             array = tensors.get(plan.tensor)
             if array is not None:
-                found |= plan.compute(array, rows)
-        return {name: found[name] for name in self._order if name in found}
+                columns |= plan.compute(array, rows)
+        return {name: columns[name] for name in self._order if name in columns}
 
 
 class _Plan:
@@ -109,25 +109,27 @@ class _Plan:
         self._has_rows = rows is not None and spec.shape[:1] in ([rows], [FREE])
         item = spec.shape[1:] if self._has_rows else spec.shape
         self._channel_axis = channel_axis(item) if len(item) > 1 else 0
-        self._wanted = {one.statistic for one in summaries if one.index is None} - {"projection"}
+        self._statistics = {summary.statistic for summary in summaries if summary.index is None} - {
+            "projection"
+        }
         self._directions = sorted(
-            {one.index or 0 for one in summaries if one.statistic == "projection"}
+            {summary.index or 0 for summary in summaries if summary.statistic == "projection"}
         )
         self._of_channels = {
-            one.statistic
-            for one in summaries
-            if one.index is not None and one.statistic != "projection"
+            summary.statistic
+            for summary in summaries
+            if summary.index is not None and summary.statistic != "projection"
         }
 
     def compute(self, array: Array, rows: int) -> dict[str, list[float | None]]:
         """Return the values of every summary of this tensor."""
         items = self._items(array, rows)
         if items is None:
-            return {one.name: [None] * rows for one in self._summaries}
+            return {summary.name: [None] * rows for summary in self._summaries}
         if self._text:
             flat = items.reshape(len(items), -1)
-            texts = text_statistics(flat.tolist(), self._wanted)
-            return {one.name: _listed(texts[one.statistic]) for one in self._summaries}
+            texts = text_statistics(flat.tolist(), self._statistics)
+            return {summary.name: _listed(texts[summary.statistic]) for summary in self._summaries}
         return self._numbers(items)
 
     def _items(self, array: Array, rows: int) -> Array | None:
@@ -139,21 +141,23 @@ class _Plan:
     def _numbers(self, items: Array) -> dict[str, list[float | None]]:
         flat = items.reshape(len(items), items[0].size if len(items) else 0)
         channels = self._channels(items) if self._of_channels else []
-        whole = _whole(channels, self._wanted) or number_statistics(flat, self._wanted)
+        whole = _whole(channels, self._statistics) or number_statistics(flat, self._statistics)
         projected = projections(flat, self._directions)
         nothing = np.full(len(items), np.nan)
-        found: dict[str, list[float | None]] = {}
-        for one in self._summaries:
-            if one.statistic == "projection":
-                values = projected[one.index or 0]
-            elif one.index is None:
-                values = whole[one.statistic]
+        columns: dict[str, list[float | None]] = {}
+        for summary in self._summaries:
+            if summary.statistic == "projection":
+                values = projected[summary.index or 0]
+            elif summary.index is None:
+                values = whole[summary.statistic]
             else:
                 values = (
-                    channels[one.index][one.statistic] if one.index < len(channels) else nothing
+                    channels[summary.index][summary.statistic]
+                    if summary.index < len(channels)
+                    else nothing
                 )
-            found[one.name] = _listed(values)
-        return found
+            columns[summary.name] = _listed(values)
+        return columns
 
     def _channels(self, items: Array) -> list[dict[str, Array]]:
         """Return the statistics of every channel."""
@@ -164,17 +168,17 @@ class _Plan:
         if not count * channels:
             return []
         rows = np.moveaxis(items, axis, 1).reshape(count * channels, -1)
-        found = number_statistics(rows, self._of_channels | {"nan_share"})
+        by_statistic = number_statistics(rows, self._of_channels | {"nan_share"})
         return [
-            {name: column[channel::channels] for name, column in found.items()}
+            {name: column[channel::channels] for name, column in by_statistic.items()}
             for channel in range(channels)
         ]
 
 
-def _whole(channels: list[dict[str, Array]], wanted: Collection[str]) -> dict[str, Array] | None:
+def _whole(channels: list[dict[str, Array]], names: Collection[str]) -> dict[str, Array] | None:
     """Return mean and std of images from those of their channels, if these are finite."""
-    known = channels and {"mean", "std"} <= channels[0].keys() and {"mean", "std"} >= set(wanted)
-    if not known or any(channel["nan_share"].any() for channel in channels):
+    derivable = channels and {"mean", "std"} <= channels[0].keys() and {"mean", "std"} >= set(names)
+    if not derivable or any(channel["nan_share"].any() for channel in channels):
         return None
     means = np.array([channel["mean"] for channel in channels])
     mean = means.mean(axis=0)
@@ -190,8 +194,8 @@ def _listed(values: Array) -> list[float | None]:
 def _defaults(spec: TensorSpec, shown: str, *, batched: bool) -> list[Summary]:
     item = spec.shape[1:] if batched else spec.shape
 
-    def summaries(named: list[tuple[str, Statistic]]) -> list[Summary]:
-        return [Summary(f"{shown}: {name}", spec.name, statistic) for name, statistic in named]
+    def summaries(statistics: list[tuple[str, Statistic]]) -> list[Summary]:
+        return [Summary(f"{shown}: {name}", spec.name, statistic) for name, statistic in statistics]
 
     size = summaries([("size", "length")]) if FREE in item else []
     if spec.datatype == "BYTES":
@@ -214,11 +218,11 @@ def _of_channels(name: str, shown: str, item: list[int]) -> list[Summary]:
     count = item[channel_axis(item)]
     if count == 1:
         return []
-    named: list[tuple[str, Statistic]] = [("mean", "mean"), ("std", "std")]
+    statistics: list[tuple[str, Statistic]] = [("mean", "mean"), ("std", "std")]
     return [
         Summary(f"{shown}: channel {channel} {word}", name, statistic, channel)
         for channel in range(count)
-        for word, statistic in named
+        for word, statistic in statistics
     ]
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from eventlog.events import Label
 from registry.errors import InvalidManifest
-from registry.features import monitored_columns, width
+from registry.features import expects_labels, monitored_columns, width
 from registry.manifest import (
     Feature,
     Kind,
@@ -45,15 +45,15 @@ UNFIT_METHODS = {  # Evidently's other methods -> why they cannot score a window
 }
 
 
-def complete(manifest: Manifest, found: Signature, *, labelled: bool = True) -> Manifest:
+def complete(manifest: Manifest, model_signature: Signature, *, labelled: bool = True) -> Manifest:
     """Fill in the signature, the input of every feature and the positive class.
 
     `labelled`: a reference is registered, with labels in the target column if one is named.
     Raises InvalidManifest with the field that contradicts the ONNX file and what would fit.
     """
     if manifest.signature is not None:
-        require_agreement(manifest.signature, found)
-    found = with_widths(found, manifest.features)
+        require_agreement(manifest.signature, model_signature)
+    model_signature = with_widths(model_signature, manifest.features)
     if labelled and manifest.target and manifest.held_out is False:
         raise InvalidManifest(
             "held_out is false: expected a reference that the model was not trained on, because "
@@ -61,15 +61,15 @@ def complete(manifest: Manifest, found: Signature, *, labelled: bool = True) -> 
         )
     if manifest.event_time and manifest.event_time == manifest.target:
         raise InvalidManifest(f"event_time and target are one column: {manifest.target!r}")
-    features = _complete_features(manifest, found)
-    check_payload(manifest.payload, features, found, manifest.prediction)
+    features = _complete_features(manifest, model_signature)
+    check_payload(manifest.payload, features, model_signature, manifest.prediction)
     completed = msgspec.structs.replace(
         manifest,
-        signature=found,
+        signature=model_signature,
         features=features,
-        prediction=_complete_prediction(manifest, found),
-        summaries=_complete_summaries(manifest, features, found),
-        max_batch_size=fixed_rows(found) or manifest.max_batch_size,
+        prediction=_complete_prediction(manifest, model_signature),
+        summaries=_complete_summaries(manifest, features, model_signature),
+        max_batch_size=fixed_rows(model_signature) or manifest.max_batch_size,
     )
     check_monitoring(completed)
     return completed
@@ -80,8 +80,14 @@ def check_monitoring(manifest: Manifest) -> None:
     _check_drift_settings(manifest)
     check_embeddings(manifest)
     check_segments(manifest)
+    _check_timezone(manifest)
     _check_score(manifest, manifest.prediction)
     _check_groups(manifest, manifest.prediction)
+    if manifest.monitoring.review is not None and not expects_labels(manifest):
+        raise InvalidManifest(
+            "monitoring.review picks rows to label, but no label is expected: state target and "
+            "the output of the prediction"
+        )
 
 
 def _check_drift_settings(manifest: Manifest) -> None:
@@ -108,15 +114,15 @@ def _check_drift_settings(manifest: Manifest) -> None:
 def check_segments(manifest: Manifest) -> None:
     """Raise InvalidManifest if a segment cannot assign rows to groups."""
     kinds = {feature.name: feature.kind for feature in manifest.features}
-    named: set[str] = set()
-    for stated in manifest.monitoring.segments:
-        segment = SegmentPolicy(stated) if isinstance(stated, str) else stated
+    columns: set[str] = set()
+    for declared in manifest.monitoring.segments:
+        segment = SegmentPolicy.of(declared)
         where = f"monitoring.segments: {segment.column!r}"
         if segment.column not in kinds:
             raise InvalidManifest(f"{where} is no feature; expected one of {_listed(kinds)}")
-        if segment.column in named:
+        if segment.column in columns:
             raise InvalidManifest(f"{where} is named twice")
-        named.add(segment.column)
+        columns.add(segment.column)
         if kinds[segment.column] == "categorical" and segment.edges:
             raise InvalidManifest(f"{where} is categorical; expected no edges")
         if kinds[segment.column] == "numeric" and not segment.edges:
@@ -125,17 +131,28 @@ def check_segments(manifest: Manifest) -> None:
             raise InvalidManifest(f"{where}: expected ascending edges, got {segment.edges}")
 
 
+def _check_timezone(manifest: Manifest) -> None:
+    if (timezone := manifest.monitoring.alarms.timezone) == "UTC":
+        return
+    from registry.timezones import find_zone  # noqa: PLC0415  # reads folders of the machine
+
+    try:
+        find_zone(timezone)
+    except ValueError as error:
+        raise InvalidManifest(f"monitoring.alarms.timezone: {error}") from None
+
+
 def _check_score(manifest: Manifest, prediction: Prediction) -> None:
     """Raise InvalidManifest if a limit refers to a score that is never computed."""
     policy = manifest.monitoring.alarms
     if policy.min_score is None and policy.min_segment_score is None and not policy.score:
         return
-    known = computed_scores(manifest, prediction)
+    score_names = computed_scores(manifest, prediction)
     score = policy.score or ("roc_auc" if manifest.task == "classification" else "mae")
-    if score not in known:
+    if score not in score_names:
         raise InvalidManifest(
             f"monitoring.alarms.score is {score!r}{'' if policy.score else ' by default'}, which "
-            f"is not computed for this model; expected one of {_listed(known)}"
+            f"is not computed for this model; expected one of {_listed(score_names)}"
         )
 
 
@@ -168,15 +185,15 @@ def computed_scores(manifest: Manifest, prediction: Prediction) -> list[str]:
     return scores
 
 
-def _complete_features(manifest: Manifest, found: Signature) -> list[Feature]:
-    inputs = {spec.name: spec for spec in found.inputs}
+def _complete_features(manifest: Manifest, model_signature: Signature) -> list[Feature]:
+    inputs = {spec.name: spec for spec in model_signature.inputs}
     names = [feature.name for feature in manifest.features]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise InvalidManifest(f"features are named more than once: {_listed(twice)}")
-    if "" in {*names, *(one.name for one in manifest.summaries or [])}:
+    if "" in {*names, *(summary.name for summary in manifest.summaries or [])}:
         raise InvalidManifest("a feature or a summary has an empty name; expected any other")
-    shared = {*names, manifest.target} & {one.name for one in manifest.summaries or []}
+    shared = {*names, manifest.target} & {summary.name for summary in manifest.summaries or []}
     if shared:
         raise InvalidManifest(f"summaries have names of features or the target: {_listed(shared)}")
     if manifest.target in names:
@@ -187,24 +204,24 @@ def _complete_features(manifest: Manifest, found: Signature) -> list[Feature]:
 
 
 def _complete_summaries(
-    manifest: Manifest, features: list[Feature], found: Signature
+    manifest: Manifest, features: list[Feature], model_signature: Signature
 ) -> list[Summary] | None:
     """Return the stated summaries, or the defaults.
 
     The defaults cover inputs without features and, for task: other, the outputs.
     """
     if manifest.summaries is not None:
-        check_summaries(manifest.summaries, found)
+        check_summaries(manifest.summaries, model_signature)
         return manifest.summaries
     carried = {feature.input for feature in features}
     if manifest.task != "other":
-        carried |= {spec.name for spec in found.outputs}
-    return default_summaries(found, carried) or None
+        carried |= {spec.name for spec in model_signature.outputs}
+    return default_summaries(model_signature, carried) or None
 
 
-def check_summaries(summaries: list[Summary], found: Signature) -> None:
+def check_summaries(summaries: list[Summary], model_signature: Signature) -> None:
     """Raise InvalidManifest if a summary names an unknown tensor or an unsuitable statistic."""
-    specs = {spec.name: spec for spec in (*found.inputs, *found.outputs)}
+    specs = {spec.name: spec for spec in (*model_signature.inputs, *model_signature.outputs)}
     twice = [name for name, count in Counter(s.name for s in summaries).items() if count > 1]
     if twice:
         raise InvalidManifest(f"summaries are named more than once: {_listed(twice)}")
@@ -215,11 +232,11 @@ def check_summaries(summaries: list[Summary], found: Signature) -> None:
                 f"{where}: the ONNX file has no input or output {summary.tensor!r}; expected one "
                 f"of {_listed(specs)}"
             )
-        known = statistics_of(specs[summary.tensor].datatype)
-        if summary.statistic not in known:
+        statistics = statistics_of(specs[summary.tensor].datatype)
+        if summary.statistic not in statistics:
             raise InvalidManifest(
                 f"{where}: {summary.tensor!r} is {specs[summary.tensor].datatype}, which has no "
-                f"{summary.statistic!r}; expected one of {_listed(known)}"
+                f"{summary.statistic!r}; expected one of {_listed(statistics)}"
             )
 
 
@@ -262,8 +279,8 @@ def _require_every_column_carried(features: list[Feature], inputs: dict[str, Ten
                 )
 
 
-def _complete_prediction(manifest: Manifest, found: Signature) -> Prediction:
-    outputs = {spec.name: spec for spec in found.outputs}
+def _complete_prediction(manifest: Manifest, model_signature: Signature) -> Prediction:
+    outputs = {spec.name: spec for spec in model_signature.outputs}
     prediction = manifest.prediction
     if manifest.task == "other":
         _require_no_prediction(manifest)

@@ -23,6 +23,7 @@ import yaml
 from eventlog.durable_files import make_folder, open_private, replace_file, sync_folder, sync_tree
 from registry.errors import InvalidManifest
 from registry.manifest import Manifest, Version
+from registry.model_cache import CachedVersion
 from registry.stored_files import hash_files
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # before anything imports BentoML
@@ -38,7 +39,7 @@ _LOCK = ".driftline-lock"
 Files = dict[str, Callable[[Path], object]]  # file name -> what writes it
 
 
-class Found(NamedTuple):
+class FolderContents(NamedTuple):
     """The versions of one model in the store."""
 
     versions: list[Version]  # oldest first
@@ -56,10 +57,10 @@ class VersionFolders:
 
     def names(self) -> list[str]:
         """Return the names of the models that have a folder of a version."""
-        folders = sorted(one for one in self.folder.iterdir() if one.is_dir())
-        return [one.name for one in folders if any(self._folders(one.name))]
+        folders = sorted(path for path in self.folder.iterdir() if path.is_dir())
+        return [folder.name for folder in folders if any(self._folders(folder.name))]
 
-    def read(self, model: str) -> Found:
+    def read(self, model: str) -> FolderContents:
         """Return the readable and the damaged versions of a model."""
         versions, damaged = [], {}
         for number, path in self._folders(model):
@@ -70,7 +71,7 @@ class VersionFolders:
                 continue
             if version is not None:
                 versions.append(version)
-        return Found(sorted(versions, key=lambda one: int(one.number)), damaged)
+        return FolderContents(sorted(versions, key=lambda version: int(version.number)), damaged)
 
     def add(self, model: str, number: str, digest: str, created: int, files: Files) -> Version:
         """Store a version, durably; raises OSError and then leaves nothing behind."""
@@ -97,11 +98,28 @@ class VersionFolders:
         assert version is not None  # its label was just written
         return version
 
+    def touch(self, path: Path) -> None:
+        """Note that a version is used now; nothing happens in a store that is read-only."""
+        with suppress(OSError):
+            os.utime(path)
+
+    def cached(self) -> list[CachedVersion]:
+        """Return the folder of every version with its size, and when it was used last."""
+        cached = []
+        for model in self.names():
+            for number, path in self._folders(model):
+                with suppress(FileNotFoundError):  # removed by another process
+                    size = sum(path.stat().st_size for path in path.iterdir())
+                    cached.append(CachedVersion(model, number, path, size, path.stat().st_mtime))
+        return cached
+
     def remove(self, path: Path) -> None:
-        """Remove a version that was added just now, and its model's folder if nothing is left."""
+        """Remove a version, and its model's folder if nothing is left."""
         with self._staging() as staging:
             path.rename(staging / path.name)  # readers never see a part of it
-        older = sorted(self._folders(path.parent.name), key=lambda found: int(found[0]))
+        older = sorted(
+            self._folders(path.parent.name), key=lambda numbered_folder: int(numbered_folder[0])
+        )
         if older:
             with suppress(OSError):
                 replace_file(path.parent / "latest", older[-1][1].name.encode())
@@ -123,7 +141,7 @@ class VersionFolders:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Let one process at a time change the store."""
+        """Lock the store: one process at a time changes it."""
         with os.fdopen(open_private(self.folder.parent / _LOCK), "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -132,9 +150,9 @@ class VersionFolders:
         """Yield number and folder of each version, by the names of the folders."""
         place = self.folder / model
         for path in sorted(place.iterdir()) if place.is_dir() else []:
-            named = _FOLDER.fullmatch(path.name)
-            if named and path.is_dir():
-                yield named[1], path
+            match = _FOLDER.fullmatch(path.name)
+            if match and path.is_dir():
+                yield match[1], path
 
     @property
     def _stagings(self) -> tuple[Path, Path]:
@@ -158,16 +176,16 @@ class VersionFolders:
     def _sweep(self) -> None:
         for folder in self.folder.parent.glob(f"{_CHECK}*"):
             _remove_unlocked(folder)
-        left = [one for one in self._stagings if one.exists()]
-        if not left:
+        leftovers = [staging for staging in self._stagings if staging.exists()]
+        if not leftovers:
             return
         with os.fdopen(open_private(self.folder.parent / _LOCK), "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return  # it is being written
-            for one in left:
-                shutil.rmtree(one, ignore_errors=True)
+            for leftover in leftovers:
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _remove_unlocked(folder: Path) -> None:
@@ -216,26 +234,26 @@ def _describe(path: Path, model: str, version: str, number: str, metadata: dict[
 def _read(path: Path) -> Version | None:
     """Read a version, None if it is another application's BentoML model."""
     try:
-        stated = yaml.load((path / _DESCRIPTION).read_bytes(), _Loader)  # noqa: S506  # a safe one
+        content = yaml.load((path / _DESCRIPTION).read_bytes(), _Loader)  # noqa: S506  # a safe one
     except FileNotFoundError:
         raise InvalidManifest(f"{_DESCRIPTION} is missing") from None
     try:
-        found = msgspec.convert(stated, _Description)
+        description = msgspec.convert(content, _Description)
     except msgspec.ValidationError as error:
         raise InvalidManifest(f"{_DESCRIPTION}: {error}") from None
-    if _NUMBER not in found.labels:
+    if _NUMBER not in description.labels:
         return None
     manifest = msgspec.json.decode((path / "manifest.json").read_bytes(), type=Manifest)
     if not (path / "model.onnx").is_file():
         raise InvalidManifest("model.onnx is missing")
     return Version(
-        model=found.name,
-        number=str(found.labels[_NUMBER]),
-        digest=str(found.metadata["digest"]),
-        created=int(str(found.metadata["created"])),
+        model=description.name,
+        number=str(description.labels[_NUMBER]),
+        digest=str(description.metadata["digest"]),
+        created=int(str(description.metadata["created"])),
         manifest=manifest,
         path=str(path),
-        files=_files(found.metadata),
+        files=_files(description.metadata),
     )
 
 

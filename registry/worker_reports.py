@@ -8,12 +8,13 @@ see the report of a dead worker.
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from eventlog.durable_files import make_folder
 
@@ -28,6 +29,14 @@ class WorkerReport(msgspec.Struct, frozen=True):
     machine: str = ""  # stated between machines
     models: str = ""  # patterns of the models that it serves; empty: every model
 
+    def about(self, chosen: Callable[[str], bool]) -> "WorkerReport":
+        """Return the report without the models that are not chosen."""
+        serving, unready = (
+            {model: entries for model, entries in part.items() if chosen(model)}
+            for part in (self.serving, self.unready)
+        )
+        return replace(self, serving=serving, unready=unready)
+
     def selects(self, model: str) -> bool:
         """Return whether the worker serves a model at all."""
         return selects(self.models, model)
@@ -35,8 +44,8 @@ class WorkerReport(msgspec.Struct, frozen=True):
 
 def selects(patterns: str, model: str) -> bool:
     """Return whether a model is one of `team-a-*,fraud`; "" selects every model."""
-    stated = [one.strip() for one in patterns.split(",") if one.strip()]
-    return not stated or any(fnmatchcase(model, one) for one in stated)
+    selected = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
+    return not selected or any(fnmatchcase(model, pattern) for pattern in selected)
 
 
 class WorkerReportPublisher:

@@ -13,17 +13,17 @@ class StrictLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  # PyYAML's
         """Return the mapping; raises ConstructorError at the second of two equal keys."""
-        seen: set[Any] = set()
+        keys: set[Any] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str | int | float | bool | None):
-                if key in seen:
+                if key in keys:
                     raise yaml.constructor.ConstructorError(
                         None, None, f"key {_short(repr(key))} is stated twice", key_node.start_mark
                     )
-                seen.add(key)
+                keys.add(key)
         return super().construct_mapping(node, deep)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
@@ -64,10 +64,10 @@ def _size(node: yaml.Node, sizes: dict[int, int], depth: int) -> int:
     """Return the number of nodes with every alias written out; 0 marks one that is being read."""
     if depth > _DEEPEST:
         raise yaml.YAMLError(_TOO_DEEP)
-    if (known := sizes.get(id(node))) is not None:
-        if known == 0:
+    if (size_so_far := sizes.get(id(node))) is not None:
+        if size_so_far == 0:
             raise yaml.YAMLError("an alias refers to what it is part of")
-        return known
+        return size_so_far
     sizes[id(node)] = 0
     children: list[yaml.Node] = []
     if isinstance(node, yaml.SequenceNode):

@@ -4,17 +4,19 @@ import sys
 from typing import Any
 
 import bentoml
+import uvicorn.config
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 from uvicorn.config import HTTP_PROTOCOLS
 
 from eventlog.parent_death import end_with_parent
 from eventlog.settings import Home, from_environment
-from service.auth.configuration import check_encrypted, create_browser_guard
+from service.auth.configuration import check_encrypted, create_browser_guard, tls_of
 from service.auth.rules import PROBES
 from service.crashes.worker_starts import report_failed_start, report_start
 from service.dependency_versions import check_versions
 from service.rest.admin_port import with_admin_port
+from service.rest.api_page import ApiPage
 from service.rest.asgi import App
 from service.rest.body_middleware import BodyMiddleware
 from service.rest.connection import Connection
@@ -55,8 +57,12 @@ class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML shi
         check_encrypted(_settings, sys.argv)
         logs.configure("service", from_environment(logs.LoggingSettings, logs.PREFIX))
         HTTP_PROTOCOLS["auto"] = f"{__name__}:{ServiceConnection.__name__}"
+        if (tls := tls_of(_settings)) is not None:  # uvicorn's own context follows no files
+            uvicorn.config.create_ssl_context = lambda **_: tls.context()
         front = BodyMiddleware(
-            super().to_asgi(is_main), _settings.max_body_bytes, lambda: _worker().inference.buffered
+            ApiPage(super().to_asgi(is_main)),
+            _settings.max_body_bytes,
+            lambda: _worker().inference.buffered,
         )
         predictions = PredictMiddleware(front, lambda: _worker().inference)
         guard = create_browser_guard(_settings, count_refused)

@@ -29,10 +29,10 @@ def choose_arm(
 
 def routing_key(call: Call, request: InferRequest) -> str:
     """Return the routing key that a caller states, "" without one; raises InvalidRequest."""
-    stated: Any = request.parameters.get("routing_key", "")
-    if stated == "":
-        stated = call.routing_key
-    key = str(stated) if type(stated) is int else stated
+    value: Any = request.parameters.get("routing_key", "")
+    if value == "":
+        value = call.routing_key
+    key = str(value) if type(value) is int else value
     if not isinstance(key, str) or len(key) > LONGEST_KEY:
         raise InvalidRequest(
             f"routing_key: expected text of at most {LONGEST_KEY} characters, or a whole number"
@@ -41,13 +41,17 @@ def routing_key(call: Call, request: InferRequest) -> str:
 
 
 def _feature(inputs: Inputs, manifest: Manifest, name: str) -> str:
-    found = next((one for one in manifest.features if one.name == name), None) if name else None
-    if found is None or found.input not in inputs.arrays:  # an optional input may be absent
+    feature = (
+        next((feature for feature in manifest.features if feature.name == name), None)
+        if name
+        else None
+    )
+    if feature is None or feature.input not in inputs.arrays:  # an optional input may be absent
         return ""
-    row = inputs.arrays[found.input][:1].reshape(-1)
-    if found.index >= row.size:
+    row = inputs.arrays[feature.input][:1].reshape(-1)
+    if feature.index >= row.size:
         return ""
-    value = row[found.index]
+    value = row[feature.index]
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return str(value) if value == value else ""  # noqa: PLR0124  # NaN, a null: no key

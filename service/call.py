@@ -8,6 +8,7 @@ import msgspec
 from eventlog.events import Outcome, Protocol, Tensor
 from registry.manifest import Version
 from registry.outputs import PROBABILITIES, derived_outputs
+from service.auth.key_limits import Account
 from service.batching.job import RunResult
 from service.errors import InvalidRequest
 from service.protocol.classification import best_classes
@@ -36,14 +37,14 @@ class CallTrace(typing.Protocol):
 
 
 class Arm(msgspec.Struct, frozen=True):
-    """Which version of a rollout answers a request, and why."""
+    """The version of a rollout that answers a request, and the reason."""
 
     rollout: str  # its id
     name: typing.Literal["", "before", "rollout"]
     key: str  # hash of the routing key
 
 
-NO_ARM = Arm("", "", "")  # as events state that no rollout decided
+NO_ARM = Arm("", "", "")  # in events: no rollout decided
 
 
 class Call(msgspec.Struct, kw_only=True):
@@ -60,30 +61,37 @@ class Call(msgspec.Struct, kw_only=True):
     started: float
     deadline: float
     traceparent: str = ""
-    trace: CallTrace | None = None  # where it is recorded
+    trace: CallTrace | None = None  # records its progress
     version: Version | None = None
     alias: str = ""
     routing_key: str = ""  # that the caller states, for rollouts
     authorization: bytes | None = None  # the caller's admitted header
+    account: Account | None = None  # of the caller's key, which counts the request
     arm: Arm | None = None  # of the rollout that decided about the version
     revision: int = 0  # of the registry, when the version was resolved
     request: InferRequest | None = None
     event_time: int | None = None
     priority: int = 0  # that the caller states, 1 the highest; 0: none
     inputs: Inputs | None = None
-    logged: bool = False  # whether its one event is in the log
-    prediction_id: str = ""  # of that event; set before a run, or with a failure
+    logged: bool = False  # whether its event is in the log
+    prediction_id: str = ""  # of that event; set before a run, or on failure
     load_test: bool = False  # whether a load test sent it, which is not monitored
-    event_time_ahead: int = UNLIMITED  # microseconds that it may state beyond `received`
-    left: bool = False  # whether the client cancelled
-    leave: Callable[[], bool] | None = None  # takes it out of the queue; whether it waited there
+    event_time_ahead: int = UNLIMITED  # microseconds; `event_time` may exceed `received` by so much
+    cancelled: bool = False  # whether the client cancelled
+    leave: Callable[[], bool] | None = None  # dequeues it; returns whether it was queued
 
-    def state_event_time(self, stated: object) -> None:
-        """Take over the event time that the client states; raises InvalidRequest."""
-        time = read_event_time(stated)
+    def end_account(self) -> None:
+        """Release the request from the account of the caller's key; later calls do nothing."""
+        account, self.account = self.account, None
+        if account is not None:
+            account.end()
+
+    def state_event_time(self, value: object) -> None:
+        """Set the event time that the client states; raises InvalidRequest."""
+        time = read_event_time(value)
         if time > self.received + self.event_time_ahead:
             raise InvalidRequest(
-                ahead_of_reception(stated, time - self.received, self.event_time_ahead)
+                ahead_of_reception(value, time - self.received, self.event_time_ahead)
             )
         self.event_time = time
 
@@ -99,7 +107,7 @@ class InferenceResponse(msgspec.Struct, frozen=True):
     coerced: str = ""  # which inputs were converted, and how
     arm: Arm | None = None  # of the rollout that decided about the version
 
-    def wanted(self) -> list[str]:
+    def output_names(self) -> list[str]:
         """Return the requested outputs in the client's order; the model's own if it named none."""
         if self.request.outputs:
             return list(self.request.outputs)

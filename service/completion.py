@@ -59,6 +59,6 @@ class Completion:
         self._statistics.cache_miss.add(round(seconds * 1e9))
         count_lookup(self._version, "miss")
 
-    def kept(self, seconds: float) -> None:
+    def stored(self, seconds: float) -> None:
         """Add the duration of storing a new cache entry."""
         self._statistics.cache_miss.add(round(seconds * 1e9), 0)

@@ -1,4 +1,4 @@
-"""How many connections each worker of a service holds, in memory that the workers share.
+"""The number of connections of each worker, in memory that the workers share.
 
 Every worker writes its own numbers alone, so no update is lost: how many connections it gave to
 each worker, and how many of its own have ended. A worker's load is the sum of what it was given,
@@ -29,17 +29,17 @@ class ConnectionLoads:
             self._map = mmap.mmap(descriptor, _SIZE)
         finally:
             os.close(descriptor)
-        self._write(1, worker, self._given(worker))  # what a predecessor held has ended
+        self._write(1, worker, self._passed(worker))  # what a predecessor held has ended
         self._write(0, worker, os.getpid())
 
     def live(self) -> dict[int, int]:
         """Return the process id of every worker that takes connections."""
-        found = {worker: self._read(0, worker) for worker in range(MOST_WORKERS)}
-        return {worker: pid for worker, pid in found.items() if pid}
+        pids = {worker: self._read(0, worker) for worker in range(MOST_WORKERS)}
+        return {worker: pid for worker, pid in pids.items() if pid}
 
     def load(self, worker: int) -> int:
         """Return the connections of a worker."""
-        return max(0, self._given(worker) - self._read(1, worker))
+        return max(0, self._passed(worker) - self._read(1, worker))
 
     def give(self, worker: int, number: int = 1) -> None:
         """Note a connection that this worker gives to another or to itself; -1 takes it back."""
@@ -55,7 +55,7 @@ class ConnectionLoads:
         if self._read(0, worker) == pid:
             self._write(0, worker, 0)
 
-    def _given(self, worker: int) -> int:
+    def _passed(self, worker: int) -> int:
         return sum(self._read(2 + giver, worker) for giver in range(MOST_WORKERS))
 
     def _read(self, row: int, column: int) -> int:

@@ -15,11 +15,12 @@ TESTED: Mapping[str, str] = {"uvicorn": "0.54", "bentoml": "1.4", "zttp": "0.0.3
 def check_versions(installed: Callable[[str], str] = version) -> None:
     """Raise SettingError if a library's version is none that the service was tested with."""
     for name, tested in TESTED.items():
-        found = installed(name)
-        if f"{found}.".startswith(f"{tested}."):
+        release = installed(name)
+        if f"{release}.".startswith(f"{tested}."):
             continue
-        tried = ", ".join(f"{library} {release}" for library, release in TESTED.items())
+        tested_releases = ", ".join(f"{library} {release}" for library, release in TESTED.items())
         raise SettingError(
-            f"{name} {found} is installed; expected {name} {tested}: the service relies on its "
-            f"internals and was tested with {tried}. Install from requirements/service.lock"
+            f"{name} {release} is installed; expected {name} {tested}: the service relies on its "
+            f"internals and was tested with {tested_releases}. Install from "
+            "requirements/service.lock"
         )

@@ -9,6 +9,7 @@ ServingError
 ├── TooLarge            more bytes or rows than one request may have
 │   └── LimitExceeded       a gRPC message or its metadata over the port's limit
 ├── Overloaded          the version's queue is full; retry later
+│   └── KeyLimitReached     the caller's key has used up what it may ask for
 ├── Expired             the deadline passed before the run
 ├── NotReady            the version exists and is not loaded
 ├── NoWorker            no worker of the service can start; the command ends
@@ -79,6 +80,10 @@ class Overloaded(ServingError):
     def __init__(self, message: str, *, retry_after: int = 1) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class KeyLimitReached(Overloaded):
+    """The caller's key has used up what it may ask for; no event is written."""
 
 
 class Expired(ServingError):

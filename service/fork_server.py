@@ -1,9 +1,10 @@
-"""Start workers as forks of a process that has imported the service, so that none imports it again.
+"""Start workers by forking a process that has imported the service, so that they start faster.
 
 The supervisor forks the fork server once, before it has threads or an event loop. The fork server
-forks each worker twice: the orphaned worker becomes a child of the supervisor, which had asked the
-kernel to adopt its orphans. So signals, exit statuses and the parent-death signal work as for any
-other child. Only Linux offers this.
+forks twice for each worker, and the intermediate process exits. The supervisor is a child subreaper
+(`man 2const PR_SET_CHILD_SUBREAPER`), so the kernel makes it the parent of the orphaned worker.
+Signals, exit statuses and the parent-death signal then work as for any other child. Only Linux
+offers this.
 
 The fork server opens no inference session: ONNX Runtime's threads would not survive a fork.
 """
@@ -19,34 +20,43 @@ import struct
 import sys
 import time
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, Self
 
 import msgspec
 
-_ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER of <sys/prctl.h>
+_SET_CHILD_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of <sys/prctl.h>
 _SET_NAME = 15  # PR_SET_NAME
-_ADOPTION_S = 10.0  # longest time until the kernel has given a worker its new parent
+_REPARENTING_S = 10.0  # longest time until the supervisor is a worker's parent
 _LENGTH = struct.Struct("!I")
 _PID = struct.Struct("!i")
-_STANDARD = frozenset({0, 1, 2})
+_STANDARD_STREAMS = frozenset({0, 1, 2})
 
 
-class Order(msgspec.Struct, frozen=True):
-    """What to run, as `python -m module *arguments` would."""
+class WorkerCommand(msgspec.Struct, frozen=True):
+    """The command of a worker: `python -m module *arguments`."""
 
     module: str
     arguments: Sequence[str]
     environment: Mapping[str, str]
     folder: str
-    listener: int  # index of the argument that names the descriptor of the passed socket
+    listener_index: int  # of the argument that is replaced by the listener's descriptor
 
 
-def descriptors() -> set[int]:
-    """Return the open descriptors of this process; none where the system does not list them."""
-    folder = Path("/proc/self/fd")
-    listed = list(folder.iterdir()) if folder.is_dir() else []
-    return {int(one.name) for one in listed if one.exists()}  # that of the listing is closed
+def descriptors() -> dict[int, str]:
+    """Return the file or socket of each open descriptor; empty on systems without /proc."""
+    folder, links = Path("/proc/self/fd"), {}
+    for path in list(folder.iterdir()) if folder.is_dir() else []:
+        with suppress(OSError):  # the listing's own descriptor is closed by now
+            links[int(path.name)] = str(path.readlink())
+    return links
+
+
+def _unchanged(before: Mapping[int, str]) -> set[int]:
+    """Return the descriptors that still refer to the same file; closed numbers may be reused."""
+    now = descriptors()
+    return {number for number, target in before.items() if now.get(number) == target}
 
 
 class ForkServer:
@@ -57,26 +67,27 @@ class ForkServer:
         self._connection = connection
 
     @classmethod
-    def start(cls, private: Set[int]) -> Self | None:
-        """Fork the fork server from this process; return None where that is not possible.
+    def start(cls, private: Mapping[int, str]) -> Self | None:
+        """Fork the fork server from this process; return None on systems that cannot.
 
-        It closes the descriptors `private`, such as locks and ports, but no standard stream.
+        The fork server closes the descriptors `private`, such as locks and ports. It keeps the
+        standard streams, and numbers that have been reused for another file since.
         """
-        if sys.platform != "linux" or not _prctl(_ADOPT_ORPHANS, 1):
+        if sys.platform != "linux" or not _prctl(_SET_CHILD_SUBREAPER, 1):
             return None
         ours, theirs = socket.socketpair()
         supervisor = os.getpid()
         gc.collect()
-        gc.freeze()  # collections in workers write to no shared page
+        gc.freeze()  # so that garbage collection in workers writes to no shared page
         if not os.fork():
             ours.close()
-            _serve(theirs, supervisor, private - _STANDARD)
+            _serve(theirs, supervisor, _unchanged(private) - _STANDARD_STREAMS)
         theirs.close()
         return cls(ours)
 
-    def spawn(self, order: Order, listener: int) -> int:
+    def spawn(self, command: WorkerCommand, listener: int) -> int:
         """Start a worker with a listening socket; return its pid. Raises OSError."""
-        message = msgspec.json.encode(order)
+        message = msgspec.json.encode(command)
         socket.send_fds(self._connection, [_LENGTH.pack(len(message))], [listener])
         self._connection.sendall(message)
         (pid,) = _PID.unpack(_receive(self._connection, _PID.size))
@@ -84,78 +95,80 @@ class ForkServer:
 
 
 def _serve(connection: socket.socket, supervisor: int, private: Set[int]) -> NoReturn:
-    """Fork a worker for each order until the supervisor has ended."""
-    os.setsid()  # Ctrl-C is the supervisor's
+    """Fork a worker for each command received, until the supervisor has ended."""
+    os.setsid()  # only the supervisor gets the SIGINT of Ctrl-C
     _prctl(_SET_NAME, b"fork-server")
     for descriptor in private:
         os.close(descriptor)
     while True:
         try:
-            head, passed, _, _ = socket.recv_fds(connection, _LENGTH.size, 1)
-            if not head:
+            length, listeners, _, _ = socket.recv_fds(connection, _LENGTH.size, 1)
+            if not length:
                 os._exit(0)
-            head += _receive(connection, _LENGTH.size - len(head))
-            message = _receive(connection, _LENGTH.unpack(head)[0])
-            order = msgspec.json.decode(message, type=Order)
-            pid = _fork_twice(order, passed[0], supervisor, connection)
+            length += _receive(connection, _LENGTH.size - len(length))
+            message = _receive(connection, _LENGTH.unpack(length)[0])
+            command = msgspec.json.decode(message, type=WorkerCommand)
+            pid = _fork_twice(command, listeners[0], supervisor, connection)
             connection.sendall(_PID.pack(pid))
-            os.close(passed[0])
+            os.close(listeners[0])
         except OSError:  # the supervisor has ended
             os._exit(0)
 
 
-def _fork_twice(order: Order, listener: int, supervisor: int, connection: socket.socket) -> int:
-    """Return the pid of a worker whose parent, a fork of this process, has ended."""
+def _fork_twice(
+    command: WorkerCommand, listener: int, supervisor: int, connection: socket.socket
+) -> int:
+    """Fork a worker through an intermediate process that exits; return the worker's pid."""
     reader, writer = os.pipe()
-    between = os.fork()
-    if not between:
+    intermediate = os.fork()
+    if not intermediate:
         worker = os.fork()
         if not worker:
             connection.close()
             os.close(reader)
             os.close(writer)
-            _become(order, listener, supervisor)
+            _run_worker(command, listener, supervisor)
         os.write(writer, _PID.pack(worker))
         os._exit(0)
     os.close(writer)
     (pid,) = _PID.unpack(os.read(reader, _PID.size))
     os.close(reader)
-    os.waitpid(between, 0)
+    os.waitpid(intermediate, 0)
     return int(pid)
 
 
-def _become(order: Order, listener: int, supervisor: int) -> NoReturn:
-    """Turn this process into the worker; it ends without leaving this function."""
+def _run_worker(command: WorkerCommand, listener: int, supervisor: int) -> NoReturn:
+    """Run the command in this process, then exit with its status."""
     status = 1
     try:
-        _await_adoption(supervisor)
+        _await_reparenting(supervisor)
         os.setsid()
         _prctl(_SET_NAME, b"worker")
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        with open(os.devnull) as nothing:  # noqa: PTH123  # a descriptor is wanted
-            os.dup2(nothing.fileno(), 0)
+        with open(os.devnull) as empty:  # noqa: PTH123  # for its descriptor
+            os.dup2(empty.fileno(), 0)
         os.environ.clear()
-        os.environ.update(order.environment)
-        os.chdir(order.folder)
-        arguments = list(order.arguments)
-        arguments[order.listener] = str(listener)
-        sys.argv = [order.module, *arguments]
-        runpy.run_module(order.module, run_name="__main__", alter_sys=True)
+        os.environ.update(command.environment)
+        os.chdir(command.folder)
+        arguments = list(command.arguments)
+        arguments[command.listener_index] = str(listener)
+        sys.argv = [command.module, *arguments]
+        runpy.run_module(command.module, run_name="__main__", alter_sys=True)
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # noqa: BLE001  # as the interpreter does at its end
+    except BaseException:  # noqa: BLE001  # print it as the interpreter does
         sys.excepthook(*sys.exc_info())
     finally:
-        # Libraries joined threads at exit that this process, as a fork, never had.
+        # Skip the exit handlers of libraries: they join threads that a fork does not have.
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
 
 
-def _await_adoption(supervisor: int) -> None:
-    deadline = time.monotonic() + _ADOPTION_S
+def _await_reparenting(supervisor: int) -> None:
+    deadline = time.monotonic() + _REPARENTING_S
     while os.getppid() != supervisor:
         if time.monotonic() > deadline:
             raise SystemExit("driftline: the supervisor has ended, or could not adopt this worker")
@@ -167,7 +180,7 @@ def _receive(connection: socket.socket, size: int) -> bytes:
     while len(data) < size:
         piece = connection.recv(size - len(data))
         if not piece:
-            raise ConnectionResetError("the fork server has ended")
+            raise ConnectionResetError("the other process has closed the connection")
         data += piece
     return data
 

@@ -7,7 +7,7 @@ import circus.watcher
 import psutil
 from circus.process import Process
 
-from service.fork_server import ForkServer, Order
+from service.fork_server import ForkServer, WorkerCommand
 
 _LISTENER = "--fd"  # the option of BentoML's worker that names the listening socket
 
@@ -15,7 +15,7 @@ _logger = logging.getLogger(__name__)
 
 
 class ForkedWorker(psutil.Process):  # type: ignore[misc]  # psutil ships no types
-    """A worker that this process adopted, with what circus uses of a `Popen`."""
+    """A worker that became a child of this process, with the part of `Popen` that circus uses."""
 
     stdout = None
     stderr = None
@@ -48,12 +48,12 @@ def install(server: ForkServer) -> None:
 
 def _fork(server: ForkServer, process: Any) -> ForkedWorker | None:
     _, _, module, *arguments = process.format_args(process._get_sockets_fds())  # noqa: SLF001
-    at = arguments.index(_LISTENER) + 1
-    order = Order(module, arguments, process.env, process.working_dir, at)
+    index = arguments.index(_LISTENER) + 1
+    command = WorkerCommand(module, arguments, process.env, process.working_dir, index)
     try:
-        return ForkedWorker(server.spawn(order, int(arguments[at])))
+        return ForkedWorker(server.spawn(command, int(arguments[index])))
     except (OSError, psutil.NoSuchProcess) as error:
         _logger.warning(
-            "the fork server does not answer (%s); the worker imports all itself", error
+            "the fork server does not answer (%s); this worker is started without it", error
         )
         return None

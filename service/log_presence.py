@@ -16,14 +16,14 @@ async def end_without_log(
 
     The worker that follows begins a new log, under a new name.
     """
-    seen = writer.next_sequence
+    next_sequence = writer.next_sequence
     while not writer.detached():
-        seen = writer.next_sequence
+        next_sequence = writer.next_sequence
         await asyncio.sleep(period_s)
     _logger.error(
         "the log folder of %s was removed or replaced while the service wrote to it: at most the "
         "last %d events are in no log; the worker ends, and the next one begins a new log",
         writer.source,
-        writer.next_sequence - seen,
+        writer.next_sequence - next_sequence,
     )
     end()

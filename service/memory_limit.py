@@ -7,7 +7,7 @@ from eventlog.errors import SettingError
 
 
 def limit_memory(text: str, variable: str) -> None:
-    """Let this process have so much data, as in 8GiB; "" sets no limit. Raises SettingError.
+    """Limit the data of this process, as in 8GiB; "" sets no limit. Raises SettingError.
 
     An allocation beyond it fails in the run that asks for it, instead of ending the process.
     """

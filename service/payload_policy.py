@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from blake3 import blake3
 from msgspec.structs import replace
 
 from eventlog.errors import SettingError
@@ -59,8 +60,8 @@ class PayloadPolicies:
         policies = [self._by_digest.get(event.digest) for event in events]
         if not any(policies):
             return events
-        found = zip(events, policies, strict=True)
-        return [event if policy is None else _apply(policy, event) for event, policy in found]
+        pairs = zip(events, policies, strict=True)
+        return [event if policy is None else _apply(policy, event) for event, policy in pairs]
 
 
 def _apply(
@@ -91,7 +92,7 @@ class LargeTensorSampling:
     def __init__(self, manifest: Manifest) -> None:
         prediction = manifest.prediction
         names = {prediction.label, prediction.probabilities, *derived_outputs(prediction)}
-        self._kept = {feature.input for feature in manifest.features} | names - {""}
+        self._always_logged = {feature.input for feature in manifest.features} | names - {""}
         self._sampling = Sampling()
 
     def apply(self, event: PredictionEvent) -> PredictionEvent:
@@ -104,7 +105,7 @@ class LargeTensorSampling:
         size = sum(map(_size, (*loose_inputs.values(), *loose_outputs.values())))
         if size <= sampling.over_bytes:
             return event
-        whole = bool(self._kept)
+        whole = bool(self._always_logged)
         inclusion = 1.0 if whole else sampling.share
         if _draw(event.prediction_id) < sampling.share:
             return replace(event, inclusion=inclusion)
@@ -120,8 +121,12 @@ class LargeTensorSampling:
         )
 
     def _divide(self, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        kept = {name: tensor for name, tensor in tensors.items() if name in self._kept}
-        return kept, {name: one for name, one in tensors.items() if name not in kept}
+        remaining = {
+            name: tensor for name, tensor in tensors.items() if name in self._always_logged
+        }
+        return remaining, {
+            name: tensor for name, tensor in tensors.items() if name not in remaining
+        }
 
 
 class PayloadFilter:
@@ -136,7 +141,9 @@ class PayloadFilter:
                 "bytes in the file that DRIFTLINE_SERVICE_PAYLOAD_KEY_FILE names"
             )
         self._columns = _columns(manifest, key)
-        self._hidden = {one.name for one in manifest.summaries or [] if one.tensor in self._columns}
+        self._hidden = {
+            summary.name for summary in manifest.summaries or [] if summary.tensor in self._columns
+        }
         self._sampling = manifest.payload.sample
         self._reference_ranges = _ReferenceRanges(version) if self._sampling else None
 
@@ -190,16 +197,16 @@ def _columns(manifest: Manifest, key: bytes) -> dict[str, list[tuple[int, int, H
     rules = manifest.payload.fields
     specs = {spec.name: spec for spec in signature(manifest).accepted}
     outputs = {spec.name for spec in signature(manifest).outputs}
-    found: dict[str, list[tuple[int, int, Hide]]] = {}
+    columns: dict[str, list[tuple[int, int, Hide]]] = {}
     for name, rule in rules.items():
         if rule != "keep" and (name in specs or name in outputs):
-            found.setdefault(name, []).append((0, 1, _hide(name, rule, key)))
+            columns.setdefault(name, []).append((0, 1, _hide(name, rule, key)))
     for feature in manifest.features:
         rule = rules.get(feature.name, "keep")
-        if rule != "keep" and feature.name != feature.input and feature.input not in found:
+        if rule != "keep" and feature.name != feature.input and feature.input not in columns:
             place = (feature.index, width(specs[feature.input]), _hide(feature.name, rule, key))
-            found.setdefault(feature.input, []).append(place)
-    return found
+            columns.setdefault(feature.input, []).append(place)
+    return columns
 
 
 def _hide(name: str, rule: PayloadRule, key: bytes) -> Hide:
@@ -265,16 +272,16 @@ def without_large_payload(event: PredictionEvent, most_bytes: int) -> Prediction
 
 
 def _digest(*groups: Mapping[str, Tensor]) -> tuple[str, int]:
-    """Return SHA-256 and size of inputs and outputs: JSON, then raw bytes, per tensor."""
-    summed, size = hashlib.sha256(), 0
+    """Return BLAKE3 and size of inputs and outputs: JSON, then raw bytes, per tensor."""
+    summed, size = blake3(), 0
     for tensors in groups:
         for name, tensor in tensors.items():
-            held: Any = tensor.raw or b""  # bytes, as long as it is not written
+            contents: Any = tensor.raw or b""  # bytes, as long as it is not written
             about = msgspec.json.encode([name, tensor.datatype, tensor.shape, tensor.data])
-            for part in (about, held):
+            for part in (about, contents):
                 summed.update(part)
                 size += len(part)
-    return summed.hexdigest(), size
+    return f"blake3:{summed.hexdigest()}", size
 
 
 def _draw(prediction_id: str) -> float:
@@ -290,9 +297,9 @@ class _ReferenceRanges:
         if not has_reference(version):
             self._manifest = replace(self._manifest, features=[])
         self._ranges: dict[str, tuple[float, float]] = {}
-        self._known: dict[str, set[str]] = {}
+        self._categories: dict[str, set[str]] = {}
         if self._manifest.features:
-            self._ranges, self._known = domains(version, self._manifest.features)
+            self._ranges, self._categories = domains(version, self._manifest.features)
         carrying = {feature.input for feature in self._manifest.features}
         self._bounds = {
             spec.name: self._bounds_of(spec)
@@ -303,7 +310,7 @@ class _ReferenceRanges:
     def unseen_share(self, event: PredictionEvent) -> float:
         """Return the share of values outside the reference; missing values are inside."""
         listed: dict[str, Tensor] = {}
-        unseen_share, known = 0, 0
+        unseen_share, compared = 0, 0
         for name, tensor in event.inputs.items():
             if name not in self._bounds:
                 continue
@@ -312,19 +319,19 @@ class _ReferenceRanges:
                 listed[name] = Tensor(tensor.datatype, tensor.shape, _values(tensor))
             else:
                 unseen_share += _outside(array.reshape(-1, len(bounds[0])), *bounds)
-                known += array.size
+                compared += array.size
         for name, values in self._columns(listed).items():
-            unseen_share += sum(not self._seen(name, value) for value in values)
-            known += len(values)
-        return unseen_share / known if known else 0.0
+            unseen_share += sum(not self._is_in_reference(name, value) for value in values)
+            compared += len(values)
+        return unseen_share / compared if compared else 0.0
 
     def _columns(self, inputs: Mapping[str, Tensor]) -> dict[str, list[Any]]:
         there = [feature for feature in self._manifest.features if feature.input in inputs]
         return to_columns(replace(self._manifest, features=there), inputs)
 
-    def _seen(self, name: str, value: Any) -> bool:
-        if name in self._known:
-            return value is None or str(value) in self._known[name]
+    def _is_in_reference(self, name: str, value: Any) -> bool:
+        if name in self._categories:
+            return value is None or str(value) in self._categories[name]
         low, high = self._ranges.get(name, (-inf, inf))
         return bool(low <= value <= high or value != value)  # noqa: PLR0124  # NaN
 

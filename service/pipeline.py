@@ -62,7 +62,7 @@ class Pipeline:
         return self._models.ready and not self._log.full
 
     async def infer(
-        self, call: Call, decode: Decode, stated: Stated | None = None
+        self, call: Call, decode: Decode, read_stated: Stated | None = None
     ) -> InferenceResponse:
         """Answer a call; raises a DriftlineError, which is then in the log.
 
@@ -78,7 +78,7 @@ class Pipeline:
             else:
                 future.set_exception(outcome)
 
-        self.submit(call, decode, reply, stated)
+        self.submit(call, decode, reply, read_stated)
         try:
             return await future
         except asyncio.CancelledError:
@@ -86,13 +86,13 @@ class Pipeline:
             raise
 
     def submit(
-        self, call: Call, decode: Decode, reply: Reply, stated: Stated | None = None
+        self, call: Call, decode: Decode, reply: Reply, read_stated: Stated | None = None
     ) -> None:
         """Answer a call through `reply`; `decode` reads its body once the version is known.
 
         `reply` is called once with the response or the error, possibly before this returns.
         Either is in the log by then, or the error is LogUnavailable. A request that is refused
-        before its body is decoded keeps what is `stated` about its event.
+        before its body is decoded keeps what `read_stated` reads of its event.
         """
 
         def finish(outcome: InferenceResponse | DriftlineError) -> None:
@@ -112,8 +112,8 @@ class Pipeline:
         try:
             served, job = self._queue(call, decode, finish)
         except DriftlineError as error:
-            if stated is not None:
-                _keep_stated(call, stated)
+            if read_stated is not None:
+                _keep_stated(call, read_stated)
             if isinstance(error, Overloaded):
                 self._reject_later(call, error, reply)
             else:
@@ -126,7 +126,7 @@ class Pipeline:
 
     def leave(self, call: Call) -> None:
         """Cancel a call: log and count it; its reply is never called."""
-        call.left = True
+        call.cancelled = True
         waited = call.leave is not None and call.leave()
         call.leave = None  # as after an answer
         if call.logged:  # with its response, which the client did not read
@@ -161,7 +161,7 @@ class Pipeline:
 
     def _reply_rejected(self) -> None:
         refused, self._rejected = self._rejected, []
-        refused = [one for one in refused if not one[0].left]
+        refused = [rejection for rejection in refused if not rejection[0].cancelled]
         unavailable: LogUnavailable | None = None
         try:
             self._log.append_failures([(call, "refused", str(error)) for call, error, _ in refused])
@@ -189,6 +189,8 @@ class Pipeline:
         if request.parameters:
             _read_parameters(call, request)
         inputs = call.inputs = _read_inputs(served, request)
+        if call.account is not None:
+            call.account.add_rows(inputs.rows)
         if route.canary is not None:
             self._log.name(call)
             call.arm = choose_arm(
@@ -276,13 +278,13 @@ def _log_failure(call: Call, error: DriftlineError) -> None:
     _logger.error("%s failed: %s", call.prediction_id, message_of(error), extra=names)
 
 
-def _keep_stated(call: Call, stated: Stated) -> None:
+def _keep_stated(call: Call, read_stated: Stated) -> None:
     """Keep the event time of a refused request, and whether it is of a load test.
 
     Without them its event would lie at the present, among those that are monitored.
     """
     with suppress(DriftlineError):
-        parameters = stated()
+        parameters = read_stated()
         call.load_test = call.load_test or parameters.get("load_test") is True
         if call.event_time is None and parameters.get("event_time") is not None:
             call.state_event_time(parameters["event_time"])

@@ -134,7 +134,7 @@ class PredictionLog:
         def outcome_known(
             outcome: InferenceResponse | DriftlineError, error: LogUnavailable | None
         ) -> None:
-            if not call.left:
+            if not call.cancelled:
                 reply(error or outcome)
 
         return lambda outcome: self._appender.once_safe(partial(outcome_known, outcome))
@@ -173,7 +173,7 @@ class PredictionLog:
 
         Requests that already have an event are skipped.
         """
-        pending = [one for one in batch if not one[0].logged]
+        pending = [failure for failure in batch if not failure[0].logged]
         if not pending:
             return
         stamps = Stamps(self._appender)

@@ -47,6 +47,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_grpc_calls: PositiveInt = 10_000  # concurrent calls per worker; a stream counts as one call
     # Per key and worker, on average of a minute; 0: no limit.
     max_labels_per_s: Annotated[int, msgspec.Meta(ge=0)] = 10_000
+    # Requests for inference per key and worker, on average of 10 s; 0: no limit.
+    max_key_requests_per_s: Annotated[int, msgspec.Meta(ge=0)] = 0
+    # Rows of inference per key and worker, on average of 10 s; 0: no limit.
+    max_key_rows_per_s: Annotated[int, msgspec.Meta(ge=0)] = 0
+    # Bytes received for inference per key and worker, on average of 10 s; 0: no limit.
+    max_key_bytes_per_s: Annotated[int, msgspec.Meta(ge=0)] = 0
+    # Requests for inference that run or wait, per key and worker; 0: no limit.
+    max_key_requests: Annotated[int, msgspec.Meta(ge=0)] = 0
     max_request_rows: PositiveInt = 100_000  # largest number of rows in one request
     max_queue_requests: PositiveInt = 1_000  # limit per worker, model version and priority level
     max_queue_bytes: PositiveInt = 64 << 20  # limit per worker, model version and priority level

@@ -14,24 +14,23 @@ import ssl
 import sys
 from array import array
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from access.listener import Factory, Listener
 from eventlog.settings import Home
 from service.connection_loads import MOST_WORKERS, ConnectionLoads
 
 Kind = Literal["rest", "grpc"]
-Factory = Callable[[], asyncio.BaseProtocol]
 
 _CLOSE_ON_EXEC = 0x40000000  # Linux's MSG_CMSG_CLOEXEC
 
 _logger = logging.getLogger(__name__)
 
 
-class SharedListener:
-    """The listening socket of one worker; has what uvicorn uses of an asyncio.Server."""
+class SharedListener(Listener):
+    """The listening socket of one worker."""
 
     def __init__(
         self,
@@ -42,19 +41,13 @@ class SharedListener:
         place: "_Place",
     ) -> None:
         """Use `listen` to create one."""
-        self.sockets = (listener,)
-        self._listener = listener
-        self._factory = factory
-        self._tls = tls
         self._loads = loads
         self._place = place
-        self._loop = asyncio.get_running_loop()
-        self._adopting: set[asyncio.Task[None]] = set()
         self._post = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._post.setblocking(False)  # noqa: FBT003  # the standard library's signature
         self._post.bind(place.address(place.worker, os.getpid()))
+        super().__init__(listener, factory, tls)
         self._loop.add_reader(self._post.fileno(), self._receive)
-        self._loop.add_reader(listener.fileno(), self._accept)
 
     @classmethod
     def listen(  # noqa: PLR0913, PLR0917  # what a listener is made of
@@ -67,7 +60,7 @@ class SharedListener:
         tls: ssl.SSLContext | None,
         backlog: int = 1024,
     ) -> Self | None:
-        """Share the connections of a bound socket; None where that is not possible."""
+        """Share the connections of a bound socket; None if that is not possible."""
         if sys.platform != "linux" or worker >= MOST_WORKERS:
             return None
         try:
@@ -84,26 +77,13 @@ class SharedListener:
         if self._post.fileno() < 0:
             return
         self._loads.retire(self._place.worker, os.getpid())
-        self._loop.remove_reader(self._listener.fileno())
+        super().close()
         self._receive()  # what other workers have passed already
         self._loop.remove_reader(self._post.fileno())
         self._post.close()
-        self._listener.close()
 
-    async def wait_closed(self) -> None:
-        """Wait until the connections that were being adopted are."""
-        if self._adopting:
-            await asyncio.wait(self._adopting)
-
-    def _accept(self) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionError):
-            return  # another worker was faster, or the client has left
-        except OSError as error:  # too many open files
-            _logger.warning("a connection cannot be accepted: %s", error.strerror)
-            self._pause()
-            return
+    def take(self, connection: socket.socket) -> None:
+        """Pass a connection to the worker with the fewest, or serve it."""
         for worker, pid in self._candidates():
             if worker == self._place.worker:
                 break
@@ -113,21 +93,13 @@ class SharedListener:
                 return
             self._loads.give(worker, -1)
         self._loads.give(self._place.worker)
-        self._adopt(connection)
-
-    def _pause(self) -> None:
-        self._loop.remove_reader(self._listener.fileno())
-        self._loop.call_later(1.0, self._resume)
-
-    def _resume(self) -> None:
-        if self._listener.fileno() >= 0:
-            self._loop.add_reader(self._listener.fileno(), self._accept)
+        self.adopt(connection)
 
     def _candidates(self) -> list[tuple[int, int]]:
         """Return worker and process id, those with the fewest connections first."""
         own = self._place.worker
         live = self._loads.live()
-        return sorted(live.items(), key=lambda one: (self._loads.load(one[0]), one[0] != own))
+        return sorted(live.items(), key=lambda entry: (self._loads.load(entry[0]), entry[0] != own))
 
     def _pass(self, connection: socket.socket, worker: int, pid: int) -> bool:
         try:
@@ -149,24 +121,13 @@ class SharedListener:
             except (BlockingIOError, InterruptedError):
                 return
             for descriptor in descriptors:
-                self._adopt(socket.socket(fileno=descriptor))
+                self.adopt(socket.socket(fileno=descriptor))
 
-    def _adopt(self, connection: socket.socket) -> None:
-        connection.setblocking(False)  # noqa: FBT003  # the standard library's signature
-        task = self._loop.create_task(self._connect(connection))
-        self._adopting.add(task)
-        task.add_done_callback(self._adopting.discard)
-
-    async def _connect(self, connection: socket.socket) -> None:
+    async def connect(self, connection: socket.socket) -> None:
+        """Connect the socket with a protocol, and count it until it is lost."""
         ended = _Once(self._loads.end)
-        try:
-            await self._loop.connect_accepted_socket(
-                partial(_counted, self._factory, ended), connection, ssl=self._tls
-            )
-        except OSError:  # a failed handshake, or the client has left
+        if not await self.greet(connection, partial(_counted, self._factory, ended)):
             ended()
-            with suppress(OSError):
-                connection.close()
 
 
 class _Once:

@@ -11,7 +11,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from access.tls import limit_handshakes
+from access.handshakes import count_handshakes
 from eventlog.answer_counts import CountingWriter
 from eventlog.heartbeats import Heartbeats
 from eventlog.identity import writer_name
@@ -24,7 +24,7 @@ from registry.store import Registry
 from registry.worker_reports import WorkerReport, WorkerReportPublisher
 from service.auth.configuration import create_authorizer, create_browser_guard
 from service.auth.id_secrets import id_secrets
-from service.auth.label_rates import LabelRates
+from service.auth.key_limits import KeyLimits, Rates
 from service.buffered_bytes import BufferedBytes
 from service.call_factory import CallFactory
 from service.crashes.quarantine import Quarantine
@@ -33,7 +33,7 @@ from service.crashes.run_record import RunRecord
 from service.crashes.worker_exits import take_exit
 from service.grpc.server import GrpcServer
 from service.grpc.servicer import Servicer
-from service.heartbeats import beat_periodically, end_heartbeats
+from service.heartbeats import HeadLog, beat_periodically, end_heartbeats
 from service.log_presence import end_without_log
 from service.log_retention import sweep_periodically
 from service.memory_limit import limit_memory
@@ -51,12 +51,12 @@ from service.telemetry.metrics import (
     count_clock_departure,
     count_dropped,
     count_events,
-    count_loaded,
     count_lost,
     count_refused,
     count_refused_labels,
     flush,
     flush_periodically,
+    set_loaded,
 )
 from service.telemetry.statistics import Statistics
 from telemetry.steady_clock import SteadyClock
@@ -103,6 +103,7 @@ class Worker:
                 _logger.warning("the worker's death is not recorded: %s", error)
         watch_faults(folder)
         self._heartbeats = Heartbeats(self._writer, clock)
+        self._heads = HeadLog(registry, self._heartbeats, self._writer)
         self._runs = RunRecord(folder, self._writer)
         log = PredictionLog(self._writer, ids, now=clock, count=count_events)
         self._report_publisher = WorkerReportPublisher(home.workers)
@@ -114,7 +115,7 @@ class Worker:
         self._models = models = LoadedModels(
             SelectedModels(registry, settings.models),
             load,
-            count_loaded,
+            set_loaded,
             self._publish_report,
             quarantine=quarantine,
         )
@@ -132,6 +133,14 @@ class Worker:
             now=clock,
             event_time_ahead=settings.event_time_ahead_s * 1_000_000,
         )
+        rates = Rates(
+            requests=settings.max_key_requests_per_s,
+            bytes=settings.max_key_bytes_per_s,
+            rows=settings.max_key_rows_per_s,
+            labels=settings.max_labels_per_s,
+            running=settings.max_key_requests,
+        )
+        limits = KeyLimits(rates, count=count_refused)
         self.inference = InferenceDependencies(
             pipeline=pipeline,
             authorizer=self.authorizer,
@@ -139,10 +148,11 @@ class Worker:
             new_call=new_call,
             max_body_bytes=settings.max_body_bytes,
             buffered=BufferedBytes(settings.max_buffered_bytes),
+            limits=limits,
             keep_alive_s=settings.keep_alive_s,
         )
         self.routes = RouteDependencies(
-            label_rates=LabelRates(settings.max_labels_per_s),
+            limits=limits,
             models=models,
             repository=repository,
             statistics=self._statistics,
@@ -160,6 +170,7 @@ class Worker:
             statistics=self._statistics,
             new_call=partial(new_call, "grpc"),
             access=self.authorizer,
+            limits=limits,
         )
         self._grpc: GrpcServer | None = None
         self._background: list[asyncio.Task[None]] = []
@@ -173,11 +184,12 @@ class Worker:
         self._report_publisher.publish(report)
         if self._shared_publisher is not None:
             self._shared_publisher.publish(report)
+        self._heads.follow(report.revision)
 
     async def start(self) -> None:
         """Load registered versions, listen for gRPC, and follow the registry."""
         await self._models.start()
-        limit_handshakes(asyncio.get_running_loop(), self._settings.client_timeout_s)
+        count_handshakes(asyncio.get_running_loop(), self._settings.client_timeout_s)
         share = None
         if self._settings.workers > 1:
             number = int(self._writer.source.rpartition("-")[2])
@@ -204,6 +216,7 @@ class Worker:
             ),
             sweep_periodically(self._home, self._log_settings),
             beat_periodically(self._heartbeats, self._writer),
+            self._heads.write(),
             end_without_log(self._writer, partial(signal.raise_signal, signal.SIGTERM)),
         ):
             self._background.append(asyncio.create_task(work))

@@ -15,10 +15,10 @@ def now_us() -> int:
 def parse_duration(text: str) -> int:
     """Return the seconds of a duration of one number and one unit: 30m, 8h, 3d, 2w.
 
-    Raises ValueError where the text is something else, or where the duration is 0.
+    Raises ValueError if the text is something else, or if the duration is 0.
     """
-    found = _DURATION.fullmatch(text)
-    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+    match = _DURATION.fullmatch(text)
+    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
     if not seconds:
         raise ValueError("expected a number and a unit as in 30m, 8h, 3d, 2w")
     return seconds

@@ -20,7 +20,9 @@ PREFIX = "DRIFTLINE_LOGGING_"
 NAMES = ("trace_id", "span_id", "prediction_id", "model", "version")
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _THEIRS = ("bentoml", "uvicorn", "uvicorn.error", "circus")
-_CHATTY = ("kafka", "httpx", "httpcore", "asyncio", "uvicorn.access")  # below warnings
+_CHATTY = (  # below warnings
+    "alembic", "asyncio", "httpcore", "httpx", "kafka", "uvicorn.access",
+)  # fmt: skip
 
 
 class LoggingSettings(msgspec.Struct, frozen=True, kw_only=True):

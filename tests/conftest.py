@@ -1,25 +1,39 @@
 """Fixtures that every part's tests share."""
 
 import contextlib
+import gc
 import importlib
 import itertools
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from coverage import Coverage
 from hypothesis import HealthCheck, settings
 
+from tests.cpu_seconds import CpuSeconds
 from tests.depth import NIGHTLY, by_depth
 from tests.kafka_libraries import fetched
 from tests.once import made_once
 from tests.postgres_server import PostgresServer, running
+from tests.tracing import TracedCases
 
 # The test processes are measured, and what they start is not: tracing it would double the run.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.pop("COVERAGE_PROCESS_START", None)
+
+# What tests start imports the same thousands of modules hundreds of times: compile them once.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# What a shell or a build server says about its own terminal and clock is not the tests'.
+_OF_THE_SHELL = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TZ"}
+for _name in _OF_THE_SHELL:
+    os.environ.pop(_name, None)
 
 # A shared machine may stand still for a second; no test is about speed.
 settings.register_profile(
@@ -85,13 +99,59 @@ def trained_flights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_once(shared / "trained-flights", train)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+_DATABASES = ["sqlite", "postgres"]
+
+
+@pytest.fixture(params=_DATABASES if NIGHTLY else _DATABASES[:1])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
-    """Where a monitor's database is: each kind in turn."""
+    """Where a monitor's database is: SQLite, and in a nightly run PostgreSQL, too."""
+    return _database(request, tmp_path)
+
+
+@pytest.fixture(params=_DATABASES)
+def each_database(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where a database is, each kind in turn: for the contract of what is stored."""
+    return _database(request, tmp_path)
+
+
+def _database(request: pytest.FixtureRequest, folder: Path) -> Path | str:
     if request.param == "sqlite":
-        return tmp_path / "monitor.db"
+        return folder / "monitor.db"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.schema()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run report what its files cost."""
+    parser.addoption(
+        "--cpu-seconds",
+        type=int,
+        metavar="N",
+        help="report the CPU seconds of the N dearest test files and of the processes they start",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Trace the tests that add to coverage, where it is measured, and count CPU seconds."""
+    if lines := config.getoption("--cpu-seconds"):
+        config.pluginmanager.register(CpuSeconds(lines))
+    coverage = Coverage.current()
+    if coverage and not os.environ.get("DRIFTLINE_TRACE_ALL"):
+        config.pluginmanager.register(TracedCases(coverage))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Import the tests without a collector of garbage, and spare it what the imports made.
+
+    Nothing of it is ever freed, and each full collection would look at all of it.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

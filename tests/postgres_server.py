@@ -6,12 +6,15 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 import psycopg
 import pytest
+
+from tests.crash import frozen
 
 _DEBIAN = Path("/usr/lib/postgresql")  # one folder per version
 _OPTIONS = "-c listen_addresses=127.0.0.1 -c max_connections=300 -c fsync=off"
@@ -48,6 +51,16 @@ class PostgresServer:
     def stop(self, how: str = "immediate") -> None:
         """End it; `immediate` is as a crash."""
         self._run("pg_ctl", "stop", "-w", "-m", how)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop all its processes while the block runs: it accepts connections and never replies."""
+        pid = int(Path(f"{self.folder}/data/postmaster.pid").read_text().split()[0])
+        parent = psutil.Process(pid)
+        with ExitStack() as stack:
+            for process in [parent, *parent.children()]:
+                stack.enter_context(frozen(process.pid))
+            yield
 
     def schema(self) -> str:
         """The address of a new, empty place in the database."""

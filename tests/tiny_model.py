@@ -1,5 +1,6 @@
 """A tiny real classifier, its manifest and its reference, for the tests of every part."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from onnx import TensorProto, helper
 from driftline.first_promotion import promote_first
 from registry.manifest import Version
 from registry.store import Registry
+from tests.checked_files import checked_once
 
 MANIFEST: dict[str, Any] = {
     "task": "classification",
@@ -101,7 +103,12 @@ def write_tiny(folder: Path, *, rows: int = 300, **changes: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(tiny_classifier().SerializeToString())
     (folder / "manifest.yaml").write_text(yaml.safe_dump(MANIFEST | changes))
-    reference(rows).to_parquet(folder / "reference.parquet", index=False)
+    (folder / "reference.parquet").write_bytes(_reference_file(rows))
+
+
+@cache
+def _reference_file(rows: int) -> bytes:
+    return reference(rows).to_parquet(index=False)
 
 
 def register_tiny(
@@ -129,7 +136,8 @@ def register_served(
     registry: Registry, onnx: Path | bytes, *, model: str, promoted: bool = True, **files: Any
 ) -> Version:
     """Register a version as `driftline register` does, which promotes the first of a model."""
-    version = registry.register(onnx, model=model, **files)
+    with checked_once():
+        version = registry.register(onnx, model=model, **files)
     if promoted:
         promote_first(registry, version, "tests")
     return version

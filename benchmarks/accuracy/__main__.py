@@ -4,12 +4,12 @@ import click
 
 from benchmarks.accuracy.changes import planted
 from benchmarks.accuracy.kinds import kinds, moved_inputs, without_change
-from benchmarks.accuracy.measurement import Calm, Setting, Trial, with_drift, without_drift
+from benchmarks.accuracy.measurement import Calm, DriftlessStream, Trial, with_drift, without_drift
 from monitoring.results import Rule
 
 CALM = [
     *(
-        Setting(source, columns, rows, floor, labels=columns == 5)
+        DriftlessStream(source, columns, rows, floor, labels=columns == 5)
         for columns, rows, floor in (
             (5, 200, 0.0),
             (5, 1_000, 0.0),
@@ -19,14 +19,14 @@ CALM = [
         )
         for source in ("fresh", "reference")
     ),
-    Setting("reference", 5, 200, 0.0, reference_rows=20_000),
-    Setting("flights", 16, 1_000, 0.0, references=1, windows=300),
-    Setting("flights", 16, 1_000, 0.1, references=1, windows=300),
+    DriftlessStream("reference", 5, 200, 0.0, reference_rows=20_000),
+    DriftlessStream("flights", 16, 1_000, 0.0, references=1, windows=300),
+    DriftlessStream("flights", 16, 1_000, 0.1, references=1, windows=300),
 ]
 
 
 LIMITED = [
-    Setting(source, 5, rows, 0.0, labels=True, limited=True)
+    DriftlessStream(source, 5, rows, 0.0, labels=True, limited=True)
     for rows in (200, 1_000)
     for source in ("fresh", "reference")
 ]
@@ -67,9 +67,9 @@ def _limited(seed: int) -> None:
     click.echo(f"|{' --- |' * (5 + len(_RULES))}")
     for setting in LIMITED:
         calm = without_drift(setting, seed)
-        found = " | ".join(str(calm.by_rule[rule]) for rule in _RULES)
+        counts = " | ".join(str(calm.by_rule[rule]) for rule in _RULES)
         click.echo(
-            f"| {setting.source} | {setting.rows:,} | {calm.windows:,} | {found} "
+            f"| {setting.source} | {setting.rows:,} | {calm.windows:,} | {counts} "
             f"| {calm.rule_budget[0]}–{calm.rule_budget[1]} "
             f"| {_within(calm.alarms, calm.budget)} |"
         )
@@ -79,10 +79,10 @@ def _kinds(seed: int, references: int) -> None:
     click.echo("\n| kind | size | reference | rows | windows | broken (band) | allowed |")
     click.echo(f"|{' --- |' * 7}")
     for kind in kinds():
-        found = without_change(kind, seed, references=references)
+        result = without_change(kind, seed, references=references)
         click.echo(
             f"| {kind.name} | {kind.size} | {kind.reference_rows:,} | {kind.rows:,} "
-            f"| {found.windows:,} | {_within(found.broken, found.band)} | {found.level:.1%} |"
+            f"| {result.windows:,} | {_within(result.broken, result.band)} | {result.level:.1%} |"
         )
     click.echo("\n| all numbers moved by | concept alarms in 40 windows |")
     click.echo("| --- | --- |")
@@ -96,15 +96,15 @@ def _with_drift(seed: int, streams: int) -> None:
         click.echo("| change | size | alarm | windows until | by | Evidently | windows until |")
         click.echo("| --- | --- | --- | --- | --- | --- | --- |")
         trial = Trial(rows, streams=streams, seed=seed)
-        for change, found in with_drift(planted(), trial):
+        for change, result in with_drift(planted(), trial):
             click.echo(
-                f"| {change.kind} | {change.size} | {found.power:.0%} | {_number(found.delay)} "
-                f"| {found.rules or '–'} | {found.evidently:.0%} "
-                f"| {_number(found.evidently_delay)} |"
+                f"| {change.kind} | {change.size} | {result.power:.0%} | {_number(result.delay)} "
+                f"| {result.rules or '–'} | {result.evidently:.0%} "
+                f"| {_number(result.evidently_delay)} |"
             )
 
 
-def _calm(setting: Setting, calm: Calm) -> str:
+def _calm(setting: DriftlessStream, calm: Calm) -> str:
     beside = (
         ("–", "–", "–")
         if setting.source == "reference"

@@ -118,21 +118,21 @@ class SeasonKind(Kind, frozen=True, kw_only=True):
         """Return the rows of a reference, as they are registered."""
         rows = round(self.days * DAY / self.length) * self.rows
         times = _START + np.arange(rows) * (self.length // self.rows)
-        found = pd.DataFrame(self.season.rows(chance, times))
-        found["x0"] += self.season.trend * np.linspace(0, 1, rows)
+        frame = pd.DataFrame(self.season.rows(chance, times))
+        frame["x0"] += self.season.trend * np.linspace(0, 1, rows)
         if self.season.kept < 1 or self.season.shuffled:
-            found = found.sample(frac=self.season.kept, random_state=int(chance.integers(2**31)))
-            found = found if self.season.shuffled else found.sort_index()
-        return {str(name): found[name].to_numpy() for name in found}
+            frame = frame.sample(frac=self.season.kept, random_state=int(chance.integers(2**31)))
+            frame = frame if self.season.shuffled else frame.sort_index()
+        return {str(name): frame[name].to_numpy() for name in frame}
 
     def window(self, chance: np.random.Generator) -> tuple[Window, dict[str, Any]]:
         """Return a window of the four weeks behind the reference."""
         count = 28 * DAY // self.length
         start = _START + (self.days + 7) * DAY + int(chance.integers(count)) * self.length
         times = start + np.arange(self.rows) * (self.length // self.rows)
-        found = self.season.rows(chance, times)
-        found["x0"] = found["x0"] + self.season.trend
-        return Window(start, start + self.length), found
+        rows = self.season.rows(chance, times)
+        rows["x0"] = rows["x0"] + self.season.trend
+        return Window(start, start + self.length), rows
 
 
 _START = 1_704_067_200_000_000  # Monday, 2024-01-01
@@ -179,7 +179,9 @@ def without_change(
         chance = np.random.default_rng((seed, number))
         with tempfile.TemporaryDirectory() as folder:
             watch = Watch(baseline(Path(folder), _reference(kind, chance), policy), labels=False)
-            broken += sum(seen.broken for seen in watch.follow(_stream(kind, chance, windows)))
+            broken += sum(
+                outcome.broken for outcome in watch.follow(_stream(kind, chance, windows))
+            )
     return Broken(references * windows, broken, level(watch.manifest))
 
 
@@ -196,7 +198,7 @@ def moved_inputs(by: float, seed: int, *, streams: int = 4, windows: int = 10) -
             watch = Watch(baseline(Path(folder), population.draw(chance, 5_000), policy))
             change = moved(by, columns=99)
             stream = (population.draw(chance, 2_000, change) for _ in range(windows))
-            alarms += sum("concept" in seen.fired for seen in watch.follow(numbered(stream)))
+            alarms += sum("concept" in outcome.fired for outcome in watch.follow(numbered(stream)))
     return alarms
 
 
@@ -248,7 +250,7 @@ def _few_frequent(levels: int) -> Draw:
 
     def draw(chance: np.random.Generator, rows: int) -> dict[str, Any]:
         names = chance.choice(levels, (3, rows), p=weights / weights.sum()).astype(str)
-        return {f"c{n}": one for n, one in enumerate(names)}
+        return {f"c{n}": code for n, code in enumerate(names)}
 
     return draw
 

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import binom
 
 from benchmarks.accuracy.changes import Planted
-from benchmarks.accuracy.monitor import Seen, Watch, numbered
+from benchmarks.accuracy.monitor import Watch, WindowOutcome, numbered
 from benchmarks.accuracy.populations import Population, baseline, flights
 from monitoring.alarms.budget import false_alarms, part
 from monitoring.results import Rule
@@ -20,7 +20,7 @@ BAND = 0.95  # probability that a count lies in its band, if the alarm rate equa
 _BLOCKS = 20  # contiguous blocks of rows in a window of flights
 
 
-class Setting(msgspec.Struct, frozen=True):
+class DriftlessStream(msgspec.Struct, frozen=True):
     """Describe one stream without drift."""
 
     source: str  # "fresh": new rows of the population; "reference": rows drawn from it; "flights"
@@ -60,31 +60,31 @@ class Found(msgspec.Struct, frozen=True):
     evidently_delay: float
 
 
-def without_drift(setting: Setting, seed: int) -> Calm:
+def without_drift(setting: DriftlessStream, seed: int) -> Calm:
     """Monitor unchanged streams and count their alarms."""
     budget = FalseAlarms(days=1e-6, windows=setting.one_in)
     policy = _policy(setting.floor, budget, min_score=1.0 if setting.limited else None)
-    seen: list[Seen] = []
+    outcomes: list[WindowOutcome] = []
     for number in range(setting.references):
         chance = np.random.default_rng((seed, number))
         reference = _reference(setting, chance)
         with tempfile.TemporaryDirectory() as folder:
             watch = Watch(baseline(Path(folder), reference, policy), labels=setting.labels)
             stream = _stream(setting, reference, chance)
-            seen += watch.follow(numbered(stream), evidently=setting.source != "reference")
+            outcomes += watch.follow(numbered(stream), evidently=setting.source != "reference")
             allowed = false_alarms(policy), part(watch.manifest)
-    fired = [rule for window in seen for rule in window.fired]
+    fired = [rule for window in outcomes for rule in window.fired]
     return Calm(
-        windows=len(seen),
+        windows=len(outcomes),
         reference=len(reference),
         alarms=len(fired),
         by_rule={rule: fired.count(rule) for rule in watch.judged},
-        columns=_mean([window.drifted / window.columns for window in seen]),
-        budget=_band(len(seen), allowed[0]),
-        rule_budget=_band(len(seen), allowed[1]),
-        evidently=_mean([window.preset for window in seen]),
-        evidently_columns=_mean([window.evidently / window.columns for window in seen]),
-        evidently_some=_mean([window.evidently > 0 for window in seen]),
+        columns=_mean([window.drifted / window.columns for window in outcomes]),
+        budget=_band(len(outcomes), allowed[0]),
+        rule_budget=_band(len(outcomes), allowed[1]),
+        evidently=_mean([window.preset for window in outcomes]),
+        evidently_columns=_mean([window.evidently / window.columns for window in outcomes]),
+        evidently_some=_mean([window.evidently > 0 for window in outcomes]),
     )
 
 
@@ -125,10 +125,10 @@ def _until_alarm(watch: Watch, planted: Planted, trial: Trial, number: int) -> t
         for _ in range(trial.windows)
     )
     preset = 0
-    for window, seen in enumerate(watch.follow(numbered(stream), evidently=True), 1):
-        preset = preset or window * seen.preset
-        if seen.fired:
-            return window, seen.fired[0], preset
+    for window, outcome in enumerate(watch.follow(numbered(stream), evidently=True), 1):
+        preset = preset or window * outcome.preset
+        if outcome.fired:
+            return window, outcome.fired[0], preset
     return 0, "", preset
 
 
@@ -159,14 +159,14 @@ def _policy(
     )
 
 
-def _reference(setting: Setting, chance: np.random.Generator) -> pd.DataFrame:
+def _reference(setting: DriftlessStream, chance: np.random.Generator) -> pd.DataFrame:
     if setting.source == "flights":
         return flights()
     return Population(setting.columns).draw(chance, setting.reference_rows)
 
 
 def _stream(
-    setting: Setting, reference: pd.DataFrame, chance: np.random.Generator
+    setting: DriftlessStream, reference: pd.DataFrame, chance: np.random.Generator
 ) -> Iterator[pd.DataFrame]:
     for _ in range(setting.windows):
         if setting.source == "fresh":

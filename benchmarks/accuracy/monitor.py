@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pandas as pd
 
+from monitoring.alarms.alarm_lifecycle import RuleState, judge
 from monitoring.alarms.budget import part, rules
 from monitoring.alarms.decision import with_evidence
 from monitoring.alarms.evidence import weigh
-from monitoring.alarms.rule_state import RuleState, judge
 from monitoring.results import PERFORMANCE, Alarm, Result, Rule, Score, Window
 from monitoring.scoring.drift.columns import score_drift
 from monitoring.scoring.drift.evidently_adapter import measure
@@ -28,7 +28,7 @@ _LIMIT = 0.1  # Evidently's threshold of both distances
 EVIDENTLY_SHARE = 0.5  # share of drifted columns: default of DataDriftPreset
 
 
-class Seen(msgspec.Struct, frozen=True):
+class WindowOutcome(msgspec.Struct, frozen=True):
     """Hold the results of one window."""
 
     fired: list[Rule]  # rules whose alarm fired in this window
@@ -57,13 +57,13 @@ class Watch:
 
     def follow(
         self, windows: Iterable[tuple[Window, pd.DataFrame]], *, evidently: bool = False
-    ) -> Iterator[Seen]:
+    ) -> Iterator[WindowOutcome]:
         """Yield the result of each window, without open alarms at the start.
 
         `evidently`: also compute Evidently's defaults.
         """
         states: dict[Rule, RuleState] = {rule: RuleState() for rule in self.judged}
-        known: dict[str, Alarm] = {}
+        alarms_by_id: dict[str, Alarm] = {}
         for times, window in windows:
             result = self._result(times, window)
             if "concept" in states:
@@ -71,14 +71,16 @@ class Watch:
             fired: list[Rule] = []
             for rule in self.judged:
                 before = states[rule]
-                seen = _without_truth(result) if rule == "estimate" else result
-                after, alarm = judge(before, known.get(before.open_alarm), rule, seen, self._policy)
+                shown = _without_truth(result) if rule == "estimate" else result
+                after, alarm = judge(
+                    before, alarms_by_id.get(before.open_alarm), rule, shown, self._policy
+                )
                 if alarm is not None:
-                    known[alarm.alarm_id] = alarm
+                    alarms_by_id[alarm.alarm_id] = alarm
                 if after.open_alarm and not before.open_alarm:
                     fired.append(rule)
                 states[rule] = after
-            yield self._seen(window if evidently else None, result.scores, fired)
+            yield self._outcome(window if evidently else None, result.scores, fired)
 
     def _weighed(self, result: Result, states: dict[Rule, RuleState]) -> Result:
         concept, allowed = states["concept"], part(self._baseline.manifest)
@@ -104,10 +106,12 @@ class Watch:
     def _whole(self) -> DriftThresholds:
         return self._like.of(Window(0, 1)).thresholds
 
-    def _seen(self, window: pd.DataFrame | None, scores: list[Score], fired: list[Rule]) -> Seen:
+    def _outcome(
+        self, window: pd.DataFrame | None, scores: list[Score], fired: list[Rule]
+    ) -> WindowOutcome:
         drift = [score for score in scores if score.name == "drift"]
         whole = ("drifted_share", "strongest_drift", "joint_drift")
-        return Seen(
+        return WindowOutcome(
             fired,
             any(score.breached for score in scores if score.name in whole and score.of_whole),
             sum(score.breached for score in drift),

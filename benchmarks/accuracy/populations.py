@@ -59,8 +59,8 @@ class Population:
         true = chance.random(len(frame)) < _sigmoid(0.9 * _margin(frame))
         if lift:
             weight = np.where(true, np.exp(lift), 1.0)
-            kept = chance.choice(len(frame), rows, p=weight / weight.sum())
-            frame, true = frame.iloc[kept].reset_index(drop=True), true[kept]
+            places = chance.choice(len(frame), rows, p=weight / weight.sum())
+            frame, true = frame.iloc[places].reset_index(drop=True), true[places]
         turned = chance.random(rows) < flipped
         p = _sigmoid(_margin(frame))
         return frame.assign(
@@ -93,17 +93,19 @@ def flights() -> pd.DataFrame:
     codes = frame[data.FEATURES].copy()
     for name in data.CATEGORICAL:
         codes[name] = pd.factorize(codes[name])[0]
-    held = frame["event_time"] >= pd.Timestamp("2013-03-11", tz="America/New_York").value // 1000
+    test_rows = (
+        frame["event_time"] >= pd.Timestamp("2013-03-11", tz="America/New_York").value // 1000
+    )
     model = HistGradientBoostingClassifier(random_state=1, max_iter=60)
-    model.fit(codes[~held], frame.loc[~held, data.TARGET])
-    p = model.predict_proba(codes[held])[:, 1]
+    model.fit(codes[~test_rows], frame.loc[~test_rows, data.TARGET])
+    p = model.predict_proba(codes[test_rows])[:, 1]
     return (
-        frame.loc[held, data.FEATURES]
+        frame.loc[test_rows, data.FEATURES]
         .assign(
             prediction=(p > 0.5).astype(int),
             probability_0=1 - p,
             probability_1=p,
-            label=frame.loc[held, data.TARGET].astype(int),
+            label=frame.loc[test_rows, data.TARGET].astype(int),
         )
         .reset_index(drop=True)
     )

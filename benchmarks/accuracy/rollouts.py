@@ -1,4 +1,4 @@
-"""How often verdicts about rollouts are wrong, and how many keys they need.
+"""Simulation of rollout verdicts: their error rates, and the keys that they need.
 
 Keys arrive one by one; each is in the new version's arm with the probability of the share, and bad
 with the rate of its arm. The monitor looks after every key. One metric decides, with the budget
@@ -10,13 +10,13 @@ from typing import NamedTuple
 import click
 import numpy as np
 
-from monitoring.rollouts.comparison import METRICS
 from monitoring.rollouts.evidence import (
     arm_probability,
     excess_evidence,
     lower_rate,
     upper_rate,
 )
+from monitoring.rollouts.verdict import METRICS
 from registry.history.rows import VerdictPolicy
 
 POLICY = VerdictPolicy()
@@ -25,7 +25,7 @@ MOST = 200_000  # keys of one run
 SHARES = (0.05, 0.1, 0.5)
 
 
-class Rates(NamedTuple):
+class BadKeyShares(NamedTuple):
     """Shares of bad keys of the version before and of the new one."""
 
     before: float
@@ -33,7 +33,7 @@ class Rates(NamedTuple):
 
 
 def keys_until_rollback(
-    share: float, rates: Rates, chance: np.random.Generator, most: int = MOST
+    share: float, rates: BadKeyShares, chance: np.random.Generator, most: int = MOST
 ) -> float:
     """Return after how many keys a version is rolled back; infinity: never."""
     new = chance.random(most) < share
@@ -47,18 +47,18 @@ def keys_until_rollback(
 
 
 def keys_until_promotion(
-    share: float, rates: Rates, chance: np.random.Generator, most: int = MOST
+    share: float, rates: BadKeyShares, chance: np.random.Generator, most: int = MOST
 ) -> float:
     """Return after how many keys one metric allows the next step; infinity: never."""
     new = chance.random(most) < share
     bad = chance.random(most) < np.where(new, rates.new, rates.before)
     total, of_new = 0, 0
     for keys in np.unique(np.geomspace(50, most, 60).astype(int)):
-        seen, arm = bad[:keys], new[:keys]
+        first, arm = bad[:keys], new[:keys]
         total, of_new = keys - int(arm.sum()), int(arm.sum())
-        usual = lower_rate(int((seen & ~arm).sum()), total, POLICY.false_promotion / 2)
+        usual = lower_rate(int((first & ~arm).sum()), total, POLICY.false_promotion / 2)
         limit = max(POLICY.floor, POLICY.tolerate * usual)
-        if upper_rate(int((seen & arm).sum()), of_new, POLICY.false_promotion / 2) <= limit:
+        if upper_rate(int((first & arm).sum()), of_new, POLICY.false_promotion / 2) <= limit:
             return float(keys)
     return float("inf")
 
@@ -67,8 +67,9 @@ def keys_until_promotion(
 @click.option("--runs", default=400, show_default=True, help="Runs of each setting.")
 def main(runs: int) -> None:
     """Print wrong verdicts, and the median of the keys that right ones need."""
-    cases = [Rates(0.02, new) for new in (0.02, 0.025, 0.03, 0.04, 0.06)] + [
-        Rates(0.0, 0.0), Rates(0.001, 0.001), Rates(0.3, 0.3), Rates(0.3, 0.5), Rates(0.05, 0.15)
+    cases = [BadKeyShares(0.02, new) for new in (0.02, 0.025, 0.03, 0.04, 0.06)] + [
+        BadKeyShares(0.0, 0.0), BadKeyShares(0.001, 0.001), BadKeyShares(0.3, 0.3),
+        BadKeyShares(0.3, 0.5), BadKeyShares(0.05, 0.15)
     ]  # fmt: skip
     print("| before | new | share | rolled back | keys | promoted | keys |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
@@ -85,9 +86,9 @@ def main(runs: int) -> None:
 
 
 def _finite(keys: np.ndarray) -> str:
-    found = keys[np.isfinite(keys)]
+    finite = keys[np.isfinite(keys)]
     middle = f"{np.median(keys):,.0f}" if np.isfinite(np.median(keys)) else "-"
-    return f"{len(found) / len(keys):.1%} | {middle}"
+    return f"{len(finite) / len(keys):.1%} | {middle}"
 
 
 if __name__ == "__main__":

@@ -1,16 +1,13 @@
 """Run the table of attacks against services of its own, and print what honest clients noticed.
 
 `python -m benchmarks.attack [--seconds 4] [--fronts native,aio] [--workers 1,2] [--only WORD ...]`.
-Exits 1 if an honest call failed or was not answered within 10 s. Everything is on loopback and ends
-by itself.
+With `--mixed [--minutes 60]` the attacks come in random turns instead, alone and together, while an
+oracle compares each honest answer with the model and with the log ([mixed](mixed.py)). Exits 1 if
+an honest call failed or was not answered within 10 s. Everything is on loopback and ends by itself.
 """
 
 import argparse
 import asyncio
-import os
-import re
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -25,8 +22,9 @@ from rich.table import Table
 
 from benchmarks.attack.attacker import attacking
 from benchmarks.attack.attacks import Attack, attacks
-from benchmarks.attack.honest import Honest, Seen
-from benchmarks.compare.models import subjects
+from benchmarks.attack.honest import HonestCalls, HonestClients
+from benchmarks.attack.mixed import run_mixed
+from benchmarks.attack.service_home import service_home
 from benchmarks.service_process import serving
 
 PORT, GRPC_PORT = 3870, 3871
@@ -48,11 +46,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fronts", default="native,aio", help="gRPC servers")
     parser.add_argument("--workers", default="1,2", help="numbers of workers")
     parser.add_argument("--only", nargs="*", default=[""], help="parts of the attacks' names")
-    asked = parser.parse_args(arguments)
+    parser.add_argument(
+        "--mixed", action="store_true", help="attacks in random turns, every front at once"
+    )
+    parser.add_argument("--minutes", type=float, default=60.0, help="of the mixed attack")
+    parser.add_argument("--cores", type=float, default=0.4, help="that the mixed attack takes")
+    parser.add_argument("--samples", type=Path, help="file for the samples of the mixed attack")
+    options = parser.parse_args(arguments)
+    if options.mixed:
+        fronts = options.fronts.split(",")
+        return run_mixed(fronts, options.minutes * 60, options.cores, options.samples)
     failed = 0
-    for front in asked.fronts.split(","):
-        for workers in map(int, asked.workers.split(",")):
-            failed += _attack_service(front, workers, asked.seconds, asked.only)
+    for front in options.fronts.split(","):
+        for workers in map(int, options.workers.split(",")):
+            failed += _attack_service(front, workers, options.seconds, options.only)
     return 1 if failed else 0
 
 
@@ -60,14 +67,20 @@ def _attack_service(front: str, workers: int, seconds: float, only: Sequence[str
     """Return how many honest calls failed."""
     failures: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as parts:
-        honest, key = parts.enter_context(_prepared(Path(folder), front, workers))
+        changed = {
+            "DRIFTLINE_SERVICE_GRPC": front,
+            "DRIFTLINE_SERVICE_WORKERS": str(workers),
+            "DRIFTLINE_SERVICE_CLIENT_TIMEOUT_S": str(CLIENT_TIMEOUT_S),
+        }
+        small, key = parts.enter_context(service_home(Path(folder), changed))
+        honest = HonestClients(PORT, GRPC_PORT, key, small.rows[0].tolist())
         service = parts.enter_context(serving(PORT, GRPC_PORT))
         table = _table(f"gRPC {front}, {workers} worker(s), {seconds:g} s each")
-        chosen = [one for one in attacks(key) if any(word in one.name for word in only)]
+        chosen = [attack for attack in attacks(key) if any(word in attack.name for word in only)]
         for attack in [None, *chosen]:
-            seen, peak = _measure(service, honest, attack, seconds)
-            table.add_row(*_row(attack, seen, peak, seconds))
-            for text, count in seen.failures.items():
+            calls, peak = _measure(service, honest, attack, seconds)
+            table.add_row(*_row(attack, calls, peak, seconds))
+            for text, count in calls.failures.items():
                 name = f"{'no attack' if attack is None else attack.name}: {text}"
                 failures[name] = failures.get(name, 0) + count
             time.sleep(_RECOVERY_S)
@@ -78,38 +91,9 @@ def _attack_service(front: str, workers: int, seconds: float, only: Sequence[str
     return sum(failures.values())
 
 
-@contextmanager
-def _prepared(folder: Path, front: str, workers: int) -> Iterator[tuple[Honest, str]]:
-    """Make a home with a model and a key; the environment names it while the block runs."""
-    changed = {
-        "DRIFTLINE_HOME": str(folder),
-        "BENTOML_HOME": str(folder / "bentoml"),
-        "DRIFTLINE_SERVICE_GRPC": front,
-        "DRIFTLINE_SERVICE_WORKERS": str(workers),
-        "DRIFTLINE_SERVICE_CLIENT_TIMEOUT_S": str(CLIENT_TIMEOUT_S),
-    }
-    before = {name: os.environ.get(name) for name in changed}
-    os.environ.update(changed)
-    try:
-        (small,) = subjects(folder / "models", {"small"})
-        command = [sys.executable, "-m", "driftline", "keys", "create", "--name", "honest"]
-        made = subprocess.run(  # noqa: S603 - our own command
-            [*command, "--scope", "predict"], capture_output=True, text=True, check=True
-        )
-        found = re.search(r"dl_\w+", made.stdout)
-        assert found is not None, made.stdout
-        yield Honest(PORT, GRPC_PORT, found[0], small.rows[0].tolist()), found[0]
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 def _measure(
-    service: psutil.Process, honest: Honest, attack: Attack | None, seconds: float
-) -> tuple[Seen, Peak]:
+    service: psutil.Process, honest: HonestClients, attack: Attack | None, seconds: float
+) -> tuple[HonestCalls, Peak]:
     with ExitStack() as parts:
         peak = parts.enter_context(_watching(service))
         if attack is not None:
@@ -127,8 +111,8 @@ def _watching(service: psutil.Process) -> Iterator[Peak]:
         while not stop.wait(0.1):
             try:
                 processes = service.children(recursive=True)
-                memory = sum(one.memory_info().rss for one in processes)
-                files = max((one.num_fds() for one in processes), default=0)
+                memory = sum(process.memory_info().rss for process in processes)
+                files = max((process.num_fds() for process in processes), default=0)
             except psutil.Error:
                 continue
             peak.memory, peak.files = max(peak.memory, memory), max(peak.files, files)
@@ -159,16 +143,16 @@ def _table(title: str) -> Table:
     return table
 
 
-def _row(attack: Attack | None, seen: Seen, peak: Peak, seconds: float) -> list[str]:
+def _row(attack: Attack | None, calls: HonestCalls, peak: Peak, seconds: float) -> list[str]:
     name = "none" if attack is None else f"{attack.port}: {attack.name}"
     return [
         name,
-        f"{len(seen.rest) / seconds:.0f}",
-        _p99(seen.rest),
-        f"{len(seen.grpc) / seconds:.0f}",
-        _p99(seen.grpc),
-        _p99(seen.probes),
-        str(sum(seen.failures.values())),
+        f"{len(calls.rest) / seconds:.0f}",
+        _p99(calls.rest),
+        f"{len(calls.grpc) / seconds:.0f}",
+        _p99(calls.grpc),
+        _p99(calls.probes),
+        str(sum(calls.failures.values())),
         f"{peak.memory / 1e6:.0f}",
         str(peak.files),
     ]

@@ -1,4 +1,4 @@
-"""Carry out one attack for some seconds, in a process of its own."""
+"""Carry out attacks in a process of their own: one for some seconds, or many in random turns."""
 
 import asyncio
 import multiprocessing
@@ -29,31 +29,37 @@ def attacking(attack: Attack, port: int, seconds: float) -> Iterator[None]:
 
 
 def _run(attack: Attack, port: int, seconds: float) -> None:
-    asyncio.run(_attack(attack, port, seconds))
+    asyncio.run(attack_for(attack, port, seconds))
 
 
-async def _attack(attack: Attack, port: int, seconds: float) -> None:
+async def attack_for(attack: Attack, port: int, seconds: float, tick: float = _TICK_S) -> None:
+    """Attack a port from this event loop; every connection is closed at the end."""
     until = time.monotonic() + seconds
-    holders = (_hold(attack, port, until) for _ in range(attack.connections))
+    holders = (_hold(attack, port, until, tick) for _ in range(attack.connections))
     with suppress(TimeoutError):
         await asyncio.wait_for(asyncio.gather(*holders), seconds)
 
 
-async def _hold(attack: Attack, port: int, until: float) -> None:
+async def _hold(attack: Attack, port: int, until: float, tick: float) -> None:
     """Keep one connection open; open it again when the server closes it."""
     loop = asyncio.get_running_loop()
     while time.monotonic() < until:
         try:
-            _, held = await loop.create_connection(lambda: _Held(attack), "127.0.0.1", port)
+            transport, connection = await loop.create_connection(
+                lambda: _AttackConnection(attack), "127.0.0.1", port
+            )
         except OSError:
             await asyncio.sleep(_RETRY_S)
             continue
-        while not held.lost and time.monotonic() < until:
-            await asyncio.sleep(_TICK_S)
-            held.send_again()
+        try:
+            while not connection.lost and time.monotonic() < until:
+                await asyncio.sleep(tick)
+                connection.send_again()
+        finally:
+            transport.abort()
 
 
-class _Held(asyncio.Protocol):
+class _AttackConnection(asyncio.Protocol):
     def __init__(self, attack: Attack) -> None:
         self._attack = attack
         self._transport: Any = None

@@ -37,9 +37,13 @@ def attacks(key: str) -> list[Attack]:
         Attack("half bodies without a key", "rest", 200, _post(MODEL_PATH, "", 16 << 20) + b"1"),
         Attack("half bodies with a key", "rest", 64, half_body),
         Attack("bodies for open routes", "rest", 32, _post("/livez", "", 16 << 20), bytes(65_536)),
+        Attack("bodies that were asked for", "rest", 200, _post(MODEL_PATH, bearer + _EXPECT, 999)),
         Attack("replies that are not read", "rest", 16, b"", _GET * 200, reads=False),
         Attack("gzip of a million items", "rest", 4, b"", _zipped(items, bearer)),
         Attack("gzip of 500,000 labels", "rest", 4, b"", _zipped(labels, bearer)),
+        Attack("wrong keys", "rest", 8, b"", _small(MODEL_PATH, _WRONG, b"{}") * 20),
+        Attack("bodies that are no JSON", "rest", 4, b"", _small(MODEL_PATH, bearer, b"{") * 20),
+        Attack("labels of made-up ids", "rest", 4, b"", _small(_FEEDBACK, bearer, _LABELS) * 2),
         Attack("silent connections", "grpc", 400),
         Attack("calls without a message", "grpc", 40, _START + _calls(CHECK)),
         Attack("health watches", "grpc", 40, _START + _calls(WATCH, message(b""))),
@@ -48,10 +52,19 @@ def attacks(key: str) -> list[Attack]:
         Attack("pings", "grpc", 8, _START, frame(6, 0, 0, b"12345678") * 500),
         Attack("settings", "grpc", 8, _START, frame(4, 0, 0) * 500),
         Attack("cancelled calls", "grpc", 8, _START + _cancelled(keyed)),
+        Attack("metadata that grows by references", "grpc", 8, _START + _referenced()),
+        Attack("empty DATA", "grpc", 8, _START + head(1, INFER, more=keyed), data(1, b"") * 500),
+        Attack("a window of 0", "grpc", 8, _START + frame(4, 0, 0, _NO_WINDOW) + _answered(keyed)),
+        Attack("gzip of 32 MiB", "grpc", 4, _START + _packed(keyed)),
         Attack("CONTINUATION", "grpc", 8, _START + head(1, CHECK, ended=False), _ENDLESS),
     ]
 
 
+_FEEDBACK = "/v1/feedback"
+_LABELS = json.dumps({"prediction_id": "p", "labels": [1] * 20}).encode()
+_WRONG = f"authorization: Bearer dl_{'0' * 12}_{'0' * 64}\r\n"
+_EXPECT = "expect: 100-continue\r\n"
+_NO_WINDOW = b"\0\4\0\0\0\0"  # SETTINGS_INITIAL_WINDOW_SIZE
 _GET = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
 _ENDLESS = frame(9, 0, 1, b"") * 500
 
@@ -61,20 +74,26 @@ def _post(path: str, headers: str, length: int) -> bytes:
     return lines.encode()
 
 
+def _small(path: str, headers: str, body: bytes) -> bytes:
+    return _post(path, headers, len(body)) + body
+
+
 def _zipped(body: bytes, bearer: str) -> bytes:
     packed = gzip.compress(body)
-    return _post("/v1/feedback", f"{bearer}content-encoding: gzip\r\n", len(packed)) + packed
+    return _post(_FEEDBACK, f"{bearer}content-encoding: gzip\r\n", len(packed)) + packed
 
 
 def _calls(path: bytes, sent: bytes = b"") -> bytes:
-    return b"".join(head(one, path) + (data(one, sent) if sent else b"") for one in _STREAMS)
+    return b"".join(
+        head(stream, path) + (data(stream, sent) if sent else b"") for stream in _STREAMS
+    )
 
 
 def _partial(headers: dict[bytes, bytes]) -> bytes:
     piece = message(bytes(2 << 20))[:16_000]
-    calls = [head(one, INFER, more=headers) for one in _STREAMS]
+    calls = [head(stream, INFER, more=headers) for stream in _STREAMS]
     # Within the window of a connection.
-    return b"".join(calls) + b"".join(data(one, piece) for one in list(_STREAMS)[:4])
+    return b"".join(calls) + b"".join(data(stream, piece) for stream in list(_STREAMS)[:4])
 
 
 def _begun(headers: dict[bytes, bytes]) -> bytes:
@@ -85,7 +104,33 @@ def _bytes() -> bytes:
     return data(1, b"x") * 400
 
 
+def _referenced() -> bytes:
+    """Return metadata of 48 MB: one long value of the connection's table, repeated."""
+    value = b"v" * 4_000
+    long = b"\x40\x01a\x7f" + bytes([(4_000 - 127) % 128 + 128, (4_000 - 127) // 128]) + value
+    return frame(1, 4, 1, b"\x83\x86" + long + b"\xbe" * 12_000)
+
+
+def _answered(headers: dict[bytes, bytes]) -> bytes:
+    """Return calls whose replies the client's window does not admit."""
+    calls = (
+        head(stream, INFER, more=headers) + data(stream, message(b""), end=True)
+        for stream in _STREAMS
+    )
+    return b"".join(calls)
+
+
+def _packed(headers: dict[bytes, bytes]) -> bytes:
+    """Return messages that are over the limit once they are decompressed."""
+    small = gzip.compress(bytes(32 << 20))
+    sent = b"\1" + len(small).to_bytes(4) + small
+    pieces = [sent[place : place + 16_000] for place in range(0, len(sent), 16_000)]
+    more = headers | {b"grpc-encoding": b"gzip"}
+    # One: the window of a connection is 64 KiB until the server widens it.
+    return head(1, INFER, more=more) + b"".join(data(1, piece) for piece in pieces)
+
+
 def _cancelled(headers: dict[bytes, bytes]) -> bytes:
-    reset = [frame(3, 0, one, b"\0\0\0\x08") for one in _STREAMS]
-    opened = [head(one, INFER, more=headers) for one in _STREAMS]
-    return b"".join(one for pair in zip(opened, reset, strict=True) for one in pair)
+    reset = [frame(3, 0, stream, b"\0\0\0\x08") for stream in _STREAMS]
+    opened = [head(stream, INFER, more=headers) for stream in _STREAMS]
+    return b"".join(piece for pair in zip(opened, reset, strict=True) for piece in pair)

@@ -18,8 +18,8 @@ _PAUSE_S, _PROBE_PAUSE_S = 0.01, 0.1
 _PATIENCE_S = 10.0
 
 
-class Seen(msgspec.Struct):
-    """What the honest clients saw: seconds of the answered calls, and failures by their text."""
+class HonestCalls(msgspec.Struct):
+    """Hold the calls of honest clients: seconds of answered ones, failures by their text."""
 
     rest: list[float] = []
     grpc: list[float] = []
@@ -32,17 +32,17 @@ class Seen(msgspec.Struct):
         self.failures[text] = self.failures.get(text, 0) + 1
 
 
-class Honest(msgspec.Struct, frozen=True):
-    """Where to call, with which key, and one row."""
+class HonestClients(msgspec.Struct, frozen=True):
+    """Clients that send one row to an address, with a key."""
 
     port: int
     grpc_port: int
     key: str
     row: list[float]
 
-    async def run(self, seconds: float) -> Seen:
+    async def run(self, seconds: float) -> HonestCalls:
         """Call for so many seconds."""
-        seen, until = Seen(), time.monotonic() + seconds
+        calls, until = HonestCalls(), time.monotonic() + seconds
         bearer = {"authorization": f"Bearer {self.key}"}
         url = f"http://127.0.0.1:{self.port}"
         async with (
@@ -73,12 +73,12 @@ class Honest(msgspec.Struct, frozen=True):
                     await check(health_pb2.HealthCheckRequest(), timeout=_PATIENCE_S)
 
             await asyncio.gather(
-                *(_repeat(by_rest, seen.rest, _PAUSE_S, until, seen) for _ in range(_CLIENTS)),
-                *(_repeat(by_grpc, seen.grpc, _PAUSE_S, until, seen) for _ in range(2)),
-                _repeat(probe, seen.probes, _PROBE_PAUSE_S, until, seen),
-                _repeat(probe_grpc, seen.probes, _PROBE_PAUSE_S, until, seen),
+                *(_repeat(by_rest, calls.rest, _PAUSE_S, until, calls) for _ in range(_CLIENTS)),
+                *(_repeat(by_grpc, calls.grpc, _PAUSE_S, until, calls) for _ in range(2)),
+                _repeat(probe, calls.probes, _PROBE_PAUSE_S, until, calls),
+                _repeat(probe_grpc, calls.probes, _PROBE_PAUSE_S, until, calls),
             )
-        return seen
+        return calls
 
     def _message(self) -> bytes:
         request = pb.ModelInferRequest(model_name="small")
@@ -93,14 +93,14 @@ async def _repeat(
     took: list[float],
     pause: float,
     until: float,
-    seen: Seen,
+    calls: HonestCalls,
 ) -> None:
     while time.monotonic() < until:
         began = time.perf_counter()
         try:
             await call()
         except (httpx.HTTPError, grpc.RpcError) as error:
-            seen.fail(call.__name__, error)
+            calls.fail(call.__name__, error)
         else:
             took.append(time.perf_counter() - began)
         await asyncio.sleep(pause)

@@ -13,14 +13,14 @@ _END_STREAM, _END_HEADERS = 1, 4
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """One frame."""
+    """Return one frame."""
     return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
 
 
 def head(
     stream: int, path: bytes, *, ended: bool = True, more: Mapping[bytes, bytes] = _NO_MORE
 ) -> bytes:
-    """The HEADERS of a gRPC call; without END_HEADERS unless `ended`."""
+    """Return the HEADERS of a gRPC call; without END_HEADERS unless `ended`."""
     fields = {b":path": path, b":authority": b"x", b"content-type": b"application/grpc"}
     fields |= {b"te": b"trailers"} | dict(more)
     block = b"\x83\x86" + b"".join(_literal(*pair) for pair in fields.items())
@@ -32,22 +32,22 @@ def _literal(name: bytes, value: bytes) -> bytes:
 
 
 def data(stream: int, payload: bytes, *, end: bool = False) -> bytes:
-    """One DATA frame."""
+    """Return one DATA frame."""
     return frame(_DATA, _END_STREAM if end else 0, stream, payload)
 
 
 def message(payload: bytes) -> bytes:
-    """A gRPC message with its prefix."""
+    """Return a gRPC message with its prefix."""
     return b"\0" + len(payload).to_bytes(4) + payload
 
 
 def replies(received: bytes) -> list[tuple[int, int, bytes]]:
-    """Kind, stream and payload of each complete frame."""
-    found = []
+    """Return kind, stream and payload of each complete frame."""
+    frames = []
     while len(received) >= 9:
         size = int.from_bytes(received[:3])
         if len(received) < 9 + size:
             break
-        found.append((received[3], int.from_bytes(received[5:9]), received[9 : 9 + size]))
+        frames.append((received[3], int.from_bytes(received[5:9]), received[9 : 9 + size]))
         received = received[9 + size :]
-    return found
+    return frames

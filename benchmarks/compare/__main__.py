@@ -12,7 +12,7 @@ from rich.console import Console
 
 from benchmarks.compare import extras, tables, wrk
 from benchmarks.compare.contenders import CONTENDERS, Contender
-from benchmarks.compare.measurement import Measurement, Plan, measure, medians
+from benchmarks.compare.measurement import Measurement, Rounds, measure, medians
 from benchmarks.compare.models import Subject, subjects, wide
 
 _SUBJECTS = ("small", "deep", "large", "image", "wide")  # "wide": only for batching
@@ -46,19 +46,19 @@ def main(  # noqa: PLR0913 - one argument for each option
     console = Console(width=140, record=True, highlight=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="driftline-compare-") as name:
         folder = Path(name)
-        plan = Plan(rounds, seconds, connections, folder / "run")
+        plan = Rounds(rounds, seconds, connections, folder / "run")
         os.environ["DRIFTLINE_HOME"] = str(folder / "home")
         os.environ["BENTOML_HOME"] = str(folder / "bentoml")
-        asked = {one.name: one for one in subjects(folder / "models", names)}
+        subjects_by_name = {subject.name: subject for subject in subjects(folder / "models", names)}
         console.print(_circumstances(plan))
         if "servers" in parts:
-            those = [one for one in CONTENDERS if peers or not one.peer]
-            for subject in asked.values():
+            those = [contender for contender in CONTENDERS if peers or not contender.peer]
+            for subject in subjects_by_name.values():
                 _compare(console, those, subject, plan)
-        if "workers" in parts and "small" in asked:
-            extras.workers(console, asked["small"], plan)
-        if "batching" in parts and "deep" in asked:
-            extras.batching(console, asked["deep"], plan)
+        if "workers" in parts and "small" in subjects_by_name:
+            extras.workers(console, subjects_by_name["small"], plan)
+        if "batching" in parts and "deep" in subjects_by_name:
+            extras.batching(console, subjects_by_name["deep"], plan)
         if "batching" in parts and "wide" in names:
             extras.batching(console, wide(folder / "models"), plan)
     if output:
@@ -66,20 +66,20 @@ def main(  # noqa: PLR0913 - one argument for each option
 
 
 def _compare(
-    console: Console, contenders: Sequence[Contender], subject: Subject, plan: Plan
+    console: Console, contenders: Sequence[Contender], subject: Subject, plan: Rounds
 ) -> None:
     runs: dict[tuple[str, int], list[Measurement]] = {}
-    those = [one for one in contenders if subject.name in one.subjects]
+    those = [contender for contender in contenders if subject.name in contender.subjects]
     for turn in range(plan.rounds):
         for contender in those:
             click.echo(f"{subject.name}, round {turn + 1}: {contender.name}", err=True)
-            for number, seen in measure(contender, subject, plan):
-                runs.setdefault((contender.name, number), []).append(seen)
-    figures = {key: medians(seen) for key, seen in runs.items()}
+            for number, measurement in measure(contender, subject, plan):
+                runs.setdefault((contender.name, number), []).append(measurement)
+    figures = {key: medians(measurements) for key, measurements in runs.items()}
     tables.compared(console, subject.title, those, figures)
 
 
-def _circumstances(plan: Plan) -> str:
+def _circumstances(plan: Rounds) -> str:
     busy = psutil.cpu_percent(interval=1.0)
     generator = "wrk" if wrk.PROGRAM else "the own generator"
     return (

@@ -9,50 +9,50 @@ from rich.console import Console
 
 from benchmarks.compare import tables
 from benchmarks.compare.contenders import BARE, CONTENDERS, driftline
-from benchmarks.compare.measurement import Measurement, Plan, measure, medians
+from benchmarks.compare.measurement import Measurement, Rounds, measure, medians
 from benchmarks.compare.models import Subject
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _CONNECTIONS = (16, 64, 256)
 
 
-def workers(console: Console, subject: Subject, plan: Plan) -> None:
+def workers(console: Console, subject: Subject, plan: Rounds) -> None:
     """Compare one worker with two, with one row per request as JSON."""
     runs: dict[tuple[int, int], list[Measurement]] = {}
     busy = msgspec.structs.replace(plan, connections=(32, 128))
-    (ours,) = (one for one in CONTENDERS if one.name == "Driftline, JSON")
+    (ours,) = (contender for contender in CONTENDERS if contender.name == "Driftline, JSON")
     for _ in range(plan.rounds):
         for count in (1, 2):
             command = driftline("--workers", str(count))
             contender = msgspec.structs.replace(ours, command=command, floor=BARE)
-            for number, seen in measure(contender, subject, busy):
-                runs.setdefault((number, count), []).append(seen)
+            for number, measurement in measure(contender, subject, busy):
+                runs.setdefault((number, count), []).append(measurement)
     table = tables.plain("connections", "workers", "requests/s", "of one", "CPU µs/request")
     table.add_column("generator's share of a core", justify="right")
     for (number, count), measured in sorted(runs.items()):
-        figure, one = medians(measured), medians(runs[number, 1])
+        figure, alone = medians(measured), medians(runs[number, 1])
         table.add_row(
             str(number),
             str(count),
             tables.rate(figure),
-            f"{figure.requests_s / one.requests_s:.2f}",
+            f"{figure.requests_s / alone.requests_s:.2f}",
             f"{figure.cpu_us:,.0f}",
             f"{figure.generator:.0%}",
         )
     tables.show(console, f"Workers: {subject.title}", table)
 
 
-def batching(console: Console, subject: Subject, plan: Plan) -> None:
+def batching(console: Console, subject: Subject, plan: Rounds) -> None:
     """Compare connections of one row each with ONNX Runtime's best batch that they can fill."""
-    (ours,) = (one for one in CONTENDERS if one.name == "Driftline, JSON")
+    (ours,) = (contender for contender in CONTENDERS if contender.name == "Driftline, JSON")
     busy = msgspec.structs.replace(plan, connections=_CONNECTIONS)
     served: dict[int, list[Measurement]] = {}
     alone: list[dict[int, tuple[float, float]]] = []
     for _ in range(plan.rounds):
         alone.append({size: _alone(subject, size, plan.seconds / 10) for size in _SIZES})
-        for number, seen in measure(ours, subject, busy):
-            served.setdefault(number, []).append(seen)
-    rows = {size: np.median([one[size] for one in alone], axis=0) for size in _SIZES}
+        for number, measurement in measure(ours, subject, busy):
+            served.setdefault(number, []).append(measurement)
+    rows = {size: np.median([times[size] for times in alone], axis=0) for size in _SIZES}
     table = tables.plain("what", "batch", "rows/s", "of what can be filled", "CPU µs/row")
     for size, (rate, cpu) in rows.items():
         table.add_row("ONNX Runtime in process", str(size), f"{rate:,.0f}", "", f"{cpu:,.0f}")

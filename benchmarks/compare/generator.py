@@ -12,7 +12,7 @@ import uvloop
 
 from benchmarks.compare.grpc_connection import GrpcConnection
 from benchmarks.compare.http_connection import HttpConnection
-from benchmarks.compare.load import Load
+from benchmarks.compare.load import ClosedLoopResults
 from benchmarks.compare.requests import Question
 
 _LAST_ANSWERS = 8.0  # seconds to wait for the last responses
@@ -42,12 +42,14 @@ class Tally:
         return 1000 * ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
 
 
-def generate(port: int, question: Question, connections: int, seconds: float) -> Load:
+def generate(port: int, question: Question, connections: int, seconds: float) -> ClosedLoopResults:
     """Send requests to 127.0.0.1:`port` over `connections` connections for `seconds`."""
     return uvloop.run(_generate(port, question, connections, seconds))
 
 
-async def _generate(port: int, question: Question, connections: int, seconds: float) -> Load:
+async def _generate(
+    port: int, question: Question, connections: int, seconds: float
+) -> ClosedLoopResults:
     started, cpu = time.perf_counter(), time.process_time()
     tally = Tally(started + seconds)
     kind = HttpConnection if question.transport == "http" else GrpcConnection
@@ -58,7 +60,7 @@ async def _generate(port: int, question: Question, connections: int, seconds: fl
         task.cancel()
     for task in done:
         task.result()
-    return Load(
+    return ClosedLoopResults(
         answered=len(tally.latencies),
         failed=tally.failed,
         seconds=time.perf_counter() - started,

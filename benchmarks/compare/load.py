@@ -3,7 +3,7 @@
 import msgspec
 
 
-class Load(msgspec.Struct, frozen=True):
+class ClosedLoopResults(msgspec.Struct, frozen=True):
     """Hold the results of a closed loop with one request in flight per connection."""
 
     answered: int

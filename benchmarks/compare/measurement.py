@@ -8,7 +8,7 @@ import msgspec
 
 from benchmarks.compare import generator, wrk
 from benchmarks.compare.contenders import Contender
-from benchmarks.compare.load import Load
+from benchmarks.compare.load import ClosedLoopResults
 from benchmarks.compare.models import Subject
 from benchmarks.compare.server_process import Server, running
 
@@ -16,7 +16,7 @@ _WARM_UP = 0.3  # seconds of unmeasured load, over one connection and then over 
 _SOME = 8
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Rounds(msgspec.Struct, frozen=True):
     """Define the number of rounds and the load of each round."""
 
     rounds: int
@@ -37,7 +37,7 @@ class Measurement(msgspec.Struct, frozen=True):
 
 
 def measure(
-    contender: Contender, subject: Subject, plan: Plan
+    contender: Contender, subject: Subject, plan: Rounds
 ) -> Iterator[tuple[int, Measurement]]:
     """Start the contender once; yield a measurement for each number of connections."""
     with running(contender, subject, plan.folder) as server:
@@ -58,19 +58,19 @@ def medians(runs: Sequence[Measurement]) -> Measurement:
     return Measurement(**{f.name: median(getattr(run, f.name) for run in runs) for f in fields})
 
 
-def _load(server: Server, connections: int, plan: Plan, *, slow: bool) -> Load:
+def _load(server: Server, connections: int, plan: Rounds, *, slow: bool) -> ClosedLoopResults:
     if server.question.transport == "grpc" or wrk.PROGRAM is None or slow:
         return generator.generate(server.port, server.question, connections, plan.seconds)
     return wrk.generate(server.port, server.question, connections, plan.seconds, plan.folder)
 
 
-def _measurement(load: Load, cpu: float) -> Measurement:
-    asked = load.answered + load.failed
+def _measurement(load: ClosedLoopResults, cpu: float) -> Measurement:
+    requests = load.answered + load.failed
     return Measurement(
         requests_s=load.answered / load.seconds,
         p50_ms=load.p50_ms,
         p99_ms=load.p99_ms,
         cpu_us=1e6 * cpu / max(load.answered, 1),
-        failed=load.failed / max(asked, 1),
+        failed=load.failed / max(requests, 1),
         generator=load.generator_cpu_s / load.seconds,
     )

@@ -59,7 +59,7 @@ def wide(folder: Path) -> Subject:
 
 
 def image(folder: Path) -> Subject:
-    """A convolution over an image, registered by its file alone: default log, summaries."""
+    """Return a convolution over an image, registered by its file alone: default log, summaries."""
     folder.mkdir(parents=True)
     path = folder / "model.onnx"
     path.write_bytes(_convolution().SerializeToString())
@@ -179,7 +179,10 @@ def _convolution() -> onnx.ModelProto:
             helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
             helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2]),
         ],
-        [numpy_helper.from_array(one.astype(np.float32), name) for name, one in weights.items()],
+        [
+            numpy_helper.from_array(values.astype(np.float32), name)
+            for name, values in weights.items()
+        ],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 

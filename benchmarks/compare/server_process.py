@@ -32,7 +32,7 @@ class Server:
     def cpu(self) -> float:
         """Return the CPU seconds of the server and its child processes so far."""
         family = [self._process, *self._process.children(recursive=True)]
-        return float(sum(sum(one.cpu_times()[:2]) for one in family))
+        return float(sum(sum(process.cpu_times()[:2]) for process in family))
 
 
 @contextmanager
@@ -73,8 +73,8 @@ def _await_answer(
             if process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.2)
                 continue
-            said = output.read_text(errors="replace")[-3000:]
-            raise RuntimeError(f"{name} does not answer: {error}; it said:\n{said}") from None
+            log = output.read_text(errors="replace")[-3000:]
+            raise RuntimeError(f"{name} does not answer: {error}; it said:\n{log}") from None
         return
 
 

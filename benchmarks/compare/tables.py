@@ -24,10 +24,10 @@ def compared(
         table.add_column(heading, justify="right")
     for connections in sorted({number for _, number in figures}):
         for contender in contenders:
-            seen = figures.get((contender.name, connections))
-            if seen is not None:
+            measurement = figures.get((contender.name, connections))
+            if measurement is not None:
                 floor = figures[contender.floor, connections].cpu_us
-                table.add_row(str(connections), contender.name, *_cells(seen, floor))
+                table.add_row(str(connections), contender.name, *_cells(measurement, floor))
     show(console, title, table)
 
 
@@ -39,9 +39,9 @@ def plain(*headings: str) -> Table:
     return table
 
 
-def rate(seen: Measurement) -> str:
+def rate(measurement: Measurement) -> str:
     """Format requests per second, with a star if the generator was the bottleneck."""
-    return f"{seen.requests_s:,.0f}{'*' * (seen.generator > _BUSY)}"
+    return f"{measurement.requests_s:,.0f}{'*' * (measurement.generator > _BUSY)}"
 
 
 def show(console: Console, title: str, table: Table) -> None:
@@ -50,14 +50,14 @@ def show(console: Console, title: str, table: Table) -> None:
     console.print(table)
 
 
-def _cells(seen: Measurement, floor: float) -> list[str]:
-    if not seen.requests_s:
-        return ["–", "–", "0", "–", "–", f"{seen.failed:.0%}"]
+def _cells(measurement: Measurement, floor: float) -> list[str]:
+    if not measurement.requests_s:
+        return ["–", "–", "0", "–", "–", f"{measurement.failed:.0%}"]
     return [
-        f"{seen.cpu_us:,.0f}",
-        f"{seen.cpu_us / floor:.2f}" if floor else "–",
-        rate(seen),
-        f"{seen.p50_ms:,.2f}",
-        f"{seen.p99_ms:,.2f}",
-        f"{seen.failed:.1%}" if seen.failed else "",
+        f"{measurement.cpu_us:,.0f}",
+        f"{measurement.cpu_us / floor:.2f}" if floor else "–",
+        rate(measurement),
+        f"{measurement.p50_ms:,.2f}",
+        f"{measurement.p99_ms:,.2f}",
+        f"{measurement.failed:.1%}" if measurement.failed else "",
     ]

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.compare.load import Load
+from benchmarks.compare.load import ClosedLoopResults
 from benchmarks.compare.requests import Question
 
 PROGRAM = shutil.which("wrk")
 _SCRIPT = Path(__file__).with_name("post.lua")
 
 
-class _Seen(msgspec.Struct):
+class _WrkReport(msgspec.Struct):
     requests: int
     failed: int
     broken: int
@@ -24,7 +24,9 @@ class _Seen(msgspec.Struct):
     p99_us: float
 
 
-def generate(port: int, question: Question, connections: int, seconds: int, folder: Path) -> Load:
+def generate(
+    port: int, question: Question, connections: int, seconds: int, folder: Path
+) -> ClosedLoopResults:
     """Send requests to `port` for `seconds`; a file in `folder` passes the body to wrk."""
     assert PROGRAM is not None
     body = folder / "body"
@@ -41,13 +43,13 @@ def generate(port: int, question: Question, connections: int, seconds: int, fold
         capture_output=True,
         check=True,
     )
-    seen = msgspec.json.decode(done.stdout.splitlines()[-1], type=_Seen)
-    return Load(
-        answered=seen.requests - seen.failed,
-        failed=seen.failed + seen.broken,
-        seconds=seen.duration_us / 1e6,
-        p50_ms=seen.p50_us / 1e3,
-        p99_ms=seen.p99_us / 1e3,
+    report = msgspec.json.decode(done.stdout.splitlines()[-1], type=_WrkReport)
+    return ClosedLoopResults(
+        answered=report.requests - report.failed,
+        failed=report.failed + report.broken,
+        seconds=report.duration_us / 1e6,
+        p50_ms=report.p50_us / 1e3,
+        p99_ms=report.p99_us / 1e3,
         generator_cpu_s=_children_cpu() - before,
     )
 

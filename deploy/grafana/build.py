@@ -24,22 +24,22 @@ WHO = "{{model}} {{version}}"
 
 
 def rate(metric: str, by: str, more: str = "") -> str:
-    """The sum of a counter's rates."""
+    """Return the sum of a counter's rates."""
     return f"sum by ({by}) (rate({metric}{{{CHOSEN}{more}}}[$__rate_interval]))"
 
 
 def quantile(share: float, histogram: str) -> str:
-    """A quantile of a histogram, per version."""
+    """Return a quantile of a histogram, per version."""
     return f"histogram_quantile({share}, {rate(f'{histogram}_bucket', 'model, version, le')})"
 
 
 def latest(metric: str, more: str = "") -> str:
-    """A gauge of the chosen versions."""
+    """Return a gauge of the chosen versions."""
     return f"{metric}{{{CHOSEN}{more}}}"
 
 
 def serving() -> Any:
-    """What clients get."""
+    """Return the panels of what clients get."""
     requests, seconds = "driftline_requests_total", "driftline_request_seconds"
     rows = {
         "Traffic": [
@@ -101,7 +101,7 @@ def serving() -> Any:
         "Saturation": [
             buckets(
                 "Batch sizes",
-                "Rows that were answered together.",
+                "Rows of a batch.",
                 "short",
                 rate("driftline_batch_rows_bucket", "le"),
             ),
@@ -129,10 +129,11 @@ def serving() -> Any:
 
 
 def monitoring() -> Any:
-    """What the monitor found."""
+    """Return the panels of what the monitor found."""
     realised = ', score!~"estimated_.*"'
     estimated = ', score=~"estimated_.*"'
-    named = "{{score}} " + WHO
+    legend = "{{score}} " + WHO
+    hourly = 'driftline_traffic_requests{model=~"$model"}'
     rows = {
         "Drift": [
             grid(
@@ -174,18 +175,36 @@ def monitoring() -> Any:
                 (latest("driftline_window_rows"), WHO),
             ),
         ],
+        "Traffic": [
+            series(
+                "Requests of an hour",
+                "All versions of a model together, newest judged hour; and as in the weeks before.",
+                "short",
+                (hourly, "requests {{model}}"),
+                ('driftline_traffic_expected{model=~"$model"}', "expected {{model}}"),
+            ),
+            series(
+                "Share of the expected requests",
+                "Newest judged hour: 1 is as in the weeks before, 0 is no request.",
+                "percentunit",
+                (
+                    f'{hourly} / (driftline_traffic_expected{{model=~"$model"}} > 0)',
+                    "{{model}}",
+                ),
+            ),
+        ],
         "Performance": [
             banded(
                 "Realised",
                 "Of the latest window with labels, and its 95 % band.",
-                (latest("driftline_window_score", realised), named),
-                (latest("driftline_window_score_bound", realised), "{{bound}} " + named),
+                (latest("driftline_window_score", realised), legend),
+                (latest("driftline_window_score_bound", realised), "{{bound}} " + legend),
             ),
             banded(
                 "Estimated",
                 "Before labels come, and its 95 % band.",
-                (latest("driftline_window_score", estimated), named),
-                (latest("driftline_window_score_bound", estimated), "{{bound}} " + named),
+                (latest("driftline_window_score", estimated), legend),
+                (latest("driftline_window_score_bound", estimated), "{{bound}} " + legend),
             ),
             series(
                 "Label coverage",
@@ -264,13 +283,13 @@ def monitoring() -> Any:
             ),
         ],
     }
-    made = board("driftline-monitoring", "Driftline: monitoring", rows, WATCHED)
+    dashboard = board("driftline-monitoring", "Driftline: monitoring", rows, WATCHED)
     firing = latest("driftline_alarms", ', state="firing"')
-    return made.annotation(annotation("Alarms", f"{firing} > 0"))
+    return dashboard.annotation(annotation("Alarms", f"{firing} > 0"))
 
 
 def event_log() -> Any:
-    """Whether every answer arrives."""
+    """Return whether every answer arrives."""
     counted = [
         (f"sum by (source) (driftline_events_{what})", what + " {{source}}")
         for what in ("lost_total", "recovered_total", "missing", "duplicated_total")
@@ -344,7 +363,7 @@ def event_log() -> Any:
         "Disk": [
             series(
                 "Free",
-                "Left on the disk of the event log.",
+                "Free bytes on the disk of the event log.",
                 "bytes",
                 ("driftline_log_disk_free_bytes", "{{instance}}"),
             ),
@@ -360,7 +379,7 @@ def event_log() -> Any:
 
 
 def overview() -> Any:
-    """What to look at first."""
+    """Return the panels to look at first."""
     rows = {
         "Now": [
             number("Requests", "A second.", "reqps", "sum(driftline:requests:rate5m)"),
@@ -437,10 +456,10 @@ def overview() -> Any:
 
 
 def dashboards() -> dict[str, str]:
-    """Every dashboard as JSON, by the name of its file."""
-    made = [one().build() for one in (overview, serving, monitoring, event_log)]
+    """Return every dashboard as JSON, by the name of its file."""
+    built = [build().build() for build in (overview, serving, monitoring, event_log)]
     encoder = JSONEncoder(sort_keys=True, indent=2)
-    return {f"{one.uid}.json": encoder.encode(one) + "\n" for one in made}
+    return {f"{dashboard.uid}.json": encoder.encode(dashboard) + "\n" for dashboard in built}
 
 
 if __name__ == "__main__":

@@ -16,13 +16,13 @@ Query = tuple[str, str]  # PromQL, and the legend of its series
 
 
 def series(title: str, meaning: str, unit: str, *queries: Query, width: int = 12) -> Any:
-    """Lines over time."""
+    """Return lines over time."""
     panel = timeseries.Panel().title(title).description(meaning).unit(unit)
     return _placed(panel.min(0).fill_opacity(8), width, queries)
 
 
 def banded(title: str, meaning: str, figures: Query, bounds: Query, *, width: int = 12) -> Any:
-    """Lines over time, and thin broken ones for the bounds that they are known within."""
+    """Return lines over time, and thin broken ones for the bounds that they are known within."""
     thin = {"lineStyle": {"fill": "dash", "dash": [4, 6]}, "lineWidth": 1, "fillOpacity": 0}
     looks = [model.DynamicConfigValue(f"custom.{name}", value) for name, value in thin.items()]
     panel = timeseries.Panel().title(title).description(meaning).unit("short").fill_opacity(8)
@@ -32,7 +32,7 @@ def banded(title: str, meaning: str, figures: Query, bounds: Query, *, width: in
 def number(  # noqa: PLR0913  # what a panel says, in its order
     title: str, meaning: str, unit: str, query: str, *, bad: float | None = None, width: int = 6
 ) -> Any:
-    """One number now, red from `bad` on."""
+    """Return one number now, red from `bad` on."""
     steps = [model.Threshold(value=None, color="green")]
     if bad is not None:
         steps.append(model.Threshold(value=bad, color="red"))
@@ -42,7 +42,7 @@ def number(  # noqa: PLR0913  # what a panel says, in its order
 
 
 def buckets(title: str, meaning: str, unit: str, query: str, *, width: int = 12) -> Any:
-    """How the observations of a histogram are spread over time."""
+    """Return a panel of how a histogram's observations are spread over time."""
     colour = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Oranges").steps(64)
     panel = heatmap.Panel().title(title).description(meaning).color(colour)
     panel = panel.y_axis(heatmap.YAxisConfig().unit(unit))
@@ -52,7 +52,7 @@ def buckets(title: str, meaning: str, unit: str, query: str, *, width: int = 12)
 
 
 def grid(title: str, meaning: str, query: str, legend: str, *, width: int = 24) -> Any:
-    """One row for each series, coloured by its value."""
+    """Return one row for each series, coloured by its value."""
     colour = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("RdYlGn")
     panel = heatmap.Panel().title(title).description(meaning).calculate(False)
     panel = panel.color(colour.reverse(True).min(0).max(2).steps(32))
@@ -60,7 +60,7 @@ def grid(title: str, meaning: str, query: str, legend: str, *, width: int = 24) 
 
 
 def board(uid: str, title: str, rows: dict[str, list[Any]], variables: list[Any]) -> Any:
-    """A dashboard with its rows, linked with the others."""
+    """Return a dashboard with its rows, linked with the others."""
     links = (
         build.DashboardLink("Driftline")
         .type(model.DashboardLinkType.DASHBOARDS)
@@ -69,26 +69,28 @@ def board(uid: str, title: str, rows: dict[str, list[Any]], variables: list[Any]
         .keep_time(True)
         .as_dropdown(False)
     )
-    made = build.Dashboard(title).uid(uid).tags(["driftline"]).refresh("30s").time("now-6h", "now")
-    made = made.readonly().link(links).variables([_source(), *variables])
+    dashboard = (
+        build.Dashboard(title).uid(uid).tags(["driftline"]).refresh("30s").time("now-6h", "now")
+    )
+    dashboard = dashboard.readonly().link(links).variables([_source(), *variables])
     for name, panels in rows.items():
-        made = made.with_row(build.Row(name))
+        dashboard = dashboard.with_row(build.Row(name))
         for panel in panels:
-            made = made.with_panel(panel)
-    return made
+            dashboard = dashboard.with_panel(panel)
+    return dashboard
 
 
 def variable(name: str, query: str) -> Any:
-    """A choice among what a query finds."""
+    """Return a choice among what a query finds."""
     chosen = build.QueryVariable(name).datasource(SOURCE).query(query)
     chosen = chosen.refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
     return chosen.multi(True).include_all(True).all_value(".*")
 
 
 def annotation(name: str, query: str) -> Any:
-    """Marks on every panel where a query finds something."""
-    made = build.AnnotationQuery().name(name).datasource(SOURCE).enable(True)
-    return made.icon_color("red").expr(query)
+    """Return marks on every panel at the times that a query finds."""
+    annotation_query = build.AnnotationQuery().name(name).datasource(SOURCE).enable(True)
+    return annotation_query.icon_color("red").expr(query)
 
 
 def _source() -> Any:
@@ -103,5 +105,5 @@ def _placed(panel: Any, width: int, queries: Any) -> Any:
 
 
 def _target(query: str, legend: str, name: str) -> Any:
-    made = prometheus.Dataquery().expr(query).ref_id(name).datasource(SOURCE)
-    return made.legend_format(legend) if legend else made
+    target = prometheus.Dataquery().expr(query).ref_id(name).datasource(SOURCE)
+    return target.legend_format(legend) if legend else target

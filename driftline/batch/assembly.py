@@ -33,7 +33,7 @@ def assemble(run: BatchRun) -> int:
     output = run.job.output
     rejected = _list_rejects(run, rejects_name(output))
     if suffix(output) in FORMATS:
-        every = (one for n in range(len(run.job.files)) for one in run.finished(n))
+        every = (chunk for n in range(len(run.job.files)) for chunk in run.finished(n))
         _write(run, every, suffix(output), output)
         return rejected
     for number, file in enumerate(run.job.files):
@@ -45,7 +45,7 @@ def assemble(run: BatchRun) -> int:
 def _write(run: BatchRun, chunks: Iterable[FinishedChunk], kind: str, target: str) -> None:
     draft = run.checkpoints.path(f"output{kind}")
     schema = run.columns.schema
-    batches = (batch for one in chunks for batch in one.table.to_batches())
+    batches = (batch for chunk in chunks for batch in chunk.table.to_batches())
     if kind == ".parquet":
         with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
             for table in regroup(batches, _GROUP):
@@ -82,8 +82,8 @@ def _list_rejects(run: BatchRun, target: str) -> int:
 
 def _rejects(run: BatchRun) -> Iterator[tuple[str, int, str]]:
     for number, file in enumerate(run.job.files):
-        for one in run.finished(number):
-            for row, reason in one.rejects.items():
+        for chunk in run.finished(number):
+            for row, reason in chunk.rejects.items():
                 yield file.name, row, reason
 
 

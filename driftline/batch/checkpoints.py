@@ -26,7 +26,7 @@ _REJECTS = b"rejects"
 
 
 class BatchJob(msgspec.Struct, frozen=True):
-    """What a job computes. Equal jobs have equal outputs, so one continues the other."""
+    """The inputs of a job. Equal jobs have equal outputs, so one continues the other."""
 
     model: str
     version: str
@@ -46,7 +46,7 @@ class BatchJob(msgspec.Struct, frozen=True):
 
 
 class Writer(msgspec.Struct, frozen=True):
-    """Where a process of the job writes its events."""
+    """The place where a process of the job writes its events."""
 
     source: str
     epoch: int
@@ -66,7 +66,9 @@ class Checkpoints:
         """Raise AlreadyRunning if another process has the folder."""
         make_folder(folder)
         self._folder = folder
-        self._lock = ProcessLock(folder / "lock", "batch job")
+        self._lock = ProcessLock(
+            folder / "lock", "batch job", remedy="await its end, or state another output"
+        )
         self._removed = False
 
     def begin(self, job: BatchJob, *, restart: bool = False) -> BatchJob:
@@ -75,18 +77,26 @@ class Checkpoints:
         The version of an unfinished job holds, although the alias may name another one by now.
         Raises BatchError for an unfinished job of something else.
         """
-        found = None if restart else self._job()
-        if found is not None:
+        recorded_job = None if restart else self._job()
+        if recorded_job is not None:
             resumed = msgspec.structs.replace(
-                job, version=found.version, digest=found.digest, alias=found.alias
+                job,
+                version=recorded_job.version,
+                digest=recorded_job.digest,
+                alias=recorded_job.alias,
             )
-            same_version = job.alias == found.alias if job.alias else job.version == found.version
-            if resumed == found and same_version:
-                return found
+            same_version = (
+                job.alias == recorded_job.alias
+                if job.alias
+                else job.version == recorded_job.version
+            )
+            if resumed == recorded_job and same_version:
+                return recorded_job
             raise BatchError(
-                f"{self._folder} holds an unfinished job of {found.model} version {found.version} "
-                f"on {len(found.files)} file(s), chunk {found.chunk}, and files or options differ; "
-                "expected the same, or --restart to begin again"
+                f"{self._folder} holds an unfinished job of {recorded_job.model} version "
+                f"{recorded_job.version} on {len(recorded_job.files)} file(s), chunk "
+                f"{recorded_job.chunk}, and files or options differ; expected the same, or "
+                "--restart to begin again"
             )
         self._clear()
         replace_file(self._folder / "job.json", msgspec.json.encode(job))
@@ -110,8 +120,8 @@ class Checkpoints:
 
     def write(self, file: int, chunk: int, finished: FinishedChunk) -> None:
         """Store a finished chunk; after a crash it is there completely or not at all."""
-        stated = msgspec.json.encode({str(row): why for row, why in finished.rejects.items()})
-        table = finished.table.replace_schema_metadata({_REJECTS: stated})
+        reasons = msgspec.json.encode({str(row): why for row, why in finished.rejects.items()})
+        table = finished.table.replace_schema_metadata({_REJECTS: reasons})
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
@@ -121,8 +131,8 @@ class Checkpoints:
         """Return a finished chunk."""
         with pa.memory_map(str(self._place(file, chunk))) as source:
             table = pa.ipc.open_file(source).read_all()
-        stated = msgspec.json.decode(table.schema.metadata[_REJECTS], type=dict[str, str])
-        rejects = {int(row): why for row, why in stated.items()}
+        reasons = msgspec.json.decode(table.schema.metadata[_REJECTS], type=dict[str, str])
+        rejects = {int(row): why for row, why in reasons.items()}
         return FinishedChunk(table.replace_schema_metadata(None), rejects)
 
     def path(self, name: str) -> Path:
@@ -130,7 +140,7 @@ class Checkpoints:
         return self._folder / name
 
     def close(self) -> None:
-        """Let another process have the folder, which is deleted unless the job has begun."""
+        """Release the folder to other processes; delete it unless the job has begun."""
         if not self._removed and not (self._folder / "writers.json").exists():
             shutil.rmtree(self._folder, ignore_errors=True)
         self._lock.close()

@@ -14,6 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from driftline.batch.checkpoints import Checkpoints, Writer
+from driftline.batch.value_counts import ValueCounter
 from eventlog.answer_counts import CountingWriter
 from eventlog.errors import LogUnavailable
 from eventlog.events import PredictionEvent
@@ -37,7 +38,7 @@ _READ = 256  # records at once
 
 
 class ChunkRun(NamedTuple):
-    """What an event states of one chunk."""
+    """The facts of one chunk that its event states."""
 
     prediction_id: str
     rows: int  # that the model answered
@@ -70,6 +71,7 @@ class ChunkLog:
         self._policies.add(version, key)
         summarizer = Summarizer(version.manifest)
         self._summarizer = summarizer or None
+        self._values = ValueCounter(version)
         name = f"{writer_name(home.log, socket.gethostname())}-batch"
         self._writer = CountingWriter.claim(home.log, name, settings, lambda _: None)
         writer = Writer(self._writer.source, self._writer.epoch)
@@ -119,6 +121,7 @@ class ChunkLog:
             inputs=inputs,
             outputs=outputs,
             summaries=summaries,
+            counts=self._values.count(run.inputs, run.outputs) if run.rows else {},
         )
         (event,) = self._policies.apply([event])
         return without_large_payload(event, _MOST_BYTES)

@@ -49,7 +49,7 @@ class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Done(msgspec.Struct, frozen=True):
-    """What a job did."""
+    """The result of a job."""
 
     job: BatchJob
     rows: int
@@ -86,15 +86,15 @@ def run_job(request: BatchRequest, *, quiet: bool = False) -> Done:
     storage = Storage(request.source)
     files = storage.inputs()
     _require_output(request, files)
-    stated = _job(request, registry, files)
-    version = registry.version(stated.model, stated.version)
-    schema = _checked_schema(storage, stated, version)
+    requested_job = _job(request, registry, files)
+    version = registry.version(requested_job.model, requested_job.version)
+    schema = _checked_schema(storage, requested_job, version)
     if request.check != "off":
         _check(request, storage, files, version)
     with ExitStack() as parts:
         checkpoints = Checkpoints(_folder(home, request.output))
         parts.callback(checkpoints.close)
-        job = checkpoints.begin(stated, restart=request.restart)
+        job = checkpoints.begin(requested_job, restart=request.restart)
         if job.version != version.number:  # that the alias named when the job began
             version = registry.version(job.model, job.version)
             schema = _checked_schema(storage, job, version)
@@ -132,10 +132,10 @@ def _job(request: BatchRequest, registry: Registry, files: list[InputFile]) -> B
         aliases = registry.aliases(request.model)
         if alias not in aliases:
             registry.versions(request.model)  # an unknown model is the nearer fault
-            named = ", ".join(aliases) or "none is set"
+            set_aliases = ", ".join(aliases) or "none is set"
             raise BatchError(
-                f"alias {alias!r} of {request.model} names no version; aliases: {named}; state "
-                "one, or --version"
+                f"alias {alias!r} of {request.model} names no version; aliases: {set_aliases}; "
+                "state one, or --version"
             )
         number = aliases[alias]
     version = registry.version(request.model, number)
@@ -178,7 +178,7 @@ def _check(
 
 
 def _require_output(request: BatchRequest, files: list[InputFile]) -> None:
-    """Raise BatchError where the output would replace what is read."""
+    """Raise BatchError if the output would replace what is read."""
     kind = suffix(request.output)
     if kind and kind not in FORMATS:
         raise BatchError(
@@ -210,7 +210,7 @@ def _folder(home: Home, output: str) -> Path:
 
 
 def _total(storage: Storage, files: list[InputFile]) -> int | None:
-    """Return the rows of all files, None where a file does not state them."""
+    """Return the rows of all files, None if a file does not state them."""
     counts = [row_count(storage, file) for file in files]
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+    counts_read = [count for count in counts if count is not None]
+    return sum(counts_read) if len(counts_read) == len(counts) else None

@@ -1,4 +1,4 @@
-"""What ends a batch job."""
+"""Errors that end a batch job."""
 
 from eventlog.errors import DriftlineError
 

@@ -25,7 +25,7 @@ _AHEAD = 2  # chunks that are read before a worker is free
 
 
 class Place(NamedTuple):
-    """Which chunk: of which file, which one of it, and the row that it begins with."""
+    """The position of a chunk: its file, its number there, and its first row."""
 
     file: int
     chunk: int
@@ -69,8 +69,8 @@ class BatchRun(msgspec.Struct, frozen=True):
                 while waiting:
                     self._finish(waiting.popleft().result(), progress)
             finally:
-                for one in waiting:
-                    one.cancel()
+                for future in waiting:
+                    future.cancel()
 
     def finished(self, file: int) -> Iterator[FinishedChunk]:
         """Yield the finished chunks of a file in order."""
@@ -79,8 +79,8 @@ class BatchRun(msgspec.Struct, frozen=True):
 
     def finished_rows(self) -> int:
         """Return the rows of all finished chunks."""
-        every = (one for number in range(len(self.job.files)) for one in self.finished(number))
-        return sum(len(one.table) for one in every)
+        every = (chunk for number in range(len(self.job.files)) for chunk in self.finished(number))
+        return sum(len(chunk.table) for chunk in every)
 
     def _unfinished(self, progress: Callable[[int], None]) -> Iterator[tuple[Place, pa.Table]]:
         """Yield the chunks that are left, file after file."""
@@ -88,7 +88,7 @@ class BatchRun(msgspec.Struct, frozen=True):
         for number, file in enumerate(job.files):
             chunk = self.checkpoints.finished(number)
             if chunk and len(self.checkpoints.read(number, chunk - 1).table) < job.chunk:
-                progress(sum(len(one.table) for one in self.finished(number)))
+                progress(sum(len(chunk.table) for chunk in self.finished(number)))
                 continue  # a smaller chunk is the last one
             progress(chunk * job.chunk)
             for table in read_tables(self.storage, file, names, job.chunk, chunk * job.chunk):

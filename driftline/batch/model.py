@@ -52,14 +52,16 @@ class BatchModel:
 
         Where the model fails, rows are halved until those that it fails on are alone.
         """
-        found: list[dict[str, Array]] = []
+        results: list[dict[str, Array]] = []
         sound: list[int] = []
         reason = ""
         waiting = [(at, min(at + self._rows, rows)) for at in range(0, rows, self._rows)][::-1]
         while waiting:
             start, end = waiting.pop()
             try:
-                found.append(self._run({n: t[start:end] for n, t in tensors.items()}, end - start))
+                results.append(
+                    self._run({n: t[start:end] for n, t in tensors.items()}, end - start)
+                )
                 sound += range(start, end)
             except ServingError as error:
                 middle = (start + end) // 2
@@ -69,11 +71,11 @@ class BatchModel:
                     detail = error.detail if isinstance(error, ValuesRefused) else str(error)
                     reason = f"the model fails on this row: {' '.join(detail.split())[:200]}"
         places = np.array(sound, dtype=np.int64)
-        if not found:
+        if not results:
             return {}, places, reason
-        joined = found[0]
-        if len(found) > 1:
-            joined = {n: np.concatenate([part[n] for part in found]) for n in found[0]}
+        joined = results[0]
+        if len(results) > 1:
+            joined = {n: np.concatenate([part[n] for part in results]) for n in results[0]}
         return joined, places, reason
 
     def _run(self, tensors: Mapping[str, Array], rows: int) -> dict[str, Array]:
@@ -88,5 +90,5 @@ class BatchModel:
                     f"output {name!r} has shape {list(outputs[name].shape)} for {expected} rows; "
                     "expected one row for each"
                 )
-        kept = {n: a for n, a in outputs.items() if a.shape[:1] == (expected,)}
-        return {n: a[:rows] for n, a in kept.items()}
+        by_row = {n: a for n, a in outputs.items() if a.shape[:1] == (expected,)}
+        return {n: a[:rows] for n, a in by_row.items()}

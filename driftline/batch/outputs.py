@@ -26,23 +26,25 @@ class OutputColumns:
         """`copied` are columns of the input that the output repeats, in front."""
         self._manifest = manifest
         self._copied = list(copied)
-        self._taken = {field.name for field in copied}
+        self._names = {field.name for field in copied}
         prediction = manifest.prediction
         self._label = label_output(prediction)
         self._chances = probabilities_output(prediction)
         specs = {spec.name: spec for spec in signature(manifest).outputs}
-        self._named: list[tuple[str, str, int | None, pa.DataType]] = []
+        self._columns: list[tuple[str, str, int | None, pa.DataType]] = []
         if self._label:
-            self._named.append((self._name("prediction"), self._label, None, self._label_type()))
+            self._columns.append((self._name("prediction"), self._label, None, self._label_type()))
             kind = _element(specs[self._chances]) if self._chances in specs else pa.float64()
-            for place, one in enumerate(prediction.classes if self._chances else []):
-                self._named.append((self._name(f"probability_{one}"), self._chances, place, kind))
+            for place, class_ in enumerate(prediction.classes if self._chances else []):
+                self._columns.append(
+                    (self._name(f"probability_{class_}"), self._chances, place, kind)
+                )
         else:
             rows = [spec for spec in specs.values() if spec.shape[:1] == [FREE]]
-            self._named += [(self._name(s.name), s.name, None, _type(s)) for s in rows]
-        if not self._named:
+            self._columns += [(self._name(s.name), s.name, None, _type(s)) for s in rows]
+        if not self._columns:
             raise BatchError("no output of the model has a row for each input row")
-        fields = [pa.field(name, kind) for name, _, _, kind in self._named]
+        fields = [pa.field(name, kind) for name, _, _, kind in self._columns]
         places = [pa.field(self._name(ID), pa.string()), pa.field(self._name(ROW), pa.int64())]
         self.schema = pa.schema([*self._copied, *fields, *places])
 
@@ -52,7 +54,7 @@ class OutputColumns:
         """Return one row for each row of `rows`; `outputs` are of the rows at `places`."""
         count = len(rows)
         arrays = [rows.column(field.name).cast(field.type) for field in self._copied]
-        for _, output, column, kind in self._named:
+        for _, output, column, kind in self._columns:
             values = outputs.get(output) if len(places) else None
             arrays.append(_scattered(values, column, places, count, kind))
         absent = np.ones(count, dtype=bool)
@@ -70,9 +72,9 @@ class OutputColumns:
             return outputs
         return outputs | derive(prediction, outputs[prediction.scores])
 
-    def _name(self, wanted: str) -> str:
-        name = own_name(wanted, self._taken)
-        self._taken.add(name)
+    def _name(self, base: str) -> str:
+        name = own_name(base, self._names)
+        self._names.add(name)
         return name
 
     def _label_type(self) -> pa.DataType:
@@ -80,9 +82,9 @@ class OutputColumns:
         specs = {spec.name: spec for spec in signature(self._manifest).outputs}
         if self._label in specs:
             return _element(specs[self._label])
-        kinds = {type(one) for one in prediction.classes}
-        known = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
-        return known.get(kinds.pop(), pa.string()) if len(kinds) == 1 else pa.string()
+        kinds = {type(class_) for class_ in prediction.classes}
+        types = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+        return types.get(kinds.pop(), pa.string()) if len(kinds) == 1 else pa.string()
 
 
 def _element(spec: TensorSpec) -> pa.DataType:

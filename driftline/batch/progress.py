@@ -35,7 +35,7 @@ class RowProgress(Protocol):
 
 
 def progress_of(total: int | None, *, quiet: bool) -> RowProgress:
-    """Return the display that fits standard error; `total` is None where it is not known."""
+    """Return the display that fits standard error; `total` is None if it is not known."""
     if quiet:
         return Lines(total, lambda _: None)
     if sys.stderr.isatty():
@@ -137,7 +137,7 @@ class Pace:
     def line(self) -> str:
         """Return the progress in one line."""
         of = "" if self._total is None else f" of {self._total:,}"
-        left = ""
+        rest = ""
         if self._total is not None and self.rate:
-            left = f", {(self._total - self._done) / self.rate:.0f} s left"
-        return f"{self._done:,}{of} rows, {self.rate:,.0f} rows/s{left}"
+            rest = f", {(self._total - self._done) / self.rate:.0f} s left"
+        return f"{self._done:,}{of} rows, {self.rate:,.0f} rows/s{rest}"

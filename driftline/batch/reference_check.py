@@ -19,7 +19,7 @@ _MOST_VALUES = 10_000  # unseen categories of a feature that are counted by name
 
 
 class Finding(NamedTuple):
-    """What one feature has that the reference has not."""
+    """A difference between one feature and the reference."""
 
     feature: str
     rows: int
@@ -40,7 +40,7 @@ class CheckReport(NamedTuple):
 
     def over(self, share: float) -> list[str]:
         """Return what concerns more than a share of the rows."""
-        worst = [str(one) for one in self.findings if one.share > share]
+        worst = [str(finding) for finding in self.findings if finding.share > share]
         if self.rejected > share * self.rows:
             part = self.rejected / self.rows
             worst.insert(0, f"{self.rejected:,} rows ({part:.2%}) do not fit the model's features")
@@ -53,30 +53,30 @@ def check_tables(version: Version, tables: Iterable[pa.Table]) -> CheckReport:
     note = "the version has no reference, so only types and missing values were checked"
     if has_reference(version):
         note = ""
-        ranges, known = domains(version, manifest.features)
-        checks = list(_checks(manifest, ranges, known))
+        ranges, categories = domains(version, manifest.features)
+        checks = list(_checks(manifest, ranges, categories))
     rows = rejected = 0
     for table in tables:
         read = read_rows(manifest, table)
         rows += len(table)
         rejected += len(read.rejects)
-        for one in checks if len(read.places) else []:
-            array = read.tensors[one.feature.input]
-            one.include(array.reshape(len(array), -1)[:, one.feature.index])
-    found = [finding for one in checks if (finding := one.finding(rows - rejected))]
-    return CheckReport(rows, rejected, sorted(found, key=lambda one: -one.share), note)
+        for check in checks if len(read.places) else []:
+            array = read.tensors[check.feature.input]
+            check.include(array.reshape(len(array), -1)[:, check.feature.index])
+    findings = [finding for check in checks if (finding := check.finding(rows - rejected))]
+    return CheckReport(rows, rejected, sorted(findings, key=lambda finding: -finding.share), note)
 
 
 def _checks(
     manifest: Manifest,
     ranges: Mapping[str, tuple[float, float]],
-    known: Mapping[str, set[str]],
+    categories: Mapping[str, set[str]],
 ) -> Iterator["_Range | _Categories"]:
     specs = {spec.name: spec for spec in signature(manifest).inputs}
     for feature in manifest.features:
         assert feature.index < width(specs[feature.input])
         if feature.kind == "categorical":
-            yield _Categories(feature, known.get(feature.name, set()))
+            yield _Categories(feature, categories.get(feature.name, set()))
         elif feature.name in ranges:
             yield _Range(feature, *ranges[feature.name])
 
@@ -87,7 +87,7 @@ class _Range:
         # As the tensor rounds them: the reference's own extremes lie within.
         self._low, self._high = low, high
         self._outside = 0
-        self._found = np.inf, -np.inf
+        self._extremes = np.inf, -np.inf
 
     def include(self, values: Array) -> None:
         """Count the values of some rows."""
@@ -96,15 +96,15 @@ class _Range:
             outside = (values < low) | (values > high)
         if count := int(outside.sum()):
             self._outside += count
-            least, most = self._found
+            least, most = self._extremes
             beyond = values[outside]
-            self._found = min(least, float(beyond.min())), max(most, float(beyond.max()))
+            self._extremes = min(least, float(beyond.min())), max(most, float(beyond.max()))
 
     def finding(self, rows: int) -> Finding | None:
         """Return what was found, None if nothing."""
         if not self._outside:
             return None
-        least, most = self._found
+        least, most = self._extremes
         beyond = [f"{value:.6g}" for value in dict.fromkeys((least, most))]
         detail = (
             f"outside the reference's range {self._low:.6g} to {self._high:.6g}: "
@@ -114,9 +114,9 @@ class _Range:
 
 
 class _Categories:
-    def __init__(self, feature: Feature, known: set[str]) -> None:
+    def __init__(self, feature: Feature, categories: set[str]) -> None:
         self.feature = feature
-        self._known = known
+        self._categories = categories
         self._unseen: Counter[str] = Counter()
         self._more = 0
 
@@ -124,8 +124,8 @@ class _Categories:
         """Count the values of some rows."""
         listed = values.tolist()
         for value, count in Counter(listed).items():
-            name = _text(value)
-            if name is None or name in self._known:
+            name = category_text(value)
+            if name is None or name in self._categories:
                 continue
             if name in self._unseen or len(self._unseen) < _MOST_VALUES:
                 self._unseen[name] += count
@@ -143,7 +143,7 @@ class _Categories:
         return Finding(self.feature.name, count, count / rows, detail)
 
 
-def _text(value: Any) -> str | None:
+def category_text(value: Any) -> str | None:
     """Return a category as the reference's domains name it; None if it is missing."""
     if value == "" or value != value:  # noqa: PLR0124  # NaN
         return None

@@ -35,22 +35,22 @@ class _Values(NamedTuple):
     expected: str
 
 
-def require_columns(manifest: Manifest, found: pa.Schema, name: str) -> None:
+def require_columns(manifest: Manifest, schema: pa.Schema, name: str) -> None:
     """Raise BatchError for a column that is missing, or whose type no value of it can have."""
     types = {spec.name: spec.datatype for spec in signature(manifest).inputs}
-    missing = [one.name for one in manifest.features if one.name not in found.names]
+    missing = [feature.name for feature in manifest.features if feature.name not in schema.names]
     if missing:
         raise BatchError(
             f"{name}: no column {', '.join(map(repr, missing))}; expected the features "
-            f"{', '.join(one.name for one in manifest.features)}"
+            f"{', '.join(feature.name for feature in manifest.features)}"
         )
-    if len(set(found.names)) < len(found.names):
+    if len(set(schema.names)) < len(schema.names):
         raise BatchError(f"{name}: two columns have one name")
     for feature in manifest.features:
-        kind, takes_text = found.field(feature.name).type, types[feature.input] == "BYTES"
+        kind, takes_text = schema.field(feature.name).type, types[feature.input] == "BYTES"
         if not (_is_text(kind) if takes_text else _is_number(kind) or _is_text(kind)):
-            wanted = "texts" if takes_text else "numbers"
-            raise BatchError(f"{name}: column {feature.name!r} holds {kind}; expected {wanted}")
+            expected = "texts" if takes_text else "numbers"
+            raise BatchError(f"{name}: column {feature.name!r} holds {kind}; expected {expected}")
 
 
 def read_rows(manifest: Manifest, table: pa.Table) -> ReadRows:
@@ -96,18 +96,18 @@ def _numbers(
     expected = f"a number that fits {datatype}"
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    given, faulty = _given(column, whole=dtype.kind in "iu")
+    numbers, faulty = _to_numbers(column, whole=dtype.kind in "iu")
     with np.errstate(over="ignore", invalid="ignore"):
-        cast = given.astype(dtype)
+        cast = numbers.astype(dtype)
     if dtype.kind in "iub":
-        return _Values(cast, faulty | (cast != given), expected)
+        return _Values(cast, faulty | (cast != numbers), expected)
     missing = np.isnan(cast)
-    overflowed = np.isinf(cast) & ~np.isinf(given.astype(np.float64))
+    overflowed = np.isinf(cast) & ~np.isinf(numbers.astype(np.float64))
     faulty |= overflowed | (missing & (not feature.nullable))
     return _Values(cast, faulty, expected)
 
 
-def _given(column: pa.ChunkedArray, *, whole: bool) -> tuple[Array, Array]:
+def _to_numbers(column: pa.ChunkedArray, *, whole: bool) -> tuple[Array, Array]:
     """Return the numbers of a column, and a mask of values that are none.
 
     A missing one is NaN. Of tensors of whole numbers it is no value at all: floats would round
@@ -151,8 +151,8 @@ def _parsed_singly(texts: list[str | None], *, whole: bool) -> tuple[Array, Arra
 
 
 def _number(text: str) -> float:
-    known = _TRUTH.get(text.strip().lower())
-    return float(text) if known is None else known
+    truth = _TRUTH.get(text.strip().lower())
+    return float(text) if truth is None else truth
 
 
 def _whole(text: str) -> int:
@@ -167,10 +167,10 @@ def _whole(text: str) -> int:
 
 
 def _reason(feature: Feature, value: object, expected: str) -> str:
-    shown = repr(value)
+    shown = "no value" if value is None else repr(value)
     if len(shown) > _LONGEST_VALUE:
         shown = f"{shown[:_LONGEST_VALUE]}..."
-    null = "or nothing" if feature.nullable else "not nothing"
+    null = "or no value" if feature.nullable else "a missing value is refused"
     return f"feature {feature.name!r}: expected {expected} ({null}), got {shown}"
 
 

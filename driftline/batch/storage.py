@@ -20,7 +20,7 @@ class InputFile(msgspec.Struct, frozen=True):
     path: str
     name: str  # relative to the stated folder
     size: int
-    modified: int  # nanoseconds since the epoch, 0 where the store does not state it
+    modified: int  # nanoseconds since the epoch, 0 if the store does not state it
 
     @property
     def format(self) -> str:
@@ -38,7 +38,7 @@ class Storage:
         self.files, self.path = _open(url) if self.remote else (fs.LocalFileSystem(), url)
 
     def inputs(self) -> list[InputFile]:
-        """Return the file, or those of the folder by name; raises BatchError if there are none."""
+        """Return the file, or the folder's files sorted by name; raises BatchError if none."""
         with self._faults():
             info = self.files.get_file_info(self.path)
             if info.type == fs.FileType.File:
@@ -46,22 +46,22 @@ class Storage:
                 return [_input(info, posixpath.basename(self.path))]
             if info.type != fs.FileType.Directory:
                 raise BatchError(f"{self.url}: no such file or folder")
-            found = self.files.get_file_info(fs.FileSelector(self.path, recursive=True))
+            infos = self.files.get_file_info(fs.FileSelector(self.path, recursive=True))
         root = self.path.rstrip("/") + "/"
-        named = [(one, one.path.removeprefix(root)) for one in found if _is_input(one)]
-        shown = [(one, name) for one, name in named if not _is_hidden(name)]
+        inputs = [(info, info.path.removeprefix(root)) for info in infos if _is_input(info)]
+        shown = [(info, name) for info, name in inputs if not _is_hidden(name)]
         if not shown:
             raise BatchError(f"{self.url}: holds no file that ends in {' or '.join(FORMATS)}")
-        return [_input(one, name) for one, name in sorted(shown, key=lambda pair: pair[1])]
+        return [_input(info, name) for info, name in sorted(shown, key=lambda pair: pair[1])]
 
     def exists(self) -> bool:
-        """Return whether something has this name."""
+        """Return whether a file or folder exists at this path."""
         with self._faults():
-            found: bool = self.files.get_file_info(self.path).type != fs.FileType.NotFound
-        return found
+            exists: bool = self.files.get_file_info(self.path).type != fs.FileType.NotFound
+        return exists
 
     def put(self, local: str, name: str = "") -> None:
-        """Store a file of this machine, below this folder if `name` is stated."""
+        """Copy a local file to this path, or to `name` below it if stated."""
         target = posixpath.join(self.path, name) if name else self.path
         with self._faults():
             if parent := posixpath.dirname(target):
@@ -75,7 +75,7 @@ class Storage:
             yield
         except BatchError:
             raise
-        except Exception as error:  # each kind of store raises its own
+        except Exception as error:  # each kind of store has its own exceptions
             reason = " ".join(str(error).split()) or type(error).__name__
             raise BatchError(f"{self.url}: {reason}") from error
 
@@ -91,7 +91,7 @@ def _require_format(url: str) -> None:
 
 
 def _open(url: str) -> tuple[Any, str]:
-    import fsspec  # noqa: PLC0415 - where it is used
+    import fsspec  # noqa: PLC0415 - only for URLs
 
     try:
         files, path = fsspec.core.url_to_fs(url)
@@ -113,4 +113,5 @@ def _input(info: Any, name: str) -> InputFile:
     return InputFile(info.path, name, int(info.size or 0), int(info.mtime_ns or 0))
 
 
+# Raised by pyarrow for a file that cannot be read.
 ArrowFault = (pa.ArrowException, OSError, ValueError)

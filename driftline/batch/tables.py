@@ -1,4 +1,4 @@
-"""Read a file of rows as tables of equally many rows, in order and in bounded memory."""
+"""Read a CSV or Parquet file as tables of a fixed number of rows, in bounded memory."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -14,19 +14,19 @@ _PARQUET_ROWS = 65_536  # largest number of rows that are decoded at once
 
 
 def columns_of(storage: Storage, file: InputFile) -> pa.Schema:
-    """Return names and types of a file's columns; those of CSV are texts. Raises BatchError."""
+    """Return a file's column names and types; CSV columns are strings. Raises BatchError."""
     try:
         if file.format == ".csv":
             with _open_csv(storage, file, None) as reader:
                 return pa.schema([(name, pa.string()) for name in reader.schema.names])
-        with storage.files.open_input_file(file.path) as source, pq.ParquetFile(source) as opened:
-            return opened.schema_arrow
+        with storage.files.open_input_file(file.path) as source, pq.ParquetFile(source) as parquet:
+            return parquet.schema_arrow
     except ArrowFault as error:
         raise _unreadable(file, error) from None
 
 
 def row_count(storage: Storage, file: InputFile) -> int | None:
-    """Return the number of rows if the file states it."""
+    """Return the number of rows; None for CSV files, which do not store it."""
     if file.format == ".csv":
         return None
     try:
@@ -41,11 +41,12 @@ def read_tables(
 ) -> Iterator[pa.Table]:
     """Yield tables of `rows` rows after the first `skip`, the last one smaller.
 
-    Raises BatchError for a file that is damaged or was cut.
+    Raises BatchError for a file that is damaged or truncated.
     """
     try:
-        batches = _csv(storage, file, columns) if file.format == ".csv" else None
-        if batches is None:
+        if file.format == ".csv":
+            batches = _csv(storage, file, columns)
+        else:
             batches, skip = _parquet(storage, file, columns, min(rows, _PARQUET_ROWS), skip)
         yield from regroup(batches, rows, skip)
     except ArrowFault as error:
@@ -54,7 +55,7 @@ def read_tables(
 
 def regroup(batches: Iterable[pa.RecordBatch], rows: int, skip: int = 0) -> Iterator[pa.Table]:
     """Yield tables of exactly `rows` rows after the first `skip`; the last one may be smaller."""
-    held: list[pa.RecordBatch] = []
+    slices: list[pa.RecordBatch] = []
     count = 0
     for whole in batches:
         batch = whole.slice(min(skip, len(whole)))
@@ -62,22 +63,25 @@ def regroup(batches: Iterable[pa.RecordBatch], rows: int, skip: int = 0) -> Iter
         while len(batch):
             part = batch.slice(0, rows - count)
             batch = batch.slice(len(part))
-            held.append(part)
+            slices.append(part)
             count += len(part)
             if count == rows:
-                yield pa.Table.from_batches(held)
-                held, count = [], 0
-    if held:
-        yield pa.Table.from_batches(held)
+                yield pa.Table.from_batches(slices)
+                slices, count = [], 0
+    if slices:
+        yield pa.Table.from_batches(slices)
 
 
 def _parquet(
     storage: Storage, file: InputFile, columns: Sequence[str], rows: int, skip: int
 ) -> tuple[Iterator[pa.RecordBatch], int]:
-    """Return the batches from the row group on that holds row `skip`, and the rows to skip."""
+    """Return the batches after the row groups that `skip` covers, and the rows left to skip.
+
+    Each batch has at most `rows` rows.
+    """
     source = storage.files.open_input_file(file.path)
-    opened = pq.ParquetFile(source, pre_buffer=False)
-    sizes = [opened.metadata.row_group(one).num_rows for one in range(opened.num_row_groups)]
+    parquet = pq.ParquetFile(source, pre_buffer=False)
+    sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
     first = 0
     while first < len(sizes) and skip >= sizes[first]:
         skip -= sizes[first]
@@ -85,9 +89,9 @@ def _parquet(
     groups = list(range(first, len(sizes)))
 
     def batches() -> Iterator[pa.RecordBatch]:
-        with source, opened:
+        with source, parquet:
             if groups:
-                yield from opened.iter_batches(
+                yield from parquet.iter_batches(
                     rows, row_groups=groups, columns=list(columns), use_threads=False
                 )
 
@@ -102,7 +106,7 @@ def _csv(storage: Storage, file: InputFile, columns: Sequence[str]) -> Iterator[
 def _open_csv(
     storage: Storage, file: InputFile, columns: Sequence[str] | None
 ) -> csv.CSVStreamingReader:
-    """Open a CSV file whose values are all read as texts; an empty one is missing."""
+    """Open a CSV file: values are strings, empty values are missing; None reads every column."""
     source = storage.files.open_input_stream(file.path)
     names = [] if columns is None else list(columns)
     convert = csv.ConvertOptions(

@@ -12,10 +12,10 @@ from driftline.gates.logged_rows import (
     RowId,
     features_of,
     labels_of,
-    logged_events,
     row_hash,
 )
 from driftline.gates.paired_rows import PairedRows
+from driftline.logged_events import LogPlace, logged_events
 from eventlog.events import PredictionEvent
 from monitoring.comparisons import VersionTraffic
 from monitoring.counters.plain_values import category, number
@@ -30,7 +30,7 @@ _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 class LoggedSides(NamedTuple):
-    """What the log holds of two versions in a period."""
+    """The logged events of two versions in a period."""
 
     answered: dict[str, dict[RowId, PredictionEvent]]  # by version: rows that it answered
     shadowed: dict[RowId, PredictionEvent]  # rows of the second version as a shadow
@@ -39,7 +39,9 @@ class LoggedSides(NamedTuple):
     days: tuple[int, int]  # first and last, since the epoch
 
 
-def read_sides(log: Any, first: Version, second: Version, period: Period, most: int) -> LoggedSides:
+def read_sides(
+    log: LogPlace, first: Version, second: Version, period: Period, most: int
+) -> LoggedSides:
     """Read the log twice: which days there are, and what both versions answered in the period.
 
     Of each version the rows with the smallest hash are held, so the same rows of a shadow and of
@@ -50,8 +52,8 @@ def read_sides(log: Any, first: Version, second: Version, period: Period, most: 
         for event in _predictions(log, first.model)
         if event.version in {first.number, second.number}
     }
-    kept = days.difference(period.outside(days)) if days else set()
-    if not kept:
+    retained = days.difference(period.outside(days)) if days else set()
+    if not retained:
         raise NotEnoughData(
             f"the log has no request of {first.model} that version {first.number} or "
             f"{second.number} answered in this period"
@@ -59,7 +61,7 @@ def read_sides(log: Any, first: Version, second: Version, period: Period, most: 
     sides = {first.number: _Side(most), second.number: _Side(most)}
     shadow = _Side(most)
     for event in _predictions(log, first.model):
-        if event.version not in sides or event.time // DAY not in kept:
+        if event.version not in sides or event.time // DAY not in retained:
             continue
         if event.protocol == "shadow":
             if event.version == second.number:
@@ -77,50 +79,54 @@ def read_sides(log: Any, first: Version, second: Version, period: Period, most: 
         {row: shadow.rows[row] for row in originals},
         originals,
         traffic,
-        (min(kept), max(kept)),
+        (min(retained), max(retained)),
     )
 
 
-def shadow_pairs(log: Any, sides: LoggedSides, first: Version, second: Version) -> PairedRows:
+def shadow_pairs(log: LogPlace, sides: LoggedSides, first: Version, second: Version) -> PairedRows:
     """Return the rows that a shadow ran on, with both answers; raises NotEnoughData."""
     rows = sorted(sides.shadowed, key=lambda row: (sides.originals[row].time, row))
-    frame, held = _features(rows, sides.originals, {"1": first.manifest, "2": second.manifest})
-    mine, mine_known = _answers(second.manifest, held, sides.shadowed)
-    theirs, theirs_known = _answers(first.manifest, held, sides.originals)
-    known = mine_known & theirs_known
-    if not known.any():
+    frame, rows_held = _features(rows, sides.originals, {"1": first.manifest, "2": second.manifest})
+    mine, mine_known = _answers(second.manifest, rows_held, sides.shadowed)
+    theirs, theirs_known = _answers(first.manifest, rows_held, sides.originals)
+    answered = mine_known & theirs_known
+    if not answered.any():
         raise NotEnoughData(
             f"no shadow of version {second.number} ran on what version {first.number} answered in "
             "this period"
         )
-    labels = labels_of(log, set(held), second.manifest)
-    paired = PairedRows(frame, [labels.get(row) for row in held], second, mine=mine, theirs=theirs)
-    return paired.where(known)
+    labels = labels_of(log, set(rows_held), second.manifest)
+    paired = PairedRows(
+        frame, [labels.get(row) for row in rows_held], second, mine=mine, theirs=theirs
+    )
+    return paired.where(answered)
 
 
-def answered_rows(log: Any, sides: LoggedSides, version: Version) -> PairedRows:
+def answered_rows(log: LogPlace, sides: LoggedSides, version: Version) -> PairedRows:
     """Return the rows that a version answered for its callers; raises NotEnoughData."""
     answered = sides.answered[version.number]
     rows = sorted(answered, key=lambda row: (answered[row].time, row))
-    frame, held = _features(rows, answered, {"1": version.manifest})
-    mine, known = _answers(version.manifest, held, answered)
-    if not known.any():
+    frame, row_ids = _features(rows, answered, {"1": version.manifest})
+    mine, has_answer = _answers(version.manifest, row_ids, answered)
+    if not has_answer.any():
         raise NotEnoughData(f"version {version.number} answered no request in this period")
-    labels = labels_of(log, set(held), version.manifest)
-    return PairedRows(frame, [labels.get(row) for row in held], version, mine=mine).where(known)
+    labels = labels_of(log, set(row_ids), version.manifest)
+    return PairedRows(frame, [labels.get(row) for row in row_ids], version, mine=mine).where(
+        has_answer
+    )
 
 
-def _originals(log: Any, first: Version, rows: set[RowId]) -> dict[RowId, PredictionEvent]:
+def _originals(log: LogPlace, first: Version, rows: set[RowId]) -> dict[RowId, PredictionEvent]:
     """Return what a version answered to the rows that a shadow ran on."""
-    wanted = {name for name, _ in rows}
-    found: dict[RowId, PredictionEvent] = {}
+    event_ids = {name for name, _ in rows}
+    originals: dict[RowId, PredictionEvent] = {}
     for event in _predictions(log, first.model):
-        if event.version != first.number or not event.online or event.joined_by not in wanted:
+        if event.version != first.number or not event.online or event.joined_by not in event_ids:
             continue
         if event.outcome == "ok" and event.payload == "kept":
-            held = ((event.joined_by, row) for row in range(event.rows))
-            found |= {row: event for row in held if row in rows}
-    return found
+            row_ids = ((event.joined_by, row) for row in range(event.rows))
+            originals |= {row: event for row in row_ids if row in rows}
+    return originals
 
 
 class _Side:
@@ -168,7 +174,7 @@ class _Side:
         )  # fmt: skip
 
 
-def _predictions(log: Any, model: str) -> Iterable[PredictionEvent]:
+def _predictions(log: LogPlace, model: str) -> Iterable[PredictionEvent]:
     return (
         event
         for event in logged_events(log)
@@ -182,21 +188,21 @@ def _features(
     takers: Mapping[str, Manifest],
 ) -> tuple[pd.DataFrame, list[RowId]]:
     """Return the features of the rows that hold them all, and which rows these are."""
-    names = list(dict.fromkeys(f.name for one in takers.values() for f in one.features))
+    names = list(dict.fromkeys(f.name for manifest in takers.values() for f in manifest.features))
     columns: dict[str, list[Any]] = {name: [] for name in names}
-    held: list[RowId] = []
+    complete: list[RowId] = []
     decoded: dict[str, dict[str, list[Any]] | None] = {}
     for row in rows:
         event = events[row]
         if row[0] not in decoded:
             decoded[row[0]] = features_of(event, takers)
-        found = decoded[row[0]]
-        if found is None or any(row[1] >= len(values) for values in found.values()):
+        features = decoded[row[0]]
+        if features is None or any(row[1] >= len(values) for values in features.values()):
             continue
-        held.append(row)
+        complete.append(row)
         for name in names:
-            columns[name].append(found[name][row[1]])
-    return pd.DataFrame(columns, columns=names, index=range(len(held))), held
+            columns[name].append(features[name][row[1]])
+    return pd.DataFrame(columns, columns=names, index=range(len(complete))), complete
 
 
 def _answers(
@@ -205,30 +211,30 @@ def _answers(
     """Return what was logged as the answer of each row, and a mask of rows that have one."""
     prediction = manifest.prediction
     label, chances = label_output(prediction), probabilities_output(prediction)
-    values, known = [], np.zeros(len(rows), dtype=bool)
-    classes = [category(one) for one in prediction.classes] if chances else []
+    values, has_answer = [], np.zeros(len(rows), dtype=bool)
+    classes = [category(class_) for class_ in prediction.classes] if chances else []
     table = np.full((len(rows), len(classes)), np.nan)
     for place, (_, row) in enumerate(rows):
         outputs = events[rows[place]].outputs
         listed = outputs[label].values() if label in outputs else []
         answer = listed[row] if row < len(listed) else None
-        known[place] = answer is not None
+        has_answer[place] = answer is not None
         values.append(answer)
         if classes and chances in outputs:
             part = outputs[chances].values()[row * len(classes) : (row + 1) * len(classes)]
             if len(part) == len(classes):
-                table[place] = [number(one) for one in part]
+                table[place] = [number(value) for value in part]
     if manifest.task == "regression":
-        numbers = np.array([number(one) for one in values], dtype=float)
-        return RerunPredictions(values, score=numbers), known & np.isfinite(numbers)
+        numbers = np.array([number(value) for value in values], dtype=float)
+        return RerunPredictions(values, score=numbers), has_answer & np.isfinite(numbers)
     by_class = {name: table[:, at] for at, name in enumerate(classes)}
     if classes:
-        known &= np.isfinite(table).all(axis=1)
-    return RerunPredictions([category(one) for one in values], by_class), known
+        has_answer &= np.isfinite(table).all(axis=1)
+    return RerunPredictions([category(value) for value in values], by_class), has_answer
 
 
 def _quantiles(times: Sequence[int]) -> dict[str, float]:
     if not times:
         return {}
-    found = np.quantile(np.asarray(times, dtype=float) / 1_000, list(_QUANTILES.values()))
-    return {name: round(float(one), 3) for name, one in zip(_QUANTILES, found, strict=True)}
+    quantiles = np.quantile(np.asarray(times, dtype=float) / 1_000, list(_QUANTILES.values()))
+    return {name: round(float(value), 3) for name, value in zip(_QUANTILES, quantiles, strict=True)}

@@ -4,7 +4,7 @@ Where both ran on the same rows, each draw of the bootstrap takes the same rows 
 both get wrong cancels out. Rows of a canary are drawn for each version by itself.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +40,8 @@ _SEED = 20261129
 _ERROR = 0.05  # share outside of an interval
 _BINS = 10
 _MOST_ANSWERS = 12  # pairs of answers that are listed
+# Figures that grow as rows get fewer: of two samples, the smaller one looks worse.
+_BIASED = {"calibration_error"}
 _SIGNED = {"bias"}  # neither higher nor lower is better
 _CLOSE = 0.1  # standard deviations, within which two numbers count as equal
 
@@ -64,8 +66,8 @@ class Sides(NamedTuple):
     def labelled(self) -> "Sides":
         """Return the rows with a label."""
         first, second = (
-            one.where(np.array([label is not None for label in one.labels], dtype=bool))
-            for one in (self.first, self.second)
+            rows.where(np.array([label is not None for label in rows.labels], dtype=bool))
+            for rows in (self.first, self.second)
         )
         return Sides.pair(second) if self.paired else Sides(first, second, paired=False)
 
@@ -111,7 +113,7 @@ def answers_of(paired: PairedRows) -> list[AnswerPair]:
     counts: dict[tuple[str, str], int] = {}
     for pair in zip(paired.theirs.values, paired.mine.values, strict=True):
         counts[pair] = counts.get(pair, 0) + 1
-    order = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [AnswerPair(first, second, rows) for (first, second), rows in order[:_MOST_ANSWERS]]
 
 
@@ -120,12 +122,12 @@ def groups_of(sides: Sides) -> Iterator[GroupRow]:
     labelled = sides.labelled()
     metric = "mae" if sides.manifest.task == "regression" else "accuracy"
     measure = single_metric(metric, _whole(sides.manifest))
-    for stated in sides.manifest.monitoring.segments:
-        policy = SegmentPolicy(stated) if isinstance(stated, str) else stated
+    for segment in sides.manifest.monitoring.segments:
+        policy = SegmentPolicy.of(segment)
         try:
             names, places = sides.second.groups(policy)
             places_first = sides.first.groups(policy)[1]
-            known = [one.groups(policy)[1] for one in (labelled.first, labelled.second)]
+            labelled_places = [rows.groups(policy)[1] for rows in (labelled.first, labelled.second)]
         except (NotEnoughData, KeyError):
             continue
         equal = _equal(sides.second) if sides.paired else None
@@ -133,7 +135,7 @@ def groups_of(sides: Sides) -> Iterator[GroupRow]:
             chosen = np.flatnonzero(places == number)
             if not len(chosen) and not np.any(places_first == number):
                 continue
-            own = [np.flatnonzero(one == number) for one in known]
+            own = [np.flatnonzero(group_of_row == number) for group_of_row in labelled_places]
             score = None
             if min(map(len, own)) >= FEWEST:
                 score = next(_compared(labelled, measure, own[0], own[1]), None)
@@ -175,32 +177,59 @@ def _compared(
     random = np.random.default_rng(_SEED)
     drawn: list[tuple[Figures, Figures]] = []
     for _ in range(DRAWS):
-        one = random.integers(len(rows_first), size=len(rows_first))
-        other = one if sides.paired else random.integers(len(rows_second), size=len(rows_second))
-        drawn.append((measure(first.select(one)), measure(second.select(other))))
+        rows_first_drawn = random.integers(len(rows_first), size=len(rows_first))
+        other = (
+            rows_first_drawn
+            if sides.paired
+            else random.integers(len(rows_second), size=len(rows_second))
+        )
+        drawn.append((measure(first.select(rows_first_drawn)), measure(second.select(other))))
+    alike = drawn if sides.paired else _drawn_alike(first, second, measure, random)
     for name, value in whole[0].items():
         ours = whole[1].get(name)
         if value is None or ours is None or name in _SIGNED:
             continue
-        firsts = [one.get(name) for one, _ in drawn]
-        seconds = [one.get(name) for _, one in drawn]
-        apart = [
-            None if a is None or b is None else b - a for a, b in zip(firsts, seconds, strict=True)
+        firsts = [first.get(name) for first, _ in drawn]
+        seconds = [second.get(name) for _, second in drawn]
+        pairs = [
+            (first.get(name), two.get(name)) for first, two in (alike if name in _BIASED else drawn)
         ]
+        apart = [None if a is None or b is None else b - a for a, b in pairs]
         yield ScoreRow(
             name,
             Estimated(value, *percentile_interval(firsts, _ERROR)),
             Estimated(ours, *percentile_interval(seconds, _ERROR)),
-            Estimated(ours - value, *percentile_interval(apart, _ERROR)),
+            Estimated(
+                _middle(apart) if name in _BIASED else ours - value,
+                *percentile_interval(apart, _ERROR),
+            ),
             lower_is_better=name in lower,
         )
+
+
+def _middle(values: Sequence[float | None]) -> float | None:
+    numbers = [value for value in values if value is not None]
+    return float(np.median(numbers)) if numbers else None
+
+
+def _drawn_alike(
+    first: LabelledRows, second: LabelledRows, measure: Measure, random: np.random.Generator
+) -> list[tuple[Figures, Figures]]:
+    """Measure draws of as many rows from either side."""
+    sizes = len(first.actual), len(second.actual)
+    fewest = min(sizes)
+
+    def draw(rows: LabelledRows, size: int) -> Figures:
+        return measure(rows.select(random.integers(size, size=fewest)))
+
+    return [(draw(first, sizes[0]), draw(second, sizes[1])) for _ in range(DRAWS)]
 
 
 def _equal(paired: PairedRows) -> Array:
     assert paired.theirs is not None
     if paired.manifest.task == "regression":
-        mine, theirs = (np.asarray(one.score, float) for one in (paired.mine, paired.theirs))
+        mine, theirs = (np.asarray(rerun.score, float) for rerun in (paired.mine, paired.theirs))
         near: Array = np.abs(mine - theirs) <= _CLOSE * (float(np.std(theirs)) or 1.0)
         return near
     pairs = zip(paired.mine.values, paired.theirs.values, strict=True)
-    return np.array([one == other for one, other in pairs], dtype=bool)
+    return np.array([first == other for first, other in pairs], dtype=bool)

@@ -28,6 +28,7 @@ from driftline.comparison.measure import (
 from driftline.gates.context import GateContext, NotEnoughData
 from driftline.gates.logged_rows import Period, read_logged_rows
 from driftline.gates.paired_rows import PairedRows, evaluate
+from driftline.logged_events import LogPlace, log_place
 from eventlog.settings import Home
 from monitoring.comparisons import Origin, StoredComparisons, VersionComparison
 from registry.errors import UnknownVersion
@@ -64,22 +65,23 @@ def compare_versions(
     second = registry.version(request.model, request.second)
     _require_comparable(first, second)
     progress("reading the log")
-    logged = read_sides(home.log, first, second, request.period, request.most)
-    manifests = {one.number: one.manifest for one in registry.versions(request.model)}
-    sides, origin, notes = _sides(home.log, request, (first, second), logged, manifests)
+    place = log_place(home)
+    logged = read_sides(place, first, second, request.period, request.most)
+    manifests = {version.number: version.manifest for version in registry.versions(request.model)}
+    sides, origin, notes = _sides(place, request, (first, second), logged, manifests)
     costs = _costs(open_history(home).state(request.model).policy.gates)
-    found = _measured(sides, origin, logged, (first, second), costs, notes, progress)
-    StoredComparisons(home.comparisons).add(found)
-    return found
+    comparison = _measured(sides, origin, logged, (first, second), costs, notes, progress)
+    StoredComparisons(home.comparisons).add(comparison)
+    return comparison
 
 
 def _require_comparable(first: Version, second: Version) -> None:
     """Raise NotEnoughData unless both versions predict the same kind of thing."""
-    for one in (first, second):
-        if not label_output(one.manifest.prediction):
+    for version in (first, second):
+        if not label_output(version.manifest.prediction):
             raise NotEnoughData(
-                f"version {one.number} of {one.model} predicts no class and no number: there is "
-                "nothing to compare"
+                f"version {version.number} of {version.model} predicts no class and no number: "
+                "there is nothing to compare"
             )
     if first.manifest.task != second.manifest.task:
         raise NotEnoughData(
@@ -89,7 +91,7 @@ def _require_comparable(first: Version, second: Version) -> None:
 
 
 def _sides(
-    log: Path,
+    log: LogPlace,
     request: ComparisonRequest,
     versions: tuple[Version, Version],
     logged: LoggedSides,
@@ -105,17 +107,20 @@ def _sides(
         "replay": lambda: Sides.pair(_replayed(log, request, versions, manifests)),
     }
     notes: list[str] = []
-    wanted = [origin for origin in makers if request.source in {origin, "auto"}]
-    for origin in wanted:
+    origins = [origin for origin in makers if request.source in {origin, "auto"}]
+    for origin in origins:
         try:
-            found = makers[origin]()
+            drawn_sides = makers[origin]()
         except NotEnoughData as error:
             notes.append(f"{origin}: {error}")
             continue
-        if request.source == "auto" and min(len(found.first), len(found.second)) < FEWEST:
+        if (
+            request.source == "auto"
+            and min(len(drawn_sides.first), len(drawn_sides.second)) < FEWEST
+        ):
             notes.append(f"{origin}: fewer than {FEWEST} rows")
             continue
-        return found, origin, notes
+        return drawn_sides, origin, notes
     raise NotEnoughData(
         f"versions {first.number} and {second.number} of {first.model} cannot be compared; "
         + "; ".join(notes)
@@ -123,7 +128,7 @@ def _sides(
 
 
 def _replayed(
-    log: Path,
+    log: LogPlace,
     request: ComparisonRequest,
     versions: tuple[Version, Version],
     manifests: dict[str, Manifest],
@@ -152,15 +157,17 @@ def _measured(  # noqa: PLR0913, PLR0917  # what a comparison consists of
     first, second = versions
     labelled = sides.labelled()
     counts = [len(sides.first), len(sides.second)]
-    known = [len(labelled.first), len(labelled.second)]
-    progress(f"{counts[1]:,} rows, {known[1]:,} of them labelled")
-    if min(known) < FEWEST:
+    labelled_counts = [len(labelled.first), len(labelled.second)]
+    progress(f"{counts[1]:,} rows, {labelled_counts[1]:,} of them labelled")
+    if min(labelled_counts) < FEWEST:
         notes.append(f"fewer than {FEWEST} labelled rows: nothing is scored")
     calibration = {}
-    if min(known) >= FEWEST:
+    if min(labelled_counts) >= FEWEST:
         values = labelled.values()
-        found = {v.number: calibration_of(rows) for v, rows in zip(versions, values, strict=True)}
-        calibration = {number: bins for number, bins in found.items() if bins}
+        calibrations = {
+            v.number: calibration_of(rows) for v, rows in zip(versions, values, strict=True)
+        }
+        calibration = {number: bins for number, bins in calibrations.items() if bins}
     return VersionComparison(
         model=first.model,
         first=first.number,
@@ -169,7 +176,7 @@ def _measured(  # noqa: PLR0913, PLR0917  # what a comparison consists of
         created=time.time_ns() // 1_000,
         period=" to ".join(dict.fromkeys(map(_day, logged.days))),
         rows=counts,
-        labelled=known,
+        labelled=labelled_counts,
         agreement=agreement_of(sides.second) if sides.paired else None,
         answers=answers_of(sides.second) if sides.paired else [],
         scores=scores_of(labelled),
@@ -181,9 +188,9 @@ def _measured(  # noqa: PLR0913, PLR0917  # what a comparison consists of
     )
 
 
-def _costs(stated: dict[str, object]) -> Costs:
+def _costs(fields: dict[str, object]) -> Costs:
     """Return the costs that a gate of the release policy states, if any does."""
-    for gate in read_gates(stated).values():
+    for gate in read_gates(fields).values():
         if isinstance(gate, CostGate | ReplayGate) and gate.costs:
             return gate.costs
     return {}

@@ -16,101 +16,113 @@ from monitoring.presenter.comparison_text import (
 from monitoring.presenter.formats import percent
 
 
-def print_comparison(found: VersionComparison, console: Console | None = None) -> None:
+def print_comparison(comparison: VersionComparison, console: Console | None = None) -> None:
     """Print agreement, scores, groups, calibration and traffic."""
     console = console or Console()
-    console.print(headline_sentence(found), markup=False, highlight=False)
-    _print_scores(console, found)
-    _print_groups(console, found)
-    _print_answers(console, found)
-    _print_calibration(console, found)
-    _print_traffic(console, found)
-    for note in found.notes:
+    console.print(headline_sentence(comparison), markup=False, highlight=False)
+    _print_scores(console, comparison)
+    _print_groups(console, comparison)
+    _print_answers(console, comparison)
+    _print_calibration(console, comparison)
+    _print_traffic(console, comparison)
+    for note in comparison.notes:
         console.print(f"note: {note}", markup=False, highlight=False)
 
 
-def _table(title: str, names: Sequence[str], left: int = 1) -> Table:
+def _table(title: str, names: Sequence[str], left_aligned: int = 1) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold")
     for place, name in enumerate(names):
-        table.add_column(name, justify="left" if place < left else "right")
+        table.add_column(name, justify="left" if place < left_aligned else "right")
     return table
 
 
-def _print_scores(console: Console, found: VersionComparison) -> None:
-    rows = [*found.scores, *([found.cost] if found.cost else [])]
+def _print_scores(console: Console, comparison: VersionComparison) -> None:
+    rows = [*comparison.scores, *([comparison.cost] if comparison.cost else [])]
     if not rows:
         return
     table = _table(
         "Scores on labelled rows, with 95 % intervals",
-        ("score", f"version {found.first}", f"version {found.second}", "difference", "better"),
+        (
+            "score",
+            f"version {comparison.first}",
+            f"version {comparison.second}",
+            "difference",
+            "better",
+        ),
     )
     for row in rows:
-        table.add_row(*_score(row, found))
+        table.add_row(*_score(row, comparison))
     console.print(table)
 
 
-def _score(row: ScoreRow, found: VersionComparison) -> tuple[str, ...]:
+def _score(row: ScoreRow, comparison: VersionComparison) -> tuple[str, ...]:
     parts = (estimated_text(row.first), estimated_text(row.second))
-    return score_name(row), *parts, estimated_text(row.difference), verdict_word(row, found)
+    return score_name(row), *parts, estimated_text(row.difference), verdict_word(row, comparison)
 
 
-def _print_groups(console: Console, found: VersionComparison) -> None:
-    if not found.groups:
+def _print_groups(console: Console, comparison: VersionComparison) -> None:
+    if not comparison.groups:
         return
-    score = next((one.score for one in found.groups if one.score), None)
-    named = score_name(score) if score else "score"
+    score = next((group.score for group in comparison.groups if group.score), None)
+    title = score_name(score) if score else "score"
     table = _table(
         "Segments",
-        ("segment", "group", "rows", "agreement", f"{named} {found.first}",
-         f"{named} {found.second}", "difference", "better"),
-        left=2,
+        ("segment", "group", "rows", "agreement", f"{title} {comparison.first}",
+         f"{title} {comparison.second}", "difference", "better"),
+        left_aligned=2,
     )  # fmt: skip
-    for one in found.groups:
+    for group in comparison.groups:
         scored = ("–", "–", "–", "")
-        if one.score:
+        if group.score:
             scored = (
-                estimated_text(one.score.first),
-                estimated_text(one.score.second),
-                estimated_text(one.score.difference),
-                verdict_word(one.score, found),
+                estimated_text(group.score.first),
+                estimated_text(group.score.second),
+                estimated_text(group.score.difference),
+                verdict_word(group.score, comparison),
             )
-        table.add_row(one.segment, one.group, f"{one.rows:,}", percent(one.agreement), *scored)
+        table.add_row(
+            group.segment, group.group, f"{group.rows:,}", percent(group.agreement), *scored
+        )
     console.print(table)
 
 
-def _print_answers(console: Console, found: VersionComparison) -> None:
-    if not found.answers:
+def _print_answers(console: Console, comparison: VersionComparison) -> None:
+    if not comparison.answers:
         return
-    table = _table("Answers", (f"version {found.first}", f"version {found.second}", "rows"), left=2)
-    for one in found.answers:
-        table.add_row(one.first, one.second, f"{one.rows:,}")
+    table = _table(
+        "Answers",
+        (f"version {comparison.first}", f"version {comparison.second}", "rows"),
+        left_aligned=2,
+    )
+    for pair in comparison.answers:
+        table.add_row(pair.first, pair.second, f"{pair.rows:,}")
     console.print(table)
 
 
-def _print_calibration(console: Console, found: VersionComparison) -> None:
-    if not found.calibration:
+def _print_calibration(console: Console, comparison: VersionComparison) -> None:
+    if not comparison.calibration:
         return
     table = _table(
         "Calibration: probability of the positive class, and its share of the labels",
         ("version", "predicted → observed, from the least probable tenth on"),
-        left=2,
+        left_aligned=2,
     )
-    for version, bins in found.calibration.items():
-        parts = (f"{one.predicted:.2f} → {one.observed:.2f}" for one in bins)
+    for version, bins in comparison.calibration.items():
+        parts = (f"{bin_.predicted:.2f} → {bin_.observed:.2f}" for bin_ in bins)
         table.add_row(version, "  ".join(parts))
     console.print(table)
 
 
-def _print_traffic(console: Console, found: VersionComparison) -> None:
+def _print_traffic(console: Console, comparison: VersionComparison) -> None:
     table = _table(
         "Requests of the period, times in milliseconds (p50, p95, p99)",
         ("version", "requests", "failed", "reply", "run", "run as shadow"),
     )
-    for one in found.traffic:
-        table.add_row(*_traffic(one))
+    for traffic in comparison.traffic:
+        table.add_row(*_traffic(traffic))
     console.print(table)
 
 
-def _traffic(one: VersionTraffic) -> tuple[str, ...]:
-    times = (times_text(part) for part in (one.total_ms, one.run_ms, one.shadow_run_ms))
-    return one.version, f"{one.requests:,}", f"{one.failed:,}", *times
+def _traffic(traffic: VersionTraffic) -> tuple[str, ...]:
+    times = (times_text(part) for part in (traffic.total_ms, traffic.run_ms, traffic.shadow_run_ms))
+    return traffic.version, f"{traffic.requests:,}", f"{traffic.failed:,}", *times

@@ -43,7 +43,12 @@ def main() -> None:
 
 def _context(job: GateJob, progress: Callable[[str], None]) -> GateContext:
     return GateContext(
-        job.candidate, job.champion, Path(job.folder), progress, Path(job.log), job.manifests
+        job.candidate,
+        job.champion,
+        Path(job.folder),
+        progress,
+        job.kafka or Path(job.log),
+        job.manifests,
     )
 
 

@@ -11,7 +11,13 @@ from rich.console import Console
 from driftline.changes import SetReleasePolicy
 from driftline.gates.figure_text import print_outcome
 from driftline.local_actor import local_actor
-from driftline.registry_access import SERVER, RegistryAccess, open_access, open_remote
+from driftline.registry_access import (
+    EXPECTED_REVISION,
+    SERVER,
+    RegistryAccess,
+    open_access,
+    open_remote,
+)
 from driftline.status import plain, table_of
 from eventlog.settings import Home
 from registry.gates.outcomes import GateReport
@@ -34,11 +40,20 @@ def commands() -> list[click.Command]:
 @click.option("--file", type=_FILE, help="YAML to set, see docs/how-to/gates.md.")
 @click.option("--why", default="", help="Reason, recorded with the change.")
 @click.option("--version", "number", default="", help="Show the last report of this version.")
+@EXPECTED_REVISION
 @SERVER
-def gates(*, model: str, file: Path | None, why: str, number: str, server: str) -> None:
+def gates(  # noqa: PLR0913  # its options
+    *,
+    model: str,
+    file: Path | None,
+    why: str,
+    number: str,
+    expected_revision: int | None,
+    server: str,
+) -> None:
     """Show or set the gates of MODEL: what a version must pass before it can be champion.
 
-    New gates make earlier gate runs and approvals stale.
+    New gates replace those that are set, and make earlier gate runs and approvals stale.
     """
     access = open_access(server)
     if file is None:
@@ -47,12 +62,13 @@ def gates(*, model: str, file: Path | None, why: str, number: str, server: str) 
         return
     if not why.strip():
         raise click.UsageError("expected --why: the reason is recorded with the change")
-    stated = read_gate_file(file)
-    policy = {"gates": stated.gates, "on_register": stated.on_register}
-    done = access.change(model, SetReleasePolicy(policy=policy, why=why.strip()))
+    gate_file = read_gate_file(file)
+    policy = {"gates": gate_file.gates, "on_register": gate_file.on_register}
+    change = SetReleasePolicy(policy=policy, why=why.strip(), expected_revision=expected_revision)
+    done = access.change(model, change)
     if not done.known:
         click.echo(f"note: no version of {model} is registered yet", err=True)
-    click.echo(f"{len(stated.gates)} gates of {model} are set (revision {done.revision})")
+    click.echo(f"{len(gate_file.gates)} gates of {model} are set (revision {done.revision})")
 
 
 @click.command()
@@ -123,7 +139,7 @@ def _print_report(report: GateReport) -> None:
 
 
 def _brief(gate: Any) -> Any:
-    """Return a gate as it was stated, with the number of golden requests instead of them."""
+    """Return a gate as it was stated, with its golden requests replaced by their number."""
     if isinstance(gate, dict) and isinstance(gate.get("requests"), list):
         return gate | {"requests": f"{len(gate['requests'])} golden requests"}
     return gate

@@ -12,14 +12,14 @@ from registry.stored_files import data_size
 def check_size(gate: SizeGate, context: GateContext) -> GateOutcome:
     """Compare the size of the model file with its limits."""
     sizes = {name: _megabytes(version) for name, version in context.versions.items()}
-    size = round(sizes["candidate"], 6)
-    figures = [at_most("size in MB", size, gate.at_most_mb)]
+    size, champion = sizes["candidate"], sizes.get("champion")
+    figures = [at_most("size in MB", size, gate.at_most_mb, champion=champion)]
     if gate.ratio is not None:
-        ratio = round(size / sizes["champion"], 6) if "champion" in sizes else None
+        name = "size in MB, ratio"
         figures.append(
-            at_most("size ratio", ratio, gate.ratio, champion=round(sizes["champion"], 6))
-            if ratio is not None
-            else GateFigure("size ratio", None, "passed", note=NO_CHAMPION_NOTE)
+            at_most(name, round(size / champion, 6), gate.ratio)
+            if champion is not None
+            else GateFigure(name, None, "passed", note=NO_CHAMPION_NOTE)
         )
     compared = gate.ratio is not None
     return GateOutcome("", "size", of_figures(figures), "", figures, against_champion=compared)
@@ -37,4 +37,4 @@ def check_lineage(gate: LineageGate, context: GateContext) -> GateOutcome:
 
 def _megabytes(version: Version) -> float:
     folder = Path(version.path)
-    return ((folder / "model.onnx").stat().st_size + data_size(folder)) / 1e6
+    return round(((folder / "model.onnx").stat().st_size + data_size(folder)) / 1e6, 6)

@@ -1,4 +1,4 @@
-"""What a gate gets: the versions, a folder for its files, and where it reports progress."""
+"""The inputs of a gate: the versions, a folder for its files, and a receiver of its progress."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from driftline.logged_events import LogPlace
+from eventlog.kafka_settings import KafkaSettings
 from registry.gates.outcomes import GateOutcome
 from registry.manifest import Manifest, Version
 
@@ -26,9 +28,10 @@ class GateJob(msgspec.Struct, frozen=True):
     candidate: Version
     champion: Version | None
     manifests: dict[str, Manifest]  # of every version of the model, by number
-    log: str  # folder of the event log
+    log: str  # folder of the event log, if it is in segments
     folder: str  # for files of the run; the runner removes it
     gates: dict[str, Any]  # by name, as they were stated
+    kafka: KafkaSettings | None = None  # instead of the folder
 
 
 class GateMessage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -45,11 +48,11 @@ class GateContext(msgspec.Struct, frozen=True):
     champion: Version | None
     folder: Path
     progress: Callable[[str], None]
-    log: Path = Path()  # folder of the event log
+    log: LogPlace = Path()
     manifests: Mapping[str, Manifest] = {}  # of every version of the model, by number
 
     @property
     def versions(self) -> Mapping[str, Version]:
         """The candidate, and the champion if there is one, by what they are called."""
-        known = {"candidate": self.candidate, "champion": self.champion}
-        return {name: version for name, version in known.items() if version is not None}
+        by_side = {"candidate": self.candidate, "champion": self.champion}
+        return {name: version for name, version in by_side.items() if version is not None}

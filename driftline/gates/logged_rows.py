@@ -1,18 +1,16 @@
 """Logged requests of a model, sampled evenly, with their labels."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from hashlib import blake2b
 from heapq import heappush, heapreplace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from driftline.gates.context import NotEnoughData
-from eventlog.errors import UnreadableEvent
-from eventlog.events import Event, FeedbackEvent, Label, PredictionEvent
-from eventlog.segments import SegmentReader
+from driftline.logged_events import LogPlace, logged_events
+from eventlog.events import FeedbackEvent, Label, PredictionEvent
 from registry.errors import InvalidFeatures
 from registry.feature_tensors import to_columns
 from registry.gates.specification import ReplayGate
@@ -21,7 +19,6 @@ from registry.manifest import Manifest
 from registry.payload import withheld
 
 _DAY = 86_400_000_000  # microseconds
-_CHUNK = 1_000
 
 RowId = tuple[str, int]  # prediction id, row
 _Sampled = tuple[int, str, int, PredictionEvent]  # minus its hash, prediction id, row
@@ -61,7 +58,7 @@ class LoggedRows(NamedTuple):
 
 
 def read_logged_rows(  # noqa: PLR0913  # which rows, and for whom
-    log: Path,
+    log: LogPlace,
     model: str,
     manifests: Mapping[str, Manifest],
     takers: Mapping[str, Manifest],
@@ -80,7 +77,7 @@ def read_logged_rows(  # noqa: PLR0913  # which rows, and for whom
         raise NotEnoughData(
             f"the log has no answered request of {model} whose inputs were logged unchanged"
         )
-    sampled.sort(key=lambda one: (one[3].time, one[1], one[2]))
+    sampled.sort(key=lambda row: (row[3].time, row[1], row[2]))
     rows, ids = _columns(sampled, takers)
     if not ids:
         raise NotEnoughData("no logged request holds what both versions take")
@@ -92,15 +89,15 @@ def read_logged_rows(  # noqa: PLR0913  # which rows, and for whom
     )
     if unfit := len(sampled) - len(ids):
         note += f"; {unfit:,} more do not hold what both versions take"
-    return LoggedRows(pd.DataFrame(rows), ids, [labels.get(one) for one in ids], note)
+    return LoggedRows(pd.DataFrame(rows), ids, [labels.get(row_id) for row_id in ids], note)
 
 
 def _sample(
-    log: Path, model: str, manifests: Mapping[str, Manifest], period: Period, most: int
+    log: LogPlace, model: str, manifests: Mapping[str, Manifest], period: Period, most: int
 ) -> list[_Sampled]:
     """Return rows of the period; of each day, those with the smallest hash are held."""
     by_day: dict[int, list[_Sampled]] = {}
-    unchanged = {number for number, one in manifests.items() if not withheld(one)}
+    unchanged = {number for number, manifest in manifests.items() if not withheld(manifest)}
     for event in logged_events(log):
         if (
             not isinstance(event, PredictionEvent)
@@ -116,29 +113,31 @@ def _sample(
             by_day[day] = []
             for other in period.outside(by_day):
                 del by_day[other]
-        if (held := by_day.get(day)) is not None:
+        if (day_rows := by_day.get(day)) is not None:
             for row in range(event.rows):
-                _hold(held, (-row_hash(event.joined_by, row), event.joined_by, row, event), most)
+                _hold(
+                    day_rows, (-row_hash(event.joined_by, row), event.joined_by, row, event), most
+                )
     together: list[_Sampled] = []
-    for held in by_day.values():
-        for one in held:
-            _hold(together, one, most)
+    for day_rows in by_day.values():
+        for sampled_row in day_rows:
+            _hold(together, sampled_row, most)
     return together
 
 
-def _hold(held: list[_Sampled], one: _Sampled, most: int) -> None:
+def _hold(heap: list[_Sampled], row: _Sampled, most: int) -> None:
     """Add a row to the `most` rows with the smallest hash."""
-    if len(held) < most:
-        heappush(held, one)
-    elif one[:3] > held[0][:3]:
-        heapreplace(held, one)
+    if len(heap) < most:
+        heappush(heap, row)
+    elif row[:3] > heap[0][:3]:
+        heapreplace(heap, row)
 
 
 def _columns(
     sampled: list[_Sampled], takers: Mapping[str, Manifest]
 ) -> tuple[dict[str, list[Any]], list[RowId]]:
     """Return the features of the rows that hold those of every taker."""
-    names = list(dict.fromkeys(f.name for one in takers.values() for f in one.features))
+    names = list(dict.fromkeys(f.name for manifest in takers.values() for f in manifest.features))
     columns: dict[str, list[Any]] = {name: [] for name in names}
     ids: list[RowId] = []
     decoded: dict[str, dict[str, list[Any]] | None] = {}
@@ -158,42 +157,37 @@ def features_of(
     event: PredictionEvent, takers: Mapping[str, Manifest]
 ) -> dict[str, list[Any]] | None:
     """Return the logged values of every feature that the versions take; None if one is missing."""
-    found: dict[str, list[Any]] = {}
+    columns: dict[str, list[Any]] = {}
     try:
         for manifest in takers.values():
-            found |= to_columns(manifest, event.inputs)
+            columns |= to_columns(manifest, event.inputs)
     except InvalidFeatures:
         return None
-    return found
+    return columns
 
 
-def labels_of(log: Path, wanted: set[RowId], manifest: Manifest) -> dict[RowId, Label]:
-    """Return the first label of each row that the candidate could predict."""
+def labels_of(log: LogPlace, rows: set[RowId], manifest: Manifest) -> dict[RowId, Label]:
+    """Return the first label of each row that the candidate could predict.
+
+    The newest decision of a person about the row supersedes it. Rows that only people labelled are
+    left out: they were picked with unequal probabilities, and rows here weigh alike.
+    """
     classes = classes_of(manifest)
-    found: dict[RowId, Label] = {}
+    labels: dict[RowId, Label] = {}
+    decided: dict[RowId, Label] = {}
     for event in logged_events(log):
         if not isinstance(event, FeedbackEvent):
             continue
         place = (event.joined_by, event.row)
-        if place in wanted and place not in found:
+        if event.review == "undo":
+            decided.pop(place, None)
+            continue
+        labels_so_far = decided if event.review else labels
+        if place in rows and (event.review or place not in labels):
             label = read_label(event.label, classes)
             if label is not None:
-                found[place] = label
-    return found
-
-
-def logged_events(log: Path) -> Iterator[Event]:
-    """Yield every readable event of a log."""
-    if not log.is_dir():
-        return
-    reader = SegmentReader(log, {})
-    try:
-        while records := reader.poll(_CHUNK):
-            for record in records:
-                if not isinstance(record.event, UnreadableEvent):
-                    yield record.event
-    finally:
-        reader.close()
+                labels_so_far[place] = label
+    return labels | {place: label for place, label in decided.items() if place in labels}
 
 
 def row_hash(prediction_id: str, row: int) -> int:

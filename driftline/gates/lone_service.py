@@ -125,16 +125,16 @@ class LoneService:
 
 def _free_ports() -> tuple[int, int]:
     place = ("127.0.0.1", 0)
-    with socket.create_server(place) as one, socket.create_server(place) as two:
-        return one.getsockname()[1], two.getsockname()[1]
+    with socket.create_server(place) as first, socket.create_server(place) as second:
+        return first.getsockname()[1], second.getsockname()[1]
 
 
 def _tree(pid: int) -> list[int]:
-    found = [pid]
+    pids = [pid]
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():
-            found += _tree(int(child))
-    return found
+            pids += _tree(int(child))
+    return pids
 
 
 def _memory(pid: int) -> int:

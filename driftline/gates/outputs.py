@@ -34,45 +34,45 @@ _BATCH = 256  # rows of one run
 
 def check_answers(gate: AnswersGate, context: GateContext) -> GateOutcome:
     """Run the golden requests and compare every output."""
-    run = _Model(context.candidate)
+    run = ModelRun(context.candidate)
     wrong: list[dict[str, Any]] = []
     for place, request in enumerate(gate.requests, 1):
         context.progress(f"request {place} of {len(gate.requests)}")
         wrong += [{"request": place, "fault": fault} for fault in _faults(gate, run, request)]
-    failed = len({one["request"] for one in wrong})
+    failed = len({fault["request"] for fault in wrong})
     figure = at_most("requests with other answers", float(failed), 0.0, rows=len(gate.requests))
     reason = f"request {wrong[0]['request']}: {wrong[0]['fault']}" if wrong else ""
     return GateOutcome("", "answers", figure.outcome, reason, [figure], wrong[:_SHOWN])
 
 
-def _faults(gate: AnswersGate, run: "_Model", request: GoldenRequest) -> Iterator[str]:
+def _faults(gate: AnswersGate, run: "ModelRun", request: GoldenRequest) -> Iterator[str]:
     try:
-        found = run.outputs(run.inputs(request.inputs), list(request.outputs))
+        outputs = run.outputs(run.inputs(request.inputs), list(request.outputs))
     except RegistryError as error:
         yield str(error)
         return
     for name, expected in request.outputs.items():
-        actual = found[name]
-        wanted = np.array(expected, dtype=object if actual.dtype.kind in "OSU" else None)
-        if wanted.shape != actual.shape:
-            yield f"output {name!r} has shape {actual.shape}, expected {wanted.shape}"
-        elif actual.dtype.kind in "OSU" or wanted.dtype.kind not in "biuf":
-            values, aims = actual.tolist(), wanted.tolist()
+        actual = outputs[name]
+        aimed = np.array(expected, dtype=object if actual.dtype.kind in "OSU" else None)
+        if aimed.shape != actual.shape:
+            yield f"output {name!r} has shape {actual.shape}, expected {aimed.shape}"
+        elif actual.dtype.kind in "OSU" or aimed.dtype.kind not in "biuf":
+            values, aims = actual.tolist(), aimed.tolist()
             if values != aims:
                 yield f"output {name!r} is {values!r:.200}, expected {aims!r:.200}"
         else:
             numbers = actual.astype(np.float64)
-            near = np.isclose(numbers, wanted, gate.tolerance, gate.tolerance, equal_nan=True)
+            near = np.isclose(numbers, aimed, gate.tolerance, gate.tolerance, equal_nan=True)
             if not near.all():
                 place = np.unravel_index(int(np.argmin(near)), near.shape)
-                value, aim = numbers[place], wanted[place]
+                value, aim = numbers[place], aimed[place]
                 yield f"output {name!r} is {value:g} at {list(map(int, place))}, expected {aim:g}"
 
 
 def check_finite(gate: FiniteGate, context: GateContext) -> GateOutcome:
     """Run the reference and random valid inputs; every number in the outputs must be finite."""
     version = context.candidate
-    run = _Model(version)
+    run = ModelRun(version)
     figures, examples = [], []
     for name, tensors, rows in _inputs(gate, version):
         context.progress(f"{rows} rows: {name}")
@@ -107,26 +107,26 @@ def _columns(features: list[Feature], frame: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _not_finite(run: "_Model", tensors: Mapping[str, Array], rows: int) -> dict[int, str]:
+def _not_finite(run: "ModelRun", tensors: Mapping[str, Array], rows: int) -> dict[int, str]:
     """Return the rows whose outputs are not finite, and one such output."""
     faulty: dict[int, str] = {}
     names = [spec.name for spec in signature(run.manifest).outputs]
     size = fixed_rows(signature(run.manifest)) or min(run.manifest.max_batch_size, _BATCH)
     for start in range(0, rows, size):
         part = {name: array[start : start + size] for name, array in tensors.items()}
-        asked = min(size, rows - start)
-        if asked < size and fixed_rows(signature(run.manifest)):
+        real_rows = min(size, rows - start)
+        if real_rows < size and fixed_rows(signature(run.manifest)):
             part = {n: np.resize(array, (size, *array.shape[1:])) for n, array in part.items()}
         for name, array in run.outputs(part, names).items():
             if array.dtype.kind == "f":
                 per_row = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
                 for row in np.flatnonzero(~np.isfinite(per_row).all(axis=1)):
-                    if row < asked:
+                    if row < real_rows:
                         faulty.setdefault(start + int(row), name)
     return faulty
 
 
-class _Model:
+class ModelRun:
     """A version's session."""
 
     def __init__(self, version: Version) -> None:
@@ -139,28 +139,43 @@ class _Model:
             folder=Path(version.path),
         )
 
-    def inputs(self, stated: Mapping[str, Any]) -> dict[str, Array]:
+    def inputs(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Return nested lists as the model's tensors; raises InvalidFeatures."""
         specs = {spec.name: spec for spec in signature(self.manifest).inputs}
-        if stated.keys() != specs.keys():
+        if inputs.keys() != specs.keys():
             raise InvalidFeatures(
-                f"inputs are {', '.join(stated) or 'none'}; expected {', '.join(specs)}"
+                f"inputs are {', '.join(inputs) or 'none'}; expected {', '.join(specs)}"
             )
         try:
-            return {name: _tensor(specs[name].datatype, value) for name, value in stated.items()}
+            return {name: _tensor(specs[name].datatype, value) for name, value in inputs.items()}
         except (TypeError, ValueError) as error:
             raise InvalidFeatures(f"inputs are no tensors: {error}") from None
 
+    def answer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return every output of a request, both as nested lists; raises a RegistryError."""
+        names = [spec.name for spec in signature(self.manifest).outputs]
+        outputs = self.outputs(self.inputs(inputs), names)
+        return {name: _plain(array.tolist()) for name, array in outputs.items()}
+
     def outputs(self, tensors: Mapping[str, Array], names: list[str]) -> dict[str, Array]:
         """Run the model; raises InvalidModel."""
-        known = [spec.name for spec in signature(self.manifest).outputs]
-        if unknown := [name for name in names if name not in known]:
-            raise InvalidModel(f"no output {unknown[0]!r}; expected {', '.join(known)}")
+        output_names = [spec.name for spec in signature(self.manifest).outputs]
+        if unknown := [name for name in names if name not in output_names]:
+            raise InvalidModel(f"no output {unknown[0]!r}; expected {', '.join(output_names)}")
         try:
-            found = self._session.run(names, dict(tensors))
+            arrays = self._session.run(names, dict(tensors))
         except Exception as error:  # noqa: BLE001  # ONNX Runtime's errors have no common base
             raise InvalidModel(f"the model fails: {' '.join(str(error).split())}") from None
-        return dict(zip(names, map(np.asarray, found), strict=True))
+        return dict(zip(names, map(np.asarray, arrays), strict=True))
+
+
+def _plain(value: Any) -> Any:
+    """Replace what JSON has not: NaN by null, bytes by text."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return None if value != value else value  # noqa: PLR0124
 
 
 def _tensor(datatype: str, value: Any) -> Array:

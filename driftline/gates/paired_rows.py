@@ -81,13 +81,13 @@ class PairedRows:
 
     def groups(self, segment: Segment) -> tuple[Sequence[str], Array]:
         """Return the names of the groups and each row's group; raises NotEnoughData."""
-        policy = SegmentPolicy(segment) if isinstance(segment, str) else segment
+        policy = SegmentPolicy.of(segment)
         if not has_reference(self._version):
             raise NotEnoughData("the groups of a segment come from a reference, which is missing")
-        found = grouping(Baseline(self._version), policy)
-        if not isinstance(found, Grouping):
-            raise NotEnoughData(f"segment {policy.column}: {found}")
-        return found.named, found.places(self.frame[policy.column])
+        groups = grouping(Baseline(self._version), policy)
+        if not isinstance(groups, Grouping):
+            raise NotEnoughData(f"segment {policy.column}: {groups}")
+        return groups.named, groups.places(self.frame[policy.column])
 
     @property
     def codes(self) -> Mapping[str, int]:

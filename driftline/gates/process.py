@@ -41,8 +41,10 @@ def run_gates(
     """Yield the outcome of each gate in order; `progress` gets gate and text meanwhile."""
     waiting = list(gates)
     while waiting:
-        left = {name: job.gates[name] for name in waiting}
-        with _Process(command, replace(job, gates=left), Path(job.folder) / "gate.log") as process:
+        waiting_gates = {name: job.gates[name] for name in waiting}
+        with _Process(
+            command, replace(job, gates=waiting_gates), Path(job.folder) / "gate.log"
+        ) as process:
             while waiting:
                 name = waiting.pop(0)
                 gate = gates[name]
@@ -110,11 +112,11 @@ class _Process:
             selector.register(stream, selectors.EVENT_READ)
             if not selector.select(max(0.0, deadline - time.monotonic())):
                 raise self._stop(f"it did not finish within {seconds:g} seconds")
-        found = os.read(stream.fileno(), _CHUNK)
-        if not found:
+        chunk = os.read(stream.fileno(), _CHUNK)
+        if not chunk:
             status = self._process.wait()
             raise self._stop(f"its process {_ended(status)}{self._last_line()}")
-        self._buffer += found
+        self._buffer += chunk
 
     def _stop(self, reason: str) -> _Stopped:
         self._kill()

@@ -21,21 +21,21 @@ def draw_rows(
         values = _values(feature, frame[feature.name].dropna(), rows, random)
         if feature.nullable:
             missing = random.random(rows) < _MISSING
-            values = [None if lost else one for one, lost in zip(values, missing, strict=True)]
+            values = [None if lost else value for value, lost in zip(values, missing, strict=True)]
         drawn[feature.name] = values
     return drawn
 
 
 def _values(
-    feature: Feature, known: "pd.Series[Any]", rows: int, random: np.random.Generator
+    feature: Feature, column: "pd.Series[Any]", rows: int, random: np.random.Generator
 ) -> list[Any]:
     drawn: list[Any]
-    if known.empty:
+    if column.empty:
         return [None] * rows
     if feature.kind == "categorical":
-        drawn = [known.iloc[place] for place in random.integers(len(known), size=rows)]
+        drawn = [column.iloc[place] for place in random.integers(len(column), size=rows)]
         return drawn
-    numbers = known.to_numpy(dtype=np.float64)
+    numbers = column.to_numpy(dtype=np.float64)
     numbers = numbers[np.isfinite(numbers)]
     if not numbers.size:
         return [None] * rows

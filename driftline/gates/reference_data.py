@@ -48,8 +48,8 @@ def _schema(gate: DataGate, mine: Baseline, theirs: Baseline) -> GateFigure:
     missing = [f"{name} is missing" for name in old.keys() - new.keys()]
     added = [f"{name} is new" for name in new.keys() - old.keys()]
     faults = {"same": changed + missing + added, "superset": changed + missing, "any": []}
-    found = sorted(faults[gate.schema])
-    return at_most("other features", float(len(found)), 0.0, note=", ".join(found))
+    faults_found = sorted(faults[gate.schema])
+    return at_most("other features", float(len(faults_found)), 0.0, note=", ".join(faults_found))
 
 
 def _features(baseline: Baseline) -> dict[str, Feature]:
@@ -78,9 +78,9 @@ def _column(
         yield GateFigure("drift", None, "not enough data", group=column.name, note=note)
         return
     if column.kind == "numeric":
-        one, other = old.to_numpy(float), new.to_numpy(float)
-        outside = float(np.mean((other < one.min()) | (other > one.max())))
-        distance = wasserstein(one, other)
+        old_numbers, other = old.to_numpy(float), new.to_numpy(float)
+        outside = float(np.mean((other < old_numbers.min()) | (other > old_numbers.max())))
+        distance = wasserstein(old_numbers, other)
     else:
         outside = float(1 - new.isin(set(old)).mean())
         codes, _ = pd.factorize(pd.concat([old, new]))

@@ -39,9 +39,9 @@ def check_replay(gate: ReplayGate, context: GateContext) -> GateOutcome:
     if paired.theirs is not None:
         examples = _worst(gate, paired)
     if (scored := _scored(gate)) is not None:
-        known = np.array([label is not None for label in paired.labels], dtype=bool)
-        context.progress(f"{int(known.sum()):,} labelled rows")
-        figures += judge(scored, paired.where(known))
+        labelled = np.array([label is not None for label in paired.labels], dtype=bool)
+        context.progress(f"{int(labelled.sum()):,} labelled rows")
+        figures += judge(scored, paired.where(labelled))
     compared = gate.agreement is not None or gate.worse_by is not None
     return GateOutcome(
         "", "replay", of_figures(figures), logged.note, figures, examples,
@@ -76,10 +76,10 @@ def _agreement(gate: ReplayGate, paired: PairedRows) -> Iterator[GateFigure]:
             yield GateFigure(name, None, "not enough data", group=group, rows=len(rows), note=note)
             continue
         part = equal[rows]
-        found = compare(len(rows), _share_of(part)).candidate
+        interval = compare(len(rows), _share_of(part)).candidate
         yield GateFigure(
-            name, found.value, judge_limit(found, gate.agreement, None, gate.by), gate.agreement,
-            low=found.low, high=found.high, group=group, rows=len(rows),
+            name, interval.value, judge_limit(interval, gate.agreement, None, gate.by),
+            gate.agreement, low=interval.low, high=interval.high, group=group, rows=len(rows),
         )  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def _equal(gate: ReplayGate, paired: PairedRows) -> Array:
         near: Array = _difference(paired) <= gate.tolerance * (float(np.std(theirs)) or 1.0)
         return near
     pairs = zip(paired.mine.values, paired.theirs.values, strict=True)
-    return np.array([one == other for one, other in pairs], dtype=bool)
+    return np.array([first == other for first, other in pairs], dtype=bool)
 
 
 def _difference(paired: PairedRows) -> Array:
@@ -109,7 +109,7 @@ def _difference(paired: PairedRows) -> Array:
     shared = mine.probabilities.keys() & theirs.probabilities.keys()
     if not shared:
         pairs = zip(mine.values, theirs.values, strict=True)
-        return np.array([float(one != other) for one, other in pairs])
+        return np.array([float(first != other) for first, other in pairs])
     apart = np.zeros(len(paired))
     for name in shared:
         difference = np.abs(mine.probabilities[name] - theirs.probabilities[name])

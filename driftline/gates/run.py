@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from driftline.gates.context import GateJob
 from driftline.gates.process import COMMAND, run_gates
+from driftline.logged_events import log_place
+from eventlog.kafka_settings import KafkaSettings
 from eventlog.process_lock import ProcessLock
 from eventlog.settings import Home
 from monitoring.web.gate_report_page import report_page
@@ -23,7 +25,7 @@ from registry.stored_files import require_unchanged
 
 
 class Progress(NamedTuple):
-    """Who hears of a run: when a gate starts, while it runs, and of its outcome."""
+    """A receiver of a run's progress: the start of each gate, its steps and its outcome."""
 
     started: Callable[[str, Gate], None]
     progressed: Callable[[str, str], None]
@@ -72,8 +74,11 @@ def gate_version(  # noqa: PLR0913  # a row's own fields
             job = GateJob(
                 candidate=candidate,
                 champion=compared,
-                manifests={one.number: one.manifest for one in registry.versions(model)},
+                manifests={
+                    version.number: version.manifest for version in registry.versions(model)
+                },
                 log=str(home.log),
+                kafka=place if isinstance(place := log_place(home), KafkaSettings) else None,
                 folder=str(home.gate_run),
                 gates=state.policy.gates,
             )
@@ -102,15 +107,15 @@ def gate_version(  # noqa: PLR0913  # a row's own fields
 def _followed(
     job: GateJob, gates: dict[str, Gate], progress: Progress, command: tuple[str, ...]
 ) -> list[GateOutcome]:
-    found: list[GateOutcome] = []
+    outcomes: list[GateOutcome] = []
     names = iter(gates.items())
     progress.started(*next(names))
     for outcome in run_gates(job, gates, progress.progressed, command):
         progress.ended(outcome)
-        found.append(outcome)
+        outcomes.append(outcome)
         if (following := next(names, None)) is not None:
             progress.started(*following)
-    return found
+    return outcomes
 
 
 def _gates(state: LifecycleState, model: str) -> dict[str, Gate]:

@@ -73,16 +73,16 @@ def _compare(
 
 
 def _figures(  # noqa: PLR0913, PLR0917  # what a figure states
-    gate: ScoredGate, paired: PairedRows, name: str, found: Compared, group: str, rows: int
+    gate: ScoredGate, paired: PairedRows, name: str, compared: Compared, group: str, rows: int
 ) -> Iterator[GateFigure]:
     at_least: float | None = getattr(gate, "at_least", None)
-    candidate, better = found.candidate, found.better
+    candidate, better = compared.candidate, compared.better
     more: dict[str, Any] = {"group": group, "rows": rows}
     if at_least is not None or gate.at_most is not None:
         outcome = judge_limit(candidate, at_least, gate.at_most, gate.by)
         yield GateFigure(
             name, candidate.value, outcome, at_least, gate.at_most, candidate.low, candidate.high,
-            found.champion, **more, note=_UNDEFINED if candidate.value is None else "",
+            compared.champion, **more, note=_UNDEFINED if candidate.value is None else "",
         )  # fmt: skip
     if gate.worse_by is None:
         return
@@ -95,8 +95,8 @@ def _figures(  # noqa: PLR0913, PLR0917  # what a figure states
     outcome = judge_difference(better, gate.worse_by, gate.champion_by)
     yield GateFigure(
         name, better.value, outcome, -gate.worse_by, None, better.low, better.high, **more,
-        note=f"{candidate.value:.6g}, champion {found.champion:.6g}"
-        if candidate.value is not None and found.champion is not None
+        note=f"{candidate.value:.6g}, champion {compared.champion:.6g}"
+        if candidate.value is not None and compared.champion is not None
         else _UNDEFINED,
     )  # fmt: skip
 
@@ -148,19 +148,19 @@ def _gap(gate: GapGate, paired: PairedRows) -> Iterator[GateFigure]:
 
     def gap(rows: LabelledRows, drawn: Array) -> float | None:
         chosen, groups = rows.select(drawn), places[drawn]
-        known = [figure(chosen.select(groups == n)) for n in large if np.any(groups == n)]
-        values = [one for one in known if one is not None]
+        figures = [figure(chosen.select(groups == n)) for n in large if np.any(groups == n)]
+        values = [value for value in figures if value is not None]
         return max(values) - min(values) if len(values) == len(large) else None
 
     mine, theirs = paired.candidate, paired.champion
-    found = compare(
+    compared = compare(
         len(paired),
         lambda drawn: gap(mine, drawn),
         None if theirs is None else lambda drawn: gap(theirs, drawn),
         lower_is_better=True,
     )
     by_name = {names[n]: figure(mine.select(places == n)) for n in large}
-    for judged in _figures(gate, paired, name, found, "", len(paired)):
+    for judged in _figures(gate, paired, name, compared, "", len(paired)):
         shown = ", ".join(f"{n} {v:.4g}" for n, v in by_name.items() if v is not None)
         yield judged if judged.note else replace(judged, note=shown)
 

@@ -52,7 +52,7 @@ def _send(service: LoneService) -> httpx.Response:
 
 
 class _Side:
-    """What was measured of one version."""
+    """The measurements of one version."""
 
     def __init__(self, service: LoneService) -> None:
         self.service = service
@@ -61,8 +61,8 @@ class _Side:
 
     def best(self, figure: Callable[[Measurements], float], *, lowest: bool) -> float:
         """Return the best round: others on the machine only make a round worse."""
-        found = [figure(load) for load in self.loads]
-        return min(found) if lowest else max(found)
+        figures = [figure(load) for load in self.loads]
+        return min(figures) if lowest else max(figures)
 
 
 def check_speed(gate: SpeedGate, context: GateContext) -> GateOutcome:

@@ -1,12 +1,16 @@
 """The application of the registry server: its routes, and who may call them."""
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -19,28 +23,33 @@ from access.authorization_header import joined
 from access.authorizer import Authorizer
 from access.errors import AccessError, Forbidden, Unauthenticated
 from access.http1 import mark_proven
+from access.keys import Grant, certificate_grant
 from access.keys import Scope as AccessScope
-from access.keys import certificate_grant
-from driftline.changes import CHANGES, RegistryChange, check_change
+from driftline.changes import CHANGES, check_change
 from driftline.local_actor import Actor
 from driftline.registry_access import rows_of
+from driftline.registry_change import RegistryChange
 from driftline.remote.errors import status_of_error
 from driftline.remote.jobs import Jobs
-from driftline.remote.rules import RemoteMatch, match_remote_rule
+from driftline.remote.rules import READERS, RemoteMatch, allows_any, match_remote_rule
 from driftline.remote.uploads import InvalidUpload, Uploads
-from driftline.remote.work import GateWork, JobView, RegisterWork, RemoteJob
-from driftline.version_summaries import summaries_of
+from driftline.remote.work import GateWork, JobView, RegisterWork, RemoteJob, SchedulePage
+from driftline.version_summaries import MOST_MODELS, ModelQuery, read_page
 from eventlog.errors import DriftlineError, SettingError
 from eventlog.settings import Home
+from registry.all_workers import AllWorkers
 from registry.gates.reports import open_reports
 from registry.names import require_model_name
-from registry.shared_workers import AllWorkers
+from registry.settings import open_history
+from registry.store import Registry
 
 _LARGEST_BODY = 16 << 20  # bytes of JSON; a manifest may name thousands of classes
 _LONGEST_WAIT_S = 20.0
+_LONGEST_PATTERN = 1_000  # characters
 _MOST_FILES = 1_000
+_PAGE = 1_000  # rows of the history
 
-_Asked = TypeVar("_Asked", bound=msgspec.Struct)
+_Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
 def registry_app(home: Home, authorizer: Authorizer, uploads: Uploads, most_jobs: int) -> Starlette:
@@ -64,7 +73,10 @@ def registry_app(home: Home, authorizer: Authorizer, uploads: Uploads, most_jobs
             Route("/v1/registry/reports/{digest}", routes.report),
             Route("/v1/registry/uploads/{digest}", routes.upload, methods=["PUT"]),
             Route("/v1/registry/jobs/{job}", routes.job),
+            Route("/v1/registry/rows", routes.all_rows),
+            Route("/v1/registry/schedules", routes.schedules),
             Route(f"{model}/history", routes.history),
+            Route(f"{model}/versions", routes.versions),
             Route(f"{model}/versions", routes.register, methods=["POST"]),
             Route(f"{model}/gate", routes.gate, methods=["POST"]),
             *(
@@ -118,13 +130,14 @@ class RemoteAuthorization:
             name = request.scope.get("state", {}).get("certificate", "")
             if not name:
                 raise Unauthenticated("expected a key, or a client certificate with a name")
-            return Actor(certificate_grant(name).actor)
-        grant = self._authorizer.grant_of(authorization)
+            request.state.grant = certificate_grant(name)
+            return Actor(request.state.grant.actor)
+        grant = request.state.grant = self._authorizer.grant_of(authorization)
         assert grant is not None
-        if not any(grant.allows(one, model) for one in scopes):
-            wanted = " or ".join(scopes)
+        if not allows_any(grant, scopes, model):
+            expected = " or ".join(scopes)
             raise self._authorizer.counted(
-                Forbidden(f"{grant.actor} lacks the scope {wanted}, for this model or for all")
+                Forbidden(f"{grant.actor} lacks the scope {expected}, for this model or for all")
             )
         return Actor(grant.actor, grant.roles, grant.allows("promote", model))
 
@@ -136,22 +149,43 @@ class _Routes:
         self._home = home
         self._uploads = uploads
 
-    async def models(self, _: Request) -> Response:
-        return _json(await asyncio.to_thread(summaries_of, self._home))
+    async def models(self, request: Request) -> Response:
+        return _json(await asyncio.to_thread(read_page, self._home, _query(request)))
 
-    async def workers(self, _: Request) -> Response:
-        return _json(await asyncio.to_thread(AllWorkers(self._home).read))
+    async def workers(self, request: Request) -> Response:
+        """Return what workers serve, of the models that the caller may read or change."""
+        grant: Grant = request.state.grant
+        reports = await asyncio.to_thread(AllWorkers(self._home).read)
+        return _json([report.about(partial(allows_any, grant, READERS)) for report in reports])
 
     async def history(self, request: Request) -> Response:
         rows = await asyncio.to_thread(rows_of, self._home, _model(request))
         after = _number(request, "after")
         return _json([row for row in rows if row.revision > after])
 
+    async def all_rows(self, request: Request) -> Response:
+        """Return the next rows of all models after a revision; none at the end."""
+        history, after = open_history(self._home), _number(request, "after")
+        return _json(await asyncio.to_thread(lambda: list(islice(history.all_rows(after), _PAGE))))
+
+    async def schedules(self, request: Request) -> Response:
+        """Return the next rows that set schedules, in the order of models."""
+        rows = await asyncio.to_thread(open_history(self._home).schedules)
+        after = request.query_params.get("after", "")
+        later = rows[bisect_right(rows, after, key=lambda row: row.model) :]
+        page = later[:_PAGE]
+        return _json(SchedulePage(page, page[-1].model if len(later) > _PAGE else ""))
+
+    async def versions(self, request: Request) -> Response:
+        registry = Registry(self._home)
+        versions = await asyncio.to_thread(registry.versions, _model(request))
+        return _json([replace(version, path="") for version in versions])
+
     async def report(self, request: Request) -> Response:
         digest = request.path_params["digest"]
         self._uploads.path(digest)  # it is a digest
         reports = open_reports(self._home)
-        found = await asyncio.to_thread(reports.read, digest)
+        report = await asyncio.to_thread(reports.read, digest)
         if "text/html" in request.headers.get("accept", ""):
             page = reports.page(digest)
             if not page.exists():
@@ -159,7 +193,7 @@ class _Routes:
             html = await asyncio.to_thread(page.read_bytes)
             policy = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
             return Response(html, media_type="text/html", headers=policy)
-        return _json(found)
+        return _json(report)
 
     def change(self, kind: type[RegistryChange]) -> Callable[[Request], Any]:
         """Return the route of a kind of change."""
@@ -176,10 +210,10 @@ class _Routes:
         digest = request.path_params["digest"]
         if self._uploads.has(digest):
             return _json({"digest": digest}, close=True)  # the body is not read
-        stated = request.headers.get("content-length", "")
-        if not stated.isdecimal():
+        length = request.headers.get("content-length", "")
+        if not length.isdecimal():
             raise HTTPException(411, "expected content-length: the size of the file")
-        with self._uploads.begin(digest, int(stated)) as upload:
+        with self._uploads.begin(digest, int(length)) as upload:
             async for chunk in request.stream():
                 upload.write(chunk)
             await asyncio.to_thread(upload.finish)
@@ -189,7 +223,7 @@ class _Routes:
         work = await _read(request, RegisterWork)
         _check_names(work.files)
         needed = [*work.files.values(), *filter(None, [work.reference])]
-        if missing := sorted({one for one in needed if not self._uploads.has(one)}):
+        if missing := sorted({digest for digest in needed if not self._uploads.has(digest)}):
             raise HTTPException(409, f"not uploaded: {', '.join(missing)}; upload them first")
         folder = str(self._uploads.path("0" * 64).parent)
         return self._start(request, register=work, folder=folder)
@@ -224,7 +258,7 @@ async def _health(_: Request) -> Response:
     return _json({"status": "ok"})
 
 
-async def _read(request: Request, kind: type[_Asked]) -> _Asked:
+async def _read(request: Request, kind: type[_Body]) -> _Body:
     """Decode a JSON body; raises HTTPException, or SettingError that names the fault."""
     body = bytearray()
     async for chunk in request.stream():
@@ -249,11 +283,25 @@ def _check_names(files: dict[str, str]) -> None:
             raise InvalidUpload(f"file {name[:80]!r}: expected a path inside the model's folder")
 
 
-def _number(request: Request, name: str) -> int:
-    stated = request.query_params.get(name, "0")
-    if not stated.isdecimal() or len(stated) > 18:
-        raise HTTPException(400, f"{name} is {stated[:40]!r}; expected a whole number")
-    return int(stated)
+def _query(request: Request) -> ModelQuery:
+    pattern, after, tag, owner = (
+        request.query_params.get(name, "") for name in ("pattern", "after", "tag", "owner")
+    )
+    if len(pattern) > _LONGEST_PATTERN:
+        raise HTTPException(
+            400, f"pattern has {len(pattern)} characters; expected at most {_LONGEST_PATTERN}"
+        )
+    limit = _number(request, "limit", "100")
+    if not 1 <= limit <= MOST_MODELS:
+        raise HTTPException(400, f"limit is {limit}; expected 1 to {MOST_MODELS} models")
+    return ModelQuery(pattern, after, limit, tag, owner)
+
+
+def _number(request: Request, name: str, default: str = "0") -> int:
+    text = request.query_params.get(name, default)
+    if not text.isdecimal() or len(text) > 18:
+        raise HTTPException(400, f"{name} is {text[:40]!r}; expected a whole number")
+    return int(text)
 
 
 def _json(value: Any, status: int = 200, *, close: bool = False) -> Response:

@@ -5,19 +5,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import click
 import httpx
 import msgspec
 
-from driftline.changes import ChangeResult, RegistryChange
 from driftline.local_actor import KEY, KEY_FILE, read_key
-from driftline.remote.work import GateWork, JobResult, JobView, RegisterWork
-from driftline.version_summaries import VersionSummary
+from driftline.registry_change import ChangeResult, RegistryChange
+from driftline.remote.work import GateWork, JobResult, JobView, RegisterWork, SchedulePage
+from driftline.version_summaries import ModelPage, ModelQuery
 from eventlog.errors import DriftlineError, SettingError
+from registry.errors import RegistryConflict
 from registry.gates.outcomes import GateReport
 from registry.history.rows import HistoryRow
+from registry.manifest import Version
 from registry.worker_reports import WorkerReport
 
 _TIMEOUT = httpx.Timeout(90.0, connect=10.0)  # longer than a change waits for its database
@@ -76,9 +78,31 @@ class RemoteRegistry:
         """Return the reports of all running workers."""
         return self._call(list[WorkerReport], "GET", "/v1/registry/workers")
 
-    def models(self) -> list[VersionSummary]:
-        """Return every version of every model."""
-        return self._call(list[VersionSummary], "GET", "/v1/registry/models")
+    def models(self, query: ModelQuery) -> ModelPage:
+        """Return one page of models with all their versions."""
+        fields = urlencode(msgspec.structs.asdict(query))
+        return self._call(ModelPage, "GET", f"/v1/registry/models?{fields}")
+
+    def versions(self, model: str) -> Sequence[Version]:
+        """Return the readable versions of a model, without their files."""
+        return self._call(list[Version], "GET", f"{_path(model)}/versions")
+
+    def rows(self) -> Iterator[HistoryRow]:
+        """Yield every row of the history, page by page."""
+        after = 0
+        while page := self._call(list[HistoryRow], "GET", f"/v1/registry/rows?after={after}"):
+            yield from page
+            after = page[-1].revision
+
+    def schedules(self) -> Iterator[HistoryRow]:
+        """Yield the rows by which models have a retraining schedule, up to 1,000 a request."""
+        after = ""
+        while True:
+            query = urlencode({"after": after})
+            page = self._call(SchedulePage, "GET", f"/v1/registry/schedules?{query}")
+            yield from page.rows
+            if not (after := page.next):
+                return
 
     def report(self, digest: str) -> tuple[GateReport, str]:
         """Return a gate report, and where its page is."""
@@ -134,22 +158,22 @@ class RemoteRegistry:
         return name
 
     def _follow(self, job: JobView) -> JobResult:
-        seen = 0
+        lines_shown = 0
         while not job.ended:
-            query = f"after={seen}&wait={_WAIT_S}"
+            query = f"after={lines_shown}&wait={_WAIT_S}"
             job = self._call(JobView, "GET", f"/v1/registry/jobs/{job.id}?{query}")
             for line in job.lines:
                 click.echo(line)
-            seen += len(job.lines)
+            lines_shown += len(job.lines)
         assert job.result is not None
         if job.result.error:
             raise RemoteError(f"{self._url}: {job.result.error}")
         return job.result
 
     def _call(
-        self, kind: type[_Reply], method: str, path: str, asked: msgspec.Struct | None = None
+        self, kind: type[_Reply], method: str, path: str, body: msgspec.Struct | None = None
     ) -> _Reply:
-        content = None if asked is None else msgspec.json.encode(asked)
+        content = None if body is None else msgspec.json.encode(body)
         reply = self._send(method, path, content=None if content is None else lambda: content)
         try:
             return msgspec.json.decode(reply.content, type=kind)
@@ -166,8 +190,8 @@ class RemoteRegistry:
         headers: dict[str, str] | None = None,
         content: Callable[[], Any] | None = None,
     ) -> httpx.Response:
-        for tried in range(_TRIES):
-            last = tried + 1 == _TRIES
+        for attempt in range(_TRIES):
+            last = attempt + 1 == _TRIES
             try:
                 body = None if content is None else content()
                 reply = self._http.request(method, path, headers=headers, content=body)
@@ -184,20 +208,29 @@ class RemoteRegistry:
                 if reply.is_success:
                     return reply
                 if reply.status_code not in {429, 503} or last:
-                    raise RemoteError(f"{self._url}: {_message(reply)}")
-            self._sleep(_PAUSE_S * 2**tried)
+                    raise self._error(reply)
+            self._sleep(_PAUSE_S * 2**attempt)
         raise AssertionError
+
+    def _error(self, reply: httpx.Response) -> DriftlineError:
+        """Return the error of a reply; a conflict as such, which callers repeat."""
+        try:
+            body = msgspec.json.decode(reply.content, type=_ErrorBody)
+        except msgspec.DecodeError:
+            body = _ErrorBody(f"status {reply.status_code}; expected a registry server")
+        message = f"{self._url}: {body.error}"
+        if body.kind == RegistryConflict.__name__:
+            return RegistryConflict(message)
+        return RemoteError(message)
 
 
 def _path(model: str) -> str:
     return f"/v1/registry/models/{quote(model, safe='')}"
 
 
-def _message(reply: httpx.Response) -> str:
-    try:
-        return str(msgspec.json.decode(reply.content)["error"])
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return f"status {reply.status_code}; expected a registry server"
+class _ErrorBody(msgspec.Struct):
+    error: str
+    kind: str = ""
 
 
 def _files(onnx: Path) -> list[tuple[str, Path]]:

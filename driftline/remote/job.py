@@ -31,9 +31,9 @@ def main() -> None:
     except DriftlineError as error:
         result = JobResult(kind=type(error).__name__, error=str(error), passed=False)
     except Exception:  # noqa: BLE001  # the caller must not see a traceback
-        said = "the job failed; the server's log says why"
+        message = "the job failed; the server's log says why"
         fault = traceback.format_exc()
-        result = JobResult(kind="Fault", error=said, passed=False, fault=fault)
+        result = JobResult(kind="Fault", error=message, passed=False, fault=fault)
     sys.stdout.flush()
     (folder / RESULT).write_bytes(msgspec.json.encode(result))
 

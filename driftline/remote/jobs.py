@@ -64,10 +64,10 @@ class Jobs:
         """Start a job, or find the same one under way; return its id. Raises TooManyJobs."""
         self._expire()
         identity = hashlib.sha256(msgspec.json.encode(job, order="sorted")).hexdigest()[:32]
-        found = self._jobs.get(identity)
-        if found is not None and found.result is None:
+        earlier_job = self._jobs.get(identity)
+        if earlier_job is not None and earlier_job.result is None:
             return identity
-        if sum(one.result is None for one in self._jobs.values()) >= self._most:
+        if sum(job.result is None for job in self._jobs.values()) >= self._most:
             raise TooManyJobs(
                 f"{self._most} registrations or gate runs are under way; try again later"
             )
@@ -80,26 +80,26 @@ class Jobs:
 
         Raises UnknownJob.
         """
-        found = self._jobs.get(identity)
-        if found is None or found.job.actor != actor:
+        job = self._jobs.get(identity)
+        if job is None or job.job.actor != actor:
             raise UnknownJob("no such job: the server was restarted; run the command again")
-        if found.result is None and len(found.lines) <= after:
+        if job.result is None and len(job.lines) <= after:
             with suppress(TimeoutError):
-                await asyncio.wait_for(found.changed.wait(), wait)
+                await asyncio.wait_for(job.changed.wait(), wait)
         return JobView(
             id=identity,
-            ended=found.result is not None,
-            lines=found.lines[after:],
-            result=found.result,
+            ended=job.result is not None,
+            lines=job.lines[after:],
+            result=job.result,
         )
 
     async def close(self) -> None:
         """End all jobs."""
-        for one in self._jobs.values():
-            if one.task is not None and not one.task.done():
-                one.task.cancel()
+        for job in self._jobs.values():
+            if job.task is not None and not job.task.done():
+                job.task.cancel()
                 with suppress(asyncio.CancelledError):
-                    await one.task
+                    await job.task
 
     async def _run(self, running: _Running) -> None:
         folder = Path(tempfile.mkdtemp(prefix="driftline-job-", dir=running.job.folder or None))
@@ -149,7 +149,7 @@ class Jobs:
     def _expire(self) -> None:
         oldest = time.monotonic() - _KEPT_S
         ended = sorted(
-            (one.ended, identity) for identity, one in self._jobs.items() if one.result is not None
+            (job.ended, identity) for identity, job in self._jobs.items() if job.result is not None
         )
         surplus = len(ended) - _MOST_ENDED
         for place, (at, identity) in enumerate(ended):

@@ -1,16 +1,17 @@
 """The scope that each route of the registry server requires. Unlisted routes are refused."""
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 from starlette.routing import compile_path
 
-from access.keys import Scope
+from access.keys import Grant, Scope
 from driftline.changes import CHANGES
 
 _MODEL = "/v1/registry/models/{model}"
 # Who changes a model may read what was done to it.
-_READERS: tuple[Scope, ...] = ("read", "register", "approve", "promote", "admin")
+READERS: tuple[Scope, ...] = ("read", "register", "approve", "promote", "admin", "operate")
 
 
 class RemoteRule(msgspec.Struct, frozen=True):
@@ -22,15 +23,26 @@ class RemoteRule(msgspec.Struct, frozen=True):
 ROUTES: dict[tuple[str, str], RemoteRule] = {
     ("GET", "/health"): RemoteRule(("open",)),
     ("GET", "/v1/registry/models"): RemoteRule(("read",)),
-    ("GET", "/v1/registry/workers"): RemoteRule(_READERS),
+    ("GET", "/v1/registry/workers"): RemoteRule(READERS),
     ("GET", "/v1/registry/reports/{digest}"): RemoteRule(("read", "approve", "register")),
     ("PUT", "/v1/registry/uploads/{digest}"): RemoteRule(("register",)),
     ("GET", "/v1/registry/jobs/{job}"): RemoteRule(("register",)),
-    ("GET", f"{_MODEL}/history"): RemoteRule(_READERS),
+    ("GET", "/v1/registry/rows"): RemoteRule(("read",)),
+    ("GET", "/v1/registry/schedules"): RemoteRule(("read",)),
+    ("GET", f"{_MODEL}/history"): RemoteRule(READERS),
+    ("GET", f"{_MODEL}/versions"): RemoteRule(READERS),
     ("POST", f"{_MODEL}/versions"): RemoteRule(("register",)),
     ("POST", f"{_MODEL}/gate"): RemoteRule(("register",)),
-    **{("POST", f"{_MODEL}/{one.name}"): RemoteRule((one.scope,)) for one in CHANGES.values()},
+    **{
+        ("POST", f"{_MODEL}/{change.name}"): RemoteRule((change.scope,))
+        for change in CHANGES.values()
+    },
 }
+
+
+def allows_any(grant: Grant, scopes: Iterable[Scope], model: str | None) -> bool:
+    """Return whether a caller has one of the scopes; without a model: for some model."""
+    return any(grant.allows(scope, model) for scope in scopes)
 
 
 class RemoteMatch(msgspec.Struct, frozen=True):
@@ -47,7 +59,7 @@ _PATTERNS: list[tuple[str, re.Pattern[str], RemoteRule]] = [
 
 def match_remote_rule(method: str, path: str) -> RemoteMatch | None:
     """Return the rule of a request, matched as the router does; None if it has none."""
-    for wanted, pattern, rule in _PATTERNS:
-        if method == wanted and (found := pattern.match(path)):
-            return RemoteMatch(rule, found.groupdict().get("model"))
+    for rule_method, pattern, rule in _PATTERNS:
+        if method == rule_method and (match := pattern.match(path)):
+            return RemoteMatch(rule, match.groupdict().get("model"))
     return None

@@ -10,12 +10,13 @@ import uvicorn
 
 from access.authorizer import Authorizer
 from access.connection_table import ConnectionLimits
+from access.handshakes import count_handshakes
 from access.http1 import Http1Connection
 from access.keyfile import KeyFile
 from access.oidc import configured_tokens
 from access.open_files import affordable_connections, allow_open_files
 from access.ports import Address, bound, numeric, require_free
-from access.tls import Tls, limit_handshakes
+from access.tls import Tls
 from driftline.remote.app import registry_app
 from driftline.remote.settings import PREFIX, RegistryServerSettings
 from driftline.remote.uploads import Uploads
@@ -32,16 +33,16 @@ class _RegistryServer(uvicorn.Server):
         self._handshake_s = handshake_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, with a deadline for handshakes."""
-        limit_handshakes(asyncio.get_running_loop(), self._handshake_s)
+        """Listen, with bounds for handshakes."""
+        count_handshakes(asyncio.get_running_loop(), self._handshake_s)
         await super().startup(sockets)
 
 
-def serve_registry(given: Mapping[str, object]) -> None:
-    """Serve until SIGINT or SIGTERM; `given` replaces settings of the environment."""
+def serve_registry(overrides: Mapping[str, object]) -> None:
+    """Serve until SIGINT or SIGTERM; `overrides` replace settings of the environment."""
     logs.configure("registry", from_environment(logs.LoggingSettings, logs.PREFIX))
     settings = from_environment(RegistryServerSettings, PREFIX)
-    settings = msgspec.structs.replace(settings, **given)
+    settings = msgspec.structs.replace(settings, **overrides)
     home = Home.from_environment()
     tls = Tls.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, PREFIX)
     keys = KeyFile.of(home)

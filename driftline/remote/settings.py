@@ -8,7 +8,7 @@ PREFIX = "DRIFTLINE_REGISTRY_SERVER_"
 
 
 class RegistryServerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How `driftline registry serve` listens, and what it takes."""
+    """The address and the limits of `driftline registry serve`."""
 
     host: str = "127.0.0.1"  # every caller needs a key, on loopback too
     port: int = 3200

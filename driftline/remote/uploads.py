@@ -45,6 +45,7 @@ class Uploads:
         self._total = total
         self._seconds = seconds
         self._clock = clock
+        self._under_way: set[Upload] = set()
 
     def has(self, digest: str) -> bool:
         """Return whether the file is here, and keep it from expiring."""
@@ -70,12 +71,13 @@ class Uploads:
             )
         make_folder(self._folder)
         self.expire()
-        if (held := self._held() + size) > self._total:
+        expected = sum(upload.expected for upload in self._under_way)
+        if (total := self._stored_bytes() + expected + size) > self._total:
             raise UploadTooLarge(
-                f"all uploads would have {held:,} bytes; expected at most {self._total:,} "
+                f"all uploads would have {total:,} bytes; expected at most {self._total:,} "
                 "(DRIFTLINE_REGISTRY_SERVER_MAX_UPLOADS_BYTES); try again later"
             )
-        return Upload(place, size)
+        return Upload(place, size, self._under_way)
 
     def expire(self) -> None:
         """Delete what is older than an upload may be."""
@@ -91,7 +93,7 @@ class Uploads:
             except FileNotFoundError:
                 continue  # another upload was first
 
-    def _held(self) -> int:
+    def _stored_bytes(self) -> int:
         sizes = 0
         for path in self._folder.glob("*"):
             try:
@@ -104,17 +106,24 @@ class Uploads:
 class Upload:
     """One upload under way; a block that fails leaves nothing."""
 
-    def __init__(self, place: Path, size: int) -> None:
+    def __init__(self, place: Path, size: int, under_way: "set[Upload]") -> None:
         self._place = place
+        self._under_way = under_way
         self._size = size
         self._received = 0
         self._hash = hashlib.sha256()
         self._file: IO[bytes]
 
+    @property
+    def expected(self) -> int:
+        """Return how many bytes are still to come."""
+        return self._size - self._received
+
     def __enter__(self) -> "Upload":
         self._file = tempfile.NamedTemporaryFile(  # closed by __exit__
             dir=self._place.parent, prefix=".part-", delete=False
         )
+        self._under_way.add(self)
         return self
 
     def write(self, chunk: bytes) -> None:
@@ -131,12 +140,13 @@ class Upload:
             raise InvalidUpload(
                 f"{self._received:,} of {self._size:,} bytes arrived; send it again"
             )
-        if (found := self._hash.hexdigest()) != self._place.name:
-            raise InvalidUpload(f"the bytes have the SHA-256 {found}, not the one in the path")
+        if (digest := self._hash.hexdigest()) != self._place.name:
+            raise InvalidUpload(f"the bytes have the SHA-256 {digest}, not the one in the path")
         self._file.flush()
         os.fsync(self._file.fileno())
         Path(self._file.name).replace(self._place)
 
     def __exit__(self, *_: object) -> None:
+        self._under_way.discard(self)
         self._file.close()
         Path(self._file.name).unlink(missing_ok=True)

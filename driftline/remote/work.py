@@ -1,6 +1,8 @@
-"""Registrations and gate runs as JSON between client, server and job."""
+"""Registrations, gate runs and pages of schedules as JSON between client, server and job."""
 
 import msgspec
+
+from registry.history.rows import HistoryRow
 
 
 class RegisterWork(
@@ -25,7 +27,7 @@ class GateWork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class RemoteJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process of its own does for a caller."""
+    """A caller's work that a process of its own does."""
 
     model: str
     actor: str
@@ -36,7 +38,7 @@ class RemoteJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a job ended."""
+    """The end of a job."""
 
     kind: str = ""  # name of the error's class; "" if there is none
     error: str = ""
@@ -55,3 +57,10 @@ class JobView(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: bool = False
     lines: list[str] = []  # of its output, after those that the caller has
     result: JobResult | None = None
+
+
+class SchedulePage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One page of schedules; an empty `next` marks the last one."""
+
+    rows: list[HistoryRow]  # in the order of models
+    next: str = ""  # `after` of the next page

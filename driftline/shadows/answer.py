@@ -1,4 +1,4 @@
-"""What a shadow predicts for one request."""
+"""The prediction of a shadow for one request."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from eventlog.events import PredictionEvent, Tensor
 
 
 class Answer(NamedTuple):
-    """What a version predicts for one request."""
+    """A version's prediction for one request."""
 
     event: PredictionEvent  # of the request
     outputs: dict[str, Tensor]  # of its rows without a failure

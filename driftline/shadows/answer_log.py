@@ -34,7 +34,7 @@ class AnswerLog:
         """Append one event for each answer in one write; raises LogUnavailable."""
         stamps, shard = Stamps(self._writer), shard_of(model)
         self._writer.append(
-            [self._event(stamps.take(shard), model, shadow, digest, one) for one in answers]
+            [self._event(stamps.take(shard), model, shadow, digest, answer) for answer in answers]
         )
 
     def close(self) -> None:
@@ -46,10 +46,10 @@ class AnswerLog:
     def _event(
         self, stamp: Stamp, model: str, shadow: Shadow, digest: str, answer: Answer
     ) -> PredictionEvent:
-        asked = answer.event
+        event = answer.event
         failure: dict[str, Any] = {"outcome": "ok"}
         if answer.failed:
-            reason = f"the model fails on {answer.failed} of {asked.rows} rows"
+            reason = f"the model fails on {answer.failed} of {event.rows} rows"
             failure = {"outcome": "failed", "reason": reason}
         return PredictionEvent(
             source=self._writer.source,
@@ -57,16 +57,16 @@ class AnswerLog:
             sequence=stamp.sequence,
             shard=stamp.shard,
             number=stamp.number,
-            time=asked.time,
+            time=event.time,
             received=now_us(),
-            prediction_id=asked.prediction_id,
+            prediction_id=event.prediction_id,
             model=model,
             protocol="shadow",
             version=shadow.number,
             digest=digest,
             revision=shadow.revision,
-            request_id=asked.request_id,
-            rows=asked.rows,
+            request_id=event.request_id,
+            rows=event.rows,
             batch_id=shadow.id,
             run_us=answer.run_us,
             total_us=answer.run_us,

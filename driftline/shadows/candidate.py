@@ -29,7 +29,7 @@ class ShadowRun:
         self._version = version
         prediction = version.manifest.prediction
         self._label, self._chances = label_output(prediction), probabilities_output(prediction)
-        self._classes = {category(one): one for one in prediction.classes}
+        self._classes = {category(class_): class_ for class_ in prediction.classes}
         self._names = [feature.name for feature in version.manifest.features]
 
     def answer(self, events: Sequence[PredictionEvent]) -> tuple[list[Answer], int]:
@@ -43,7 +43,7 @@ class ShadowRun:
         began = time.perf_counter()
         predictions, sound = self._predict(pd.DataFrame(columns))
         each = (time.perf_counter() - began) * 1e6 / max(len(sound), 1)
-        found: list[Answer] = []
+        answers: list[Answer] = []
         at = before = 0
         for event in fitting:
             own = sound[at : at + event.rows]
@@ -52,9 +52,9 @@ class ShadowRun:
             agreed = self._agreed(event, own, predictions, part)
             outputs = self._outputs(predictions, part) if good else {}
             run_us = round(each * event.rows)
-            found.append(Answer(event, outputs, event.rows - good, agreed, run_us))
+            answers.append(Answer(event, outputs, event.rows - good, agreed, run_us))
             at, before = at + event.rows, before + good
-        return found, len(events) - len(fitting)
+        return answers, len(events) - len(fitting)
 
     def _columns(
         self, events: Sequence[PredictionEvent]
@@ -80,26 +80,28 @@ class ShadowRun:
         values = predictions.values[part]
         outputs = {self._label: self._labels(values)}
         if predictions.probabilities and self._chances:
-            table = np.stack([one[part] for one in predictions.probabilities.values()], axis=1)
+            table = np.stack(
+                [probability[part] for probability in predictions.probabilities.values()], axis=1
+            )
             outputs[self._chances] = Tensor("FP64", list(table.shape), table.ravel().tolist())
         return outputs
 
     def _labels(self, values: list[Any]) -> Tensor:
         if self._version.manifest.task == "regression":
-            return Tensor("FP64", [len(values)], [float(one) for one in values])
-        named = [self._classes.get(one, one) for one in values]
-        kinds = {type(one) for one in named}
+            return Tensor("FP64", [len(values)], [float(value) for value in values])
+        labels = [self._classes.get(value, value) for value in values]
+        kinds = {type(label) for label in labels}
         datatypes: dict[type, str] = {bool: "BOOL", int: "INT64", float: "FP64"}
         datatype = datatypes.get(kinds.pop(), "BYTES") if len(kinds) == 1 else "BYTES"
-        data = named if datatype != "BYTES" else [str(one) for one in named]
+        data = labels if datatype != "BYTES" else [str(label) for label in labels]
         return Tensor(datatype, [len(values)], data)
 
     def _agreed(
         self, event: PredictionEvent, sound: Array, predictions: RerunPredictions, part: slice
     ) -> int:
         """Return the rows that both versions give the same class; 0 for numbers."""
-        given = event.outputs.get(self._label)
-        if given is None or self._version.manifest.task == "regression":
+        logged = event.outputs.get(self._label)
+        if logged is None or self._version.manifest.task == "regression":
             return 0
-        theirs = [category(one) for one in compress(given.values(), sound.tolist())]
+        theirs = [category(label) for label in compress(logged.values(), sound.tolist())]
         return sum(a == b for a, b in zip(theirs, predictions.values[part], strict=False))

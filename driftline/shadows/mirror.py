@@ -34,7 +34,7 @@ class Answering(Protocol):
 
 
 class Answers(Protocol):
-    """Where answers are logged; implemented by AnswerLog."""
+    """The port by which answers are logged; implemented by AnswerLog."""
 
     @property
     def full(self) -> bool:
@@ -87,13 +87,13 @@ class Mirror:
             self.report.positions, self.report.lag_s = {}, 0.0
             return False
         if self._reader is None:
-            since = min(one.shadow.since for one in self._running.values())
+            since = min(running.shadow.since for running in self._running.values())
             self._reader = self._open_reader(self.report.positions, since)
         records = self._reader.poll(_RECORDS)
         for gap in self._reader.gaps():
             _logger.warning("%s", gap)
-        for one in self._running.values():
-            self._mirror(one, [event for event in _events(records) if one.wants(event)])
+        for running in self._running.values():
+            self._mirror(running, [event for event in _events(records) if running.wants(event)])
         for record in records:
             self.report.positions[record.stream] = record.after
         received = [event.received for event in _events(records)]
@@ -107,22 +107,22 @@ class Mirror:
         revision = self._history.revision()
         if revision == self._revision:
             return
-        wanted: dict[str, _Running] = {}
+        running_by_id: dict[str, _Running] = {}
         for model in self._history.models():
             state = self._history.state(model)
             for shadow in state.shadows.values():
                 counts = self.report.shadows.get(shadow.id) or ShadowCounts(model, shadow.number)
                 digest = state.digest_of(shadow.number)
-                found = self._running.get(shadow.id)
-                wanted[shadow.id] = found or _Running(model, shadow, digest, counts)
-        self._running = wanted
-        self.report.shadows = {id_: one.counts for id_, one in wanted.items()}
+                running = self._running.get(shadow.id)
+                running_by_id[shadow.id] = running or _Running(model, shadow, digest, counts)
+        self._running = running_by_id
+        self.report.shadows = {id_: running.counts for id_, running in running_by_id.items()}
         self._revision = revision
 
     def _mirror(self, running: "_Running", events: list[PredictionEvent]) -> None:
         part: list[PredictionEvent] = []
         for event in events:
-            if part and sum(one.rows for one in part) + event.rows > _MOST_ROWS:
+            if part and sum(waiting_event.rows for waiting_event in part) + event.rows > _MOST_ROWS:
                 self._run(running, part)
                 part = []
             part.append(event)
@@ -146,12 +146,12 @@ class Mirror:
             return
         counts.note = ""
         counts.skip("features", misfits)
-        for one in answers:
+        for answer in answers:
             counts.events += 1
-            counts.rows += one.event.rows
-            counts.failed += one.failed
-            counts.agreed += one.agreed
-            counts.run_us += one.run_us
+            counts.rows += answer.event.rows
+            counts.failed += answer.failed
+            counts.agreed += answer.agreed
+            counts.run_us += answer.run_us
 
     def _fresh(
         self, counts: ShadowCounts, events: Sequence[PredictionEvent]
@@ -192,4 +192,4 @@ class _Running:
 
 
 def _events(records: Iterable[Record]) -> Iterable[PredictionEvent]:
-    return (one.event for one in records if isinstance(one.event, PredictionEvent))
+    return (record.event for record in records if isinstance(record.event, PredictionEvent))

@@ -1,4 +1,4 @@
-"""The process behind `driftline shadow run`: apart, so that `--help` imports none of it."""
+"""Run the process behind `driftline shadow run`, which imports this module only to run it."""
 
 import logging
 import os
@@ -52,7 +52,7 @@ def run_shadows(most_lag_s: float) -> None:
             return open_reader(home, settings, "shadows", since, at)
 
         def load(model: str, number: str) -> Answering:
-            # Pandas and ONNX Runtime take 200 MB: not before there is a shadow.
+            # Import pandas and ONNX Runtime (200 MB) only once a shadow has started.
             from driftline.shadows.candidate import ShadowRun  # noqa: PLC0415
 
             return ShadowRun(registry.version(model, number))

@@ -50,13 +50,13 @@ class Network:
     def weights(self) -> list[onnx.TensorProto]:
         """Return the tensors that the operators use."""
         kernels = self.kernels.reshape(FILTERS, 1, KERNEL, KERNEL)
-        named = {
+        arrays = {
             "kernels": kernels,
             "offsets": self.offsets,
             "dense": self.dense,
             "biases": self.biases,
         }
-        return [numpy_helper.from_array(array, name) for name, array in named.items()]
+        return [numpy_helper.from_array(array, name) for name, array in arrays.items()]
 
 
 def train(images: Array, labels: Array) -> Network:
@@ -69,7 +69,7 @@ def train(images: Array, labels: Array) -> Network:
         random.normal(0, inputs**-0.5, (inputs, CLASSES)),
         np.zeros(CLASSES),
     ]
-    speeds = [np.zeros_like(one) for one in weights]
+    speeds = [np.zeros_like(weight) for weight in weights]
     patches = _patches(images)
     for _ in range(_EPOCHS):
         for batch in np.array_split(random.permutation(len(labels)), len(labels) // _BATCH):
@@ -77,13 +77,13 @@ def train(images: Array, labels: Array) -> Network:
             for place, slope in enumerate(slopes):
                 speeds[place] = _MOMENTUM * speeds[place] - _RATE * slope
                 weights[place] = weights[place] + speeds[place]
-    return Network(*(one.astype(np.float32) for one in weights))
+    return Network(*(weight.astype(np.float32) for weight in weights))
 
 
 def _patches(images: Array) -> Array:
     """Return the 3 x 3 neighbourhood of each pixel: [N, 6, 6, 9]."""
-    found = np.lib.stride_tricks.sliding_window_view(images[:, 0], (KERNEL, KERNEL), axis=(1, 2))
-    return found.reshape(*found.shape[:3], KERNEL * KERNEL).astype(np.float64)
+    windows = np.lib.stride_tricks.sliding_window_view(images[:, 0], (KERNEL, KERNEL), axis=(1, 2))
+    return windows.reshape(*windows.shape[:3], KERNEL * KERNEL).astype(np.float64)
 
 
 def _gradients(weights: list[Array], patches: Array, labels: Array) -> list[Array]:

@@ -96,10 +96,10 @@ def pairs() -> Example:
         [info("same", FLOAT, ["batch"])],
         [*network.weights(), helper.make_tensor("classes", TensorProto.INT64, [1], [1])],
     )
-    held = images[_TRAINED:]
-    half = len(held) // 2
+    held_out = images[_TRAINED:]
+    half = len(held_out) // 2
     return Example(
         as_model(graph),
-        reference={"left": held[:half], "right": held[half : 2 * half]},
+        reference={"left": held_out[:half], "right": held_out[half : 2 * half]},
         manifest={"task": "regression", "prediction": {"label": "same"}},
     )

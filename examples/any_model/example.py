@@ -1,4 +1,4 @@
-"""What an example hands to `driftline.register`."""
+"""The arguments of an example for `driftline.register`."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -44,7 +44,7 @@ def load_sentences() -> pd.DataFrame:
     rows = [
         (sentence, library)
         for library, modules in _LIBRARIES.items()
-        for sentence in sorted({one for module in modules for one in _sentences(module)})
+        for sentence in sorted({sentence for module in modules for sentence in _sentences(module)})
     ]
     frame = pd.DataFrame(rows, columns=["sentence", "library"])
     return (
@@ -71,10 +71,10 @@ def classifier() -> Example:
     """A sentence in, a library and its probabilities out."""
     frame = load_sentences()
     half = len(frame) // 2
-    trained, held = frame[:half], frame[half:].reset_index(drop=True)
+    trained, reference = frame[:half], frame[half:].reset_index(drop=True)
     model = make_pipeline(_vectors(), LogisticRegression(max_iter=500))
     model.fit(trained["sentence"], trained["library"])
-    return Example(model, reference=held, target="library", manifest={"held_out": True})
+    return Example(model, reference=reference, target="library", manifest={"held_out": True})
 
 
 def vectors() -> Example:

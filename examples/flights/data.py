@@ -31,7 +31,7 @@ NEW_YORK = ZoneInfo("America/New_York")
 
 
 def load() -> pd.DataFrame:
-    """All 336,776 departures in the package's order.
+    """Return all 336,776 departures in the package's order.
 
     Columns: the features (missing numbers NaN, missing categories None); `late` (1, 0, or NaN for
     a flight that never arrived as planned); `event_time`, the scheduled departure, and `known_at`,
@@ -84,7 +84,7 @@ def _outcome(frame: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def _taxiing(frame: pd.DataFrame) -> pd.Series:
-    """Minutes on the ground between gate and gate.
+    """Return minutes on the ground between gate and gate.
 
     Departure and arrival are clock times of different zones: these differ by whole hours, and
     taxiing takes less than one.

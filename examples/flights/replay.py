@@ -40,7 +40,7 @@ class Ask(Protocol):
     """Asks for one flight's prediction; gives back the prediction id."""
 
     async def __call__(self, flight: Flight) -> str:
-        """Raises if the service does not answer with a prediction."""
+        """Predict one flight; raises if the service does not answer with a prediction."""
         ...
 
 
@@ -111,7 +111,7 @@ class Outcomes:
         if flight.known_at is not None and flight.late is not None:
             heappush(self._waiting, (flight.known_at, prediction_id, flight.late))
 
-    def known(self, now: int | None) -> Iterator[dict[str, Any]]:
+    def arrived(self, now: int | None) -> Iterator[dict[str, Any]]:
         """Take out what is known at `now` (None: everything), as feedback items."""
         while self._waiting and (now is None or self._waiting[0][0] <= now):
             known_at, prediction_id, late = heappop(self._waiting)
@@ -119,12 +119,12 @@ class Outcomes:
 
 
 def flights(frame: pd.DataFrame, manifest: Manifest) -> list[Flight]:
-    """The rows of `data.load()` in time order."""
+    """Return the rows of `data.load()` in time order."""
     ordered = frame.sort_values("event_time", kind="stable")
     rows = list(zip(*(_values(ordered[f.name], f.kind) for f in manifest.features), strict=True))
     return [
-        Flight(int(time), _whole(known), _whole(late), list(row))
-        for time, known, late, row in zip(
+        Flight(int(time), _whole(known_at), _whole(late), list(row))
+        for time, known_at, late, row in zip(
             ordered["event_time"], ordered["known_at"], ordered["late"], rows, strict=True
         )
     ]
@@ -134,13 +134,13 @@ async def replay(
     traffic: Sequence[Flight],
     asks: Sequence[Ask],
     rest: Rest,
-    seen: Callable[[int, int], None],
+    after_hour: Callable[[int, int], None],
     between: Callable[[], Awaitable[None]] | None = None,
 ) -> int:
     """Ask about every flight, hour by hour, taking turns between `asks`, and tell the outcomes.
 
-    `seen(flights, time)` is called after each hour, and `between` awaited; the result is the number
-    of labels sent.
+    `after_hour(flights, time)` is called after each hour, and `between` awaited; the result is the
+    number of labels sent.
     """
     outcomes, labels, limit = Outcomes(), 0, asyncio.Semaphore(IN_FLIGHT)
 
@@ -150,18 +150,18 @@ async def replay(
 
     for hour in _hours(traffic):
         await asyncio.gather(*(ask(number, flight) for number, flight in enumerate(hour)))
-        labels += await _tell(rest, outcomes.known(hour[-1].event_time))
-        seen(len(hour), hour[-1].event_time)
+        labels += await _tell(rest, outcomes.arrived(hour[-1].event_time))
+        after_hour(len(hour), hour[-1].event_time)
         if between is not None:
             await between()
-    return labels + await _tell(rest, outcomes.known(None))
+    return labels + await _tell(rest, outcomes.arrived(None))
 
 
 @asynccontextmanager
 async def transports(
     manifest: Manifest, rest_port: int, grpc_port: int
 ) -> AsyncIterator[tuple[Rest, Grpc]]:
-    """Both ways to the service on this machine."""
+    """Return both ways to the service on this machine."""
     url = f"http://127.0.0.1:{rest_port}"
     headers = {"content-type": "application/json"}
     async with (
@@ -197,7 +197,7 @@ def _inputs(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def _values(column: "pd.Series[Any]", kind: str) -> list[Any]:
-    """As tensors carry them: a missing category is "", a missing number NaN (null in JSON)."""
+    """Return values as tensors carry them: missing are "" and NaN (null in JSON)."""
     if kind == "categorical":
         return column.astype(object).where(column.notna(), "").tolist()
     return column.astype(float).tolist()

@@ -40,7 +40,7 @@ class Retrainer(ThreadingHTTPServer):
         self._seen: set[str] = set()
 
     def take(self, body: bytes, headers: dict[str, str]) -> int:
-        """The status to answer with: 401 unsigned, 200 taken (also when taken before)."""
+        """Return the status to answer with: 401 unsigned, 200 taken (also when taken before)."""
         try:
             request: dict[str, Any] = self._webhook.verify(body, headers)
         except (WebhookVerificationError, ValueError):
@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def describe(request: dict[str, Any]) -> str:
-    """A retraining request in a few lines for a person."""
+    """Return a retraining request in a few lines for a person."""
     data = request["data"]
     worst = ", ".join(
         f"{score['column'] or score['name']} {score['value']:.3f}"
@@ -89,8 +89,8 @@ def describe(request: dict[str, Any]) -> str:
 def main() -> None:
     """Receive until Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(description="Receive and show retraining requests.")
-    known = os.environ.get("DRIFTLINE_MONITOR_WEBHOOK_SECRETS", "").split(",")[0]
-    parser.add_argument("--secret", default=known, help="whsec_... as given to the monitor")
+    secret = os.environ.get("DRIFTLINE_MONITOR_WEBHOOK_SECRETS", "").split(",")[0]
+    parser.add_argument("--secret", default=secret, help="whsec_... as given to the monitor")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=3200)
     parser.add_argument("--keep", type=Path, help="append each request to this file")

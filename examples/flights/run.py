@@ -19,9 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import data
+import grpc.aio
 import train
-from closed_loop import ClosedLoop
+from closed_loop import ClosedLoop, Month, summary
 from replay import MODEL, Flight, flights, replay, transports
 from retrainer import Retrainer, describe
 from rich.console import Console
@@ -34,7 +36,7 @@ from driftline.supervisor import Supervisor
 from driftline.up import addresses, children
 from eventlog.errors import SettingError
 from eventlog.settings import Home
-from monitoring.settings import database
+from monitoring.settings import database_address
 from monitoring.storage.store import Store
 from registry.manifest import Manifest
 from registry.store import Registry
@@ -76,7 +78,7 @@ def main() -> int:
 
 
 def _fresh_home() -> Home:
-    """An empty home for this run: a replayed past would only be late in the last run's windows."""
+    """Create an empty home: replayed flights would be late in the windows of an earlier run."""
     root = Home.from_environment().root / "flights"
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
@@ -94,6 +96,7 @@ def _register(home: Home) -> Manifest:
         model=MODEL,
         manifest=HERE / "manifest.yaml",
         reference=HERE / "build" / "reference.parquet",
+        actor="make run",
     )
     registry.promote(MODEL, version.number, actor="make run")
     console.print(f"Registered {MODEL} version {version.number} and promoted it to champion.")
@@ -132,7 +135,13 @@ async def _loop(
         await asyncio.wait([story, running], return_when=asyncio.FIRST_COMPLETED)
         story.cancel()
         if story.done() and not story.cancelled():
-            story.result()
+            try:
+                story.result()
+            except (aiohttp.ClientError, grpc.aio.AioRpcError) as error:
+                # Also after Ctrl-C, which stops the service while requests are under way.
+                console.print(f"The replay ended early: {error}. The service's log: {diary}")
+                supervisor.stop()
+                return await running or 1
             if stay:
                 console.print(f"Ctrl-C ends it; until then the page stays up: [bold]{PAGE}[/bold]")
                 console.print("Go on in another terminal, in this folder:")
@@ -147,9 +156,10 @@ async def _loop(
 
 
 async def _story(manifest: Manifest, traffic: list[Flight], closed: ClosedLoop) -> None:
-    async def retrain() -> None:
+    async def close_the_loop() -> None:
+        closed.report_verdicts()
         if not closed.idle:
-            await asyncio.to_thread(closed.retrain)
+            await asyncio.to_thread(closed.roll_out)
 
     columns = (
         TextColumn("{task.description}"),
@@ -160,32 +170,33 @@ async def _story(manifest: Manifest, traffic: list[Flight], closed: ClosedLoop) 
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("Replaying flights", total=len(traffic))
 
-        def seen(count: int, time: int) -> None:
+        def after_hour(count: int, time: int) -> None:
             day = datetime.fromtimestamp(time / 1e6, UTC)
             progress.update(task, advance=count, description=f"Replaying {day:%d %B %Y}")
 
         async with transports(manifest, REST_PORT, GRPC_PORT) as (rest, grpc):
-            labels = await replay(traffic, [rest, grpc], rest, seen, retrain)
+            labels = await replay(traffic, [rest, grpc], rest, after_hour, close_the_loop)
     console.print(f"{len(traffic):,} predictions requested, {labels:,} labels sent.")
     await _until_monitored(len(traffic) + labels)
-    for line in closed.outcomes():
-        console.print(line)
-    console.print(_table(closed))
+    closed.report_verdicts()
+    months = closed.months()
+    console.print(_table(months))
+    console.print(summary(months))
 
 
-def _table(closed: ClosedLoop) -> Table:
-    """The model that was never retrained beside the versions that answered."""
+def _table(months: list[Month]) -> Table:
+    """Return the model that was never retrained beside the versions that answered."""
     table = Table(title="The model of March, and the closed loop, on the same flights")
     for name in ("month", "version", "ROC AUC of 1", "answered", "cost of 1", "answered"):
         table.add_column(name, justify="left" if name in {"month", "version"} else "right")
-    for name, versions, *figures in closed.months():
+    for name, versions, *figures in months:
         table.add_row(name, versions, *(f"{figure:.3f}" for figure in figures))
     return table
 
 
 async def _until_monitored(events: int) -> None:
     """Wait for the monitor to have taken in everything, and say what it found."""
-    store = Store(database(Home.from_environment()))
+    store = Store(database_address(Home.from_environment()))
     with console.status("The monitor is finishing ..."):
         while not _done(store.totals(), events):  # noqa: ASYNC110 - another process's file
             await asyncio.sleep(0.5)

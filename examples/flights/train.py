@@ -45,13 +45,13 @@ def main() -> None:
 
 
 def arrived(flights: pd.DataFrame) -> pd.DataFrame:
-    """The flights with an outcome, in time order, as the model receives them."""
-    known = flights[flights[TARGET].notna()].sort_values("event_time", kind="stable")
-    return known.astype(dict.fromkeys(NUMERIC, "float32")).astype({TARGET: "int64"})
+    """Return the flights with an outcome, in time order, as the model receives them."""
+    arrived = flights[flights[TARGET].notna()].sort_values("event_time", kind="stable")
+    return arrived.astype(dict.fromkeys(NUMERIC, "float32")).astype({TARGET: "int64"})
 
 
-def fit(training: pd.DataFrame) -> Pipeline:
-    """Boosted trees, their probabilities calibrated on blocks of time they were not grown on."""
+def fit(training: pd.DataFrame, weights: "pd.Series[float] | None" = None) -> Pipeline:
+    """Fit boosted trees, calibrated on blocks of time that they were not grown on."""
     encode = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     trees = HistGradientBoostingClassifier(
         max_iter=80, max_leaf_nodes=15, min_samples_leaf=50, l2_regularization=1.0, random_state=0
@@ -67,11 +67,11 @@ def fit(training: pd.DataFrame) -> Pipeline:
             ("classify", CalibratedClassifierCV(trees, cv=KFold(4), ensemble=False)),
         ]
     )
-    return model.fit(model_inputs(training), training[TARGET])
+    return model.fit(model_inputs(training), training[TARGET], classify__sample_weight=weights)
 
 
 def export(model: Pipeline) -> bytes:
-    """One ONNX file: preprocessing, trees and calibration."""
+    """Return one ONNX file: preprocessing, trees and calibration."""
     inputs = [(name, FloatTensorType([None, 1])) for name in NUMERIC]
     inputs += [(name, StringTensorType([None, 1])) for name in CATEGORICAL]
     options = {id(model["classify"]): {"zipmap": False}}
@@ -81,7 +81,7 @@ def export(model: Pipeline) -> bytes:
 
 
 def check(model: Pipeline, onnx: bytes, flights: pd.DataFrame) -> pd.Series:
-    """The exported file's score for every flight; raises if scikit-learn answers otherwise."""
+    """Return the exported file's score for every flight; raises if scikit-learn's differs."""
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
     frame = model_inputs(flights)
     (answers,) = session.run(["probabilities"], {n: frame[[n]].to_numpy() for n in FEATURES})
@@ -100,7 +100,7 @@ def report(flights: pd.DataFrame, scores: pd.Series, slices: dict[str, pd.Index]
 
 
 def model_inputs(flights: pd.DataFrame) -> pd.DataFrame:
-    """A missing category travels as the empty string."""
+    """Return a missing category travels as the empty string."""
     filled = flights[CATEGORICAL].fillna("").astype(object)
     return flights[FEATURES].assign(**{name: filled[name] for name in CATEGORICAL})
 

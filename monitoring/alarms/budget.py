@@ -10,7 +10,7 @@ import math
 
 from monitoring.results import SELECTION_GAP, TRUE_POSITIVE_GAP, Rule
 from registry.features import expects_labels
-from registry.manifest import Manifest, Monitoring
+from registry.manifest import AlarmPolicy, Manifest, Monitoring
 from registry.outputs import probabilities_output
 
 _DAY = 86_400
@@ -64,6 +64,17 @@ def level(manifest: Manifest) -> float:
 def label_level(manifest: Manifest) -> float:
     """Return `level` for a rule about labels, which every revision of a window judges."""
     return level(manifest) / _LOOKS
+
+
+def hourly_level(alarms: AlarmPolicy) -> tuple[float, float]:
+    """Return the probabilities at which an hour, and the 24 hours before its end, may break the
+    rule about traffic by chance.
+
+    Traffic is the model's, and not that of a version's windows: it has the budget by itself, with
+    hours as windows. 24 hours share 23 with those an hour later, so no hour after the first counts.
+    """
+    allowed = min(1 / (alarms.false_alarms.days * 24), 1 / alarms.false_alarms.windows) / 2
+    return _level(allowed, alarms.consecutive), _level(allowed, 1)
 
 
 def wording(monitoring: Monitoring) -> str:

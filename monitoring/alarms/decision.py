@@ -1,7 +1,7 @@
 """Decide what one window shows about each rule: broken, kept, or not enough data. Pure.
 
 Verdict and alarms follow from the same judgements. The verdict is that of one window by itself; an
-alarm takes several windows (rule_state.py).
+alarm takes several windows (alarm_lifecycle.py).
 
 - A window with too few rows, or without a value of the rule, is not enough data.
 - Rules about labels are judged by their values once half of the labels are known. With fewer,
@@ -26,6 +26,7 @@ from monitoring.results import (
     PERFORMANCE,
     SELECTION_GAP,
     STRONGEST,
+    TRAFFIC,
     TRUE_POSITIVE_GAP,
     Alarm,
     Result,
@@ -43,6 +44,7 @@ _OF_WHOLE: dict[str, Rule] = {  # which rule judges a score of the whole window
     **dict.fromkeys(PERFORMANCE, "performance"),
     **dict.fromkeys((ESTIMATED + name for name in PERFORMANCE), "estimate"),
     PARITY: "parity",
+    TRAFFIC: TRAFFIC,
 }
 _OF_GROUPS: dict[str, Rule] = {
     **dict.fromkeys(PERFORMANCE, "segment"),
@@ -51,6 +53,7 @@ _OF_GROUPS: dict[str, Rule] = {
 }
 BY_LABELS: tuple[Rule, ...] = ("performance", "concept", "segment", TRUE_POSITIVE_GAP)
 _ENOUGH_LABELS = 0.5  # share of a window's rows from which on values are judged as they are
+_ENOUGH_REVIEWED = 30  # rows that only the review queue has labelled
 _ENOUGH_REQUESTS = 30  # from which on a window without an answer is degraded
 
 
@@ -67,16 +70,17 @@ def verdict(result: Result, policy: AlarmPolicy, *, learning: bool = False) -> V
         return "degraded"
     if broken:
         return "drifted"
-    kept = any(
+    is_kept = any(
         shown == "kept" and any(score.threshold is not None for score in scores_of(rule, result))
         for rule, shown in judged.items()
     )
-    return "ok" if kept else "learning" if learning else "not enough data"
+    return "ok" if is_kept else "learning" if learning else "not enough data"
 
 
 def judgement(rule: Rule, result: Result, policy: AlarmPolicy) -> Judgement:
     """Return what a window shows about a rule."""
-    if result.rows < policy.min_rows or not scores_of(rule, result):
+    few = result.rows < policy.min_rows and rule != TRAFFIC  # of which few rows are the fault
+    if few or not scores_of(rule, result):
         return "not enough data"
     if rule == "estimate" and judgement("performance", result, policy) != "not enough data":
         return "kept"  # the labels decide, and another rule judges them
@@ -100,27 +104,29 @@ def scores_of(rule: Rule, result: Result) -> list[Score]:
 
 def has_enough_labels(result: Result) -> bool:
     """Return whether the labels represent their window."""
+    if result.reviewed >= _ENOUGH_REVIEWED:  # picked to represent it, and weighed
+        return True
     return result.labelled > 0 and result.labelled >= _ENOUGH_LABELS * result.rows
 
 
 def all_refused(result: Result, policy: AlarmPolicy) -> bool:
     """Return whether a window had requests and none was answered; a few prove nothing."""
-    asked = sum(count for outcome, count in result.events.items() if outcome != "cancelled")
-    return asked >= min(_ENOUGH_REQUESTS, policy.min_rows) and not result.events.get("ok")
+    requests = sum(count for outcome, count in result.events.items() if outcome != "cancelled")
+    return requests >= min(_ENOUGH_REQUESTS, policy.min_rows) and not result.events.get("ok")
 
 
 def facts(alarm: Alarm, result: Result) -> AlarmFacts:
     """State why `alarm` is open; `result` is of its latest window and broke the rule."""
     score = breached(alarm.rule, result)
     assert score is not None
-    drift = [one for one in result.scores if one.name == "drift" and one.value is not None]
+    drift = [score for score in result.scores if score.name == "drift" and score.value is not None]
     return AlarmFacts(
         rule=alarm.rule,
         score=score,
         since=alarm.since,
         labelled=result.labelled,
         scored=len(drift),
-        drifted=sum(one.breached for one in drift),
+        drifted=sum(score.breached for score in drift),
         columns=largest_drift(result),
     )
 
@@ -132,14 +138,14 @@ def with_evidence(result: Result, evidence: Sequence[Score]) -> Result:
 
 def _of_few_labels(rule: Rule, result: Result) -> Judgement:
     """Judge by the interval; the other rules have weighed it already, and wait for the end."""
-    found = breached(rule, result)
+    is_broken = breached(rule, result)
     final = result.pending == 0
     if rule != "performance":
-        return "not enough data" if not final else "broken" if found else "kept"
-    limited = [one for one in scores_of(rule, result) if one.threshold is not None]
+        return "not enough data" if not final else "broken" if is_broken else "kept"
+    limited = [score for score in scores_of(rule, result) if score.threshold is not None]
     if not limited or not _is_sure(limited[0]):
         return "not enough data"
-    if found is not None:
+    if is_broken is not None:
         return "broken"
     return "kept" if final else "not enough data"
 

@@ -50,7 +50,7 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 class WeighedWindow(msgspec.Struct, frozen=True):
-    """What a window's gaps add up to with those before it."""
+    """The sum of a window's gaps and those before it."""
 
     evidence: Evidence
     of_window: list[Score]  # the evidence up to this window; empty: it brought no gap
@@ -64,12 +64,12 @@ def weigh(
 
     `allowed` false alarms per window.
     """
-    found = _gaps_of(scores, window)
-    if found is None or window.start < before.start:
+    newest_gaps = _gaps_of(scores, window)
+    if newest_gaps is None or window.start < before.start:
         return WeighedWindow(before, [], [])
-    others = [one for one in before.windows if one.window.start != window.start]
-    windows = sorted([*others, found], key=lambda one: one.window)
-    upto = [one for one in windows if one.window <= window]
+    others = [entry for entry in before.windows if entry.window.start != window.start]
+    windows = sorted([*others, newest_gaps], key=lambda item: item.window)
+    upto = [entry for entry in windows if entry.window <= window]
     of_window = [_score(before.base, upto, allowed)]
     newest = of_window if upto == windows else [_score(before.base, windows, allowed)]
     base, start = before.base, before.start
@@ -84,8 +84,8 @@ def _score(base: Sums, windows: Sequence[WindowGaps], allowed: float) -> Score:
     value = _mean(_sums(base, windows, limit))
     breached = value >= limit
     if breached:
-        strongest = max(windows, key=lambda one: sum(one.gaps.values()))
-        others = [one for one in windows if one is not strongest]
+        strongest = max(windows, key=lambda item: sum(item.gaps.values()))
+        others = [entry for entry in windows if entry is not strongest]
         breached = _mean(_sums(base, others, limit)) >= limit
     return Score(
         name=EVIDENCE,
@@ -115,8 +115,10 @@ def _mean(sums: Sums) -> float:
 
 
 def _gaps_of(scores: Sequence[Score], window: Window) -> WindowGaps | None:
-    found = [score for score in scores if score.name in (GAP, ERROR_GAP) and score.of_whole]
-    away = {score.name: (away, score.note) for score in found if (away := _away(score)) is not None}
+    gap_scores = [score for score in scores if score.name in (GAP, ERROR_GAP) and score.of_whole]
+    away = {
+        score.name: (away, score.note) for score in gap_scores if (away := _away(score)) is not None
+    }
     if not away:
         return None
     note = max(away.values())[1]

@@ -6,7 +6,7 @@ from monitoring.results import Rule, Score, Window
 
 
 class AlarmFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Why an alarm is open, as its latest window shows it."""
+    """The reason of an open alarm, as its latest window shows it."""
 
     rule: Rule
     score: Score  # that broke the rule: value, limit and note

@@ -2,8 +2,8 @@
 
 An alarm requests retraining once, when it fires. While another alarm of the version is open, no
 second request is made; an undelivered request is superseded by a later one of the same version.
-Alarms about prediction parity and about gaps between groups request no retraining and block no
-other request: a serving fault needs no training, and people decide about gaps.
+Alarms about prediction parity, gaps between groups and traffic request no retraining and block no
+other request: a serving fault and missing callers need no training, and people decide about gaps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from monitoring.alarms.decision import breached
 from monitoring.alarms.severity import largest_drift
 from monitoring.results import (
     SELECTION_GAP,
+    TRAFFIC,
     TRUE_POSITIVE_GAP,
     Alarm,
     Result,
@@ -22,12 +23,13 @@ from monitoring.results import (
     Rule,
 )
 
-_NEVER = ("parity", SELECTION_GAP, TRUE_POSITIVE_GAP)
+_NEVER = ("parity", SELECTION_GAP, TRUE_POSITIVE_GAP, TRAFFIC)
 _MOST = 100  # columns in a request: some receivers take 64 KB at most
+NOTICE = "an_"  # before the webhook id of an alarm for people
 RULES: tuple[Rule, ...] = tuple(rule for rule in get_args(Rule) if rule not in _NEVER)
 
 
-def wanted(fired: Sequence[Alarm], open_before: int) -> Alarm | None:
+def retrain_alarm(fired: Sequence[Alarm], open_before: int) -> Alarm | None:
     """Return the newly fired alarm that requests retraining.
 
     `open_before` alarms of the rules above were open already.
@@ -54,14 +56,23 @@ def request(
         window=result.window,
         positions=dict(positions),
         rows_url=rows_url,
-        register_hint=(
-            f"driftline register model.onnx --name {alarm.model} "
-            "--manifest manifest.yaml --reference reference.parquet "
-            f"--answers {webhook_id(alarm)}"
-        ),
+        register_hint=register_hint(alarm.model, webhook_id(alarm)),
     )
 
 
+def register_hint(model: str, request: str) -> str:
+    """Return the command that registers the answer to a request."""
+    return (
+        f"driftline register model.onnx --name {model} --manifest manifest.yaml "
+        f"--reference reference.parquet --answers {request}"
+    )
+
+
+def notice_id(alarm: Alarm) -> str:
+    """Return the webhook id of an alarm that asks for people and not for training."""
+    return NOTICE + sha256(alarm.alarm_id.encode()).hexdigest()[:24]
+
+
 def webhook_id(alarm: Alarm) -> str:
-    """Derived from the cause: a crash can repeat the delivery but never its effect."""
+    """Return derived from the cause: a crash can repeat the delivery but never its effect."""
     return "rr_" + sha256(alarm.alarm_id.encode()).hexdigest()[:24]

@@ -1,4 +1,4 @@
-"""How severe a score is, and in which order columns are named: one rule for every reader."""
+"""The severity of a score and the order of columns: one rule for every reader."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ MOST_SEVERE = 99.0
 
 
 def severity(score: Score | None) -> float | None:
-    """Return a drift statistic in multiples of its threshold; None where it has no value.
+    """Return a drift statistic in multiples of its threshold; None if it has no value.
 
     1 and above is drift. A p-value falls while drift grows: a statistic is a p-value if it is
     breached below its threshold, or kept above it.
@@ -61,17 +61,17 @@ def largest_drift(result: Result) -> list[Score]:
     column stands first where it is none of them: its missing values changed.
     """
     changed = [score for score in result.scores if score.name == MOVED and score.column]
-    found = drifted_columns(result) or sorted(
+    drifted = drifted_columns(result) or sorted(
         changed, key=lambda score: column_order(score.column, score, {})
     )
     strongest = _strongest_column(result)
-    if strongest is None or strongest.column in {score.column for score in found}:
-        return found
-    return [strongest, *found]
+    if strongest is None or strongest.column in {score.column for score in drifted}:
+        return drifted
+    return [strongest, *drifted]
 
 
 def _strongest_column(result: Result) -> Score | None:
-    """The score behind a strongest column beyond its limit; its note begins with the name."""
+    """Return the score of the strongest column beyond its limit; its note begins with the name."""
     strongest = next((s for s in result.scores if s.name == STRONGEST and s.breached), None)
     if strongest is None:
         return None

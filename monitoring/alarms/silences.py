@@ -11,13 +11,15 @@ from monitoring.results import Alarm, Silence
 
 def silenced(alarm: Alarm, silences: Iterable[Silence], now: int) -> Silence | None:
     """Return the silence that matches an alarm at `now` (microseconds); None if there is none."""
-    return next((one for one in silences if now < one.until and _matches(one, alarm)), None)
+    return next(
+        (silence for silence in silences if now < silence.until and _matches(silence, alarm)), None
+    )
 
 
 def _matches(silence: Silence, alarm: Alarm) -> bool:
     return all(
-        wanted in ("", found)
-        for wanted, found in (
+        expected in ("", actual)
+        for expected, actual in (
             (silence.model, alarm.model),
             (silence.version, alarm.version),
             (silence.rule, alarm.rule),

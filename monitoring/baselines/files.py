@@ -37,7 +37,7 @@ class BaselineFiles:
         """Store rows durably and return the digest of the file.
 
         `columns` holds the version's stored rows; other columns are left out. Raises
-        DatabaseUnavailable where the file cannot be written: the step is then repeated.
+        DatabaseUnavailable if the file cannot be written: the step is then repeated.
         """
         data = _encode(manifest, columns)
         digest = sha256(data).hexdigest()
@@ -74,7 +74,7 @@ class BaselineFiles:
 
 
 def _encode(manifest: Manifest, columns: Columns) -> bytes:
-    numeric = {one.name for one in monitored_columns(manifest) if one.kind == "numeric"}
+    numeric = {column.name for column in monitored_columns(manifest) if column.kind == "numeric"}
     own = OwnColumns(manifest)
     numeric |= {own.probability(name) for name in manifest.prediction.classes}
     if manifest.task == "regression":

@@ -15,9 +15,9 @@ def baseline_at(
 ) -> BaselineRecord | None:
     """Return the baseline of a window that begins at `start`; None while it is being learned."""
     chosen = [
-        one.record
-        for one in recorded
-        if one.record.origin == "chosen" and one.row.time + MARGIN <= start
+        baseline.record
+        for baseline in recorded
+        if baseline.record.origin == "chosen" and baseline.row.time + MARGIN <= start
     ]
     if chosen:
         return chosen[-1]

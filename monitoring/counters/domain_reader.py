@@ -19,19 +19,24 @@ _AT_ONCE = 8_192  # rows
 
 
 def read_domain(version: Version) -> Domain:
-    """Reads as little as it can: most ranges are in the file's statistics.
+    """Read as little as possible: most ranges are in the file's statistics.
 
     Without a reference every value lies inside, so that missing ones are counted all the same.
-    Raises OSError or ValueError where the reference cannot be read.
+    Raises OSError or ValueError if the reference cannot be read.
     """
+    return Domain(known_values(version))
+
+
+def known_values(version: Version) -> list[KnownValues]:
+    """Return what the reference has of each monitored column, as `read_domain` reads it."""
     hidden = unmonitored(version.manifest)
     columns = monitored_columns(version.manifest)
-    kept = [column for column in columns if column.name not in hidden]
+    columns_shown = [column for column in columns if column.name not in hidden]
     if learns(version):
-        known = {column.name: _anything(column) for column in kept}
+        values_by_column = {column.name: _anything(column) for column in columns_shown}
     else:
-        known = _known(Path(version.path) / "reference.parquet", kept)
-    return Domain([known.get(column.name) for column in columns])
+        values_by_column = _known(Path(version.path) / "reference.parquet", columns_shown)
+    return [values_by_column.get(column.name) for column in columns]
 
 
 def _anything(column: Feature) -> KnownValues:
@@ -39,20 +44,20 @@ def _anything(column: Feature) -> KnownValues:
 
 
 def _known(path: Path, columns: Sequence[Feature]) -> dict[str, KnownValues]:
-    known: dict[str, KnownValues] = {}
+    values_by_column: dict[str, KnownValues] = {}
     with pq.ParquetFile(path) as file:
         places = {name: place for place, name in enumerate(file.schema_arrow.names)}
         for column in columns:
             if column.name not in places and not column.input:  # a summary that it does not have
-                known[column.name] = ANY_NUMBER
+                values_by_column[column.name] = ANY_NUMBER
                 continue
-            stated = column.kind == "numeric" and _stated(file.metadata, places[column.name])
-            known[column.name] = stated or _read(file, column)
-    return known
+            span = column.kind == "numeric" and _stated(file.metadata, places[column.name])
+            values_by_column[column.name] = span or _read(file, column)
+    return values_by_column
 
 
 def _stated(metadata: pq.FileMetaData, place: int) -> Range | None:
-    """The range of a column by the file's own statistics, which leave NaN out; None: look at it."""
+    """Return a column's range by the file's statistics, which omit NaN; None: read the column."""
     parts: Sequence[Any] = [
         metadata.row_group(group).column(place).statistics
         for group in range(metadata.num_row_groups)
@@ -74,6 +79,6 @@ def _read(file: pq.ParquetFile, feature: Feature) -> KnownValues:
 
 
 def _different(column: Any) -> list[Any]:
-    """The values that are there; a missing one may be NaN."""
+    """Return the values that are there; a missing one may be NaN."""
     values = column.unique().to_pylist()
     return [value for value in values if value is not None and value == value]  # noqa: PLR0124

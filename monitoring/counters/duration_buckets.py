@@ -29,14 +29,15 @@ def add(counts: MutableMapping[_Key, int], more: Mapping[_Key, int]) -> None:
 
 
 def bucket(duration: int) -> int:
-    """The number of the bucket that holds a duration; below 16 µs each has its own."""
-    known = max(duration, 0)
-    shift = max(known.bit_length() - _FINE - 1, 0)
-    return shift * _PARTS + (known >> shift)
+    """Return the number of the bucket that holds a duration; below 16 µs each has its own."""
+    if duration < 2 * _PARTS:
+        return max(duration, 0)
+    shift = duration.bit_length() - _FINE - 1
+    return shift * _PARTS + (duration >> shift)
 
 
 def middle(number: int) -> float:
-    """The middle of a bucket; the value itself where it holds one only."""
+    """Return the middle of a bucket; the value itself if it holds one only."""
     if number < 2 * _PARTS:
         return float(number)
     shift, part = divmod(number - _PARTS, _PARTS)
@@ -45,7 +46,7 @@ def middle(number: int) -> float:
 
 
 def quantile(counts: Counts, share: float) -> float | None:
-    """The duration that `share` of those counted do not exceed; None for none."""
+    """Return the duration that `share` of those counted do not exceed; None for none."""
     rank = ceil(share * sum(counts.values()))
     for number in sorted(counts):
         rank -= counts[number]

@@ -6,7 +6,7 @@ import msgspec
 
 
 def whole(values: Sequence[float]) -> tuple[list[int], int]:
-    """Finite floats as integers over one power of two: each is `integer / 2**shift`."""
+    """Return finite floats as integers over one power of two: each is `integer / 2**shift`."""
     ratios = [value.as_integer_ratio() for value in values]
     shift = max((below.bit_length() - 1 for _, below in ratios), default=0)
     return [above << shift + 1 - below.bit_length() for above, below in ratios], shift
@@ -22,7 +22,7 @@ class ExactSum(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, numerator: int, shift: int) -> "ExactSum":
-        """The number `numerator / 2**shift`."""
+        """Return the number `numerator / 2**shift`."""
         if not numerator:
             return cls()
         twos = min(shift, (numerator & -numerator).bit_length() - 1)  # that both have
@@ -34,13 +34,17 @@ class ExactSum(msgspec.Struct, frozen=True):
         return int(self.digits, 16)
 
     def __add__(self, other: "ExactSum") -> "ExactSum":
-        """The sum."""
+        """Return the sum."""
         shift = max(self.shift, other.shift)
         total = (self.numerator << shift - self.shift) + (other.numerator << shift - other.shift)
         return ExactSum.of(total, shift)
 
+    def __neg__(self) -> "ExactSum":
+        """Return the number with the other sign."""
+        return ExactSum.of(-self.numerator, self.shift)
+
     def mean(self, count: int) -> float:
-        """Of so many numbers that sum up to this, to the nearest float; infinite beyond them."""
+        """Return the mean of `count` numbers with this sum, as the nearest float or infinite."""
         try:
             return self.numerator / (count << self.shift)
         except OverflowError:

@@ -14,7 +14,7 @@ MISSING, OUTSIDE = 1, 2  # what can be odd about a value; 0 is nothing
 
 
 def number(value: Any) -> float:
-    """A finite number, or NaN for everything else: infinities, strings, what no float can hold."""
+    """Return a finite number, or NaN for all else: infinities, strings, what no float holds."""
     try:
         reported = float(value)
     except (TypeError, ValueError, OverflowError):

@@ -22,39 +22,39 @@ _REMEMBERED = 10_000  # categories of a feature
 
 
 class Domain:
-    """What the reference of a version has of each feature."""
+    """The ranges and categories of a version's reference, by feature."""
 
-    def __init__(self, known: Sequence[KnownValues]) -> None:
+    def __init__(self, domains: Sequence[KnownValues]) -> None:
         """In the order of the monitored columns, which is that of a row's values."""
-        self.width = len(known)
-        ranges = [(n, one) for n, one in enumerate(known) if isinstance(one, tuple)]
+        self.width = len(domains)
+        ranges = [(n, domain) for n, domain in enumerate(domains) if isinstance(domain, tuple)]
         self._numbers = [place for place, _ in ranges]
         self._low, self._high = (
-            np.array([one for _, one in ranges]).reshape(-1, 2, 1).swapaxes(0, 1)
+            np.array([domain for _, domain in ranges]).reshape(-1, 2, 1).swapaxes(0, 1)
         )
         self._categories = [
-            (n, _Categories(one))
-            for n, one in enumerate(known)
-            if one == "any" or isinstance(one, frozenset)
+            (n, _Categories(domain))
+            for n, domain in enumerate(domains)
+            if domain == "any" or isinstance(domain, frozenset)
         ]
 
     def codes(self, rows: Sequence[Sequence[Any]]) -> Array:
-        """What is odd about each value, uint8 [rows, features]; rows may be longer."""
-        found = np.zeros((self.width, len(rows)), np.uint8)
+        """Return what is odd about each value, uint8 [rows, features]; rows may be longer."""
+        codes = np.zeros((self.width, len(rows)), np.uint8)
         if rows:
             columns = list(zip(*rows, strict=True))
             if self._numbers:
-                found[self._numbers] = self._of_numbers([columns[n] for n in self._numbers])
+                codes[self._numbers] = self._of_numbers([columns[n] for n in self._numbers])
             for place, categories in self._categories:
-                found[place] = categories.codes(columns[place])
-        return found.T
+                codes[place] = categories.codes(columns[place])
+        return codes.T
 
     def codes_of_last(self, rows: Sequence[Sequence[Any]]) -> Array:
-        """The same for rows that hold the last columns alone; nothing is odd about the others."""
+        """Return `codes` of rows that hold the last columns alone; the others have none."""
         others = self.width - len(rows[0]) if rows else 0
-        found = self.codes([[*[None] * others, *row] for row in rows])
-        found[:, :others] = 0
-        return found
+        codes = self.codes([[*[None] * others, *row] for row in rows])
+        codes[:, :others] = 0
+        return codes
 
     def _of_numbers(self, columns: list[tuple[Any, ...]]) -> Array:
         try:
@@ -68,17 +68,17 @@ class Domain:
 class _Categories:
     """The categories of one feature, and what was found out about others."""
 
-    def __init__(self, known: frozenset[str] | Literal["any"]) -> None:
-        self._known = known
+    def __init__(self, names: frozenset[str] | Literal["any"]) -> None:
+        self._known = names
         self._remembered: dict[Any, int] = {}
 
     def codes(self, column: Sequence[Any]) -> list[int]:
         try:
-            found = list(map(self._remembered.get, column))
+            codes = list(map(self._remembered.get, column))
         except TypeError:  # lists and the like have no hash
             return [self._look(value) for value in column]
-        if None not in found:
-            return found  # type: ignore[return-value] # none is None
+        if None not in codes:
+            return codes  # type: ignore[return-value] # none is None
         if len(self._remembered) > _REMEMBERED:
             self._remembered.clear()
         self._remembered.update((value, self._look(value)) for value in set(column))
@@ -91,7 +91,7 @@ class _Categories:
 
 
 def bounds(numbers: Iterable[Array]) -> Range:
-    """The range of the finite ones among float64 arrays; of none at all, everything."""
+    """Return the range of the finite ones among float64 arrays; of none at all, everything."""
     low, high = np.inf, -np.inf
     for part in numbers:
         finite = part[np.isfinite(part)]
@@ -101,7 +101,7 @@ def bounds(numbers: Iterable[Array]) -> Range:
 
 
 def _number(value: Any) -> float:
-    """What no float can hold lies outside of every range."""
+    """Return a float; what no float can hold lies outside of every range."""
     try:
         return np.nan if value is None else float(value)
     except OverflowError:

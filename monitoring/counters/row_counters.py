@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-import numpy as np
-
 from monitoring.counters.domain_reader import read_domain
 from monitoring.counters.reference_domain import Domain
 from monitoring.counters.window_counters import InputCounters, LabelCounters, Pair
@@ -44,24 +42,10 @@ class RowCounters:
         self._of(window).summaries.append(values)
         self._flush_many()
 
-    def add_codes(self, window: CountedWindow, codes: bytes) -> None:
-        """Count a row by its value codes (`value_codes`), which were computed before."""
-        self._of(window).codes.append(codes)
-        self._flush_many()
-
     def add_label(self, window: CountedWindow, label: object, prediction: object) -> None:
         """Count a labelled row."""
         self._of(window).labels.append((label, prediction))
         self._flush_many()
-
-    def value_codes(self, rows: Sequence[Sequence[Any]]) -> list[bytes] | None:
-        """Return the codes of every row's values, a byte each (see `Domain.codes`).
-
-        Empty bytes: all values are ordinary. None where the reference cannot be read.
-        """
-        if self._domain is None:
-            return None
-        return [bytes(row) if row.any() else b"" for row in self._domain.codes(rows)]
 
     def flush(self) -> None:
         """Count every row that is held back."""
@@ -101,7 +85,6 @@ class _HeldRows:
         self._window = window
         self.values: list[Sequence[Any]] = []
         self.summaries: list[Sequence[Any]] = []
-        self.codes: list[bytes] = []
         self.labels: list[Pair] = []
 
     def count_labels(self, *, regression: bool) -> None:
@@ -113,6 +96,3 @@ class _HeldRows:
             self._window.inputs.add(domain.codes(self.values))
         if self.summaries:
             self._window.inputs.add_summaries(domain.codes_of_last(self.summaries))
-        if self.codes:
-            codes = np.frombuffer(b"".join(self.codes), np.uint8).reshape(-1, domain.width)
-            self._window.inputs.add(codes, ordinary=len(self.codes) - len(codes))

@@ -15,7 +15,7 @@ LABEL_DELAY = tuple(f"label_delay_{name}" for name in SHARES)
 
 
 def health(events: Mapping[str, int], latency: Counts, label_delay: Counts) -> list[Score]:
-    """How requests fared and how long answers and labels took; nothing for an empty window."""
+    """Return outcomes of requests and delays of answers and labels; nothing if empty."""
     total = sum(events.values())
     if not total:
         return []
@@ -28,16 +28,16 @@ def health(events: Mapping[str, int], latency: Counts, label_delay: Counts) -> l
 
 
 def _share(name: str, events: Mapping[str, int], outcomes: Iterable[str], total: int) -> Score:
-    return Score(name=name, value=sum(events.get(one, 0) for one in outcomes) / total)
+    return Score(name=name, value=sum(events.get(outcome, 0) for outcome in outcomes) / total)
 
 
 def _quantiles(names: Iterable[str], counts: Counts, without: str) -> list[Score]:
-    found = []
+    scores = []
     for name, share in zip(names, SHARES.values(), strict=True):
         at = quantile(counts, share)
-        found.append(
+        scores.append(
             Score(name=name, value=None, note=without)
             if at is None
             else Score(name=name, value=at / 1_000_000)
         )
-    return found
+    return scores

@@ -5,7 +5,7 @@ together, are those of the whole.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ _LONGEST_NAME = 100
 
 
 class InputCounters(msgspec.Struct):
-    """How many values are missing, and how many the reference does not know."""
+    """The number of missing values, and of those that the reference does not contain."""
 
     rows: int = 0  # whose values were looked at
     withheld: int = 0  # whose payload was not kept
@@ -60,7 +60,7 @@ class InputCounters(msgspec.Struct):
 
 
 def _sums(some: list[int], others: list[int]) -> list[int]:
-    return [one + other for one, other in zip_longest(some, others, fillvalue=0)]
+    return [count + other for count, other in zip_longest(some, others, fillvalue=0)]
 
 
 class ConfusionMatrix(msgspec.Struct):
@@ -74,10 +74,24 @@ class ConfusionMatrix(msgspec.Struct):
     def add(self, pairs: Iterable[Pair]) -> None:
         """Count rows."""
         for (truth, predicted), rows in Counter(pairs).items():
-            true, said = category(truth), category(predicted)
+            true, prediction = category(truth), category(predicted)
             self.rows += rows
-            self.hits += rows * (true == said)
-            self._count(true, said, rows)
+            self.hits += rows * (true == prediction)
+            self._count(true, prediction, rows)
+
+    def remove(self, pairs: Iterable[Pair]) -> None:
+        """Take rows back that were counted."""
+        for (truth, predicted), rows in Counter(pairs).items():
+            true, prediction = category(truth), category(predicted)
+            self.rows -= rows
+            self.hits -= rows * (true == prediction)
+            row = self.cells.get(true, {})
+            if prediction in row:
+                row[prediction] -= rows
+                if not row[prediction]:
+                    del row[prediction]
+            if true in self.cells and not row:
+                del self.cells[true]
 
     def merge(self, other: "ConfusionMatrix") -> None:
         """Count what another has counted."""
@@ -85,8 +99,8 @@ class ConfusionMatrix(msgspec.Struct):
         self.hits += other.hits
         self.crowded |= other.crowded
         for true, row in other.cells.items():
-            for said, rows in row.items():
-                self._count(true, said, rows)
+            for prediction, rows in row.items():
+                self._count(true, prediction, rows)
         self._bound()
 
     @property
@@ -95,21 +109,21 @@ class ConfusionMatrix(msgspec.Struct):
         return set(self.cells).union(*self.cells.values())
 
     def in_order(self) -> "ConfusionMatrix":
-        """The same, whatever was counted first."""
+        """Return a copy in a canonical order."""
         cells = {true: dict(sorted(self.cells[true].items())) for true in sorted(self.cells)}
         return replace(self, cells=cells)
 
-    def _count(self, true: str, said: str, rows: int) -> None:
+    def _count(self, true: str, prediction: str, rows: int) -> None:
         if self.crowded:
             return
         row = self.cells.setdefault(true, {})
-        before = row.get(said)
-        row[said] = rows + (before or 0)
+        before = row.get(prediction)
+        row[prediction] = rows + (before or 0)
         if before is None:
             self._bound()
 
     def _bound(self) -> None:
-        """Whether there are too many names does not depend on which of them came first."""
+        """Bound the number of names, whichever of them came first."""
         names = self.names
         if self.crowded or len(names) > MOST_NAMES or any(len(n) > _LONGEST_NAME for n in names):
             self.crowded, self.cells = True, {}
@@ -134,7 +148,18 @@ class ErrorSums(msgspec.Struct):
         numerators, shift = whole(finite)
         self.errors += ExactSum.of(sum(numerators), shift)
         self.absolute += ExactSum.of(sum(map(abs, numerators)), shift)
-        self.squares += ExactSum.of(sum(one * one for one in numerators), 2 * shift)
+        self.squares += ExactSum.of(
+            sum(numerator * numerator for numerator in numerators), 2 * shift
+        )
+
+    def remove(self, pairs: Iterable[Pair]) -> None:
+        """Take rows back that were counted."""
+        gone = ErrorSums()
+        gone.add(pairs)
+        opposite = ErrorSums(
+            -gone.rows, -gone.undefined, -gone.errors, -gone.absolute, -gone.squares
+        )
+        self.merge(opposite)
 
     def merge(self, other: "ErrorSums") -> None:
         """Count what another has counted."""
@@ -156,6 +181,16 @@ class LabelCounters(msgspec.Struct):
         self.confusion.merge(other.confusion)
         self.errors.merge(other.errors)
 
+    def corrected(
+        self, before: Sequence[Pair], after: Sequence[Pair], *, regression: bool
+    ) -> "LabelCounters":
+        """Return a copy in a canonical order, with some rows counted otherwise."""
+        ordered = self.in_order()
+        counters = ordered.errors if regression else ordered.confusion
+        counters.remove(before)
+        counters.add(after)
+        return ordered.in_order()
+
     def in_order(self) -> "LabelCounters":
-        """The same, whatever was counted first; nothing that is counted later changes it."""
+        """Return a copy in a canonical order; later counts do not change it."""
         return LabelCounters(self.confusion.in_order(), replace(self.errors))

@@ -1,4 +1,4 @@
-"""What the consumer knows between its steps: loaded once, saved with every step.
+"""The consumer's state between its steps: loaded once, saved with every step.
 
 Ledgers, positions, counters and the state of every monitored version. What a step changed is noted
 here and written by `save`, so the parts of the loop never track it themselves.
@@ -8,21 +8,29 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from eventlog.division import Division
 from eventlog.errors import UnreadableEvent
-from eventlog.events import Event, HeartbeatEvent
+from eventlog.events import Event, HeartbeatEvent, PredictionEvent
 from eventlog.log import Position, Positions, Record
+from eventlog.shards import shard_of
 from monitoring.chains import Chain
+from monitoring.counters.batch_days import BatchDay, day_of, include
 from monitoring.ingest import ledger as source_ledger
+from monitoring.ingest.late_events import LateEvents
+from monitoring.ingest.traffic_state import TrafficState
 from monitoring.ingest.version_state import VersionState
-from monitoring.results import REFUSED_LABELS, LateCounts, SourceLedger, Window
+from monitoring.results import REFUSED_LABELS, SourceLedger, Window
+from monitoring.source_ledgers import states_losses
 from monitoring.storage import row_layout
-from monitoring.storage.journal import Journal
+from monitoring.storage.journal import Journal, LedgerKey
 from monitoring.storage.predictions import Key
+from monitoring.windows.deadlines import Deadlines
 from monitoring.windows.policy_periods import PolicyTimeline, as_registered
-from monitoring.windows.retention import Retention
+from monitoring.windows.retention import DAY, Retention
 from monitoring.windows.watermark import VersionProgress
 from monitoring.windows.window_state import WindowState
 from registry.baselines import RecordedBaseline
@@ -31,40 +39,65 @@ from registry.manifest import Version
 
 _logger = logging.getLogger(__name__)
 
+
+class Entry(NamedTuple):
+    """A record that is new: its ledger before it, None if it is the first one, and after it."""
+
+    before: SourceLedger | None
+    after: SourceLedger
+
+
 FindVersion = Callable[[str, str], Version]  # (model, number); raises RegistryError
 
 
 class ConsumerState:
     """Positions, ledgers, counters and versions; `save` is part of the step's transaction."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         journal: Journal,
         find_version: FindVersion,
         timeline: Callable[[Version], PolicyTimeline] = as_registered,
         retention: Retention | None = None,
         baselines: Callable[[Version], Sequence[RecordedBaseline]] = lambda _version: (),
+        *,
+        division: Division | None = None,
     ) -> None:
         """Resume from the journal; `timeline` returns the policy periods of a version.
 
-        `baselines` returns those that the registry has recorded for a version.
+        `baselines` returns those that the registry has recorded for a version. `division` is the
+        part of the log that is ingested, whose events are checked by their numbers within their
+        shards; None: the whole log, whose events are checked by their sequences.
         """
+        self.division = division
         self._baselines = baselines
         self.retention = retention or Retention()
         self._journal = journal
         self._find_version = find_version
         self._timeline = timeline
         self._positions: dict[str, Position] = journal.positions()
-        self._ledgers: dict[str, SourceLedger] = journal.ledgers()
-        self._chains = {(one.source, one.shard): one for one in journal.chains()}
+        self._ledgers: dict[LedgerKey, SourceLedger] = journal.ledgers()
+        self._clocks: dict[str, int] = {}  # by source: the reception that its clock has reached
+        for ledger in self._ledgers.values():
+            self._raise_clock(ledger)
+        self._incomplete = {key for key in self._ledgers if self._is_incomplete(key)}
+        self._chains = {(chain.source, chain.shard): chain for chain in journal.chains()}
         self._latest = self._newest_reception()
+        self.traffic = TrafficState(journal, self.owns)
         # Since the last save:
+        self._changed_ledgers: set[LedgerKey] = set()
         self._counts: Counter[str] = Counter()
         self._changed_chains: dict[tuple[str, str], Chain] = {}
         self._ingested: Counter[tuple[str, int]] = Counter()  # by source and minute of reception
-        self._late: dict[tuple[str, str, int], LateCounts] = {}  # by version and start of the pane
+        self._batches: dict[tuple[str, str, int], BatchDay] = {}
+        self._late = LateEvents()
+        self._touched: dict[Key, VersionState] = {}
         self._versions: dict[Key, VersionState] = {}
+        self._undrained: dict[Key, VersionState] = {}  # since the log was last read to its end
         self._of_model: dict[str, list[VersionState]] = {}
+        self._order: dict[Key, int] = {}  # in which versions were added
+        self._deadlines: Deadlines[Key] = Deadlines()
+        self._stale: dict[Key, VersionState] = {}  # their deadlines may have changed
         self._saved_progress: dict[Key, bytes] = {}
         for key, progress in journal.version_progress().items():
             try:
@@ -76,22 +109,25 @@ class ConsumerState:
                 continue
             self._add(version, periods, progress, journal.windows(key))
 
+    def owns(self, model: str) -> bool:
+        """Return whether the events of a model are in this part of the log."""
+        return self.division is None or self.division.owns(shard_of(model))
+
     # Positions and ledgers
 
     @property
     def positions(self) -> Positions:
-        """How far each stream has been ingested."""
+        """The ingested position of each stream."""
         return self._positions
 
     @property
     def latest(self) -> int:
-        """The newest reception of all sources by clocks that are believed, in microseconds."""
+        """The newest credible reception of any source, in microseconds."""
         return self._latest
 
     def clock(self, source: str) -> int:
-        """Return the reception that the clock of a source has reached."""
-        ledger = self._ledgers.get(source)
-        return (ledger and ledger.received) or self._latest
+        """Return the newest credible reception of a source, in microseconds."""
+        return self._clocks.get(source) or self._latest
 
     def advance(self, stream: str, after: Position) -> None:
         """Record how far a stream has been ingested; a repeated record moves nothing back."""
@@ -102,26 +138,88 @@ class ConsumerState:
     def skip_to(self, stream: str, after: Position) -> None:
         """Continue a stream here, wherever it was: what lay before is gone."""
         self._positions[stream] = after
-        if stream in self._ledgers:  # a source of the local log
-            self._ledgers[stream] = replace(
-                self._ledgers[stream], cuts=self._ledgers[stream].cuts + 1
-            )
+        key = stream, ""
+        if key in self._ledgers:  # a source of the local log
+            cuts = self._ledgers[key].cuts + 1
+            self._set_ledger(key, replace(self._ledgers[key], cuts=cuts))
 
-    def enter(self, record: Record, *, readable: bool, received: int) -> bool:
-        """Enter a record into the ledger of its source; False: it was ingested before."""
-        before = self._ledgers.get(record.source)
-        ledger = before or SourceLedger(source=record.source, epoch=0, next_sequence=0)
-        after, fresh = source_ledger.enter(ledger, record, readable=readable, received=received)
-        self._ledgers[record.source] = after
-        self.advance(record.stream, record.after)
-        if after.received > self._latest:
-            self._latest = after.received
-        elif after.received < ledger.received:  # its clock was ahead
-            self._latest = self._newest_reception()
+    def enter(self, record: Record, *, readable: bool, received: int) -> "Entry | None":
+        """Enter a record into the ledger of its source; None: it was ingested before."""
+        key, place = self._place(record)
+        ledger = self._ledgers.get(key)
+        before = ledger or SourceLedger(source=record.source, epoch=0, next_sequence=0)
         event = record.event
-        if fresh and event.shard:
+        after, fresh = source_ledger.enter(
+            before,
+            place,
+            readable=readable,
+            beat=isinstance(event, HeartbeatEvent),
+            received=received,
+        )
+        self._set_ledger(key, after)
+        self.advance(record.stream, record.after)
+        if after.received > self._clocks.get(record.source, 0):
+            self._raise_clock(after)
+            self._latest = max(self._latest, after.received)
+        elif after.received < before.received:  # its clock was ahead
+            self._lower_clock(record.source)
+        if not fresh:
+            return None
+        if event.shard:
             self._enter_chain(record, event)
-        return fresh
+            if self.division is not None and not key[1]:
+                self._skip_in_shard(record, event)
+        return Entry(ledger, after)
+
+    def _place(self, record: Record) -> tuple[LedgerKey, Position]:
+        """Return the ledger of a record, and its place there.
+
+        In a part of the log, an event is numbered within its shard. What was ingested before the
+        log was divided is known by its sequence. Events of version 1 have no number: those of one
+        stream come in their order, and gaps between them mean nothing.
+        """
+        by_sequence, event = Position(record.epoch, record.sequence), record.event
+        whole = record.source, ""
+        if self.division is None:
+            return whole, by_sequence
+        undivided = self._ledgers.get(whole)
+        if undivided is not None and by_sequence < undivided.top:
+            return whole, by_sequence
+        if event.shard:
+            return (record.source, event.shard), Position(record.epoch, event.number)
+        return (record.source, record.stream), by_sequence
+
+    def _skip_in_shard(self, record: Record, event: Event | UnreadableEvent) -> None:
+        """Add to a shard's ledger an event that was on its way when the log was divided."""
+        key = record.source, event.shard
+        empty = SourceLedger(source=record.source, epoch=0, next_sequence=0)
+        ledger = self._ledgers.get(key, empty)
+        place = Position(record.epoch, event.number)
+        self._set_ledger(key, source_ledger.skip_to(ledger, place))
+
+    def _set_ledger(self, key: LedgerKey, ledger: SourceLedger) -> None:
+        self._ledgers[key] = ledger
+        self._changed_ledgers.add(key)
+        if ledger.holes:
+            (self._incomplete.add if self._is_incomplete(key) else self._incomplete.discard)(key)
+        elif key in self._incomplete:
+            self._incomplete.discard(key)
+
+    def _is_incomplete(self, key: LedgerKey) -> bool:
+        """Return whether numbers of a ledger without gaps may still arrive."""
+        if not states_losses(key[1], divided=self.division is not None):
+            return False
+        return any(not hole.lost for hole in self._ledgers[key].holes)
+
+    def _raise_clock(self, ledger: SourceLedger) -> None:
+        self._clocks[ledger.source] = max(ledger.received, self._clocks.get(ledger.source, 0))
+
+    def _lower_clock(self, source: str) -> None:
+        of_source = (
+            ledger.received for ledger in self._ledgers.values() if ledger.source == source
+        )
+        self._clocks[source] = max(of_source, default=0)
+        self._latest = self._newest_reception()
 
     def _enter_chain(self, record: Record, event: Event | UnreadableEvent) -> None:
         place = record.source, event.shard
@@ -134,27 +232,35 @@ class ConsumerState:
         self._changed_chains[place] = chain
 
     def _newest_reception(self) -> int:
-        return max((ledger.received for ledger in self._ledgers.values()), default=0)
+        return max(self._clocks.values(), default=0)
 
-    def incomplete_ledgers(self) -> list[SourceLedger]:
-        """Return the ledgers of sources with numbers that may still arrive."""
-        ledgers = self._ledgers.values()
-        return [one for one in ledgers if any(not hole.lost for hole in one.holes)]
+    def incomplete_ledgers(self) -> dict[LedgerKey, SourceLedger]:
+        """Return the ledgers with numbers that may still arrive."""
+        return {key: self._ledgers[key] for key in sorted(self._incomplete)}
 
-    def give_up(self, source: str, before: Position) -> None:
-        """Count what a source is missing below a position as lost."""
-        self._ledgers[source] = source_ledger.give_up(self._ledgers[source], before)
+    def give_up(self, key: LedgerKey, before: Position) -> None:
+        """Count what a ledger is missing below a position as lost."""
+        self._set_ledger(key, source_ledger.give_up(self._ledgers[key], before))
 
     @property
-    def ledgers(self) -> Mapping[str, SourceLedger]:
-        """What was seen of each source."""
+    def ledgers(self) -> Mapping[LedgerKey, SourceLedger]:
+        """The received numbers of each source, or of each shard of it."""
         return self._ledgers
+
+    def sources(self) -> Collection[str]:
+        """Return every source of the log that was seen."""
+        return self._clocks.keys()
 
     # Counters
 
     def count(self, name: str, more: int = 1) -> None:
         """Add to a named total."""
         self._counts[name] += more
+
+    def count_batch(self, event: PredictionEvent) -> None:
+        """Count the rows of a file by version and day."""
+        key = event.model, event.version, day_of(event)
+        self._batches[key] = include(self._batches.get(key, BatchDay()), event)
 
     def count_ingested(self, source: str, minute: int) -> None:
         """Count an event by its source and the minute of its reception."""
@@ -170,23 +276,51 @@ class ConsumerState:
         """Count an event that came too late for the pane that begins at `start`."""
         self.count("late_events")
         self.count("late_rows", rows)
-        before = self._late.get((*version.key, start), LateCounts())
-        self._late[*version.key, start] = LateCounts(before.events + 1, before.rows + rows)
+        self._late.count(version.key, start, rows)
 
     # Versions
 
     def version(self, model: str, number: str) -> VersionState:
         """Return a version, monitored from now on if it was not; raises RegistryError."""
-        known = self._versions.get((model, number))
-        if known is not None:
-            return known
+        state = self._versions.get((model, number))
+        if state is not None:
+            self.touch(state)
+            return state
         version = self._find_version(model, number)
         progress = VersionProgress(model, number, columns=row_layout.columns(version.manifest))
         return self._add(version, self._timeline(version), progress, {})
 
+    def touch(self, version: VersionState) -> None:
+        """Note that a version may change: of ten thousand, most are idle in any one step."""
+        self._touched[version.key] = version
+        self._undrained[version.key] = version
+        self._stale[version.key] = version
+
+    def touched(self) -> list[VersionState]:
+        """Return the versions that may have changed since the last save."""
+        return list(self._touched.values())
+
+    def pop_undrained(self) -> list[VersionState]:
+        """Return the versions that may have changed since the last call."""
+        undrained, self._undrained = list(self._undrained.values()), {}
+        return undrained
+
     def versions(self) -> list[VersionState]:
         """Return every monitored version."""
         return list(self._versions.values())
+
+    def pop_idle_versions(self) -> list[VersionState]:
+        """Return the versions whose windows may end or expire by now without traffic."""
+        for key, version in self._stale.items():
+            self._deadlines.set(key, version.idle_deadline)
+        keys = sorted(self._deadlines.pop_due(self._latest), key=self._order.__getitem__)
+        due = {key: self._versions[key] for key in keys}
+        self._stale = dict(due)  # those that wait for one of several sources are due again
+        return list(due.values())
+
+    def versions_of(self, model: str) -> Sequence[VersionState]:
+        """Return the monitored versions of a model."""
+        return self._of_model.get(model, ())
 
     def ended_versions(self, version: VersionState, window: Window) -> list[str]:
         """Return the other versions of the model whose last event is a whole window older."""
@@ -196,11 +330,13 @@ class ConsumerState:
 
     def rows_until(self, model: str, number: str) -> int:
         """Return the event time before which the rows of a version have expired."""
-        known = self._versions.get((model, number))
-        return 0 if known is None else known.rows_until
+        version = self._versions.get((model, number))
+        return 0 if version is None else version.rows_until
 
     def update_policies(self, models: Collection[str]) -> None:
         """Read the policy periods of these models' versions again."""
+        for model in models:
+            self.traffic.wake(model)
         for (model, number), state in self._versions.items():
             if model not in models:
                 continue
@@ -209,6 +345,7 @@ class ConsumerState:
             timeline = self._timeline(state.version)
             if not state.follow(timeline):
                 continue
+            self.touch(state)
             period = timeline.periods[-1]
             _logger.info("%s version %s is monitored by policy %s", model, number, period.digest)
             if state.has_windows_since(period.start):
@@ -217,26 +354,31 @@ class ConsumerState:
 
     def idle_watermark(self, version: VersionState) -> int:
         """Return the watermark of a version without traffic."""
-        ledgers = {source: self._ledgers.get(source) for source in version.sources}
-        received = {source: ledger.received for source, ledger in ledgers.items() if ledger}
+        clocks = self._clocks
+        received = {source: clocks[source] for source in version.sources if source in clocks}
         return version.idle_watermark(received, self._latest)
 
     # Saving
 
     def save(self) -> None:
         """Write what changed; part of the step's transaction."""
-        self._journal.save_progress(self._positions, self._ledgers.values())
+        changed = [(key, self._ledgers[key]) for key in sorted(self._changed_ledgers)]
+        self._journal.save_progress(self._positions, changed)
+        self._changed_ledgers.clear()
         self._journal.save_chains(self._changed_chains.values())
         self._changed_chains.clear()
         self._save_version_progress()
         self._save_windows()
+        self._touched = {}
+        self.traffic.save()
         for name, more in sorted(self._counts.items()):
             self._journal.count(name, more)
         self._counts.clear()
         self._journal.count_ingested(self._ingested)
         self._ingested.clear()
-        self._journal.count_late(self._late)
-        self._late.clear()
+        self._journal.count_batches(self._batches, int(self.retention.results_days * DAY))
+        self._batches.clear()
+        self._late.save(self._journal)
 
     def _add(
         self,
@@ -251,13 +393,15 @@ class ConsumerState:
         if state.learns:
             state.follow_baselines(self._baselines(version))
         self._versions[key] = state
+        self._order[key] = len(self._order)
+        self.touch(state)
         self._of_model.setdefault(version.model, []).append(state)
         return state
 
     def _save_version_progress(self) -> None:
-        """Write the versions that changed: of a thousand, most are idle in any one step."""
+        """Write the versions that changed."""
         changed = []
-        for key, state in self._versions.items():
+        for key, state in self._touched.items():
             body = state.encoded_progress()
             if body != self._saved_progress.get(key):
                 self._saved_progress[key] = body
@@ -267,7 +411,7 @@ class ConsumerState:
     def _save_windows(self) -> None:
         saved: list[tuple[Key, WindowState]] = []
         deleted: list[tuple[str, str, int]] = []
-        for key, state in self._versions.items():
+        for key, state in self._touched.items():
             changes = state.pop_changes()
             saved += [(key, window) for window in changes.saved]
             deleted += [(*key, start) for start in changes.deleted]

@@ -29,7 +29,9 @@ class Expiry:
         self._state = state
         self._kept = state.retention
         self._hour = 0
-        self._undeleted: dict[Key, VersionState] = {one.key: one for one in state.versions()}
+        self._undeleted: dict[Key, VersionState] = {
+            version.key: version for version in state.versions()
+        }
         self._early_labels = True  # whether expired early labels may be left
 
     @property
@@ -40,8 +42,8 @@ class Expiry:
     def window_expired(self, version: VersionState, until: int, mark: int) -> None:
         """Expire a version's rows: a window that ends at `until` expired at this watermark."""
         version.expire_rows(self._kept, until, mark)
-        kept = int(self._kept.results_days * retention.DAY)  # as long as the windows' results
-        self._journal.compact_late(version.key, until - kept)
+        span = int(self._kept.results_days * retention.DAY)  # as long as the windows' results
+        self._journal.compact_late(version.key, until - span)
         self._undeleted[version.key] = version
 
     def received(self, received: int) -> None:
@@ -57,7 +59,7 @@ class Expiry:
             self._early_labels = True
         minute = retention.hour(received, self._kept.minutes_days) // MINUTE
         self._state.drop_minutes(minute)
-        self._journal.delete_minutes(self._state.ledgers, minute)
+        self._journal.delete_minutes(self._state.sources(), minute)
 
     def dead_letter_added(self) -> None:
         """Keep no more dead letters than the retention allows."""
@@ -66,14 +68,14 @@ class Expiry:
 
     def delete_some(self, records: Iterable[Record]) -> None:
         """Delete a piece of what has expired, larger than what these records bring."""
-        left = _PIECE + 2 * sum(_rows(record) for record in records)
+        room = _PIECE + 2 * sum(_rows(record) for record in records)
         for version in list(self._undeleted.values()):
-            left -= self._delete_rows(version, left)
-            if left <= 0:
+            room -= self._delete_rows(version, room)
+            if room <= 0:
                 return
             del self._undeleted[version.key]
         if self._early_labels:
-            self._early_labels = self._journal.predictions.delete_early_labels(left) == left
+            self._early_labels = self._journal.predictions.delete_early_labels(room) == room
 
     def _delete_rows(self, version: VersionState, limit: int) -> int:
         """Delete at most `limit` rows of a version; returns how many there were."""
@@ -81,10 +83,12 @@ class Expiry:
         rows = predictions.delete_rows(version.key, version.rows_until, limit)
         samples = 0
         if rows < limit:
-            left = limit - rows
-            samples = predictions.delete_samples(version.key, version.samples_until, left)
-            left -= samples
-            samples += self._journal.samples.delete(version.key, version.samples_until, left)
+            room = limit - rows
+            samples = predictions.delete_samples(version.key, version.samples_until, room)
+            room -= samples
+            samples += self._journal.samples.delete(version.key, version.samples_until, room)
+            room = limit - rows - samples
+            samples += self._journal.reviews.delete(version.key, version.samples_until, room)
         self._count("rows_let_go", rows)
         self._count("sampled_rows_let_go", samples)
         return rows + samples

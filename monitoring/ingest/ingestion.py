@@ -10,11 +10,12 @@ from eventlog.answer_counts import LATEST, minute_of
 from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent, HeartbeatEvent, PredictionEvent, RequestEvent
 from eventlog.log import Gap, Record
+from eventlog.shards import shard_of
 from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.ingest.expiry import MOST_ROWS, Expiry
 from monitoring.ingest.joins import join
 from monitoring.ingest.logged_tensor import LoggedTensor
-from monitoring.ingest.prepared_record import PreparedRecord
+from monitoring.ingest.review_queue import ReviewQueue
 from monitoring.ingest.version_state import VersionState
 from monitoring.results import DeadLetter, SourceLedger
 from monitoring.storage import rows
@@ -44,9 +45,10 @@ class Ingestion:
         journal: Journal,
         state: ConsumerState,
         expiry: Expiry,
+        reviews: ReviewQueue,
         clock: Callable[[], int] | None = None,
     ) -> None:
-        """Change `state`; write rows to `journal`.
+        """Change `state`; write rows to `journal`; offer rows to `reviews`.
 
         `clock` gives microseconds since the epoch: a reception more than a day later is refused.
         """
@@ -55,24 +57,33 @@ class Ingestion:
         self._journal = journal
         self._state = state
         self._expiry = expiry
+        self._reviews = reviews
 
     def ingest(self, record: Record) -> VersionState | None:
         """Ingest a record; returns the version that may have a window to close or revise."""
         event = record.event
-        if not record.source:
-            self._state.advance(record.stream, record.after)
+        target = self._other_partition(event.shard)
+        if record.source and target is None:
+            return self._ingest_record(record)
+        self._state.advance(record.stream, record.after)
+        if target is None:
             self._dead_letter(record, str(event))
-            return None
+        else:
+            self._transfer(record, target, "events_of_other_partitions")
+        return None
+
+    def _ingest_record(self, record: Record) -> VersionState | None:
+        event = record.event
         readable = not isinstance(event, UnreadableEvent)
         received = 0 if event.received is None else _bounded(event.received)
         ahead = self._is_ahead(received)
-        before = self._state.ledgers.get(record.source)
-        if not self._state.enter(record, readable=readable, received=0 if ahead else received):
+        entry = self._state.enter(record, readable=readable, received=0 if ahead else received)
+        if entry is None:
             return None
         kind = "heartbeats" if isinstance(event, HeartbeatEvent) else "monitored_events"
         self._state.count(kind)
-        if before is not None:
-            self._report_clock(before, self._state.ledgers[record.source])
+        if entry.before is not None:
+            self._report_clock(entry.before, entry.after)
         if isinstance(event, UnreadableEvent):
             if event.received is not None:  # the forwarder could read it
                 self._state.count_ingested(record.source, minute_of(received))
@@ -98,6 +109,8 @@ class Ingestion:
         if not event.online:  # in no window: a nightly job is no drift of the online requests
             self._state.count(f"{event.protocol}_events")
             self._state.count(f"{event.protocol}_rows", event.rows)
+            if event.protocol == "batch" and event.version:
+                self._state.count_batch(event)
             return None
         return self._ingest_prediction(event, record)
 
@@ -158,6 +171,9 @@ class Ingestion:
     # Predictions
 
     def _ingest_prediction(self, event: PredictionEvent, record: Record) -> VersionState | None:
+        if event.version and (target := self._other_partition(shard_of(event.model))) is not None:
+            self._hand_on(record, target, "events_of_version_1")  # keyed by prediction id
+            return None
         self._state.count(f"predictions_{event.outcome}")
         if not event.version:  # refused before a version was resolved: it belongs to no window
             self._state.count("unresolved_events")
@@ -167,7 +183,7 @@ class Ingestion:
             return None
         try:
             version = self._state.version(event.model, event.version)
-            predicted = self._predicted_rows(version, event, record)
+            predicted = self._predicted_rows(version, event)
         except RegistryError as error:
             self._dead_letter(record, str(error))
             return None
@@ -176,22 +192,23 @@ class Ingestion:
             return None
         clock = self._state.clock(record.source)
         version.advance(event.source, event.time, event.received, clock)
+        self._state.traffic.count(*version.key, event.time)
         state = self._add_prediction(version, event, predicted)
         if state is not None and event.outcome == "ok":
             self._sample_inputs(version, state, event)
+            if version.is_reviewed:
+                self._reviews.offer(version, event, predicted)
         return version
 
     def _predicted_rows(
-        self, version: VersionState, event: PredictionEvent, record: Record
+        self, version: VersionState, event: PredictionEvent
     ) -> Sequence[PredictedRow | None]:
-        """Return every answered row; None where nothing of it was logged."""
+        """Return every answered row; None if nothing of it was logged."""
         if event.outcome != "ok":
             return []
         layout = version.layout
         if event.payload != "kept":
             return layout.rows_without_payload(event)
-        if isinstance(record, PreparedRecord):
-            return record.answers
         predicted = [
             PredictedRow(values, layout.prediction(values)) for values in layout.rows(event)
         ]
@@ -215,7 +232,8 @@ class Ingestion:
         else:
             latency = _bounded(event.total_us) if event.outcome == "ok" else None
             state = version.add_event(pane, event.outcome, latency)
-        early = self._journal.predictions.pop_early_labels(event.joined_by) if predicted else {}
+        joined_by, event_id = event.joined_by, event.event_id
+        early = self._journal.predictions.pop_early_labels(joined_by) if predicted else {}
         if early and not version.expects_labels:
             self._state.count("unexpected_labels", len(early))
             early = {}
@@ -227,12 +245,12 @@ class Ingestion:
                 if read is None:
                     self._state.count("unfit_labels")
             stored = StoredRow(
-                event.joined_by, number, *version.key, pane.start, None, None, None, event.time
+                joined_by, number, *version.key, pane.start, None, None, None, event.time
             )
             if read is not None:
                 stored.label = rows.encode(read)
             if state is not None:
-                self._add_row(version, state, stored, row, row_hash(event.event_id, number))
+                self._add_row(version, state, stored, row, row_hash(event_id, number))
                 if label is not None and read is not None:
                     version.add_label(state, stored, read, label.time)
             self._journal.predictions.add_row(stored)
@@ -243,10 +261,10 @@ class Ingestion:
     ) -> None:
         """Store the rows that the window samples of logged tensors."""
         for shown in version.sampled_tensors(state.start):
-            held = event.inputs.get(shown.name) or event.outputs.get(shown.name)
-            if held is None:
+            tensor = event.inputs.get(shown.name) or event.outputs.get(shown.name)
+            if tensor is None:
                 continue
-            logged = LoggedTensor(shown, held, event.rows)
+            logged = LoggedTensor(shown, tensor, event.rows)
             for row in range(event.rows):
                 number = row_hash(event.event_id, row)
                 sampled, evicted = version.sample_tensor(shown.name, state, number)
@@ -287,12 +305,21 @@ class Ingestion:
         if not 0 <= event.row <= _LAST_ROW:
             self._dead_letter(record, f"its row {event.row} is not between 0 and {_LAST_ROW}")
             return None
-        self._state.count("labels")
         stored = self._journal.predictions.find(event.joined_by, event.row)
+        target = None if stored is None else self._other_partition(shard_of(stored.model))
+        if target is not None:  # its id names no shard: it was made elsewhere, or long ago
+            self._hand_on(record, target, "labels_of_other_partitions")
+            return None
+        self._state.count("labels")
         if stored is None or stored.start < self._state.rows_until(stored.model, stored.version):
             # Even if a sample still has the row: the other rows of its window have expired.
             self._add_early_label(event)
             return None
+        return self._label_row(stored, event, record)
+
+    def _label_row(
+        self, stored: StoredPrediction, event: FeedbackEvent, record: Record
+    ) -> VersionState | None:
         try:
             version = self._state.version(stored.model, stored.version)
         except RegistryError as error:
@@ -306,7 +333,8 @@ class Ingestion:
             self._state.count("unfit_labels")
             self._dead_letter(record, invalid_reason(event.label, version.classes))
             return None
-        return self._join(version, stored, replace(event, label=label))
+        enter = self._decide if event.review else self._join
+        return enter(version, stored, replace(event, label=label))
 
     def _join(
         self, version: VersionState, stored: StoredPrediction, event: FeedbackEvent
@@ -326,20 +354,53 @@ class Ingestion:
                 version.add_conflict(state)
         return None if state.takes_events else version
 
+    def _decide(
+        self, version: VersionState, stored: StoredPrediction, event: FeedbackEvent
+    ) -> VersionState | None:
+        """Enter the decision of a person; returns the version if the row's window is closed."""
+        state = None if stored.late else version.window_at(stored.start)
+        if state is None:
+            self._state.count("late_labels")
+            return None
+        if not self._reviews.decide((event.joined_by, event.row), event):
+            self._state.count("unknown_reviews")
+            return None
+        self._state.count("review_decisions")
+        version.add_review(state)
+        return None if state.takes_events else version
+
     def _add_early_label(self, event: FeedbackEvent) -> None:
         """Store a label until its prediction comes; count one for an id that anyone can make up."""
         if not event.may_precede:
             self._state.count("unverified_labels")
             return
         received = _bounded(event.received)
-        label = EarlyLabel(rows.encode(event.label), _bounded(event.time), received)
+        anywhere = self._state.division is not None and not event.shard
+        label = EarlyLabel(rows.encode(event.label), _bounded(event.time), received, anywhere)
         if not self._journal.predictions.add_early_label(event.joined_by, event.row, label):
             self._state.count("duplicate_labels")
 
-    def _dead_letter(self, record: Record, reason: str) -> None:
+    def _other_partition(self, shard: str) -> int | None:
+        """Return the partition of a shard if it is not this one."""
+        division = self._state.division
+        if division is None or not shard or division.owns(shard):
+            return None
+        return division.owner(shard)
+
+    def _hand_on(self, record: Record, target: int, count: str) -> None:
+        """Pass a record to the partition that it belongs to."""
+        self._journal.retry_dead_letter(self._transfer(record, target, count))
+
+    def _transfer(self, record: Record, target: int, count: str) -> str:
+        """Dead-letter a record for the partition that it belongs to; returns its origin."""
+        self._state.count(count)
+        return self._dead_letter(record, f"it belongs to partition {target}", target)
+
+    def _dead_letter(self, record: Record, reason: str, partition: int | None = None) -> str:
         origin = f"{record.source or record.stream}:{record.epoch}:{record.sequence}"
-        self._journal.add_dead_letter(origin, reason, record.whole)
+        self._journal.add_dead_letter(origin, reason, record.whole, partition)
         self._expiry.dead_letter_added()
+        return origin
 
 
 def _bounded(time: int) -> int:
@@ -348,7 +409,7 @@ def _bounded(time: int) -> int:
 
 
 def _implausible(event: PredictionEvent) -> str:
-    """Return which of its numbers no request can have had; empty where there is none."""
+    """Return which of its numbers no request can have had; empty if there is none."""
     if not 0 <= event.received <= LATEST:
         return f"its reception {event.received} lies before 1970 or after 9999"
     if not 0 <= event.time <= min(event.received + _FUTURE, LATEST):

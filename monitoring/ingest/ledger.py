@@ -14,8 +14,7 @@ from bisect import bisect_right
 
 from msgspec.structs import replace
 
-from eventlog.events import HeartbeatEvent
-from eventlog.log import Position, Record
+from eventlog.log import Position
 from eventlog.reception_clock import TOLERANCE, ReceptionClock
 from monitoring.results import Hole, SourceLedger
 
@@ -23,18 +22,25 @@ MOST_HOLES = 256  # of a source; beyond, the oldest is closed for good
 
 
 def enter(
-    ledger: SourceLedger, record: Record, *, readable: bool, received: int = 0
+    ledger: SourceLedger,
+    place: Position,
+    *,
+    readable: bool,
+    beat: bool = False,
+    received: int = 0,
 ) -> tuple[SourceLedger, bool]:
-    """Return the ledger with the record, received at `received`, and whether it is new."""
-    place, top = Position(record.epoch, record.sequence), ledger.top
+    """Return the ledger with the record at a place, received at `received`; and whether it is new.
+
+    `beat`: it is a heartbeat.
+    """
+    top = ledger.top
     if place < top:
-        return _fill(ledger, record, readable=readable, received=received)
+        return _fill(ledger, place, readable=readable, beat=beat, received=received)
     time, departed = _clock(ledger, received)
-    beat = isinstance(record.event, HeartbeatEvent)
     after = replace(
         ledger,
-        epoch=record.epoch,
-        next_sequence=record.sequence + 1,
+        epoch=place.epoch,
+        next_sequence=place.sequence + 1,
         received=time,
         departed=departed,
         events=ledger.events + (not beat),
@@ -42,6 +48,14 @@ def enter(
         unreadable=ledger.unreadable + (not readable),
     )
     return (after if place == top else _bounded(after, _between(top, place))), True
+
+
+def skip_to(ledger: SourceLedger, place: Position) -> SourceLedger:
+    """Return the ledger behind a record that another ledger has counted."""
+    if place < ledger.top:
+        return ledger
+    after, _ = enter(ledger, place, readable=True)
+    return replace(after, events=ledger.events)
 
 
 def _clock(ledger: SourceLedger, received: int) -> tuple[int, int]:
@@ -63,16 +77,14 @@ def give_up(ledger: SourceLedger, before: Position) -> SourceLedger:
 
 
 def _fill(
-    ledger: SourceLedger, record: Record, *, readable: bool, received: int
+    ledger: SourceLedger, place: Position, *, readable: bool, beat: bool, received: int
 ) -> tuple[SourceLedger, bool]:
-    place = Position(record.epoch, record.sequence)
     at = bisect_right(ledger.holes, place, key=lambda hole: hole.start) - 1
     if at < 0 or place >= ledger.holes[at].end:
         return replace(ledger, duplicated=ledger.duplicated + 1), False
     hole = ledger.holes[at]
-    found = hole.lost and hole.size > 0
+    recovered = hole.lost and hole.size > 0
     time, departed = _clock(ledger, received)
-    beat = isinstance(record.event, HeartbeatEvent)
     after = replace(
         ledger,
         received=time,
@@ -80,8 +92,8 @@ def _fill(
         events=ledger.events + (not beat),
         heartbeats=ledger.heartbeats + beat,
         unreadable=ledger.unreadable + (not readable),
-        lost=ledger.lost - found,
-        recovered=ledger.recovered + found,
+        lost=ledger.lost - recovered,
+        recovered=ledger.recovered + recovered,
         holes=[*ledger.holes[:at], *_without(hole, place), *ledger.holes[at + 1 :]],
     )
     return _bounded(after, []), True

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from eventlog.events import INFINITIES, Tensor
+from eventlog.events import Tensor
 from monitoring.samples import Sample, SampleForm
-from registry.datatypes import NUMPY
 from registry.images import thumbnail
+from registry.logged_arrays import logged_numbers
 from registry.sampled_tensors import SampledTensor
 
 Array = np.ndarray[Any, Any]
@@ -22,10 +22,10 @@ _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM")
 class LoggedTensor:
     """The rows of a tensor of an event; decoded when the first is asked for."""
 
-    def __init__(self, of: SampledTensor, held: Tensor, rows: int) -> None:
-        """`held` is the tensor `of` an event of `rows` rows."""
+    def __init__(self, of: SampledTensor, tensor: Tensor, rows: int) -> None:
+        """`tensor` is the tensor `of` an event of `rows` rows."""
         self._of = of
-        self._held = held
+        self._held = tensor
         self._rows = rows
 
     def sample(self, row: int, number: int, start: int) -> Sample:
@@ -64,28 +64,18 @@ class LoggedTensor:
         return [values[row * width : (row + 1) * width] for row in range(rows)]
 
 
-def _array(held: Tensor) -> Array:
+def _array(tensor: Tensor) -> Array:
     """Return a logged tensor of numbers; raises ValueError, KeyError or TypeError."""
-    dtype = NUMPY[held.datatype]
-    if held.raw or held.raw_at is not None:
-        flat = np.frombuffer(held.raw_bytes(), dtype.newbyteorder("<"))
-    else:
-        flat = np.array([_number(value) for value in held.data]).astype(dtype)
-    if flat.size > _LARGEST_IMAGE:
-        raise ValueError(f"{flat.size:,} values")
-    return flat.reshape(held.shape)
+    array = logged_numbers(tensor)
+    if array.size > _LARGEST_IMAGE:
+        raise ValueError(f"{array.size:,} values")
+    return array
 
 
 def _vector(item: Array) -> bytes:
     if not np.isfinite(item.astype(np.float64)).all():
         raise ValueError("not every number is finite")
     return item.astype("<f4").tobytes()
-
-
-def _number(value: Any) -> Any:
-    if value is None:
-        return float("nan")
-    return INFINITIES[value] if isinstance(value, str) else value
 
 
 def _text(values: list[Any]) -> bytes:

@@ -46,7 +46,7 @@ class Eviction(msgspec.Struct, frozen=True):
 
 
 class WindowChanges(msgspec.Struct, frozen=True):
-    """What has to be written of a version's windows."""
+    """The changes of a version's windows that have to be written."""
 
     saved: list[WindowState]
     deleted: list[int]  # starts
@@ -69,6 +69,7 @@ class VersionState:
         of its.
         """
         self.version = version
+        self.key: Key = (version.model, version.number)
         self.layout = row_layout.RowLayout(version.manifest)
         self.classes = classes_of(version.manifest)
         self._timeline = timeline
@@ -77,6 +78,7 @@ class VersionState:
         self._counters = RowCounters(version)
         self.learns = learns(version)
         self.expects_labels = expects_labels(version.manifest)
+        self.is_reviewed = _is_reviewed(timeline)
         self._recorded: Sequence[RecordedBaseline] = ()
         self._is_announced = progress.baseline is None
         self._due = 0  # no pane or window ends before this event time
@@ -99,11 +101,6 @@ class VersionState:
     # What it is
 
     @property
-    def key(self) -> Key:
-        """Model and version number."""
-        return self.version.model, self.version.number
-
-    @property
     def columns(self) -> Sequence[str]:
         """Names of a stored row's values."""
         return self._progress.columns
@@ -118,6 +115,11 @@ class VersionState:
         """Sampled rows whose pane begins before this event time have expired."""
         return self._progress.samples_until
 
+    @property
+    def closed_until(self) -> int:
+        """Every window and pane that ends by this event time is closed."""
+        return self._progress.closed_until
+
     def period(self, time: int) -> PolicyPeriod:
         """Return the policy period of an event time; a window has that of its start."""
         return self._timeline.at(time)
@@ -127,10 +129,11 @@ class VersionState:
         return self._timeline.at(time).policy
 
     def follow(self, timeline: PolicyTimeline) -> bool:
-        """Apply changed policy periods; False where they are the same."""
+        """Apply changed policy periods; False if they are the same."""
         if timeline.periods == self._timeline.periods:
             return False
         self._timeline, self._due = timeline, 0
+        self.is_reviewed = _is_reviewed(timeline)
         return True
 
     def has_windows_since(self, time: int) -> bool:
@@ -167,12 +170,10 @@ class VersionState:
             state.inputs.withheld += 1
         if row is None:
             return
-        if row.partial and not isinstance(row.values, bytes):
+        if row.partial:
             self._counters.add_summaries(state, row.values)
-        elif not isinstance(row.values, bytes):
+        else:
             self._counters.add(state, row.values)
-        elif row.codes is not None:
-            self._counters.add_codes(state, row.codes)
 
     def sample(self, state: WindowState, number: int) -> tuple[bool, int | None]:
         """Offer a row by its hash: whether it is sampled, and the hash of the row it evicts."""
@@ -181,15 +182,15 @@ class VersionState:
     def sampled_tensors(self, start: int) -> list[SampledTensor]:
         """Return the tensors of which a window that begins here samples rows."""
         period = self.period(start)
-        known = self._sampled_tensors.get(period.digest)
-        if known is None:
+        tensors = self._sampled_tensors.get(period.digest)
+        if tensors is None:
             manifest = replace(self.version.manifest, monitoring=period.policy)
-            known = [*self.shown_inputs, *sampled_vectors(manifest)]
-            self._sampled_tensors[period.digest] = known
-        return known
+            tensors = [*self.shown_inputs, *sampled_vectors(manifest)]
+            self._sampled_tensors[period.digest] = tensors
+        return tensors
 
     def _tensor_sizes(self, start: int) -> dict[str, int]:
-        return {one.name: one.size for one in self.sampled_tensors(start)}
+        return {tensor.name: tensor.size for tensor in self.sampled_tensors(start)}
 
     def sample_tensor(
         self, tensor: str, state: WindowState, number: int
@@ -206,6 +207,11 @@ class VersionState:
             count(state.label_delay, time - row.time)
         if row.predicted is not None:
             self._counters.add_label(state, label, rows.decode(row.predicted))
+        self._relabel(state)
+
+    def add_review(self, state: WindowState) -> None:
+        """Count the decision of a person about a row."""
+        state.reviews += 1
         self._relabel(state)
 
     def add_conflict(self, state: WindowState) -> None:
@@ -272,7 +278,7 @@ class VersionState:
         self._due = self._next_end()
 
     def close_open_window(self) -> WindowState | None:
-        """Close the window that still absorbs panes, before its end; None where there is none."""
+        """Close the window that still absorbs panes, before its end; None if there is none."""
         filling = self._filling()
         if filling is None:
             return None
@@ -284,6 +290,7 @@ class VersionState:
         self._counters.flush()
         state.revision += 1
         state.scored_labels = state.labelled
+        state.scored_reviews = state.reviews
 
     def pop_relabelled(self) -> list[WindowState]:
         """Return the closed windows whose labels changed since the last call, oldest first."""
@@ -303,13 +310,13 @@ class VersionState:
         self._unsaved.add(state.start)
         state.move("expire")
 
-    def expire_rows(self, kept: Retention, until: int, mark: int) -> None:
+    def expire_rows(self, limits: Retention, until: int, mark: int) -> None:
         """Move the horizons of stored rows after a window that ends at `until` has expired.
 
         A window before it may still await labels: after a change of policy waits differ.
         """
         wait = self._timeline.longest_wait(self._progress.rows_until, until)
-        retention.advance(self._progress, kept, min(until, self._awaited_from()), mark - wait)
+        retention.advance(self._progress, limits, min(until, self._awaited_from()), mark - wait)
 
     def trailing_span(self, start: int) -> Window | None:
         """Return the span of the trailing reference of a window; None: the registered one holds."""
@@ -339,7 +346,7 @@ class VersionState:
     def learned_rows(self) -> tuple[int, int]:
         """Return the windows and rows of the baseline that is being learned."""
         windows = self._progress.learning
-        return len(windows), sum(one.rows for one in windows)
+        return len(windows), sum(window.rows for window in windows)
 
     def learn(self, state: WindowState, rows: int) -> Window | None:
         """Add a closed window with `rows` known rows to the baseline that is being learned.
@@ -360,7 +367,7 @@ class VersionState:
             start=span.start,
             end=span.end,
             rows=rows,
-            windows=[one.start for one in self._progress.learning],
+            windows=[window.start for window in self._progress.learning],
         )
         self._progress.learning = []
         self._is_announced = False
@@ -397,19 +404,19 @@ class VersionState:
         return self._timeline.done(mark, self._progress.closed_until) >= self._due
 
     def _panes(self) -> list[CountedSpan]:
-        """Those with events that no window has absorbed, in order."""
+        """Return those with events that no window has absorbed, in order."""
         done = self._progress.closed_until
         panes = sorted(start for start in self._open if start >= done)
         return [CountedSpan(self._open[start].window, self._open[start].rows) for start in panes]
 
     def _filling(self) -> CountedSpan | None:
-        """The window that has absorbed panes and awaits more."""
+        """Return the window that has absorbed panes and awaits more."""
         done = self._progress.closed_until
         state = next((state for state in self._open.values() if state.start < done), None)
         return None if state is None else CountedSpan(state.window, state.rows)
 
     def _next_end(self) -> int:
-        """When the next pane or window ends."""
+        """Return the end of the next pane or window."""
         filling = self._filling()
         ends = [pane.window.end for pane in self._panes()]
         if filling is not None:
@@ -432,7 +439,7 @@ class VersionState:
         return state
 
     def _fill(self, step: Fill) -> list[Eviction | TensorEviction]:
-        """Have a window absorb the pane that follows, or begin with it; return what it evicts."""
+        """Merge the next pane into a window, or begin with it; return what it evicts."""
         filling = self._begin(step.window)
         filling.move("open")
         self._progress.closed_until = step.pane.end
@@ -471,7 +478,7 @@ class VersionState:
             self._relabelled.add(state.start)
 
     def _awaited_from(self) -> int:
-        """No window before this event time awaits labels or events."""
+        """Return no window before this event time awaits labels or events."""
         waiting = (start for start in self._starts if self._windows[start].phase != "expired")
         return next(waiting, END_OF_TIME)
 
@@ -489,3 +496,8 @@ class VersionState:
     def _label_deadline(self, state: WindowState) -> tuple[int, int]:
         wait = self.policy(state.start).window.label_wait
         return state.end + wait * SECOND, state.start
+
+
+def _is_reviewed(timeline: PolicyTimeline) -> bool:
+    """Return whether people label rows of any period."""
+    return any(period.policy.review is not None for period in timeline.periods)

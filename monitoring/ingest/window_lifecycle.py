@@ -11,8 +11,10 @@ from eventlog.answer_counts import MINUTE
 from monitoring.alarms.decision import verdict
 from monitoring.baselines.files import BaselineFiles
 from monitoring.baselines.vectors import vector_columns
+from monitoring.counters.window_counters import LabelCounters
 from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.ingest.expiry import Expiry
+from monitoring.ingest.review_queue import ReviewQueue
 from monitoring.ingest.version_state import Eviction, VersionState
 from monitoring.results import (
     LEARNED_ROWS,
@@ -23,14 +25,16 @@ from monitoring.results import (
     Score,
     Window,
 )
+from monitoring.revision_columns import revision_columns
 from monitoring.score_jobs import ScoreJob
 from monitoring.storage import rows
 from monitoring.storage.journal import Journal
 from monitoring.storage.pending_scores import PendingScore, WaitingScore
+from monitoring.storage.window_labels import WindowLabels
 from monitoring.windows.grid import END_OF_TIME, SECOND
 from monitoring.windows.learned_baseline import MOST_ROWS
 from monitoring.windows.tensor_samples import TensorEviction
-from monitoring.windows.window_state import WindowState, result_of
+from monitoring.windows.window_state import MOST_SHOWN, WindowState, result_of
 from registry.outputs import label_output
 
 
@@ -42,6 +46,7 @@ class WindowLifecycle:
         journal: Journal,
         state: ConsumerState,
         expiry: Expiry,
+        reviews: ReviewQueue,
         baselines: BaselineFiles | None = None,
     ) -> None:
         """Change `state`; write results and jobs to `journal`.
@@ -52,6 +57,7 @@ class WindowLifecycle:
         self._journal = journal
         self._state = state
         self._expiry = expiry
+        self._reviews = reviews
         self._minute = state.latest // MINUTE  # of reception, in which idle versions were checked
 
     def update(self, version: VersionState, *, drained: bool) -> list[WaitingScore]:
@@ -62,29 +68,30 @@ class WindowLifecycle:
 
     def update_idle(self) -> list[WaitingScore]:
         """Do the same for versions without traffic, once a minute of the log's reception time."""
-        latest = self._state.latest
-        minute = latest // MINUTE
+        minute = self._state.latest // MINUTE
         if minute == self._minute:
             return []
         self._minute = minute
         jobs: list[WaitingScore] = []
-        for version in self._state.versions():
-            if version.idle_deadline <= latest:
-                jobs += self._update(version, self._state.idle_watermark(version))
+        for version in self._state.pop_idle_versions():
+            jobs += self._update(version, self._state.idle_watermark(version))
         return jobs
 
     def close_all(self) -> list[WaitingScore]:
         """Close every window as if event time had ended; later labels still revise them."""
         jobs: list[WaitingScore] = []
         for version in self._state.versions():
+            self._state.touch(version)
             jobs += self._close_until(version, END_OF_TIME - 1)
             if (state := version.close_open_window()) is not None:
                 jobs += self._closed(version, state)
+            self._reviews.close(version)
         return jobs
 
     def _update(self, version: VersionState, mark: int) -> list[WaitingScore]:
         if not version.is_due(mark):
             return []
+        self._state.touch(version)
         jobs = self._close_until(version, mark)
         for state in version.pop_relabelled():
             if version.expects_labels and state.needs_revision(final=False):
@@ -109,16 +116,17 @@ class WindowLifecycle:
                 )
             else:
                 jobs += self._closed(version, effect)
+        self._reviews.close(version)
         return jobs
 
     def _closed(self, version: VersionState, state: WindowState) -> list[WaitingScore]:
-        """Have a closed window scored; an empty one has its result at once."""
+        """Schedule the scoring of a closed window; an empty one has its result at once."""
         if not state.rows:
             version.begin_scoring(state)
             result = _result(version, state, sampled=0)
             policy = version.policy(state.start)
-            found = verdict(result, policy.alarms, learning=_is_learning(version, state))
-            self._journal.add_result(replace(result, verdict=found))
+            judgement = verdict(result, policy.alarms, learning=_is_learning(version, state))
+            self._journal.add_result(replace(result, verdict=judgement))
             return []
         job = self._schedule(version, state, closing=True)
         version.extend_trailing(state)
@@ -132,7 +140,7 @@ class WindowLifecycle:
         closing: bool = False,
         final: bool = False,
     ) -> WaitingScore:
-        """Have a window scored as it is at this moment of the log.
+        """Schedule the scoring of a window as it is at this moment of the log.
 
         `closing`: drift and data quality, too; a revision scores performance alone. `final`: no
         further label is awaited.
@@ -142,30 +150,38 @@ class WindowLifecycle:
         incomplete = state.counted and state.rows > len(sampled)
         learning = _is_learning(version, state)
         of_all = incomplete or state.inputs.summarized > 0  # rows may lack a part of their values
-        bodies, labels = [row.body for row in sampled], [row.label for row in sampled]
+        decided = self._reviews.labels(version, state)
+        bodies, labels = [row.body for row in sampled], decided.sample(sampled)
+        manifest, policy = version.version.manifest, version.policy(state.start)
+        only = None if closing else revision_columns(manifest, policy, version.columns)
+        regression = version.version.manifest.task == "regression"
+        counted = decided.counters(state.answers, regression=regression)
         trailing = version.trailing_span(state.start) if closing and not learning else None
         job = ScoreJob(
             key=f"{state.revision}@{'/'.join(version.key)}@{state.start}",
             model=version.version.model,
             version=version.version.number,
             window=state.window,
-            columns=rows.by_column(version.columns, bodies, labels),
+            columns=rows.by_column(version.columns, bodies, labels, only),
             reference=self._trailing_reference(version, state.start)
             if closing and not learning
             else {},
             baseline=version.baseline(state.start) if version.learns else None,
             learning=learning,
-            order=sorted(range(len(sampled)), key=lambda at: sampled[at].place),
+            order=sorted(range(len(sampled)), key=lambda at: sampled[at].place) if closing else [],
             inputs=replace(state.inputs) if closing and of_all else None,
-            answers=state.answers.in_order() if incomplete else None,
+            answers=counted if incomplete else None,
+            reviewed=decided.columns(version.columns, only),
+            review_weights=decided.weights,
             drift=closing,
-            policy=version.policy(state.start),
+            policy=policy,
             report=_report_name(version, state.window) if closing else "",
             files=self._journal.samples.files(version.key, state.window) if closing else [],
             vectors=self._vectors(version, state.start, state.window) if closing else {},
             reference_vectors=self._vectors(version, state.start, trailing) if trailing else {},
         )
         result = _result(version, state, sampled=len(sampled), final=final)
+        result = _with_reviews(result, decided, counted)
         if closing:
             self._learn(version, state, len(sampled))
         if learning:
@@ -183,9 +199,9 @@ class WindowLifecycle:
     def _vectors(self, version: VersionState, start: int, span: Window) -> dict[str, list[bytes]]:
         """Return the sampled vectors of a span of time that the policy of a window compares."""
         return {
-            one.name: self._journal.samples.vectors(version.key, span, one.name, one.size)
-            for one in version.sampled_tensors(start)
-            if one.kind == "vector"
+            tensor.name: self._journal.samples.vectors(version.key, span, tensor.name, tensor.size)
+            for tensor in version.sampled_tensors(start)
+            if tensor.kind == "vector"
         }
 
     def _learn(self, version: VersionState, state: WindowState, sampled: int) -> None:
@@ -217,12 +233,12 @@ def _is_learning(version: VersionState, state: WindowState) -> bool:
 def _progress(version: VersionState, state: WindowState) -> Score:
     """State how much of the baseline is learned, this window included."""
     policy = version.policy(state.start).baseline
-    windows, known = version.learned_rows()
+    windows, learned = version.learned_rows()
     if not windows:  # this window completed it
         return Score(name=LEARNED_ROWS, value=None, note="complete with this window")
     return Score(
         name=LEARNED_ROWS,
-        value=float(known),
+        value=float(learned),
         threshold=float(policy.min_rows),
         note=f"window {windows:,} of {policy.windows:,}",
     )
@@ -233,6 +249,14 @@ def _result(
 ) -> Result:
     counted = result_of(*version.key, state, sampled=sampled, final=final)
     return replace(counted, policy=version.period(state.start).digest)
+
+
+def _with_reviews(result: Result, decided: WindowLabels, counted: LabelCounters) -> Result:
+    """Return a result whose confusion matrix has what people decided."""
+    if not decided.alone and not decided.corrected:
+        return result
+    cells = counted.confusion.cells if len(counted.confusion.names) <= MOST_SHOWN else {}
+    return replace(result, confusion=decided.confusion(cells), reviewed=len(decided.alone))
 
 
 def _rules(version: VersionState, result: Result, *, closing: bool) -> list[Rule]:
@@ -249,7 +273,7 @@ def _rules(version: VersionState, result: Result, *, closing: bool) -> list[Rule
     rules: list[Rule] = ["drift", "estimate", "parity"] if closing else ["estimate"]
     if closing and alarms.max_gap.selection_rate is not None:
         rules.append(SELECTION_GAP)
-    if result.labelled:
+    if result.labelled or result.reviewed:
         rules += ["performance", "concept"]
         if alarms.min_segment_score is not None:
             rules.append("segment")

@@ -13,6 +13,7 @@ from monitoring.results import (
     JOINT,
     SELECTION_GAP,
     STRONGEST,
+    TRAFFIC,
     TRUE_POSITIVE_GAP,
     Alarm,
     RevisedWindow,
@@ -46,23 +47,23 @@ def alarm_text(alarm: Alarm) -> str:
 def _revisions(revised: Sequence[RevisedWindow]) -> str:
     if not revised:
         return ""
-    kept = [one.window for one in revised if not one.broken]
+    resolved_windows = [entry.window for entry in revised if not entry.broken]
     windows = several(len(revised), "window")
-    if not kept:
+    if not resolved_windows:
         return f"Revised since with later labels: {windows}, still beyond the limit."
-    if len(kept) == 1:
-        return f"Revised since: {period(kept[0])} is no longer beyond the limit."
-    return f"Revised since: {several(len(kept), 'window')} no longer beyond the limit."
+    if len(resolved_windows) == 1:
+        return f"Revised since: {period(resolved_windows[0])} is no longer beyond the limit."
+    return f"Revised since: {several(len(resolved_windows), 'window')} no longer beyond the limit."
 
 
 def _columns(facts: AlarmFacts) -> str:
     if facts.rule == "drift" and facts.score.name not in (STRONGEST, JOINT):
-        found = [_with_limit(score) for score in facts.columns[:_SHOWN]]
+        columns = [_with_limit(score) for score in facts.columns[:_SHOWN]]
     else:
-        found = [score.column for score in facts.columns[:_SHOWN]]
-    if not found:
+        columns = [score.column for score in facts.columns[:_SHOWN]]
+    if not columns:
         return ""
-    return f"Largest drift: {', '.join(found)}."
+    return f"Largest drift: {', '.join(columns)}."
 
 
 def _with_limit(score: Score) -> str:
@@ -124,6 +125,28 @@ def _group_gap(facts: AlarmFacts) -> Parts:
     )
 
 
+def _traffic(facts: AlarmFacts) -> Parts:
+    score = facts.score
+    span = "24 hours" if score.method == "day" else "an hour"
+    requests = round(score.value or 0)
+    wrong = "No requests"
+    if requests:
+        more = score.high is not None and requests >= score.high
+        wrong = "More requests than usual" if more else "Fewer requests than usual"
+    volume = f"{several(requests, 'request')} in {span}" if requests else f"none in {span}"
+    limit = f"limit {score.threshold or 0:,.0f}"
+    if score.note:
+        return f"{wrong} {_since(facts)}: {volume} (expected {_count(score.note)}, {limit}).", ""
+    wrong = "Fewer requests than the policy's minimum" if requests else wrong
+    return f"{wrong} {_since(facts)}: {volume} (minimum {score.threshold or 0:,.0f}).", ""
+
+
+def _count(note: str) -> str:
+    """Return an expected number of requests: a digit after the point where it is small."""
+    count = float(note)
+    return f"{count:,.0f}" if count >= 10 else f"{count:.1f}"
+
+
 _PARTS: dict[Rule, Callable[[AlarmFacts], Parts]] = {
     "drift": _drift,
     "concept": _concept,
@@ -133,11 +156,12 @@ _PARTS: dict[Rule, Callable[[AlarmFacts], Parts]] = {
     "parity": _parity,
     SELECTION_GAP: _group_gap,
     TRUE_POSITIVE_GAP: _group_gap,
+    TRAFFIC: _traffic,
 }
 
 
 def _limited(facts: AlarmFacts, more: str = "") -> str:
-    """A metric beside its limit, with its note: "ROC AUC 0.600 (limit 0.700, 1,200 labels)"."""
+    """Return a metric with limit and note: "ROC AUC 0.600 (limit 0.700, 1,200 labels)"."""
     score = facts.score
     value, limit = apart(*_numbers(score))
     name = score.name.removeprefix(ESTIMATED)
@@ -150,7 +174,7 @@ def _numbers(score: Score) -> tuple[float, float]:
 
 
 def _named(note: str) -> str:
-    """A note that begins with a metric, under the metric's display name."""
+    """Return a note that begins with a metric, under the metric's display name."""
     name, space, rest = note.partition(" ")
     return f"{PERFORMANCE.get(name, name)}{space}{rest}"
 

@@ -13,37 +13,40 @@ _ORIGINS = {
 }
 
 
-def headline_sentence(found: VersionComparison) -> str:
+def headline_sentence(comparison: VersionComparison) -> str:
     """Return which versions were compared on what, how often they agree, and which is better."""
-    rows = " and ".join(f"{count:,}" for count in dict.fromkeys(found.rows))
-    labelled = " and ".join(f"{count:,}" for count in dict.fromkeys(found.labelled))
-    where = origin_sentence(found)
+    rows = " and ".join(f"{count:,}" for count in dict.fromkeys(comparison.rows))
+    labelled = " and ".join(f"{count:,}" for count in dict.fromkeys(comparison.labelled))
+    where = origin_sentence(comparison)
     agreed = ""
-    if found.agreement is not None and found.agreement.value is not None:
-        agreed = f" They agree on {percent(found.agreement.value)}{_within(found.agreement)}."
+    if comparison.agreement is not None and comparison.agreement.value is not None:
+        agreed = (
+            f" They agree on {percent(comparison.agreement.value)}{_within(comparison.agreement)}."
+        )
     return (
-        f"{found.model}, versions {found.first} and {found.second}, {found.period}: {rows} rows, "
-        f"{labelled} labelled; {where}.{agreed} {verdict_sentence(found)}"
+        f"{comparison.model}, versions {comparison.first} and {comparison.second}, "
+        f"{comparison.period}: {rows} rows, "
+        f"{labelled} labelled; {where}.{agreed} {verdict_sentence(comparison)}"
     )
 
 
-def origin_sentence(found: VersionComparison) -> str:
+def origin_sentence(comparison: VersionComparison) -> str:
     """Return where the rows come from."""
-    return _ORIGINS[found.origin].format(found.first, found.second)
+    return _ORIGINS[comparison.origin].format(comparison.first, comparison.second)
 
 
-def verdict_sentence(found: VersionComparison) -> str:
+def verdict_sentence(comparison: VersionComparison) -> str:
     """Return on which scores a version is better beyond chance."""
-    if not found.scores:
+    if not comparison.scores:
         return "Too few labels to score them."
-    sides = {"second": found.second, "first": found.first}
+    sides = {"second": comparison.second, "first": comparison.first}
     better = {
-        number: [score_name(one) for one in found.scores if one.better == side]
+        number: [score_name(row) for row in comparison.scores if row.better == side]
         for side, number in sides.items()
     }
     parts = [
         f"version {number} is better on {', '.join(names)}"
-        for number, names in sorted(better.items(), key=lambda one: -len(one[1]))
+        for number, names in sorted(better.items(), key=lambda item: -len(item[1]))
         if names
     ]
     if not parts:
@@ -57,19 +60,19 @@ def score_name(row: ScoreRow) -> str:
     return PERFORMANCE.get(row.name, row.name)
 
 
-def verdict_word(row: ScoreRow, found: VersionComparison) -> str:
+def verdict_word(row: ScoreRow, comparison: VersionComparison) -> str:
     """Return which version is better, "" within chance."""
-    number = {"first": found.first, "second": found.second}.get(row.better, "")
+    number = {"first": comparison.first, "second": comparison.second}.get(row.better, "")
     return f"version {number}" if number else ""
 
 
-def estimated_text(one: Estimated) -> str:
+def estimated_text(estimate: Estimated) -> str:
     """Return a figure with its interval."""
-    if one.value is None:
+    if estimate.value is None:
         return "–"
-    if one.low is None or one.high is None:
-        return figure(one.value)
-    return f"{figure(one.value)} ({figure(one.low)} to {figure(one.high)})"
+    if estimate.low is None or estimate.high is None:
+        return figure(estimate.value)
+    return f"{figure(estimate.value)} ({figure(estimate.low)} to {figure(estimate.high)})"
 
 
 def times_text(times: Mapping[str, float]) -> str:
@@ -77,7 +80,7 @@ def times_text(times: Mapping[str, float]) -> str:
     return ", ".join(f"{value:.2f}" for value in times.values()) or "–"
 
 
-def _within(one: Estimated) -> str:
-    if one.low is None or one.high is None:
+def _within(estimate: Estimated) -> str:
+    if estimate.low is None or estimate.high is None:
         return ""
-    return f" ({percent(one.low)} to {percent(one.high)})"
+    return f" ({percent(estimate.low)} to {percent(estimate.high)})"

@@ -1,15 +1,19 @@
 """Format dates and numbers for people. Pure.
 
-Times are integer microseconds since the epoch; every date is in UTC.
+Times are integer microseconds since the epoch. Every date is in UTC, unless a page is read in
+another zone: it sets `ZONE` for its request.
 """
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta, tzinfo
+from struct import pack, unpack
 
 from monitoring.results import Window
 
 NOTHING = "–"
+ZONE: ContextVar[tzinfo] = ContextVar("zone", default=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime(9999, 12, 31, tzinfo=UTC)
 _DAYS = (86_400.0, "days")
@@ -21,19 +25,29 @@ _UNITS = (  # seconds in one, its name, and from where on the next suits better
     (3_600.0, "h", 172_800.0),
 )
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
+_DIGITS_OF_FP32 = 9  # no two of its numbers have the same nine digits
 
 
 def utc(time: int) -> datetime:
-    """The moment, or the nearest one in the calendar: clients state event times, also odd ones."""
+    """Return the moment, or the nearest one in the calendar: clients may state odd event times."""
     try:
         return _EPOCH + timedelta(microseconds=time)
     except OverflowError:
         return _LAST if time > 0 else _FIRST
 
 
+def local(time: int) -> datetime:
+    """The moment in the zone of the reader."""
+    at = utc(time)
+    try:
+        return at.astimezone(ZONE.get())
+    except OverflowError:  # at the ends of the calendar
+        return at
+
+
 def period(window: Window) -> str:
-    """A window as a person says it: "7–14 Jul 2013", "7 Jul 2013, 14:00–15:00"."""
-    first, end = utc(window.start), utc(window.end)
+    """Return a window as a person says it: "7–14 Jul 2013", "7 Jul 2013, 14:00–15:00"."""
+    first, end = local(window.start), local(window.end)
     if not (_midnight(first) and _midnight(end) and end > first):
         if first.date() == end.date():
             return f"{_day(first)} {first.year}, {first:%H:%M}–{end:%H:%M}"
@@ -49,23 +63,28 @@ def period(window: Window) -> str:
 
 
 def day(time: int) -> str:
-    """The day alone: "7 Jul 2013"."""
-    at = utc(time)
+    """Return the day alone: "7 Jul 2013"."""
+    at = local(time)
     return f"{_day(at)} {at.year}"
 
 
+def iso_day(time: int) -> str:
+    """The day in UTC as forms state it: "2013-07-07"."""
+    return f"{utc(time):%Y-%m-%d}"
+
+
 def moment(time: int) -> str:
-    """To the minute: "7 Jul 2013, 14:03 UTC"."""
-    return f"{day(time)}, {utc(time):%H:%M} UTC"
+    """Return a moment to the minute: "7 Jul 2013, 14:03 UTC"."""
+    return f"{day(time)}, {local(time):%H:%M %Z}"
 
 
 def number(count: int | None) -> str:
-    """A count with thousands apart: "6,412"."""
+    """Return a count with thousands apart: "6,412"."""
     return NOTHING if count is None else f"{count:,}"
 
 
 def figure(value: float | None) -> str:
-    """A score or a statistic, short and never rounded to a false zero: "0.451", "<0.001"."""
+    """Return a score or a statistic, short and never rounded to a false zero: "0.451", "<0.001"."""
     if value is None or not math.isfinite(value):
         return NOTHING
     if value != 0 and abs(value) < 0.001:
@@ -75,17 +94,36 @@ def figure(value: float | None) -> str:
     return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
+def shortest(value: object) -> object:
+    """Return a logged value in its shortest form: 0.1, and not the 17 digits of its FP32 number."""
+    if not isinstance(value, float) or not math.isfinite(value):
+        return value
+    for digits in range(1, _DIGITS_OF_FP32 + 1):
+        short = float(f"{value:.{digits}g}")
+        if short == value or _as_fp32(short) == value:
+            return short
+    return value
+
+
+def _as_fp32(value: float) -> float | None:
+    try:
+        (single,) = unpack("<f", pack("<f", value))
+    except OverflowError:
+        return None
+    return float(single)
+
+
 def apart(value: float, limit: float) -> tuple[str, str]:
     """Format a value and its limit with enough digits to differ, at most nine.
 
     A value that rounds to its limit even then is "just above" or "just below" it.
     """
-    return _apart(value, limit, figure, lambda one, digits: f"{one:.{digits}g}")
+    return _apart(value, limit, figure, lambda amount, digits: f"{amount:.{digits}g}")
 
 
 def percents_apart(share: float, limit: float) -> tuple[str, str]:
     """Format two shares with enough digits to differ: "33.4%", "33.3%"."""
-    return _apart(share, limit, percent, lambda one, digits: f"{100 * one:.{digits}g}%")
+    return _apart(share, limit, percent, lambda amount, digits: f"{100 * amount:.{digits}g}%")
 
 
 def _apart(
@@ -105,7 +143,7 @@ def _apart(
 
 
 def percent(share: float | None) -> str:
-    """A share of one; only nothing is 0% and only everything is 100%."""
+    """Return a share of one; only nothing is 0% and only everything is 100%."""
     if share is None or not math.isfinite(share):
         return NOTHING
     if 0 < share < 0.01:
@@ -116,7 +154,7 @@ def percent(share: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """How long something took, in the unit that suits it: "4.2 ms", "25 s", "3.5 h", "12 days"."""
+    """Return a duration in the unit that suits it: "4.2 ms", "25 s", "3.5 h", "12 days"."""
     if seconds is None or not math.isfinite(seconds):
         return NOTHING
     size, unit = next(((size, unit) for size, unit, end in _UNITS if seconds < end), _DAYS)

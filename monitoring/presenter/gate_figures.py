@@ -3,38 +3,38 @@
 from registry.gates.outcomes import GateFigure
 
 
-def figure_text(one: GateFigure) -> str:
+def figure_text(gate_figure: GateFigure) -> str:
     """Return a figure as one line."""
-    interval, champion = interval_text(one), number_text(one.champion)
+    interval, champion = interval_text(gate_figure), number_text(gate_figure.champion)
     about = [
-        limit_text(one),
+        limit_text(gate_figure),
         interval and f"95 % interval {interval}",
         champion and f"champion {champion}",
-        f"{one.rows:,} rows" if one.rows else "",
-        one.note,
+        f"{gate_figure.rows:,} rows" if gate_figure.rows else "",
+        gate_figure.note,
     ]
     details = "; ".join(part for part in about if part)
-    return f"{figure_name(one)}: {number_text(one.value) or 'none'}" + (
+    return f"{figure_name(gate_figure)}: {number_text(gate_figure.value) or 'none'}" + (
         f" ({details})" if details else ""
     )
 
 
-def interval_text(one: GateFigure) -> str:
+def interval_text(gate_figure: GateFigure) -> str:
     """Return the interval of a figure, "" if it has none."""
-    if one.low is None or one.high is None:
+    if gate_figure.low is None or gate_figure.high is None:
         return ""
-    return f"{one.low:.4g} to {one.high:.4g}"
+    return f"{gate_figure.low:.4g} to {gate_figure.high:.4g}"
 
 
-def limit_text(one: GateFigure) -> str:
+def limit_text(gate_figure: GateFigure) -> str:
     """Return the limits of a figure, "" if it has none."""
-    limits = [("at least", one.at_least), ("at most", one.at_most)]
+    limits = [("at least", gate_figure.at_least), ("at most", gate_figure.at_most)]
     return ", ".join(f"{word} {limit:.4g}" for word, limit in limits if limit is not None)
 
 
-def figure_name(one: GateFigure) -> str:
+def figure_name(gate_figure: GateFigure) -> str:
     """Return the name of a figure with its group."""
-    return f"{one.name}, {one.group}" if one.group else one.name
+    return f"{gate_figure.name}, {gate_figure.group}" if gate_figure.group else gate_figure.name
 
 
 def number_text(value: float | None) -> str:

@@ -6,9 +6,10 @@ import msgspec
 
 from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.presenter.formats import moment, number, period, several
-from monitoring.results import REFUSED_LABELS, Alarm, DisabledReceiver, Result
+from monitoring.results import REFUSED_LABELS, Alarm, DisabledReceiver, PartitionHolder, Result
 
 _LATE_SHARE = 0.01  # of all rows of a version, from where on late ones are a headline
+_MOST_NAMED = 10  # partitions in one sentence
 _REFUSED_SHARE = 0.01  # of all labels, from where on refused ones are a headline
 
 
@@ -67,6 +68,29 @@ def refused_labels(totals: Mapping[str, int]) -> str:
     return (
         f"{number(refused)} of {several(labels, 'label')} refused: no class of the model, or no "
         f"number. {where}"
+    )
+
+
+def unheld_partitions(partitions: Sequence[PartitionHolder], now: int) -> str:
+    """State which partitions no monitor holds; empty if each has one."""
+    unheld = [partition.partition for partition in partitions if not partition.is_held(now)]
+    if not unheld:
+        return ""
+    names = ", ".join(map(str, unheld[:_MOST_NAMED]))
+    more = f" and {len(unheld) - _MOST_NAMED} more" if len(unheld) > _MOST_NAMED else ""
+    return (
+        f"{len(unheld)} of {several(len(partitions), 'partition')} held by no monitor: {names}"
+        f"{more}. Their models are not monitored."
+    )
+
+
+def held_partitions(partitions: Sequence[PartitionHolder], now: int) -> str:
+    """State how many monitors hold the partitions, and how far they are behind."""
+    holders = {partition.holder for partition in partitions if partition.is_held(now)}
+    behind = sum(partition.behind for partition in partitions)
+    return (
+        f"{several(len(partitions), 'partition')} held by {several(len(holders), 'monitor')}, "
+        f"{several(behind, 'record')} behind"
     )
 
 

@@ -1,7 +1,10 @@
-"""Make the sentences of requests for retraining and approval, for chats and Alertmanager."""
+"""Make the sentences of webhooks, for chats and Alertmanager."""
 
-from monitoring.results import RetrainRequest
+from monitoring.presenter.headline import versioned_alarm
+from monitoring.results import Alarm, RetrainRequest
+from registry.history.rows import ScheduleChange
 from registry.pending_approvals import PendingApproval
+from registry.schedules import local_time
 
 
 def request_sentence(request: RetrainRequest | None) -> str:
@@ -12,11 +15,21 @@ def request_sentence(request: RetrainRequest | None) -> str:
     return f"Retraining requested for {name}: {request.reason} Rows: {request.rows_url}"
 
 
-def approval_sentence(asked: PendingApproval, page: str) -> str:
+def schedule_reason(schedule: ScheduleChange, due: int) -> str:
+    """Return why a schedule requests retraining."""
+    return f'Scheduled for {local_time(due, schedule.timezone)} ("{schedule.cron}").'
+
+
+def notice_sentence(alarm: Alarm, page: str) -> str:
+    """Return the sentence of an alarm that asks for no retraining."""
+    return f"{versioned_alarm(alarm)} {page}"
+
+
+def approval_sentence(approval: PendingApproval, page: str) -> str:
     """Return the sentence of a request for approval."""
-    gates = f" Gates: {asked.verdict}." if asked.verdict else ""
-    roles = f" of {' or '.join(asked.roles)}" if asked.roles else ""
+    gates = f" Gates: {approval.verdict}." if approval.verdict else ""
+    roles = f" of {' or '.join(approval.roles)}" if approval.roles else ""
     return (
-        f"Approval{roles} requested for {asked.model} version {asked.number} as {asked.alias}, by "
-        f"{asked.requested_by or 'unknown'}: {asked.why}.{gates} {page}"
+        f"Approval{roles} requested for {approval.model} version {approval.number} as "
+        f"{approval.alias}, by {approval.requested_by or 'unknown'}: {approval.why}.{gates} {page}"
     )

@@ -16,6 +16,7 @@ from registry.history.rows import CHAMPION, GateResult, HistoryRow
 from registry.history.state import LifecycleState
 
 StepState = Literal["done", "not needed", "awaited", "failed", "ended", "later"]
+_UNSENT = "no attempt yet, receiver: DRIFTLINE_MONITOR_WEBHOOK_URL"
 _PASSED = frozenset({"done", "not needed"})
 NAMES = ("alarm", "request", "candidate", "gates", "approval", "rollout", "now")
 
@@ -34,7 +35,7 @@ class RetrainLoop(msgspec.Struct, frozen=True, kw_only=True):
     request: str  # the webhook id
     model: str
     version: str
-    alarm_id: str
+    alarm_id: str  # "" of a schedule
     created: int
     candidate: str  # number of the version that answers it, "" without one
     steps: list[LoopStep]
@@ -45,7 +46,7 @@ class RetrainLoop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestFacts(NamedTuple):
-    """What the monitor knows of a request."""
+    """The monitor's records of a request."""
 
     delivery: Delivery
     request: RetrainRequest
@@ -53,7 +54,7 @@ class RequestFacts(NamedTuple):
     replaced: bool  # by a later request of the model
 
 
-class _Found(NamedTuple):
+class _Stage(NamedTuple):
     """A step, and since when it waits."""
 
     state: StepState
@@ -69,15 +70,18 @@ def follow(
     `answer_within` is in microseconds; 0: no request is overdue.
     """
     answer = state.answers.get(facts.delivery.webhook_id) if state is not None else None
-    found = [_alarm(facts), _request(facts), _candidate(facts, state, answer)]
+    stages = [_alarm(facts), _request(facts), _candidate(facts, state, answer)]
     if state is not None and answer is not None:
         candidate = _Candidate(state, answer, now)
-        found += [step() for step in candidate.steps()]
-    found = _until_open(found)
-    found.append(_now(state, answer))
-    steps = [LoopStep(name, one.state, one.text) for name, one in zip(NAMES, found, strict=True)]
-    open_step = next((n for n, one in enumerate(found) if one.state == "awaited"), None)
-    since = found[open_step].since if open_step is not None else 0
+        stages += [step() for step in candidate.steps()]
+    stages = _until_open(stages)
+    stages.append(_now(state, answer))
+    names = (facts.request.rule, *NAMES[1:]) if facts.request.rule == "schedule" else NAMES
+    steps = [
+        LoopStep(name, stage.state, stage.text) for name, stage in zip(names, stages, strict=True)
+    ]
+    open_step = next((n for n, stage in enumerate(stages) if stage.state == "awaited"), None)
+    since = stages[open_step].since if open_step is not None else 0
     awaited = NAMES[open_step] if open_step is not None else ""
     waited = max(0, now - since) if awaited else 0
     return RetrainLoop(
@@ -104,56 +108,70 @@ def loop_wait(loop: RetrainLoop) -> str:
     return f"awaits {what} for {formats.duration(loop.waited_s)}{late}"
 
 
-def _until_open(found: list[_Found]) -> list[_Found]:
+def loop_text(loop: RetrainLoop) -> str:
+    """Return a loop as one line: its steps, and what it awaits."""
+    steps = " → ".join(map(_step_text, loop.steps))
+    wait = loop_wait(loop)
+    return f"{steps}; {wait}" if wait else steps
+
+
+def _step_text(step: LoopStep) -> str:
+    text = step.text or ("" if step.state == "later" else step.state)
+    return f"{step.name}: {text}" if text else step.name
+
+
+def _until_open(stages: list[_Stage]) -> list[_Stage]:
     """Return all steps but the last: those after the first that is not passed come later."""
-    end = next((n for n, one in enumerate(found) if one.state not in _PASSED), len(found))
-    missing = len(NAMES) - 1 - len(found[: end + 1])
-    return found[: end + 1] + [_Found("later")] * missing
+    end = next((n for n, stage in enumerate(stages) if stage.state not in _PASSED), len(stages))
+    missing = len(NAMES) - 1 - len(stages[: end + 1])
+    return stages[: end + 1] + [_Stage("later")] * missing
 
 
-def _alarm(facts: RequestFacts) -> _Found:
+def _alarm(facts: RequestFacts) -> _Stage:
+    if facts.request.due:
+        return _Stage("done", f"due {formats.moment(facts.request.due)}")
     state = f", {facts.alarm.state}" if facts.alarm is not None else ""
-    return _Found("done", f"{facts.request.rule}{state}")
+    return _Stage("done", f"{facts.request.rule}{state}")
 
 
-def _request(facts: RequestFacts) -> _Found:
-    one = facts.delivery
-    match one.state:
+def _request(facts: RequestFacts) -> _Stage:
+    delivery = facts.delivery
+    match delivery.state:
         case "delivered":
-            return _Found("done", f"delivered, {formats.moment(one.created)}")
+            return _Stage("done", f"delivered, {formats.moment(delivery.created)}")
         case "dead":
-            return _Found("failed", f"not delivered: {one.last_error}")
+            return _Stage("failed", f"not delivered: {delivery.last_error}")
         case "superseded":
-            return _Found("ended", "superseded by a later request")
+            return _Stage("ended", "superseded by a later request")
         case _:
-            return _Found("awaited", one.last_error or "first attempt pending", one.created)
+            return _Stage("awaited", delivery.last_error or _UNSENT, delivery.created)
 
 
 def _candidate(
     facts: RequestFacts, state: LifecycleState | None, answer: HistoryRow | None
-) -> _Found:
+) -> _Stage:
     if answer is not None:
-        return _Found("done", f"version {answer.number}")
+        return _Stage("done", f"version {answer.number}")
     if facts.replaced:
-        return _Found("ended", "none; a later request was made")
+        return _Stage("ended", "none; a later request was made")
     if facts.alarm is not None and facts.alarm.state == "resolved":
-        return _Found("ended", "none; the alarm is resolved")
+        return _Stage("ended", "none; the alarm is resolved")
     if state is None:
-        return _Found("later", "the registry cannot be read")
+        return _Stage("later", "the registry cannot be read")
     champion = state.alias_row(CHAMPION)
     created = facts.delivery.created
     if champion and champion.time > created and champion.number != facts.request.version:
-        return _Found("ended", f"none; version {champion.number} became champion")
-    return _Found("awaited", "", created)
+        return _Stage("ended", f"none; version {champion.number} became champion")
+    return _Stage("awaited", "", created)
 
 
-def _now(state: LifecycleState | None, answer: HistoryRow | None) -> _Found:
+def _now(state: LifecycleState | None, answer: HistoryRow | None) -> _Stage:
     if state is None:
-        return _Found("later", "the registry cannot be read")
+        return _Stage("later", "the registry cannot be read")
     champion = state.aliases.get(CHAMPION, "")
     text = f"version {champion} is champion" if champion else "no champion"
     served = answer is not None and answer.number == champion
-    return _Found("done" if served else "later", text)
+    return _Stage("done" if served else "later", text)
 
 
 class _Candidate:
@@ -170,44 +188,51 @@ class _Candidate:
         )
         self._gated = state.gated.get(answer.digest)
 
-    def steps(self) -> list[Callable[[], _Found]]:
+    def steps(self) -> list[Callable[[], _Stage]]:
         """Return gates, approval and rollout."""
         return [self._gates, self._approval, self._rollout]
 
-    def _gates(self) -> _Found:
+    def _gates(self) -> _Stage:
         if (refused := self._state.rejected.get(self._answer.digest)) is not None:
-            return _Found("failed", f"rejected: {refused.why}")
+            return _Stage("failed", f"rejected: {refused.why}")
         verdict = _verdict(self._gated)
         if not self._state.policy.gates or self._promoted:
-            return _Found("done" if verdict == "passed" else "not needed", verdict)
+            return _Stage("done" if verdict == "passed" else "not needed", verdict)
         missing = self._state.missing_gates(self._answer.digest)
         if missing and verdict not in {"", "passed"}:
-            return _Found("failed", verdict)
-        return _Found("awaited", missing, self._since()) if missing else _Found("done", verdict)
+            return _Stage("failed", verdict)
+        return _Stage("awaited", missing, self._since()) if missing else _Stage("done", verdict)
 
-    def _approval(self) -> _Found:
+    def _approval(self) -> _Stage:
         rule = self._state.policy.approvals.get(CHAMPION)
+        approved = self._state.approved.get((CHAMPION, self._answer.digest), [])
+        if self._promoted and approved:
+            return _Stage("done", f"by {', '.join(dict.fromkeys(row.actor for row in approved))}")
         if rule is None or self._promoted:
-            return _Found("not needed")
-        given = len(self._state.approvals(CHAMPION, self._answer.number, self._now))
-        count = f"{given} of {rule.required}"
+            return _Stage("not needed")
+        approvals = len(self._state.approvals(CHAMPION, self._answer.number, self._now))
+        count = f"{approvals} of {rule.required}"
         return (
-            _Found("done", count)
-            if given >= rule.required
-            else _Found("awaited", count, self._since())
+            _Stage("done", count)
+            if approvals >= rule.required
+            else _Stage("awaited", count, self._since())
         )
 
-    def _rollout(self) -> _Found:
+    def _rollout(self) -> _Stage:
         if (barred := self._state.barred.get(self._answer.digest)) is not None:
-            return _Found("failed", f"barred: {barred.why}")
-        found = self._state.rollouts.get(CHAMPION)
-        if found is None or found.number != self._answer.number:
-            return _Found("not needed") if self._promoted else _Found("awaited", "", self._since())
-        if found.active:
-            return _Found("awaited", f"{formats.percent(found.share)}, {found.phase}", found.since)
-        if found.phase == "completed" or self._promoted:
-            return _Found("done", "completed")
-        return _Found("failed", f"{found.phase}: {found.why}")
+            return _Stage("failed", f"barred: {barred.why}")
+        rollout = self._state.rollouts.get(CHAMPION)
+        if rollout is None or rollout.number != self._answer.number:
+            rollout = self._state.earlier_rollouts.get((CHAMPION, self._answer.number))
+        if rollout is None:
+            return _Stage("not needed") if self._promoted else _Stage("awaited", "", self._since())
+        if rollout.active:
+            return _Stage(
+                "awaited", f"{formats.percent(rollout.share)}, {rollout.phase}", rollout.since
+            )
+        if rollout.phase == "completed" or self._promoted:
+            return _Stage("done", "completed")
+        return _Stage("failed", f"{rollout.phase}: {rollout.why}")
 
     def _since(self) -> int:
         """Return when the latest step that is done ended."""

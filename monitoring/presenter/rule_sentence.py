@@ -2,24 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 
-from monitoring.alarms.rule_state import RuleState
+from monitoring.alarms.alarm_lifecycle import RuleState
 from monitoring.presenter.formats import moment, several
-from monitoring.results import Rule
+from monitoring.results import TRAFFIC, Rule
 from registry.manifest import AlarmPolicy
 
 
 def rule_sentence(rule: Rule, state: RuleState, policy: AlarmPolicy) -> str:
     """Return the state of a rule, what is counted, and how much is missing."""
-    broken, kept = state.run
+    broken, kept_run = state.run
+    noun = "hour" if rule == TRAFFIC else "window"
+
+    def _windows(count: int) -> str:
+        return several(count, noun)
+
     enough = 1 if rule == "concept" else policy.consecutive
-    if not broken and not kept:
+    if not broken and not kept_run:
         return "Not judged yet."
     if state.current == "firing":
         return f"Beyond its limit in the newest {_windows(broken)}. The alarm is open."
     if state.current == "recovering":
-        return f"Within its limit in {kept} of the {_windows(enough)} that resolve the alarm."
+        return f"Within its limit in {kept_run} of the {_windows(enough)} that resolve the alarm."
     if state.current == "inactive":
-        return f"Within its limit in the newest {_windows(kept)}."
+        return f"Within its limit in the newest {_windows(kept_run)}."
     cools = bool(state.judged) and state.judged[-1].window.start < state.quiet_until
     if cools and broken >= enough:
         until = moment(state.quiet_until)
@@ -28,10 +33,11 @@ def rule_sentence(rule: Rule, state: RuleState, policy: AlarmPolicy) -> str:
 
 
 def progress_to_alarm(states: Mapping[Rule, RuleState], policy: AlarmPolicy) -> str:
-    """Return how far the pending rules are from an alarm; empty where none is pending."""
+    """Return how far the pending rules are from an alarm; empty if none is pending."""
     pending = [rule for rule, state in states.items() if state.current == "pending"]
     return ", ".join(
-        f"{rule} is beyond its limit in {states[rule].run[0]} of {_windows(policy.consecutive)}"
+        f"{rule} is beyond its limit in {states[rule].run[0]} of "
+        f"{several(policy.consecutive, 'hour' if rule == TRAFFIC else 'window')}"
         for rule in pending
     )
 
@@ -39,7 +45,7 @@ def progress_to_alarm(states: Mapping[Rule, RuleState], policy: AlarmPolicy) -> 
 def awaited_labels(ends: Sequence[int], wait: float) -> str:
     """State how long labels are awaited, for closed windows with these ends.
 
-    `wait` is in seconds. Empty where no label is awaited.
+    `wait` is in seconds. Empty if no label is awaited.
     """
     if not ends:
         return ""

@@ -9,12 +9,12 @@ _STALE_S = 15.0  # after which the process that runs shadows has probably ended
 _RUN_IT = "driftline shadow run, or driftline up"
 
 
-def shadow_sentence(one: Shadow) -> str:
+def shadow_sentence(shadow: Shadow) -> str:
     """Return what a shadow runs on, since when and by whom."""
-    since = datetime.fromtimestamp(one.since / 1e6, UTC)
+    since = datetime.fromtimestamp(shadow.since / 1e6, UTC)
     return (
-        f"version {one.number} runs on {one.share * 100:.4g} % of what {one.alias} answers, since "
-        f"{since:%Y-%m-%d %H:%M:%S} UTC by {one.actor}"
+        f"version {shadow.number} runs on {shadow.share * 100:.4g} % of what "
+        f"{shadow.alias} answers, since {since:%Y-%m-%d %H:%M:%S} UTC by {shadow.actor}"
     )
 
 

@@ -2,7 +2,7 @@
 
 from registry.history.rows import RolloutVerdict
 
-_WHAT = {
+METRIC_NAMES = {
     "errors": "failed requests",
     "latency": "slow answers",
     "outputs": "invalid outputs",
@@ -12,13 +12,18 @@ _WHAT = {
 
 def verdict_sentence(verdict: RolloutVerdict) -> str:
     """Return what was decided, and the counts that it rests on."""
-    what = _WHAT.get(verdict.metric, "")
+    what = METRIC_NAMES.get(verdict.metric, "")
     if verdict.verdict == "roll back":
         return f"rolled back: more keys with {what}: {_counts(verdict, verdict.metric)}"
+    lacking = f"not enough data about {what}" if what else "not enough data"
     if verdict.verdict == "pause":
-        lacking = f"not enough data about {what}" if what else "not enough data"
         return f"paused: {lacking}: {_counts(verdict, verdict.metric)}"
-    shown = "; ".join(f"{_WHAT.get(one, one)} {_counts(verdict, one)}" for one in verdict.counts)
+    if verdict.verdict == "expire":
+        return f"ended, because nobody resumed it: {lacking}: {_counts(verdict, verdict.metric)}"
+    shown = "; ".join(
+        f"{METRIC_NAMES.get(metric, metric)} {_counts(verdict, metric)}"
+        for metric in verdict.counts
+    )
     return f"no worse than allowed: {shown}"
 
 

@@ -42,7 +42,7 @@ class FeatureValues:
 
     @cached_property
     def codes(self) -> Array:
-        """One number a row, equal where values are; NaN where there is none.
+        """One number a row, equal where values are; NaN if there is none.
 
         Of a numeric feature the value itself, infinities too; what is no number has no code.
         """
@@ -80,9 +80,9 @@ class FeatureValues:
         if self.feature.kind == "numeric":
             low, high = expected.bounds
             return int(((self.known < low) | (self.known > high)).sum())
-        known = self.known.astype(int)
+        present = self.known.astype(int)
         strange = np.array([str(name) not in expected.categories for name in self._names], bool)
-        return int(strange[known].sum())
+        return int(strange[present].sum())
 
     @cached_property
     def categories(self) -> dict[str, float]:
@@ -127,15 +127,15 @@ class FeatureTable:
         self._duplicates: dict[int, tuple[float, float]] = {}  # by number of rows
 
     def __len__(self) -> int:
-        """Rows."""
+        """Return the number of rows."""
         return len(self._frame)
 
     def __getitem__(self, feature: Feature) -> FeatureValues:
-        """The values of one feature."""
-        known = self._values.get(feature.name)
-        if known is None:
-            known = self._values[feature.name] = FeatureValues(feature, self._frame[feature.name])
-        return known
+        """Return the values of one feature."""
+        values = self._values.get(feature.name)
+        if values is None:
+            values = self._values[feature.name] = FeatureValues(feature, self._frame[feature.name])
+        return values
 
     @cached_property
     def fingerprints(self) -> Array:
@@ -148,7 +148,7 @@ class FeatureTable:
         return mixed
 
     def usual_duplicates(self, rows: int) -> tuple[float, float]:
-        """Mean and standard deviation of the share of duplicates among `rows` random rows.
+        """Return mean and standard deviation of the share of duplicates among `rows` random rows.
 
         Drawn once for each number of rows, with a fixed seed: every process finds the same.
         """

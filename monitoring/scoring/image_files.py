@@ -19,7 +19,7 @@ _FORMATS = ("PNG", "JPEG", "GIF", "BMP")
 
 def pictures(files: Sequence[Sample]) -> list[Sample]:
     """Return each sample with a picture in place of its file, or with the reason for none."""
-    return [_picture(one) for one in files]
+    return [_picture(file) for file in files]
 
 
 def _picture(sample: Sample) -> Sample:

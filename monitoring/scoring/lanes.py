@@ -15,7 +15,7 @@ class Attempt:
         """No try has been made."""
         self.job = job
         self.tries = 0
-        self.exceeded = 0  # tries that ended at a limit of time or memory
+        self.by_job = 0  # tries that the job itself ended, by its death or at a limit
 
 
 class Lanes:

@@ -10,6 +10,7 @@ from eventlog.parent_death import end_with_parent
 from eventlog.settings import Home, from_environment
 from monitoring.baselines.files import BaselineFiles
 from monitoring.score_jobs import ScoreJob, read, write
+from monitoring.scoring.process import CANNOT_CONTINUE
 from monitoring.scoring.report_retention import ReportRetention
 from monitoring.scoring.window_scorer import ScorerCache, WindowScorer
 from monitoring.settings import PREFIX, MonitorSettings, retention
@@ -41,6 +42,7 @@ class ScoringLoop:
                 try:
                     reply = self._scorer.score(job)
                 except (MemoryError, RegistryUnavailable) as error:  # the monitor retries
-                    sys.exit(f"scoring: {error or type(error).__name__}")
+                    sys.stderr.write(f"scoring: {error or type(error).__name__}\n")
+                    sys.exit(CANNOT_CONTINUE)
                 write(self._replies, reply)
                 self._old.delete_expired()

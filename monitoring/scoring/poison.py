@@ -34,16 +34,16 @@ def completed(result: Result, revised: Result | None) -> Result:
     """Return a retried scoring's result, merged into a later revision if there is one."""
     if revised is None or revised.revision <= result.revision:
         return result
-    known = {score.about for score in revised.scores if score.value is not None}
-    added = [score for score in result.scores if score.about not in known]
+    scored = {score.about for score in revised.scores if score.value is not None}
+    added = [score for score in result.scores if score.about not in scored]
     replaced = {score.about for score in added}
-    kept = [score for score in without_failure(revised.scores) if score.about not in replaced]
-    return replace(revised, scores=[*added, *kept], report=result.report or revised.report)
+    retained = [score for score in without_failure(revised.scores) if score.about not in replaced]
+    return replace(revised, scores=[*added, *retained], report=result.report or revised.report)
 
 
 def without_failure(scores: list[Score]) -> list[Score]:
     """Return the scores without the note of an earlier revision that could not be scored."""
-    return [one for one in scores if one.name != FAILED_REVISION or one.value is not None]
+    return [score for score in scores if score.name != FAILED_REVISION or score.value is not None]
 
 
 FAILED_REVISION = "performance"  # stands for the scores of a revision that could not be scored

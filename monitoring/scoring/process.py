@@ -15,22 +15,27 @@ from eventlog.parent_death import child_environment
 from monitoring.score_jobs import ScoreJob, ScoreReply, read, write
 
 _LOOK = 0.25  # seconds between two looks at the memory of the process
+_MOST_STARVED = 9.0  # times a job's limit: for so long it may wait for a processor besides
+CANNOT_CONTINUE = 75  # status of a process whose next try may succeed; EX_TEMPFAIL of sysexits.h
 CANNOT_START = 78  # status of a process that failed before its first job; EX_CONFIG of sysexits.h
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class JobLimits(msgspec.Struct, frozen=True):
-    """What one job may take; after that the process is ended."""
+    """The bounds of one job; beyond them the process is ended."""
 
-    seconds: float = 300.0  # with the imports and calibration of a fresh process
+    # With the imports and calibration of a fresh process, without waits for a busy processor.
+    seconds: float = 300.0
     memory: int = 2 << 30  # bytes of the process, cached references included
 
 
 class FailedTry(msgspec.Struct, frozen=True):
-    """Why a job has no reply."""
+    """The reason why a job has no reply."""
 
     reason: str
-    exceeded: bool = False  # a limit; not a death
+    # Whether the job is the likely cause: it exceeded a limit, or the process died of it. Else
+    # something was missing that may be there soon, such as the registry.
+    by_job: bool = True
     started: bool = True  # whether the process was ready for a job
 
 
@@ -68,8 +73,12 @@ class ScoringProcess:
             return reply
         status = self.end()
         if exceeded:
-            return FailedTry(exceeded[0], exceeded=True)
-        return FailedTry(f"ended with status {status}", started=status != CANNOT_START)
+            return FailedTry(exceeded[0])
+        return FailedTry(
+            f"ended with status {status}",
+            by_job=status not in {CANNOT_CONTINUE, CANNOT_START},
+            started=status != CANNOT_START,
+        )
 
     def kill(self) -> None:
         """End the process in the middle of its job, for good."""
@@ -103,9 +112,10 @@ def _bounded(process: subprocess.Popen[bytes], limits: JobLimits) -> Iterator[li
     finished = threading.Event()
 
     def watch() -> None:
-        begun = time.monotonic()
+        begun, starved_before = time.monotonic(), _starved(process.pid)
         while not finished.wait(min(_LOOK, limits.seconds)):
-            if time.monotonic() - begun >= limits.seconds:
+            starved = min(_starved(process.pid) - starved_before, _MOST_STARVED * limits.seconds)
+            if time.monotonic() - begun - starved >= limits.seconds:
                 exceeded.append(f"did not reply within {limits.seconds:g} seconds")
             elif _resident(process.pid) > limits.memory:
                 exceeded.append(f"needed more than {limits.memory >> 20:,} MiB of memory")
@@ -123,11 +133,22 @@ def _bounded(process: subprocess.Popen[bytes], limits: JobLimits) -> Iterator[li
 
 
 def _resident(pid: int) -> int:
-    """Return the resident bytes of a process; 0 where the system does not tell."""
+    """Return the resident bytes of a process; 0 if the system does not tell."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
     except (OSError, IndexError, ValueError):
         return 0
+
+
+def _starved(pid: int) -> float:
+    """Return for how many seconds a process was ready to run, but had no processor.
+
+    A machine that is too busy is no fault of a job. 0 if the system does not tell.
+    """
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def _ask(process: subprocess.Popen[bytes], job: ScoreJob) -> ScoreReply | None:

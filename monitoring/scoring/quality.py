@@ -31,13 +31,13 @@ _TOLERATED = 0.05
 
 def distinct_values(values: FeatureValues, expected: FeatureValues) -> Score:
     """Count distinct values; a single one breaches where the reference varies."""
-    name, column, known = "distinct_values", values.feature.name, len(values.known)
+    name, column, distinct = "distinct_values", values.feature.name, len(values.known)
     different = len(np.unique(values.known))
     if different != 1:
         note = "" if different else "all values are missing"
         return Score(name=name, column=column, value=different or None, note=note)
     usual, common = expected.variety
-    stuck = known >= MIN_VALUES and usual > 1 and known * log(common) < log(_CHANCE)
+    stuck = distinct >= MIN_VALUES and usual > 1 and distinct * log(common) < log(_CHANCE)
     always = f"always {values.name(values.known[0])}; {usual} different values in the reference"
     return Score(
         name=name,
@@ -99,13 +99,13 @@ def duplicate_share(window: FeatureTable, expected: FeatureTable) -> Score:
 
 def _longest(codes: Array) -> tuple[int, float]:
     """Return the length of the longest run of a code, and the code; 0 for no codes."""
-    known = codes[~np.isnan(codes)]
-    if not len(known):
+    present = codes[~np.isnan(codes)]
+    if not len(present):
         return 0, 0.0
-    ends = np.append(np.flatnonzero(known[1:] != known[:-1]), len(known) - 1)
+    ends = np.append(np.flatnonzero(present[1:] != present[:-1]), len(present) - 1)
     lengths = np.diff(ends, prepend=-1)
     at = int(lengths.argmax())
-    return int(lengths[at]), float(known[ends[at]])
+    return int(lengths[at]), float(present[ends[at]])
 
 
 _TOLERATED = 0.05  # above the reference's own share
@@ -183,8 +183,8 @@ def _of_tally(
     missing = inputs.missing[place]
     if sampled is None:
         return FeatureCounts(rows, missing, rows - missing, inputs.outside[place])
-    found = sampled(feature)
-    share = found.outside / found.known if found.known else 0.0
+    sampled_values = sampled(feature)
+    share = sampled_values.outside / sampled_values.known if sampled_values.known else 0.0
     return FeatureCounts(rows, missing, rows - missing, round(share * (rows - missing)))
 
 

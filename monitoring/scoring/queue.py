@@ -52,15 +52,15 @@ class ScoringQueue:
         self.add(journal.queued_jobs())
 
     def __len__(self) -> int:
-        """Jobs that are not finished."""
+        """Return jobs that are not finished."""
         return sum(map(len, self._waiting.values())) + len(self._in_hand)
 
     def add(self, decided: Iterable[WaitingScore]) -> None:
         """Queue more jobs."""
-        for one in decided:
-            self._waiting.setdefault(one.model, deque()).append(one)
-            self._lag.queued([one.number])
-            self.size += one.size
+        for job in decided:
+            self._waiting.setdefault(job.model, deque()).append(job)
+            self._lag.queued([job.number])
+            self.size += job.size
 
     def feed(self) -> list[ScoreJob]:
         """Submit the next jobs within the memory limit; return them without their rows.
@@ -69,27 +69,27 @@ class ScoringQueue:
         scored do not keep those of others in the database.
         """
         begun: list[ScoreJob] = []
-        while (one := self._next()) is not None:
-            pending = self._journal.job(one.number)
+        while (job := self._next()) is not None:
+            pending = self._journal.job(job.number)
             self._scorer.submit(pending.job)
             bare = pending.job.without_rows()
-            self._in_hand[bare.key] = replace(pending, job=bare), one.size
-            self._hold(bare.model, one.size)
+            self._in_hand[bare.key] = replace(pending, job=bare), job.size
+            self._hold(bare.model, job.size)
             begun.append(bare)
         return begun
 
     def _next(self) -> WaitingScore | None:
         """Take the next job that has room; its model is last in turn."""
-        held, room = self._held, IN_HAND - self._held_bytes
+        models, room = self._held, IN_HAND - self._held_bytes
         for model, jobs in self._waiting.items():
             size = jobs[0].size
-            fits = not held or size <= room
-            if fits and (model not in held or held[model] + size <= IN_HAND // _SHARE):
+            fits = not models or size <= room
+            if fits and (model not in models or models[model] + size <= IN_HAND // _SHARE):
                 del self._waiting[model]
-                one = jobs.popleft()
+                job = jobs.popleft()
                 if jobs:
                     self._waiting[model] = jobs
-                return one
+                return job
         return None
 
     def _hold(self, model: str, size: int) -> None:

@@ -79,7 +79,7 @@ class Baseline:
 
     @cached_property
     def times(self) -> Array | None:
-        """The event times of the rows in microseconds; None where the reference has none."""
+        """The event times of the rows in microseconds; None if the reference has none."""
         if not self.manifest.event_time or self.own.time not in self.frame:
             return None
         return self.frame[self.own.time].to_numpy(dtype=np.int64)
@@ -101,7 +101,7 @@ class Baseline:
 
     @cached_property
     def positive(self) -> str | None:
-        """The stored name of the positive class's probability; None where there is none."""
+        """The stored name of the positive class's probability; None if there is none."""
         prediction = self.manifest.prediction
         if not probabilities_output(prediction) or prediction.positive is None:
             return None
@@ -110,16 +110,18 @@ class Baseline:
     @cached_property
     def classes(self) -> dict[str, int]:
         """Index of every class, as text: the manifest's classes, then others among the labels."""
-        stated = [category(name) for name in self.manifest.prediction.classes]
-        found = {category(value) for value in self.frame[self.manifest.target]}
-        return {name: index for index, name in enumerate([*stated, *sorted(found - set(stated))])}
+        declared = [category(name) for name in self.manifest.prediction.classes]
+        labels = {category(value) for value in self.frame[self.manifest.target]}
+        return {
+            name: index for index, name in enumerate([*declared, *sorted(labels - set(declared))])
+        }
 
     @cached_property
     def probabilities(self) -> dict[str, str]:
         """The stored names of the classes' probabilities, by class as text; empty without any."""
         prediction = self.manifest.prediction
-        stated = prediction.classes if probabilities_output(prediction) else []
-        return {category(name): self.own.probability(name) for name in stated}
+        classes = prediction.classes if probabilities_output(prediction) else []
+        return {category(name): self.own.probability(name) for name in classes}
 
     @cached_property
     def positive_class(self) -> int | None:
@@ -130,11 +132,11 @@ class Baseline:
         return self.classes[category(prediction.positive)]
 
     def categories(self, feature: str) -> dict[str, int]:
-        """Number every category of a feature in the reference, the most frequent first."""
+        """Return number every category of a feature in the reference, the most frequent first."""
         if feature not in self._categories:
-            codes, known = pd.factorize(self.frame[feature].dropna().map(category))
-            order = np.argsort(-np.bincount(codes, minlength=len(known)), kind="stable")
-            self._categories[feature] = {str(known[code]): n for n, code in enumerate(order)}
+            codes, categories = pd.factorize(self.frame[feature].dropna().map(category))
+            order = np.argsort(-np.bincount(codes, minlength=len(categories)), kind="stable")
+            self._categories[feature] = {str(categories[code]): n for n, code in enumerate(order)}
         return self._categories[feature]
 
     @cached_property
@@ -149,7 +151,7 @@ class Baseline:
         return [column for column in self.features if column.name not in hidden]
 
     def window_table(self, window: pd.DataFrame, order: Sequence[int] = ()) -> FeatureTable:
-        """The logged features of a window; `order`: row numbers by event time, empty: as given."""
+        """Return a window's logged features; `order`: rows by event time, empty: as given."""
         return FeatureTable(self.kept_features, window, order)
 
     def observed(self, window: pd.DataFrame, column: str) -> "pd.Series[Any]":

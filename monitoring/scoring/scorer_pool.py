@@ -1,11 +1,11 @@
 """Score windows in other processes, one model's beside another's.
 
 The jobs of one model run one at a time and in their order; models take turns (`lanes.py`). If a
-process dies over a job or exceeds a limit, the job is retried after a pause, longer each time, and
-other models go ahead meanwhile. The last try leaves out images that clients sent. A job that fails
-every try is answered with the error and marked as poison; one that exceeds a limit has fewer tries,
-because it will most likely do so again. If the process cannot even start in the last try, no job
-can be scored: the jobs stay, and the pool fails.
+process dies over a job or exceeds a limit, the job is retried once, and other models go ahead
+meanwhile. The last try leaves out images that clients sent. A job that fails again is answered with
+the error and marked as poison. A process that ends because something is missing, such as the
+registry, is another matter: its job has more tries, after longer pauses. If the process cannot even
+start in the last try, no job can be scored: the jobs stay, and the pool fails.
 """
 
 import logging
@@ -22,7 +22,7 @@ from monitoring.scoring.process import FailedTry, JobLimits, ScoringProcess
 
 _logger = logging.getLogger(__name__)
 _PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try
-_TRIES_BEYOND_LIMITS = 2
+_TRIES_BY_JOB = 2
 _IDLE = 300.0  # seconds after which a process beside the first one is ended
 _UNLIMITED = JobLimits()
 
@@ -43,7 +43,7 @@ class ScorerPool:
     ) -> None:
         """`command` runs a process (see `scoring_command`); each starts when it is needed.
 
-        A job has one try more than there are `pauses`, and at most two beyond its limits.
+        A job has one try more than there are `pauses`, and at most two that it ended itself.
         """
         self._pauses = pauses
         self._lanes = Lanes()
@@ -72,7 +72,7 @@ class ScorerPool:
     def replies(self) -> list[ScoreReply]:
         """Return the finished jobs' replies, each model's in the order of its jobs; no blocking.
 
-        Raises ScoringUnavailable where no process can start.
+        Raises ScoringUnavailable if no process can start.
         """
         with self._changed:
             if self._failure:
@@ -139,11 +139,11 @@ class ScorerPool:
         job = attempt.job
         _logger.warning("window of %s version %s: %s", job.model, job.version, outcome.reason)
         attempt.tries += 1
-        attempt.exceeded += outcome.exceeded
-        if attempt.tries <= len(self._pauses) and attempt.exceeded < _TRIES_BEYOND_LIMITS:
+        attempt.by_job += outcome.by_job
+        if attempt.tries <= len(self._pauses) and attempt.by_job < _TRIES_BY_JOB:
             pause = self._pauses[attempt.tries - 1]
             last = attempt.tries == len(self._pauses)
-            if job.files and (last or attempt.exceeded == _TRIES_BEYOND_LIMITS - 1):
+            if job.files and (last or attempt.by_job == _TRIES_BY_JOB - 1):
                 attempt.job = replace(job, files=[])
             self._lanes.retry(attempt, time.monotonic() + pause)
             return

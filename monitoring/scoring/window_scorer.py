@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from msgspec.structs import replace
 
@@ -24,7 +25,7 @@ from monitoring.scoring.drift.like_times import LikeTimes
 from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.image_files import pictures
 from monitoring.scoring.parity.scores import ParityScorer
-from monitoring.scoring.performance.scores import PerformanceScorer
+from monitoring.scoring.performance.scores import PerformanceScorer, ReviewedRows
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import attempt
@@ -99,9 +100,9 @@ class ScorerCache:
         return self._catalogue.version(model, number)
 
     def _baseline(self, of: tuple[str, str, str, str], policy: Monitoring | None) -> Baseline:
-        for key, kept in self._kept.items():
+        for key, parts in self._kept.items():
             if policy is not None and key[:3] == of[:3]:
-                return kept.baseline.under(policy)
+                return parts.baseline.under(policy)
         model, number, learned, _ = of
         version = self._catalogue.version(model, number)
         if policy is not None:
@@ -113,11 +114,11 @@ class ScorerCache:
         return Baseline(version, self._baselines.read(learned), learned=True)
 
     def _make_room(self) -> None:
-        taken = sum(parts.baseline.frame.size for parts in self._kept.values())
+        size = sum(parts.baseline.frame.size for parts in self._kept.values())
         for key, parts in list(self._kept.items())[:-1]:
-            if taken <= self._room:
+            if size <= self._room:
                 return
-            taken -= parts.baseline.frame.size
+            size -= parts.baseline.frame.size
             del self._kept[key]
 
 
@@ -162,8 +163,11 @@ class WindowScorer:
         scores = self._of_inputs(parts, job, window) if job.drift else []
         if not parts.baseline.has_labels:
             return scores
-        scores += parts.performance.score(window, answers=job.answers)
-        return scores + parts.segments.score(window, drift=job.drift)
+        reviewed = None
+        if job.review_weights:
+            reviewed = ReviewedRows(frame(job.reviewed), np.array(job.review_weights))
+        scores += parts.performance.score(window, answers=job.answers, reviewed=reviewed)
+        return scores + parts.segments.score(window, drift=job.drift, reviewed=reviewed)
 
     def _of_inputs(self, parts: VersionScorers, job: ScoreJob, window: pd.DataFrame) -> list[Score]:
         """Score everything that does not depend on labels."""

@@ -1,1 +1,1 @@
-"""What the monitor remembers: one database, one transaction per step."""
+"""The monitor's storage: one database, one transaction per step."""

@@ -1,6 +1,6 @@
-"""The monitor's database, opened the same way by everyone who reads or writes it.
+"""The monitor's database, in SQLite or PostgreSQL.
 
-SQLite or PostgreSQL, by where it is: a path is a file, an address a server.
+A path opens SQLite, an address PostgreSQL.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from monitoring.storage.sql import REVISION
 from monitoring.storage.sqlite import Sqlite
 
 Kind = TypeVar("Kind")
-Where = Path | str  # a file, or postgresql://...
+DatabaseAddress = Path | str  # a file, or postgresql://...
 
 
 class Driver(Protocol):
@@ -28,15 +28,19 @@ class Driver(Protocol):
     """
 
     def revision(self) -> str | None:
-        """Read the revision of the schema; None where no migration has run."""
+        """Read the revision of the schema; None if no migration has run."""
         ...
 
     def migrate(self) -> None:
-        """Run the migrations that the database lacks; raises NewerDatabase."""
+        """Run the migrations that the database lacks; raises NewerDatabase and OlderMonitor."""
         ...
 
-    def begin(self, *, alone: bool) -> None:
-        """Begin a transaction; `alone`: after every other one of that kind."""
+    def begin(self, *, serialized: bool) -> None:
+        """Begin a transaction; `serialized`: after all other serialized ones have ended."""
+        ...
+
+    def serialize(self) -> None:
+        """Make the open transaction serialized; wait until all others of that kind have ended."""
         ...
 
     def commit(self) -> None:
@@ -55,12 +59,16 @@ class Driver(Protocol):
         """Run a statement; returns how many rows it touched."""
         ...
 
-    def among(self, lookup: Lookup, names: Sequence[str]) -> list[Row]:
+    def look_up(self, lookup: Lookup, names: Sequence[str]) -> list[Row]:
         """Read the rows of a query whose column has one of many values."""
         ...
 
     def write(self, statement: RowQuery, rows: Sequence[Values]) -> None:
         """Run a row statement for each row; no two of them may touch the same."""
+        ...
+
+    def limit_idleness(self) -> None:
+        """End the connection, with its locks, if its process stalls for half a minute."""
         ...
 
     def try_lock(self, name: str) -> bool:
@@ -85,14 +93,16 @@ class Database:
     A statement given as text has its values as `:name`.
     """
 
-    def __init__(self, where: Where, *, reconnects: bool = True, lasting: bool = True) -> None:
+    def __init__(
+        self, address: DatabaseAddress, *, reconnects: bool = True, durable: bool = True
+    ) -> None:
         """Open, and migrate to the schema of this release.
 
-        Without `reconnects` a connection that is lost stays so, with the locks that it held. A file
-        that is not `lasting` is created again, and not continued, after whatever ended its writer.
-        Raises DatabaseUnavailable and NewerDatabase.
+        Without `reconnects`, a lost connection is not re-opened, since its locks are lost. Without
+        `durable`, writes to a file are faster, but the file is useless after a crash.
+        Raises DatabaseUnavailable, NewerDatabase and OlderMonitor.
         """
-        self._driver = _driver(where, reconnects=reconnects, lasting=lasting)
+        self._driver = _driver(address, reconnects=reconnects, durable=durable)
         try:
             if self._driver.revision() != REVISION:
                 self._driver.migrate()
@@ -101,12 +111,13 @@ class Database:
             raise
 
     @contextmanager
-    def transaction(self, *, alone: bool = True) -> Iterator[None]:
-        """Do all of what the block does, or nothing of it.
+    def transaction(self, *, serialized: bool = True) -> Iterator[None]:
+        """Commit the statements of the block together, or roll all back.
 
-        Not `alone`: beside others that write, for what only this connection's locks let it touch.
+        Without `serialized`, other transactions may write at the same time: use it only for rows
+        that this connection's locks protect.
         """
-        self._driver.begin(alone=alone)
+        self._driver.begin(serialized=serialized)
         try:
             yield
             self._driver.commit()
@@ -114,18 +125,22 @@ class Database:
             self._driver.rollback()
             raise
 
+    def serialize(self) -> None:
+        """Make the open transaction serialized; wait until all others of that kind have ended."""
+        self._driver.serialize()
+
     def all(self, statement: Query | str, **values: object) -> list[Row]:
         """Read every row of a query."""
         return self._driver.read(_statement(statement), values)
 
-    def among(self, lookup: Lookup, names: Iterable[str]) -> list[Row]:
+    def look_up(self, lookup: Lookup, names: Iterable[str]) -> list[Row]:
         """Read the rows of a query whose column has one of many values."""
-        return self._driver.among(lookup, list(names))
+        return self._driver.look_up(lookup, list(names))
 
     def one(self, statement: Query | str, **values: object) -> Row | None:
         """Read the row of a query that finds at most one."""
-        found = self._driver.read(_statement(statement), values)
-        return found[0] if found else None
+        rows = self._driver.read(_statement(statement), values)
+        return rows[0] if rows else None
 
     def do(self, statement: Query | str, **values: object) -> int:
         """Run a statement; returns how many rows it touched."""
@@ -139,6 +154,10 @@ class Database:
         """Run a row statement once per row of values; no two of them may touch the same."""
         if rows:
             self._driver.write(statement, rows)
+
+    def limit_idleness(self) -> None:
+        """End the connection, with its locks, if its process stalls for half a minute."""
+        self._driver.limit_idleness()
 
     def try_lock(self, name: str) -> bool:
         """Take a lock that this connection holds until it ends or unlocks; False: another has it.
@@ -156,17 +175,17 @@ class Database:
         self._driver.close()
 
 
-def exists(where: Where) -> bool:
-    """Whether a monitor can have been here; opening a file would create it."""
-    return not isinstance(where, Path) or where.exists()
+def exists(address: DatabaseAddress) -> bool:
+    """Return whether a monitor can have been here; opening a file would create it."""
+    return not isinstance(address, Path) or address.exists()
 
 
-def _driver(where: Where, *, reconnects: bool, lasting: bool) -> Driver:
-    if isinstance(where, Path):
-        return Sqlite(where, lasting=lasting)
+def _driver(address: DatabaseAddress, *, reconnects: bool, durable: bool) -> Driver:
+    if isinstance(address, Path):
+        return Sqlite(address, durable=durable)
     from monitoring.storage.postgres import Postgres  # noqa: PLC0415 - its library, where it is used
 
-    return Postgres(where, reconnects=reconnects)
+    return Postgres(address, reconnects=reconnects)
 
 
 def _statement(statement: Query | str) -> Query:
@@ -186,22 +205,22 @@ def as_struct(value: object, kind: type[Kind]) -> Kind:
 
 
 def as_bytes(value: object) -> bytes:
-    """A column of bytes."""
+    """Return a column of bytes."""
     assert isinstance(value, bytes)
     return value
 
 
 def as_bytes_or_none(value: object) -> bytes | None:
-    """A column of bytes that may be null."""
+    """Return a column of bytes that may be null."""
     return None if value is None else as_bytes(value)
 
 
 def as_int_or_none(value: object) -> int | None:
-    """A column of integers that may be null."""
+    """Return a column of integers that may be null."""
     return None if value is None else as_int(value)
 
 
 def as_int(value: object) -> int:
-    """A column of integers."""
+    """Return a column of integers."""
     assert isinstance(value, int)
     return value

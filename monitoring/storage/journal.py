@@ -1,14 +1,19 @@
-"""What the consumer reads and writes, inside one transaction per step."""
+"""The consumer's reads and writes, inside one transaction per step."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
+import msgspec
+
 from eventlog.log import Position
-from monitoring.alarms.rule_state import RuleState
+from monitoring.alarms.alarm_lifecycle import RuleState
+from monitoring.alarms.retrain_schedule import ScheduleProgress
 from monitoring.chains import Chain
+from monitoring.counters.batch_days import BatchDay, merge
 from monitoring.results import (
     Alarm,
     DeadLetter,
+    Delivery,
     LateCounts,
     Result,
     Rule,
@@ -25,68 +30,91 @@ from monitoring.storage.database import (
 from monitoring.storage.pending_scores import ModelOfPendingScore, PendingScore, WaitingScore
 from monitoring.storage.predictions import Key, Predictions
 from monitoring.storage.results import closed
+from monitoring.storage.reviews import Reviews
 from monitoring.storage.rows import encode
 from monitoring.storage.samples import Samples
-from monitoring.storage.sql import alarms, dead_letters, outbox, progress, results, windows
+from monitoring.storage.sql import (
+    alarms,
+    batch_days,
+    dead_letters,
+    outbox,
+    progress,
+    results,
+    schedules,
+    windows,
+)
+from monitoring.storage.traffic import read_traffic, save_traffic
+from monitoring.windows.grid import END_OF_TIME
 from monitoring.windows.totals import add
+from monitoring.windows.traffic import JudgedHours, OpenHours
 from monitoring.windows.watermark import VersionProgress
 from monitoring.windows.window_state import WindowState, decode_window
 
+LedgerKey = tuple[str, str]  # source, and shard where the log is divided by shards
 MERGED = -1  # start under which late events of earlier panes are counted
 
 
 class Journal:
-    """The consumer's side of the database; not for use outside a transaction."""
+    """A partition's side of the database; not for use outside a transaction.
 
-    def __init__(self, database: Database) -> None:
-        """Write to `database`."""
+    It reads and writes the rows of one partition. What all partitions share (the numbers of alarms
+    and dead letters) is written by one transaction at a time.
+    """
+
+    def __init__(self, database: Database, partition: int = 0) -> None:
+        """Write rows of `partition` to `database`."""
         self.database = database
-        self.predictions = Predictions(database)
+        self.partition = partition
+        self.predictions = Predictions(database, partition)
         self.samples = Samples(database)
+        self.reviews = Reviews(database, sweeps_leases=partition == 0)
 
     # What is read when the monitor starts
 
     def positions(self) -> dict[str, Position]:
-        """Read the next position of each source."""
-        found = self.database.all(progress.POSITIONS)
-        return {str(source): Position(as_int(epoch), as_int(seq)) for source, epoch, seq in found}
+        """Read the next position of each stream."""
+        rows = self.database.all(progress.POSITIONS, partition=self.partition)
+        return {str(source): Position(as_int(epoch), as_int(seq)) for source, epoch, seq in rows}
 
-    def ledgers(self) -> dict[str, SourceLedger]:
-        """Read the ledger of each source."""
-        found = self.database.all(progress.LEDGERS)
-        return {str(source): as_struct(body, SourceLedger) for source, body in found}
+    def ledgers(self) -> dict[LedgerKey, SourceLedger]:
+        """Read the ledgers by source and shard."""
+        rows = self.database.all(progress.LEDGERS, partition=self.partition)
+        ledgers = [(str(shard), as_struct(body, SourceLedger)) for shard, body in rows]
+        return {(ledger.source, shard): ledger for shard, ledger in ledgers}
 
     def chains(self) -> list[Chain]:
         """Read the chain of each shard of each source."""
-        return [as_struct(body, Chain) for (body,) in self.database.all(progress.CHAINS)]
+        rows = self.database.all(progress.CHAINS, partition=self.partition)
+        return [as_struct(body, Chain) for (body,) in rows]
 
     def save_chains(self, chains: Iterable[Chain]) -> None:
         """Store the chains that changed."""
         self.database.many(
-            progress.SAVE_CHAIN, [(one.source, one.shard, encode(one)) for one in chains]
+            progress.SAVE_CHAIN,
+            [(chain.source, chain.shard, encode(chain), self.partition) for chain in chains],
         )
 
     def version_progress(self) -> dict[Key, VersionProgress]:
         """Read the progress of every monitored version."""
-        found = self.database.all(windows.WATCHES)
-        watches = [as_struct(body, VersionProgress) for (body,) in found]
+        rows = self.database.all(windows.WATCHES, partition=self.partition)
+        watches = [as_struct(body, VersionProgress) for (body,) in rows]
         return {(watch.model, watch.version): watch for watch in watches}
 
     def windows(self, key: Key) -> dict[int, WindowState]:
         """Read the windows that may still change, by start."""
-        found = self.database.all(windows.WINDOWS, **_of(key))
-        states = [decode_window(as_bytes(body)) for (body,) in found]
+        rows = self.database.all(windows.WINDOWS, **_of(key))
+        states = [decode_window(as_bytes(body)) for (body,) in rows]
         return {state.start: state for state in states if state.phase != "expired"}
 
     def queued_jobs(self) -> list[WaitingScore]:
         """Read the queued scorings, oldest first."""
-        found = self.database.all(results.JOB_SIZES)
-        return [self._waiting(as_int(number), as_int(size)) for number, size in found]
+        rows = self.database.all(results.JOB_SIZES, partition=self.partition)
+        return [self._waiting(as_int(number), as_int(size)) for number, size in rows]
 
     def _waiting(self, number: int, size: int) -> WaitingScore:
-        found = self.database.one(results.JOB, number=number)
-        assert found is not None
-        return WaitingScore(number, size, as_struct(found[0], ModelOfPendingScore).job.model)
+        row = self.database.one(results.JOB, partition=self.partition, number=number)
+        assert row is not None
+        return WaitingScore(number, size, as_struct(row[0], ModelOfPendingScore).job.model)
 
     def sampled_hashes(self, key: Key, window: Window, tensor: str) -> list[int]:
         """Read the hashes of a window's sampled rows, or of those of a tensor."""
@@ -97,25 +125,53 @@ class Journal:
     # Progress
 
     def save_progress(
-        self, positions: Mapping[str, Position], ledgers: Iterable[SourceLedger]
+        self,
+        positions: Mapping[str, Position],
+        ledgers: Iterable[tuple[LedgerKey, SourceLedger]],
     ) -> None:
         """Store how far the log is ingested."""
         self.predictions.reset()
         self.samples.flush()
+        self.reviews.flush()
         self.database.many(
             progress.SAVE_POSITION,
-            [(source, at.epoch, at.sequence) for source, at in positions.items()],
+            [(name, at.epoch, at.sequence, self.partition) for name, at in positions.items()],
         )
         self.database.many(
-            progress.SAVE_LEDGER, [(ledger.source, encode(ledger)) for ledger in ledgers]
+            progress.SAVE_LEDGER,
+            [(self.partition, *key, encode(ledger)) for key, ledger in ledgers],
         )
 
     def count_ingested(self, counts: Mapping[tuple[str, int], int]) -> None:
         """Add ingested events, by source and minute of reception."""
         self.database.many(
             progress.COUNT_MINUTE,
-            [(source, minute, events) for (source, minute), events in counts.items()],
+            [
+                (self.partition, source, minute, events)
+                for (source, minute), events in counts.items()
+            ],
         )
+
+    def traffic(self) -> dict[str, tuple[OpenHours, JudgedHours]]:
+        """Read the requests of every model by the hour."""
+        return read_traffic(self.database)
+
+    def save_traffic(
+        self,
+        counted: Iterable[tuple[str, OpenHours]],
+        judged: Iterable[tuple[str, OpenHours, JudgedHours]],
+    ) -> None:
+        """Store the open hours of models; of those with a newly judged hour, all hours."""
+        save_traffic(self.database, counted, judged)
+
+    def count_batches(self, days: Mapping[tuple[str, str, int], BatchDay], retained: int) -> None:
+        """Add rows of files, by model, version and day; delete days older than `retained` (µs)."""
+        for (model, version, start), day in days.items():
+            key = {"model": model, "version": version}
+            row = self.database.one(batch_days.OF_DAY, **key, start=start)
+            before = BatchDay() if row is None else as_struct(row[0], BatchDay)
+            self.database.write(batch_days.SAVE, model, version, start, encode(merge(before, day)))
+            self.database.do(batch_days.DELETE_BEFORE, **key, until=start - retained)
 
     def count_late(self, counts: Mapping[tuple[str, str, int], LateCounts]) -> None:
         """Add late events, by model, version and start of their pane."""
@@ -134,7 +190,7 @@ class Journal:
 
     def save_version_progress(self, watches: Sequence[tuple[str, str, bytes]]) -> None:
         """Store the encoded progress of versions, by model and version."""
-        self.database.many(windows.SAVE_WATCH, watches)
+        self.database.many(windows.SAVE_WATCH, [(*watch, self.partition) for watch in watches])
 
     def save_windows(self, states: Iterable[tuple[Key, WindowState]]) -> None:
         """Store the counts of windows."""
@@ -149,12 +205,20 @@ class Journal:
 
     def count(self, name: str, more: int = 1) -> None:
         """Add to a total."""
-        self.database.write(progress.COUNT, name, more)
+        self.database.write(progress.COUNT, self.partition, name, more)
 
-    def add_dead_letter(self, origin: str, reason: str, body: bytes) -> None:
-        """Store a record that could not be ingested."""
+    def add_dead_letter(
+        self, origin: str, reason: str, body: bytes, partition: int | None = None
+    ) -> None:
+        """Store a record that could not be ingested; `partition` retries it (None: this one)."""
+        self.database.serialize()
         shown = reason.replace("\0", "\N{SYMBOL FOR NULL}")  # PostgreSQL's text holds no null
-        self.database.write(dead_letters.ADD, origin, shown, body)
+        owner = self.partition if partition is None else partition
+        self.database.write(dead_letters.ADD, origin, shown, body, owner)
+
+    def retry_dead_letter(self, origin: str) -> None:
+        """Queue the newest dead letter of this origin for ingestion by its partition."""
+        self.database.write(dead_letters.RETRY_LAST, origin)
 
     def delete_dead_letters(self, keep: int) -> int:
         """Delete all but the newest `keep` dead letters; returns how many."""
@@ -163,48 +227,53 @@ class Journal:
     def delete_minutes(self, sources: Iterable[str], until: int) -> None:
         """Delete the counts of minutes before `until`."""
         self.save_horizon("minutes", until)
-        self.database.many(progress.DELETE_MINUTES, [(source, until) for source in sources])
+        self.database.many(
+            progress.DELETE_MINUTES, [(self.partition, source, until) for source in sources]
+        )
 
     def save_horizon(self, name: str, until: int) -> None:
         """Store the time of reception before which rows of this kind are deleted."""
-        self.database.write(progress.SAVE_HORIZON, name, until)
+        self.database.write(progress.SAVE_HORIZON, self.partition, name, until)
 
     def has_retries(self) -> bool:
-        """Whether dead letters wait to be ingested again."""
-        return self.database.one(dead_letters.ANY_RETRY) is not None
+        """Return whether dead letters wait to be ingested again."""
+        row = self.database.one(dead_letters.ANY_RETRY, partition=self.partition)
+        return row is not None
 
     def pop_retries(self) -> list[DeadLetter]:
         """Read the dead letters that are to be ingested again, and delete them."""
-        found = self.database.all(dead_letters.RETRIES)
-        self.database.do(dead_letters.DELETE_RETRIED)
-        self.database.do(dead_letters.DELETE_RETRIES)
-        return [
+        rows = self.database.all(dead_letters.RETRIES, partition=self.partition)
+        letters = [
             DeadLetter(as_int(number), str(origin), str(reason), as_bytes(body))
-            for number, origin, reason, body in found
+            for number, origin, reason, body in rows
         ]
+        numbers = [(letter.number,) for letter in letters]
+        self.database.many(dead_letters.DELETE_LETTERS, numbers)
+        self.database.many(dead_letters.DELETE_RETRIES, numbers)
+        return letters
 
     # Scoring and decisions
 
     def next_job(self) -> int:
         """Return the number of the next scoring; scorings are evaluated in this order."""
-        ((last,),) = self.database.all(results.LAST_JOB)
+        ((last,),) = self.database.all(results.LAST_JOB, partition=self.partition)
         return as_int(last or 0) + 1
 
     def add_job(self, pending: PendingScore) -> WaitingScore:
         """Queue a scoring."""
         body = encode(pending)
-        self.database.write(results.ADD_JOB, pending.number, body)
+        self.database.write(results.ADD_JOB, self.partition, pending.number, body)
         return WaitingScore(pending.number, len(body), pending.job.model)
 
     def job(self, number: int) -> PendingScore:
         """Read a queued scoring."""
-        found = self.database.one(results.JOB, number=number)
-        assert found is not None
-        return as_struct(found[0], PendingScore)
+        row = self.database.one(results.JOB, partition=self.partition, number=number)
+        assert row is not None
+        return as_struct(row[0], PendingScore)
 
     def delete_job(self, number: int) -> None:
         """Delete a scoring that is evaluated."""
-        self.database.do(results.DELETE_JOB, number=number)
+        self.database.do(results.DELETE_JOB, partition=self.partition, number=number)
 
     def add_result(self, result: Result) -> None:
         """Store one revision of a window's result."""
@@ -231,13 +300,13 @@ class Journal:
 
     def latest(self, key: Key, window: Window) -> Result | None:
         """Read the newest revision of a window's result."""
-        found = self.database.one(results.LATEST, **_of(key), start=window.start)
-        return None if found is None else as_struct(found[0], Result)
+        row = self.database.one(results.LATEST, **_of(key), start=window.start)
+        return None if row is None else as_struct(row[0], Result)
 
     def rule_states(self, key: Key) -> dict[Rule, RuleState]:
         """Read the stored states of a version's rules."""
-        found = self.database.all(alarms.STREAKS, **_of(key))
-        return {cast("Rule", rule): as_struct(body, RuleState) for rule, body in found}
+        rows = self.database.all(alarms.STREAKS, **_of(key))
+        return {cast("Rule", rule): as_struct(body, RuleState) for rule, body in rows}
 
     def save_rule_state(self, key: Key, rule: Rule, state: RuleState) -> None:
         """Store the state of a rule."""
@@ -245,18 +314,18 @@ class Journal:
 
     def alarm(self, alarm_id: str) -> Alarm | None:
         """Read an alarm."""
-        found = self.database.one(alarms.ALARM, alarm_id=alarm_id)
-        return None if found is None else as_struct(found[0], Alarm)
+        row = self.database.one(alarms.ALARM, alarm_id=alarm_id)
+        return None if row is None else as_struct(row[0], Alarm)
 
     def save_alarm(self, alarm: Alarm) -> None:
         """Store a new or changed alarm."""
-        ((number,),) = self.database.all(alarms.COUNT)
-        self.database.write(alarms.SAVE, alarm.alarm_id, number, encode(alarm))
+        # Not a count, which would depend on the order in which models are scored.
+        self.database.write(alarms.SAVE, alarm.alarm_id, alarm.latest.end, encode(alarm))
 
     def silences(self) -> list[Silence]:
         """Read every silence, ended ones included."""
-        found = self.database.all(alarms.SILENCES)
-        return [as_struct(body, Silence) for (body,) in found]
+        rows = self.database.all(alarms.SILENCES)
+        return [as_struct(body, Silence) for (body,) in rows]
 
     def add_delivery(self, webhook_id: str, body: bytes, created: int) -> None:
         """Add a webhook to the outbox, unless it has one of this id."""
@@ -264,12 +333,41 @@ class Journal:
 
     def pending_deliveries(self) -> dict[str, bytes]:
         """Read the bodies of webhooks that are still to be sent, by id."""
-        found = self.database.all(outbox.PENDING)
-        return {str(webhook_id): as_bytes(body) for webhook_id, body in found}
+        rows = self.database.all(outbox.PENDING)
+        return {str(webhook_id): as_bytes(body) for webhook_id, body in rows}
 
     def supersede(self, webhook_id: str) -> None:
         """Stop sending a webhook, because a later one replaces it."""
         self.database.write(outbox.SUPERSEDE, webhook_id)
+
+    def deliveries(self) -> list[Delivery]:
+        """Read every webhook, newest first."""
+        names = outbox.ADD.columns
+        return [
+            msgspec.convert(dict(zip(names, row, strict=True)), Delivery, strict=False)
+            for row in self.database.all(outbox.DELIVERIES)
+        ]
+
+    def schedule_progress(self, model: str) -> ScheduleProgress:
+        """Read how far the schedule of a model is decided."""
+        row = self.database.one(schedules.OF_MODEL, model=model)
+        return ScheduleProgress() if row is None else as_struct(row[0], ScheduleProgress)
+
+    def save_schedule_progress(self, model: str, progress: ScheduleProgress) -> None:
+        """Store how far the schedule of a model is decided."""
+        self.database.write(schedules.SAVE, model, encode(progress))
+
+    def retained_period(self, key: Key) -> Window | None:
+        """Read from where to where the closed windows of a version have rows; None without any."""
+        rows = self.database.all(windows.WATCH, **_of(key))
+        since = as_struct(rows[0][0], VersionProgress).samples_until if rows else 0
+        ((first,),) = self.database.all(results.START_AFTER, **_of(key), start=since - 1)
+        ((last,),) = self.database.all(results.START_BEFORE, **_of(key), start=END_OF_TIME)
+        if first is None or last is None:
+            return None
+        latest = self.database.one(results.LATEST, **_of(key), start=as_int(last))
+        assert latest is not None
+        return Window(as_int(first), as_struct(latest[0], Result).window.end)
 
     def delete_deliveries(self, until: int) -> int:
         """Delete webhooks created before `until` that need no further attempt; returns how many."""

@@ -12,9 +12,9 @@ from psycopg.types.string import StrDumper
 from monitoring.errors import DatabaseUnavailable
 from monitoring.storage.query import Lookup, Query, Row, RowQuery, Staged, Values
 from monitoring.storage.sql import VERSION_TABLE
+from registry.reply_limit import LimitedConnection
 
 Found = TypeVar("Found")
-Connection = psycopg.Connection[Row]
 
 # Settings that the address does not have. A server that is gone is noticed within half a minute,
 # because a monitor that waits for ever looks like one with nothing to do.
@@ -42,11 +42,21 @@ _MANY = 50  # rows: fewer are sent one by one
 _LOCK = "hashtextextended(current_schema() || ' ' || %s::text, 0)"
 _TRY_LOCK = f"SELECT pg_try_advisory_lock({_LOCK})"
 _UNLOCK = f"SELECT pg_advisory_unlock({_LOCK})"
+_IDLE_LIMITS = (
+    "SET idle_session_timeout = '30s'",
+    "SET idle_in_transaction_session_timeout = '60s'",
+)
 _HAS_VERSION = (
     "SELECT 1 FROM information_schema.tables "
     "WHERE table_schema = current_schema() AND table_name = %s"
 )
 _VERSION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - ours
+
+
+class MonitorConnection(LimitedConnection):
+    """A connection of the monitor."""
+
+    reply_s = 90.0  # longer than a stalled writer keeps its turn, see _IDLE_LIMITS
 
 
 class Postgres:
@@ -67,11 +77,11 @@ class Postgres:
         self._connection = self._connect()
 
     def revision(self) -> str | None:
-        """Read the revision of the schema; None where no migration has run."""
+        """Read the revision of the schema; None if no migration has run."""
         if not self._execute(_HAS_VERSION, [VERSION_TABLE]).fetchall():
             return None
-        found = self._execute(_VERSION).fetchall()
-        return str(found[0][0]) if found else None
+        rows = self._execute(_VERSION).fetchall()
+        return str(rows[0][0]) if rows else None
 
     def migrate(self) -> None:
         """Run the migrations that the schema lacks, on a connection of their own."""
@@ -82,11 +92,15 @@ class Postgres:
         except _LOST as error:
             raise DatabaseUnavailable(f"the database was lost: {_reason(error)}") from error
 
-    def begin(self, *, alone: bool) -> None:
-        """Begin a transaction; `alone`: after every other one of that kind."""
+    def begin(self, *, serialized: bool) -> None:
+        """Begin a transaction; `serialized`: after all other serialized ones have ended."""
         self._twice(lambda connection: connection.execute("BEGIN"))
-        if alone:
-            self._within(lambda connection: connection.execute(_ONE_WRITER))
+        if serialized:
+            self.serialize()
+
+    def serialize(self) -> None:
+        """Make the open transaction serialized; wait until all others of that kind have ended."""
+        self._within(lambda connection: connection.execute(_ONE_WRITER))
 
     def commit(self) -> None:
         """Commit the transaction."""
@@ -117,7 +131,7 @@ class Postgres:
         run = self._twice if idle else self._within
         return run(lambda connection: connection.execute(query, values))
 
-    def among(self, lookup: Lookup, names: Sequence[str]) -> list[Row]:
+    def look_up(self, lookup: Lookup, names: Sequence[str]) -> list[Row]:
         """Read the rows of a query whose column has one of many values."""
         return self._execute(lookup.postgresql, [list(names)]).fetchall()
 
@@ -141,10 +155,15 @@ class Postgres:
         query = done.sql.encode()
         self._within(lambda connection: connection.cursor().executemany(query, ordered))
 
+    def limit_idleness(self) -> None:
+        """Tell the server to end the connection, with its locks, if this process stalls."""
+        for limit in _IDLE_LIMITS:
+            self._execute(limit)
+
     def try_lock(self, name: str) -> bool:
         """Take a lock that this connection holds until its end; False: another has it."""
-        (found,) = self._execute(_TRY_LOCK, [name]).fetchall()
-        return found[0] is True
+        (lock_row,) = self._execute(_TRY_LOCK, [name]).fetchall()
+        return lock_row[0] is True
 
     def unlock(self, name: str) -> None:
         """Release a lock."""
@@ -154,16 +173,16 @@ class Postgres:
         """Close the connection."""
         self._connection.close()
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> MonitorConnection:
         try:
-            connection: Connection = psycopg.connect(self._where, autocommit=True)
+            connection = MonitorConnection.connect(self._where, autocommit=True)
         except psycopg.OperationalError as error:
             raise DatabaseUnavailable(f"the database cannot be reached: {_reason(error)}") from None
         connection.adapters.register_dumper(str, _Text)
         self._staging: set[str] = set()  # what created the staging tables of the connection
         return connection
 
-    def _twice(self, work: Callable[[Connection], Found]) -> Found:
+    def _twice(self, work: Callable[[MonitorConnection], Found]) -> Found:
         """Do what stands alone, again on a new connection where the old one is lost."""
         if not self._connection.closed:
             try:
@@ -176,7 +195,7 @@ class Postgres:
         self._connection = self._connect()
         return self._within(work)
 
-    def _within(self, work: Callable[[Connection], Found]) -> Found:
+    def _within(self, work: Callable[[MonitorConnection], Found]) -> Found:
         try:
             return work(self._connection)
         except _LOST as error:
@@ -185,7 +204,7 @@ class Postgres:
             raise DatabaseUnavailable(f"the database was lost: {_reason(error)}") from error
 
 
-def _copy(connection: Connection, staged: Staged, rows: Sequence[Values]) -> None:
+def _copy(connection: MonitorConnection, staged: Staged, rows: Sequence[Values]) -> None:
     cursor = connection.cursor()
     with cursor.copy(staged.copy.encode()) as copy:
         for row in rows:

@@ -25,15 +25,17 @@ from monitoring.storage.rows import (
 from monitoring.storage.sql import predictions as queries
 
 Key = tuple[str, str]  # model, version
+ANYWHERE = -1  # partition of labels whose id names no shard, once the partitions have changed
 _Place = tuple[str, int]  # prediction id, row
 
 
 class Predictions:
     """Not for use outside a transaction, and good for one: `reset` at its end."""
 
-    def __init__(self, database: Database) -> None:
-        """Read and write rows and labels in `database`."""
+    def __init__(self, database: Database, partition: int = 0) -> None:
+        """Read and write rows and labels in `database`; waiting labels are of `partition`."""
         self._database = database
+        self._partition = partition
         self._added: dict[_Place, StoredRow] = {}  # not written yet
         self._sampled: dict[int, StoredRow] = {}  # those among them with values, by hash
         self._evicted: list[tuple[object, ...]] = []
@@ -45,9 +47,9 @@ class Predictions:
         self._early: dict[str, dict[int, EarlyLabel]] = {}  # labels that wait, of the ids looked up
         self._regrouped: set[str] = set()  # those of them that are to be rewritten
         self._waiting: list[_Place] = []  # labels that began to wait, not written yet
-        found = database.one(queries.EARLY_UNTIL)
+        row = database.one(queries.EARLY_UNTIL, partition=partition)
         # Labels that were received before it wait no more.
-        self.early_until = 0 if found is None else as_int(found[0])
+        self.early_until = 0 if row is None else as_int(row[0])
 
     def prefetch(self, events: Iterable[Event | UnreadableEvent]) -> None:
         """Read the stored rows and labels that these events refer to."""
@@ -80,26 +82,27 @@ class Predictions:
 
     def find(self, prediction_id: str, row: int) -> StoredPrediction | None:
         """Find the row that a label refers to."""
-        self._search({prediction_id})
+        if prediction_id not in self._searched:
+            self._search({prediction_id})
         place = prediction_id, row
-        known = self._known.get(place)
-        if known is None and (added := self._added.get(place)) is not None:
-            known = _as_stored(added)
-        return known
+        prediction = self._known.get(place)
+        if prediction is None and (added := self._added.get(place)) is not None:
+            prediction = _as_stored(added)
+        return prediction
 
     def add_label(self, prediction_id: str, row: int, label: Label) -> None:
         """Join a label to its row."""
         self._search({prediction_id})
         place, encoded = (prediction_id, row), encode(label)
-        known = self._known.get(place)
-        if known is not None:
-            known.label = label
+        prediction = self._known.get(place)
+        if prediction is not None:
+            prediction.label = label
             self._labelled[place] = encoded
         elif (added := self._added.get(place)) is not None:
             added.label = encoded
 
     def add_early_label(self, prediction_id: str, row: int, early: EarlyLabel) -> bool:
-        """Store a label until its prediction comes; False where an earlier one waits."""
+        """Store a label until its prediction comes; False if an earlier one waits."""
         self._look_for_early({prediction_id})
         waiting = self._early[prediction_id]
         if row not in waiting:
@@ -113,49 +116,53 @@ class Predictions:
 
     def pop_early_labels(self, prediction_id: str) -> dict[int, EarlyLabel]:
         """Return the labels that waited for this prediction, by row, and delete them."""
-        self._look_for_early({prediction_id})
+        if prediction_id not in self._early:
+            self._look_for_early({prediction_id})
         waiting = self._early[prediction_id]
-        if waiting:
-            self._early[prediction_id] = {}
-            self._regrouped.add(prediction_id)
-        return {row: one for row, one in waiting.items() if one.received >= self.early_until}
+        if not waiting:  # so it is for most predictions
+            return {}
+        self._early[prediction_id] = {}
+        self._regrouped.add(prediction_id)
+        return {row: label for row, label in waiting.items() if label.received >= self.early_until}
 
     def expire_early_labels(self, until: int) -> int:
         """Expire waiting labels that were received before `until`; returns how many."""
         self.flush()
         before, self.early_until = self.early_until, until
-        found = self._database.one(queries.COUNT_EARLY, since=before, until=until)
-        assert found is not None
-        return as_int(found[0])
+        span = {"since": before, "until": until}
+        row = self._database.one(queries.COUNT_EARLY, partition=self._partition, **span)
+        assert row is not None
+        return as_int(row[0])
 
     def sampled_hashes(self, key: Key, window: Window) -> list[int]:
         """Read the hashes of a window's sampled rows."""
         self.flush()
-        found = self._database.all(queries.SAMPLED_HASHES, **_of_window(key, window))
-        return [as_int(number) for (number,) in found]
+        rows = self._database.all(queries.SAMPLED_HASHES, **_of_window(key, window))
+        return [as_int(number) for (number,) in rows]
 
     def sampled_rows(self, key: Key, window: Window) -> list[SampledRow]:
         """Read a window's sampled rows, in the order of their hashes."""
         self.flush()
-        found = self._database.all(queries.SAMPLE, **_of_window(key, window))
+        rows = self._database.all(queries.SAMPLE, **_of_window(key, window))
         return [
             SampledRow(
                 as_bytes(body),
                 as_bytes_or_none(label),
                 (as_int_or_none(time) or 0, str(prediction_id), as_int(row)),
             )
-            for body, label, time, prediction_id, row in found
+            for body, label, time, prediction_id, row in rows
         ]
 
     def smallest_rows(self, key: Key, window: Window, limit: int) -> list[bytes]:
         """Read the values of the `limit` rows with the smallest hashes, in the order of time."""
         self.flush()
-        found = self._database.all(queries.SMALLEST, **_of_window(key, window), limit=limit)
-        return [as_bytes(body) for (body,) in found]
+        rows = self._database.all(queries.SMALLEST, **_of_window(key, window), limit=limit)
+        return [as_bytes(body) for (body,) in rows]
 
     def delete_early_labels(self, limit: int) -> int:
         """Delete at most `limit` expired labels; returns how many."""
-        return self._database.do(queries.SWEEP_EARLY, until=self.early_until, limit=limit)
+        which = {"partition": self._partition, "until": self.early_until}
+        return self._database.do(queries.SWEEP_EARLY, **which, limit=limit)
 
     def delete_rows(self, key: Key, until: int, limit: int) -> int:
         """Delete rows outside the samples of windows that begin before; returns how many."""
@@ -199,19 +206,22 @@ class Predictions:
     def _write_early(self) -> None:
         """Add the labels that began to wait; rewrite those of ids of which some wait no more."""
         names = sorted(self._regrouped)
-        self._database.many(queries.DELETE_EARLY, [(name,) for name in names])
+        self._database.many(queries.DELETE_EARLY, [(name, self._partition) for name in names])
         places = [(name, row) for name in names for row in self._early[name]]
         places += [place for place in self._waiting if place[0] not in self._regrouped]
         self._database.many(
             queries.ADD_EARLY,
             [
-                (name, row, early.label, early.time, early.received)
+                (name, row, early.label, early.time, early.received, self._owner(early))
                 for name, row in places
                 if (early := self._early[name][row]).received >= self.early_until
             ],
         )
         self._regrouped.clear()
         self._waiting.clear()
+
+    def _owner(self, label: EarlyLabel) -> int:
+        return ANYWHERE if label.anywhere else self._partition
 
     def _sweep(self, statement: Query, key: Key, until: int, limit: int) -> int:
         model, version = key
@@ -222,8 +232,8 @@ class Predictions:
         missing = prediction_ids - self._searched
         if not missing:
             return
-        found = self._database.among(queries.KNOWN, missing)
-        for prediction_id, row, model, version, start, number, label, time, predicted in found:
+        rows = self._database.look_up(queries.KNOWN, missing)
+        for prediction_id, row, model, version, start, number, label, time, predicted in rows:
             self._known[str(prediction_id), as_int(row)] = StoredPrediction(
                 str(model),
                 str(version),
@@ -241,11 +251,18 @@ class Predictions:
         if not missing:
             return
         self._early.update((name, {}) for name in missing)
-        if self._database.one(queries.ANY_EARLY) is None:
+        if self._database.one(queries.ANY_EARLY, partition=self._partition) is None:
             return
-        found = self._database.among(queries.EARLY, missing)
-        for prediction_id, row, label, time, received in found:
-            waiting = EarlyLabel(as_bytes(label), as_int_or_none(time), as_int(received))
+        rows = self._database.look_up(queries.EARLY, missing)
+        for prediction_id, row, label, time, received, partition in rows:
+            if partition not in (self._partition, ANYWHERE):
+                continue
+            waiting = EarlyLabel(
+                as_bytes(label),
+                as_int_or_none(time),
+                as_int(received),
+                partition == ANYWHERE,
+            )
             self._early[str(prediction_id)][as_int(row)] = waiting
 
 

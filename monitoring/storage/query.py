@@ -18,13 +18,13 @@ class Compiled(msgspec.Struct, frozen=True):
     names: tuple[str, ...] = ()  # of the values, in the order of the placeholders
     constants: dict[str, object] = {}  # the values that are part of the statement
 
-    def values(self, given: Mapping[str, object]) -> Values:
-        """Values in the order of the placeholders; raises KeyError where one is missing."""
-        known = {**self.constants, **given} if self.constants else given
-        return [known[name] for name in self.names]
+    def values(self, values: Mapping[str, object]) -> Values:
+        """Return values in the order of the placeholders; raises KeyError if one is missing."""
+        all_values = {**self.constants, **values} if self.constants else values
+        return [all_values[name] for name in self.names]
 
     def rows(self, names: tuple[str, ...], rows: Sequence[Values]) -> Sequence[Values]:
-        """Rows of values, each in the order of `names`, in the order of the placeholders."""
+        """Return rows of values, each in the order of `names`, in the order of the placeholders."""
         if self.names == names:
             return rows
         return [self.values(dict(zip(names, row, strict=True))) for row in rows]

@@ -13,14 +13,14 @@ ALL = 1 << 62  # windows
 def newest(database: Database, key: Key, last: int, before: int) -> list[Result]:
     """Read the newest revision of the `last` windows that begin before a time, oldest first."""
     model, version = key
-    found = database.all(queries.NEWEST, model=model, version=version, before=before, limit=last)
-    return [as_struct(body, Result) for (body,) in reversed(found)]
+    rows = database.all(queries.NEWEST, model=model, version=version, before=before, limit=last)
+    return [as_struct(body, Result) for (body,) in reversed(rows)]
 
 
 def closed(database: Database, key: Key) -> ClosedTotals:
     """Read the totals of all closed windows; an earlier release stored only their results."""
     model, version = key
-    found = database.one(queries.CLOSED, model=model, version=version)
-    if found is None:
+    row = database.one(queries.CLOSED, model=model, version=version)
+    if row is None:
         return add_up(newest(database, key, ALL, END_OF_TIME))
-    return as_struct(found[0], ClosedTotals)
+    return as_struct(row[0], ClosedTotals)

@@ -1,4 +1,4 @@
-"""Where the values of a row lie in events, and how a row of values is stored."""
+"""The layout of a row's values in events and in storage."""
 
 from collections.abc import Iterator, Sequence
 from math import inf
@@ -23,7 +23,7 @@ _ONE: tuple[list[int], ...] = ([], [1])  # how the shape of a tensor of one row 
 
 
 def columns(manifest: Manifest) -> list[str]:
-    """The names of a stored row's values, in their order."""
+    """Return the names of a stored row's values, in their order."""
     classes = manifest.prediction.classes if probabilities_output(manifest.prediction) else []
     monitored = [feature.name for feature in monitored_columns(manifest)]
     own = OwnColumns(manifest)
@@ -34,14 +34,13 @@ def columns(manifest: Manifest) -> list[str]:
 class PredictedRow(msgspec.Struct, gc=False):
     """One answered row with values: all of them, or its summaries if its payload was not kept."""
 
-    values: Sequence[Any] | bytes  # in the order of `columns`; bytes: encoded
+    values: Sequence[Any]  # in the order of `columns`
     predicted: bytes | None  # the prediction, encoded
-    codes: bytes | None = None  # of encoded values: a code each (`RowCounters.value_codes`)
     partial: bool = False  # the values are the summaries alone
 
 
 class RowLayout:
-    """Where the values of a row lie in the events of one version."""
+    """The layout of a row's values in the events of one version."""
 
     def __init__(self, manifest: Manifest) -> None:
         """Look through the manifest once, and not with every event."""
@@ -62,11 +61,11 @@ class RowLayout:
         self._categories = [(n, f) for n, f in enumerate(manifest.features) if f.kind != "numeric"]
 
     def prediction(self, row: Sequence[Any]) -> bytes | None:
-        """Return the encoded prediction among a row's values; None where the model makes none."""
+        """Return the encoded prediction among a row's values; None if the model makes none."""
         return encode(row[self._answer]) if self._label else None
 
     def rows(self, event: PredictionEvent) -> list[Sequence[Any]]:
-        """The values of every answered row, in the order of `columns`.
+        """Return the values of every answered row, in the order of `columns`.
 
         Raises InvalidFeatures (inputs that do not carry the features), KeyError (an output that is
         not there) or ValueError (summaries that do not fit the rows).
@@ -77,8 +76,6 @@ class RowLayout:
 
     def encode(self, row: PredictedRow) -> bytes:
         """Return the values as they are stored: a list, or the summaries alone by name."""
-        if isinstance(row.values, bytes):
-            return row.values
         if row.partial:
             return encode(dict(zip(self._summaries, row.values, strict=True)))
         return encode(row.values)
@@ -86,20 +83,20 @@ class RowLayout:
     def rows_without_payload(self, event: PredictionEvent) -> Sequence[PredictedRow | None]:
         """Return what is known of each answered row of an event whose payload was not kept.
 
-        Summaries are complete in every event. None where the version has none, or where they were
+        Summaries are complete in every event. None if the version has none, or where they were
         withheld with the payload. Raises ValueError for summaries that do not fit the rows.
         """
         if not self._summaries or not event.summaries:
             return [None] * event.rows
-        found = zip(*_summaries(self._manifest, event), strict=True)
-        return [PredictedRow(row, None, partial=not self._is_summary_only) for row in found]
+        rows = zip(*_summaries(self._manifest, event), strict=True)
+        return [PredictedRow(row, None, partial=not self._is_summary_only) for row in rows]
 
     def has_more(self, event: PredictionEvent) -> bool:
-        """Whether an event that fits carries inputs besides those that the version takes."""
+        """Return whether an event that fits carries inputs besides those that the version takes."""
         return len(event.inputs) > self._inputs
 
     def _only_row(self, event: PredictionEvent) -> list[Any] | None:
-        """The row of an event as most are; None for one that wants a closer look."""
+        """Return the row of an event as most are; None for one that wants a closer look."""
         inputs = event.inputs
         for name, size in self._widths.items():
             tensor = inputs.get(name)
@@ -126,14 +123,14 @@ class RowLayout:
             probabilities = event.outputs[self._probabilities].data
             if len(probabilities) != len(self._manifest.prediction.classes):
                 return None
-            if not {type(one) for one in probabilities} <= _NUMBERS:
+            if not {type(value) for value in probabilities} <= _NUMBERS:
                 return None
             row += probabilities
         return row
 
 
 def _slices(features: Sequence[Feature]) -> Iterator[tuple[str, int, int]]:
-    """The features in their order, as parts of their inputs: input, first index, end."""
+    """Yield the features in their order, as parts of their inputs: input, first index, end."""
     place = 0
     while place < len(features):
         first = features[place]
@@ -147,42 +144,44 @@ def _slices(features: Sequence[Feature]) -> Iterator[tuple[str, int, int]]:
 
 
 def _values(manifest: Manifest, event: PredictionEvent) -> list[tuple[Any, ...]]:
-    """One tuple per answered row, whatever the event looks like."""
+    """Return one tuple per answered row, whatever the event looks like."""
     carrying = {feature.input for feature in manifest.features}
     inputs = {name: tensor for name, tensor in event.inputs.items() if name in carrying}
-    known = to_columns(keeping(manifest), inputs)
-    features = [_spelled(known.get(f.name)) or [None] * event.rows for f in manifest.features]
+    inputs_by_name = to_columns(keeping(manifest), inputs)
+    features = [
+        _spelled(inputs_by_name.get(f.name)) or [None] * event.rows for f in manifest.features
+    ]
     features += _summaries(manifest, event)
-    found: list[Sequence[Any]] = [*features]
+    columns_out: list[Sequence[Any]] = [*features]
     if label := label_output(manifest.prediction):
         labels = event.outputs[label].values()
         if len(labels) != event.rows:
             raise ValueError(f"expected {event.rows} answers, got {len(labels)}")
         _check(labels, label, numbers=manifest.task == "regression")
-        found.append(labels)
+        columns_out.append(labels)
     if probabilities := probabilities_output(manifest.prediction):
         flat = event.outputs[probabilities].values()
         _check(flat, probabilities, numbers=True)
         width = len(manifest.prediction.classes)
-        found += (flat[place::width] for place in range(width))
-    return list(zip(*found, strict=True)) or [()] * event.rows
+        columns_out += (flat[place::width] for place in range(width))
+    return list(zip(*columns_out, strict=True)) or [()] * event.rows
 
 
 def _summaries(manifest: Manifest, event: PredictionEvent) -> list[list[Any]]:
-    """The values of each summary; of one that the event does not have, None for every row."""
-    found: list[list[Any]] = []
+    """Return the values of each summary; None for every row if the event does not have it."""
+    lists: list[list[Any]] = []
     for summary in manifest.summaries or []:
         values = event.summaries.get(summary.name)
         if values is not None and len(values) != event.rows:
             raise ValueError(
                 f"summary {summary.name!r}: expected {event.rows} values, got {len(values)}"
             )
-        found.append([None] * event.rows if values is None else values)
-    return found
+        lists.append([None] * event.rows if values is None else values)
+    return lists
 
 
 def _check(values: Sequence[Any], output: str, *, numbers: bool) -> None:
-    """Raise ValueError where an answer is nothing that a model can have answered."""
+    """Raise ValueError if an answer is nothing that a model can have answered."""
     fitting = _NUMBERS if numbers else _NUMBERS | _LABELS
     for value in values:
         is_word = isinstance(value, str) and value in INFINITIES
@@ -192,5 +191,5 @@ def _check(values: Sequence[Any], output: str, *, numbers: bool) -> None:
 
 
 def _spelled(column: list[Any] | None) -> list[Any] | None:
-    """JSON has no infinities: they are kept as the words that the log has for them."""
+    """Return JSON has no infinities: they are kept as the words that the log has for them."""
     return spell(column) if column and (inf in column or -inf in column) else column

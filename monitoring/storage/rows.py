@@ -1,6 +1,6 @@
 """A window's rows: how they are kept and handed out."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import inf
 from typing import Any
 
@@ -58,19 +58,20 @@ class EarlyLabel(msgspec.Struct, frozen=True):
     label: bytes
     time: int | None  # when the truth became known, where it was kept
     received: int  # when the log received it
+    anywhere: bool = False  # it is of version 1, whose labels lie in any partition
 
 
 def numbers_again(column: list[Any]) -> list[Any]:
-    """A column of numbers with its infinities as such, for who does not write JSON.
+    """Return a column of numbers with its infinities as such, for who does not write JSON.
 
     Integers that 64 bits do not hold come as floats, or as infinities where none holds them.
     """
-    if any(type(one) is int and not _SMALLEST <= one <= _LARGEST for one in column):
-        column = [_float(one) if type(one) is int else one for one in column]
-    words = [one for one in column if isinstance(one, str)]
+    if any(type(value) is int and not _SMALLEST <= value <= _LARGEST for value in column):
+        column = [_float(value) if type(value) is int else value for value in column]
+    words = [value for value in column if isinstance(value, str)]
     if not words or not {*words} <= {*INFINITIES}:
         return column
-    return [INFINITIES[one] if isinstance(one, str) else one for one in column]
+    return [INFINITIES[value] if isinstance(value, str) else value for value in column]
 
 
 def _float(number: int) -> float:
@@ -81,18 +82,26 @@ def _float(number: int) -> float:
 
 
 def by_column(
-    names: Sequence[str], bodies: Sequence[bytes], labels: Sequence[bytes | None]
+    names: Sequence[str],
+    bodies: Sequence[bytes],
+    labels: Sequence[bytes | None],
+    only: Collection[str] | None = None,
 ) -> dict[str, list[Any]]:
-    """Stored rows as columns; the last one holds the labels (None where none is known).
+    """Return stored rows as columns; the last one holds the labels (None if none is known).
 
     Where the payload of some rows was not kept, a column `payload_withheld` marks them; they hold
-    None in every column but their summaries. The names of both columns give way to `names`.
+    None in every column but their summaries. The names of both columns give way to `names`. Of
+    these, `only` are returned; None: all.
     """
     rows = [decode(body) for body in bodies]
     withheld = [isinstance(row, dict) for row in rows]
     if any(withheld):
         rows = [[row.get(n) for n in names] if isinstance(row, dict) else row for row in rows]
-    table = {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    table = {
+        name: [row[place] for row in rows]
+        for place, name in enumerate(names)
+        if only is None or name in only
+    }
     if any(withheld):
         table[own_name(WITHHELD, names)] = withheld
     table[own_name(LABEL, names)] = [None if label is None else decode(label) for label in labels]

@@ -1,6 +1,6 @@
 """Sampled rows of tensors; part of the consumer's step.
 
-What a step adds and evicts is written at its end, or before it is read again.
+Samples that a step adds or evicts are written at the end of the step, or before the next read.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _Place = tuple[str, str, int, str, int]  # model, version, start, tensor, hash
 
 
 class Samples:
-    """Not for use outside a transaction; `flush` at its end."""
+    """Sampled rows in the database, inside a transaction; call `flush` at its end."""
 
     def __init__(self, database: Database) -> None:
         """Read and write samples in `database`."""
@@ -44,34 +44,34 @@ class Samples:
     def hashes(self, key: Key, tensor: str, window: Window) -> list[int]:
         """Read the hashes of a window's sampled rows of a tensor."""
         self.flush()
-        found = self._database.all(queries.HASHES, **_of_window(key, window), tensor=tensor)
-        return [as_int(number) for (number,) in found]
+        rows = self._database.all(queries.HASHES, **_of_window(key, window), tensor=tensor)
+        return [as_int(number) for (number,) in rows]
 
     def files(self, key: Key, window: Window) -> list[Sample]:
-        """Read the sampled rows of which a picture is still to be made."""
+        """Read the sampled rows that have no picture yet."""
         self.flush()
         return read_samples(self._database.all(queries.FILES, **_of_window(key, window)))
 
     def vectors(self, key: Key, window: Window, tensor: str, limit: int) -> list[bytes]:
         """Read the `limit` sampled vectors of a tensor with the smallest hashes."""
         self.flush()
-        found = self._database.all(
+        rows = self._database.all(
             queries.VECTORS, **_of_window(key, window), tensor=tensor, limit=limit
         )
-        return [sample.body for sample in read_samples(found)]
+        return [sample.body for sample in read_samples(rows)]
 
     def replace(self, key: Key, samples: Sequence[Sample]) -> None:
-        """Store another form of samples that are still there."""
+        """Replace the form of samples that still exist."""
         self._database.many(
             queries.REPLACE,
             [
-                (one.form, one.body, *_place(key, one.start, one.tensor, one.number))
-                for one in samples
+                (sample.form, sample.body, *_place(key, sample.start, sample.tensor, sample.number))
+                for sample in samples
             ],
         )
 
     def delete(self, key: Key, until: int, limit: int) -> int:
-        """Delete at most `limit` samples of windows that begin before; returns how many."""
+        """Delete at most `limit` samples of windows before `until`; return how many."""
         model, version = key
         return self._database.do(
             queries.SWEEP, model=model, version=version, until=until, limit=limit
@@ -84,16 +84,17 @@ class Samples:
             self._evicted.clear()
         if self._added:
             self._database.many(
-                queries.ADD, [(*place, one.form, one.body) for place, one in self._added.items()]
+                queries.ADD,
+                [(*place, sample.form, sample.body) for place, sample in self._added.items()],
             )
             self._added.clear()
 
 
-def read_samples(found: Sequence[Row]) -> list[Sample]:
+def read_samples(rows: Sequence[Row]) -> list[Sample]:
     """Return the samples of a query's rows."""
     return [
         Sample(str(tensor), as_int(number), as_int(start), str(form), as_bytes(body))  # type: ignore[arg-type]
-        for tensor, number, start, form, body in found
+        for tensor, number, start, form, body in rows
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-REVISION = "0004"  # the newest migration
+REVISION = "0010"  # the newest migration
 VERSION_TABLE = "monitor_revision"
 
 metadata = MetaData()
@@ -22,46 +22,69 @@ def _key(name: str, kind: BigInteger | Text) -> Column[Any]:
     return Column(name, kind, primary_key=True, autoincrement=False)
 
 
+def _partition() -> Column[Any]:
+    """Return the partition of a row; rows of one model version belong to one partition."""
+    return Column("partition", INTEGER, nullable=False, server_default=text("0"))
+
+
 positions = Table(
     "positions",
     metadata,
     _key("source", TEXT),
     Column("epoch", INTEGER),
     Column("sequence", INTEGER),
+    _partition(),
 )
-# Of monitors that share a log: how far each stream is read and ingested, and the chunks between.
-streams = Table(
-    "streams",
+# How the log is divided: "partitions" is their number, 0 if one partition holds the whole log.
+layout = Table("layout", metadata, _key("name", TEXT), Column("value", INTEGER))
+# Who holds each partition of a shared log: written by the holder, every few seconds.
+partitions = Table(
+    "partitions",
     metadata,
-    _key("stream", TEXT),
-    Column("epoch", INTEGER),
-    Column("sequence", INTEGER),
-    Column("chunks", INTEGER, nullable=False, server_default=text("0")),
-    Column("taken", INTEGER, nullable=False, server_default=text("0")),
-    Column("ended", INTEGER, nullable=False, server_default=text("0")),
+    _key("partition", INTEGER),
+    Column("holder", TEXT),
+    Column("since", INTEGER),
     Column("reported", INTEGER),
+    Column("behind", INTEGER),
+    Column("oldest", INTEGER),
 )
-handed = Table(  # sharing.entries.Chunk, as MessagePack
-    "handed", metadata, _key("stream", TEXT), _key("number", INTEGER), Column("body", BYTES)
-)
-ledger = Table(  # results.SourceLedger
-    "ledger", metadata, _key("source", TEXT), Column("body", BYTES)
+# One row per source, or per shard of a source where the log is divided (results.SourceLedger).
+ledger = Table(
+    "ledger",
+    metadata,
+    _key("partition", INTEGER),
+    _key("source", TEXT),
+    _key("shard", TEXT),
+    Column("body", BYTES),
 )
 chains = Table(  # chains.Chain
-    "chains", metadata, _key("source", TEXT), _key("shard", TEXT), Column("body", BYTES)
+    "chains",
+    metadata,
+    _key("source", TEXT),
+    _key("shard", TEXT),
+    Column("body", BYTES),
+    _partition(),
 )
 monitored = Table(  # ingested events, by the minute of their reception
     "monitored",
     metadata,
+    _key("partition", INTEGER),
     _key("source", TEXT),
     _key("minute", INTEGER),
     Column("events", INTEGER),
     sqlite_with_rowid=False,
 )
-totals = Table("totals", metadata, _key("name", TEXT), Column("value", INTEGER))
+totals = Table(
+    "totals", metadata, _key("partition", INTEGER), _key("name", TEXT), Column("value", INTEGER)
+)
 
 watches = Table(  # windows.window_state.Watch
-    "watches", metadata, _key("model", TEXT), _key("version", TEXT), Column("body", BYTES)
+    "watches",
+    metadata,
+    _key("model", TEXT),
+    _key("version", TEXT),
+    Column("body", BYTES),
+    _partition(),
 )
 windows = Table(  # windows.window_state.WindowState
     "windows",
@@ -70,6 +93,12 @@ windows = Table(  # windows.window_state.WindowState
     _key("version", TEXT),
     _key("start", INTEGER),
     Column("body", BYTES),
+)
+
+# Requests of a model by the hour: of hours that are not judged yet (windows.traffic.OpenHours),
+# and of those that are (windows.traffic.JudgedHours).
+traffic = Table(
+    "traffic", metadata, _key("model", TEXT), Column("open", BYTES), Column("judged", BYTES)
 )
 
 # Every answered row, so that its label finds it. `hash` is null for rows that came late and belong
@@ -127,6 +156,45 @@ samples = Table(
     sqlite_with_rowid=False,
 )
 
+# Rows that may be picked for review or, with a place in the queue, were picked; `start` is that of
+# their period. A table of its own holds what people do with them, so that these rows are a function
+# of the log.
+review_rows = Table(  # reviews.rows.ReviewRow and ReviewDecision
+    "review_rows",
+    metadata,
+    _key("prediction_id", TEXT),
+    _key("row", INTEGER),
+    Column("model", TEXT),
+    Column("version", TEXT),
+    Column("start", INTEGER),
+    Column("time", INTEGER),
+    Column("place", INTEGER),
+    Column("body", BYTES),
+    Column("decision", BYTES),
+    Index("review_rows_of_version", "model", "version", "start"),
+    sqlite_with_rowid=False,
+)
+review_periods = Table(  # reviews.rows.ReviewCounts of the periods that have not ended
+    "review_periods",
+    metadata,
+    _key("model", TEXT),
+    _key("version", TEXT),
+    _key("start", INTEGER),
+    Column("body", BYTES),
+)
+review_leases = Table(  # review_desk.leases
+    "review_leases",
+    metadata,
+    _key("prediction_id", TEXT),
+    _key("row", INTEGER),
+    Column("holder", TEXT),
+    Column("until", INTEGER),
+    Column("state", TEXT),
+    Column("why", TEXT),
+    Column("at", INTEGER),
+    sqlite_with_rowid=False,
+)
+
 late = Table(  # late events, by the start of their pane; -1: panes whose counts were merged
     "late",
     metadata,
@@ -145,15 +213,18 @@ early_labels = Table(  # labels whose prediction has not arrived
     Column("label", BYTES),
     Column("time", INTEGER),
     Column("received", INTEGER),
+    _partition(),
     Index("early_labels_received", "received"),
     sqlite_with_rowid=False,
 )
 # What the log received before these times is deleted: "early_labels" (microseconds) and "minutes"
 # (minutes).
-horizons = Table("horizons", metadata, _key("name", TEXT), Column("until", INTEGER))
+horizons = Table(
+    "horizons", metadata, _key("partition", INTEGER), _key("name", TEXT), Column("until", INTEGER)
+)
 
 jobs = Table(  # rows.PendingScore
-    "jobs", metadata, _key("number", INTEGER), Column("body", BYTES)
+    "jobs", metadata, _key("partition", INTEGER), _key("number", INTEGER), Column("body", BYTES)
 )
 results = Table(  # results.Result
     "results",
@@ -167,7 +238,7 @@ results = Table(  # results.Result
 closed = Table(  # windows.totals.Closed
     "closed", metadata, _key("model", TEXT), _key("version", TEXT), Column("body", BYTES)
 )
-streaks = Table(  # alarms.rule_state.RuleState
+streaks = Table(  # alarms.alarm_lifecycle.RuleState
     "streaks",
     metadata,
     _key("model", TEXT),
@@ -178,8 +249,31 @@ streaks = Table(  # alarms.rule_state.RuleState
 alarms = Table(  # results.Alarm
     "alarms", metadata, _key("alarm_id", TEXT), Column("number", INTEGER), Column("body", BYTES)
 )
+schedules = Table(  # alarms.retrain_schedule.ScheduleProgress
+    "schedules", metadata, _key("model", TEXT), Column("body", BYTES)
+)
+batch_days = Table(  # counters.batch_days.BatchDay
+    "batch_days",
+    metadata,
+    _key("model", TEXT),
+    _key("version", TEXT),
+    _key("start", INTEGER),
+    Column("body", BYTES),
+)
 silences = Table(  # results.Silence
     "silences", metadata, _key("silence_id", TEXT), Column("body", BYTES)
+)
+notes = Table(  # results.Note; `start` is null for those on alarms, `alarm_id` empty for others
+    "notes",
+    metadata,
+    _key("note_id", TEXT),
+    Column("model", TEXT),
+    Column("version", TEXT),
+    Column("start", INTEGER),
+    Column("alarm_id", TEXT),
+    Column("created", INTEGER),
+    Column("body", BYTES),
+    Index("notes_of_version", "model", "version", "created"),
 )
 outbox = Table(
     "outbox",
@@ -202,5 +296,6 @@ dead_letters = Table(
     Column("origin", TEXT),
     Column("reason", TEXT),
     Column("body", BYTES),
+    _partition(),
 )
 retries = Table("retries", metadata, _key("number", INTEGER))  # dead letters to ingest again

@@ -4,12 +4,17 @@
 """
 
 import pkgutil
+import sqlite3
+from contextlib import closing
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sqlalchemy import Executable
 
 from monitoring.storage import queries
+from monitoring.storage.migrations import upgrade_sqlite
 from monitoring.storage.query import Compiled, Lookup, Query, RowQuery, Staged
 from monitoring.storage.schema import REVISION, VERSION_TABLE
 from monitoring.storage.statements import (
@@ -33,7 +38,7 @@ def generate() -> dict[str, str]:
     """Return the files of the package by name."""
     revision = f"REVISION = {REVISION!r}\nVERSION_TABLE = {VERSION_TABLE!r}\n"
     leading = _LEADING.format(title="Statements on the monitor's database")
-    files = {"__init__.py": f"{leading}\n{revision}"}
+    files = {"__init__.py": f"{leading}\n{revision}", "new_file.py": _new_file()}
     for module in pkgutil.iter_modules(queries.__path__):
         files[f"{module.name}.py"] = _module(module.name)
     return files
@@ -46,12 +51,24 @@ def write() -> None:
         (_FOLDER / name).write_text(content)
 
 
+def _new_file() -> str:
+    """Return the module with the statements that make the file as every migration leaves it."""
+    with TemporaryDirectory() as folder:
+        connect = partial(sqlite3.connect, Path(folder) / "new.db", isolation_level=None)
+        upgrade_sqlite(connect)
+        with closing(connect()) as migrated:
+            statements = [" ".join(statement.split()) for statement in migrated.iterdump()][1:-1]
+    title = "Tables of a new SQLite file, as the migrations make them"
+    body = "".join(f"    {statement!r},\n" for statement in statements)
+    return f"{_LEADING.format(title=title)}# ruff: noqa: E501\n\nTABLES = (\n{body})\n"
+
+
 def _module(name: str) -> str:
-    found = import_module(f"{queries.__name__}.{name}")
-    title = (found.__doc__ or "").partition(".")[0].strip().replace("\n", " ")
+    module = import_module(f"{queries.__name__}.{name}")
+    title = (module.__doc__ or "").partition(".")[0].strip().replace("\n", " ")
     body = "".join(
         f"{key} = {_render(compiled)}\n"
-        for key, value in vars(found).items()
+        for key, value in vars(module).items()
         if not key.startswith("_") and (compiled := _compile(f"{name}_{key.lower()}", value))
     )
     kinds = [kind.__name__ for kind in _KINDS if f"{kind.__name__}(" in body]

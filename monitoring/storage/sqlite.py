@@ -8,17 +8,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from eventlog.durable_files import create_private, make_folder
-from monitoring.errors import DatabaseUnavailable
+from eventlog.process_lock import holder
+from eventlog.settings import Home
+from monitoring.errors import DatabaseUnavailable, OlderMonitor
 from monitoring.storage.query import Lookup, Query, Row, RowQuery, Values
-from monitoring.storage.sql import VERSION_TABLE
+from monitoring.storage.sql import REVISION, VERSION_TABLE
+from monitoring.storage.sql.new_file import TABLES
 
-_TOGETHER = 500  # names in one query
-_MARKS = ", ".join("?" * _TOGETHER)
-_CACHE = 32_768  # KiB of pages at most; labels of a day ask for rows all over the file
-_PATIENCE = 10.0  # seconds to wait for another connection's transaction
-# Faults of the file or its surroundings; every other error is one of a statement.
+_ANY_TABLE = "SELECT 1 FROM sqlite_master LIMIT 1"
+_KEYS_PER_QUERY = 500
+_PLACEHOLDERS = ", ".join("?" * _KEYS_PER_QUERY)
+_CACHE_KIB = 32_768  # for pages; a day of labels reads rows from the whole file
+_BUSY_TIMEOUT_S = 10.0  # wait for another connection's transaction
+# Errors of the file, the disk or memory; every other error is a fault of the statement.
 _UNAVAILABLE = {
-    sqlite3.SQLITE_BUSY: f"locked by another process for {_PATIENCE:g} seconds",
+    sqlite3.SQLITE_BUSY: f"locked by another process for {_BUSY_TIMEOUT_S:g} seconds",
     sqlite3.SQLITE_LOCKED: "locked by another connection",
     sqlite3.SQLITE_FULL: "its disk is full",
     sqlite3.SQLITE_IOERR: "disk I/O error",
@@ -34,15 +38,14 @@ _UNAVAILABLE = {
 class Sqlite:
     """A `Driver` (see database.py) on one connection to a file.
 
-    The journal is SQLite's default, not the write-ahead log: with a second connection, releases
-    before 3.51.3 can lose the latter's reset, and Python often carries an older one.
+    It uses SQLite's default journal, not the write-ahead log: releases before 3.51.3 can corrupt a
+    write-ahead log that two connections use, and Python often ships an older release.
     """
 
-    def __init__(self, path: Path, *, lasting: bool = True) -> None:
-        """Open the file, empty if it is not there yet.
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
+        """Open the file; create it if it does not exist.
 
-        One that is not `lasting` is worth nothing if the machine or the process ends over it:
-        nothing waits for the disk.
+        Without `durable`, commits do not wait for the disk; a crash may leave the file unusable.
         """
         self._path = path
         try:
@@ -54,91 +57,133 @@ class Sqlite:
             raise
         except OSError as error:
             raise DatabaseUnavailable(f"the database {path}: {error.strerror}") from error
-        self._read(f"PRAGMA cache_size = -{_CACHE}")
-        if not lasting:
+        self._read(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        if not durable:
             self._read("PRAGMA synchronous = OFF")
             self._read("PRAGMA journal_mode = MEMORY")
 
     def revision(self) -> str | None:
-        """Read the revision of the schema; None where no migration has run."""
-        made = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?"
-        if not self._read(made, (VERSION_TABLE,)):
+        """Read the revision of the schema; None if no migration has run."""
+        query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?"
+        if not self._read(query, (VERSION_TABLE,)):
             return None
-        found = self._read(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - ours
-        return str(found[0][0]) if found else None
+        rows = self._read(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant
+        return str(rows[0][0]) if rows else None
 
     def migrate(self) -> None:
-        """Run the migrations that the file lacks, on a connection of their own."""
+        """Create the tables of a new file, or run the missing migrations on another connection.
+
+        Raises OlderMonitor while another process monitors the home of the file.
+        """
+        if self._create_tables():
+            return
         from monitoring.storage.migrations import upgrade_sqlite  # noqa: PLC0415 - SQLAlchemy
 
+        self._require_no_monitor()
         try:
             upgrade_sqlite(lambda: _connect(self._path))
         except sqlite3.DatabaseError as error:
             self._explain(error)
             raise
 
-    def begin(self, *, alone: bool) -> None:  # noqa: ARG002 - here it always is
-        """Begin a transaction, after every other one that writes."""
+    def _create_tables(self) -> bool:
+        """Create all tables if the file has none; return whether it has those of this release.
+
+        Without the migrations, whose libraries take half a second to import.
+        """
+        self.begin(serialized=True)  # of several processes, one creates them
+        try:
+            if not self._read(_ANY_TABLE):
+                for statement in TABLES:
+                    self._read(statement)
+            is_current = self.revision() == REVISION
+            self.commit()
+        except BaseException:
+            self.rollback()
+            raise
+        return is_current
+
+    def _require_no_monitor(self) -> None:
+        """Raise OlderMonitor if another process uses the schema: its statements would fail."""
+        revision = self.revision() or ""
+        if revision >= REVISION:
+            return  # already migrated; `upgrade_sqlite` refuses a newer schema
+        monitor = holder(Home(self._path.parent).lock("monitor"))
+        if monitor is None or monitor.is_this_process:
+            return
+        raise OlderMonitor(
+            f"the database {self._path} has revision {revision or 'none'}, this release needs "
+            f"{REVISION}, and the monitor of an earlier release ({monitor}) runs on this home: "
+            "stop it first, or use its own commands"
+        )
+
+    def begin(self, *, serialized: bool) -> None:  # noqa: ARG002 - always true
+        """Begin a transaction after every other writing one has ended."""
         self._read("BEGIN IMMEDIATE")
+
+    def serialize(self) -> None:
+        """Do nothing: every transaction is serialized."""
 
     def commit(self) -> None:
         """Commit the transaction."""
         self._read("COMMIT")
 
     def rollback(self) -> None:
-        """Undo what the transaction did; after some errors SQLite has done that already."""
+        """Roll back, unless SQLite has already done so after an error."""
         if self._connection.in_transaction:
             self._read("ROLLBACK")
 
     def read(self, statement: Query, values: Mapping[str, object]) -> list[Row]:
         """Read every row of a query."""
-        done = statement.sqlite
-        return self._read(done.sql, done.values(values))
+        compiled = statement.sqlite
+        return self._read(compiled.sql, compiled.values(values))
 
     def change(self, statement: Query, values: Mapping[str, object]) -> int:
-        """Run a statement; returns how many rows it touched."""
-        done = statement.sqlite
+        """Run a statement; return the number of rows that it changed."""
+        compiled = statement.sqlite
         try:
-            return self._connection.execute(done.sql, done.values(values)).rowcount
+            return self._connection.execute(compiled.sql, compiled.values(values)).rowcount
         except sqlite3.DatabaseError as error:
             self._explain(error)
             raise
 
-    def among(self, lookup: Lookup, names: Sequence[str]) -> list[Row]:
+    def look_up(self, lookup: Lookup, names: Sequence[str]) -> list[Row]:
         """Read the rows of a query whose column has one of many values."""
-        found: list[Row] = []
-        query = lookup.sqlite.replace("(?)", f"({_MARKS})")
-        for begin in range(0, len(names), _TOGETHER):
-            asked = list(names[begin : begin + _TOGETHER])
-            # Always as many, so that the statement is prepared once; a name twice changes nothing.
-            padded = [*asked, *asked[:1] * (_TOGETHER - len(asked))]
-            found += self._read(query, padded)
-        return found
+        rows: list[Row] = []
+        query = lookup.sqlite.replace("(?)", f"({_PLACEHOLDERS})")
+        for begin in range(0, len(names), _KEYS_PER_QUERY):
+            batch = list(names[begin : begin + _KEYS_PER_QUERY])
+            # One statement for any number of keys, so that SQLite prepares it once.
+            padded = [*batch, *batch[:1] * (_KEYS_PER_QUERY - len(batch))]
+            rows += self._read(query, padded)
+        return rows
 
     def write(self, statement: RowQuery, rows: Sequence[Values]) -> None:
         """Run a row statement for each row."""
-        done = statement.sqlite
-        ordered = done.rows(statement.columns, rows)
+        compiled = statement.sqlite
+        ordered = compiled.rows(statement.columns, rows)
         try:
-            self._connection.executemany(done.sql, ordered)
+            self._connection.executemany(compiled.sql, ordered)
         except sqlite3.DatabaseError as error:
             self._explain(error)
             raise
 
-    def try_lock(self, name: str) -> bool:  # noqa: ARG002 - a file has one monitor
-        """Grant it: a file has one monitor."""
+    def limit_idleness(self) -> None:
+        """Do nothing: a file has no locks that a stalled process could hold."""
+
+    def try_lock(self, name: str) -> bool:  # noqa: ARG002
+        """Return True: a file has one monitor, so nobody else holds the lock."""
         return True
 
     def unlock(self, name: str) -> None:
-        """Release a lock."""
+        """Do nothing: `try_lock` takes none."""
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
 
     def _read(self, sql: str, values: Values = ()) -> list[Row]:
-        # A plain `try`, because it costs nothing: a context manager around each statement took a
-        # tenth of the ingestion's time.
+        # Not a context manager: one around each statement took a tenth of ingestion's time.
         try:
             return self._connection.execute(sql, values).fetchall()
         except sqlite3.DatabaseError as error:
@@ -146,12 +191,14 @@ class Sqlite:
             raise
 
     def _explain(self, error: sqlite3.DatabaseError) -> None:
-        """Raise DatabaseUnavailable where the file or its surroundings are at fault."""
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # not its extension
-        reason = _UNAVAILABLE.get(code)
+        """Raise DatabaseUnavailable for errors of the file, the disk or memory."""
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        reason = _UNAVAILABLE.get(code & 0xFF)  # the primary result code
         if reason is not None:
             raise DatabaseUnavailable(f"the database {self._path}: {reason}") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+    return sqlite3.connect(
+        path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )

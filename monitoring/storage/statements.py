@@ -45,7 +45,7 @@ POSTGRESQL = PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-c
 _Insert: TypeAlias = postgresql.Insert | sqlite.Insert
 LIMIT: BindParameter[int] = bindparam("limit", type_=BigInteger)
 
-Given = Mapping[str, ColumnElement[Any]]  # a row's values by name
+RowValues = Mapping[str, ColumnElement[Any]]  # a row's values by name
 
 
 class OneOfMany:
@@ -57,7 +57,7 @@ class OneOfMany:
 
 
 class RowInsert:
-    """Insert rows; where a key exists, fail, keep the old row, or update it."""
+    """Insert rows; if a key exists, fail, keep the old row, or update it."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class RowInsert:
 
     def for_one(self, dialect: Dialect) -> Executable:
         """Build the statement for one row, with a bind parameter for each value."""
-        return self._on_conflict(_insert(self.table, dialect).values(_given(self.columns)))
+        return self._on_conflict(_insert(self.table, dialect).values(_bound(self.columns)))
 
     def for_all(self, dialect: Dialect, staged: Table) -> Executable:
         """Build the statement for all rows of a staging table."""
@@ -104,7 +104,7 @@ class RowChange:
     def __init__(
         self,
         columns: Mapping[str, ColumnElement[Any]],
-        build: Callable[[Given], Insert | Update | Delete],
+        build: Callable[[RowValues], Insert | Update | Delete],
     ) -> None:
         """Values have the types of `columns` and come in their order."""
         self.columns = columns
@@ -112,7 +112,7 @@ class RowChange:
 
     def for_one(self, dialect: Dialect) -> Executable:  # noqa: ARG002 - the same in each
         """Build the statement for one row, with a bind parameter for each value."""
-        return self._build(_given(self.columns))
+        return self._build(_bound(self.columns))
 
     def for_all(self, dialect: Dialect, staged: Table) -> Executable:  # noqa: ARG002 - the same
         """Build the statement for all rows of a staging table."""
@@ -142,7 +142,7 @@ def compile_lookup(lookup: OneOfMany) -> Lookup:
 
 def compile_rows(statement: RowStatement, name: str) -> RowQuery:
     """Compile a row statement; `name` is that of its staging table."""
-    columns = [Column(name, one.type) for name, one in statement.columns.items()]
+    columns = [Column(name, column.type) for name, column in statement.columns.items()]
     table = Table(name, MetaData(), *columns, prefixes=["TEMPORARY"])
     staged = Staged(
         str(CreateTable(table, if_not_exists=True).compile(dialect=POSTGRESQL)),
@@ -179,10 +179,10 @@ def _insert(table: Table, dialect: Dialect) -> _Insert:
 _PREFIX = "given_"  # SQLAlchemy reserves the names of columns
 
 
-def _given(columns: Mapping[str, ColumnElement[Any]]) -> dict[str, ColumnElement[Any]]:
-    return {name: bindparam(_PREFIX + name, type_=one.type) for name, one in columns.items()}
+def _bound(columns: Mapping[str, ColumnElement[Any]]) -> dict[str, ColumnElement[Any]]:
+    return {name: bindparam(_PREFIX + name, type_=column.type) for name, column in columns.items()}
 
 
 def values_of(table: Table, *names: str) -> dict[str, Column[Any]]:
-    """The columns of these names, as the values of a row statement."""
+    """Return the columns of these names, as the values of a row statement."""
     return {name: table.c[name] for name in names}

@@ -5,13 +5,18 @@ The page, the metrics and the commands open a Store each; the consumer writes th
 
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import msgspec
 
+from eventlog.events import Label
 from eventlog.shards import join_key
-from monitoring.alarms.rule_state import RuleState, reset
+from monitoring.alarms.alarm_lifecycle import RuleState, reset
+from monitoring.alarms.retrain_schedule import ScheduleProgress
+from monitoring.alarms.traffic import JudgedHour
 from monitoring.chains import Chain
+from monitoring.counters.batch_days import BatchDay
 from monitoring.results import (
     Alarm,
     AlarmStep,
@@ -19,18 +24,22 @@ from monitoring.results import (
     Delivery,
     DisabledReceiver,
     LateCounts,
+    Note,
+    PartitionHolder,
     Result,
     Rule,
     Silence,
     SourceLedger,
     Window,
 )
+from monitoring.reviews.selection import Place
 from monitoring.samples import Sample
+from monitoring.source_ledgers import summed
 from monitoring.storage import results as stored_results
-from monitoring.storage import rows
+from monitoring.storage import rows as stored_rows
 from monitoring.storage.database import (
     Database,
-    Where,
+    DatabaseAddress,
     as_bytes,
     as_bytes_or_none,
     as_int,
@@ -38,21 +47,31 @@ from monitoring.storage.database import (
     as_struct,
 )
 from monitoring.storage.query import Query, RowQuery
+from monitoring.storage.reviews import read_picked
 from monitoring.storage.samples import read_samples
 from monitoring.storage.sql import (
     alarms,
+    batch_days,
     dead_letters,
+    notes,
     outbox,
+    partitions,
     predictions,
     progress,
     results,
+    reviews,
     samples,
+    schedules,
+    traffic,
     windows,
 )
+from monitoring.storage.window_labels import WindowLabels
 from monitoring.windows.grid import END_OF_TIME
 from monitoring.windows.totals import ClosedTotals
-from monitoring.windows.watermark import VersionProgress
+from monitoring.windows.traffic import JudgedHours, NewestHour
+from monitoring.windows.watermark import VersionActivity, VersionProgress
 from monitoring.windows.window_state import decode_window, merge_panes, result_of
+from registry.own_columns import own_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,15 +80,20 @@ if TYPE_CHECKING:
 class Store:
     """Reads committed steps only; usable from several threads."""
 
-    def __init__(self, where: Where) -> None:
+    def __init__(self, address: DatabaseAddress) -> None:
         """Open the database, empty if it is not there yet."""
-        self._database = Database(where)
+        self._database = Database(address)
         self._one_at_a_time = threading.Lock()
 
     def watched(self) -> list[tuple[str, str]]:
         """Read every monitored (model, version)."""
-        found = self._all(windows.VERSIONS)
-        return [(str(model), str(version)) for model, version in found]
+        rows = self._all(windows.VERSIONS)
+        return [(str(model), str(version)) for model, version in rows]
+
+    def newest_requests(self) -> dict[tuple[str, str], int]:
+        """Read the newest event time of every monitored version, in microseconds."""
+        activities = (as_struct(body, VersionActivity) for (body,) in self._all(windows.WATCHES))
+        return {(activity.model, activity.version): activity.newest for activity in activities}
 
     def results(
         self, model: str, version: str, *, last: int = stored_results.ALL, before: int = END_OF_TIME
@@ -83,8 +107,8 @@ class Store:
         results = self.results(model, version, last=last)
         first = results[0].window.start if results else 0
         older = sorted({s for s in self.closed(model, version).newest.values() if s < first})
-        known = (self.result(model, version, start) for start in older)
-        return [result for result in known if result is not None] + results
+        older_results = (self.result(model, version, start) for start in older)
+        return [result for result in older_results if result is not None] + results
 
     def closed(self, model: str, version: str) -> ClosedTotals:
         """Read the totals of a version's closed windows."""
@@ -100,13 +124,13 @@ class Store:
 
     def result(self, model: str, version: str, start: int) -> Result | None:
         """Read the newest revision of one window's result."""
-        found = self._all(results.LATEST, model=model, version=version, start=start)
-        return as_struct(found[0][0], Result) if found else None
+        rows = self._all(results.LATEST, model=model, version=version, start=start)
+        return as_struct(rows[0][0], Result) if rows else None
 
     def live(self, model: str, version: str) -> list[Result]:
         """Read the open windows so far: counts only, no scores."""
-        found = self._all(windows.WINDOWS, model=model, version=version)
-        states = [decode_window(as_bytes(body)) for (body,) in found]
+        rows = self._all(windows.WINDOWS, model=model, version=version)
+        states = [decode_window(as_bytes(body)) for (body,) in rows]
         opened = merge_panes([state for state in states if state.takes_events])
         return [result_of(model, version, state, sampled=0) for state in opened]
 
@@ -118,137 +142,248 @@ class Store:
         )
         return LateCounts(as_int(events or 0), as_int(count or 0))
 
-    def prediction(self, prediction_id: str) -> dict[int, rows.StoredPrediction]:
+    def prediction(self, prediction_id: str) -> dict[int, stored_rows.StoredPrediction]:
         """Read the stored rows of one prediction, by their number in the request."""
         with self._one_at_a_time:
-            found = self._database.among(predictions.KNOWN, [join_key(prediction_id)])
+            rows = self._database.look_up(predictions.KNOWN, [join_key(prediction_id)])
         return {
-            as_int(row): rows.StoredPrediction(
+            as_int(row): stored_rows.StoredPrediction(
                 str(model),
                 str(version),
                 as_int(start),
                 number is None,
-                None if label is None else rows.decode(as_bytes(label)),
+                None if label is None else stored_rows.decode(as_bytes(label)),
                 as_int_or_none(time),
                 as_bytes_or_none(predicted),
             )
-            for _, row, model, version, start, number, label, time, predicted in found
+            for _, row, model, version, start, number, label, time, predicted in rows
         }
+
+    def batch_days(self, model: str, version: str, last: int) -> dict[int, BatchDay]:
+        """Read the rows of files of the last days that had any, by their start, newest first."""
+        rows = self._all(batch_days.NEWEST, model=model, version=version, limit=last)
+        return {as_int(start): as_struct(body, BatchDay) for start, body in rows}
+
+    def newest_batch_days(self, start: int) -> dict[tuple[str, str], BatchDay]:
+        """Read the newest day of each version that had rows of files since `start`."""
+        days = self._all(batch_days.SINCE, start=start)
+        return {(str(name), str(number)): as_struct(body, BatchDay) for name, number, body in days}
 
     def alarms(self) -> list[Alarm]:
         """Read every alarm, newest first."""
-        found = self._all(alarms.ALARMS)
-        return [as_struct(body, Alarm) for (body,) in found]
+        rows = self._all(alarms.ALARMS)
+        return [as_struct(body, Alarm) for (body,) in rows]
 
     def rule_states(self, model: str, version: str) -> dict[Rule, RuleState]:
         """Read the state of every rule that was judged."""
-        found = self._all(alarms.STREAKS, model=model, version=version)
-        states = {str(rule): as_struct(body, RuleState) for rule, body in found}
+        rows = self._all(alarms.STREAKS, model=model, version=version)
+        states = {str(rule): as_struct(body, RuleState) for rule, body in rows}
         return {rule: states[rule] for rule in get_args(Rule) if rule in states}
 
+    def traffic(self, model: str) -> JudgedHours:
+        """Read the requests of a model by the hour; empty if none was judged."""
+        rows = self._all(traffic.OF_MODEL, model=model)
+        has_hours = rows and rows[0][0] is not None
+        return as_struct(rows[0][0], JudgedHours) if has_hours else JudgedHours()
+
+    def newest_traffic(self) -> dict[str, JudgedHour]:
+        """Read the newest judged hour of each model that has one."""
+        rows = self._all(traffic.JUDGED)
+        hours = ((str(model), as_struct(body, NewestHour)) for model, body in rows if body)
+        return {model: hour.newest for model, hour in hours if hour.newest is not None}
+
     def acknowledge(self, alarm_id: str, step: AlarmStep) -> bool:
-        """Acknowledge an alarm; False where no firing one has this id."""
+        """Acknowledge an alarm; False if no firing one has this id."""
         with self._one_at_a_time, self._database.transaction():
             return self._take(alarm_id, step, {"firing"}) is not None
 
     def resolve(self, alarm_id: str, step: AlarmStep) -> bool:
-        """Resolve an alarm by hand and reset its rule; False where no open one has this id."""
+        """Resolve an alarm by hand and reset its rule; False if no open one has this id."""
         with self._one_at_a_time, self._database.transaction():
             alarm = self._take(alarm_id, step, {"firing", "acknowledged"})
             if alarm is None:
                 return False
-            body = rows.encode(reset(alarm.latest.end))
+            body = stored_rows.encode(reset(alarm.latest.end))
             self._database.write(alarms.CHANGE_STREAK, body, alarm.model, alarm.version, alarm.rule)
         return True
 
     def silences(self) -> list[Silence]:
         """Read every silence, ended ones included."""
-        found = self._all(alarms.SILENCES)
-        return [as_struct(body, Silence) for (body,) in found]
+        rows = self._all(alarms.SILENCES)
+        return [as_struct(body, Silence) for (body,) in rows]
 
     def silence(self, silence: Silence) -> None:
         """Store a silence."""
         with self._one_at_a_time, self._database.transaction():
-            self._database.write(alarms.ADD_SILENCE, silence.silence_id, rows.encode(silence))
+            self._database.write(
+                alarms.ADD_SILENCE, silence.silence_id, stored_rows.encode(silence)
+            )
 
     def unsilence(self, silence_id: str, now: int) -> bool:
-        """End a silence now; False where no active one has this id."""
+        """End a silence now; False if no active one has this id."""
         with self._one_at_a_time, self._database.transaction():
-            found = self._database.one(alarms.SILENCE, silence_id=silence_id)
-            if found is None or (held := as_struct(found[0], Silence)).until <= now:
+            row = self._database.one(alarms.SILENCE, silence_id=silence_id)
+            if row is None or (silence := as_struct(row[0], Silence)).until <= now:
                 return False
-            body = rows.encode(msgspec.structs.replace(held, until=now))
+            body = stored_rows.encode(msgspec.structs.replace(silence, until=now))
             self._database.write(alarms.CHANGE_SILENCE, body, silence_id)
         return True
 
+    def notes(self, model: str, version: str) -> list[Note]:
+        """Read the notes on windows and alarms of a version, oldest first."""
+        rows = self._all(notes.OF_VERSION, model=model, version=version)
+        return [as_struct(body, Note) for (body,) in rows]
+
+    def all_notes(self) -> list[Note]:
+        """Read every note, oldest first."""
+        return [as_struct(body, Note) for (body,) in self._all(notes.ALL)]
+
+    def notes_on_alarms(self, alarm_ids: Iterable[str]) -> dict[str, list[Note]]:
+        """Read the notes on alarms, oldest first, by the alarm."""
+        with self._one_at_a_time:
+            rows = self._database.look_up(notes.OF_ALARMS, alarm_ids)
+        by_alarm: dict[str, list[Note]] = {}
+        entries = (as_struct(body, Note) for (body,) in rows)
+        for note in sorted(entries, key=lambda note: (note.created, note.note_id)):
+            by_alarm.setdefault(note.alarm_id, []).append(note)
+        return by_alarm
+
+    def add_note(self, note: Note) -> None:
+        """Store a note."""
+        body = stored_rows.encode(note)
+        self._write(
+            notes.ADD, note.note_id, note.model, note.version, note.start, note.alarm_id,
+            note.created, body,
+        )  # fmt: skip
+
+    def delete_note(self, note_id: str) -> bool:
+        """Delete a note; False where none has this id."""
+        with self._one_at_a_time, self._database.transaction():
+            return self._database.do(notes.DELETE, note_id=note_id) > 0
+
     def _take(self, alarm_id: str, step: AlarmStep, states: set[str]) -> Alarm | None:
         """Store a person's step on an alarm in one of these states, within a transaction."""
-        found = self._database.one(alarms.ALARM, alarm_id=alarm_id)
-        if found is None or (alarm := as_struct(found[0], Alarm)).state not in states:
+        row = self._database.one(alarms.ALARM, alarm_id=alarm_id)
+        if row is None or (alarm := as_struct(row[0], Alarm)).state not in states:
             return None
         state: Literal["acknowledged", "resolved"]
         state = "resolved" if step.deed == "resolved" else "acknowledged"
         after = msgspec.structs.replace(alarm, state=state, steps=[*alarm.steps, step])
-        body = rows.encode(after)
+        body = stored_rows.encode(after)
         self._database.write(alarms.CHANGE, body, alarm_id)
         return after
 
     def ledger(self) -> list[SourceLedger]:
-        """Read the ledger of each source of the log."""
-        found = self._all(progress.LEDGERS)
-        return [as_struct(body, SourceLedger) for _, body in found]
+        """Read the ledger of each source of the log: the sum of its partitions."""
+        rows = self._all(progress.ALL_LEDGERS)
+        return summed(
+            (as_int(partition), str(shard), as_struct(body, SourceLedger))
+            for partition, shard, body in rows
+        )
 
     def chains(self) -> list[Chain]:
         """Read the chain of each shard of each source."""
-        return [as_struct(body, Chain) for (body,) in self._all(progress.CHAINS)]
+        return [as_struct(body, Chain) for (body,) in self._all(progress.ALL_CHAINS)]
+
+    def partitions(self) -> list[PartitionHolder]:
+        """Read who holds each partition of a divided log; empty if the log is not divided."""
+        rows = self._all(progress.LAYOUT)
+        number = as_int(rows[0][0]) if rows else 0
+        holders = {as_int(row[0]): row[1:5] for row in self._all(partitions.ALL)}
+        return [_holder(n, holders.get(n, ("", 0, 0, 0))) for n in range(number)]
 
     def monitored(self) -> dict[str, Counter[int]]:
         """Read the ingested events, by source and minute of reception."""
         counts: dict[str, Counter[int]] = {}
         for source, minute, events in self._all(progress.MINUTES):
-            counts.setdefault(str(source), Counter())[as_int(minute)] = as_int(events)
+            counts.setdefault(str(source), Counter())[as_int(minute)] += as_int(events)
         return counts
 
     def monitored_since(self) -> int:
         """Read the first minute whose counts `monitored` still has."""
-        found = self._all(progress.MINUTES_SINCE)
-        return as_int(found[0][0]) if found else 0
+        rows = self._all(progress.MINUTES_SINCE)
+        return as_int(rows[0][0] or 0)
 
     def totals(self) -> dict[str, int]:
         """Read the named counters over all ingested events."""
-        found = self._all(progress.TOTALS)
+        counted: Counter[str] = Counter()
+        for name, value in self._all(progress.TOTALS):
+            counted[str(name)] += as_int(value)
         (unknown,) = self._all(predictions.COUNT_WAITING_EARLY)
         (letters,) = self._all(dead_letters.COUNT)
         (scorings,) = self._all(results.COUNT_JOBS)
-        return {str(name): as_int(value) for name, value in found} | {
+        return dict(counted) | {
             "unknown_labels": as_int(unknown[0]),
             "dead_letters": as_int(letters[0]),
             "waiting_scores": as_int(scorings[0]),
         }
 
-    def rows(self, model: str, version: str, window: Window) -> "pd.DataFrame":
+    def rows(
+        self, model: str, version: str, window: Window, *, weighted: bool = False
+    ) -> "pd.DataFrame":
         """Read a window's sampled rows: features, prediction, probabilities and label (or None).
 
-        Empty where retention has deleted them.
+        Empty if retention has deleted them. `weighted`: where people labelled rows, those
+        outside the sample come, too, and a column `weight` before the label has its weight.
         """
-        import pandas as pd  # noqa: PLC0415 - the terminal's commands have no use for it
+        sample = self._sample(model, version, window)
+        decided = self._decided(model, version, window) if weighted and sample.rows else None
+        return _frame((decided or WindowLabels()).table(sample.columns, sample.rows))
 
-        ((body,),) = self._all(windows.WATCH, model=model, version=version)
-        watch = as_struct(body, VersionProgress)
-        found = self._all(
+    def examples(self, model: str, version: str, window: Window) -> "pd.DataFrame":
+        """Read a window's sampled rows like `rows`, each with what names it.
+
+        The first three columns are `prediction_id`, `row` (in its request) and `event_time`
+        (microseconds since the epoch); their names give way to those of features.
+        """
+        sample = self._sample(model, version, window)
+        names = sample.columns
+        places = [row.place for row in sample.rows]
+        naming: dict[str, list[Any]] = {
+            own_name("prediction_id", names): [name for _, name, _ in places],
+            own_name("row", names): [row for _, _, row in places],
+            own_name("event_time", names): [time for time, _, _ in places],
+        }
+        return _frame(naming | WindowLabels().table(names, sample.rows))
+
+    def _sample(self, model: str, version: str, window: Window) -> "_Sample":
+        """Read a window's sampled rows, as stored; none that retention has deleted."""
+        watched = self._all(windows.WATCH, model=model, version=version)
+        if not watched:
+            return _Sample([], [])
+        progress_of_version = as_struct(watched[0][0], VersionProgress)
+        if window.start < progress_of_version.samples_until:
+            return _Sample(progress_of_version.columns, [])  # deleted, or about to be
+        stored = self._all(
             predictions.SAMPLE, model=model, version=version, start=window.start, end=window.end
         )
-        if window.start < watch.samples_until:
-            found = []  # deleted, or about to be
-        bodies = [as_bytes(body) for body, *_ in found]
-        labels = [as_bytes_or_none(label) for _, label, *_ in found]
-        table = rows.by_column(watch.columns, bodies, labels)
-        return pd.DataFrame({name: rows.numbers_again(column) for name, column in table.items()})
+        rows = [
+            stored_rows.SampledRow(
+                as_bytes(body),
+                as_bytes_or_none(label),
+                (as_int_or_none(time) or 0, str(name), as_int(row)),
+            )
+            for body, label, time, name, row in stored
+        ]
+        return _Sample(progress_of_version.columns, rows)
+
+    def _decided(self, model: str, version: str, window: Window) -> WindowLabels:
+        """Read what people decided about the rows of a window."""
+        rows = self._all(
+            reviews.DECIDED, model=model, version=version, begin=window.start, end=window.end
+        )
+        decided = [row for row in read_picked(rows) if row.label is not None]
+        return WindowLabels.of(decided, self._label)
+
+    def _label(self, place: Place) -> Label | None:
+        name, row = place
+        prediction = self.prediction(name).get(row)
+        return None if prediction is None else prediction.label
 
     def samples(self, model: str, version: str, window: Window) -> list[Sample]:
         """Read the sampled rows of a window's tensors, in order; empty once they have expired."""
-        found = self._all(windows.WATCH, model=model, version=version)
-        watch = as_struct(found[0][0], VersionProgress) if found else None
+        rows = self._all(windows.WATCH, model=model, version=version)
+        watch = as_struct(rows[0][0], VersionProgress) if rows else None
         if watch is None or window.start < watch.samples_until:
             return []
         key = {"model": model, "version": version}
@@ -260,18 +395,18 @@ class Store:
     ) -> list[bytes]:
         """Read the `limit` sampled vectors of a tensor with the smallest hashes."""
         of_window = {"start": window.start, "end": window.end, "tensor": tensor, "limit": limit}
-        found = self._all(samples.VECTORS, model=model, version=version, **of_window)
-        return [sample.body for sample in read_samples(found)]
+        rows = self._all(samples.VECTORS, model=model, version=version, **of_window)
+        return [sample.body for sample in read_samples(rows)]
 
     def smallest_rows(
         self, model: str, version: str, window: Window, limit: int
     ) -> dict[str, list[Any]]:
         """Read the values of the `limit` sampled rows with the smallest hashes, by column.
 
-        They come in the order of event time; empty where retention has deleted some.
+        They come in the order of event time; empty if retention has deleted some.
         """
-        found = self._all(windows.WATCH, model=model, version=version)
-        watch = as_struct(found[0][0], VersionProgress) if found else None
+        rows = self._all(windows.WATCH, model=model, version=version)
+        watch = as_struct(rows[0][0], VersionProgress) if rows else None
         if watch is None or window.start < watch.samples_until:
             return {}
         key = {"model": model, "version": version}
@@ -279,7 +414,15 @@ class Store:
             predictions.SMALLEST, **key, start=window.start, end=window.end, limit=limit
         )
         bodies = [as_bytes(body) for (body,) in stored]
-        return rows.by_column(watch.columns, bodies, [None] * len(bodies))
+        return stored_rows.by_column(watch.columns, bodies, [None] * len(bodies))
+
+    def has_duty(self, name: str) -> bool:
+        """Return whether this store's connection holds a duty of one monitor at a time.
+
+        It takes the duty where no other has it, until its connection ends.
+        """
+        with self._one_at_a_time:
+            return self._database.try_lock(f"duty {name}")
 
     def due(self, now: int) -> list[Delivery]:
         """Read the pending webhooks whose next attempt is not after `now`, oldest first."""
@@ -305,35 +448,40 @@ class Store:
             self._database.write(outbox.REVIVE, now, webhook_id)
         return bool(dead[0])
 
+    def schedules(self) -> dict[str, ScheduleProgress]:
+        """Read how far the schedule of each model is decided."""
+        rows = self._all(schedules.ALL)
+        return {str(model): as_struct(body, ScheduleProgress) for model, body in rows}
+
     def disable(self, disabled: DisabledReceiver) -> None:
         """Send nothing to a receiver until `enable`."""
-        self._write(outbox.DISABLE, disabled.receiver, rows.encode(disabled))
+        self._write(outbox.DISABLE, disabled.receiver, stored_rows.encode(disabled))
 
     def disabled(self) -> list[DisabledReceiver]:
         """Read the disabled receivers."""
-        found = self._all(outbox.DISABLED)
-        return [as_struct(body, DisabledReceiver) for (body,) in found]
+        rows = self._all(outbox.DISABLED)
+        return [as_struct(body, DisabledReceiver) for (body,) in rows]
 
     def enable(self) -> list[DisabledReceiver]:
         """Enable every receiver; returns those that were disabled."""
         before = self.disabled()
-        for one in before:
-            self._write(outbox.ENABLE, one.receiver)
+        for receiver in before:
+            self._write(outbox.ENABLE, receiver.receiver)
         return before
 
     def dead_letters(self, limit: int) -> list[DeadLetter]:
         """Read the newest `limit` records that could not be ingested, newest first."""
-        found = self._all(dead_letters.NEWEST, limit=limit)
+        rows = self._all(dead_letters.NEWEST, limit=limit)
         return [
             DeadLetter(as_int(number), str(origin), str(reason), as_bytes(body))
-            for number, origin, reason, body in found
+            for number, origin, reason, body in rows
         ]
 
     def retry(self, number: int) -> bool:
-        """Ask the monitor to ingest a dead letter again; False where it has no bytes to ingest."""
+        """Ask the monitor to ingest a dead letter again; False if it has no bytes to ingest."""
         with self._one_at_a_time, self._database.transaction():
-            found = self._database.one(dead_letters.BODY, number=number)
-            if found is None or not as_bytes(found[0]):
+            row = self._database.one(dead_letters.BODY, number=number)
+            if row is None or not as_bytes(row[0]):
                 return False
             self._database.write(dead_letters.RETRY, number)
         return True
@@ -356,3 +504,27 @@ class Store:
     def _write(self, statement: RowQuery, *values: object) -> None:
         with self._one_at_a_time, self._database.transaction():
             self._database.write(statement, *values)
+
+
+class _Sample(NamedTuple):
+    """The sampled rows of a window."""
+
+    columns: list[str]  # names of their values
+    rows: list[stored_rows.SampledRow]
+
+
+def _frame(table: dict[str, list[Any]]) -> "pd.DataFrame":
+    import pandas as pd  # noqa: PLC0415 - the terminal's commands have no use for it
+
+    return pd.DataFrame({name: stored_rows.numbers_again(table[name]) for name in table})
+
+
+def _holder(number: int, row: tuple[object, ...]) -> PartitionHolder:
+    holder, since, reported, behind = row
+    return PartitionHolder(
+        partition=number,
+        holder=str(holder or ""),
+        since=as_int(since or 0),
+        reported=as_int(reported or 0),
+        behind=as_int(behind or 0),
+    )

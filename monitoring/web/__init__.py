@@ -1,1 +1,1 @@
-"""What a person sees: the status page, its API, the metrics and the reports."""
+"""The web interface: the status page, its API, the metrics and the reports."""

@@ -6,13 +6,17 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+from msgspec.structs import asdict
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from monitoring.alarms.traffic import HOUR
 from monitoring.presenter.links import model_path
 from monitoring.presenter.retrain_loop import RetrainLoop
+from monitoring.presenter.schedule_text import ScheduleView
+from monitoring.presenter.traffic_sentence import traffic_state
 from monitoring.results import AlarmStep, Delivery, Result
 from monitoring.scoring.lag import BEHIND, ScoringLag
 from monitoring.web import policy_view
@@ -21,7 +25,7 @@ from monitoring.web.metrics.collector import exposition
 from monitoring.web.overview import as_data, ledger, look, overview_rows, worst_first
 from monitoring.web.policy_view import PolicyPeriodView
 from monitoring.web.queries import Queries
-from monitoring.web.retrain_loops import RetrainLoops
+from monitoring.web.retrain_loops import Retraining, RetrainLoops
 from monitoring.web.sampled_inputs import sampled_inputs
 from monitoring.windows.grid import END_OF_TIME
 from registry.errors import RegistryError
@@ -37,15 +41,17 @@ PARQUET = "application/vnd.apache.parquet"
 
 
 def routes() -> list[Route]:
-    """Every address below /api, /metrics and /health."""
+    """Return every address below /api, /metrics and /health."""
     version = "/api/models/{model}/versions/{version}"
     return [
         Route("/health", health),
         Route("/metrics", metrics),
         Route("/api/overview", overview),
         Route("/api/models", models),
+        Route("/api/models/{model}/traffic", traffic),
         Route(f"{version}/results", results),
         Route(f"{version}/policies", policies),
+        Route(f"{version}/batch", batch),
         Route(f"{version}/windows/{{start:whole}}", window),
         Route(f"{version}/windows/{{start:whole}}/rows.parquet", rows),
         Route(f"{version}/windows/{{start:whole}}/samples", samples),
@@ -56,11 +62,12 @@ def routes() -> list[Route]:
         Route("/api/ledger", sources),
         Route("/api/deliveries", deliveries),
         Route("/api/retraining", retraining),
+        Route("/api/schedules", schedules),
     ]
 
 
 def findings_of(request: Request) -> Queries:
-    """The store that this application opened."""
+    """Return the store that this application opened."""
     findings: Queries = request.state.findings
     return findings
 
@@ -71,24 +78,30 @@ async def loops_of(request: Request) -> list[RetrainLoop]:
     return await loops.read(findings_of(request)) if loops is not None else []
 
 
+async def schedules_of(request: Request) -> list[ScheduleView]:
+    """Return the retraining schedule of every model that has one."""
+    loops: RetrainLoops | None = request.app.state.loops
+    return await loops.read_schedules(findings_of(request)) if loops is not None else []
+
+
 def result_of(request: Request) -> Result:
-    """The window that the address names, or 404."""
+    """Return the window that the address names, or 404."""
     model, version = request.path_params["model"], request.path_params["version"]
-    found = findings_of(request).result(model, version, request.path_params["start"])
-    if found is None:
+    result = findings_of(request).result(model, version, request.path_params["start"])
+    if result is None:
         raise HTTPException(404, f"{model} version {version} has no closed window that begins then")
-    return found
+    return result
 
 
 def periods_of(request: Request) -> list[PolicyPeriodView]:
     """Return the policy periods of the version in the path; none if it is not registered here."""
     model, version = request.path_params["model"], request.path_params["version"]
-    held = policy_view.policies(request.app.state.catalogue, model, version)
-    return policy_view.period_views(held) if held else []
+    history = policy_view.policies(request.app.state.catalogue, model, version)
+    return policy_view.period_views(history) if history else []
 
 
 async def health(request: Request) -> Response:
-    """The page is up, and how many windows wait for their scores."""
+    """Return the page is up, and how many windows wait for their scores."""
     lag: ScoringLag | None = request.app.state.scoring
     if lag is None:
         return json_response({"status": "ok"})
@@ -103,14 +116,14 @@ async def health(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """For Prometheus."""
+    """Return the metrics for Prometheus."""
     return Response(
         exposition(
             findings_of(request),
             request.app.state.progress,
             request.app.state.scoring,
             await asyncio.to_thread(_pending, request.app.state.pending),
-            await loops_of(request),
+            Retraining(await loops_of(request), await schedules_of(request)),
         ),
         media_type="text/plain; version=0.0.4; charset=utf-8",
     )
@@ -125,19 +138,19 @@ def _pending(requests: PendingApprovals | None) -> list[PendingApproval]:
 
 
 async def models(request: Request) -> Response:
-    """Every model version with its latest window, worst first."""
+    """Return every model version with its latest window, worst first."""
     return json_response(
         [as_data(row) for row in overview_rows(findings_of(request), request.app.state.catalogue)]
     )
 
 
 async def overview(request: Request) -> Response:
-    """The overview, as the page and `driftline status` show it."""
+    """Return the overview, as the page and `driftline status` show it."""
     return json_response(look(findings_of(request), request.app.state.catalogue).as_data())
 
 
 async def results(request: Request) -> Response:
-    """The `last` closed windows that begin before the time `before`, oldest first."""
+    """Return the `last` closed windows that begin before the time `before`, oldest first."""
     last, before = whole_number(request, "last"), whole_number(request, "before")
     if last is not None and last < 0:
         raise HTTPException(400, f"last is {last}; expected how many windows to give")
@@ -152,58 +165,88 @@ async def results(request: Request) -> Response:
 
 
 def whole_number(request: Request, name: str) -> int | None:
-    """A number in the address; None where none is stated. Raises HTTPException for what is none."""
-    stated = request.query_params.get(name, "")
-    if not stated:
+    """Return a number of the address, None without one. Raises HTTPException for other text."""
+    text = request.query_params.get(name, "")
+    if not text:
         return None
-    if not _NUMBER.fullmatch(stated) or abs(int(stated)) > END_OF_TIME:
-        raise HTTPException(400, f"{name} is {stated[:40]!r}; expected a whole number")
-    return int(stated)
+    if not _NUMBER.fullmatch(text) or abs(int(text)) > END_OF_TIME:
+        raise HTTPException(400, f"{name} is {text[:40]!r}; expected a whole number")
+    return int(text)
+
+
+async def traffic(request: Request) -> Response:
+    """Return the requests of a model by the hour, oldest first, and the newest judgement."""
+    hours = findings_of(request).traffic(request.path_params["model"])
+    if hours.newest is None:
+        raise HTTPException(404, "no hour of this model's requests was judged yet")
+    first = (hours.until - len(hours.requests)) * HOUR
+    return json_response(
+        {
+            "version": hours.version,
+            "first": first,
+            "requests": hours.requests,
+            "broken": [hour * HOUR for hour in hours.broken],
+            "newest": hours.newest,
+            "state": traffic_state(hours.newest),
+        }
+    )
+
+
+async def batch(request: Request) -> Response:
+    """Return the rows of files that the version answered, by day, newest first."""
+    model, version = request.path_params["model"], request.path_params["version"]
+    days = findings_of(request).batch_days(model, version, MOST)
+    return json_response([{"start": start, **asdict(day)} for start, day in days.items()])
 
 
 async def policies(request: Request) -> Response:
-    """The policy periods of the version, newest first."""
+    """Return the policy periods of the version, newest first."""
     return json_response(periods_of(request))
 
 
 async def window(request: Request) -> Response:
-    """One closed window."""
+    """Return one closed window."""
     return json_response(result_of(request))
 
 
 async def rows(request: Request) -> Response:
-    """The sampled rows of a window with their labels, as Parquet."""
+    """Return the sampled rows of a window with their labels, as Parquet."""
     result = result_of(request)
-    frame = findings_of(request).rows(result.model, result.version, result.window)
+    frame = findings_of(request).rows(result.model, result.version, result.window, weighted=True)
     if frame.empty and result.sampled:
         raise HTTPException(410, "the rows of this window were deleted when its labels expired")
     buffer = io.BytesIO()
-    _typed(frame).to_parquet(buffer, index=False)
+    typed(frame).to_parquet(buffer, index=False)
     return Response(buffer.getvalue(), media_type=PARQUET)
 
 
 async def samples(request: Request) -> Response:
-    """The sampled inputs of a window: texts, and the addresses of pictures."""
+    """Return the sampled inputs of a window: texts, and the addresses of pictures."""
     return json_response(sampled_inputs(findings_of(request), result_of(request)))
 
 
 async def picture(request: Request) -> Response:
-    """The small picture of a sampled input, by its place among those of its window."""
+    """Return the small picture of a sampled input, by its place among those of its window."""
     result = result_of(request)
-    found = findings_of(request).samples(result.model, result.version, result.window)
+    shown = findings_of(request).samples(result.model, result.version, result.window)
     place = request.path_params["place"]
-    if place >= len(found) or found[place].form != "png":
+    if place >= len(shown) or shown[place].form != "png":
         raise HTTPException(404, "no picture of a sampled input is there")
-    return Response(found[place].body, media_type="image/png")
+    return Response(shown[place].body, media_type="image/png")
 
 
 async def retraining(request: Request) -> Response:
-    """Every retraining request and what came of it, newest first."""
+    """Return every retraining request and what came of it, newest first."""
     return json_response(await loops_of(request))
 
 
+async def schedules(request: Request) -> Response:
+    """Return the retraining schedule of every model that has one."""
+    return json_response(await schedules_of(request))
+
+
 async def alarms(request: Request) -> Response:
-    """Every alarm, worst first."""
+    """Return every alarm, worst first."""
     return json_response(worst_first(findings_of(request).alarms()))
 
 
@@ -223,8 +266,8 @@ def _step(request: Request, deed: Literal["acknowledged", "resolved"]) -> Respon
     findings = findings_of(request)
     take = findings.acknowledge if deed == "acknowledged" else findings.resolve
     if not take(alarm_id, step):
-        wanted = "firing" if deed == "acknowledged" else "open"
-        raise HTTPException(404, f"no {wanted} alarm has this id")
+        state = "firing" if deed == "acknowledged" else "open"
+        raise HTTPException(404, f"no {state} alarm has this id")
     if "text/html" not in request.headers.get("accept", ""):
         return json_response({deed: alarm_id})
     paths = (
@@ -236,15 +279,20 @@ def _step(request: Request, deed: Literal["acknowledged", "resolved"]) -> Respon
 
 
 async def sources(request: Request) -> Response:
-    """Events answered, logged and monitored, in total and by source; and the event counters."""
-    found = findings_of(request)
-    each = found.ledger()
-    return json_response({"all": ledger(each), "sources": each, "totals": found.totals()})
+    """Return events answered, logged and monitored, by source; event counters; partitions."""
+    findings = findings_of(request)
+    each, now = findings.ledger(), now_us()
+    partitions = [
+        {**msgspec.structs.asdict(partition), "held": partition.is_held(now)}
+        for partition in findings.partitions()
+    ]
+    balance = {"all": ledger(each), "sources": each, "totals": findings.totals()}
+    return json_response({**balance, "partitions": partitions})
 
 
 async def deliveries(request: Request) -> Response:
-    """Every webhook, newest first."""
-    return json_response([_readable(one) for one in findings_of(request).deliveries()])
+    """Return every webhook, newest first."""
+    return json_response([_readable(delivery) for delivery in findings_of(request).deliveries()])
 
 
 def json_response(value: Any, status: int = 200) -> Response:
@@ -252,9 +300,10 @@ def json_response(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
-def _typed(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Every column of one type: whole labels stay whole where some are missing; where values of
-    several types came, they are text.
+def typed(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return a frame whose columns have one type each; values of several types become text.
+
+    Integer labels stay integers if some are missing.
     """
     labels = list(frame.columns)[-1:]  # features may have their name, but not their place
     mixed = {name for name in frame.columns if name in labels or frame[name].dtype == object}

@@ -17,18 +17,40 @@ from eventlog.lag import ReaderLag
 from monitoring.baselines.files import BaselineFiles
 from monitoring.comparisons import StoredComparisons
 from monitoring.errors import DatabaseUnavailable
+from monitoring.review_desk.leases import ReviewDesk
 from monitoring.scoring.lag import ScoringLag
-from monitoring.web import api, approvals, comparison_pages, pages, reports
+from monitoring.web import (
+    api,
+    api_description,
+    approvals,
+    column_page,
+    comparison_pages,
+    notes,
+    pages,
+    records,
+    reports,
+    review,
+    rollouts,
+    row_pages,
+    silences,
+    training_api,
+    versions_page,
+    window_comparison,
+)
 from monitoring.web.addresses import PlainPaths
 from monitoring.web.approvals import ApprovalDesk
 from monitoring.web.authentication import Authentication
 from monitoring.web.browser_security import BrowserSecurity
 from monitoring.web.distributions import References
 from monitoring.web.queries import Queries
+from monitoring.web.records import RecordDesk
 from monitoring.web.retrain_loops import RetrainLoops
+from monitoring.web.rollouts import RolloutDesk
+from monitoring.web.time_zone import TimeZoneChoice
 from registry.catalogue import Catalogue
 from registry.errors import RegistryUnavailable
 from registry.shadow_report import ShadowReport
+from telemetry.release import release
 
 STATIC = Path(__file__).parent / "static"
 
@@ -47,8 +69,11 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     comparisons: Path | None = None,
     desk: ApprovalDesk | None = None,
     loops: RetrainLoops | None = None,
+    rollout_desk: RolloutDesk | None = None,
+    records_desk: RecordDesk | None = None,
+    open_reviews: Callable[[], ReviewDesk | None] = lambda: None,
 ) -> Starlette:
-    """The application.
+    """Return the application.
 
     `open_findings` is called once, in the thread that will serve, and every answer reads from what
     it gives. `hosts` are names by which the page may be called besides those of loopback and IP
@@ -57,23 +82,40 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     those of versions without a reference. `shadows` reads what the process of shadows reports.
     `comparisons` is the folder of comparisons of versions.
     `desk` has the requests for approval, `loops` those for retraining.
+    `rollout_desk` shows and changes rollouts, `records_desk` shows histories and traces.
+    `open_reviews` opens the review queue, once, too.
     """
 
     @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Queries]]:
-        yield {"findings": open_findings()}
+    async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, object]]:
+        yield {"findings": open_findings(), "reviews": open_reviews()}
 
-    made = Starlette(
+    routes = [
+        *comparison_pages.routes(),
+        *records.routes(),  # before the pages of versions, one of which could be called history
+        *pages.routes(),
+        *api.routes(),
+        *training_api.routes(),
+        *reports.routes(),
+        *approvals.routes(),
+        *review.routes(),
+        *rollouts.routes(),
+        *silences.routes(),
+        *notes.routes(),
+        *row_pages.routes(),
+        *versions_page.routes(),
+        *column_page.routes(),
+        *window_comparison.routes(),
+    ]
+    application = Starlette(
         routes=[
-            *comparison_pages.routes(),
-            *pages.routes(),
-            *api.routes(),
-            *reports.routes(),
-            *approvals.routes(),
+            *routes,
+            *api_description.routes(release(), routes),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[
             Middleware(PlainPaths),
+            Middleware(TimeZoneChoice),
             Middleware(GZipMiddleware, minimum_size=1_000),
             Middleware(BrowserSecurity, guard=BrowserGuard(hosts, "DRIFTLINE_MONITOR_PAGE_HOSTS")),
             *([Middleware(Authentication, authorizer=authorizer)] if authorizer else []),
@@ -86,14 +128,16 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
         },
         lifespan=lifespan,
     )
-    made.state.catalogue = catalogue
-    made.state.references = References(catalogue, baselines)
-    made.state.reports = report_folder
-    made.state.progress = progress
-    made.state.scoring = scoring
-    made.state.shadows = shadows
-    made.state.comparisons = StoredComparisons(comparisons)
-    made.state.approvals = desk
-    made.state.loops = loops
-    made.state.pending = desk.pending if desk is not None else None
-    return made
+    application.state.catalogue = catalogue
+    application.state.references = References(catalogue, baselines)
+    application.state.reports = report_folder
+    application.state.progress = progress
+    application.state.scoring = scoring
+    application.state.shadows = shadows
+    application.state.comparisons = StoredComparisons(comparisons)
+    application.state.approvals = desk
+    application.state.loops = loops
+    application.state.rollouts = rollout_desk
+    application.state.records = records_desk
+    application.state.pending = desk.pending if desk is not None else None
+    return application

@@ -1,8 +1,8 @@
 """Requests for approval: their list, the page of one, gate reports, and the decision."""
 
 import asyncio
+import logging
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -12,30 +12,34 @@ from starlette.routing import Route
 
 from access.keys import Grant
 from monitoring.web.api import json_response
+from monitoring.web.forms import read_change
 from monitoring.web.gate_report_page import report_page
 from monitoring.web.manifest_diff import FieldChange, manifest_diff
 from monitoring.web.pages import page
 from registry.approvals import Approvals, ReadSubject
-from registry.catalogue import Catalogue
+from registry.catalogue import Catalogue, VersionSource
 from registry.errors import ChangedFile, RegistryError, UnknownVersion
 from registry.gates.outcomes import GateReport
 from registry.gates.reports import GateReports
 from registry.history.store import History
 from registry.manifest import Manifest
 from registry.pending_approvals import PendingApproval, PendingApprovals
+from registry.rollout_start import RolloutSubject, start_approved
 
-_LARGEST_FORM = 65_536  # bytes
+_logger = logging.getLogger(__name__)
+
 _MOST_CHANGES = 300
 # A report's page is made by us and holds a style of its own; nothing in it runs.
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
 class ApprovalDesk(NamedTuple):
-    """What the pages of approvals need of the registry."""
+    """The port of the approval pages to the registry."""
 
     history: History
     reports: GateReports
     pending: PendingApprovals
+    versions: VersionSource | None = None  # with it, an approval may start a rollout
 
 
 class _Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,14 +51,14 @@ class _Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 def routes() -> list[Route]:
     """Return every address of approvals."""
-    one = "/approvals/{model}/{number}/{alias}"
+    path = "/approvals/{model}/{number}/{alias}"
     return [
         Route("/approvals", overview),
-        Route(one, approval),
+        Route(path, approval),
         Route("/gate-reports/{digest}", report),
         Route("/api/approvals", pending),
         Route("/api/gate-reports/{digest}", report_data),
-        Route(f"/api{one}", decide, methods=["POST"]),
+        Route(f"/api{path}", decide, methods=["POST"]),
     ]
 
 
@@ -70,71 +74,92 @@ async def pending(request: Request) -> Response:
 
 async def approval(request: Request) -> Response:
     """Show what is asked for: differences of the manifests, gate report, and the decision."""
-    desk, found = _desk(request), await _asked(request)
+    desk, pending_approval = _desk(request), await _asked(request)
     catalogue: Catalogue | None = request.app.state.catalogue
-    changes, missing = await asyncio.to_thread(_changes, catalogue, found)
-    state = await asyncio.to_thread(desk.history.state, found.model)
+    changes, missing = await asyncio.to_thread(_changes, catalogue, pending_approval)
+    state = await asyncio.to_thread(desk.history.state, pending_approval.model)
     grant: Grant | None = getattr(request.state, "grant", None)
-    refusal = _refusal(grant, found)
+    refusal = _refusal(grant, pending_approval)
     if grant is not None and not refusal:
-        refusal = state.cannot_approve(found.alias, found.number, grant.actor, grant.roles)
+        refusal = state.cannot_approve(
+            pending_approval.alias, pending_approval.number, grant.actor, grant.roles
+        )
     return page(
         request,
         "approval.html",
-        one=found,
+        approval=pending_approval,
         changes=changes[:_MOST_CHANGES],
         more=max(0, len(changes) - _MOST_CHANGES),
         missing=missing,
-        gates=await asyncio.to_thread(_report, desk.reports, found.report),
+        gates=await asyncio.to_thread(_report, desk.reports, pending_approval.report),
         refusal=refusal,
-        rejects=grant is not None and grant.allows("approve", found.model),
+        rejects=grant is not None and grant.allows("approve", pending_approval.model),
     )
 
 
 async def report(request: Request) -> Response:
     """Show a gate report as its page."""
-    found = await asyncio.to_thread(_report, _desk(request).reports, request.path_params["digest"])
-    if found is None:
+    report_file = await asyncio.to_thread(
+        _report, _desk(request).reports, request.path_params["digest"]
+    )
+    if report_file is None:
         raise HTTPException(404, "no such gate report")
     headers = {"content-security-policy": _REPORT_POLICY}
-    return Response(report_page(found), media_type="text/html", headers=headers)
+    return Response(report_page(report_file), media_type="text/html", headers=headers)
 
 
 async def report_data(request: Request) -> Response:
     """Return a gate report as JSON."""
-    found = await asyncio.to_thread(_report, _desk(request).reports, request.path_params["digest"])
-    if found is None:
+    report_file = await asyncio.to_thread(
+        _report, _desk(request).reports, request.path_params["digest"]
+    )
+    if report_file is None:
         raise HTTPException(404, "no such gate report")
-    return json_response(found)
+    return json_response(report_file)
 
 
 async def decide(request: Request) -> Response:
     """Approve or reject what the caller has read; a browser is sent back to the list."""
-    desk, stated = _desk(request), await _decision(request)
+    desk, decision = _desk(request), await _decision(request)
     grant: Grant | None = getattr(request.state, "grant", None)
     if grant is None:
         raise HTTPException(403, "an approval names its approver: expected a key (driftline keys)")
-    if not stated.why.strip():
+    if not decision.why.strip():
         raise HTTPException(400, "expected why: the reason is recorded with the decision")
-    named = request.path_params
-    book, model, number = Approvals(desk.history), named["model"], named["number"]
-    about: dict[str, Any] = {"actor": grant.actor, "why": stated.why.strip()}
+    params = request.path_params
+    book, model, number = Approvals(desk.history), params["model"], params["number"]
+    about: dict[str, Any] = {"actor": grant.actor, "why": decision.why.strip()}
+    note = ""
     try:
-        if stated.decision == "reject":
+        if decision.decision == "reject":
             revision = await asyncio.to_thread(lambda: book.reject(model, number, **about))
         else:
-            read = ReadSubject(stated.digest, stated.report)
+            read = ReadSubject(decision.digest, decision.report)
             about |= {"roles": grant.roles, "read": read}
             revision = await asyncio.to_thread(
-                lambda: book.approve(model, number, named["alias"], **about)
+                lambda: book.approve(model, number, params["alias"], **about)
             )
+            subject = RolloutSubject(model, number, params["alias"])
+            note = await asyncio.to_thread(_start_rollout, desk, subject, grant.actor)
     except UnknownVersion as error:
         raise HTTPException(404, str(error)) from None
     except RegistryError as error:
         raise HTTPException(409, str(error)) from None
     if "text/html" in request.headers.get("accept", ""):
         return RedirectResponse("/approvals", status_code=303)
-    return json_response({"revision": revision, "actor": grant.actor})
+    return json_response(
+        {"revision": revision, "actor": grant.actor} | ({"note": note} if note else {})
+    )
+
+
+def _start_rollout(desk: ApprovalDesk, subject: RolloutSubject, actor: str) -> str:
+    """Start the rollout that the release policy asks for; return why it did not start."""
+    if desk.versions is None:
+        return ""
+    note = start_approved(desk.history, desk.versions, subject, actor)
+    if note:
+        _logger.warning("version %s of %s: %s", subject.number, subject.model, note)
+    return note
 
 
 def _desk(request: Request) -> ApprovalDesk:
@@ -149,36 +174,40 @@ async def _pending(request: Request) -> list[PendingApproval]:
 
 
 async def _asked(request: Request) -> PendingApproval:
-    named = request.path_params
-    wanted = named["model"], named["number"], named["alias"]
-    for one in await _pending(request):
-        if (one.model, one.number, one.alias) == wanted:
-            return one
+    params = request.path_params
+    key = params["model"], params["number"], params["alias"]
+    for pending_approval in await _pending(request):
+        if (pending_approval.model, pending_approval.number, pending_approval.alias) == key:
+            return pending_approval
     raise HTTPException(404, "nobody waits for this approval: it was decided, expired or is stale")
 
 
-def _refusal(grant: Grant | None, found: PendingApproval) -> str:
+def _refusal(grant: Grant | None, pending_approval: PendingApproval) -> str:
     if grant is None:
         return "an approval names its approver: create a key with driftline keys create"
-    if not grant.allows("approve", found.model):
-        return f"{grant.actor} lacks the scope approve or approve:{found.model}"
+    if not grant.allows("approve", pending_approval.model):
+        return f"{grant.actor} lacks the scope approve or approve:{pending_approval.model}"
     return ""
 
 
-def _changes(catalogue: Catalogue | None, found: PendingApproval) -> tuple[list[FieldChange], str]:
+def _changes(
+    catalogue: Catalogue | None, pending_approval: PendingApproval
+) -> tuple[list[FieldChange], str]:
     """Return the differences of the manifests, and why they are not known, "" if they are."""
     try:
         versions = (
-            {} if catalogue is None else {v.number: v for v in catalogue.versions(found.model)}
+            {}
+            if catalogue is None
+            else {v.number: v for v in catalogue.versions(pending_approval.model)}
         )
     except RegistryError as error:
         return [], str(error)
-    if found.number not in versions:
-        return [], f"the files of version {found.number} are not on this machine"
+    if pending_approval.number not in versions:
+        return [], f"the files of version {pending_approval.number} are not on this machine"
     before: Manifest | None = None
-    if found.replaces in versions:
-        before = versions[found.replaces].manifest
-    return manifest_diff(before, versions[found.number].manifest), ""
+    if pending_approval.replaces in versions:
+        before = versions[pending_approval.replaces].manifest
+    return manifest_diff(before, versions[pending_approval.number].manifest), ""
 
 
 def _report(reports: GateReports, digest: str) -> GateReport | None:
@@ -196,20 +225,7 @@ def _report(reports: GateReports, digest: str) -> GateReport | None:
 
 
 async def _decision(request: Request) -> _Decision:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LARGEST_FORM:
-            raise HTTPException(413, f"expected at most {_LARGEST_FORM} bytes")
-    kind = request.headers.get("content-type", "").partition(";")[0].strip()
-    try:
-        if kind == "application/json":
-            found = msgspec.json.decode(bytes(body), type=_Decision)
-        else:
-            fields = parse_qs(body.decode(), max_num_fields=20)
-            found = msgspec.convert({name: one[0] for name, one in fields.items()}, _Decision)
-    except (ValueError, msgspec.DecodeError) as error:
-        raise HTTPException(400, f"the decision cannot be read: {error}") from None
-    if found.decision not in {"approve", "reject"}:
-        raise HTTPException(400, f"decision {found.decision[:20]!r}: expected approve or reject")
-    return found
+    decision = await read_change(request, _Decision, "decision")
+    if decision.decision not in {"approve", "reject"}:
+        raise HTTPException(400, f"decision {decision.decision[:20]!r}: expected approve or reject")
+    return decision

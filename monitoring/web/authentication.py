@@ -1,4 +1,4 @@
-"""Who may see the page: the service's keys, by Bearer for programs and by Basic for browsers."""
+"""Authentication of the page by the service's keys: Bearer for programs, Basic for browsers."""
 
 import base64
 import binascii
@@ -6,7 +6,7 @@ import re
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import access.keys
@@ -16,18 +16,24 @@ from access.errors import AccessError, Unauthenticated
 from access.http1 import mark_proven
 from access.keys import certificate_grant
 from monitoring.web.browser_security import OPEN
+from monitoring.web.refusal import refusal
 
 # A browser asks for a name and a password; the key is the password, the name may be anything.
 _CHALLENGE = {"www-authenticate": 'Basic realm="driftline", charset="UTF-8", Bearer'}
 
 
+_STATIC = "/static/"  # style sheet, scripts and icon of every page
 _DECISION = re.compile(r"/api/approvals/(?P<model>[^/]+)/.*")  # about a version of this model
+
+_REVIEW = re.compile(r"/review/(?P<model>[^/]+)")
+_ROLLOUT = re.compile(r"/api/models/(?P<model>[^/]+)/rollouts/.*")
 
 
 class Authentication:
     """Lets nobody see anything without a key that may `read`, or change without one to `operate`.
 
-    A decision about a version needs `approve`.
+    A decision about a version needs `approve`, rows to label and their labels `review`, changes of
+    a rollout `promote`: for the model that the address names. Style sheet and scripts need any key.
 
     A browser sends its password with any request to this page; BrowserSecurity refuses those of
     other pages.
@@ -38,41 +44,48 @@ class Authentication:
         self._authorizer = authorizer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let one request on, or refuse it."""
+        """Pass one request on, or refuse it."""
         if scope["type"] == "http" and scope["path"] != OPEN:
             try:
-                given = _bearer(Headers(scope=scope))
-                self._authorizer.admit(*_asked(scope, given))
+                token = _bearer(Headers(scope=scope))
+                self._authorizer.admit(*_asked(scope, token))
                 mark_proven(scope)
                 state = scope.setdefault("state", {})
-                state["actor"] = self._authorizer.actor_of(given)
-                state["grant"] = self._authorizer.grant_of(given)
+                state["actor"] = self._authorizer.actor_of(token)
+                state["grant"] = self._authorizer.grant_of(token)
                 if self._authorizer.is_open and (name := state.get("certificate", "")):
                     state["grant"] = certificate_grant(name)
                     state["actor"] = state["grant"].actor
             except AccessError as error:
-                await _refusal(error)(scope, receive, send)
+                await _refusal(error, Headers(scope=scope))(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
-def _asked(scope: Scope, given: bytes | None) -> tuple[access.keys.Scope, bytes | None, str | None]:
+def _asked(scope: Scope, token: bytes | None) -> tuple[access.keys.Scope, bytes | None, str | None]:
     """Return the scope that a request requires, its credential and its model."""
-    if Request(scope).method in {"GET", "HEAD"}:
-        return "read", given, None
-    if found := _DECISION.fullmatch(scope["path"]):
-        return "approve", given, found["model"]
-    return "operate", given, None
+    request = Request(scope)
+    if scope["path"] == "/v1/review":  # of any model, where none is named: the handler refuses
+        return "review", token, request.query_params.get("model")
+    if match := _REVIEW.fullmatch(scope["path"]):
+        return "review", token, match["model"]
+    if request.method in {"GET", "HEAD"}:
+        return "any" if scope["path"].startswith(_STATIC) else "read", token, None
+    if match := _ROLLOUT.fullmatch(scope["path"]):
+        return "promote", token, match["model"]
+    if match := _DECISION.fullmatch(scope["path"]):
+        return "approve", token, match["model"]
+    return "operate", token, None
 
 
 def _bearer(headers: Headers) -> bytes | None:
-    """The Authorization header; the password of a Basic one as if it had come as Bearer."""
-    given = joined(value.encode("latin-1") for value in headers.getlist("authorization"))
-    if given is None:
+    """Return the Authorization header; the password of a Basic one as if it had come as Bearer."""
+    header = joined(value.encode("latin-1") for value in headers.getlist("authorization"))
+    if header is None:
         return None
-    kind, _, rest = given.partition(b" ")
+    kind, _, rest = header.partition(b" ")
     if kind.lower() != b"basic":
-        return given
+        return header
     try:
         _, _, password = base64.b64decode(rest, validate=True).partition(b":")
     except (binascii.Error, ValueError):
@@ -80,8 +93,7 @@ def _bearer(headers: Headers) -> bytes | None:
     return b"Bearer " + password
 
 
-def _refusal(error: AccessError) -> JSONResponse:
-    unknown = isinstance(error, Unauthenticated)
-    return JSONResponse(
-        {"error": str(error)}, 401 if unknown else 403, _CHALLENGE if unknown else None
-    )
+def _refusal(error: AccessError, headers: Headers) -> Response:
+    if isinstance(error, Unauthenticated):
+        return refusal(headers, 401, str(error), _CHALLENGE)
+    return refusal(headers, 403, str(error))

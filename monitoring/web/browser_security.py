@@ -1,4 +1,4 @@
-"""Who may ask, and what a browser may do with the answer: host check, origin check, headers."""
+"""Protection of browsers: host check, origin check, headers."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse

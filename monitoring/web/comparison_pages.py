@@ -19,16 +19,20 @@ def routes() -> list[Route]:
 
 async def comparison(request: Request) -> Response:
     """Show one comparison."""
-    found = _found(request)
+    stored_comparison = _found(request)
     return page(
         request,
         "comparison.html",
-        found=found,
-        others=[one for one in _stored(request).of_model(found.model) if one != found],
-        differences=comparison_charts.difference_chart(found),
-        groups=comparison_charts.group_chart(found),
-        calibration=comparison_charts.calibration_chart(found),
-        times=comparison_charts.times_chart(found),
+        result=stored_comparison,
+        others=[
+            other
+            for other in _stored(request).of_model(stored_comparison.model)
+            if other != stored_comparison
+        ],
+        differences=comparison_charts.difference_chart(stored_comparison),
+        groups=comparison_charts.group_chart(stored_comparison),
+        calibration=comparison_charts.calibration_chart(stored_comparison),
+        times=comparison_charts.times_chart(stored_comparison),
     )
 
 
@@ -38,15 +42,15 @@ async def as_json(request: Request) -> Response:
 
 
 def _found(request: Request) -> VersionComparison:
-    model, first, second = (request.path_params[one] for one in ("model", "first", "second"))
-    found = _stored(request).find(model, first, second)
-    if found is None:
+    model, first, second = (request.path_params[param] for param in ("model", "first", "second"))
+    stored_comparison = _stored(request).find(model, first, second)
+    if stored_comparison is None:
         raise HTTPException(
             404,
             f"versions {first} and {second} of {model} were not compared: "
             f"driftline compare {model} --versions {first},{second}",
         )
-    return found
+    return stored_comparison
 
 
 def _stored(request: Request) -> StoredComparisons:

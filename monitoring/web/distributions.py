@@ -1,23 +1,27 @@
-"""How each column is spread in a window, beside the reference: counted here, drawn in bars.py.
+"""The distribution of each column in a window and in the reference; bars.py draws it.
 
-Bins follow from the reference alone, so that a column looks the same in every window.
+Bins follow from the reference alone, so that a column looks the same in every window. Another
+window's rows may stand in for the reference.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-import pandas as pd
 
 from monitoring.baselines.files import BaselineFiles
 from monitoring.errors import MissingBaseline
-from monitoring.scoring.reference import Baseline, Column, comparable
 from registry.catalogue import Catalogue
 from registry.errors import RegistryError, UnknownModel
 from registry.manifest import Version
 from registry.payload import unmonitored
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from monitoring.scoring.reference import Baseline, Column
 
 MOST_COLUMNS = 40
 MOST_VALUES = 12  # that have a bin each; more are ranges of numbers, or one bin for the rest
@@ -35,12 +39,20 @@ class Bin(msgspec.Struct, frozen=True):
 
 
 class Distribution(msgspec.Struct, frozen=True):
-    """One column; `bins` is empty where nothing can be shown, and `note` says why."""
+    """One column; `bins` is empty if nothing can be shown, and `note` says why."""
 
     column: str
     bins: list[Bin]
     numeric: bool = False  # whether the bins are ranges, in order
     note: str = ""
+    beside: str = "in the reference"  # where `expected` was counted
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """Rows that are compared, and where they are, in words."""
+
+    frame: "pd.DataFrame"
+    where: str
 
 
 class References:
@@ -52,8 +64,8 @@ class References:
         self._learned = learned
         self._known: dict[str, Baseline] = {}
 
-    def of(self, model: str, number: str, learned: str = "") -> Baseline | None:
-        """The version's; None where it is not registered here, has none, or cannot be read.
+    def of(self, model: str, number: str, learned: str = "") -> "Baseline | None":
+        """Return the version's; None if it is not registered here, has none, or cannot be read.
 
         `learned` is the digest of a learned baseline.
         """
@@ -63,7 +75,9 @@ class References:
         except (RegistryError, MissingBaseline, OSError):
             return None
 
-    def _read(self, version: Version, learned: str) -> Baseline | None:
+    def _read(self, version: Version, learned: str) -> "Baseline | None":
+        from monitoring.scoring.reference import Baseline  # noqa: PLC0415 - pandas
+
         key = learned or version.digest
         if key not in self._known:
             if learned and self._learned is None:
@@ -76,44 +90,50 @@ class References:
 
 
 def registered(catalogue: Catalogue | None, model: str, number: str) -> Version | None:
-    """Return a registered version; None where it is not registered here."""
+    """Return a registered version; None if it is not registered here."""
     try:
         versions = catalogue.versions(model) if catalogue else []
     except UnknownModel:
         return None
-    return next((one for one in versions if one.number == number), None)
+    return next((version for version in versions if version.number == number), None)
 
 
 def distributions(
-    baseline: Baseline, rows: pd.DataFrame, order: Sequence[str]
+    baseline: "Baseline", rows: Rows, order: Sequence[str], beside: Rows | None = None
 ) -> list[Distribution]:
-    """The columns of a window's sampled rows, in the order of their names given."""
+    """Return the columns of a window's sampled rows, in the order of their names given.
+
+    Without `beside`, they are compared with the reference.
+    """
+    expected = beside or Rows(baseline.frame, "in the reference")
     hidden = unmonitored(baseline.manifest)
     columns = {column.name: column for column in baseline.columns}
     shown = [columns[name] for name in order if name in columns][:MOST_COLUMNS]
     return [
         _hidden(column.name, hidden[column.name])
         if column.name in hidden
-        else distribution(column, baseline.frame, rows)
+        else distribution(column, expected, rows)
         for column in shown
     ]
 
 
-def distribution(column: Column, reference: pd.DataFrame, rows: pd.DataFrame) -> Distribution:
-    """One column of the rows beside the reference."""
-    expected = comparable(reference[column.stored], column).dropna()
-    found = comparable(rows[column.stored], column).dropna()
-    if expected.empty or found.empty:
-        where = "in the reference" if expected.empty else "in this window"
-        values = (reference if expected.empty else rows)[column.stored]
-        what = "are missing" if values.isna().all() else "are missing, infinite or no numbers"
-        return _hidden(column.name, f"all values {what} {where}")
-    if column.kind == "numeric" and expected.nunique() > MOST_VALUES:
-        return Distribution(column.name, _ranges(expected, found), numeric=True)
-    return Distribution(column.name, _values(expected, found))
+def distribution(column: "Column", reference: Rows, rows: Rows) -> Distribution:
+    """Return one column of the rows beside those of the reference."""
+    from monitoring.scoring.reference import comparable  # noqa: PLC0415 - pandas
+
+    expected = comparable(reference.frame[column.stored], column).dropna()
+    current = comparable(rows.frame[column.stored], column).dropna()
+    if expected.empty or current.empty:
+        without = reference if expected.empty else rows
+        all_missing = without.frame[column.stored].isna().all()
+        what = "are missing" if all_missing else "are missing, infinite or no numbers"
+        return _hidden(column.name, f"all values {what} {without.where}")
+    numeric = column.kind == "numeric" and expected.nunique() > MOST_VALUES
+    bins = (_ranges if numeric else _values)(expected, current)
+    return Distribution(column.name, bins, numeric=numeric, beside=reference.where)
 
 
-def _ranges(expected: "pd.Series[Any]", found: "pd.Series[Any]") -> list[Bin]:
+def _ranges(expected: "pd.Series[Any]", current: "pd.Series[Any]") -> list[Bin]:
     low, high = (float(edge) for edge in np.quantile(expected, [0.01, 0.99]))
     inner = np.linspace(low, high if high > low else low + 1.0, _RANGES + 1)
     edges = np.concatenate([[-np.inf], inner, [np.inf]])
@@ -122,17 +142,17 @@ def _ranges(expected: "pd.Series[Any]", found: "pd.Series[Any]") -> list[Bin]:
         *(f"{a:.4g} to {b:.4g}" for a, b in pairwise(inner.tolist())),
         f"above {inner[-1]:.4g}",
     ]
-    shares = [np.histogram(values, edges)[0] / len(values) for values in (expected, found)]
+    shares = [np.histogram(values, edges)[0] / len(values) for values in (expected, current)]
     return [Bin(name, float(a), float(b)) for name, a, b in zip(names, *shares, strict=True)]
 
 
-def _values(expected: "pd.Series[Any]", found: "pd.Series[Any]") -> list[Bin]:
-    before, now = (values.value_counts(normalize=True) for values in (expected, found))
+def _values(expected: "pd.Series[Any]", current: "pd.Series[Any]") -> list[Bin]:
+    before, now = (values.value_counts(normalize=True) for values in (expected, current))
     shown = list(before.index[:MOST_VALUES])
     if before.index.inferred_type == "floating":
         shown.sort()
     bins = [Bin(_name(value), float(before[value]), float(now.get(value, 0.0))) for value in shown]
-    rest = 1 - sum(one.expected for one in bins), 1 - sum(one.found for one in bins)
+    rest = 1 - sum(bin_.expected for bin_ in bins), 1 - sum(bin_.found for bin_ in bins)
     return [*bins, Bin("all others", *rest)] if max(rest) > _ROUNDING else bins
 
 

@@ -64,8 +64,8 @@ def _details(gate: GateOutcome) -> list[Markup]:
     if gate.examples:
         columns = list(gate.examples[0])
         rows = [
-            element("tr", *(element("td", str(one.get(name, ""))) for name in columns))
-            for one in gate.examples
+            element("tr", *(element("td", str(example.get(name, ""))) for name in columns))
+            for example in gate.examples
         ]
         parts += [element("h3", "Rows to look at"), element("table", _head(*columns), *rows)]
     return parts
@@ -74,11 +74,11 @@ def _details(gate: GateOutcome) -> list[Markup]:
 def _figures(figures: list[GateFigure]) -> Markup:
     rows = [
         element("tr", *(element("td", cell) for cell in (
-            figure_name(one), number_text(one.value), interval_text(one), limit_text(one),
-            number_text(one.champion), f"{one.rows:,}" if one.rows else "", _outcome(one.outcome),
-            one.note,
+            figure_name(row), number_text(row.value), interval_text(row), limit_text(row),
+            number_text(row.champion), f"{row.rows:,}" if row.rows else "", _outcome(row.outcome),
+            row.note,
         )))
-        for one in figures
+        for row in figures
     ]  # fmt: skip
     head = _head("figure", "value", "95 % interval", "limit", "champion", "rows", "outcome", "")
     return element("table", head, *rows)
@@ -89,28 +89,37 @@ def _plot(figures: list[GateFigure]) -> Markup:
 
     The axis begins at the least and ends at the largest of the line's numbers.
     """
-    drawn = [one for one in figures if one.value is not None][:50]
-    parts = [part for place, one in enumerate(drawn) for part in _line(one, place)]
+    drawn = [gate_figure for gate_figure in figures if gate_figure.value is not None][:50]
+    parts = [part for place, gate_figure in enumerate(drawn) for part in _line(gate_figure, place)]
     height = _LINE * max(len(drawn), 1) + 10
     return drawing(_WIDTH, height, "Figures, their intervals and their limits", *parts)
 
 
-def _line(one: GateFigure, place: int) -> list[Markup]:
-    assert one.value is not None
+def _line(gate_figure: GateFigure, place: int) -> list[Markup]:
+    assert gate_figure.value is not None
     y = place * _LINE + 16
-    limits = [limit for limit in (one.at_least, one.at_most) if limit is not None]
-    ends = [end for end in (one.low, one.high) if end is not None]
-    known = [one.value, *limits, *ends, *([] if one.champion is None else [one.champion])]
-    low, high = min(known), max(known)
+    limits = [limit for limit in (gate_figure.at_least, gate_figure.at_most) if limit is not None]
+    ends = [end for end in (gate_figure.low, gate_figure.high) if end is not None]
+    values = [
+        gate_figure.value,
+        *limits,
+        *ends,
+        *([] if gate_figure.champion is None else [gate_figure.champion]),
+    ]
+    low, high = min(values), max(values)
     span = (high - low) or 1.0
 
     def x(value: float) -> float:
         return _LEFT + 10 + (value - low) / span * (_WIDTH - _LEFT - _RIGHT - 20)
 
     parts = [
-        element("text", figure_name(one)[:46], x=0.0, y=y + 4, fill="currentColor"),
+        element("text", figure_name(gate_figure)[:46], x=0.0, y=y + 4, fill="currentColor"),
         element(
-            "text", number_text(one.value), x=_WIDTH - _RIGHT + 8, y=y + 4, fill="currentColor"
+            "text",
+            number_text(gate_figure.value),
+            x=_WIDTH - _RIGHT + 8,
+            y=y + 4,
+            fill="currentColor",
         ),
     ]
     if len(ends) == 2:
@@ -119,10 +128,12 @@ def _line(one: GateFigure, place: int) -> list[Markup]:
         element("line", x1=x(limit), x2=x(limit), y1=y - 8, y2=y + 8, stroke="#c62828")
         for limit in limits
     ]
-    if one.champion is not None:
-        parts.append(element("circle", cx=x(one.champion), cy=y, r=4, fill="none", stroke="#777"))
-    colour = {"passed": "#2e7d32", "failed": "#c62828"}.get(one.outcome, "#9a6700")
-    return [*parts, element("circle", cx=x(one.value), cy=y, r=4, fill=colour)]
+    if gate_figure.champion is not None:
+        parts.append(
+            element("circle", cx=x(gate_figure.champion), cy=y, r=4, fill="none", stroke="#777")
+        )
+    colour = {"passed": "#2e7d32", "failed": "#c62828"}.get(gate_figure.outcome, "#9a6700")
+    return [*parts, element("circle", cx=x(gate_figure.value), cy=y, r=4, fill=colour)]
 
 
 def _head(*names: str) -> Markup:

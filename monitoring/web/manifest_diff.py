@@ -1,4 +1,4 @@
-"""What differs between two manifests, field by field. Pure."""
+"""The differences of two manifests, field by field. Pure."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ _LONGEST = 200  # characters of a value
 
 
 class FieldChange(NamedTuple):
-    """One field; None where a manifest does not have it."""
+    """One field; None if a manifest does not have it."""
 
     field: str
     before: str | None
@@ -35,12 +35,12 @@ def manifest_diff(before: Manifest | None, after: Manifest) -> list[FieldChange]
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping) and value:
-        for name, one in value.items():
-            yield from _leaves(one, f"{path}.{name}" if path else str(name))
+        for name, child in value.items():
+            yield from _leaves(child, f"{path}.{name}" if path else str(name))
     elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-        for place, one in enumerate(value):
-            name = one.get("name", place) if isinstance(one, Mapping) else place
-            yield from _leaves(one, f"{path}[{name}]")
+        for place, child in enumerate(value):
+            name = child.get("name", place) if isinstance(child, Mapping) else place
+            yield from _leaves(child, f"{path}[{name}]")
     else:
         text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
         yield path, text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

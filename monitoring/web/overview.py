@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from monitoring.alarms.rule_state import RuleState
+from monitoring.alarms.alarm_lifecycle import RuleState
 from monitoring.presenter.headline import (
     Headline,
     MonitorFacts,
@@ -14,6 +14,7 @@ from monitoring.presenter.headline import (
     headline_of,
     late_rows,
     refused_labels,
+    unheld_partitions,
 )
 from monitoring.presenter.rule_sentence import awaited_labels, progress_to_alarm, rule_sentence
 from monitoring.results import (
@@ -33,6 +34,7 @@ from registry.features import expects_labels
 from registry.history.rollout_state import Rollout
 from registry.history.shadow_state import Shadow
 from registry.manifest import AlarmPolicy, Monitoring, Version
+from telemetry.clock import now_us
 
 HISTORY = 30  # windows behind a sparkline
 _NO_VERDICT = {"not enough data", "learning"}
@@ -72,20 +74,27 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
     label_wait: float = 0  # seconds
     rollout: Rollout | None = None  # of this version, under way
     shadow: Shadow | None = None  # as which it runs
+    owner: str = ""  # of the model
+    tags: list[str] = []  # of the model
 
     def series(self, name: str) -> list[float | None]:
-        """A score of the whole over the last windows."""
+        """Return a score of the whole over the last windows."""
         return [value(result, name) for result in self.history[-HISTORY:]]
 
     def newest(self, name: str) -> Result | None:
-        """The last window where a score is known: labels come after the window they belong to."""
-        known = (result for result in reversed(self.history) if value(result, name) is not None)
-        return next(known, None)
+        """Return the last window with a score: labels come after the window that they belong to."""
+        results = (result for result in reversed(self.history) if value(result, name) is not None)
+        return next(results, None)
 
     def limit(self, name: str) -> float | None:
-        """The threshold of a score, as the newest window that has one states it."""
+        """Return the threshold of a score, as the newest window that has one states it."""
         scores = (find(result, name) for result in reversed(self.history))
         return next((score.threshold for score in scores if score), None)
+
+    @property
+    def searched(self) -> str:
+        """Name, version, owner and tags, in which a search looks."""
+        return " ".join([self.model, self.version, self.owner, *self.tags]).lower()
 
     @property
     def rule_lines(self) -> list[tuple[Rule, str, str]]:
@@ -99,7 +108,7 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def awaited_labels(self) -> str:
-        """How long labels are awaited; empty where none are."""
+        """The time for which labels are awaited; empty if none are."""
         ends = [result.window.end for result in self.history if result.pending]
         return awaited_labels(ends, self.label_wait)
 
@@ -116,7 +125,7 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def order(self) -> tuple[int, float, str, str]:
-        """What rows are sorted by."""
+        """The key by which rows are sorted."""
         share = self.latest and value(self.latest, "drifted_share")
         return self.rank, -(share or 0.0), self.model, self.version
 
@@ -132,20 +141,20 @@ SORTS: dict[str, Callable[[VersionRow], Any]] = {
 
 
 def sorted_by(rows: Sequence[VersionRow], name: str) -> list[VersionRow]:
-    """By one of SORTS, the other way round with a `-` before; those without it last.
+    """Sort by one of SORTS, in reverse with a leading `-`; rows without the value come last.
 
     Another name leaves them as they are, worst first.
     """
     by = SORTS.get(name.removeprefix("-"))
     if by is None:
         return list(rows)
-    known = [row for row in rows if by(row) is not None]
+    sortable = [row for row in rows if by(row) is not None]
     unknown = [row for row in rows if by(row) is None]
-    return sorted(known, key=by, reverse=name.startswith("-")) + unknown
+    return sorted(sortable, key=by, reverse=name.startswith("-")) + unknown
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """What page, API and terminal show, in the same order."""
+    """The overview that page, API and terminal show, in the same order."""
 
     headline: Headline
     ledger: EventBalance
@@ -154,7 +163,7 @@ class Overview(msgspec.Struct, frozen=True):
     stopped: list[str]  # receivers that are disabled, and why
 
     def as_data(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the overview for programs."""
         return {
             "headline": self.headline,
             "ledger": self.ledger,
@@ -165,7 +174,7 @@ class Overview(msgspec.Struct, frozen=True):
 
 
 def look(findings: Queries, catalogue: Catalogue | None) -> Overview:
-    """Everything at a glance."""
+    """Return everything at a glance."""
     rows, stops = overview_rows(findings, catalogue), findings.disabled()
     if (worst := next((n for n, row in enumerate(rows) if row.rank == 1), None)) is not None:
         rows[worst] = _with_rules(rows[worst], findings, catalogue)  # the headline states them
@@ -176,18 +185,25 @@ def look(findings: Queries, catalogue: Catalogue | None) -> Overview:
             book,
             findings.deliveries(),
             stops,
-            [refused_labels(findings.totals()), _late_rows(findings, rows)],
+            [
+                unheld_partitions(findings.partitions(), now_us()),
+                refused_labels(findings.totals()),
+                _late_rows(findings, rows),
+            ],
         ),
         book,
         rows,
         worst_first([alarm for row in rows for alarm in row.alarms]),
-        [disabled_receiver(one) for one in stops],
+        [disabled_receiver(receiver) for receiver in stops],
     )
 
 
 def as_data(row: VersionRow) -> dict[str, Any]:
-    """One model version for programs, without its history."""
-    names = ("model", "version", "aliases", "rollout", "shadow", "latest", "filling", "alarms")
+    """Return one model version for programs, without its history."""
+    names = (
+        "model", "version", "owner", "tags", "aliases", "rollout", "shadow", "latest", "filling",
+        "alarms",
+    )  # fmt: skip
     return {name: getattr(row, name) for name in names}
 
 
@@ -202,17 +218,22 @@ def worst_first(alarms: Iterable[Alarm]) -> list[Alarm]:
     return sorted(alarms, key=order)
 
 
-def overview_rows(findings: Queries, catalogue: Catalogue | None) -> list[VersionRow]:
-    """Every version that was seen or is registered, worst first."""
-    named = {model: catalogue.named(model) for model in catalogue.models()} if catalogue else {}
-    registered = _registered(catalogue)
-    pairs = {*findings.watched(), *registered}
+def overview_rows(
+    findings: Queries, catalogue: Catalogue | None, only: str | None = None
+) -> list[VersionRow]:
+    """Return every seen or registered version, worst first; with `only`, those of one model."""
+    models = _models(catalogue, only)
+    names_by_model = (
+        {model: catalogue.named_versions(model) for model in models} if catalogue else {}
+    )
+    registered = _registered(catalogue, models)
+    pairs = {*(pair for pair in findings.watched() if only in (None, pair[0])), *registered}
     alarms = [alarm for alarm in findings.alarms() if alarm.state != "resolved"]
     about: dict[tuple[str, str], list[Alarm]] = {}
     for alarm in alarms:
         about.setdefault((alarm.model, alarm.version), []).append(alarm)
     rows = [
-        _row(findings, pair, named.get(pair[0]), about.get(pair, []), registered.get(pair))
+        _row(findings, pair, names_by_model.get(pair[0]), about.get(pair, []), registered.get(pair))
         for pair in pairs
     ]
     return sorted(rows, key=lambda row: row.order)
@@ -221,20 +242,20 @@ def overview_rows(findings: Queries, catalogue: Catalogue | None) -> list[Versio
 def row_of(
     findings: Queries, catalogue: Catalogue | None, pair: tuple[str, str]
 ) -> VersionRow | None:
-    """One model version; None where it was never seen and is not registered."""
-    registered = _registered(catalogue)
+    """Return one model version; None if it was never seen and is not registered."""
+    registered = _registered(catalogue, _models(catalogue, pair[0]))
     if pair not in findings.watched() and pair not in registered:
         return None
     alarms = [a for a in findings.alarms() if a.state != "resolved" and _about(a) == pair]
-    named = catalogue.named(pair[0]) if catalogue else None
-    row = _row(findings, pair, named, alarms, registered.get(pair))
+    names = catalogue.named_versions(pair[0]) if catalogue else None
+    row = _row(findings, pair, names, alarms, registered.get(pair))
     return _with_rules(row, findings, catalogue)
 
 
 def _with_rules(row: VersionRow, findings: Queries, catalogue: Catalogue | None) -> VersionRow:
     """Return the row with the state of its rules; not read for every row of the overview."""
-    held = policies(catalogue, row.model, row.version)
-    policy = held[-1].policy if held else Monitoring()
+    history = policies(catalogue, row.model, row.version)
+    policy = history[-1].policy if history else Monitoring()
     return msgspec.structs.replace(
         row,
         rules=findings.rule_states(row.model, row.version),
@@ -246,30 +267,32 @@ def _with_rules(row: VersionRow, findings: Queries, catalogue: Catalogue | None)
 def _row(
     findings: Queries,
     pair: tuple[str, str],
-    named: NamedVersions | None,
+    names: NamedVersions | None,
     alarms: list[Alarm],
     version: Version | None,
 ) -> VersionRow:
-    aliases, rollouts, shadows = named or NamedVersions({}, [])
+    aliases, rollouts, shadows, description = names or NamedVersions({}, [])
     results = findings.recent(*pair, last=HISTORY)
     open_windows = findings.live(*pair)
     return VersionRow(
         model=pair[0],
         version=pair[1],
         aliases=[alias for alias, number in aliases.items() if number == pair[1]],
-        rollout=next((one for one in rollouts if one.number == pair[1]), None),
-        shadow=next((one for one in shadows if one.number == pair[1]), None),
+        rollout=next((rollout for rollout in rollouts if rollout.number == pair[1]), None),
+        shadow=next((shadow for shadow in shadows if shadow.number == pair[1]), None),
         latest=results[-1] if results else None,
         filling=open_windows[-1] if open_windows else None,
         history=results,
         alarms=worst_first(alarms),
         late=findings.late(*pair),
         labels=version is None or expects_labels(version.manifest),
+        owner=description.owner,
+        tags=description.tags,
     )
 
 
 def ledger(sources: Sequence[SourceLedger]) -> EventBalance:
-    """All sources added up.
+    """Return all sources added up.
 
     The service numbers its answers without a gap before they leave, so an answer whose number
     never came is one that was given and lost.
@@ -333,11 +356,19 @@ def _about(alarm: Alarm) -> tuple[str, str]:
     return alarm.model, alarm.version
 
 
-def _registered(catalogue: Catalogue | None) -> dict[tuple[str, str], Version]:
+def _models(catalogue: Catalogue | None, only: str | None) -> list[str]:
+    """Return the registered models, or only one of them."""
+    models = catalogue.models() if catalogue else []
+    return [model for model in models if only in (None, model)]
+
+
+def _registered(
+    catalogue: Catalogue | None, models: Sequence[str]
+) -> dict[tuple[str, str], Version]:
     if catalogue is None:
         return {}
     return {
         (model, version.number): version
-        for model in catalogue.models()
+        for model in models
         for version in catalogue.versions(model)
     }

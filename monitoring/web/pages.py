@@ -1,9 +1,10 @@
 """The pages that a person reads, rendered on the server."""
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from starlette.exceptions import HTTPException
@@ -14,11 +15,14 @@ from starlette.routing import Route
 from monitoring.errors import DatabaseUnavailable
 from monitoring.presenter import comparison_text, formats, links
 from monitoring.presenter.alarm_sentence import alarm_text
+from monitoring.presenter.batch_text import batch_rows
 from monitoring.presenter.headline import alarm_badge, versioned_alarm, without_closed_window
 from monitoring.presenter.performance_state import performance_state
 from monitoring.presenter.retrain_loop import loop_wait
+from monitoring.presenter.schedule_text import schedule_text
 from monitoring.presenter.shadow_sentences import shadow_lines, shadow_sentence
-from monitoring.results import REFERENCE_ROWS, Delivery, Result
+from monitoring.presenter.traffic_sentence import traffic_sentence, traffic_state
+from monitoring.results import REFERENCE_ROWS, Alarm, Delivery, Result, RetrainRequest, Window
 from monitoring.web import window_view
 from monitoring.web.api import (
     findings_of,
@@ -26,37 +30,57 @@ from monitoring.web.api import (
     loops_of,
     periods_of,
     result_of,
+    schedules_of,
     whole_number,
 )
 from monitoring.web.charts import glyphs, version_charts
 from monitoring.web.charts.bars import bars
-from monitoring.web.distributions import Distribution, distributions, registered
+from monitoring.web.charts.scale import DAY
+from monitoring.web.distributions import (
+    Distribution,
+    References,
+    Rows,
+    distributions,
+    registered,
+)
+from monitoring.web.notes import notes_on_alarms, notes_on_window, windows_with_notes
 from monitoring.web.overview import (
     VersionRow,
     headline,
     ledger,
     look,
     row_of,
-    sorted_by,
     worst_first,
 )
+from monitoring.web.overview_choice import VERDICTS, OverviewChoice
+from monitoring.web.periods import DayRange, within
 from monitoring.web.policy_view import period_of
 from monitoring.web.queries import Queries
 from monitoring.web.report_files import locate
+from monitoring.web.retrain_loops import LATEST
+from monitoring.web.rollouts import alias_panels
 from monitoring.web.sampled_inputs import sampled_inputs
 from monitoring.web.segment_tables import GAPS, segmented
+from monitoring.web.silences import holding
+from monitoring.web.time_zone import PARAMETER, zone_name
 from monitoring.web.traffic_share import Mix, mixes
-from monitoring.webhooks.body import read_retrain_request
+from monitoring.webhooks.body import AlarmNotice, read_request
 from monitoring.windows.grid import END_OF_TIME
 from registry.errors import RegistryUnavailable
 from registry.features import expects_labels
+from telemetry.clock import now_us
 
+if TYPE_CHECKING:
+    from monitoring.scoring.reference import Baseline
+
+BATCH_DAYS = 14
 ON_ONE_PAGE = 60  # windows
 LATEST_DELIVERIES = 8
+ROWS_ON_ONE_PAGE = 200  # of the overview
 
 
 def routes() -> list[Route]:
-    """Every address of a page."""
+    """Return every address of a page."""
     version = "/models/{model}/{version}"
     return [
         Route("/", overview),
@@ -66,38 +90,54 @@ def routes() -> list[Route]:
 
 
 async def overview(request: Request) -> Response:
-    """Every model version, worst first."""
+    """Return every model version, worst first."""
     findings = findings_of(request)
-    seen = look(findings, request.app.state.catalogue)
-    wanted = request.query_params.get("q", "").strip()
-    order = request.query_params.get("sort", "")
-    shown = [row for row in seen.rows if wanted.lower() in f"{row.model} {row.version}".lower()]
+    summary = look(findings, request.app.state.catalogue)
+    choice = _choice(request)
+    shown = choice.choose(summary.rows)
+    first = min(max(whole_number(request, "from") or 0, 0), max(len(shown) - 1, 0))
     return page(
         request,
         "overview.html",
-        headline=seen.headline,
-        rows=sorted_by(shown, order),
-        order=order,
-        any_rows=bool(seen.rows),
-        alarms=seen.alarms,
-        wanted=wanted,
-        ledger=seen.ledger,
+        headline=summary.headline,
+        rows=shown[first : first + ROWS_ON_ONE_PAGE],
+        first=first,
+        version_count=len(shown),
+        rows_on_one_page=ROWS_ON_ONE_PAGE,
+        choice=choice,
+        verdicts=choice.counts(summary.rows),
+        with_alarms=sum(bool(row.alarms) for row in choice.matching(summary.rows)),
+        matching=len(choice.matching(summary.rows)),
+        tags=choice.tags(summary.rows),
+        owners=choice.owners(summary.rows),
+        any_rows=bool(summary.rows),
+        alarms=summary.alarms,
+        alarm_notes=notes_on_alarms(request, summary.alarms),
+        ledger=summary.ledger,
         sources=findings.ledger(),
+        partitions=findings.partitions(),
+        now=now_us(),
         totals=sorted(findings.totals().items()),
-        deliveries=[_delivery_item(one) for one in findings.deliveries()[:LATEST_DELIVERIES]],
-        loops=(await loops_of(request))[:LATEST_DELIVERIES],
-        stopped=seen.stopped,
+        deliveries=[
+            _delivery_item(delivery) for delivery in findings.deliveries()[:LATEST_DELIVERIES]
+        ],
+        loops=(await loops_of(request))[:LATEST],
+        schedules=await schedules_of(request),
+        stopped=summary.stopped,
     )
 
 
 async def model(request: Request) -> Response:
-    """One model version over time."""
+    """Return one model version over time."""
     findings = findings_of(request)
     row = _row_of(request)
-    until = whole_number(request, "until")
-    shown = findings.results(
-        row.model, row.version, last=ON_ONE_PAGE, before=END_OF_TIME if until is None else until
-    )
+    span, until = _span(request), whole_number(request, "until")
+    before = span.end if span else END_OF_TIME if until is None else until
+    shown = findings.results(row.model, row.version, last=ON_ONE_PAGE, before=before)
+    if span:
+        shown = within(shown, span)
+        if not shown:
+            raise HTTPException(404, f"no window of {row.model} begins in these days")
     first = shown[0].window.start if shown else 0
     alarms = worst_first(
         a for a in findings.alarms() if (a.model, a.version) == (row.model, row.version)
@@ -105,8 +145,8 @@ async def model(request: Request) -> Response:
     line = version_charts.timeline(shown, alarms)
     deliveries = [
         item
-        for one in findings.deliveries()
-        if (item := _delivery_item(one))["about"] == (row.model, row.version)
+        for delivery in findings.deliveries()
+        if (item := _delivery_item(delivery))["about"] == (row.model, row.version)
     ]
     return page(
         request,
@@ -119,26 +159,36 @@ async def model(request: Request) -> Response:
         volume=version_charts.volume(line),
         windows=list(reversed(shown)),
         earlier=first if findings.neighbours(row.model, row.version, first)[0] else None,
-        later=until is not None,
+        later=until is not None or span is not None,
+        span=span,
         alarms=alarms,
+        alarm_notes=notes_on_alarms(request, alarms),
+        window_notes=windows_with_notes(request, row.model, row.version),
         deliveries=deliveries,
         loops=[
-            one
-            for one in await loops_of(request)
-            if (one.model, one.version) == (row.model, row.version)
+            loop
+            for loop in await loops_of(request)
+            if (loop.model, loop.version) == (row.model, row.version)
         ],
+        schedules=[
+            schedule for schedule in await schedules_of(request) if schedule.model == row.model
+        ],
+        batches=batch_rows(findings.batch_days(row.model, row.version, BATCH_DAYS)),
         periods=periods_of(request),
+        traffic=findings.traffic(row.model).newest,
+        silences=holding(findings, row.model, row.version),
+        rollouts=await asyncio.to_thread(alias_panels, request, row.model, row.version),
         shadows=request.app.state.shadows() if row.shadow else None,
         comparisons=[
-            one
-            for one in request.app.state.comparisons.of_model(row.model)
-            if row.version in {one.first, one.second}
+            comparison
+            for comparison in request.app.state.comparisons.of_model(row.model)
+            if row.version in {comparison.first, comparison.second}
         ],
     )
 
 
 async def window(request: Request) -> Response:
-    """One window in detail."""
+    """Return one window in detail."""
     result = result_of(request)
     findings = findings_of(request)
     before, after = findings.neighbours(result.model, result.version, result.window.start)
@@ -159,11 +209,12 @@ async def window(request: Request) -> Response:
         late=findings.late(result.model, result.version, result.window),
         before=before,
         after=after,
+        notes=notes_on_window(request, result),
     )
 
 
 async def problem(request: Request, error: Exception) -> Response:
-    """What went wrong, as JSON below /api and as a page elsewhere."""
+    """Return an error as JSON below /api and as a page elsewhere."""
     status, detail = 500, "the page could not be made"
     if isinstance(error, HTTPException):
         status, detail = error.status_code, error.detail
@@ -171,20 +222,61 @@ async def problem(request: Request, error: Exception) -> Response:
         status, detail = 503, "the monitor's database cannot be reached; try again in a moment"
     elif isinstance(error, RegistryUnavailable):
         status, detail = 503, "the registry cannot be read; try again in a moment"
-    if request.url.path.startswith("/api/"):
+    if request.url.path.startswith(("/api/", "/v1/")):
         return json_response({"error": detail}, status)
     return page(request, "problem.html", status=status, detail=detail)
 
 
 def page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
-    """Render a template; 304 where the browser shows exactly this already."""
+    """Render a template; 304 if the browser shows exactly this already."""
     reports: Path = request.app.state.reports
-    item = {"status": status, "has_report": lambda name: name and locate(reports, name) is not None}
+    query = [entry for entry in request.query_params.multi_items() if entry[0] != PARAMETER]
+    item = {
+        "status": status,
+        "query": query,
+        "has_report": lambda name: name and locate(reports, name) is not None,
+    }
     html = _TEMPLATES.get_template(template).render(context | item).encode()
     tag = f'"{hashlib.sha256(html).hexdigest()[:32]}"'
     if status == 200 and request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"etag": tag})
     return Response(html, status, media_type="text/html", headers={"etag": tag})
+
+
+def _choice(request: Request) -> OverviewChoice:
+    """Return what the address chooses. Raises HTTPException for a filter that does not exist."""
+    query = request.query_params
+    allowed = {"verdict": VERDICTS, "alarms": ("1",)}
+    for name, values in allowed.items():
+        if query.get(name) and query[name] not in values:
+            expected = " or ".join(values)
+            raise HTTPException(400, f"{name} is {query[name][:40]!r}; expected {expected}")
+    return OverviewChoice(
+        q=query.get("q", "").strip(),
+        verdict=query.get("verdict", ""),
+        alarms=query.get("alarms", ""),
+        tag=query.get("tag", ""),
+        owner=query.get("owner", ""),
+        sort=query.get("sort", ""),
+    )
+
+
+def _span(request: Request) -> Window | None:
+    """Return the days that the address chooses, None without any; raises HTTPException."""
+    first, last = (request.query_params.get(name, "") for name in ("from", "to"))
+    if not first and not last:
+        return None
+    try:
+        return DayRange(first, last).window
+    except ValueError as error:
+        raise HTTPException(400, str(error)) from None
+
+
+def baseline_of(request: Request, result: Result) -> "Baseline | None":
+    """Return what a window was scored against; None if it is not here."""
+    measured = window_view.find(result, REFERENCE_ROWS)
+    references: References = request.app.state.references
+    return references.of(result.model, result.version, measured.method if measured else "")
 
 
 def _row_of(request: Request) -> VersionRow:
@@ -196,33 +288,33 @@ def _row_of(request: Request) -> VersionRow:
 
 
 def _distributions(request: Request, result: Result, order: Sequence[str]) -> list[Distribution]:
-    """The columns beside the reference; none where either's rows are gone."""
-    measured = window_view.find(result, REFERENCE_ROWS)
-    learned = measured.method if measured else ""
-    baseline = request.app.state.references.of(result.model, result.version, learned)
+    """Return the columns beside the reference; none if either's rows are gone."""
+    baseline = baseline_of(request, result)
     if baseline is None:
         return []
     rows = findings_of(request).rows(result.model, result.version, result.window)
-    return [] if rows.empty else distributions(baseline, rows, order)
+    return [] if rows.empty else distributions(baseline, Rows(rows, "in this window"), order)
 
 
 def _expects_labels(request: Request, result: Result) -> bool:
-    """Whether labels are expected for a version; also where it is not registered here."""
+    """Return whether labels are expected for a version; also where it is not registered here."""
     version = registered(request.app.state.catalogue, result.model, result.version)
     return version is None or expects_labels(version.manifest)
 
 
 def _mix(findings: Queries, result: Result) -> Mix:
-    """What share of the model's requests in this window each version was request."""
+    """Return which share of the model's requests in this window each version answered."""
     versions = [version for model, version in findings.watched() if model == result.model]
-    closed = (findings.result(result.model, one, result.window.start) for one in versions)
-    live = (window for one in versions for window in findings.live(result.model, one))
-    known = [*live, *(window for window in closed if window)]
-    return mixes(known).get((result.model, result.window), {})
+    closed = (findings.result(result.model, version, result.window.start) for version in versions)
+    live = (window for version in versions for window in findings.live(result.model, version))
+    windows = [*live, *(window for window in closed if window)]
+    return mixes(windows).get((result.model, result.window), {})
 
 
 def _delivery_item(delivery: Delivery) -> dict[str, Any]:
-    request = read_retrain_request(delivery.body)
+    content = read_request(delivery.body)
+    about = content.alarm if isinstance(content, AlarmNotice) else content
+    request = about if isinstance(about, RetrainRequest | Alarm) else None
     return {
         "delivery": delivery,
         "request": request,
@@ -241,9 +333,11 @@ def _templates() -> jinja2.Environment:
     environment.filters |= {
         "period": formats.period,
         "day": formats.day,
+        "iso_day": formats.iso_day,
         "moment": formats.moment,
         "number": formats.number,
         "figure": formats.figure,
+        "shortest": formats.shortest,
         "percent": formats.percent,
         "duration": formats.duration,
     }
@@ -261,8 +355,13 @@ def _templates() -> jinja2.Environment:
         "badge": alarm_badge,
         "waiting": without_closed_window,
         "bars": bars,
+        "zone": zone_name,
+        "DAY": DAY,
         "GAPS": GAPS,
         "wait": loop_wait,
+        "schedule_text": schedule_text,
+        "traffic_sentence": traffic_sentence,
+        "traffic_state": traffic_state,
     }
     return environment
 

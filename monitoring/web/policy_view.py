@@ -10,7 +10,7 @@ from monitoring.windows.policy_periods import PolicyPeriod, timeline
 from registry.catalogue import Catalogue
 from registry.errors import RegistryError
 from registry.manifest import Monitoring
-from registry.policies import Held, differences
+from registry.policies import DatedPolicy, differences
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -28,20 +28,20 @@ class PolicyPeriodView(msgspec.Struct, frozen=True, kw_only=True):
     end: int | None  # exclusive; None: still current
     policy: str  # the digest, as results have it
     monitoring: Monitoring  # the policy itself
-    revision: int = 0  # of the registry; 0: it stands in the manifest
+    revision: int = 0  # of the registry; 0: the manifest's policy
     actor: str = ""
     made: int = 0  # microseconds since the epoch
     why: str = ""
     changes: list[Change] = []  # against the previous period
 
 
-def period_views(held: Sequence[Held]) -> list[PolicyPeriodView]:
+def period_views(history: Sequence[DatedPolicy]) -> list[PolicyPeriodView]:
     """Return every policy period, newest first."""
-    periods = timeline(held).periods
+    periods = timeline(history).periods
     views = [_view(None, periods[0]), *(_view(*pair) for pair in pairwise(periods))]
     return [
-        msgspec.structs.replace(one, end=after.start if after else None)
-        for one, after in zip(views, [*views[1:], None], strict=True)
+        msgspec.structs.replace(view, end=after.start if after else None)
+        for view, after in zip(views, [*views[1:], None], strict=True)
     ][::-1]
 
 
@@ -50,13 +50,15 @@ def period_of(views: Sequence[PolicyPeriodView], start: int) -> PolicyPeriodView
     return next((period for period in views if period.start <= start), None)
 
 
-def policies(catalogue: Catalogue | None, model: str, number: str) -> list[Held]:
+def policies(catalogue: Catalogue | None, model: str, number: str) -> list[DatedPolicy]:
     """Return the policies of a version, oldest first; none if it is not registered here."""
     if catalogue is None:
         return []
     try:
         versions = catalogue.versions(model)
-        return next((catalogue.policies(one) for one in versions if one.number == number), [])
+        return next(
+            (catalogue.policies(version) for version in versions if version.number == number), []
+        )
     except RegistryError:
         return []
 

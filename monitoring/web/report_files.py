@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def locate(folder: Path, name: str) -> Path | None:
-    """Return the HTML file `name` below `folder`, links followed; None where it leads elsewhere."""
+    """Return the HTML file `name` below `folder`, links followed; None if it leads elsewhere."""
     try:
         path = (folder / name).resolve()
         inside = path.is_relative_to(folder.resolve())

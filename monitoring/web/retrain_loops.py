@@ -2,15 +2,30 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
+from monitoring.alarms.retrain_schedule import ScheduleProgress
 from monitoring.presenter.retrain_loop import RequestFacts, RetrainLoop, follow
+from monitoring.presenter.schedule_text import ScheduleView, schedule_view
+from monitoring.retrain.open_requests import requests_of
 from monitoring.web.queries import Queries
-from monitoring.webhooks.body import read_retrain_request
 from registry.errors import RegistryError
 from registry.history.state import LifecycleState
 from registry.history.store import History
 from telemetry.clock import now_us
+
+LATEST = 8  # loops on the page and in the terminal
+
+
+class Retraining(NamedTuple):
+    """The requests, newest first, and the schedules of all models."""
+
+    loops: Sequence[RetrainLoop] = ()
+    schedules: Sequence[ScheduleView] = ()
+
+
+NO_RETRAINING = Retraining()
 
 
 class RetrainLoops:
@@ -29,10 +44,46 @@ class RetrainLoops:
 
     async def read(self, findings: Queries) -> list[RetrainLoop]:
         """Return every loop, newest first; while the registry is down, as it was last read."""
-        facts = list(requests_of(findings))
-        models = {one.request.model for one in facts}
+        facts = list(_requests(findings))
+        models = {request_facts.request.model for request_facts in facts}
         states = await asyncio.to_thread(self._read_states, models) if models else {}
-        return [self._follow(one, states.get(one.request.model)) for one in facts]
+        return [
+            self._follow(request_facts, states.get(request_facts.request.model))
+            for request_facts in facts
+        ]
+
+    def now(self, findings: Queries) -> list[RetrainLoop]:
+        """Return every loop, newest first, as `read` does; for commands."""
+        facts = list(_requests(findings))
+        states = (
+            self._read_states({request_facts.request.model for request_facts in facts})
+            if facts
+            else {}
+        )
+        return [
+            self._follow(request_facts, states.get(request_facts.request.model))
+            for request_facts in facts
+        ]
+
+    async def read_schedules(self, findings: Queries) -> list[ScheduleView]:
+        """Return the schedule of every model that has one."""
+        return await asyncio.to_thread(self.schedules, findings)
+
+    def schedules(self, findings: Queries) -> list[ScheduleView]:
+        """Return the schedules; none while the registry cannot be read."""
+        try:
+            models = self._history.models("schedule")
+        except RegistryError:
+            return []
+        states = self._read_states(models) if models else {}
+        progress = findings.schedules() if models else {}
+        views = []
+        for model in sorted(states.keys() & models):
+            row = states[model].schedule
+            if row is not None:
+                decisions = progress.get(model, ScheduleProgress())
+                views.append(schedule_view(model, row, decisions, self._clock()))
+        return [view for view in views if view is not None]
 
     def _follow(self, facts: RequestFacts, state: LifecycleState | None) -> RetrainLoop:
         now = self._clock()
@@ -55,15 +106,7 @@ class RetrainLoops:
             return dict(self._states)
 
 
-def requests_of(findings: Queries) -> Iterator[RequestFacts]:
-    """Yield the requests of the outbox, newest first."""
+def _requests(findings: Queries) -> Iterator[RequestFacts]:
     deliveries = findings.deliveries()
     alarms = {alarm.alarm_id: alarm for alarm in findings.alarms()} if deliveries else {}
-    replaced: set[str] = set()
-    for delivery in deliveries:
-        request = read_retrain_request(delivery.body)
-        if request is None:
-            continue
-        alarm = alarms.get(request.alarm_id)
-        yield RequestFacts(delivery, request, alarm, request.model in replaced)
-        replaced.add(request.model)
+    return requests_of(deliveries, alarms.get)

@@ -11,7 +11,7 @@ FIGURES = {  # in the order in which they are shown
     "mean_prediction": "mean prediction",
     "drifted_share": "features drifted",
     **PERFORMANCE,
-    **{ESTIMATED + name: f"{said}, estimated" for name, said in PERFORMANCE.items()},
+    **{ESTIMATED + name: f"{title}, estimated" for name, title in PERFORMANCE.items()},
 }
 GAPS = {
     "selection_rate_gap": "Gap in selection rate",
@@ -36,7 +36,7 @@ class Segmented(msgspec.Struct, frozen=True):
 
     @property
     def remarks(self) -> dict[str, str]:
-        """Why figures are missing, by group; empty where none is."""
+        """The reasons of missing figures, by group; empty if none is missing."""
         reported = {
             group.name: "; ".join(
                 f"{FIGURES.get(name, name)}: {score.note}"
@@ -49,13 +49,13 @@ class Segmented(msgspec.Struct, frozen=True):
 
     @property
     def figures(self) -> dict[str, str]:
-        """What is known of any group, with its name."""
-        known = {name for group in self.groups for name in group.scores}
-        return {name: said for name, said in FIGURES.items() if name in known}
+        """The figures of any group, with their names."""
+        names = {name for group in self.groups for name in group.scores}
+        return {name: title for name, title in FIGURES.items() if name in names}
 
 
 def segmented(result: Result) -> list[Segmented]:
-    """Every segment of a window, in the policy's order."""
+    """Return every segment of a window, in the policy's order."""
     by_column: dict[str, list[Score]] = {}
     for score in result.scores:
         if score.segment:
@@ -72,7 +72,7 @@ def _segmented(column: str, scores: list[Score]) -> Segmented:
     notes = [score.note for score in scores if score.segment == column and score.name not in GAPS]
     return Segmented(
         column,
-        [Group(name, found) for name, found in groups.items()],
+        [Group(name, scores) for name, scores in groups.items()],
         [score for score in scores if score.name in GAPS],
         "; ".join(notes),
     )

@@ -10,9 +10,10 @@ import uvicorn
 from starlette.applications import Starlette
 
 from access.connection_table import ConnectionLimits
+from access.handshakes import count_handshakes
 from access.http1 import Http1Connection
 from access.ports import bound, numeric
-from access.tls import Tls, limit_handshakes
+from access.tls import Tls
 from monitoring.errors import PageUnavailable
 from monitoring.web.browser_security import OPEN
 
@@ -25,8 +26,8 @@ class _PageServer(uvicorn.Server):
         self._limits = limits
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, with a deadline for handshakes."""
-        limit_handshakes(asyncio.get_running_loop(), self._limits.client_timeout_s)
+        """Listen, with bounds for handshakes."""
+        count_handshakes(asyncio.get_running_loop(), self._limits.client_timeout_s)
         await super().startup(sockets)
 
 
@@ -40,7 +41,7 @@ def serving(
 ) -> Iterator[str]:
     """Serve while the block runs; gives the page's address (port 0: one that is free).
 
-    Raises PageUnavailable where the port cannot be had. Leaving the block ends open connections.
+    Raises PageUnavailable if the port cannot be had. Leaving the block ends open connections.
     """
     listener = _listen(host, port)
     limits = limits or ConnectionLimits()

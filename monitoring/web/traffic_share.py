@@ -1,4 +1,4 @@
-"""Which share of a model's requests each of its versions answered, window by window. Pure."""
+"""The share of a model's requests that each of its versions answered, window by window. Pure."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ Mix = dict[str, float]  # share of the requests, by version
 
 
 def mixes(results: Iterable[Result]) -> dict[tuple[str, Window], Mix]:
-    """By model and window; of windows that are the same for the versions, open ones as well."""
+    """Return the shares by model and window, if the versions' windows are equal; open ones too."""
     requests: dict[tuple[str, Window], dict[str, int]] = {}
     for result in results:
         reported = requests.setdefault((result.model, result.window), {})

@@ -69,34 +69,34 @@ class ColumnView(msgspec.Struct, frozen=True):
         return [title for name, title in QUALITY.items() if name in broken]
 
     def other(self, *names: str) -> Score | None:
-        """The first of these numbers that was measured."""
+        """Return the first of these numbers that was measured."""
         return next((self.others[name] for name in names if name in self.others), None)
 
 
 def find(result: Result, name: str, column: str = "") -> Score | None:
-    """The score of this name, of a column or of the whole."""
+    """Return the score of this name, of a column or of the whole."""
     return next((s for s in result.scores if s.about == (name, column, "")), None)
 
 
 def value(result: Result, name: str) -> float | None:
-    """The value of a score of the whole."""
+    """Return the value of a score of the whole."""
     score = find(result, name)
     return score.value if score else None
 
 
 def performance(result: Result) -> list[Score]:
-    """The scores of performance: the one that raises alarms first, then in their usual order."""
-    known = [s for s in result.scores if s.name in PERFORMANCE and s.of_whole]
+    """Return performance scores: first the one that raises alarms, then in their usual order."""
+    scores = [s for s in result.scores if s.name in PERFORMANCE and s.of_whole]
     order = list(PERFORMANCE)
-    return sorted(known, key=lambda score: (score.threshold is None, order.index(score.name)))
+    return sorted(scores, key=lambda score: (score.threshold is None, order.index(score.name)))
 
 
 class ConfusionRow(msgspec.Struct, frozen=True):
     """The labelled rows of one actual class, by predicted class."""
 
     actual: str
-    rows: int
-    cells: list[tuple[str, int]]  # (predicted class, rows), in the order of all classes
+    rows: float
+    cells: list[tuple[str, float]]  # (predicted class, rows), in the order of all classes
 
 
 def confusion(result: Result) -> list[ConfusionRow]:
@@ -111,7 +111,7 @@ def confusion(result: Result) -> list[ConfusionRow]:
 
 
 def _as_numbers(name: str) -> tuple[float, str]:
-    """Numbers by their size, before words."""
+    """Return numbers by their size, before words."""
     try:
         return float(name), name
     except ValueError:
@@ -119,7 +119,7 @@ def _as_numbers(name: str) -> tuple[float, str]:
 
 
 def chief_score(results: Sequence[Result]) -> str:
-    """The name of the performance score to show, by the newest window that has one."""
+    """Return the name of the performance score to show, by the newest window that has one."""
     return next(
         (performance(result)[0].name for result in reversed(results) if performance(result)), ""
     )
@@ -127,8 +127,8 @@ def chief_score(results: Sequence[Result]) -> str:
 
 def whole(result: Result) -> list[tuple[str, Score]]:
     """Return window-level drift scores with their titles."""
-    found = ((title, find(result, name)) for name, title in WHOLE.items())
-    return [(title, score) for title, score in found if score and score.value is not None]
+    scores = ((title, find(result, name)) for name, title in WHOLE.items())
+    return [(title, score) for title, score in scores if score and score.value is not None]
 
 
 def failures(result: Result) -> list[Score]:
@@ -138,7 +138,7 @@ def failures(result: Result) -> list[Score]:
 
 
 def coverage(result: Result) -> float | None:
-    """The share of rows whose label is known."""
+    """Return the share of rows whose label is known."""
     return result.labelled / result.rows if result.rows else None
 
 
@@ -158,5 +158,5 @@ def columns(result: Result) -> list[ColumnView]:
 
 def sentence(result: Result) -> str:
     """Summarise the window; the first known performance score is stated."""
-    known = (score for score in performance(result) if score.value is not None)
-    return window_sentence(result, next(known, None))
+    scores = (score for score in performance(result) if score.value is not None)
+    return window_sentence(result, next(scores, None))

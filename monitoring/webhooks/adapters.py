@@ -1,4 +1,4 @@
-"""Translate webhooks for GitHub, Airflow, Alertmanager and chats. Pure.
+"""Translate webhooks for pipelines, Alertmanager and chats. Pure.
 
 The outbox holds one body, a CloudEvents envelope; an adapter translates it for a receiver that
 expects another format. The message depends on the envelope alone, so retries are identical.
@@ -9,16 +9,24 @@ from typing import Any
 
 import msgspec
 
-from monitoring.presenter.request_sentence import approval_sentence, request_sentence
-from monitoring.results import RetrainRequest
-from monitoring.webhooks.body import ApprovalRequest, Envelope, read_request
+from monitoring.presenter.request_sentence import (
+    approval_sentence,
+    notice_sentence,
+    request_sentence,
+)
+from monitoring.webhooks.body import (
+    AlarmNotice,
+    ApprovalRequest,
+    Envelope,
+    WebhookData,
+    read_request,
+)
 
-Asked = RetrainRequest | ApprovalRequest | None  # None for a trial
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What is posted."""
+    """A message to post."""
 
     body: bytes
     headers: Mapping[str, str]
@@ -27,63 +35,93 @@ class Message(msgspec.Struct, frozen=True):
 class Adapter(msgspec.Struct, frozen=True):
     """The format of one kind of receiver."""
 
-    translate: Callable[[Envelope, Asked], Any]  # None for a trial
+    translate: Callable[[Envelope, WebhookData], Any]  # None for a trial
     content_type: str = "application/json"
     accept: str = "*/*"
     known: frozenset[int] = frozenset()  # statuses that mean: received before
 
     def message(self, body: bytes) -> Message:
-        """The receiver's own form of a body of the outbox."""
+        """Return the receiver's own form of a body of the outbox."""
         envelope = msgspec.json.decode(body, type=Envelope)
         translated = self.translate(envelope, read_request(body))
         body = translated if isinstance(translated, bytes) else _encode(translated)
         return Message(body, {"content-type": self.content_type, "accept": self.accept})
 
     def received(self, status: int) -> bool:
-        """Whether this status means that the receiver has the webhook."""
+        """Return whether this status means that the receiver has the webhook."""
         return 200 <= status < 300 or status in self.known
 
 
-def _event_type(request: Asked) -> str:
+def _event_type(request: WebhookData) -> str:
     if isinstance(request, ApprovalRequest):
         return "driftline-approval"
+    if isinstance(request, AlarmNotice):
+        return "driftline-alarm"
     return "driftline-retrain" if request else "driftline-trial"
 
 
-def _sentence(request: Asked) -> str:
+def _sentence(request: WebhookData) -> str:
     if isinstance(request, ApprovalRequest):
         return approval_sentence(request.approval, request.page)
+    if isinstance(request, AlarmNotice):
+        return notice_sentence(request.alarm, request.page)
     return request_sentence(request)
 
 
-def _github(envelope: Envelope, request: Asked) -> Any:
-    """For POST /repos/{owner}/{repo}/dispatches."""
+def _github(envelope: Envelope, request: WebhookData) -> Any:
+    """Return the body for /repos/{owner}/{repo}/dispatches."""
     return {
         "event_type": _event_type(request),
         "client_payload": {"webhook_id": envelope.id, "request": envelope.data},
     }
 
 
-def _airflow(envelope: Envelope, _: Asked) -> dict[str, Any]:
-    """For POST /api/v1/dags/{dag}/dagRuns; its run id makes a repetition a conflict."""
+def _airflow(envelope: Envelope, _: WebhookData) -> dict[str, Any]:
+    """Return the body for /api/v1/dags/{dag}/dagRuns; its run id makes a repetition a conflict."""
     return {"dag_run_id": envelope.id, "conf": {"webhook_id": envelope.id, "data": envelope.data}}
 
 
-def _airflow3(envelope: Envelope, request: Asked) -> Any:
-    """For POST /api/v2/dags/{dag}/dagRuns, which requires a `logical_date`; null: none."""
+def _airflow3(envelope: Envelope, request: WebhookData) -> Any:
+    """Return the body for /api/v2/dags/{dag}/dagRuns, which requires a `logical_date`."""
     return _airflow(envelope, request) | {"logical_date": None}
 
 
-def _alertmanager(envelope: Envelope, request: Asked) -> Any:
-    """For POST /api/v2/alerts."""
+def _argo(envelope: Envelope, _: WebhookData) -> Any:
+    """Return the body for Argo's /api/v1/events/{namespace}/{discriminator}: any JSON object."""
+    return envelope
+
+
+def _prefect(envelope: Envelope, request: WebhookData) -> dict[str, Any]:
+    """Return the body for /deployments/{id}/create_flow_run; a repeated key repeats no run."""
+    parameters = _airflow(envelope, request)["conf"]
+    return {"idempotency_key": envelope.id, "name": envelope.id, "parameters": parameters}
+
+
+def _dagster(envelope: Envelope, request: WebhookData) -> dict[str, Any]:
+    """Return the body for /report_asset_materialization/{asset_key}; asset sensors start runs."""
+    metadata = _airflow(envelope, request)["conf"]
+    return {"data_version": envelope.id, "description": _sentence(request), "metadata": metadata}
+
+
+def _alertmanager(envelope: Envelope, request: WebhookData) -> Any:
+    """Return the body for /api/v2/alerts."""
     labels = {"alertname": "DriftlineTrial"}
     if isinstance(request, ApprovalRequest):
-        asked = request.approval
+        approval = request.approval
         labels = {
             "alertname": "DriftlineApprovalRequested",
-            "model": asked.model,
-            "version": asked.number,
-            "alias": asked.alias,
+            "model": approval.model,
+            "version": approval.number,
+            "alias": approval.alias,
+        }
+    elif isinstance(request, AlarmNotice):
+        alarm = request.alarm
+        labels = {
+            "alertname": "DriftlineAlarm",
+            "model": alarm.model,
+            "version": alarm.version,
+            "rule": alarm.rule,
+            "alarm_id": alarm.alarm_id,
         }
     elif request is not None:
         labels = {
@@ -91,18 +129,18 @@ def _alertmanager(envelope: Envelope, request: Asked) -> Any:
             "model": request.model,
             "version": request.version,
             "rule": request.rule,
-            "alarm_id": request.alarm_id,
+            **({"alarm_id": request.alarm_id} if request.alarm_id else {}),
         }
     annotations = {"summary": _sentence(request), "webhook_id": envelope.id}
     return [{"labels": labels, "annotations": annotations, "startsAt": envelope.time}]
 
 
-def _slack(_: Envelope, request: Asked) -> Any:
-    """For an incoming webhook of Slack or Mattermost."""
+def _slack(_: Envelope, request: WebhookData) -> Any:
+    """Return the body of an incoming webhook of Slack or Mattermost."""
     return {"text": _sentence(request)}
 
 
-def _as_it_is(envelope: Envelope, _: Asked) -> Any:
+def _as_it_is(envelope: Envelope, _: WebhookData) -> Any:
     return _encode(envelope)
 
 
@@ -111,6 +149,9 @@ ADAPTERS = {
     "github": Adapter(_github, accept="application/vnd.github+json"),
     "airflow": Adapter(_airflow, known=frozenset({409})),
     "airflow3": Adapter(_airflow3, known=frozenset({409})),
+    "argo": Adapter(_argo),
+    "prefect": Adapter(_prefect),
+    "dagster": Adapter(_dagster),
     "alertmanager": Adapter(_alertmanager),
     "slack": Adapter(_slack),
 }

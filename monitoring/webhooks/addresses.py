@@ -1,14 +1,14 @@
 """Decide which IP addresses a webhook may reach. Pure.
 
-A list of our own rather than `ipaddress.is_global`, whose answers changed between Python releases
-and which lets multicast and tunnels through.
+The list replaces `ipaddress.is_global`, which differs between Python releases and allows multicast
+and tunnels.
 """
 
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 _PUBLIC_IPV6 = IPv6Network("2000::/3")
 
-_ISATAP = 0xFDFFFFFF  # of the upper half of an interface's id, which may say "universal" or not
+_ISATAP_MASK = 0xFDFFFFFF  # upper half of an interface id, without its universal/local bit
 
 _REFUSED: dict[str, tuple[str, ...]] = {
     "loopback": ("127.0.0.0/8", "::1/128"),
@@ -22,9 +22,9 @@ _REFUSED: dict[str, tuple[str, ...]] = {
         "fec0::/10",
     ),
     "link-local": ("169.254.0.0/16", "fe80::/10"),  # cloud metadata: 169.254.169.254
-    "cloud metadata": ("168.63.129.16/32",),  # Azure's, a public address by its number
+    "cloud metadata": ("168.63.129.16/32",),  # Azure's, outside the private ranges
     "multicast": ("224.0.0.0/4", "ff00::/8"),
-    "tunnel": ("192.52.193.0/24", "2001:3::/32"),  # multicast through relays
+    "tunnel": ("192.52.193.0/24", "2001:3::/32"),  # AMT relays, which forward multicast
     "IPv4 inside IPv6": (
         "::ffff:0:0/96",  # mapped
         "::ffff:0:0:0/96",  # translated
@@ -63,6 +63,6 @@ def why_refused(address: str) -> str:
             return reason
     if parsed.version == 6 and parsed not in _PUBLIC_IPV6:
         return "reserved"
-    if parsed.version == 6 and int(parsed) >> 32 & _ISATAP == 0x5EFE:
+    if parsed.version == 6 and int(parsed) >> 32 & _ISATAP_MASK == 0x5EFE:
         return "IPv4 inside IPv6"
     return ""

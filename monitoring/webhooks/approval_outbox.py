@@ -21,7 +21,7 @@ from registry.pending_approvals import PendingApproval
 
 
 class ApprovalSource(Protocol):
-    """Where requests for approval are read."""
+    """The port to requests for approval."""
 
     def read(self) -> Sequence[PendingApproval]:
         """Return those that wait; raises RegistryError."""
@@ -52,54 +52,58 @@ class ApprovalOutbox:
     def due(self, now: int) -> list[Delivery]:
         """Return what is to be sent now: each waiting request that was not received yet."""
         try:
-            waiting = {_id(one): one for one in self._requests.read()}
+            waiting = {_id(approval): approval for approval in self._requests.read()}
         except RegistryError:
             return []
-        found = self._read()
-        sent = {name: known for name, known in found.sent.items() if name in waiting}
-        if sent != found.sent:
-            self._write(replace(found, sent=sent))
+        outbox = self._read()
+        sent = {name: attempts for name, attempts in outbox.sent.items() if name in waiting}
+        if sent != outbox.sent:
+            self._write(replace(outbox, sent=sent))
         return [
-            self._delivery(name, one, sent.get(name, _Attempts()))
-            for name, one in waiting.items()
-            if not (known := sent.get(name, _Attempts())).ended and known.next_attempt <= now
+            self._delivery(name, approval, sent.get(name, _Attempts()))
+            for name, approval in waiting.items()
+            if not (state := sent.get(name, _Attempts())).ended and state.next_attempt <= now
         ]
 
     def delivered(self, webhook_id: str) -> None:
         """Note that the receiver has it."""
-        self._note(webhook_id, lambda known: replace(known, ended=True))
+        self._note(webhook_id, lambda attempts: replace(attempts, ended=True))
 
     def failed(self, webhook_id: str, error: str, next_attempt: int | None) -> None:  # noqa: ARG002
         """Record a failed attempt and the time of the next; None: no further attempt."""
         self._note(
             webhook_id,
-            lambda known: _Attempts(known.attempts + 1, next_attempt or 0, next_attempt is None),
+            lambda attempts: _Attempts(
+                attempts.attempts + 1, next_attempt or 0, next_attempt is None
+            ),
         )
 
     def disable(self, disabled: DisabledReceiver) -> None:
         """Send nothing to a receiver, until its file is removed."""
-        found = self._read()
-        self._write(replace(found, disabled=[*found.disabled, disabled]))
+        outbox = self._read()
+        self._write(replace(outbox, disabled=[*outbox.disabled, disabled]))
 
     def disabled(self) -> list[DisabledReceiver]:
         """Return the disabled receivers."""
         return self._read().disabled
 
-    def _delivery(self, name: str, one: PendingApproval, known: _Attempts) -> Delivery:
-        page = f"{self._page}{approval_path(one.model, one.number, one.alias)}"
-        body = approval_envelope(name, one.requested, ApprovalRequest(approval=one, page=page))
+    def _delivery(self, name: str, approval: PendingApproval, attempts: _Attempts) -> Delivery:
+        page = f"{self._page}{approval_path(approval.model, approval.number, approval.alias)}"
+        body = approval_envelope(
+            name, approval.requested, ApprovalRequest(approval=approval, page=page)
+        )
         return Delivery(
             webhook_id=name,
             body=body,
-            created=one.requested,
-            attempts=known.attempts,
-            next_attempt=known.next_attempt,
+            created=approval.requested,
+            attempts=attempts.attempts,
+            next_attempt=attempts.next_attempt,
         )
 
     def _note(self, name: str, change: Callable[[_Attempts], _Attempts]) -> None:
-        found = self._read()
-        sent = {**found.sent, name: change(found.sent.get(name, _Attempts()))}
-        self._write(replace(found, sent=sent))
+        outbox = self._read()
+        sent = {**outbox.sent, name: change(outbox.sent.get(name, _Attempts()))}
+        self._write(replace(outbox, sent=sent))
 
     def _read(self) -> _Contents:
         if self._contents is None:
@@ -115,6 +119,6 @@ class ApprovalOutbox:
         self._contents = contents
 
 
-def _id(one: PendingApproval) -> str:
-    cause = [one.model, one.alias, one.digest, one.report, one.requested]
+def _id(approval: PendingApproval) -> str:
+    cause = [approval.model, approval.alias, approval.digest, approval.report, approval.requested]
     return f"approval_{sha256(msgspec.json.encode(cause)).hexdigest()[:32]}"

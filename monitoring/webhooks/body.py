@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 
-from monitoring.results import RetrainRequest
+from monitoring.results import Alarm, RetrainRequest
 from registry.pending_approvals import PendingApproval
 
 SOURCE = "/driftline/monitoring"
 RETRAIN_REQUESTED = "driftline.retrain.requested.v1"
 APPROVAL_REQUESTED = "driftline.approval.requested.v1"
+ALARM_FIRED = "driftline.alarm.fired.v1"
 TRIAL = "driftline.webhook.trial.v1"
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -48,13 +49,28 @@ def approval_envelope(webhook_id: str, created: int, request: ApprovalRequest) -
     return _wrap(webhook_id, created, APPROVAL_REQUESTED, request)
 
 
+class AlarmNotice(msgspec.Struct, frozen=True, kw_only=True):
+    """An alarm that asks for no retraining, and the page that shows it."""
+
+    alarm: Alarm
+    page: str
+
+
+def alarm_envelope(webhook_id: str, created: int, notice: AlarmNotice) -> bytes:
+    """Build the body that reports an alarm; `created` in microseconds since the epoch."""
+    return _wrap(webhook_id, created, ALARM_FIRED, notice)
+
+
+WebhookData = RetrainRequest | ApprovalRequest | AlarmNotice | None  # None for a trial
+
+
 def trial(webhook_id: str, created: int) -> bytes:
-    """Build the body of a trial: it shows that address and secret are right."""
+    """Build the body of a trial, which checks the address and the secret."""
     return _wrap(webhook_id, created, TRIAL, {"message": "A trial. No action is needed."})
 
 
 def read_retrain_request(body: bytes) -> RetrainRequest | None:
-    """The request inside a body of the outbox; None where the body asks for no retraining."""
+    """Return the retraining request in a body of the outbox; None if it holds another type."""
     try:
         opened = msgspec.json.decode(body, type=Envelope)
         if opened.type != RETRAIN_REQUESTED:
@@ -64,10 +80,12 @@ def read_retrain_request(body: bytes) -> RetrainRequest | None:
         return None
 
 
-def read_request(body: bytes) -> RetrainRequest | ApprovalRequest | None:
-    """The request inside a body; None where it asks for nothing, as a trial."""
+def read_request(body: bytes) -> WebhookData:
+    """Return the request or notice in a body; None for a trial."""
     try:
         opened = msgspec.json.decode(body, type=Envelope)
+        if opened.type == ALARM_FIRED:
+            return msgspec.json.decode(opened.data, type=AlarmNotice)
         if opened.type == APPROVAL_REQUESTED:
             return msgspec.json.decode(opened.data, type=ApprovalRequest)
     except msgspec.DecodeError:

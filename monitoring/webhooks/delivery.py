@@ -17,9 +17,10 @@ import httpx
 from msgspec.structs import replace
 
 from eventlog.errors import SettingError
+from monitoring.alarms.retrain_request import NOTICE
 from monitoring.errors import DatabaseUnavailable, DeliveryFailed
 from monitoring.results import Delivery, DisabledReceiver
-from monitoring.settings import PREFIX, MonitorSettings, listed
+from monitoring.settings import PREFIX, MonitorSettings, split_list
 from monitoring.webhooks.adapters import ADAPTERS, Adapter
 from monitoring.webhooks.egress import Egress, HttpResponse, check_address
 from monitoring.webhooks.retries import SECOND, next_attempt, parse_retry_after
@@ -35,7 +36,7 @@ class Outbox(Protocol):
     """The part of the monitor's store that the sender needs."""
 
     def due(self, now: int) -> list[Delivery]:
-        """Pending deliveries whose next attempt is not after `now`."""
+        """Return pending deliveries whose next attempt is not after `now`."""
         ...
 
     def delivered(self, webhook_id: str) -> None:
@@ -51,31 +52,31 @@ class Outbox(Protocol):
         ...
 
     def disabled(self) -> list[DisabledReceiver]:
-        """The disabled receivers."""
+        """Return the disabled receivers."""
         ...
 
 
 class Receiver:
-    """Where webhooks go: an address, the signatures it expects, and the guard on the way."""
+    """A receiver of webhooks: an address, the signatures it expects, and the guard on the way."""
 
     @classmethod
     def configured(
         cls, settings: MonitorSettings, prefix: str = f"{PREFIX}WEBHOOK_"
     ) -> "Receiver | None":
-        """The receiver that the settings name, None where they name none.
+        """Return the receiver that the settings name, None if they name none.
 
-        `prefix` begins the names of its settings. Raises SettingError where there is an address but
+        `prefix` begins the names of its settings. Raises SettingError if there is an address but
         no usable secret.
         """
         if not settings.webhook_url:
             return None
         _require_usable(settings, prefix)
-        secrets = listed(settings.webhook_secrets)
+        secrets = split_list(settings.webhook_secrets)
         unsigned = settings.webhook_format != "cloudevents" and not secrets
         return cls(
             settings.webhook_url,
             None if unsigned else Signer(secrets),
-            Egress(listed(settings.webhook_allowed_hosts)),
+            Egress(split_list(settings.webhook_allowed_hosts)),
             ADAPTERS[settings.webhook_format],
             settings.webhook_token,
         )
@@ -97,7 +98,7 @@ class Receiver:
         self._token = token
 
     async def post(self, webhook_id: str, body: bytes, now: int) -> HttpResponse:
-        """Sign as of `now` and post once; DeliveryFailed where no answer came."""
+        """Sign as of `now` and post once; DeliveryFailed if no answer came."""
         message = self._adapter.message(body)
         headers = dict(message.headers)
         if self._signer is not None:
@@ -107,7 +108,7 @@ class Receiver:
         return await self._egress.post(self.url, headers, message.body)
 
     def received(self, answer: HttpResponse) -> bool:
-        """Whether the receiver has the webhook now, or had it before."""
+        """Return whether the receiver has the webhook now, or had it before."""
         return self._adapter.received(answer.status)
 
 
@@ -141,7 +142,7 @@ class Sender:
     async def send_due(self) -> None:
         """Attempt every due delivery once, unless the receiver is disabled."""
         for delivery in self._outbox.due(self._clock()):
-            if any(one.receiver == self._receiver.name for one in self._outbox.disabled()):
+            if any(entry.receiver == self._receiver.name for entry in self._outbox.disabled()):
                 return
             await self._send(delivery)
 
@@ -178,8 +179,8 @@ class Sender:
 
     def _retry(self, delivery: Delivery, error: str, retry_after: str | None) -> None:
         now = self._clock()
-        wanted = parse_retry_after(retry_after, now)
-        moment = next_attempt(delivery.attempts + 1, now, wanted, self._jitter())
+        delay = parse_retry_after(retry_after, now)
+        moment = next_attempt(delivery.attempts + 1, now, delay, self._jitter())
         self._outbox.failed(delivery.webhook_id, error, moment)
 
 
@@ -196,7 +197,7 @@ async def _run(make: Callable[[], Sender], idle: float) -> None:
 
 
 def approval_receiver(settings: MonitorSettings) -> Receiver | None:
-    """The receiver of requests for approval, None where the settings name none."""
+    """Return the receiver of requests for approval, None if the settings name none."""
     own = replace(
         settings,
         webhook_url=settings.approval_webhook_url,
@@ -206,10 +207,42 @@ def approval_receiver(settings: MonitorSettings) -> Receiver | None:
     return Receiver.configured(own, f"{PREFIX}APPROVAL_WEBHOOK_")
 
 
+def alarm_receiver(settings: MonitorSettings) -> Receiver | None:
+    """Return the receiver of alarms that request no retraining, None if no setting names one."""
+    own = replace(
+        settings,
+        webhook_url=settings.alarm_webhook_url,
+        webhook_format=settings.alarm_webhook_format,
+        webhook_token=settings.alarm_webhook_token,
+    )
+    return Receiver.configured(own, f"{PREFIX}ALARM_WEBHOOK_")
+
+
+class OutboxPart:
+    """The part of an outbox that one of several receivers gets."""
+
+    def __init__(self, outbox: Outbox, includes: Callable[[Delivery], bool]) -> None:
+        self._outbox = outbox
+        self._includes = includes
+        self.delivered = outbox.delivered
+        self.failed = outbox.failed
+        self.disable = outbox.disable
+        self.disabled = outbox.disabled
+
+    def due(self, now: int) -> list[Delivery]:
+        """Return pending deliveries of the part whose next attempt is not after `now`."""
+        return [delivery for delivery in self._outbox.due(now) if self._includes(delivery)]
+
+
+def is_notice(delivery: Delivery) -> bool:
+    """Return whether a webhook is an alarm for people, which no training may start from."""
+    return delivery.webhook_id.startswith(NOTICE)
+
+
 def _require_usable(settings: MonitorSettings, prefix: str) -> None:
     """Raise SettingError for an address or a token that no request can be made of."""
     try:
-        check_address(settings.webhook_url, listed(settings.webhook_allowed_hosts))
+        check_address(settings.webhook_url, split_list(settings.webhook_allowed_hosts))
     except DeliveryFailed as error:
         raise SettingError(f"{prefix}URL: {error}") from None
     token = settings.webhook_token

@@ -35,9 +35,9 @@ class HttpResponse(msgspec.Struct, frozen=True):
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
-    """The addresses that this machine's resolver gives for a host, in its order."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    """Return the addresses that this machine's resolver gives for a host, in its order."""
+    addresses = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in addresses))
 
 
 class Egress:

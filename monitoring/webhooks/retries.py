@@ -34,7 +34,7 @@ def next_attempt(attempts: int, now: int, retry_after: int | None, jitter: float
 
 
 def parse_retry_after(value: str | None, now: int) -> int | None:
-    """The moment named by a Retry-After header (seconds or an HTTP date); None if it names none."""
+    """Return the moment that a Retry-After header names (seconds or an HTTP date), else None."""
     if value is None:
         return None
     text = value.strip()

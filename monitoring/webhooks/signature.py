@@ -15,7 +15,7 @@ PREFIX = "whsec_"
 class Signer:
     """Signs with every secret it holds, so that a secret can be replaced without a gap.
 
-    Raises SettingError where a secret is not `whsec_` and 24 to 64 bytes in base64; the message
+    Raises SettingError if a secret is not `whsec_` and 24 to 64 bytes in base64; the message
     counts secrets and never repeats them.
     """
 
@@ -25,7 +25,7 @@ class Signer:
         self._keys = [_key(secret, position) for position, secret in enumerate(secrets, 1)]
 
     def headers(self, webhook_id: str, seconds: int, body: bytes) -> dict[str, str]:
-        """The three headers for `body` sent at `seconds` since the epoch."""
+        """Return the three headers for `body` sent at `seconds` since the epoch."""
         at = datetime.fromtimestamp(seconds, UTC)
         text = body.decode()
         return {

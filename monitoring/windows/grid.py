@@ -79,7 +79,7 @@ def due(
     closed_until: int,
     done: int,
 ) -> list[Fill | Close]:
-    """What to do now that panes that end by `done` are done, in order; `panes` are in order.
+    """Return the steps after all panes that end by `done`, in order; `panes` are in order.
 
     `closed_until` is where the pane ends that was taken in last; 0: none was.
     """

@@ -20,6 +20,6 @@ class LearnedWindow(msgspec.Struct, frozen=True, array_like=True):
 
 def learned_span(windows: Sequence[LearnedWindow], policy: BaselinePolicy) -> Window | None:
     """Return the span of a complete baseline; None while windows or rows are missing."""
-    if len(windows) < policy.windows or sum(one.rows for one in windows) < policy.min_rows:
+    if len(windows) < policy.windows or sum(window.rows for window in windows) < policy.min_rows:
         return None
     return Window(windows[0].start, windows[-1].end)

@@ -17,7 +17,7 @@ import msgspec
 from monitoring.results import Window
 from monitoring.windows.grid import END_OF_TIME, SECOND, Grid, grid
 from registry.manifest import Monitoring, Version
-from registry.policies import Held, digest
+from registry.policies import DatedPolicy, digest
 
 MARGIN = 60 * SECOND
 
@@ -26,13 +26,13 @@ class PolicyPeriod(msgspec.Struct, frozen=True):
     """A span of event time, up to the next period, with one policy for all its windows."""
 
     start: int  # microseconds since the epoch; of the first period 0
-    held: Held
+    held: DatedPolicy
     digest: str
     grid: Grid
 
     @property
     def policy(self) -> Monitoring:
-        """How its windows are monitored."""
+        """The policy by which its windows are monitored."""
         return self.held.policy
 
 
@@ -63,8 +63,10 @@ class PolicyTimeline:
 
     def longest_wait(self, since: int, until: int) -> int:
         """Return how long any window between two event times awaits labels, in microseconds."""
-        periods = [one for one in self.periods if since < one.grid.end and one.start < until]
-        longest = max(one.policy.window.label_wait for one in periods or self.periods[-1:])
+        periods = [
+            period for period in self.periods if since < period.grid.end and period.start < until
+        ]
+        longest = max(period.policy.window.label_wait for period in periods or self.periods[-1:])
         return longest * SECOND
 
     def done(self, mark: int, since: int) -> int:
@@ -84,40 +86,42 @@ class PolicyTimeline:
         return max(bisect_right(self._starts, time) - 1, 0)
 
 
-def timeline(history: Iterable[Held]) -> PolicyTimeline:
+def timeline(history: Iterable[DatedPolicy]) -> PolicyTimeline:
     """Build the periods of policies that held one after the other; the first holds from 0.
 
     A period begins with a pane. Of two changes that would begin with the same one, the later holds.
     """
-    begins: list[tuple[int, Held]] = []
-    for held in history:
-        if not begins or held.at == 0:
-            begins = [(0, held)]
+    begins: list[tuple[int, DatedPolicy]] = []
+    for change in history:
+        if not begins or change.at == 0:
+            begins = [(0, change)]
             continue
-        start = max(_border(_periods(begins), held.at + MARGIN), begins[-1][0])
+        start = max(_border(_periods(begins), change.at + MARGIN), begins[-1][0])
         if begins[-1][0] == start:
             begins.pop()
-        if not begins or begins[-1][1].policy != held.policy:
-            begins.append((start, held))
+        if not begins or begins[-1][1].policy != change.policy:
+            begins.append((start, change))
     return _periods(begins)
 
 
 def as_registered(version: Version) -> PolicyTimeline:
     """Build the timeline of a version whose policy never changed."""
-    return timeline([Held(version.manifest.monitoring, 0)])
+    return timeline([DatedPolicy(version.manifest.monitoring, 0)])
 
 
-def _periods(begins: Sequence[tuple[int, Held]]) -> PolicyTimeline:
+def _periods(begins: Sequence[tuple[int, DatedPolicy]]) -> PolicyTimeline:
     ends = [*(start for start, _ in begins[1:]), END_OF_TIME]
     return PolicyTimeline(
         [
-            PolicyPeriod(start, held, digest(held.policy), grid(held.policy.window, start, end))
-            for (start, held), end in zip(begins, ends, strict=True)
+            PolicyPeriod(
+                start, change, digest(change.policy), grid(change.policy.window, start, end)
+            )
+            for (start, change), end in zip(begins, ends, strict=True)
         ]
     )
 
 
-def _border(known: PolicyTimeline, time: int) -> int:
+def _border(periods: PolicyTimeline, time: int) -> int:
     """Return where the first pane begins that begins at this time or later."""
-    pane = known.grid(time).pane(time)
+    pane = periods.grid(time).pane(time)
     return time if pane.start == time else pane.end

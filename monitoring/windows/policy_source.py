@@ -1,4 +1,4 @@
-"""Where policies come from: each version's own in the registry, or one for all in a backtest."""
+"""Sources of monitoring policies: the registry, or one fixed policy in a backtest."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,25 +10,25 @@ from registry.baselines import RecordedBaseline
 from registry.catalogue import PolicyHistory, VersionSource
 from registry.errors import RegistryUnavailable
 from registry.manifest import Monitoring, Version
-from registry.policies import Held
+from registry.policies import DatedPolicy
 
-_EVERY = 1.0  # seconds; far less than policy_periods.MARGIN
+_POLL_INTERVAL_S = 1.0  # far less than policy_periods.MARGIN
 
 
 class ReadableVersions:
-    """The versions of a registry; an unreadable registry is not an unregistered version."""
+    """Registered versions; an unreadable registry is not mistaken for an unregistered version."""
 
     def __init__(self, source: VersionSource) -> None:
         self._source = source
 
     def version(self, model: str, number: str) -> Version:
-        """Return the version; raises RegistryError or, if nothing is known, DatabaseUnavailable."""
+        """Return the version; raises RegistryError, or DatabaseUnavailable if it is unreadable."""
         with _readable():
             return self._source.version(model, number)
 
 
 class RegistryPolicies:
-    """Follows policies in the registry, with at most one query a second."""
+    """Policies in the registry; changes are polled at most once per second."""
 
     def __init__(self, history: PolicyHistory, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` gives seconds from an arbitrary start."""
@@ -36,7 +36,7 @@ class RegistryPolicies:
         self._clock = clock
         with _readable():
             self._revision = history.revision()
-        self._due = clock() + _EVERY
+        self._due = clock() + _POLL_INTERVAL_S
 
     def timeline(self, version: Version) -> PolicyTimeline:
         """Return the policy periods of a version; raises DatabaseUnavailable."""
@@ -49,16 +49,16 @@ class RegistryPolicies:
             return self._history.baselines(version)
 
     def changed(self) -> set[str]:
-        """Return the models of which something changed since the last call.
+        """Return the models whose registry entries changed since the last call.
 
-        Raises DatabaseUnavailable.
+        Empty within a second of the last query. Raises DatabaseUnavailable.
         """
         if self._clock() < self._due:
             return set()
         with _readable():
             revision = self._history.revision()
             models = self._history.changed(self._revision) if revision != self._revision else set()
-        self._revision, self._due = revision, self._clock() + _EVERY
+        self._revision, self._due = revision, self._clock() + _POLL_INTERVAL_S
         return models
 
 
@@ -71,12 +71,16 @@ class FixedPolicy:
 
     def timeline(self, _version: Version) -> PolicyTimeline:
         """Return a timeline of one period."""
-        return timeline([Held(self._policy, 0)])
+        return timeline([DatedPolicy(self._policy, 0)])
 
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Stop where the registry is unreadable: a replay would decide by policies unknown here."""
+    """Raise DatabaseUnavailable if the registry is unreadable.
+
+    The monitor then pauses. If it continued with old policies, a replay of the same events, which
+    reads all policies, would give other results.
+    """
     try:
         yield
     except RegistryUnavailable as error:

@@ -37,20 +37,30 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: Annotated[int, Meta(ge=0)] = 100_000  # the newest
 
 
-def advance(progress: VersionProgress, kept: Retention, expired: int, ended: int) -> None:
+def samples_us(limits: Retention) -> int:
+    """Return for how many microseconds of event time a window's sampled rows are kept.
+
+    A label of a sampled row counts as late, so they are kept as long as late rows at least.
+    """
+    return int(max(limits.late_days, limits.samples_days) * DAY)
+
+
+def advance(progress: VersionProgress, limits: Retention, expired: int, ended: int) -> None:
     """Move a version's horizons: every window that ends by `expired` awaits no label any more.
 
     `ended` is the event time that the watermark has passed by the wait for labels. No horizon
     passes `expired`, behind which windows still await labels of their rows.
     """
-    late = int(kept.late_days * DAY)
-    samples = max(late, int(kept.samples_days * DAY))  # a label of a sampled row counts as late
+    late = int(limits.late_days * DAY)
+    samples = samples_us(limits)
     progress.rows_until = max(progress.rows_until, min(expired, ended - late))
     progress.samples_until = max(progress.samples_until, min(expired, ended - samples))
     # A trailing reference reaches no further back than samples are kept.
     progress.recent = [start for start in progress.recent if start >= progress.samples_until]
     # Nor does a baseline that is being learned.
-    progress.learning = [one for one in progress.learning if one.start >= progress.samples_until]
+    progress.learning = [
+        window for window in progress.learning if window.start >= progress.samples_until
+    ]
 
 
 def hour(received: int, days: float) -> int:

@@ -27,11 +27,11 @@ class RowSample:
         self._largest_first: list[int] = []  # a heap of negated hashes
 
     def __len__(self) -> int:
-        """Number of sampled rows."""
+        """Return number of sampled rows."""
         return len(self._largest_first)
 
     def __iter__(self) -> Iterator[int]:
-        """The hashes, in no order."""
+        """Return the hashes, in no order."""
         return (-number for number in self._largest_first)
 
     def offer(self, number: int) -> tuple[bool, int | None]:

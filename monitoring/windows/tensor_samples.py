@@ -45,7 +45,7 @@ class TensorSamples:
         self._samples[window.start] = {name: RowSample(size) for name, size in sizes.items()}
 
     def merge(self, window: Window, pane: Window) -> list[TensorEviction]:
-        """Have a window absorb the samples of the pane that follows; `drop` it afterwards."""
+        """Merge the samples of the next pane into a window; `drop` the pane afterwards."""
         into, added = self._of(window), self._of(pane)
         whole = Window(window.start, pane.end)
         merged = {name: sample.merge(added[name]) for name, sample in into.items() if name in added}

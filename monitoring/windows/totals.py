@@ -62,7 +62,7 @@ def _with(closed: ClosedTotals, result: Result, times: int) -> ClosedTotals:
     )
 
 
-def _newest(known: dict[str, int], result: Result) -> dict[str, int]:
+def _newest(starts: dict[str, int], result: Result) -> dict[str, int]:
     start = result.window.start
     reported = {what: start for what, is_known in _KNOWN.items() if is_known(result)}
-    return known | {what: max(known.get(what, start), start) for what in reported}
+    return starts | {what: max(starts.get(what, start), start) for what in reported}

@@ -1,14 +1,16 @@
-"""How far event time has come for one model version, and what follows from it. Pure.
+"""The watermark of a model version: the event time before which no event is expected. Pure.
 
-The progress of a source follows the bulk of its events: three in four of the last 16 had reached
-it. So a stray among backfilled events, or an event of 1970, decides nothing. An event time ahead of
-its reception is no progress beyond the reception. Progress may fall back; what is closed stays
-closed. The watermark is the least progress of all sources, so reading one source ahead of another
-makes no event late.
+The watermark of a source is its last reception minus its delay, but at most its newest event time.
+The delay is the 75th percentile of the time from event to reception over the source's last 16
+events, so a few stray events, such as one dated 1970, do not move it. An event time later than its
+reception counts as the reception. A source's watermark may decrease; closed windows stay closed.
 
-A version without traffic has no newest event. Its time then follows what its sources report about
-other versions: three in four of its events were received no later than `delay` after their event
-time. So its last windows close, and its labels expire, although no further request comes.
+The watermark of a version is the minimum over its sources, so no event becomes late because one
+source was read before another.
+
+A version without traffic gets no newer events. Its watermark then follows the receptions that its
+sources report for other versions, minus the delay of its own events. So its last windows close and
+its labels expire without another request.
 """
 
 from collections.abc import Mapping
@@ -20,19 +22,19 @@ from monitoring.windows.learned_baseline import LearnedWindow
 from registry.baselines import BaselineRecord
 
 IDLE = 60 * SECOND  # a source this far behind the newest reception delays no window
-GONE = 3600 * SECOND  # a source this far behind has ended
-RECENT = 16  # events of a source that decide about its progress
+GONE = 3600 * SECOND  # a source this far behind counts as ended
+RECENT = 16  # last events of a source that its delay is computed from
 
 
 class SourceProgress(msgspec.Struct):
-    """How far one source has come for one model version, in microseconds."""
+    """Progress of one source in the events of one model version, in microseconds."""
 
-    newest: int  # event time, none ahead of its reception
-    received: int  # the source's clock at its last event
-    delays: list[int] = []  # of its last events, from event time to reception
+    newest: int  # newest event time, at most the reception
+    received: int  # newest credible reception at its last event
+    delays: list[int] = []  # from event time to reception, of the last events
 
     def advance(self, time: int, received: int, clock: int) -> None:
-        """Record an event; its source's clock has reached `clock`."""
+        """Record an event; `clock` is the source's newest credible reception."""
         if self.received and not self.delays:  # stored by an earlier release
             self.delays = [max(0, self.received - self.newest)] * (RECENT - 1)
         self.newest = max(self.newest, min(time, received, clock))
@@ -43,35 +45,35 @@ class SourceProgress(msgspec.Struct):
 
     @property
     def delay(self) -> int:
-        """The delay that three in four of the last events do not exceed, and at least two."""
+        """The 75th percentile of the last delays, but at least the second smallest; 0 for none."""
         count = len(self.delays)
         return sorted(self.delays)[max(min(count, 2), 3 * count // 4) - 1] if count else 0
 
     @property
-    def reached(self) -> int:
-        """The event time that the bulk of the last events has reached."""
+    def watermark(self) -> int:
+        """The event time before which the source is expected to send no event."""
         if not self.delays:  # stored by an earlier release
             return self.newest
         return min(self.newest, self.received - self.delay)
 
 
 class VersionProgress(msgspec.Struct):
-    """What is stored of one model version besides its windows."""
+    """The stored state of one model version, without its windows."""
 
     model: str
     version: str
     progress: dict[str, SourceProgress] = {}  # by source
     columns: list[str] = []  # names of a stored row's values
-    lag: int = 0  # delay of sources whose last event an earlier release ingested
-    recent: list[int] = []  # starts of the windows that a trailing reference is drawn from
-    closed_until: int = 0  # every pane that ends here or earlier is done
-    rows_until: int = 0  # rows whose pane begins before it have expired
-    samples_until: int = 0  # and so have those in samples
-    learning: list[LearnedWindow] = []  # of the baseline that is being learned
-    baseline: BaselineRecord | None = None  # that was learned
+    lag: int = 0  # delay of sources that have no delays: an earlier release ingested their events
+    recent: list[int] = []  # starts of the windows that the trailing reference samples
+    closed_until: int = 0  # panes that end at or before this time are closed
+    rows_until: int = 0  # rows of panes that begin before this time have expired
+    samples_until: int = 0  # sampled rows of panes that begin before this time have expired
+    learning: list[LearnedWindow] = []  # windows of a baseline that is not complete yet
+    baseline: BaselineRecord | None = None  # the learned baseline, once complete
 
     def advance(self, source: str, time: int, received: int, clock: int) -> None:
-        """Record an event of this source, whose clock has reached `clock`."""
+        """Record an event; `clock` is the source's newest credible reception."""
         progress = self.progress.get(source)
         if progress is None:
             progress = self.progress[source] = SourceProgress(0, 0)
@@ -87,30 +89,30 @@ class VersionProgress(msgspec.Struct):
     def watermark(self, *, drained: bool) -> int:
         """Return the event time before which no event is expected; 0 before the first event.
 
-        A source that fell silent counts as idle only once the log is read to its end (`drained`):
-        before that its events may merely be unread.
+        A source without new events is ignored as idle only if the log was read to its end
+        (`drained`): until then, its events may be unread.
         """
         if len(self.progress) <= 1:  # the hot path: this runs for every event
-            return next((progress.reached for progress in self.progress.values()), 0)
+            return next((progress.watermark for progress in self.progress.values()), 0)
         latest = max(progress.received for progress in self.progress.values())
         return min(
-            progress.reached
+            progress.watermark
             for progress in self.progress.values()
             if not (drained and progress.received < latest - IDLE)
         )
 
     def idle_watermark(self, received: Mapping[str, int], latest: int) -> int:
-        """Return the watermark of a version without traffic; never less than `watermark`.
+        """Return the watermark of a version without traffic, at least that of its own events.
 
-        `received` has the newest reception of each source, `latest` is the newest of all.
+        `received` is the newest reception of each source for any version, `latest` their maximum.
         """
         return min(
             (
                 max(
-                    one.reached,
-                    max(received.get(source, 0), latest - GONE) - self._delay(one) - IDLE,
+                    progress.watermark,
+                    max(received.get(source, 0), latest - GONE) - self._delay(progress) - IDLE,
                 )
-                for source, one in self.progress.items()
+                for source, progress in self.progress.items()
             ),
             default=0,
         )
@@ -122,3 +124,22 @@ class VersionProgress(msgspec.Struct):
 
     def _delay(self, progress: SourceProgress) -> int:
         return progress.delay if progress.delays else self.lag
+
+
+class SourceActivity(msgspec.Struct, frozen=True):
+    """The part of `SourceProgress` that finding recently active versions needs."""
+
+    newest: int
+
+
+class VersionActivity(msgspec.Struct, frozen=True):
+    """The part of `VersionProgress` that finding recently active versions needs."""
+
+    model: str
+    version: str
+    progress: dict[str, SourceActivity] = {}
+
+    @property
+    def newest(self) -> int:
+        """The newest event time of any source; 0 without events."""
+        return max((progress.newest for progress in self.progress.values()), default=0)

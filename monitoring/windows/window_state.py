@@ -1,4 +1,4 @@
-"""What a window counts, and the phases of its life. Pure.
+"""The counters of a window, and the phases of its life. Pure.
 
     phase     on          becomes   meaning
     pane      open        open      a part of event time that no window has absorbed yet
@@ -20,6 +20,7 @@ from monitoring.counters.service_health import health
 from monitoring.counters.window_counters import InputCounters, LabelCounters
 from monitoring.results import FIGURES, Result, Window
 
+_DECIDED = 5  # decisions that justify a new scoring, however many there were before
 MOST_SHOWN = 20  # classes of a confusion matrix in a result
 
 Phase = Literal["pane", "open", "closed", "expired"]
@@ -49,6 +50,8 @@ class WindowState(msgspec.Struct):
     phase: Phase = "open"
     scored_labels: int = 0  # labelled rows when it was last scored
     revision: int = -1  # of its newest result
+    reviews: int = 0  # decisions of people about its rows
+    scored_reviews: int = 0  # of these, when it was last scored
 
     @property
     def window(self) -> Window:
@@ -66,7 +69,7 @@ class WindowState(msgspec.Struct):
         return self.inputs.rows + self.inputs.withheld == self.rows
 
     def move(self, transition: Transition) -> None:
-        """Enter the next phase; raises ValueError where the table has no such transition."""
+        """Enter the next phase; raises ValueError if the table has no such transition."""
         try:
             self.phase = TRANSITIONS[self.phase, transition]
         except KeyError:
@@ -80,6 +83,7 @@ class WindowState(msgspec.Struct):
         self.rows += pane.rows
         self.labelled += pane.labelled
         self.conflicting += pane.conflicting
+        self.reviews += pane.reviews
         add(self.events, pane.events)
         add(self.latency, pane.latency)
         add(self.label_delay, pane.label_delay)
@@ -90,8 +94,11 @@ class WindowState(msgspec.Struct):
         """Return whether the labels since the last scoring justify a new one.
 
         New labels for a fifth of the rows do, or for the last unlabelled rows; `final`: any do,
-        because no more are awaited.
+        because no more are awaited. Five new decisions of people do, or a fifth of them.
         """
+        decided = self.reviews - self.scored_reviews
+        if decided > 0 and (final or decided >= _DECIDED or 5 * decided >= self.reviews):
+            return True
         fresh = self.labelled - self.scored_labels
         return fresh > 0 and (final or 5 * fresh >= self.rows or self.labelled == self.rows)
 
@@ -157,6 +164,9 @@ def result_of(
     """
     unlabelled = state.rows - state.labelled
     confusion = state.answers.confusion
+    cells: dict[str, dict[str, int | float]] = {}
+    if len(confusion.names) <= MOST_SHOWN:
+        cells = {true: {**row} for true, row in confusion.in_order().cells.items()}
     return Result(
         model=model,
         version=version,
@@ -169,7 +179,7 @@ def result_of(
         pending=0 if final else unlabelled,
         expired=unlabelled if final else 0,
         conflicting=state.conflicting,
-        confusion=confusion.in_order().cells if len(confusion.names) <= MOST_SHOWN else {},
+        confusion=cells,
         verdict="not enough data",
         scores=health(state.events, state.latency, state.label_delay),
         figures=FIGURES,

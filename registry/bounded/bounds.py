@@ -1,4 +1,4 @@
-"""How much time and memory the check of a version's files may take."""
+"""The time and memory bounds of a check of a version's files."""
 
 import os
 from collections.abc import Mapping

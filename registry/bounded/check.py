@@ -93,14 +93,14 @@ class _Server:
 _server = _Server()
 
 
-def read_reference(given: Path | bytes) -> bytes:
+def read_reference(reference: Path | bytes) -> bytes:
     """Return the bytes of a reference; raises InvalidReference for a file that cannot be read."""
-    if isinstance(given, bytes):
-        return given
+    if isinstance(reference, bytes):
+        return reference
     try:
-        return given.read_bytes()
+        return reference.read_bytes()
     except OSError as error:
-        raise InvalidReference(f"cannot read {given}: {error.strerror}") from None
+        raise InvalidReference(f"cannot read {reference}: {error.strerror}") from None
 
 
 def check_in_process(  # noqa: PLR0913  # what is checked, and how
@@ -168,8 +168,8 @@ def _require_passed(folder: Path, status: int | None, bounds: Bounds) -> None:
     if outcome.kind == "MemoryError" or (bounds.memory and _NO_MEMORY.search(outcome.text)):
         raise kind(lacking)
     if outcome.kind:
-        found = getattr(errors, outcome.kind, RegistryError)
-        raise found(outcome.text)
+        error_class = getattr(errors, outcome.kind, RegistryError)
+        raise error_class(outcome.text)
 
 
 def _outcome(folder: Path) -> CheckOutcome | None:

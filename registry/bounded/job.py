@@ -1,4 +1,4 @@
-"""What is said between a registration, the server of checks, and a check."""
+"""The messages between a registration, the server of checks, and a check."""
 
 import errno
 from pathlib import Path
@@ -20,13 +20,13 @@ class CheckJob(msgspec.Struct, frozen=True):
 
 
 class CheckStatus(msgspec.Struct, frozen=True):
-    """How the child of a check ended."""
+    """The exit of a check's process."""
 
     status: int | None  # as os.waitpid returns it; None: it took too long
 
 
 class CheckRequest(msgspec.Struct, frozen=True):
-    """What is stated about the files in a folder."""
+    """A request to check the files in a folder."""
 
     fields: dict[str, Any] = {}  # of the manifest
     has_reference: bool = False
@@ -35,7 +35,7 @@ class CheckRequest(msgspec.Struct, frozen=True):
 
 
 class CheckOutcome(msgspec.Struct, frozen=True):
-    """Why a check refused the files; empty if it did not."""
+    """The reason why a check refused the files; empty if it did not."""
 
     kind: str = ""  # name of a class of registry.errors
     text: str = ""

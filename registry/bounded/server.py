@@ -72,8 +72,8 @@ def _wait(ended: int, seconds: float) -> bool:
 
 
 def _has_ended(pid: int) -> bool:
-    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    return found is not None
+    child = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return child is not None
 
 
 def _work(job: CheckJob) -> None:

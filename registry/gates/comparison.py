@@ -21,7 +21,7 @@ _DEFINED = 0.9  # share of draws with a figure, below which there is no interval
 
 
 class Estimate(NamedTuple):
-    """A figure and its interval; None where they are not defined."""
+    """A figure and its interval; None if they are not defined."""
 
     value: float | None
     low: float | None = None
@@ -50,17 +50,17 @@ def compare(  # noqa: PLR0913  # both sides, and how to draw
     value = candidate(everyone)
     other = None if champion is None else champion(everyone)
     random = np.random.default_rng(_SEED)
-    found: list[float | None] = []
+    candidate_draws: list[float | None] = []
     apart: list[float | None] = []
     for _ in range(draws if rows else 0):
         drawn = random.integers(rows, size=rows)
         mine = candidate(drawn)
-        found.append(mine)
+        candidate_draws.append(mine)
         if champion is not None:
             apart.append(_better(mine, champion(drawn), lower_is_better=lower_is_better))
     better = _better(value, other, lower_is_better=lower_is_better)
     return Compared(
-        Estimate(value, *percentile_interval(found, error)),
+        Estimate(value, *percentile_interval(candidate_draws, error)),
         other,
         Estimate(better, *percentile_interval(apart, error)),
     )
@@ -103,11 +103,11 @@ def _better(
 
 
 def percentile_interval(
-    found: Sequence[float | None], error: float
+    draws: Sequence[float | None], error: float
 ) -> tuple[float | None, float | None]:
-    """Return the bounds of the middle `1 - error` of the draws; None where too few are defined."""
-    known = [one for one in found if one is not None and np.isfinite(one)]
-    if not known or len(known) < _DEFINED * len(found):
+    """Return the bounds of the middle `1 - error` of the draws; None if too few are defined."""
+    finite_draws = [draw for draw in draws if draw is not None and np.isfinite(draw)]
+    if not finite_draws or len(finite_draws) < _DEFINED * len(draws):
         return None, None
-    low, high = np.quantile(known, [error / 2, 1 - error / 2])
+    low, high = np.quantile(finite_draws, [error / 2, 1 - error / 2])
     return float(low), float(high)

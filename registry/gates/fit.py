@@ -21,32 +21,32 @@ def check_fit(gates: Mapping[str, Gate], manifest: Manifest) -> None:
 
 def scored_fault(gate: ScoredGate, manifest: Manifest) -> str:
     """Return why a version has no such figure, "" if it has one."""
-    known = computed_scores(manifest, manifest.prediction)
+    score_names = computed_scores(manifest, manifest.prediction)
     if isinstance(gate, ReplayGate) and not gate.metric and not gate.costs:
-        return "" if known else "the version predicts nothing that could be compared (task)"
-    if not known or not manifest.target:
+        return "" if score_names else "the version predicts nothing that could be compared (task)"
+    if not score_names or not manifest.target:
         return "the version predicts nothing that labels could be compared with (task, target)"
-    return _metric_fault(gate, manifest, known) or _segment_fault(gate, manifest)
+    return _metric_fault(gate, manifest, score_names) or _segment_fault(gate, manifest)
 
 
-def _metric_fault(gate: ScoredGate, manifest: Manifest, known: list[str]) -> str:
+def _metric_fault(gate: ScoredGate, manifest: Manifest, score_names: list[str]) -> str:
     metric: Any = getattr(gate, "metric", "")
     binary = manifest.prediction.positive is not None and len(manifest.prediction.classes) == 2
     if metric in RATES:
         return "" if binary else f"{metric} is about two classes with prediction.positive"
-    if metric and metric not in known:
-        return f"metric {metric!r} is not computed for this model{meant(metric, known)}"
+    if metric and metric not in score_names:
+        return f"metric {metric!r} is not computed for this model{meant(metric, score_names)}"
     if isinstance(gate, CostGate):
         if manifest.task != "classification":
             return "costs are about the classes of task: classification"
         if any(not isinstance(cost, dict) for cost in gate.costs.values()):
             return "" if binary else "false_negative and the like need prediction.positive"
-        classes = [str(one) for one in manifest.prediction.classes]
-        named = [
+        classes = [str(class_) for class_ in manifest.prediction.classes]
+        cost_classes = [
             *gate.costs,
             *(n for cost in gate.costs.values() if isinstance(cost, dict) for n in cost),
         ]
-        unknown = [one for one in named if one not in classes]
+        unknown = [class_ for class_ in cost_classes if class_ not in classes]
         return f"costs: unknown class {unknown[0]!r}{meant(unknown[0], classes)}" if unknown else ""
     return ""
 

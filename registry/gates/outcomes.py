@@ -26,7 +26,7 @@ class GateFigure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class GateOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one gate found."""
+    """The outcome of one gate."""
 
     name: str
     kind: str
@@ -47,7 +47,7 @@ class Champion(msgspec.Struct, frozen=True):
 
 
 class GateReport(msgspec.Struct, frozen=True):
-    """What a run of all gates of a version found."""
+    """The outcomes of all gates of a version in one run."""
 
     model: str
     number: str
@@ -73,14 +73,14 @@ def verdict_of(outcomes: Collection[GateOutcome], required: Mapping[str, bool]) 
 
     A blocking gate without outcome is not passed: it was not run to its end.
     """
-    found = {outcome.name: outcome.outcome for outcome in outcomes}
-    return worst([found.get(name, "failed") for name, blocking in required.items() if blocking])
+    by_name = {outcome.name: outcome.outcome for outcome in outcomes}
+    return worst([by_name.get(name, "failed") for name, blocking in required.items() if blocking])
 
 
 def worst(outcomes: Sequence[GateVerdict]) -> GateVerdict:
     """Return the worst of some outcomes; `passed` for none."""
     order: tuple[GateVerdict, ...] = ("failed", "not enough data")
-    return next((one for one in order if one in outcomes), "passed")
+    return next((outcome for outcome in order if outcome in outcomes), "passed")
 
 
 def of_figures(figures: Sequence[GateFigure]) -> GateVerdict:

@@ -1,6 +1,5 @@
 """The gates of a model's release policy: read from their file, checked, and set as a row."""
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,20 @@ import msgspec
 import yaml
 from msgspec.structs import replace
 
-from registry.errors import InvalidGates, InvalidPolicy
+from registry.errors import InvalidGates, InvalidPolicy, VersionRefused
 from registry.gates.stated_gates import meant, read_gates
-from registry.history.rows import ApprovalRule, HistoryRow, ReleasePolicy, encode_detail
+from registry.history.rows import (
+    ApprovalRule,
+    HistoryRow,
+    ReleasePolicy,
+    RolloutPlan,
+    VerdictPolicy,
+    encode_detail,
+)
 from registry.history.state import LifecycleState
 from registry.history.store import History
 from registry.names import require_alias
+from registry.rollout_start import require_plan
 from registry.yaml_text import parse_yaml
 
 _FIELDS = ["gates", "on_register"]
@@ -22,7 +29,7 @@ _LARGEST = 1 << 20  # bytes of all gates, golden requests included
 
 
 class GateFile(msgspec.Struct, frozen=True):
-    """What a file of gates states."""
+    """The contents of a gate file."""
 
     gates: dict[str, Any]
     on_register: Any = ""
@@ -33,40 +40,48 @@ def read_gate_file(path: Path) -> GateFile:
 
     `requests: FILE` of a gate is replaced by the content of that JSON or YAML file.
     """
-    stated = _read(path)
-    if not isinstance(stated, dict) or "gates" not in stated:
+    content = _read(path)
+    if not isinstance(content, dict) or "gates" not in content:
         raise InvalidGates(f"{path}: expected gates: {{NAME: {{kind: ...}}}}")
-    for field in stated:
+    for field in content:
         if field not in _FIELDS:
             raise InvalidGates(f"{path}: unknown field {field!r}{meant(field, _FIELDS)}")
-    if stated.get("on_register", "") not in {"", "run"}:
-        raise InvalidGates(f"{path}: on_register is {stated['on_register']!r}; expected run")
-    if not isinstance(stated["gates"], dict):
+    if content.get("on_register", "") not in {"", "run"}:
+        raise InvalidGates(f"{path}: on_register is {content['on_register']!r}; expected run")
+    if not isinstance(content["gates"], dict):
         raise InvalidGates(f"{path}: gates: expected NAME: {{kind: ...}}")
-    gates = {str(name): _with_requests(path, gate) for name, gate in stated["gates"].items()}
+    gates = {str(name): _with_requests(path, gate) for name, gate in content["gates"].items()}
     check_gates(gates, f"{path}: ")
-    return GateFile(gates, stated.get("on_register", ""))
+    return GateFile(gates, content.get("on_register", ""))
 
 
-def read_release_policy(place: str, stated: Any) -> ReleasePolicy:
+def read_release_policy(place: str, content: Any) -> ReleasePolicy:
     """Read a release policy; `place` begins errors. Raises InvalidPolicy or InvalidGates."""
     try:
-        policy = msgspec.convert(stated, ReleasePolicy)
+        policy = msgspec.convert(content, ReleasePolicy)
     except msgspec.ValidationError as error:
         raise InvalidPolicy(f"{place}: {error}; expected gates and approvals") from None
-    _require_fields(place, stated, ReleasePolicy)
-    for alias, rule in stated.get("approvals", {}).items():
+    _require_fields(place, content, ReleasePolicy)
+    for alias, rule in content.get("approvals", {}).items():
         require_alias(alias)
         _require_fields(f"{place}: approvals of {alias}", rule, ApprovalRule)
+    if "rollout" in content:
+        _require_fields(f"{place}: rollout", content["rollout"], RolloutPlan)
+        verdict = content["rollout"].get("verdict", {})
+        _require_fields(f"{place}: rollout: verdict", verdict, VerdictPolicy)
+    try:
+        require_plan(policy.rollout)
+    except VersionRefused as error:
+        raise InvalidPolicy(f"{place}: rollout: {error}") from None
     check_gates(policy.gates, f"{place}: ")
     return policy
 
 
-def _require_fields(place: str, stated: dict[str, Any], kind: type[msgspec.Struct]) -> None:
+def _require_fields(place: str, content: dict[str, Any], kind: type[msgspec.Struct]) -> None:
     """Refuse misspelt fields; rows of a newer release may have more."""
-    known = [field.encode_name for field in msgspec.structs.fields(kind)]
-    if unknown := sorted(set(stated) - set(known)):
-        raise InvalidPolicy(f"{place}: no field {unknown[0]!r}; expected {', '.join(known)}")
+    field_names = [field.encode_name for field in msgspec.structs.fields(kind)]
+    if unknown := sorted(set(content) - set(field_names)):
+        raise InvalidPolicy(f"{place}: no field {unknown[0]!r}; expected {', '.join(field_names)}")
 
 
 def check_gates(gates: Mapping[str, Any], place: str = "") -> None:
@@ -83,19 +98,19 @@ def check_gates(gates: Mapping[str, Any], place: str = "") -> None:
 def set_gates(  # noqa: PLR0913  # a row's own fields
     history: History,
     model: str,
-    stated: GateFile,
+    gate_file: GateFile,
     *,
     actor: str,
     why: str,
-    clock: Callable[[], int] = time.time_ns,
+    clock: Callable[[], int] | None = None,
 ) -> int:
     """Replace the gates of a model's release policy; approvals stay as they are stated there."""
 
     def decide(state: LifecycleState) -> list[HistoryRow]:
         policy: ReleasePolicy = replace(
-            state.policy, gates=stated.gates, on_register=stated.on_register
+            state.policy, gates=gate_file.gates, on_register=gate_file.on_register
         )
-        now, detail = clock() // 1_000, encode_detail(policy)
+        now, detail = (clock or history.time_ns)() // 1_000, encode_detail(policy)
         return [HistoryRow(0, model, "release_policy", "", now, actor, detail=detail, why=why)]
 
     return history.append(model, decide)

@@ -19,7 +19,7 @@ class GateReports:
     """The reports below one folder, and in the store that machines share if there is one."""
 
     def __init__(self, folder: Path, artifacts: ArtifactStore | None) -> None:
-        """Touch nothing yet."""
+        """Access neither folder nor store yet."""
         self.folder = folder
         self._artifacts = artifacts
 
@@ -34,7 +34,7 @@ class GateReports:
         return digest
 
     def share(self, digest: str) -> None:
-        """Store a report that is here in the store that machines share, if there is one."""
+        """Copy a local report to the shared store, if there is one."""
         if self._artifacts is not None:
             self._artifacts.put(self.folder, {self._file(digest).name: digest})
 
@@ -68,7 +68,7 @@ def open_reports(home: Home) -> GateReports:
 def record_run(history: History, report: GateReport, evidence: str, why: str) -> int:
     """Append the row of a run, whose report has the digest `evidence`; return the revision.
 
-    Raises RegistryConflict if the version has other content than the run saw.
+    Raises RegistryConflict if the content of the version is not that of the run.
     """
     result = GateResult(
         verdict=report.verdict,
@@ -80,7 +80,7 @@ def record_run(history: History, report: GateReport, evidence: str, why: str) ->
     def decide(state: LifecycleState) -> list[HistoryRow]:
         if state.digest_of(report.number) != report.digest:
             raise RegistryConflict(
-                f"version {report.number} of {report.model} has not the content that was gated"
+                f"version {report.number} of {report.model} was not gated with its current content"
             )
         return [
             HistoryRow(
@@ -88,7 +88,7 @@ def record_run(history: History, report: GateReport, evidence: str, why: str) ->
                 report.model,
                 "gated",
                 report.number,
-                report.ended,
+                history.time_ns() // 1_000,
                 report.actor,
                 digest=report.digest,
                 evidence=evidence,

@@ -18,7 +18,7 @@ Costs = dict[str, float | dict[str, float]]
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    """What every kind of gate has."""
+    """The fields of every kind of gate."""
 
     blocking: bool = True  # False: its outcome is a warning
     seconds: Annotated[float, Meta(gt=0, le=86_400)] = 300.0  # longest run

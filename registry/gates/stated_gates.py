@@ -43,11 +43,11 @@ _ONE_OF: dict[type[Gate], tuple[str, ...]] = {  # a gate without any of these co
 }  # fmt: skip
 
 
-def read_gates(stated: Mapping[str, Any]) -> dict[str, Gate]:
+def read_gates(entries: Mapping[str, Any]) -> dict[str, Gate]:
     """Return the gates by name; raises InvalidGates for the first that is wrong, and how."""
-    if len(stated) > _MOST_GATES:
-        raise InvalidGates(f"{len(stated)} gates; expected at most {_MOST_GATES}")
-    return {str(name): _read_gate(str(name), fields) for name, fields in stated.items()}
+    if len(entries) > _MOST_GATES:
+        raise InvalidGates(f"{len(entries)} gates; expected at most {_MOST_GATES}")
+    return {str(name): _read_gate(str(name), fields) for name, fields in entries.items()}
 
 
 def _read_gate(name: str, fields: Any) -> Gate:
@@ -59,12 +59,12 @@ def _read_gate(name: str, fields: Any) -> Gate:
         raise InvalidGates(f"gate {name}: expected fields, for example {{kind: load}}")
     kind = KINDS.get(str(fields.get("kind", "")))
     if kind is None:
-        said = f"unknown kind {fields['kind']!r}" if "kind" in fields else "no kind"
-        raise InvalidGates(f"gate {name}: {said}{meant(fields.get('kind', ''), KINDS)}")
-    known = ["kind", *(field.encode_name for field in msgspec.structs.fields(kind))]
+        reason = f"unknown kind {fields['kind']!r}" if "kind" in fields else "no kind"
+        raise InvalidGates(f"gate {name}: {reason}{meant(fields.get('kind', ''), KINDS)}")
+    field_names = ["kind", *(field.encode_name for field in msgspec.structs.fields(kind))]
     for field in fields:
-        if field not in known:
-            raise InvalidGates(f"gate {name}: unknown field {field!r}{meant(field, known)}")
+        if field not in field_names:
+            raise InvalidGates(f"gate {name}: unknown field {field!r}{meant(field, field_names)}")
     try:
         gate = msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
@@ -114,9 +114,9 @@ def _cost_fault(costs: Costs) -> str:
     return f"unknown cost {unknown[0]!r}{meant(unknown[0], BINARY_COSTS)}" if unknown else ""
 
 
-def meant(word: object, known: Iterable[str]) -> str:
+def meant(word: object, words: Iterable[str]) -> str:
     """Return what a misspelt word probably means, and every word that there is."""
-    known = list(known)
-    close = get_close_matches(str(word), known, 1)
+    words = list(words)
+    close = get_close_matches(str(word), words, 1)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
-    return f"{hint} expected one of {', '.join(known)}"
+    return f"{hint} expected one of {', '.join(words)}"

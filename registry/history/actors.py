@@ -1,4 +1,4 @@
-"""Who a row of the history names as its actor, and who of them is the same person.
+"""The actor of a history row, and which of them are the same person.
 
 | actor | who |
 | --- | --- |

@@ -2,14 +2,16 @@
 
 The chain finds an edited, removed or inserted row. A person who can write the database and knows
 the format can compute a new chain over edited rows: a head kept elsewhere, or the event log,
-finds that. Rows that came after the last kept head and the last event are protected by neither.
+finds that: workers write the head into it at every change. Rows that came after the last kept head
+and the last event are protected by neither.
 """
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import NamedTuple
 
-from eventlog.events import PredictionEvent
+from eventlog.events import HeartbeatEvent, PredictionEvent
 from registry.errors import DamagedRow
 from registry.history.rows import ALIAS_KINDS, FIRST, HistoryRow, RolloutStep, next_chain
 
@@ -21,7 +23,9 @@ class ChainHead(NamedTuple):
     chain: str
 
 
-def chain_faults(rows: Iterable[HistoryRow], kept: ChainHead | None = None) -> Iterator[str]:
+def chain_faults(
+    rows: Iterable[HistoryRow], required_head: ChainHead | None = None
+) -> Iterator[str]:
     """Yield the first difference of rows, oldest first, from their chain and a head kept before."""
     head = ChainHead(0, FIRST)
     for row in rows:
@@ -35,14 +39,62 @@ def chain_faults(rows: Iterable[HistoryRow], kept: ChainHead | None = None) -> I
             )
             return
         head = ChainHead(row.revision, row.chain)
-        if kept is not None and kept.revision == head.revision and kept.chain != head.chain:
+        if (
+            required_head is not None
+            and required_head.revision == head.revision
+            and required_head.chain != head.chain
+        ):
             yield (
                 f"revision {head.revision} or an earlier one was replaced: its chain is "
-                f"{head.chain[:12]}..., kept was {kept.chain[:12]}..."
+                f"{head.chain[:12]}..., kept was {required_head.chain[:12]}..."
             )
             return
-    if kept is not None and kept.revision > head.revision:
-        yield f"the tail is missing: the last revision is {head.revision}, kept was {kept.revision}"
+    if required_head is not None and required_head.revision > head.revision:
+        yield (
+            f"the tail is missing: the last revision is {head.revision}, "
+            f"kept was {required_head.revision}"
+        )
+
+
+class LoggedHeads:
+    """Collect the heads that workers wrote into the log, and compare them with the history."""
+
+    def __init__(self) -> None:
+        self._events: dict[ChainHead, HeartbeatEvent] = {}  # the first that states each head
+
+    def add(self, event: HeartbeatEvent) -> None:
+        """Note the head that an event states, if it states one."""
+        if event.revision > 0:
+            self._events.setdefault(ChainHead(event.revision, event.chain), event)
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def fault(self, rows: Iterable[HistoryRow]) -> str:
+        """Return the first difference of the history from the logged heads, "" if none.
+
+        It lies between the last head that agrees and the first one that does not.
+        """
+        chains = {row.revision: row.chain for row in rows}
+        last, agreed = max(chains, default=0), 0
+        for head, event in sorted(self._events.items()):
+            by = f"event {event.event_id} of {_time(event.received)}"
+            if head.revision > last:
+                return (
+                    f"rows from {last + 1} on are missing: {by} states revision "
+                    f"{head.revision}, and the history ends at {last}: its tail was cut, or an "
+                    "older copy was restored"
+                )
+            if chains.get(head.revision) != head.chain:
+                first = "row" if agreed + 1 == head.revision else f"rows {agreed + 1} to"
+                return (
+                    f"{first} {head.revision} changed after {by}: it states the chain "
+                    f"{head.chain[:12]}..., the history has "
+                    f"{chains.get(head.revision, 'no such row')[:12]}...: rows were edited and "
+                    "the chain was computed again, or an older copy was restored and continued"
+                )
+            agreed = head.revision
+        return ""
 
 
 class EventCheck:
@@ -52,17 +104,19 @@ class EventCheck:
         self._head = 0
         self._registered: dict[tuple[str, str], HistoryRow] = {}
         # (model, alias, number, id of the rollout or "") -> revision
-        self._named: dict[tuple[str, str, str, str], int] = {}
+        self._alias_revisions: dict[tuple[str, str, str, str], int] = {}
         for row in rows:
             self._head = row.revision
             if row.kind == "registered":
                 self._registered.setdefault((row.model, row.number), row)
             if row.kind in ALIAS_KINDS:
-                self._named.setdefault((row.model, row.alias, row.number, ""), row.revision)
+                self._alias_revisions.setdefault(
+                    (row.model, row.alias, row.number, ""), row.revision
+                )
             if row.kind == "rollout_step":
                 with suppress(DamagedRow):
                     rollout = row.decode(RolloutStep).rollout
-                    self._named.setdefault(
+                    self._alias_revisions.setdefault(
                         (row.model, row.alias, row.number, rollout), row.revision
                     )
 
@@ -85,13 +139,19 @@ class EventCheck:
                 f"{row.revision} registered {row.digest[:12]}..."
             )
         if event.alias:
-            found = {
-                self._named.get((event.model, event.alias, event.version, rollout), self._head + 1)
+            revisions = {
+                self._alias_revisions.get(
+                    (event.model, event.alias, event.version, rollout), self._head + 1
+                )
                 for rollout in ("", event.rollout)
             }
-            if min(found) > event.revision:
+            if min(revisions) > event.revision:
                 return f"{place}: no row up to revision {event.revision} points {event.alias} at it"
         return ""
+
+
+def _time(moment: int) -> str:
+    return f"{datetime.fromtimestamp(moment / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _describe(row: HistoryRow) -> str:

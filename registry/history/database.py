@@ -8,7 +8,7 @@ from typing import Protocol
 from registry.errors import RegistryUnavailable
 from registry.history.sqlite import SqliteDatabase
 
-Where = Path | str  # a file, or postgresql://...
+DatabaseAddress = Path | str  # a file, or postgresql://...
 
 
 class HistoryConnection(Protocol):
@@ -34,17 +34,21 @@ class HistoryDatabase(Protocol):
         """Do all of the block or nothing; with `write`, after every other writer."""
         ...
 
+    def time_ns(self) -> int:
+        """Return the time in nanoseconds by which changes are dated: that of the database."""
+        ...
+
     def close(self) -> None:
         """Close what is open."""
         ...
 
 
-def open_database(where: Where) -> HistoryDatabase:
+def open_database(address: DatabaseAddress) -> HistoryDatabase:
     """Return the database of an address; raises RegistryUnavailable for an unknown kind."""
-    if isinstance(where, Path):
-        return SqliteDatabase(where)
-    if not where.startswith(("postgresql://", "postgres://")):
-        kind = where.partition(":")[0]
+    if isinstance(address, Path):
+        return SqliteDatabase(address)
+    if not address.startswith(("postgresql://", "postgres://")):
+        kind = address.partition(":")[0]
         raise RegistryUnavailable(
             f"DRIFTLINE_REGISTRY: expected postgresql://HOST/DATABASE or nothing, not {kind}:..."
         )
@@ -54,4 +58,4 @@ def open_database(where: Where) -> HistoryDatabase:
         raise RegistryUnavailable(
             f"DRIFTLINE_REGISTRY needs psycopg: {error}; install driftline[registry]"
         ) from None
-    return PostgresDatabase(where)
+    return PostgresDatabase(address)

@@ -9,9 +9,10 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from registry.errors import IncompatibleRegistry, RegistryUnavailable
+from registry.history.server_clock import ServerClock
 from registry.history.sql import POSTGRESQL, REVISION, VERSION_TABLE
-
-_Connection = psycopg.Connection[tuple[object, ...]]
+from registry.history.sqlite import MIGRATED
+from registry.reply_limit import LimitedConnection
 
 # Settings that the address does not have. A server that is gone is noticed within ten seconds.
 _DEFAULTS: dict[str, str] = {
@@ -25,16 +26,23 @@ _DEFAULTS: dict[str, str] = {
 }
 # One writer at a time, as in SQLite: revisions have no gaps, and the chain one order.
 _ONE_WRITER = "SELECT pg_advisory_xact_lock(hashtext('driftline registry ' || current_schema()))"
+_TIME = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _HAS_TABLE = (
     "SELECT 1 FROM information_schema.tables "
     "WHERE table_schema = current_schema() AND table_name = %s"
 )
 
 
+class ServerConnection(LimitedConnection):
+    """A connection of the history."""
+
+    reply_s = 15.0  # longer than every writer's turn
+
+
 class PostgresConnection:
     """A `HistoryConnection` (see database.py) to the server."""
 
-    def __init__(self, connection: _Connection) -> None:
+    def __init__(self, connection: ServerConnection) -> None:
         self._connection = connection
 
     def all(self, statement: str, **values: object) -> list[tuple[object, ...]]:
@@ -51,15 +59,18 @@ class PostgresDatabase:
 
     def __init__(self, url: str) -> None:
         try:
-            stated = conninfo_to_dict(url)
+            parameters = conninfo_to_dict(url)
         except psycopg.ProgrammingError as error:
             raise RegistryUnavailable(
                 f"DRIFTLINE_REGISTRY cannot be read as an address: {_line(error)}"
             ) from None
-        self._where = make_conninfo("", **{**_DEFAULTS, **stated})
-        self._name = f"registry database {stated.get('host') or ''}:{stated.get('port') or 5432}"
+        self._where = make_conninfo("", **{**_DEFAULTS, **parameters})
+        self._name = (
+            f"registry database {parameters.get('host') or ''}:{parameters.get('port') or 5432}"
+        )
+        self._clock = ServerClock(self._name)
         self._lock = threading.Lock()
-        self._idle: _Connection | None = None
+        self._idle: ServerConnection | None = None
         self._prepared = False
 
     @contextmanager
@@ -71,6 +82,7 @@ class PostgresDatabase:
                 try:
                     if write:
                         connection.execute(_ONE_WRITER)
+                        self._require_schema(connection)
                     else:
                         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                     yield PostgresConnection(connection)
@@ -84,16 +96,21 @@ class PostgresDatabase:
             except psycopg.errors.InsufficientPrivilege as error:
                 raise RegistryUnavailable(f"{self._name}: {_line(error)}") from error
 
+    def time_ns(self) -> int:
+        """Return the time by the server's clock, as measured by the last transactions."""
+        return self._clock.time_ns()
+
     def close(self) -> None:
         """Close the connection."""
         with self._lock:
             if self._idle is not None:
                 self._idle.close()
 
-    def _begin(self) -> _Connection:
+    def _begin(self) -> ServerConnection:
         """Begin on the idle connection, or on a new one where it is lost."""
         if self._idle is not None and not self._idle.closed:
             with suppress(psycopg.OperationalError, psycopg.InterfaceError):
+                self._follow_clock(self._idle)
                 self._idle.execute("BEGIN")
                 return self._idle
             self._idle.close()
@@ -101,10 +118,15 @@ class PostgresDatabase:
         if not self._prepared:
             self._prepare(self._idle)
             self._prepared = True
+        self._follow_clock(self._idle)
         self._idle.execute("BEGIN")
         return self._idle
 
-    def _release(self, connection: _Connection) -> None:
+    def _follow_clock(self, connection: ServerConnection) -> None:
+        if self._clock.due:
+            self._clock.measure(lambda: _server_us(connection))
+
+    def _release(self, connection: ServerConnection) -> None:
         """Undo what was not committed."""
         if connection.closed:
             return
@@ -114,24 +136,41 @@ class PostgresDatabase:
             except psycopg.Error:
                 connection.close()
 
-    def _connect(self) -> _Connection:
-        connection: _Connection = psycopg.connect(self._where, autocommit=True)
-        return connection
+    def _connect(self) -> ServerConnection:
+        return ServerConnection.connect(self._where, autocommit=True)
 
-    def _prepare(self, connection: _Connection) -> None:
+    def _connect_patiently(self) -> psycopg.Connection[tuple[object, ...]]:
+        return psycopg.connect(self._where, autocommit=True)
+
+    def _require_schema(self, connection: ServerConnection) -> None:
+        """Refuse to write what this release's rows no longer fit."""
+        if _revision(connection) != REVISION:
+            raise IncompatibleRegistry(f"{self._name}: {MIGRATED}")
+
+    def _prepare(self, connection: ServerConnection) -> None:
         """Create or migrate the table, where this release's is not there."""
-        found = None
+        revision = None
         if connection.execute(_HAS_TABLE, (VERSION_TABLE,)).fetchone() is not None:
-            row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - ours
-            found = None if row is None else row[0]
-        if found != REVISION:
+            revision = _revision(connection)
+        if revision != REVISION:
             # Alembic and SQLAlchemy are imported only where a migration runs.
             from registry.history.migrations import migrate_server  # noqa: PLC0415
 
             try:
-                migrate_server(self._connect, _ONE_WRITER)
+                migrate_server(self._connect_patiently, _ONE_WRITER)
             except IncompatibleRegistry as error:
                 raise IncompatibleRegistry(f"{self._name}: {error}") from None
+
+
+def _server_us(connection: ServerConnection) -> int:
+    row = connection.execute(_TIME).fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+def _revision(connection: ServerConnection) -> object:
+    row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - ours
+    return None if row is None else row[0]
 
 
 def _line(error: BaseException) -> str:

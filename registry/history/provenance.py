@@ -1,4 +1,4 @@
-"""What the history states about the version that answered a request. Pure."""
+"""The history's facts about the version that answered a request. Pure."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ _LATER = frozenset({"rolled_back", "barred", "unbarred", "rejected"})
 
 
 class StatedAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """How a request was answered, as its event states it."""
+    """The version, alias and rollout of an answer, as its event states them."""
 
     number: str
     received: int  # microseconds
@@ -31,7 +31,7 @@ class Approval(msgspec.Struct, frozen=True):
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows on which an answer rests; None or empty where the history has none."""
+    """Rows on which an answer rests; None or empty if the history has none."""
 
     registered: HistoryRow | None = None
     pointed: HistoryRow | None = None  # promotion, rollback or rollout by which the alias answered
@@ -47,13 +47,13 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
 
 def provenance_of(rows: Sequence[HistoryRow], answer: StatedAnswer) -> Provenance:
     """Return what the rows of a model, in order, state about an answer."""
-    known = [row for row in rows if _before(row, answer)]
-    state = reduce_rows(known)
+    earlier_rows = [row for row in rows if _before(row, answer)]
+    state = reduce_rows(earlier_rows)
     registered = state.registered.get(answer.number)
     digest = answer.digest or (registered.digest if registered else "")
-    pointed = _pointed(known, answer)
+    pointed = _pointed(earlier_rows, answer)
     # What was required was checked on the rows before the one that points at the version.
-    checked = state if pointed is None else reduce_rows(_until(known, pointed))
+    checked = state if pointed is None else reduce_rows(_until(earlier_rows, pointed))
     gated = checked.gated.get(digest)
     result = _result(gated)
     alias = pointed.alias if pointed is not None else answer.alias
@@ -133,12 +133,14 @@ def _differences(
 ) -> list[str]:
     if registered is None:
         return [f"no row before the answer registers version {answer.number}"]
-    found = []
+    differences = []
     if registered.digest and answer.digest and registered.digest != answer.digest:
-        found.append(
+        differences.append(
             f"revision {registered.revision} registered digest {registered.digest[:12]}..., "
             f"but {answer.digest[:12]}... answered"
         )
     if answer.alias and pointed is None:
-        found.append(f"no row before the answer points {answer.alias} at version {answer.number}")
-    return found
+        differences.append(
+            f"no row before the answer points {answer.alias} at version {answer.number}"
+        )
+    return differences

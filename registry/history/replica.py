@@ -47,6 +47,10 @@ class ReplicatedDatabase:
             with self._copy.transaction() as connection:
                 yield connection
 
+    def time_ns(self) -> int:
+        """Return the time by the server's clock."""
+        return self._server.time_ns()
+
     def close(self) -> None:
         """Close the connection to the server."""
         self._server.close()
@@ -107,18 +111,18 @@ def copy_page(
 ) -> tuple[int, str]:
     """Copy up to a page of the rows up to `head` of the source; return the head of the target.
 
-    Raises HistoriesDiffer where the source does not continue the target.
+    Raises HistoriesDiffer if the source does not continue the target.
     """
     with target.transaction(write=True) as copy:
         have = read_head(copy)
         if have[0] >= head[0]:  # another process has copied them
-            if _chain_at(copy, head[0]) != head[1]:
+            if not is_chain(copy, *head):
                 raise HistoriesDiffer(head[0])
             return head
         until = min(have[0] + _PAGE, head[0])
         with source.transaction() as connection:
-            found = connection.all("AFTER", after=have[0], until=until)
-        rows = [HistoryRow(*row) for row in found]  # type: ignore[arg-type]
+            copied_rows = connection.all("AFTER", after=have[0], until=until)
+        rows = [HistoryRow(*row) for row in copied_rows]  # type: ignore[arg-type]
         revision, chain = have
         for row in rows:
             revision, chain = revision + 1, next_chain(chain, row)
@@ -130,17 +134,18 @@ def copy_page(
         return revision, chain
 
 
-def _chain_at(connection: HistoryConnection, revision: int) -> str:
-    found = connection.all("AFTER", after=revision - 1, until=revision)
-    return str(found[0][-1]) if found else FIRST  # the chain is the last column
+def is_chain(connection: HistoryConnection, revision: int, chain: str) -> bool:
+    """Return whether a history has this chain after a revision."""
+    rows = connection.all("AFTER", after=revision - 1, until=revision)
+    return chain == (str(rows[0][-1]) if rows else FIRST)  # the chain is the last column
 
 
 def read_head(connection: HistoryConnection) -> tuple[int, str]:
     """Return the latest revision and the chain after it."""
-    found = connection.all("HEAD")
-    if not found:
+    head_rows = connection.all("HEAD")
+    if not head_rows:
         return 0, FIRST
-    revision, chain = found[0]
+    revision, chain = head_rows[0]
     assert isinstance(revision, int)
     return revision, str(chain)
 

@@ -41,6 +41,8 @@ KINDS = frozenset({
     "baseline",  # number; detail: baselines.BaselineRecord
     "rollout_step",  # number, alias; detail: RolloutStep
     "shadow",  # number, alias; detail: ShadowChange
+    "schedule",  # detail: ScheduleChange
+    "description",  # detail: ModelDescription, which replaces the one before
     "verdict",  # number, alias; evidence: id of the rollout; detail: RolloutVerdict
 })  # fmt: skip
 ALIAS_KINDS = frozenset({"promoted", "rolled_back"})
@@ -51,6 +53,8 @@ FIRST = "0" * 64  # the chain before the first row
 
 GateVerdict = Literal["passed", "failed", "not enough data"]
 StepAction = Literal["start", "step", "pause", "resume", "abort"]
+VerdictMetric = Literal["errors", "latency", "outputs", "labels"]
+CatchUp = Literal["latest", "none"]  # of the instants that passed while no monitor ran
 
 Detail = TypeVar("Detail", bound=msgspec.Struct)
 
@@ -104,7 +108,7 @@ class GateResult(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class VerdictPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How the monitor judges a rollout."""
+    """The policy by which the monitor judges a rollout."""
 
     false_rollback: float = 0.01  # probability to roll a version back that is not worse
     false_promotion: float = 0.05  # probability to advance a version that is worse than allowed
@@ -112,6 +116,20 @@ class VerdictPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     floor: float = 0.01  # rate of bad keys that is always allowed
     latency_ms: float = 0.0  # slower answers are bad; 0: twice the 95th percentile of before
     patience: float = 6.0  # bake times without a result after which the rollout pauses
+    expire: float = 6.0  # bake times after which a rollout that was so paused ends
+    metrics: list[VerdictMetric] = []  # that are judged; each is then needed; empty: all that occur
+
+
+class RolloutPlan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The steps by which a version takes over the requests of an alias."""
+
+    steps: list[float] = msgspec.field(
+        default_factory=lambda: [0.05, 0.25, 0.5, 1.0]
+    )  # shares of the routing keys
+    bake_s: float = 600.0  # seconds that a step lasts at least
+    key_feature: str = ""  # whose value is the routing key
+    judge: bool = True  # False: people decide, not the monitor
+    verdict: VerdictPolicy = VerdictPolicy()
 
 
 class RolloutStep(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -134,10 +152,26 @@ class ShadowChange(msgspec.Struct, frozen=True, omit_defaults=True):
     share: float = 1.0  # of the alias's requests
 
 
-class RolloutVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the monitor decided about a rollout, and on what it rests."""
+class ScheduleChange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The schedule by which a model's retraining is requested, or its end."""
 
-    verdict: Literal["promote", "roll back", "pause"]
+    action: Literal["set", "remove"]
+    cron: str = ""  # five fields
+    timezone: str = "UTC"  # of the IANA database
+    catch_up: CatchUp = "latest"
+
+
+class ModelDescription(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Owner of a model, and the tags by which people find it."""
+
+    owner: str = ""  # a person or a team
+    tags: list[str] = []  # sorted
+
+
+class RolloutVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The monitor's verdict on a rollout, and its evidence."""
+
+    verdict: Literal["promote", "roll back", "pause", "expire"]
     step: int = 0
     metric: str = ""  # that decided
     counts: dict[str, list[int]] = {}  # by metric: bad and all keys of the version, then of before
@@ -149,7 +183,7 @@ class ApprovalRule(
     omit_defaults=True,
     rename={"roles": "from"},
 ):
-    """How many approvals an alias needs, and of whom."""
+    """The number of approvals that an alias needs, and the roles that may give them."""
 
     required: Annotated[int, msgspec.Meta(ge=1)] = 1
     roles: list[str] = []  # empty: anybody but registrant and requester
@@ -157,15 +191,17 @@ class ApprovalRule(
 
 
 class ReleasePolicy(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a version must show before a protected alias can name it."""
+    """The requirements of a version before a protected alias can name it."""
 
     gates: dict[str, Any] = {}  # name -> as its author stated it; see gates/specification.py
     approvals: dict[str, ApprovalRule] = {}  # by alias
     on_register: Literal["", "run"] = ""
+    on_approve: Literal["", "rollout"] = ""
+    rollout: RolloutPlan = RolloutPlan()  # that an approval starts
 
 
 class ApprovalSubject(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was asked for or approved; if any of it changes, the approval is stale."""
+    """The subject of a request or an approval; if any of it changes, the approval is stale."""
 
     report: str = ""  # digest of the gate report
     replaces: str = ""  # version that the alias named

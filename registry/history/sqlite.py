@@ -5,17 +5,26 @@ in WAL mode, releases before 3.51.3 can corrupt a file that several connections 
 """
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from eventlog.durable_files import create_private, make_folder
+from eventlog.process_lock import holder
+from eventlog.settings import Home
 from registry.errors import IncompatibleRegistry, RegistryUnavailable
-from registry.history.sql import SQLITE
+from registry.history.sql import SQLITE, TABLES
+from telemetry.release import release
 
 _PATIENCE_S = 10  # how long a call waits for another process's transaction
 # Releases before migrations read the schema version from here, and refuse a greater one.
 SCHEMA_VERSION = 4
+MIGRATED = (
+    "a newer release migrated it while this process ran; it can be read here, and changed by that "
+    "release"
+)
+_FOLLOWERS = ("service", "monitor")  # roles of processes that read the file as long as they run
 
 
 class SqliteConnection:
@@ -53,10 +62,16 @@ class SqliteDatabase:
             connection = self._connect()
             try:
                 connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                if write and _schema_version(connection) != SCHEMA_VERSION:
+                    raise IncompatibleRegistry(f"registry {self._path}: {MIGRATED}")
                 yield SqliteConnection(connection)
                 connection.execute("COMMIT")
             finally:
                 connection.close()  # undoes what was not committed
+
+    def time_ns(self) -> int:
+        """Return the time by the clock of this machine, the only one that uses the file."""
+        return time.time_ns()
 
     def close(self) -> None:
         """Close nothing: no connection stays open."""
@@ -69,11 +84,8 @@ class SqliteDatabase:
 
     def _prepare(self) -> None:
         """Create or migrate the table, where this release's is not there."""
-        connection = self._connect()
-        try:
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-        finally:
-            connection.close()
+        with closing(self._connect()) as connection:
+            version = _schema_version(connection) or _create_tables(connection)
         if version > SCHEMA_VERSION:
             raise IncompatibleRegistry(
                 f"registry {self._path}: schema version {version} is of a newer release, expected "
@@ -81,12 +93,24 @@ class SqliteDatabase:
                 "before the upgrade"
             )
         if version < SCHEMA_VERSION:
+            self._require_no_older_process()
             # Alembic and SQLAlchemy are imported only where a migration runs.
             from registry.history.migrations import migrate_file  # noqa: PLC0415
 
             after = f"PRAGMA user_version = {SCHEMA_VERSION}"
             migrate_file(self._connect, after, copy=self._is_copy)
         self._prepared = True
+
+    def _require_no_older_process(self) -> None:
+        """Refuse to migrate the file under a process of an earlier release: it would not follow."""
+        home = Home(self._path.parent)
+        for role in _FOLLOWERS:
+            running = holder(home.lock(role))
+            if running is not None and running.release != release():
+                raise IncompatibleRegistry(
+                    f"registry {self._path}: it needs a migration, and the {role} of another "
+                    f"release ({running}) runs on this home: stop it first, or use its own commands"
+                )
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
@@ -97,6 +121,22 @@ class SqliteDatabase:
             raise RegistryUnavailable(f"registry {self._path}: {_explain(error)}") from error
         except OSError as error:
             raise RegistryUnavailable(f"registry {self._path}: {error.strerror}") from error
+
+
+def _create_tables(connection: sqlite3.Connection) -> int:
+    """Create the tables in a new file, and return its schema version then."""
+    connection.execute("BEGIN IMMEDIATE")  # of several processes, one creates them
+    if not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall():
+        for statement in (*TABLES, f"PRAGMA user_version = {SCHEMA_VERSION}"):
+            connection.execute(statement)
+    version = _schema_version(connection)
+    connection.execute("COMMIT")
+    return version
+
+
+def _schema_version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
 
 
 def _explain(error: sqlite3.Error) -> str:

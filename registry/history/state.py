@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from registry.errors import DamagedRow
 from registry.history.actors import person_of
+from registry.history.barred_digests import after_bar, refusing_row, why_refused
 from registry.history.rollout_state import Rollout, after_alias, after_refusal, after_step
 from registry.history.rows import (
     ALIAS_KINDS,
@@ -20,25 +21,29 @@ from registry.history.rows import (
     ApprovalSubject,
     GateResult,
     HistoryRow,
+    ModelDescription,
     Registration,
     ReleasePolicy,
+    ScheduleChange,
 )
 from registry.history.shadow_state import Shadow, after_answering, after_shadow, without
 from registry.limits import LimitChange, sum_up
 
 _DAY = 86_400_000_000  # microseconds
+_MOST_NAMED = 5  # gates
 NO_POLICY = ReleasePolicy()
+NO_DESCRIPTION = ModelDescription()
 
 
 class DesiredState(msgspec.Struct, frozen=True):
-    """What is to be served of one model, and with which limits."""
+    """The versions of one model to serve, and their limits."""
 
     aliases: dict[str, str]  # alias -> version number
     unloaded: set[str]  # numbers of the versions that are not to be loaded
-    limits: dict[str, LimitChange]  # number -> sum of its changes, where there are any
+    limits: dict[str, LimitChange]  # number -> sum of its changes, if there are any
     candidates: dict[str, str] = {}  # number -> why it cannot be champion
     refused: set[str] = set()  # numbers of candidates whose content was barred or rejected
-    # number -> revision of its latest promotion, rollback, load or unload, where there is any
+    # number -> revision of its latest promotion, rollback, load or unload, if there is any
     operated: dict[str, int] = {}
     rollouts: dict[str, Rollout] = {}  # active ones by alias
 
@@ -61,7 +66,10 @@ class LifecycleState(msgspec.Struct):
     rejected: dict[str, HistoryRow] = {}  # by digest
     barred: dict[str, HistoryRow] = {}  # by digest
     rollouts: dict[str, Rollout] = {}  # the latest of each alias
+    earlier_rollouts: dict[tuple[str, str], Rollout] = {}  # the latest by alias and number
     shadows: dict[str, Shadow] = {}  # under way, by number
+    schedule: HistoryRow | None = None  # of retraining
+    description_row: HistoryRow | None = None  # owner and tags
     verdicts: list[HistoryRow] = []
     unknown: HistoryRow | None = None  # the first row of a kind that this release does not know
 
@@ -73,14 +81,7 @@ class LifecycleState(msgspec.Struct):
             return self
         match row.kind:
             case "registered":
-                if row.evidence:
-                    self.answers[row.evidence] = row
-                first = self.registered.setdefault(row.number, row)
-                if not first.digest:  # of an earlier release, completed since
-                    self.registered[row.number] = replace(
-                        first, digest=row.digest, detail=row.detail
-                    )
-                self._refuse_known(row.number)
+                self._include_registration(row)
             case "promoted" | "rolled_back":
                 self.aliases[row.alias] = row.number
                 self.alias_changes.append(row)
@@ -94,22 +95,31 @@ class LifecycleState(msgspec.Struct):
                 self.baselines.append(row)
             case "release_policy":
                 self.policy_row = row
+            case "description":
+                self.description_row = row
+            case "schedule":
+                self.schedule = current_schedule(row)
             case _:
                 self._include_review(row)
         return self
 
+    def _include_registration(self, row: HistoryRow) -> None:
+        if row.evidence:
+            self.answers[row.evidence] = row
+        first = self.registered.setdefault(row.number, row)
+        if not first.digest:  # of an earlier release, completed since
+            self.registered[row.number] = replace(first, digest=row.digest, detail=row.detail)
+        self._refuse_known(row.number)
+
     def _include_review(self, row: HistoryRow) -> None:
         if row.kind == "gated":
             self.gated[row.digest] = row
-        elif row.kind == "rejected":
-            self.rejected.setdefault(row.digest, row)
-            self._refuse(row)
-        elif row.kind == "barred":
-            self.barred.setdefault(row.digest, row)
-            self._refuse(row)
-        elif row.kind == "unbarred":
-            self.barred.pop(row.digest, None)
+        elif row.kind in {"rejected", "barred", "unbarred"}:
+            if after_bar(self.rejected, self.barred, row):
+                self._refuse(row)
         elif row.kind == "rollout_step":
+            if (ended := self.rollouts.get(row.alias)) is not None and not ended.active:
+                self.earlier_rollouts[row.alias, ended.number] = ended
             after_step(self.rollouts, self.aliases, row)
             self._refuse_known(row.number)
         elif row.kind == "shadow":
@@ -124,8 +134,7 @@ class LifecycleState(msgspec.Struct):
 
     def _refuse_known(self, number: str) -> None:
         """End what began for content that was refused before, which no command writes."""
-        digest = self.digest_of(number)
-        refusal = self.rejected.get(digest) or self.barred.get(digest)
+        refusal = refusing_row(self.rejected, self.barred, self.digest_of(number))
         if refusal is not None:
             self._refuse(refusal)
 
@@ -147,8 +156,14 @@ class LifecycleState(msgspec.Struct):
         return alias in self.rollouts and self.rollouts[alias].revision > revision
 
     def digest_of(self, number: str) -> str:
-        """Return the digest that a version was registered with; "" where no row states it."""
+        """Return the digest that a version was registered with; "" if no row states it."""
         return self.registered[number].digest if number in self.registered else ""
+
+    @property
+    def description(self) -> ModelDescription:
+        """Owner and tags; empty if nobody stated them, or if their row cannot be read."""
+        row = self.description_row
+        return NO_DESCRIPTION if row is None else description_of(row)
 
     @property
     def policy(self) -> ReleasePolicy:
@@ -194,13 +209,13 @@ class LifecycleState(msgspec.Struct):
 
         The same content may be registered under several numbers.
         """
-        digest, found = self.digest_of(number), set()
+        digest, actors = self.digest_of(number), set()
         for row in self.registered.values():
             if row.number == number or row.digest == digest:
-                found |= {row.actor, _trainer(row)}
+                actors |= {row.actor, _trainer(row)}
         if (request := self.requested.get((alias, digest))) is not None:
-            found.add(request.actor)
-        return {person_of(actor) for actor in found - {""}}
+            actors.add(request.actor)
+        return {person_of(actor) for actor in actors - {""}}
 
     def cannot_approve(self, alias: str, number: str, actor: str, roles: Collection[str]) -> str:
         """Return why an actor with these roles cannot approve a version, "" if they can."""
@@ -218,12 +233,10 @@ class LifecycleState(msgspec.Struct):
         return ""
 
     def refusal(self, alias: str, number: str, now: int) -> str:
-        """Return why an alias cannot be pointed at a version, "" where it can."""
+        """Return why an alias cannot be pointed at a version, "" if it can."""
         digest = self.digest_of(number)
-        if digest in self.barred:
-            return f"its content was barred by {_by(self.barred[digest])}"
-        if digest in self.rejected:
-            return f"its content was rejected by {_by(self.rejected[digest])}"
+        if refused := why_refused(self.rejected, self.barred, digest):
+            return refused
         if not self.protected(alias) or self._served_before(alias, number):
             return ""
         return self.missing_gates(digest) or self._missing_approvals(alias, number, now)
@@ -244,15 +257,30 @@ class LifecycleState(msgspec.Struct):
         champion = self.digest_of(self.aliases.get("champion", "")) or NO_CHAMPION
         if result.champion not in {"", champion} and champion != digest:
             return "its gates compared it with another champion; run driftline gate again"
-        return "" if result.verdict == "passed" else f"its gates: {result.verdict}"
+        return "" if result.verdict == "passed" else self._outcome(result)
+
+    def _outcome(self, result: GateResult) -> str:
+        """Return the verdict of gates and the names of those that led to it."""
+        names = [
+            name
+            for name, outcome in result.gates.items()
+            if outcome != "passed" and self.policy.gates.get(name, {}).get("blocking", True)
+        ]
+        shown = ", ".join(names[:_MOST_NAMED]) + ", ..." * (len(names) > _MOST_NAMED)
+        return f"its gates: {result.verdict}" + f" ({shown})" * bool(names)
 
     def _missing_approvals(self, alias: str, number: str, now: int) -> str:
         rule = self.policy.approvals.get(alias)
         if rule is None:
             return ""
-        found = len(self.approvals(alias, number, now))
-        short = f"it has {found} of {rule.required} approvals for {alias}"
-        return short if found < rule.required else ""
+        approvals = len(self.approvals(alias, number, now))
+        short = f"it has {approvals} of {rule.required} approvals for {alias}"
+        return short if approvals < rule.required else ""
+
+    def replaced_by(self, rollout: Rollout) -> str:
+        """Return the version that the alias of a completed rollout names now, "" if its own."""
+        number = self.aliases.get(rollout.alias, "")
+        return number if rollout.phase == "completed" and number != rollout.number else ""
 
     def protected(self, alias: str) -> bool:
         """Return whether the release policy holds for an alias."""
@@ -274,12 +302,12 @@ class LifecycleState(msgspec.Struct):
             self.limits(numbers),
             self.candidates(numbers),
             {number for number in numbers if self._is_refused(number)},
-            {number: found for number in numbers if (found := self._operated(number))},
-            {alias: one for alias, one in sorted(self.rollouts.items()) if one.active},
+            {number: operated for number in numbers if (operated := self._operated(number))},
+            {alias: rollout for alias, rollout in sorted(self.rollouts.items()) if rollout.active},
         )
 
     def _is_refused(self, number: str) -> bool:
-        return self.digest_of(number) in self.barred.keys() | self.rejected.keys()
+        return refusing_row(self.rejected, self.barred, self.digest_of(number)) is not None
 
     def candidates(self, numbers: Collection[str]) -> dict[str, str]:
         """Return which versions cannot be champion by policy, bar or rejection, and why.
@@ -287,12 +315,12 @@ class LifecycleState(msgspec.Struct):
         A version that champion or another protected alias names is none. Approvals do not expire
         here: a version that was allowed is not taken from those who call it.
         """
-        named = {
+        alias_numbers = {
             number
             for alias, number in self.aliases.items()
             if alias == "champion" or self.protected(alias)
         }
-        reasons = {n: self.refusal("champion", n, 0) for n in numbers if n not in named}
+        reasons = {n: self.refusal("champion", n, 0) for n in numbers if n not in alias_numbers}
         return {number: reason for number, reason in reasons.items() if reason}
 
     def _operated(self, number: str) -> int:
@@ -309,7 +337,7 @@ class LifecycleState(msgspec.Struct):
         """Add up the changes of each version and those of every version."""
         changes = [(row.number, row.limits()) for row in self.limit_changes]
         sums = {n: sum_up(change for of, change in changes if of in {"", n}) for n in numbers}
-        return {number: change for number, change in sums.items() if change.stated()}
+        return {number: change for number, change in sums.items() if change.changes()}
 
 
 def reduce_rows(rows: Iterable[HistoryRow]) -> LifecycleState:
@@ -322,11 +350,37 @@ def reduce_rows(rows: Iterable[HistoryRow]) -> LifecycleState:
 
 def alias_at(rows: Iterable[HistoryRow], alias: str, time: int) -> HistoryRow | None:
     """Return the row by which an alias named its version at a time, None before the first."""
-    found = None
+    alias_row = None
     for row in rows:
         if row.kind in ALIAS_KINDS and row.alias == alias and row.time <= time:
-            found = row
-    return found
+            alias_row = row
+    return alias_row
+
+
+def misdated(rows: Iterable[HistoryRow], alias: str, time: int) -> HistoryRow | None:
+    """Return a change of an alias that is dated after a time, and came before one dated earlier.
+
+    A clock was wrong then, so `alias_at` may be wrong too.
+    """
+    changes = [row for row in rows if row.kind in ALIAS_KINDS and row.alias == alias]
+    latest = max((row.revision for row in changes if row.time <= time), default=0)
+    return next((row for row in changes if row.time > time and row.revision < latest), None)
+
+
+def current_schedule(row: HistoryRow) -> HistoryRow | None:
+    """Return the latest row `schedule` of a model if it sets a schedule, None if it ends one."""
+    try:
+        return row if row.decode(ScheduleChange).action == "set" else None
+    except DamagedRow:  # driftline audit verify names it
+        return None
+
+
+def description_of(row: HistoryRow) -> ModelDescription:
+    """Return the description that a row states; an empty one if the row cannot be read."""
+    try:
+        return row.decode(ModelDescription)
+    except DamagedRow:  # driftline audit verify names it
+        return NO_DESCRIPTION
 
 
 def _trainer(row: HistoryRow) -> str:
@@ -334,8 +388,3 @@ def _trainer(row: HistoryRow) -> str:
         return row.decode(Registration).trained_by
     except DamagedRow:  # its version is damaged too
         return ""
-
-
-def _by(row: HistoryRow) -> str:
-    reason = f": {row.why}" if row.why else ""
-    return f"{row.actor or 'unknown'} in revision {row.revision}{reason}"

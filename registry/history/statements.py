@@ -5,7 +5,12 @@ rest of most commands. `sql.py` therefore holds the compiled text; `python -m
 registry.history.statements` writes it, and a test compares.
 """
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sqlalchemy import (
     BigInteger,
@@ -23,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
+from registry.history.migrations import migrate_file
 from registry.history.schema import REVISION, VERSION_TABLE, history, workers
 
 _c = history.c
@@ -41,8 +47,11 @@ STATEMENTS: dict[str, Executable] = {
     "CHANGED": select(_c.model).where(_c.revision > _after).distinct(),
     "MODELS": select(_c.model).where(_c.kind == bindparam("of_kind")).distinct(),
     "OF_MODEL": _row.where(_c.model == _model).order_by(_c.revision),
+    "OF_KIND": _row.where(_c.kind == bindparam("of_kind")).order_by(_c.model, _c.revision),
     "AFTER": _row.where(_c.revision > _after, _c.revision <= _until).order_by(_c.revision),
-    "INSERT": insert(history).values({one.name: bindparam(f"n_{one.name}") for one in history.c}),
+    "INSERT": insert(history).values(
+        {column.name: bindparam(f"n_{column.name}") for column in history.c}
+    ),
     "WORKERS": select(workers.c.body).where(workers.c.seen >= _now - _age),
     "REMOVE_WORKER": delete(workers).where(workers.c.worker == _worker),
     "EXPIRE_WORKERS": delete(workers).where(workers.c.seen < _now - _age),
@@ -64,6 +73,7 @@ def generate() -> str:
         "POSTGRESQL": PGDialect_psycopg(paramstyle="pyformat"),  # type: ignore[no-untyped-call]
     }
     parts = [_HEADER, f"VERSION_TABLE = {VERSION_TABLE!r}", f"REVISION = {REVISION!r}"]
+    parts += ["TABLES = (", *(f"    {statement!r}," for statement in _new_file()), ")"]
     for name, dialect in dialects.items():
         parts.append(f"{name} = {{")
         for key, statement in STATEMENTS.items():
@@ -71,6 +81,16 @@ def generate() -> str:
             parts.append(f"    {key!r}: {text!r},")
         parts.append("}")
     return "\n".join(parts) + "\n"
+
+
+def _new_file() -> Iterator[str]:
+    """Yield the statements that make a new file as the migrations leave it."""
+    with TemporaryDirectory() as folder:
+        connect = partial(sqlite3.connect, Path(folder) / "new.db", isolation_level=None)
+        migrate_file(connect, "SELECT 1")
+        with closing(connect()) as migrated:
+            for statement in list(migrated.iterdump())[1:-1]:  # within BEGIN and COMMIT
+                yield " ".join(statement.split())
 
 
 if __name__ == "__main__":

@@ -19,17 +19,30 @@ from registry.errors import (
     RegistryUnavailable,
     VersionRefused,
 )
-from registry.history.database import HistoryConnection, Where, open_database
-from registry.history.replica import ReplicatedDatabase, copy_page, insert_values, read_head
+from registry.history.database import DatabaseAddress, HistoryConnection, open_database
+from registry.history.replica import (
+    ReplicatedDatabase,
+    copy_page,
+    insert_values,
+    is_chain,
+    read_head,
+)
 from registry.history.rows import (
     FIRST,
     PROVISION,
     HistoryRow,
+    ModelDescription,
     Registration,
     encode_detail,
     next_chain,
 )
-from registry.history.state import DesiredState, LifecycleState, reduce_rows
+from registry.history.state import (
+    DesiredState,
+    LifecycleState,
+    current_schedule,
+    description_of,
+    reduce_rows,
+)
 from registry.limits import LimitChange
 
 _LIVE_S = 15  # a worker that has not repeated its report for so long is not counted
@@ -48,7 +61,9 @@ Decision = Callable[[LifecycleState], Sequence[HistoryRow]]
 class History:
     """The history in one database; safe across threads and processes."""
 
-    def __init__(self, where: Where, copy: Path | None = None, *, wait_s: float = 0.0) -> None:
+    def __init__(
+        self, address: DatabaseAddress, copy: Path | None = None, *, wait_s: float = 0.0
+    ) -> None:
         """Open the database, create or migrate it; raises IncompatibleRegistry for a newer one.
 
         A server is read through a copy in the file `copy`, if it is stated. A change waits up to
@@ -57,9 +72,9 @@ class History:
         A database that cannot be read now is tried again by the next call, which then raises
         RegistryUnavailable, as every other method does.
         """
-        self._database = self._server = open_database(where)
-        self._wait_s = 0.0 if isinstance(where, Path) else wait_s
-        if copy is not None and not isinstance(where, Path):
+        self._database = self._server = open_database(address)
+        self._wait_s = 0.0 if isinstance(address, Path) else wait_s
+        if copy is not None and not isinstance(address, Path):
             self._database = ReplicatedDatabase(self._database, copy)
         with suppress(RegistryUnavailable), self._database.transaction():
             pass
@@ -68,13 +83,15 @@ class History:
         """Append the rows that `decide` returns for the model's state, or nothing; all or none.
 
         Returns the registry's revision after it. Raises RegistryConflict if the model has a row
-        after `expected_revision`, and IncompatibleRegistry if it has rows of a newer release.
+        after `expected_revision`, or the registry has not reached it, and IncompatibleRegistry if
+        the model has rows of a newer release.
         """
         deadline = time.monotonic() + self._wait_s
         warned = False
+        sent_rows: list[HistoryRow] = []
         while True:
             try:
-                return self._append(model, decide, expected_revision)
+                return self._append(model, decide, expected_revision, sent_rows)
             except RegistryUnavailable as error:
                 if time.monotonic() >= deadline:
                     raise
@@ -83,14 +100,23 @@ class History:
                     warned = True
                 time.sleep(_PAUSE_S)
 
-    def _append(self, model: str, decide: Decision, expected_revision: int | None) -> int:
+    def _append(
+        self,
+        model: str,
+        decide: Decision,
+        expected_revision: int | None,
+        sent_rows: list[HistoryRow],
+    ) -> int:
+        """Append once; `sent_rows` are those of the try before, whose commit may have been lost."""
         with self._database.transaction(write=True) as connection:
+            if sent_rows and is_chain(connection, sent_rows[-1].revision, sent_rows[-1].chain):
+                return sent_rows[-1].revision
             rows = _rows(connection, model)
+            revision, chain = read_head(connection)
             if expected_revision is not None:
-                _require_unchanged(rows, expected_revision)
+                _require_unchanged(model, rows, expected_revision, latest=revision)
             state = reduce_rows(rows)
             _require_known(state)
-            revision, chain = read_head(connection)
             added: list[HistoryRow] = []
             decided = decide(state)
             if state.policy_row is not None and any(row.kind in _RELEASES for row in decided):
@@ -102,15 +128,20 @@ class History:
                 )
                 chain = next_chain(chain, numbered)
                 added.append(replace(numbered, chain=chain))
+            sent_rows[:] = added
             if added:
                 connection.many("INSERT", insert_values(added))
         return revision
 
+    def time_ns(self) -> int:
+        """Return the time in nanoseconds by the clock that all machines share: the database's."""
+        return self._server.time_ns()
+
     def revision(self) -> int:
         """Return the number of the latest row, 0 before the first."""
         with self._database.transaction() as connection:
-            ((found,),) = connection.all("REVISION")
-        return _int(found or 0)
+            ((latest,),) = connection.all("REVISION")
+        return _int(latest or 0)
 
     def head(self) -> tuple[int, str]:
         """Return the latest revision and the chain after it."""
@@ -148,6 +179,20 @@ class History:
         with self._database.transaction() as connection:
             return _rows(connection, model)
 
+    def schedules(self) -> list[HistoryRow]:
+        """Return the rows by which models have a retraining schedule, in the order of models."""
+        with self._database.transaction() as connection:
+            rows = _structs(connection.all("OF_KIND", of_kind="schedule"))
+        latest = {row.model: row for row in rows}
+        return [row for row in latest.values() if current_schedule(row) is not None]
+
+    def descriptions(self) -> dict[str, ModelDescription]:
+        """Return owner and tags of every model that has any."""
+        with self._database.transaction() as connection:
+            rows = _structs(connection.all("OF_KIND", of_kind="description"))
+        latest = {row.model: row for row in rows}
+        return {model: description_of(row) for model, row in latest.items()}
+
     def all_rows(self, after: int = 0) -> Iterator[HistoryRow]:
         """Yield the rows of every model after a revision, page by page."""
         until = self.revision()
@@ -179,8 +224,8 @@ class History:
         """
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
-            found = state.registered.get(number)
-            if found is None or (digest and not found.digest):
+            registered_row = state.registered.get(number)
+            if registered_row is None or (digest and not registered_row.digest):
                 detail = encode_detail(Registration(files, trained_by)) if files else ""
                 return [
                     HistoryRow(
@@ -188,12 +233,16 @@ class History:
                         evidence=answers,
                     )
                 ]  # fmt: skip
-            if digest and found.digest != digest:
-                raise RegistryConflict(f"model {model!r}: {_first(found)}")
-            known = state.answers.get(answers)
-            if not answers or (known is not None and known.number == number):
+            if digest and registered_row.digest != digest:
+                raise RegistryConflict(f"model {model!r}: {_first(registered_row)}")
+            answered_row = state.answers.get(answers)
+            if not answers or (answered_row is not None and answered_row.number == number):
                 return []
-            return [replace(found, revision=0, time=now, actor=actor, evidence=answers, chain="")]
+            return [
+                replace(
+                    registered_row, revision=0, time=now, actor=actor, evidence=answers, chain=""
+                )
+            ]
 
         self.append(model, decide)
 
@@ -243,9 +292,9 @@ class History:
             return [_allowed(state, row)] if free else []
 
         self.append(model, decide)
-        found = self.state(model).alias_row(alias)
-        assert found is not None
-        return found
+        alias_row = self.state(model).alias_row(alias)
+        assert alias_row is not None
+        return alias_row
 
     def load(self, model: str, number: str, *, time: int, actor: str) -> int:
         """Record that a version, or with "" every version, is to be loaded; return the revision."""
@@ -299,9 +348,9 @@ class History:
         row = HistoryRow(0, model, "baseline", number, time, actor, detail=detail)
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
-            found = [one.detail for one in state.baselines if one.number == number]
-            known = found if '"origin":"learned"' in detail else found[-1:]
-            return [] if detail in known else [row]
+            details = [baseline.detail for baseline in state.baselines if baseline.number == number]
+            current_details = details if '"origin":"learned"' in detail else details[-1:]
+            return [] if detail in current_details else [row]
 
         return self.append(model, decide)
 
@@ -362,7 +411,14 @@ def _require_intact(connection: HistoryConnection, rows: Sequence[HistoryRow]) -
                 )
 
 
-def _require_unchanged(rows: Sequence[HistoryRow], expected: int) -> None:
+def _require_unchanged(
+    model: str, rows: Sequence[HistoryRow], expected: int, *, latest: int
+) -> None:
+    if expected > latest:  # read in another registry, or before this one was restored
+        raise RegistryConflict(
+            f"model {model!r}: revision {expected} was expected, but the latest of this registry "
+            f"is {latest}; read its state and try again"
+        )
     newer = next((row for row in rows if row.revision > expected), None)
     if newer is not None:
         raise RegistryConflict(
@@ -399,8 +455,8 @@ def _rows(connection: HistoryConnection, model: str) -> list[HistoryRow]:
     return _structs(connection.all("OF_MODEL", of_model=model))
 
 
-def _structs(found: Sequence[tuple[object, ...]]) -> list[HistoryRow]:
-    return [HistoryRow(*row) for row in found]  # type: ignore[arg-type]  # in the table's order
+def _structs(records: Sequence[tuple[object, ...]]) -> list[HistoryRow]:
+    return [HistoryRow(*row) for row in records]  # type: ignore[arg-type]  # in the table's order
 
 
 def _int(value: object) -> int:

@@ -36,7 +36,7 @@ def check_start(settings: Settings, home: Home) -> None:
 
 def addresses(settings: Settings) -> list[Address]:
     """Return every address that the service listens on."""
-    found = [
+    service_addresses = [
         Address(settings.host, settings.port, f"--port or {PREFIX}PORT"),
         Address(
             settings.host, settings.grpc_port, f"--grpc-port or {PREFIX}GRPC_PORT", shared=True
@@ -44,8 +44,8 @@ def addresses(settings: Settings) -> list[Address]:
     ]
     if settings.admin_port:
         setting = f"{PREFIX}ADMIN_PORT"
-        found.append(Address(settings.host, settings.admin_port, setting, shared=True))
-    return found
+        service_addresses.append(Address(settings.host, settings.admin_port, setting, shared=True))
+    return service_addresses
 
 
 def tls_of(settings: Settings) -> Tls | None:

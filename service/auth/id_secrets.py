@@ -19,13 +19,13 @@ _MOST = 16  # secrets: each costs a comparison of every id that none of them sig
 _LARGEST = 64 << 10  # bytes of the file
 
 
-def id_secrets(home: Home, stated: str, setting: str) -> list[bytes]:
+def id_secrets(home: Home, text: str, setting: str) -> list[bytes]:
     """Return the secrets that `setting` states, else those of the home; the first call makes one.
 
     Raises SettingError if a secret is too short or the file cannot be used.
     """
-    if stated:
-        return _checked(stated.replace(",", " ").split(), setting)
+    if text:
+        return _checked(text.replace(",", " ").split(), setting)
     path = home.root / FILE
     try:
         make_folder(home.root)
@@ -51,13 +51,13 @@ def _read_or_create(path: Path) -> bytes:
     return content
 
 
-def _checked(found: list[str], where: str) -> list[bytes]:
-    if not 0 < len(found) <= _MOST:
-        raise SettingError(f"{where}: expected 1 to {_MOST} secrets, got {len(found)}")
-    for place, secret in enumerate(found, 1):
+def _checked(secrets: list[str], where: str) -> list[bytes]:
+    if not 0 < len(secrets) <= _MOST:
+        raise SettingError(f"{where}: expected 1 to {_MOST} secrets, got {len(secrets)}")
+    for place, secret in enumerate(secrets, 1):
         if len(secret) < SHORTEST:
             raise SettingError(
                 f"{where}: secret {place} has {len(secret)} characters; "
                 f"expected at least {SHORTEST}, such as the output of `openssl rand -hex 32`"
             )
-    return [secret.encode() for secret in found]
+    return [secret.encode() for secret in secrets]

@@ -1,4 +1,4 @@
-"""Which predictions a caller may label, by the scopes of its key. Pure."""
+"""The predictions that a caller may label, by the scopes of its key. Pure."""
 
 from collections.abc import Callable, Iterable
 
@@ -31,7 +31,7 @@ class LabelScope(msgspec.Struct, frozen=True):
         if "predict" in grant.scopes:
             return cls(None, unverified, grant.actor)
         models = (
-            one.removeprefix(_ONE_MODEL) for one in grant.scopes if one.startswith(_ONE_MODEL)
+            scope.removeprefix(_ONE_MODEL) for scope in grant.scopes if scope.startswith(_ONE_MODEL)
         )
         return cls(frozenset(map(tag_of, models)), unverified=False, actor=grant.actor)
 
@@ -44,16 +44,18 @@ class LabelScope(msgspec.Struct, frozen=True):
         make. Raises Forbidden or InvalidRequest if any of the ids may not be labelled.
         """
         verified = set()
-        for one in set(prediction_ids):
-            found = tag(one)
-            if self.tags is not None and found not in self.tags:
+        for prediction_id in set(prediction_ids):
+            model_tag = tag(prediction_id)
+            if self.tags is not None and model_tag not in self.tags:
                 # The same for ids that exist and for those that do not.
-                raise Forbidden(f"this key does not allow a label of prediction {one:.140}")
-            if found is not None:
-                verified.add(one)
+                raise Forbidden(
+                    f"this key does not allow a label of prediction {prediction_id:.140}"
+                )
+            if model_tag is not None:
+                verified.add(prediction_id)
             elif not self.unverified:
                 raise InvalidRequest(
-                    f"prediction_id {one:.140}: expected an id that this service made, or "
-                    "DRIFTLINE_SERVICE_UNVERIFIED_LABELS=accept"
+                    f"prediction_id {prediction_id:.140}: expected an id that this service made, "
+                    "or DRIFTLINE_SERVICE_UNVERIFIED_LABELS=accept"
                 )
         return frozenset(verified)

@@ -101,6 +101,6 @@ _PATTERNS: list[tuple[re.Pattern[str], Rule]] = [
 def match_rule(path: str) -> RuleMatch | None:
     """Return the rule of a REST path, matched as the router does; None if it has none."""
     for pattern, rule in _PATTERNS:
-        if found := pattern.match(path):
-            return RuleMatch(rule, found.groupdict().get("model"))
+        if match := pattern.match(path):
+            return RuleMatch(rule, match.groupdict().get("model"))
     return None

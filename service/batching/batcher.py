@@ -172,7 +172,7 @@ class Batcher(Generic[Ticket, Result]):
         if self._wake_up is None:
             self._wake_up = asyncio.get_running_loop().call_soon(self._next)
         elif self._fills_until > -inf and (
-            self._rows >= self._limits.max_rows or job.deadline <= self._fills_until
+            self._limits.full(self._rows, self._size) or job.deadline <= self._fills_until
         ):
             self._hurry()
 
@@ -229,8 +229,10 @@ class Batcher(Generic[Ticket, Result]):
 
     def _choose(self, now: float) -> list[Job[Ticket, Result]] | WaitUntil:
         """Take the jobs of the next batch from the queue, or say when it is full enough."""
-        rows = (job.rows for job in self._queue)
-        decision = decide(rows, self._queue.oldest, now, self._limits, self._first_deadline)
+        if len(self._queue) == 1 and not self._limits.max_delay:
+            return [self._leave()]  # as the policy decides, at a tenth of its cost
+        sizes = ((job.rows, job.size) for job in self._queue)
+        decision = decide(sizes, self._queue.oldest, now, self._limits, self._first_deadline)
         if isinstance(decision, WaitUntil):
             return decision
         return [self._leave() for _ in range(decision.count)]
@@ -242,8 +244,8 @@ class Batcher(Generic[Ticket, Result]):
             groups.setdefault(job.group, []).append(job)
         ends = []
         for jobs in groups.values():
-            rows, oldest = (job.rows for job in jobs), min(job.queued for job in jobs)
-            decision = decide(rows, oldest, now, self._limits, self._first_deadline)
+            sizes, oldest = ((job.rows, job.size) for job in jobs), min(job.queued for job in jobs)
+            decision = decide(sizes, oldest, now, self._limits, self._first_deadline)
             if isinstance(decision, WaitUntil):
                 ends.append(decision.time)
                 continue
@@ -308,25 +310,23 @@ class Batcher(Generic[Ticket, Result]):
         self, jobs: Sequence[Job[Ticket, Result]], stoppable: StoppableRun | None = None
     ) -> list[RunResult | DriftlineError]:
         """Run the jobs as one batch, each alone if the batch fails; in any thread."""
+        if len(jobs) == 1:
+            return [self._execute_alone(jobs[0], stoppable)]
         started = self._clock()
-        run = (stoppable or self._runner).run
         try:
-            inputs = merge([job.inputs for job in jobs])
-            outputs = run(inputs) if len(jobs) > 1 else _run_alone(run, inputs)
+            outputs = (stoppable or self._runner).run(merge([job.inputs for job in jobs]))
             run_us = round((self._clock() - started) * 1e6)
             rows = [job.rows for job in jobs]
-            parts = split(outputs, rows) if len(jobs) > 1 else [outputs]
+            parts = split(outputs, rows)
             for part, size in zip(parts, rows, strict=True):
                 self._check(part, size)
         except Exception as error:  # noqa: BLE001  # callers must wake up whatever a run raises
             if stoppable is not None and stoppable.stopped:
-                return [Expired("the deadline passed during the run, which was stopped")] * len(
-                    jobs
-                )
+                return [_stopped()] * len(jobs)
             # Each alone would end the process of an isolated model once more.
-            if len(jobs) > 1 and not isinstance(error, ProcessDied):
-                return [outcome for job in jobs for outcome in self._execute([job], stoppable)]
-            return [as_failure(error)] * len(jobs)
+            if isinstance(error, ProcessDied):
+                return [error] * len(jobs)
+            return [self._execute_alone(job, stoppable) for job in jobs]
         batch_id = self._batch_ids()
         return [
             RunResult(
@@ -334,6 +334,20 @@ class Batcher(Generic[Ticket, Result]):
             )
             for job, part, offset in zip(jobs, parts, offsets(rows), strict=True)
         ]
+
+    def _execute_alone(
+        self, job: Job[Ticket, Result], stoppable: StoppableRun | None
+    ) -> RunResult | DriftlineError:
+        started = self._clock()
+        try:
+            outputs = _run_alone((stoppable or self._runner).run, job.inputs)
+            run_us = round((self._clock() - started) * 1e6)
+            self._check(outputs, job.rows)
+        except Exception as error:  # noqa: BLE001  # as above
+            stopped = stoppable is not None and stoppable.stopped
+            return _stopped() if stopped else as_failure(error)
+        queue_us = round((started - job.queued) * 1e6)
+        return RunResult(outputs, self._batch_ids(), job.rows, 0, queue_us, run_us)
 
     def _came_back(
         self, jobs: Sequence[Job[Ticket, Result]], outcomes: Sequence[RunResult | DriftlineError]
@@ -346,13 +360,17 @@ class Batcher(Generic[Ticket, Result]):
         self._complete(jobs, outcomes)
 
     def _is_next_quick(self) -> bool:
-        size = sum([admission.size for admission in self._admissions])
-        return self._runner.is_quick(min(self._rows, self._limits.max_rows), size)
+        return self._runner.is_quick(min(self._rows, self._limits.max_rows), self._size)
 
     @property
     def _rows(self) -> int:
         """Rows of all queued requests."""
         return sum([admission.rows for admission in self._admissions])
+
+    @property
+    def _size(self) -> int:
+        """Bytes of all queued requests."""
+        return sum([admission.size for admission in self._admissions])
 
     def _hurry(self) -> None:
         """Ask the policy again now: the batch is full, or its limits have changed."""
@@ -402,6 +420,10 @@ def _run_alone(run: Callable[[Arrays], dict[str, Array]], inputs: Arrays) -> dic
     raise InvalidRequest(
         "the model cannot run on these values; expected values like those it was trained on"
     )
+
+
+def _stopped() -> Expired:
+    return Expired("the deadline passed during the run, which was stopped")
 
 
 def _rows(jobs: Sequence[Job[Ticket, Result]]) -> int:

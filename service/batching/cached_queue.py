@@ -33,7 +33,7 @@ class Lookups(Protocol):
     def missed(self, seconds: float) -> None:
         """Count a miss and the duration of its lookup."""
 
-    def kept(self, seconds: float) -> None:
+    def stored(self, seconds: float) -> None:
         """Add the duration of storing a new entry."""
 
 
@@ -46,8 +46,13 @@ class CachedQueue(Generic[Ticket, Result]):
         cache: ResponseCache,
         finish: Callable[[Sequence[tuple[Ticket, RunResult]]], Sequence[Result]],
         lookups: Lookups,
+        caller_of: Callable[[Ticket], bytes] = lambda _: b"",
     ) -> None:
-        """`finish` logs hits and returns their results."""
+        """`finish` logs hits and returns their results.
+
+        Callers of different `caller_of` share no entry.
+        """
+        self._caller_of = caller_of
         self._queue = queue
         self._cache = cache
         self._finish = finish
@@ -60,7 +65,7 @@ class CachedQueue(Generic[Ticket, Result]):
     def submit(self, job: Job[Ticket, Result]) -> None:
         """Answer a hit at the end of this event-loop iteration; queue a miss; raises Overloaded."""
         started = perf_counter()
-        key = key_of(job.inputs)
+        key = key_of(job.inputs, self._caller_of(job.ticket))
         outputs = self._cache.get(key)
         if outputs is None:
             self._lookups.missed(perf_counter() - started)
@@ -86,7 +91,7 @@ class CachedQueue(Generic[Ticket, Result]):
         if not isinstance(outcome, DriftlineError):
             started = perf_counter()
             self._cache.put(key, outcome.run.outputs)
-            self._lookups.kept(perf_counter() - started)
+            self._lookups.stored(perf_counter() - started)
         reply(outcome)
 
     def _answer(self) -> None:

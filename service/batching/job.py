@@ -1,4 +1,4 @@
-"""What enters a queue and what a run returns."""
+"""The items of a queue and the results of a run."""
 
 from collections.abc import Callable, Hashable
 from typing import Generic, Literal, Protocol, TypeVar
@@ -83,7 +83,7 @@ class RunResult(msgspec.Struct, frozen=True):
 
 
 class Queue(Protocol[Ticket, Result]):
-    """Where a version's requests are queued; see `Batcher` for the contract."""
+    """The queue of a version's requests; see `Batcher` for the contract."""
 
     def check_capacity(self) -> None: ...
     def submit(self, job: Job[Ticket, Result]) -> None: ...

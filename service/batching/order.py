@@ -1,8 +1,8 @@
 """The order in which queued jobs run. Pure.
 
-One priority level: first in, first out. Several levels: a job of level p (1 is the highest) is
-served as if it had arrived (p - 1) steps later. A higher level overtakes only jobs that arrived at
-most (levels - 1) steps earlier, so no job starves.
+One priority level: first in, first out. Several levels: a job of level p (0 is the highest) is
+served as if it had arrived p steps later. A higher level overtakes only jobs that arrived at most
+(levels - 1) steps earlier, so no job starves.
 """
 
 from collections import deque
@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 class QueuedJob(Protocol):
     """The attributes of a job that decide its position."""
 
-    queued: float  # when it came
+    queued: float  # time of arrival
     level: int  # of priority; 0 is the highest
 
 

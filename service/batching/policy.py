@@ -14,6 +14,11 @@ class BatchPolicy(msgspec.Struct, frozen=True):
     levels: int = 1  # of priority; order.py has the rule
     default_level: int = 1  # of who states none, or one that there is not; 1 is the highest
     step: float = 1.0  # seconds that a level is worth
+    max_bytes: float = inf  # of the merged inputs
+
+    def full(self, rows: int, size: int) -> bool:
+        """Return whether a batch of `rows` rows and `size` bytes can take no more."""
+        return rows >= self.max_rows or size >= self.max_bytes
 
     def level(self, priority: int) -> int:
         """Return the level of a stated priority, counted from 0."""
@@ -33,23 +38,30 @@ class WaitUntil(msgspec.Struct, frozen=True):
 
 
 def decide(
-    waiting: Iterable[int], oldest: float, now: float, limits: BatchPolicy, deadline: float = inf
+    waiting: Iterable[tuple[int, int]],
+    oldest: float,
+    now: float,
+    limits: BatchPolicy,
+    deadline: float = inf,
 ) -> Take | WaitUntil:
     """Decide what to do while the runner is free and requests are queued.
 
-    `waiting` yields the rows of each queued request in order, and is read no further than needed.
-    `oldest` is the arrival of the oldest; `deadline` is the earliest deadline, past which no batch
-    waits to fill. A request larger than a batch runs alone.
+    `waiting` yields rows and bytes of each queued request in order, and is read no further than
+    needed. `oldest` is the arrival of the oldest; `deadline` is the earliest deadline, past which
+    no batch waits to fill. A request larger than a batch runs alone.
     """
-    rows = count = 0
+    rows = size = count = 0
     full = False
-    for size in waiting:
-        full = count > 0 and rows + size > limits.max_rows
+    for more_rows, more_bytes in waiting:
+        full = count > 0 and (
+            rows + more_rows > limits.max_rows or size + more_bytes > limits.max_bytes
+        )
         if full:
             break
-        rows += size
+        rows += more_rows
+        size += more_bytes
         count += 1
     end = oldest + limits.max_delay
-    if full or rows >= limits.max_rows or now >= end or deadline <= end:
+    if full or limits.full(rows, size) or now >= end or deadline <= end:
         return Take(count)
     return WaitUntil(end)

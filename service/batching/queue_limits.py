@@ -1,17 +1,29 @@
 """Combine a manifest's queue limits with the settings. Pure."""
 
+from math import inf
+
 from registry.manifest import Manifest, QueueLimits
 from service.batching.admission import Admission
 from service.batching.policy import BatchPolicy
 from service.settings import Settings
 
+# On the CPU, a large batch costs more per row than a small one: its inputs and intermediate results
+# leave the caches, and every batch larger than those before it lets the arena grow, page by page.
+_MOST_BYTES_ON_CPU = 8 << 20
 
-def batch_policy_of(manifest: Manifest, settings: Settings, *, batched: bool) -> BatchPolicy:
-    """Return a version's batch policy; `batched`: whether requests may share a run."""
+
+def batch_policy_of(
+    manifest: Manifest, settings: Settings, *, batched: bool, on_cpu: bool
+) -> BatchPolicy:
+    """Return a version's batch policy.
+
+    `batched`: whether requests may share a run; `on_cpu`: whether no accelerator runs them.
+    """
     queue = manifest.queue
     delay_us = settings.max_queue_delay_us if queue.max_delay_us is None else queue.max_delay_us
     return BatchPolicy(
         max_rows=manifest.max_batch_size if batched else 1,
+        max_bytes=manifest.max_batch_bytes or (_MOST_BYTES_ON_CPU if on_cpu else inf),
         max_delay=delay_us / 1e6,
         levels=queue.priority_levels,
         default_level=queue.default_priority or queue.priority_levels,

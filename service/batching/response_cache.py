@@ -1,7 +1,8 @@
 """Cache responses to requests with equal inputs, bounded in bytes.
 
 One cache per version and worker. An entry holds all outputs of a run. Requested outputs, encodings,
-ids, deadlines and event times do not change them, so the input values alone make the key.
+ids, deadlines and event times do not change them, so the input values and the caller make the key:
+a hit that another caller's request brought would show what others ask.
 """
 
 from collections import OrderedDict
@@ -31,11 +32,11 @@ class ResponseCache:
 
     def get(self, key: bytes) -> Outputs | None:
         """Return the outputs of a key, or None."""
-        found = self._entries.get(key)
-        if found is None:
+        entry = self._entries.get(key)
+        if entry is None:
             return None
         self._entries.move_to_end(key)
-        return found[0]
+        return entry[0]
 
     def put(self, key: bytes, outputs: Outputs) -> None:
         """Store outputs, unless they alone exceed the cache's size."""
@@ -43,8 +44,8 @@ class ResponseCache:
         if size > self._max_bytes or key in self._entries:
             return
         # Copies: the outputs are slices, which would keep the whole of their batch.
-        kept = {name: array.copy() for name, array in outputs.items()}
-        self._entries[key] = kept, size
+        copies = {name: array.copy() for name, array in outputs.items()}
+        self._entries[key] = copies, size
         self.size += size
         self._shrink()
 
@@ -59,13 +60,13 @@ class ResponseCache:
             self.size -= size
 
 
-def key_of(inputs: Arrays) -> bytes:
-    """Return a digest of the input values, independent of encoding and order.
+def key_of(inputs: Arrays, caller: bytes = b"") -> bytes:
+    """Return a digest of caller and input values, independent of encoding and order.
 
     Datatypes belong to the version and are not part of it. Values are compared by their bits: 0.0
     and -0.0 differ.
     """
-    digest = blake2b(digest_size=32)
+    digest = blake2b(b"%d " % len(caller) + caller, digest_size=32)
     for name in sorted(inputs):
         array = inputs[name]
         digest.update(f"{name}{array.shape}".encode())

@@ -1,1 +1,1 @@
-"""What killed a worker: runs in flight, recovery at the next start, quarantine of models."""
+"""Crashes of workers: runs in flight, recovery at the next start, quarantine of models."""

@@ -54,7 +54,7 @@ def only_common_suspect(deaths: Sequence[RecordedDeath], now: float) -> tuple[st
     if len(recent) < 2:
         return None
     *earlier, last = recent
-    return next((min(both) for one in earlier if len(both := one & last) == 1), None)
+    return next((min(both) for suspects in earlier if len(both := suspects & last) == 1), None)
 
 
 class Quarantine:
@@ -70,15 +70,15 @@ class Quarantine:
         """Read the file if it changed; return the models whose quarantine changed."""
         path = self._folder / _FILE
         try:
-            found = path.stat()
+            status = path.stat()
         except OSError:
             return set()
-        stamp = found.st_mtime_ns, found.st_ino
+        stamp = status.st_mtime_ns, status.st_ino
         if stamp == self._stamp:
             return set()
         self._stamp = stamp
         before = self._entries
-        self._entries = {(one.model, one.number): one for one in _read(path).entries}
+        self._entries = {(entry.model, entry.number): entry for entry in _read(path).entries}
         changed = before.items() ^ self._entries.items()
         return {model for (model, _), _ in changed}
 
@@ -101,13 +101,15 @@ class Quarantine:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             state = _read(path)
-            recent = [one for one in state.deaths if now - PERIOD_S <= one.time <= now]
+            recent = [death for death in state.deaths if now - PERIOD_S <= death.time <= now]
             deaths = [*recent, RecordedDeath(now, death.suspects)]
             entries = state.entries
             if (guilty := only_common_suspect(deaths, now)) is not None:
                 entry = QuarantinedVersion(*guilty, revision, _reason(*guilty, death.reason))
                 _logger.error("quarantined: %s", entry.reason)
-                entries = [one for one in entries if (one.model, one.number) != guilty] + [entry]
+                entries = [entry for entry in entries if (entry.model, entry.number) != guilty] + [
+                    entry
+                ]
                 deaths = []
             aside = path.with_suffix(".part")
             aside.write_bytes(msgspec.json.encode(_State(deaths, entries)))

@@ -29,7 +29,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Death(msgspec.Struct, frozen=True):
-    """Why a worker died, and the versions that may be to blame."""
+    """The cause of a worker's death, and the versions that may be to blame."""
 
     reason: str
     suspects: list[tuple[str, str]]  # model and number; one if the thread that faulted is known
@@ -74,12 +74,14 @@ def watch_faults(folder: Path) -> None:
 def _missing_events(
     folder: Path, log: Appender, crash: Crash, reason: str
 ) -> list[PredictionEvent]:
-    requests = [(run.version, one) for run in crash.runs for one in run.requests]
+    requests = [(run.version, request) for run in crash.runs for request in run.requests]
     if not requests:
         return []
     first = min(run.sequence for run in crash.runs if run.requests)
     logged = _ids_after(folder, Position(crash.epoch, first))
-    missing = [(version, one) for version, one in requests if one.prediction_id not in logged]
+    missing = [
+        (version, request) for version, request in requests if request.prediction_id not in logged
+    ]
     stamps = Stamps(log)
     return [
         PredictionEvent(
@@ -88,43 +90,47 @@ def _missing_events(
             sequence=stamp.sequence,
             shard=stamp.shard,
             number=stamp.number,
-            time=one.received if one.event_time is None else one.event_time,
-            received=one.received,
-            prediction_id=one.prediction_id,
+            time=request.received if request.event_time is None else request.event_time,
+            received=request.received,
+            prediction_id=request.prediction_id,
             model=version.model,
-            protocol=one.protocol,
+            protocol=request.protocol,
             outcome="failed",
             payload="dropped",
             version=version.number,
             digest=version.digest,
-            alias=one.alias,
-            revision=one.revision,
+            alias=request.alias,
+            revision=request.revision,
             reason=reason,
-            request_id=one.request_id,
-            rows=one.rows,
-            traceparent=one.traceparent,
-            rollout=one.rollout,
-            arm=one.arm,
-            routing_key=one.routing_key,
-            load_test=one.load_test,
+            request_id=request.request_id,
+            rows=request.rows,
+            traceparent=request.traceparent,
+            rollout=request.rollout,
+            arm=request.arm,
+            routing_key=request.routing_key,
+            load_test=request.load_test,
         )
-        for version, one in missing
+        for version, request in missing
         for stamp in [stamps.take(shard_of(version.model))]
     ]
 
 
 def _ids_after(folder: Path, start: Position) -> set[str]:
     """Return the prediction ids of a source's events from a position on."""
-    follower, found = Follower(folder, start), set()
+    follower, ids = Follower(folder, start), set()
     while records := follower.peek(_CHUNK):
-        found |= {one.event.prediction_id for one in records if hasattr(one.event, "prediction_id")}
+        ids |= {
+            record.event.prediction_id
+            for record in records
+            if hasattr(record.event, "prediction_id")
+        }
         follower.drop(len(records))
     follower.close()
-    return found
+    return ids
 
 
 def _report(crash: Crash, run: RunInFlight, reason: str) -> None:
-    ids = ", ".join(one.prediction_id for one in run.requests[:10])
+    ids = ", ".join(request.prediction_id for request in run.requests[:10])
     more = f" and {len(run.requests) - 10} more" if len(run.requests) > 10 else ""
     doing = f"ran {len(run.requests)} requests: {ids}{more}" if run.requests else "was loaded"
     _logger.error(

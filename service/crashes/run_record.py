@@ -75,7 +75,7 @@ class RunInFlight(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Crash(msgspec.Struct, frozen=True):
-    """What a dead worker left: its process, the epoch of its events, and its runs."""
+    """The traces of a dead worker: its process, the epoch of its events, and its runs."""
 
     pid: int
     epoch: int
@@ -96,7 +96,7 @@ class RunRecord:
     """The runs of one worker; runs begin and end in its event loop, versions load in a thread."""
 
     def __init__(self, folder: Path, log: Numbered) -> None:
-        """Begin an empty record; where the disk is full, record nothing."""
+        """Begin an empty record; if the disk is full, record nothing."""
         self._log = log
         self._growth = threading.Lock()
         self._free: list[int] = []
@@ -130,8 +130,8 @@ class RunRecord:
         if self._map is not None and slot:
             _THREAD.pack_into(self._map, slot + 8, get_ident())
             if self._more:
-                for one in self._more.get(slot, ()):
-                    _THREAD.pack_into(self._map, one + 8, get_ident())
+                for request in self._more.get(slot, ()):
+                    _THREAD.pack_into(self._map, request + 8, get_ident())
 
     def end(self, slot: int) -> None:
         """Clear a run whose events are in the log."""
@@ -140,9 +140,9 @@ class RunRecord:
         self._map[slot] = 0
         self._free.append(slot)
         if self._more:
-            for one in self._more.pop(slot, ()):
-                self._map[one] = 0
-                self._free.append(one)
+            for request in self._more.pop(slot, ()):
+                self._map[request] = 0
+                self._free.append(request)
 
     @contextmanager
     def loading(self, version: Version) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""How worker processes ended: the supervisor writes it, the next worker of the source reads it.
+"""The exits of worker processes: the supervisor writes them, the source's next worker reads.
 
 <home>/exits/<process id>    the exit status, as subprocess states it: -9 for SIGKILL
 """
@@ -29,7 +29,7 @@ def write_exit(folder: Path, pid: int, status: int) -> None:
 def take_exit(folder: Path, pid: int) -> str:
     """Return why a worker ended, and forget it.
 
-    Empty where nobody knows, and for signals from outside, which are no fault of a model.
+    Empty if nobody knows, and for signals from outside, which are no fault of a model.
     """
     path = folder / str(pid)
     try:

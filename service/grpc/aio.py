@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import grpc
 
 from access.authorization_header import joined
 from access.errors import AccessError
-from access.tls import Tls
+from access.tls import Tls, TlsRenewal
 from eventlog.errors import DriftlineError, SettingError
 from service.auth.configuration import tls_of
 from service.errors import Expired, InvalidRequest, message_of
@@ -20,6 +21,8 @@ from service.grpc.errors import code_of
 from service.grpc.limits import (
     LONGEST_AIO_CONNECTION_S,
     LONGEST_METADATA,
+    MOST_AWAITED_MESSAGES,
+    MOST_AWAITED_OPEN_MESSAGES,
     MOST_OPEN_AIO_CALLS,
     MOST_STREAMS,
     OPEN_MESSAGE_S,
@@ -38,7 +41,7 @@ async def start(authorizer: MethodAuthorizer, settings: Settings) -> grpc.aio.Se
         # Calls count before their messages are here; those that run are counted in their slots.
         maximum_concurrent_rpcs=settings.max_grpc_calls + MOST_OPEN_AIO_CALLS,
     )
-    slots = CallSlots(settings.max_grpc_calls, MOST_OPEN_AIO_CALLS)
+    slots = _Slots(settings.max_grpc_calls, settings.request_timeout_s)
     server.add_generic_rpc_handlers((_Handlers(authorizer, slots),))
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"{host}:{settings.grpc_port}"
@@ -66,6 +69,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_allowed_incoming_connections", connection_limits(settings).connections),
         ("grpc.server_handshake_timeout_ms", patience),
         ("grpc.http2.settings_timeout", patience),
+        ("grpc.http2.ping_timeout_ms", patience),  # of keepalive, too: 60 s whatever that states
         ("grpc.keepalive_time_ms", settings.keep_alive_s * 1_000),
         ("grpc.keepalive_timeout_ms", patience),
         ("grpc.max_connection_idle_ms", settings.keep_alive_s * 1_000),
@@ -78,18 +82,27 @@ def _listen(server: grpc.aio.Server, address: str, tls: Tls | None) -> None:
     if tls is None:
         server.add_insecure_port(address)
         return
-    pair = Path(tls.key).read_bytes(), Path(tls.certificate).read_bytes()
-    authority = Path(tls.client_ca).read_bytes() if tls.client_ca else None
-    credentials = grpc.ssl_server_credentials(
-        [pair], root_certificates=authority, require_client_auth=authority is not None
+    renewal = TlsRenewal(tls, lambda: _certificates(tls))
+    credentials = grpc.dynamic_ssl_server_credentials(
+        renewal.current,
+        lambda: renewal.current if renewal.renewed() else None,
+        require_client_authentication=bool(tls.client_ca),
     )
     server.add_secure_port(address, credentials)
+
+
+def _certificates(tls: Tls) -> Any:
+    """Return the configuration for handshakes; raises SettingError for files that do not fit."""
+    tls.check()
+    pair = Path(tls.key).read_bytes(), Path(tls.certificate).read_bytes()
+    authority = Path(tls.client_ca).read_bytes() if tls.client_ca else None
+    return grpc.ssl_server_certificate_configuration([pair], root_certificates=authority)
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
     """Authorize calls and run their methods."""
 
-    def __init__(self, authorizer: MethodAuthorizer, slots: CallSlots) -> None:
+    def __init__(self, authorizer: MethodAuthorizer, slots: "_Slots") -> None:
         self._authorizer = authorizer
         self._slots = slots
 
@@ -97,8 +110,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no 
         """Return the handler of a call, one that refuses it, or None for an unknown method."""
         pairs = tuple(details.invocation_metadata or ())
         metadata = dict(pairs)
-        stated = [_as_bytes(value) for name, value in pairs if name == "authorization"]
-        metadata["authorization"] = joined(stated)
+        values = [_as_bytes(value) for name, value in pairs if name == "authorization"]
+        metadata["authorization"] = joined(values)
         try:
             method = self._authorizer.authorize(
                 details.method, metadata["authorization"], _as_bytes(metadata.get("origin"))
@@ -115,9 +128,46 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no 
         return _handler(self._slots, method, metadata)
 
 
-def _handler(slots: CallSlots, method: Method, metadata: dict[str, Any]) -> grpc.RpcMethodHandler:
+class _Slots:
+    """The slots of running calls, and of calls whose message is not here."""
+
+    def __init__(self, most_calls: int, message_s: float) -> None:
+        """`message_s` is the time for the message of a call that needs a key."""
+        self.running = CallSlots(most_calls, MOST_OPEN_AIO_CALLS)
+        self.open_messages = CallSlots(0, MOST_AWAITED_OPEN_MESSAGES)
+        self.message_s = message_s
+        # grpc does not report a call that ends before its message: its handler is just deleted.
+        self._awaited: WeakSet[_Awaited] = WeakSet()
+
+    def await_message(self) -> "_Awaited":
+        """Count a call that needs a key until its message is here, or until it ends."""
+        awaited = _Awaited()
+        self._awaited.add(awaited)
+        awaited.is_timed = len(self._awaited) > MOST_AWAITED_MESSAGES
+        return awaited
+
+    def arrived(self, awaited: "_Awaited") -> None:
+        """Note that the message is here."""
+        self._awaited.discard(awaited)
+
+
+class _Awaited:
+    """A call whose message is not here."""
+
+    __slots__ = ("__weakref__", "is_timed")
+    is_timed: bool
+
+
+def _handler(slots: _Slots, method: Method, metadata: dict[str, Any]) -> grpc.RpcMethodHandler:
     if isinstance(method, Unary):
-        return grpc.unary_unary_rpc_method_handler(partial(_unary_in_slot, slots, method, metadata))
+        awaited = slots.await_message()
+        if awaited.is_timed:
+            return grpc.stream_unary_rpc_method_handler(
+                partial(_timed_unary, slots, awaited, method, metadata)
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            partial(_unary_in_slot, slots, awaited, method, metadata)
+        )
     return grpc.stream_stream_rpc_method_handler(partial(_streaming, slots, method, metadata))
 
 
@@ -161,18 +211,46 @@ class _Refusal(Exception):
         self.trailing = trailing
 
 
-async def _unary_in_slot(
-    slots: CallSlots, method: Unary, metadata: dict[str, Any], data: bytes, context: Any
+async def _timed_unary(  # noqa: PLR0913, PLR0917  # a call and what it needs
+    slots: _Slots,
+    awaited: _Awaited,
+    method: Unary,
+    metadata: dict[str, Any],
+    requests: AsyncIterator[bytes],
+    context: Any,
 ) -> bytes:
+    """Answer a unary call, if its message comes in time."""
+    try:
+        async with asyncio.timeout(slots.message_s):
+            data = await anext(requests)
+    except TimeoutError:
+        late: DriftlineError = Expired(f"no message came within {slots.message_s:g} s")
+        await _refuse(late, None, context)
+        raise
+    except StopAsyncIteration:
+        await _refuse(InvalidRequest("the call has no message; expected one"), None, context)
+        raise
+    return await _unary_in_slot(slots, awaited, method, metadata, data, context)
+
+
+async def _unary_in_slot(  # noqa: PLR0913, PLR0917  # a call and what it needs
+    slots: _Slots,
+    awaited: _Awaited,
+    method: Unary,
+    metadata: dict[str, Any],
+    data: bytes,
+    context: Any,
+) -> bytes:
+    slots.arrived(awaited)
     slot = _Slot()
     try:
-        slots.enter(slot, is_open=False)
+        slots.running.enter(slot, is_open=False)
         return await _unary(method, metadata, data, context)
     except DriftlineError as error:
         await _refuse(error, None, context)
         raise
     finally:
-        slots.leave(slot)
+        slots.running.leave(slot)
 
 
 async def _unary(method: Unary, metadata: dict[str, Any], data: bytes, context: Any) -> bytes:
@@ -189,7 +267,7 @@ async def _unary(method: Unary, metadata: dict[str, Any], data: bytes, context: 
 
 
 async def _streaming(
-    slots: CallSlots,
+    slots: _Slots,
     method: Streaming,
     metadata: dict[str, Any],
     requests: AsyncIterator[bytes],
@@ -197,17 +275,17 @@ async def _streaming(
 ) -> AsyncIterator[bytes]:
     slot = _Slot()
     try:
-        slots.enter(slot, is_open=False)
+        slots.running.enter(slot, is_open=False)
         async for reply in method.handle(requests, _AioCall(metadata, context)):
             yield reply
     except Exception as error:  # noqa: BLE001  # the client must get a status
         await _refuse(public_error(error), None, context)
     finally:
-        slots.leave(slot)
+        slots.running.leave(slot)
 
 
 async def _answer_open(
-    slots: CallSlots,
+    slots: _Slots,
     method: Method,
     metadata: dict[str, Any],
     requests: AsyncIterator[bytes],
@@ -215,9 +293,11 @@ async def _answer_open(
 ) -> AsyncIterator[bytes]:
     """Answer a call that needs no key: in a slot, and only if its message comes soon."""
     slot = _Slot()
-    slots.enter(slot, is_open=True)
+    slots.open_messages.enter(slot, is_open=True)
     try:
         first = await asyncio.wait_for(anext(requests), OPEN_MESSAGE_S)
+        slots.open_messages.leave(slot)
+        slots.running.enter(slot, is_open=True)
         if isinstance(method, Unary):
             yield await _unary(method, metadata, first, context)
             return
@@ -236,7 +316,8 @@ async def _answer_open(
     except DriftlineError as error:
         await _refuse(error, None, context)
     finally:
-        slots.leave(slot)
+        slots.open_messages.leave(slot)
+        slots.running.leave(slot)
 
 
 class _Slot:

@@ -62,5 +62,5 @@ CODES: dict[type[DriftlineError], grpc.StatusCode] = {
 
 def code_of(error: DriftlineError) -> grpc.StatusCode:
     """Return the code of an error: its own, or that of its nearest base class."""
-    found = (CODES[kind] for kind in type(error).__mro__ if kind in CODES)
-    return next(found, grpc.StatusCode.INTERNAL)
+    codes = (CODES[kind] for kind in type(error).__mro__ if kind in CODES)
+    return next(codes, grpc.StatusCode.INTERNAL)

@@ -19,9 +19,9 @@ def index(
     return pb.RepositoryIndexResponse(
         models=[
             pb.RepositoryIndexResponse.ModelIndex(
-                name=one.name, version=one.version, state=one.state, reason=one.reason
+                name=entry.name, version=entry.version, state=entry.state, reason=entry.reason
             )
-            for one in entries
+            for entry in entries
         ]
     )
 
@@ -42,34 +42,34 @@ async def unload(
     return pb.RepositoryModelUnloadResponse()
 
 
-def config(found: ModelConfiguration) -> pb.ModelConfigResponse:
+def config(configuration: ModelConfiguration) -> pb.ModelConfigResponse:
     """Encode the configuration of a version."""
     encoded = pb.ModelConfig(
-        name=found.name,
-        platform=found.platform,
-        backend=found.backend,
-        max_batch_size=found.max_batch_size,
+        name=configuration.name,
+        platform=configuration.platform,
+        backend=configuration.backend,
+        max_batch_size=configuration.max_batch_size,
         input=[
             pb.ModelInput(
-                name=one.name, data_type=one.data_type, dims=one.dims, optional=one.optional
+                name=spec.name, data_type=spec.data_type, dims=spec.dims, optional=spec.optional
             )
-            for one in found.input
+            for spec in configuration.input
         ],
         output=[
-            pb.ModelOutput(name=one.name, data_type=one.data_type, dims=one.dims)
-            for one in found.output
+            pb.ModelOutput(name=spec.name, data_type=spec.data_type, dims=spec.dims)
+            for spec in configuration.output
         ],
     )
-    if found.dynamic_batching is not msgspec.UNSET:
-        encoded.dynamic_batching.priority_levels = found.dynamic_batching.priority_levels
-        level = found.dynamic_batching.default_priority_level
+    if configuration.dynamic_batching is not msgspec.UNSET:
+        encoded.dynamic_batching.priority_levels = configuration.dynamic_batching.priority_levels
+        level = configuration.dynamic_batching.default_priority_level
         encoded.dynamic_batching.default_priority_level = level
     return pb.ModelConfigResponse(config=encoded)
 
 
 def statistics(versions: Sequence[ModelStatistics]) -> pb.ModelStatisticsResponse:
     """Encode the statistics of versions."""
-    return pb.ModelStatisticsResponse(model_stats=[_version(one) for one in versions])
+    return pb.ModelStatisticsResponse(model_stats=[_version(version) for version in versions])
 
 
 def _version(version: ModelStatistics) -> pb.ModelStatistics:
@@ -92,12 +92,12 @@ def _version(version: ModelStatistics) -> pb.ModelStatistics:
         ),
         batch_stats=[
             pb.InferBatchStatistics(
-                batch_size=one.batch_size,
-                compute_input=_duration(one.compute_input),
-                compute_infer=_duration(one.compute_infer),
-                compute_output=_duration(one.compute_output),
+                batch_size=batch.batch_size,
+                compute_input=_duration(batch.compute_input),
+                compute_infer=_duration(batch.compute_infer),
+                compute_output=_duration(batch.compute_output),
             )
-            for one in version.batch_stats
+            for batch in version.batch_stats
         ],
     )
 
@@ -107,8 +107,8 @@ def _duration(version: Duration) -> pb.StatisticDuration:
 
 
 def _plain(parameters: Mapping[str, pb.ModelRepositoryParameter]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, one in parameters.items():
-        chosen = one.WhichOneof("parameter_choice")
-        found[name] = None if chosen is None else getattr(one, chosen)
-    return found
+    plain: dict[str, Any] = {}
+    for name, parameter in parameters.items():
+        chosen = parameter.WhichOneof("parameter_choice")
+        plain[name] = None if chosen is None else getattr(parameter, chosen)
+    return plain

@@ -56,8 +56,8 @@ class Health:
 
     def _check(self, request: pb.HealthCheckRequest, _: CallContext) -> pb.HealthCheckResponse:
         if request.service not in self._services:
-            known = ", ".join(sorted(filter(None, self._services)))
-            raise UnknownService(f"service {request.service!r}: unknown; expected one of {known}")
+            names = ", ".join(sorted(filter(None, self._services)))
+            raise UnknownService(f"service {request.service!r}: unknown; expected one of {names}")
         return pb.HealthCheckResponse(status=self._status())
 
     async def _watch(self, requests: AsyncIterator[bytes], _: CallContext) -> AsyncIterator[bytes]:
@@ -73,12 +73,12 @@ class Health:
         finally:
             self._watches -= 1
 
-    async def _statuses(self, known: bool) -> AsyncIterator[int]:  # noqa: FBT001
+    async def _statuses(self, known_service: bool) -> AsyncIterator[int]:  # noqa: FBT001
         """Yield the status and each later one, until the worker leaves."""
         reported: int | None = None
         while True:
             changed = self._changed
-            status = self._status() if known else pb.HealthCheckResponse.SERVICE_UNKNOWN
+            status = self._status() if known_service else pb.HealthCheckResponse.SERVICE_UNKNOWN
             if status != reported:
                 yield status
                 reported = status

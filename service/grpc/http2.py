@@ -25,7 +25,7 @@ _logger = logging.getLogger(__name__)
 MOST_CALLS = 3_000
 MOST_UPDATES = 6_000
 # zttp counts 256 cancelled calls as a flood; those in flight may be cancelled, too.
-MOST_LEFT = 100
+MOST_CANCELLED = 100
 # A tuple made once: a union of types, made for each event, took 2 % of a call.
 _OF_CALLS = (zttp.Data, zttp.EndOfMessage, zttp.RstStream)
 _LAST_STREAM = 2**31 - 1  # GOAWAY with this id lets open calls finish
@@ -85,7 +85,7 @@ class Http2Connection(asyncio.Protocol):
         self._transport: Any = None
         self._flushing = False
         self._retiring = self._heard = False
-        self._begun = self._updates = self._left = 0
+        self._begun = self._updates = self._cancelled = 0
         self._unread: set[Http2Call] = set()  # calls whose methods lag behind their messages
         self._stalled = False
         self.proven = False  # whether a call of this connection was authorized
@@ -98,6 +98,11 @@ class Http2Connection(asyncio.Protocol):
         self._unsent, self._unsent_since = 0, 0.0
         self._pending_since: float | None = None  # replies wait for the client's window
         self._waste = 0
+
+    @property
+    def table(self) -> ConnectionTable:
+        """Return the connections of the port."""
+        return self.shared.table
 
     # Called by the transport
 
@@ -142,7 +147,7 @@ class Http2Connection(asyncio.Protocol):
         if not self.shared.connections:
             self.shared.deserted.set()
         for call in list(self.calls.values()):
-            call.left()
+            call.cancel()
 
     # Called by calls
 
@@ -271,8 +276,8 @@ class Http2Connection(asyncio.Protocol):
                 self._begin(event)
             elif isinstance(event, _OF_CALLS):
                 if isinstance(event, zttp.RstStream):
-                    self._left += 1
-                    if self._left >= MOST_LEFT:
+                    self._cancelled += 1
+                    if self._cancelled >= MOST_CANCELLED:
                         self.retire()
                 if (call := calls.get(event.stream_id)) is not None:
                     call.take(event)

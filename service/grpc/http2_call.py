@@ -30,9 +30,27 @@ class Http2Call:
     """One call; implements `calls.CallContext`."""
 
     __slots__ = (
-        "_accepted", "_client_ended", "_connection", "_deadline", "_encoding", "_ended",
-        "_head_sent", "_held", "_messages", "_method", "_origin", "_room", "_since", "_stream",
-        "_streaming", "_timer", "authorization", "leave", "number", "routing_key", "traceparent",
+        "_accepted",
+        "_buffered",
+        "_client_ended",
+        "_connection",
+        "_deadline",
+        "_encoding",
+        "_ended",
+        "_head_sent",
+        "_messages",
+        "_method",
+        "_origin",
+        "_room",
+        "_since",
+        "_stream",
+        "_streaming",
+        "_timer",
+        "authorization",
+        "leave",
+        "number",
+        "routing_key",
+        "traceparent",
     )  # fmt: skip
 
     def __init__(self, connection: "Http2Connection", stream: zttp.Stream, number: int) -> None:
@@ -52,7 +70,7 @@ class Http2Call:
         self._origin: bytes | None = None
         self._messages: MessageDecoder | None = None
         self._head_sent = self._ended = self._client_ended = False
-        self._held = 0  # bytes of an incomplete message, counted in the worker's budget
+        self._buffered = 0  # bytes of an incomplete message, counted in the worker's budget
         self._since = connection.now()  # when the head or an incomplete message began
         self._room: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -85,20 +103,20 @@ class Http2Call:
             self._streaming = _RequestStream(self, self._connection)
             task = asyncio.create_task(self._stream_replies(self._method, self._streaming))
             self.leave = task.cancel  # type: ignore[assignment]  # its return value is not used
-            if (left := self.seconds_left()) is not None:
-                self._timer = asyncio.get_running_loop().call_later(max(left, 0), self._expire)
+            if (seconds := self.seconds_left()) is not None:
+                self._timer = asyncio.get_running_loop().call_later(max(seconds, 0), self._expire)
         if event.end_stream:
             self.end()
 
     def check_deadline(self, now: float, allowed: float) -> None:
         """Refuse the call if its client takes too long to send a message."""
         since = self.waits_since()
-        if since is not None and now - since > allowed + self._held / SLOWEST:
+        if since is not None and now - since > allowed + self._buffered / SLOWEST:
             self._reject(Expired(f"the client took over {allowed:.0f} s to send a message"))
 
     def waits_since(self) -> float | None:
         """Return since when the call waits for a message of its client, None if it does not."""
-        if self._held or (isinstance(self._method, Unary) and not self._ended):
+        if self._buffered or (isinstance(self._method, Unary) and not self._ended):
             return self._since
         return None
 
@@ -113,7 +131,7 @@ class Http2Call:
         elif isinstance(event, zttp.EndOfMessage):
             self.end()
         else:
-            self.left()
+            self.cancel()
 
     def feed(self, data: bytes) -> None:
         """Decode a piece of the client's messages."""
@@ -121,9 +139,9 @@ class Http2Call:
         if self._ended or messages is None:
             return
         try:
-            for one in messages.feed(data):
-                self._message(one)
-            if (messages.size or self._held) and not self._ended:
+            for message in messages.feed(data):
+                self._message(message)
+            if (messages.size or self._buffered) and not self._ended:
                 self._hold(messages.size, len(data))
         except DriftlineError as error:
             self._reject(error)
@@ -142,7 +160,7 @@ class Http2Call:
         except DriftlineError as error:
             self._reject(error)
 
-    def left(self) -> None:
+    def cancel(self) -> None:
         """Cancel the call: the client reset it or disconnected."""
         if self._ended:
             return
@@ -195,23 +213,23 @@ class Http2Call:
     def _hold(self, size: int, piece: int) -> None:
         """Count the bytes of an incomplete message; raises Overloaded over the worker's budget."""
         buffered = self._connection.shared.buffered
-        if size > self._held:
-            buffered.take(size - self._held)
+        if size > self._buffered:
+            buffered.take(size - self._buffered)
         else:
-            buffered.give(self._held - size)
-        if size and not self._held:
+            buffered.give(self._buffered - size)
+        if size and not self._buffered:
             self._since = self._connection.now()
-        self._held = size
+        self._buffered = size
         if size and piece < _SMALL:
             self._connection.count_waste()
 
-    def _message(self, one: bytes) -> None:
+    def _message(self, message: bytes) -> None:
         method = self._method
         if self._streaming is not None:
-            self._streaming.put(one)
+            self._streaming.put(message)
         elif isinstance(method, Unary):
             self._method = None  # it has its one message
-            method.handle(one, self)
+            method.handle(message, self)
         else:
             raise InvalidRequest("the call has more than one message; expected one")
 
@@ -292,9 +310,9 @@ class Http2Call:
 
     def _over(self) -> None:
         self._messages = None
-        if self._held:
-            self._connection.shared.buffered.give(self._held)
-            self._held = 0
+        if self._buffered:
+            self._connection.shared.buffered.give(self._buffered)
+            self._buffered = 0
         if self._timer is not None:
             self._timer.cancel()
         self._connection.ended(self)

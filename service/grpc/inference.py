@@ -8,8 +8,9 @@ from access.authorizer import Authorizer
 from access.errors import AccessError
 from eventlog.errors import DriftlineError
 from registry.manifest import Manifest
+from service.auth.key_limits import KeyLimits
 from service.call import Call, InferenceResponse
-from service.errors import InvalidRequest, Overloaded, message_of
+from service.errors import InvalidRequest, KeyLimitReached, Overloaded, message_of
 from service.grpc.calls import CallContext, Streaming, TrailingMetadata, Unary, parse
 from service.grpc.stream import in_order
 from service.pipeline import Pipeline
@@ -25,11 +26,14 @@ _Outcome = InferenceResponse | DriftlineError
 class GrpcInference:
     """Answer inference, one request per call or many per stream."""
 
-    def __init__(self, pipeline: Pipeline, new_call: NewCall, access: Authorizer) -> None:
+    def __init__(
+        self, pipeline: Pipeline, new_call: NewCall, access: Authorizer, limits: KeyLimits
+    ) -> None:
         """`new_call` takes model, selector, traceparent, seconds left and routing key."""
         self._pipeline = pipeline
         self._new_call = new_call
         self._access = access
+        self._limits = limits
         self.unary = Unary(self._infer, self._reject)
         self.streaming = Streaming(self._stream)
 
@@ -44,7 +48,7 @@ class GrpcInference:
             else:
                 context.refuse(outcome, _error_metadata(call, outcome))
 
-        context.leave = partial(self._pipeline.leave, call)
+        context.leave = partial(self._leave, call)
         self._submit(data, call, context, reply)
 
     def _reject(self, error: DriftlineError, context: CallContext) -> None:
@@ -65,15 +69,23 @@ class GrpcInference:
             request = parse(pb.ModelInferRequest.FromString, data)
             # The method was authorized for some model; now the model is known.
             self._access.admit("predict", context.authorization, request.model_name)
-        except AccessError as error:
+            if self._limits.bound_requests:
+                key = self._access.actor_of(context.authorization)
+                call.account = self._limits.admit(key, len(data))
+                reply = _ending(call, reply)
+        except (AccessError, KeyLimitReached) as error:
             reply(error)
         except InvalidRequest as error:
             reply(self._pipeline.refuse(call, error))
         else:
             call.model, call.selector = request.model_name, request.model_version
             call.authorization = context.authorization
-            stated = partial(protobuf.read_parameters, request)
-            self._pipeline.submit(call, partial(_decode, request), reply, stated)
+            read_stated = partial(protobuf.read_parameters, request)
+            self._pipeline.submit(call, partial(_decode, request), reply, read_stated)
+
+    def _leave(self, call: Call) -> None:
+        call.end_account()
+        self._pipeline.leave(call)
 
     async def _stream(
         self, requests: AsyncIterator[bytes], context: CallContext
@@ -89,7 +101,7 @@ class GrpcInference:
         try:
             outcome = await future
         except asyncio.CancelledError:
-            self._pipeline.leave(call)
+            self._leave(call)
             raise
         reply = pb.ModelStreamInferResponse()
         if isinstance(outcome, InferenceResponse):
@@ -99,6 +111,16 @@ class GrpcInference:
             reply.infer_response.id = "" if call.request is None else call.request.id
         encoded: bytes = reply.SerializeToString()
         return encoded
+
+
+def _ending(call: Call, reply: Callable[[_Outcome], None]) -> Callable[[_Outcome], None]:
+    """Return a reply that gives the call back to its key's account."""
+
+    def end(outcome: _Outcome) -> None:
+        call.end_account()
+        reply(outcome)
+
+    return end
 
 
 def _decode(message: pb.ModelInferRequest, manifest: Manifest) -> InferRequest:
@@ -117,7 +139,7 @@ def _encode(answer: InferenceResponse) -> pb.ModelInferResponse:
         version=answer.version.number,
         request_id=answer.request.id,
         parameters=answer.parameters(),
-        outputs={name: (outputs[name].datatype, arrays[name]) for name in answer.wanted()},
+        outputs={name: (outputs[name].datatype, arrays[name]) for name in answer.output_names()},
         raw=answer.request.raw,
     )
 

@@ -78,8 +78,4 @@ async def start(
 
 def _context(settings: Settings) -> ssl.SSLContext | None:
     tls = tls_of(settings)
-    if tls is None:
-        return None
-    context = tls.context()
-    context.set_alpn_protocols(["h2"])
-    return context
+    return None if tls is None else tls.context(["h2"])

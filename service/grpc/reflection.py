@@ -51,10 +51,10 @@ class _MethodPool:
             return self._pool.FindFileContainingSymbol(symbol)
         except KeyError:
             service, _, method = symbol.rpartition(".")
-            found = self._pool.FindServiceByName(service)
-            if method not in found.methods_by_name:
+            descriptor = self._pool.FindServiceByName(service)
+            if method not in descriptor.methods_by_name:
                 raise
-            return found.file
+            return descriptor.file
 
 
 def _v1() -> descriptor_pb2.FileDescriptorProto:

@@ -32,7 +32,7 @@ class GrpcServer:
         buffered: BufferedBytes,
         share: native.Share | None = None,
     ) -> None:
-        """Build the method table; `start` listens, and spreads its connections by `share`."""
+        """Build the method table; `share` distributes the native server's connections."""
         self._share = share
         self._buffered = buffered
         services = (SERVICE, HEALTH, *reflection.REFLECTION)

@@ -3,6 +3,7 @@
 from access.authorizer import Authorizer
 from registry.errors import UnknownModel, UnknownVersion
 from registry.manifest import TensorSpec
+from service.auth.key_limits import KeyLimits
 from service.errors import NotReady
 from service.grpc import extensions
 from service.grpc.calls import CallContext, Methods, async_unary, sync_unary
@@ -31,6 +32,7 @@ class Servicer:
         statistics: Statistics,
         new_call: NewCall,
         access: Authorizer,
+        limits: KeyLimits,
     ) -> None:
         """`new_call` takes model, selector, traceparent, seconds left and routing key."""
         self._pipeline = pipeline
@@ -38,7 +40,7 @@ class Servicer:
         self._repository = repository
         self._statistics = statistics
         self._access = access
-        self._inference = GrpcInference(pipeline, new_call, access)
+        self._inference = GrpcInference(pipeline, new_call, access, limits)
 
     @property
     def ready(self) -> bool:

@@ -17,38 +17,38 @@ ACCEPTED = (b"grpc-accept-encoding", b",".join(ENCODINGS))
 HEAD: list[Header] = [(b"content-type", CONTENT_TYPE), ACCEPTED]
 WORTH_COMPRESSING = 1_024  # bytes
 
-_PREFIX = struct.Struct(">BI")  # whether it is compressed, and its length
+_PREFIX = struct.Struct(">BI")  # of a message: whether it is compressed, and its length
 _MOST_DIGITS = 8  # of a timeout
 _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
-_WINDOW_BITS = {b"gzip": 31, b"deflate": 15}  # of zlib, which tells formats apart by them
+_WINDOW_BITS = {b"gzip": 31, b"deflate": 15}  # of zlib, which derives the format from them
 _OK = (b"grpc-status", b"0")
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
-def read_timeout(stated: bytes) -> float:
+def read_timeout(value: bytes) -> float:
     """Return the seconds of a `grpc-timeout` header; raises InvalidRequest."""
-    digits, unit = stated[:-1], _SECONDS.get(stated[-1:])
+    digits, unit = value[:-1], _SECONDS.get(value[-1:])
     if unit is None or not digits.isdigit() or len(digits) > _MOST_DIGITS:
-        raise InvalidRequest(f"grpc-timeout is {stated[:20]!r}; expected digits and a unit")
+        raise InvalidRequest(f"grpc-timeout is {value[:20]!r}; expected digits and a unit")
     return int(digits) * unit
 
 
 class MessageDecoder:
     """Split the bytes of one call into messages, incrementally."""
 
-    __slots__ = ("_encoding", "_held", "_limit", "_needed")
+    __slots__ = ("_buffer", "_encoding", "_limit", "_needed")
 
     def __init__(self, limit: int, encoding: bytes = b"identity") -> None:
         """`limit` is the largest message in bytes, compressed and decompressed."""
         self._limit = limit
         self._encoding = encoding
-        self._held = bytearray()
+        self._buffer = bytearray()
         self._needed = _PREFIX.size  # bytes until more can be read
 
     @property
     def size(self) -> int:
         """Bytes of the incomplete message."""
-        return len(self._held)
+        return len(self._buffer)
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the messages completed by `data`.
@@ -57,45 +57,48 @@ class MessageDecoder:
         bounded number of times, however the messages are cut. Raises LimitExceeded, InvalidRequest
         or UnknownEncoding.
         """
-        if not self._held:
-            found, start = self._split(data)
-            self._held += data[start:]
-            return found
-        self._held += data
-        if len(self._held) < self._needed:
+        if not self._buffer:
+            complete, start = self._split(data)
+            self._buffer += data[start:]
+            return complete
+        self._buffer += data
+        if len(self._buffer) < self._needed:
             return []
-        found, start = self._split(self._held)
-        del self._held[:start]
-        return found
+        with memoryview(self._buffer) as view:
+            complete, start = self._split(view)
+        del self._buffer[:start]
+        return complete
 
-    def _split(self, held: bytes | bytearray) -> tuple[list[bytes], int]:
-        """Return the complete messages and where the rest begins; note what the rest needs."""
-        found: list[bytes] = []
-        start, size = 0, len(held)
+    def _split(self, buffer: bytes | memoryview) -> tuple[list[bytes], int]:
+        """Return the complete messages and where the rest begins; set `_needed` for the rest."""
+        complete: list[bytes] = []
+        start, size = 0, len(buffer)
         while size - start >= _PREFIX.size:
-            packed, length = _PREFIX.unpack_from(held, start)
+            packed, length = _PREFIX.unpack_from(buffer, start)
             if length > self._limit:
                 raise LimitExceeded(f"a message has {length} bytes; expected at most {self._limit}")
             end = start + _PREFIX.size + length
             if end > size:
                 self._needed = end - start
-                return found, start
-            message = bytes(held[start + _PREFIX.size : end])
-            found.append(self._unpacked(message) if packed else message)
+                return complete, start
+            message = bytes(buffer[start + _PREFIX.size : end])
+            complete.append(self._unpacked(message) if packed else message)
             start = end
         self._needed = _PREFIX.size
-        return found, start
+        return complete, start
 
     def finish(self) -> None:
-        """End the call; raises InvalidRequest in the middle of a message."""
-        if self._held:
-            raise InvalidRequest(f"the call ends in a message, after {len(self._held)} bytes of it")
+        """End the call; raises InvalidRequest if its last message is incomplete."""
+        if self._buffer:
+            raise InvalidRequest(
+                f"the call ends inside a message, after {len(self._buffer)} of its bytes"
+            )
 
     def _unpacked(self, message: bytes) -> bytes:
         bits = _WINDOW_BITS.get(self._encoding)
         if bits is None:
             name = self._encoding.decode("latin-1")
-            raise UnknownEncoding(f"a message is compressed and grpc-encoding is {name!r}")
+            raise UnknownEncoding(f"a message is compressed, but grpc-encoding is {name!r}")
         unpacking = zlib.decompressobj(bits)
         try:
             plain = unpacking.decompress(message, self._limit + 1)
@@ -108,12 +111,12 @@ class MessageDecoder:
         return plain
 
 
-def check_encoding(stated: bytes) -> None:
+def check_encoding(encoding: bytes) -> None:
     """Raise UnknownEncoding for an unsupported compression."""
-    if stated not in ENCODINGS:
-        known = ", ".join(name.decode() for name in ENCODINGS)
-        name = stated[:40].decode("latin-1")
-        raise UnknownEncoding(f"grpc-encoding is {name!r}; expected one of {known}")
+    if encoding not in ENCODINGS:
+        names = ", ".join(name.decode() for name in ENCODINGS)
+        name = encoding[:40].decode("latin-1")
+        raise UnknownEncoding(f"grpc-encoding is {name!r}; expected one of {names}")
 
 
 def message(data: bytes) -> bytes:
@@ -137,8 +140,8 @@ def error_trailers(error: DriftlineError, trailing: TrailingMetadata) -> list[He
     """Return the trailers of an error: status and message."""
     status: int = code_of(error).value[0]
     text = quote(message_of(error), safe=_PRINTABLE)
-    found = [(b"grpc-status", b"%d" % status), (b"grpc-message", text.encode())]
-    return [*found, *_encoded(trailing)]
+    trailers = [(b"grpc-status", b"%d" % status), (b"grpc-message", text.encode())]
+    return [*trailers, *_encoded(trailing)]
 
 
 def _encoded(trailing: TrailingMetadata) -> list[Header]:

@@ -1,4 +1,4 @@
-"""Triton's description of a model, which its clients read before they load one. Pure."""
+"""Describe a model as Triton does: its clients read this before they load a model. Pure."""
 
 import msgspec
 
@@ -21,14 +21,14 @@ class TensorConfig(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class DynamicBatching(msgspec.Struct, frozen=True):
-    """How requests share runs."""
+    """The sharing of runs among requests."""
 
     priority_levels: int
     default_priority_level: int
 
 
 class ModelConfiguration(msgspec.Struct, frozen=True):
-    """The part of Triton's model configuration that is true of a version."""
+    """The part of Triton's model configuration that applies to a version."""
 
     name: str
     platform: str
@@ -42,17 +42,20 @@ class ModelConfiguration(msgspec.Struct, frozen=True):
 def configure(models: LoadedModels, model: str, selector: str) -> ModelConfiguration:
     """Describe one version; raises UnknownModel, UnknownVersion or NotReady."""
     served, _ = models.find(model, selector)
-    manifest, found = served.version.manifest, signature(served.version.manifest)
-    rows = batch_dimension(found) == FREE
+    manifest, version_signature = served.version.manifest, signature(served.version.manifest)
+    rows = batch_dimension(version_signature) == FREE
     queue = manifest.queue
-    optional = {spec.name for spec in found.optional}
+    optional = {spec.name for spec in version_signature.optional}
     return ModelConfiguration(
         model,
         PLATFORM,
         _BACKEND,
         manifest.max_batch_size if rows else 0,
-        [_tensor(spec, rows=rows, optional=spec.name in optional) for spec in found.accepted],
-        [_tensor(spec, rows=rows) for spec in found.outputs],
+        [
+            _tensor(spec, rows=rows, optional=spec.name in optional)
+            for spec in version_signature.accepted
+        ],
+        [_tensor(spec, rows=rows) for spec in version_signature.outputs],
         DynamicBatching(queue.priority_levels, queue.default_priority or queue.priority_levels)
         if served.check.batched
         else msgspec.UNSET,

@@ -16,27 +16,25 @@ from service.errors import InvalidLabels
 from service.protocol.feedback import FeedbackLabel
 
 Rule = frozenset[str] | None  # the classes of a version; None: a number
-Manifests = Callable[
-    [str], Sequence[Manifest]
-]  # of a model by its tag; none where not all are known
+Manifests = Callable[[str], Sequence[Manifest]]  # of a model by its tag; none if not all are known
 
 
 def check_labels(
-    labels: Iterable[FeedbackLabel], tag: Callable[[str], str], known: Manifests
+    labels: Iterable[FeedbackLabel], tag: Callable[[str], str], manifests: Manifests
 ) -> None:
     """Raise InvalidLabels if a label is one that the model cannot have.
 
-    `tag` returns the tag of the model of a prediction id, "" where the id does not tell it.
+    `tag` returns the tag of the model of a prediction id, "" if the id does not tell it.
     """
     rules: dict[str, list[Rule]] = {}
     refused: list[tuple[FeedbackLabel, Rule]] = []
-    for one in labels:
-        model = tag(one.prediction_id)
+    for label in labels:
+        model = tag(label.prediction_id)
         if model not in rules:
-            rules[model] = _rules(known(model)) if model else []
+            rules[model] = _rules(manifests(model)) if model else []
         of_model = rules[model]
-        if of_model and all(read_label(one.label, rule) is None for rule in of_model):
-            refused.append((one, of_model[-1]))
+        if of_model and all(read_label(label.label, rule) is None for rule in of_model):
+            refused.append((label, of_model[-1]))
     if refused:
         first, rule = refused[0]
         place = f"prediction {first.prediction_id}, row {first.row}"
@@ -44,16 +42,16 @@ def check_labels(
         raise InvalidLabels(
             f"{place}: {invalid_reason(first.label, rule)}; {count} of this request cannot be, "
             "so none of it was accepted",
-            Counter(tag(one.prediction_id)[:SHARD_DIGITS] for one, _ in refused),
+            Counter(tag(label.prediction_id)[:SHARD_DIGITS] for label, _ in refused),
         )
 
 
 def _rules(manifests: Sequence[Manifest]) -> list[Rule]:
-    """Return the different rules of a model's versions; none where one of them takes no labels."""
+    """Return the different rules of a model's versions; none if one of them takes no labels."""
     if not all(map(expects_labels, manifests)):
         return []
-    found: list[Rule] = []
+    rules: list[Rule] = []
     for manifest in manifests:
-        if (rule := classes_of(manifest)) not in found:
-            found.append(rule)
-    return found
+        if (rule := classes_of(manifest)) not in rules:
+            rules.append(rule)
+    return rules

@@ -63,7 +63,7 @@ class LoadedModels:
         self,
         catalogue: RegistryReader,
         load: Callable[[Version], LoadedVersion],
-        count_loaded: Callable[[int], None] = lambda _: None,
+        set_loaded: Callable[[int], None] = lambda _: None,
         report: Callable[[WorkerReport], object] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         *,
@@ -75,7 +75,7 @@ class LoadedModels:
         """
         self._catalogue = catalogue
         self._load = load
-        self._count_loaded = count_loaded
+        self._set_loaded = set_loaded
         self._report = report
         self._clock = clock
         self._quarantine = quarantine
@@ -126,7 +126,9 @@ class LoadedModels:
 
     def numbers(self, model: str) -> list[str]:
         """Return a model's loaded versions, oldest first; raises UnknownModel."""
-        return [n for n, one in self.versions(model).items() if isinstance(one, LoadedVersion)]
+        return [
+            n for n, version in self.versions(model).items() if isinstance(version, LoadedVersion)
+        ]
 
     def versions(self, model: str) -> Loaded:
         """Return every version of a model, loaded or not, oldest first; raises UnknownModel."""
@@ -137,7 +139,7 @@ class LoadedModels:
     def manifests(self, tag: str) -> list[Manifest]:
         """Return the manifests of a model's versions by the model's tag, also of unloaded ones.
 
-        None where the model is not known here, or a version of it cannot be read.
+        None if the model is not known here, or a version of it cannot be read.
         """
         state = self._states.get(self._tags.get(tag, ""))
         if state is None or state.damaged:
@@ -153,10 +155,10 @@ class LoadedModels:
             return [self.find(model, selector)[0].version]
         names = [model] if model else self.names()
         return [
-            one.version
+            version.version
             for name in names
-            for one in self.versions(name).values()
-            if isinstance(one, LoadedVersion)
+            for version in self.versions(name).values()
+            if isinstance(version, LoadedVersion)
         ]
 
     @property
@@ -165,9 +167,10 @@ class LoadedModels:
         if self.revision < 0:
             return False
         routes = (self._routes.get((model, "")) for model in self._loaded)
-        named = [route.version for route in routes if route is not None]
+        versions = [route.version for route in routes if route is not None]
         return not any(
-            isinstance(one, UnavailableVersion) and one.state == "failed" for one in named
+            isinstance(version, UnavailableVersion) and version.state == "failed"
+            for version in versions
         )
 
     async def follow(self, interval: float) -> None:
@@ -211,13 +214,15 @@ class LoadedModels:
             # With what did not load before: the reason may be gone.
             failed = damaged | {
                 model
-                for (model, _), one in self._outcomes.items()
-                if isinstance(one, UnavailableVersion)
+                for (model, _), outcome in self._outcomes.items()
+                if isinstance(outcome, UnavailableVersion)
             }
             states = await asyncio.to_thread(self._read, self.revision, failed)
             for model in states:
                 for number in states[model].damaged.keys() - states[model].remote:
-                    _logger.warning("not ready: %s", states[model].damaged[number])
+                    loaded = isinstance(self._outcomes.get((model, number)), LoadedVersion)
+                    what = "served from memory until the worker ends" if loaded else "not ready"
+                    _logger.warning("%s: %s", what, states[model].damaged[number])
             self.revision = revision
             self._states |= states
             for model in states:
@@ -258,25 +263,25 @@ class LoadedModels:
         return self._states_of(changed | failed)
 
     def _states_of(self, models: set[str]) -> dict[str, ModelState]:
-        found: dict[str, ModelState] = {}
+        states: dict[str, ModelState] = {}
         for model in sorted(models):
             try:
-                found[model] = self._catalogue.state(model)
+                states[model] = self._catalogue.state(model)
             except RegistryUnavailable:
                 raise  # read all of it again
             except RegistryError as error:
                 _logger.warning("model %s stays as it was: %s", model, error)
-        return found
+        return states
 
     def _show(self, model: str) -> None:
         """Update the routes of a model."""
         state = self._states[model]
         self._tags[tag_of(model)] = model
         loaded: dict[str, LoadedVersion | UnavailableVersion] = {
-            v.number: self._one(v, state.desired) for v in state.versions
+            v.number: self._state_now(v, state.desired) for v in state.versions
         }
-        loaded |= {number: _damaged(number, state) for number in state.damaged}
-        loaded = dict(sorted(loaded.items(), key=lambda found: int(found[0])))
+        loaded |= {number: self._state_damaged(model, number, state) for number in state.damaged}
+        loaded = dict(sorted(loaded.items(), key=lambda item: int(item[0])))
         desired = state.desired
         routes = routes_of(model, loaded, desired, self._routes)
         for key in self._names.get(model, ()):
@@ -287,7 +292,9 @@ class LoadedModels:
         self._names[model] = list(routes)
         self._loaded[model] = loaded
 
-    def _one(self, version: Version, desired: DesiredState) -> LoadedVersion | UnavailableVersion:
+    def _state_now(
+        self, version: Version, desired: DesiredState
+    ) -> LoadedVersion | UnavailableVersion:
         key, number = (version.model, version.number), version.number
         if number in desired.unloaded:
             self._retire(key)
@@ -300,6 +307,15 @@ class LoadedModels:
             return UnavailableVersion(f"version {number} is being loaded", "loading")
         tuned = self._outcomes[key] = _tuned(outcome, desired.limits.get(number))
         return tuned
+
+    def _state_damaged(
+        self, model: str, number: str, state: ModelState
+    ) -> LoadedVersion | UnavailableVersion:
+        """Serve on what was loaded from whole files; the next start of the worker needs them."""
+        outcome = self._outcomes.get((model, number))
+        if isinstance(outcome, LoadedVersion):
+            return self._state_now(outcome.version, state.desired)
+        return _damaged(number, state)
 
     def _retire(self, key: _Key) -> None:
         """Drop a version; only accepted requests still use it."""
@@ -355,7 +371,7 @@ class LoadedModels:
             self._tell()
 
     def _try_fetch(self, model: str, number: str) -> str:
-        """Fetch the files of a version; return why they cannot be, "" where they are here."""
+        """Fetch the files of a version; return why they cannot be, "" if they are here."""
         try:
             self._catalogue.version(model, number)
         except DriftlineError as error:
@@ -398,11 +414,14 @@ class LoadedModels:
                 state.serving.setdefault(model, {})[selector] = route.version.version.number
         loaded = 0
         for model, versions in self._loaded.items():
-            for number, one in versions.items():
-                loaded += isinstance(one, LoadedVersion)
-                if isinstance(one, UnavailableVersion) and one.state in {"failed", "quarantined"}:
-                    state.unready.setdefault(model, {})[number] = one.reason
-        self._count_loaded(loaded)
+            for number, version in versions.items():
+                loaded += isinstance(version, LoadedVersion)
+                if isinstance(version, UnavailableVersion) and version.state in {
+                    "failed",
+                    "quarantined",
+                }:
+                    state.unready.setdefault(model, {})[number] = version.reason
+        self._set_loaded(loaded)
         try:
             self._report(state)
         except OSError as error:  # a full disk must not keep a version from being served
@@ -427,13 +446,13 @@ class LoadedModels:
 
     def _unknown(self, model: str, selector: str) -> UnknownModel | UnknownVersion:
         if model not in self._loaded:
-            known = ", ".join(self.names()) or "none is registered"
-            return UnknownModel(f"no model {model[:64]!r}; models: {known}")
+            numbers = ", ".join(self.names()) or "none is registered"
+            return UnknownModel(f"no model {model[:64]!r}; models: {numbers}")
         if not selector:
             return NoChampion(model, list(self._loaded[model]))
-        known = ", ".join(name for of, name in self._routes if of == model and name)
+        numbers = ", ".join(name for of, name in self._routes if of == model and name)
         return UnknownVersion(
-            f"model {model!r} has no version or alias {selector[:64]!r}; it has: {known}"
+            f"model {model!r} has no version or alias {selector[:64]!r}; it has: {numbers}"
         )
 
 
@@ -450,17 +469,17 @@ def _damaged(number: str, state: ModelState) -> UnavailableVersion:
 
 
 def _tuned(
-    one: LoadedVersion | UnavailableVersion, wanted: LimitChange | None
+    version: LoadedVersion | UnavailableVersion, change: LimitChange | None
 ) -> LoadedVersion | UnavailableVersion:
     """Return the version with its desired limits."""
-    limits = wanted or UNCHANGED
-    if isinstance(one, UnavailableVersion) or one.tune is None or one.limits == limits:
-        return one
-    name = f"version {one.version.number} of {one.version.model}"
+    limits = change or UNCHANGED
+    if isinstance(version, UnavailableVersion) or version.tune is None or version.limits == limits:
+        return version
+    name = f"version {version.version.number} of {version.version.model}"
     try:
-        tuned = one.tune(limits)
+        tuned = version.tune(limits)
     except RegistryError as error:
         _logger.warning("%s: limits stay unchanged: %s", name, error)
-        return one
-    _logger.info("%s has other limits: %s", name, limits.stated() or "those of its manifest")
+        return version
+    _logger.info("%s has other limits: %s", name, limits.changes() or "those of its manifest")
     return tuned

@@ -41,6 +41,7 @@ from service.prediction_log import IdGenerator, PredictionLog
 from service.protocol.validation import InputCheck
 from service.sessions.child import ChildConfig
 from service.sessions.isolated import IsolatedSession
+from service.sessions.providers import only_cpu
 from service.sessions.session import Session
 from service.sessions.value_dependence import depends_on_values
 from service.settings import Settings, payload_key
@@ -108,35 +109,37 @@ class VersionLoader:
         files = file_inputs(model)
         check = InputCheck(manifest, settings.max_request_rows, files)
         session = self._open(version, model)
-        together = _may_share(session, version)
-        cost = _warm_up(session, version, files, batched=together)
+        shares_runs = _may_share(session, version)
+        on_cpu = only_cpu(session_options(manifest.session, settings).providers)
+        cost = _warm_up(session, version, files, batched=shares_runs)
         if depends_on_values(model) or isinstance(session, IsolatedSession):
             cost = UNKNOWN_COST
         name = f"{version.model} version {version.number}"
-        answering = Completion(version, self._log, self._statistics.of(version))
+        completion = Completion(version, self._log, self._statistics.of(version))
         batcher: Batcher[Call, InferenceResponse] = Batcher(
             runner=SessionRunner(session, cost, settings.inline_threshold_us / 1e6),
-            finish=answering.batch,
-            limits=batch_policy_of(manifest, settings, batched=together),
+            finish=completion.batch,
+            limits=batch_policy_of(manifest, settings, batched=shares_runs, on_cpu=on_cpu),
             admissions=admissions_of(name, manifest.queue, settings),
             executor=ThreadPoolExecutor(1, thread_name_prefix=name),
             batch_ids=self._ids.batch,
             check=PredictionShapes(manifest.prediction).check,
             new_run=session.new_run,
             runs=self._runs_of(version),
-            count_drop=answering.dropped,
-            count_batch=answering.count_batch,
+            count_drop=completion.dropped,
+            count_batch=completion.count_batch,
         )
         return TunableVersion(
             version=version,
             check=check,
-            together=together,
+            shares_runs=shares_runs,
+            on_cpu=on_cpu,
             batcher=batcher,
-            answering=answering,
+            completion=completion,
             settings=settings,
             caches=self._caches,
             retire=session.retire if isinstance(session, IsolatedSession) else None,
-        ).served()
+        ).with_limits()
 
     def _open(self, version: Version, model: bytes) -> OpenSession:
         """Load the model here, or in a process of its own; raises NotReady."""
@@ -169,13 +172,13 @@ def _may_share(session: OpenSession, version: Version) -> bool:
     return not reason
 
 
-def session_options(stated: SessionOptions, settings: Settings) -> SessionOptions:
+def session_options(options: SessionOptions, settings: Settings) -> SessionOptions:
     """Return a manifest's session options, completed and overridden by the settings."""
     overruled = [name.strip() for name in settings.execution_providers.split(",") if name.strip()]
     return msgspec.structs.replace(
-        stated,
-        intra_op_threads=stated.intra_op_threads or settings.intra_op_threads,
-        providers=overruled or stated.providers,
+        options,
+        intra_op_threads=options.intra_op_threads or settings.intra_op_threads,
+        providers=overruled or options.providers,
     )
 
 

@@ -1,18 +1,13 @@
 """Metadata of the server and its models, for both transports."""
 
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
-
 import msgspec
 
 from registry.manifest import TensorSpec
 from service.models.loaded_models import LoadedModels
+from telemetry.release import release
 
 NAME = "driftline"
-try:
-    VERSION = installed("driftline")
-except PackageNotFoundError:  # in a bento, whose own tag says which it is
-    VERSION = "unpackaged"
+VERSION = release()
 PLATFORM = "onnxruntime_onnx"
 
 

@@ -22,10 +22,10 @@ class PredictionShapes:
     def check(self, outputs: Mapping[str, np.ndarray[Any, Any]], rows: int) -> None:
         """Raise RunFailed if an output does not hold its values for each of `rows` rows."""
         for name, width in self._widths.items():
-            found = outputs[name]
-            if found.size != rows * width:
+            array = outputs[name]
+            if array.size != rows * width:
                 expected = [rows] if width == 1 else [rows, width]
                 raise RunFailed(
-                    f"output {name!r} holds the prediction and has shape {list(found.shape)} for "
+                    f"output {name!r} holds the prediction and has shape {list(array.shape)} for "
                     f"{rows} rows; expected {expected}: the model does not answer what it declares"
                 )

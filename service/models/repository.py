@@ -1,7 +1,7 @@
 """The model repository extension: list, load and unload versions.
 
-The registry stores the desired state. Every worker of every service follows its revision,
-including workers that start later.
+The registry stores the desired state. Every worker of every service polls the registry's revision
+and applies that state, also workers that start later.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from service.models.loaded_models import LoadedModels
 from service.models.routing import LoadedVersion, UnavailableVersion
 
 State = Literal["READY", "LOADING", "UNAVAILABLE"]
-_IGNORED = {"unload_dependents"}  # of Triton's clients: no model here depends on another
+_IGNORED = {"unload_dependents"}  # sent by Triton's clients; models here have no dependents
 
 
 class RegistryWriter(Protocol):
@@ -38,33 +38,34 @@ class IndexEntry(msgspec.Struct, frozen=True):
 class ModelRepository:
     """One worker's view of the models; changes apply to all workers."""
 
-    def __init__(self, shelf: RegistryWriter, models: LoadedModels) -> None:
-        self._shelf = shelf
+    def __init__(self, registry: RegistryWriter, models: LoadedModels) -> None:
+        self._registry = registry
         self._models = models
 
     def index(self, *, ready: bool = False) -> list[IndexEntry]:
         """Return every version, or only ready ones, ordered by model."""
         entries = [
-            _entry(model, number, one)
+            _entry(model, number, version)
             for model in self._models.names()
-            for number, one in self._models.versions(model).items()
+            for number, version in self._models.versions(model).items()
         ]
         return [entry for entry in entries if entry.state == "READY" or not ready]
 
     async def load(self, model: str, parameters: Mapping[str, object], *, actor: str) -> None:
         """Load one version by number or alias, or all versions of a model; wait until done.
 
-        Other workers follow within their poll interval. Of the request's `parameters`, `version` is
-        read. Raises UnknownModel, UnknownVersion, InvalidRequest, or NotReady if a load fails.
+        `parameters["version"]` selects the version; without it, all are loaded. Other workers load
+        within their poll interval. Raises UnknownModel, UnknownVersion, InvalidRequest, or NotReady
+        if a load fails.
         """
         number = await self._number(model, parameters)
-        await asyncio.to_thread(self._shelf.load, model, number, actor=actor)
+        await asyncio.to_thread(self._registry.load, model, number, actor=actor)
         await self._models.refresh(model)
         versions = self._models.versions(model)
         problems = [
-            one.reason
-            for name, one in versions.items()
-            if number in {"", name} and isinstance(one, UnavailableVersion)
+            version.reason
+            for candidate, version in versions.items()
+            if number in {"", candidate} and isinstance(version, UnavailableVersion)
         ]
         if problems:
             raise NotReady(f"model {model!r}: {'; '.join(problems)}")
@@ -72,14 +73,15 @@ class ModelRepository:
     async def unload(self, model: str, parameters: Mapping[str, object], *, actor: str) -> None:
         """Unload one version by number or alias, or all versions of a model.
 
-        Accepted requests are still answered. Raises UnknownModel, UnknownVersion or InvalidRequest.
+        `parameters["version"]` selects the version. Accepted requests are still answered. Raises
+        UnknownModel, UnknownVersion or InvalidRequest.
         """
         number = await self._number(model, parameters)
-        await asyncio.to_thread(self._shelf.unload, model, number, actor=actor)
+        await asyncio.to_thread(self._registry.unload, model, number, actor=actor)
         await self._models.refresh(model)
 
     async def _number(self, model: str, parameters: Mapping[str, object]) -> str:
-        """Return the version number that the parameters select, or ""."""
+        """Return the version number that the parameters select; "" selects all versions."""
         unknown = parameters.keys() - {"version"} - _IGNORED
         if unknown:
             raise InvalidRequest(
@@ -89,12 +91,12 @@ class ModelRepository:
         selector = parameters.get("version", "")
         if not isinstance(selector, str):
             raise InvalidRequest("parameter version: expected a version's number or an alias")
-        aliases = await asyncio.to_thread(self._shelf.aliases, model)
+        aliases = await asyncio.to_thread(self._registry.aliases, model)
         return aliases.get(selector, selector)
 
 
-def _entry(model: str, number: str, one: LoadedVersion | UnavailableVersion) -> IndexEntry:
-    if isinstance(one, LoadedVersion):
+def _entry(model: str, number: str, version: LoadedVersion | UnavailableVersion) -> IndexEntry:
+    if isinstance(version, LoadedVersion):
         return IndexEntry(model, number, "READY")
-    state: State = "LOADING" if one.state == "loading" else "UNAVAILABLE"
-    return IndexEntry(model, number, state, one.reason)
+    state: State = "LOADING" if version.state == "loading" else "UNAVAILABLE"
+    return IndexEntry(model, number, state, version.reason)

@@ -22,7 +22,7 @@ from service.batching.job import Queue
 from service.call import Call, InferenceResponse
 from service.protocol.validation import InputCheck
 
-_NOT_SERVED = {"unloaded", "quarantined"}  # an alias keeps no earlier version in place of these
+_NOT_SERVED = {"unloaded", "quarantined"}  # no earlier version replaces one in these states
 
 
 class LoadedVersion(msgspec.Struct, frozen=True):
@@ -31,7 +31,7 @@ class LoadedVersion(msgspec.Struct, frozen=True):
     version: Version
     check: InputCheck
     queue: Queue[Call, InferenceResponse]
-    limits: LimitChange = UNCHANGED  # what holds instead of what its manifest states
+    limits: LimitChange = UNCHANGED  # instead of the manifest's limits
     # The same version under other limits, from the event loop; raises InvalidLimits.
     tune: Callable[[LimitChange], "LoadedVersion"] | None = None
     # Ends its processes outside the worker, once its accepted requests are answered.
@@ -57,12 +57,12 @@ class Route(msgspec.Struct, frozen=True):
 
     version: LoadedVersion | UnavailableVersion
     alias: str  # through which the version was found, "" when its number was named
-    candidate: str = ""  # why only callers with the scope `try` reach it; "" where all do
+    candidate: str = ""  # why only callers with the scope `try` reach it; "" if all do
     canary: Canary | None = None
 
 
 Loaded = Mapping[str, LoadedVersion | UnavailableVersion]  # by version number, oldest first
-Routes = dict[tuple[str, str], Route]  # by model and what a request asks for
+Routes = dict[tuple[str, str], Route]  # by model and selector
 
 
 def routes_of(
@@ -73,20 +73,20 @@ def routes_of(
 ) -> Routes:
     """Return the routes of one model; `loaded` is oldest first.
 
-    A number leads to no version whose content was barred or rejected.
+    A version whose content was barred or rejected has no route by its number.
     """
     allowed = {
         number: _candidate(number, desired.candidates[number])
         if number in desired.candidates
-        else one
-        for number, one in loaded.items()
+        else version
+        for number, version in loaded.items()
     }
     routes: Routes = {}
-    for number, one in loaded.items():
-        tried = number in desired.candidates and number not in desired.refused
+    for number, loaded_version in loaded.items():
+        is_candidate = number in desired.candidates and number not in desired.refused
         routes[model, number] = (
-            Route(one, "", _not_released(number, desired.candidates[number]))
-            if tried
+            Route(loaded_version, "", _not_released(number, desired.candidates[number]))
+            if is_candidate
             else Route(allowed[number], "")
         )
     for alias, number in desired.aliases.items():

@@ -1,4 +1,4 @@
-"""One loaded version whose limits can change while it serves."""
+"""A loaded version whose limits can change while it serves."""
 
 from collections.abc import Callable
 from weakref import WeakValueDictionary
@@ -20,53 +20,58 @@ Caches = WeakValueDictionary[tuple[str, str], ResponseCache]  # by model and ver
 
 
 class TunableVersion:
-    """Holds what survives a change of limits: session, queue and cache."""
+    """The parts of a version that stay when its limits change: session, queue and cache."""
 
-    def __init__(  # noqa: PLR0913  # what a version consists of, all by name
+    def __init__(  # noqa: PLR0913  # the parts of a version, all by name
         self,
         *,
         version: Version,
         check: InputCheck,
-        together: bool,
+        shares_runs: bool,
+        on_cpu: bool,
         batcher: Batcher[Call, InferenceResponse],
-        answering: Completion,
+        completion: Completion,
         settings: Settings,
         caches: Caches,
         retire: Callable[[], None] | None = None,
     ) -> None:
-        """`together`: whether requests may share a run.
+        """Take the parts of a version.
 
-        `settings` complete what the manifest does not state; `caches` receives the version's cache.
+        `shares_runs`: requests may share a run. `on_cpu`: the version runs on no accelerator.
+        `settings` have the limits that the manifest omits. `caches` receives the version's cache.
         """
         self._version = version
         self._check = check
-        self._together = together
+        self._shares_runs = shares_runs
+        self._on_cpu = on_cpu
         self._batcher = batcher
-        self._answering = answering
+        self._completion = completion
         self._settings = settings
         self._caches = caches
         self._retire = retire
         self._cache: ResponseCache | None = None
 
-    def served(self, change: LimitChange = UNCHANGED) -> LoadedVersion:
-        """Return the version with its manifest's limits, changed by `change`.
+    def with_limits(self, change: LimitChange = UNCHANGED) -> LoadedVersion:
+        """Apply the manifest's limits, changed by `change`; return the version for routing.
 
-        Call it in the batcher's event loop once it serves. Raises InvalidLimits.
+        Once the version serves, call this only in the batcher's event loop. Raises InvalidLimits.
         """
         manifest = limited(self._version.manifest, change)
         name = f"{self._version.model} version {self._version.number}"
         self._batcher.tune(
-            batch_policy_of(manifest, self._settings, batched=self._together),
+            batch_policy_of(
+                manifest, self._settings, batched=self._shares_runs, on_cpu=self._on_cpu
+            ),
             admissions_of(name, manifest.queue, self._settings),
         )
-        tune: Callable[[LimitChange], LoadedVersion] = self.served
+        tune: Callable[[LimitChange], LoadedVersion] = self.with_limits
         queue = self._queue(manifest.cache)
         return LoadedVersion(
             self._version, self._check, queue, limits=change, tune=tune, retire=self._retire
         )
 
     def _queue(self, policy: CachePolicy) -> Queue[Call, InferenceResponse]:
-        """Return the queue, behind a cache if the policy has one."""
+        """Return the batcher, or a cache in front of it if the policy has one."""
         if not policy.max_bytes:
             self._cache = None
             return self._batcher
@@ -75,4 +80,11 @@ class TunableVersion:
             self._caches[self._version.model, self._version.number] = self._cache
         else:
             self._cache.resize(policy.max_bytes)
-        return CachedQueue(self._batcher, self._cache, self._answering.hits, self._answering)
+        return CachedQueue(
+            self._batcher, self._cache, self._completion.hits, self._completion, caller_of
+        )
+
+
+def caller_of(call: Call) -> bytes:
+    """Return the call's credential; a call hits only cache entries of its own credential."""
+    return call.authorization or b""

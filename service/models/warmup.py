@@ -35,7 +35,7 @@ _logger = logging.getLogger(__name__)
 class RunCost(msgspec.Struct, frozen=True):
     """The cost of a run: a line through two measured points, in seconds."""
 
-    one: float  # a run of one row
+    first_row: float  # a run of one row
     row: float  # every further row
     size: int = 0  # bytes of a measured row, where rows differ in size: those of texts
 
@@ -44,7 +44,7 @@ class RunCost(msgspec.Struct, frozen=True):
 
         Rows larger than the measured ones may cost up to the square of their ratio.
         """
-        expected = self.one + (rows - 1) * self.row
+        expected = self.first_row + (rows - 1) * self.row
         usual = self.size * rows
         return expected * (size / usual) ** 2 if usual and size > usual else expected
 
@@ -72,9 +72,9 @@ def measure(
         run(inputs)
         return statistics.median(_time(run, inputs, clock) for _ in range(_REPEATS))
 
-    one = duration(1)
-    further = max(0.0, duration(many) - one) / (many - 1) if many > 1 else 0.0
-    return RunCost(one, further, size)
+    one_row = duration(1)
+    further = max(0.0, duration(many) - one_row) / (many - 1) if many > 1 else 0.0
+    return RunCost(one_row, further, size)
 
 
 def _row_size(inputs: Mapping[str, Array], rows: int) -> int:
@@ -95,22 +95,24 @@ def measure_generated(
     The cost is unknown where rows have no fixed size, or where the model rejects such inputs:
     then no run may block the event loop.
     """
-    found = signature(manifest)
-    varied = any(FREE in spec.shape[1:] for spec in found.inputs)
-    fixed = batch_dimension(found) != FREE
-    row_bytes = sum(array.nbytes for array in generated_inputs(found.inputs, 1, files).values())
+    model_signature = signature(manifest)
+    varied = any(FREE in spec.shape[1:] for spec in model_signature.inputs)
+    fixed = batch_dimension(model_signature) != FREE
+    row_bytes = sum(
+        array.nbytes for array in generated_inputs(model_signature.inputs, 1, files).values()
+    )
     most = max(1, min(_ROWS, manifest.max_batch_size, _MOST_BYTES // max(1, row_bytes)))
     many = most if batched and not (varied or fixed) else 1
 
     def rows_of(rows: int) -> dict[str, Array]:
-        return generated_inputs(found.inputs, rows, files)
+        return generated_inputs(model_signature.inputs, rows, files)
 
     try:
         cost = measure(run, rows_of, 1)
-        if many > 1 and cost.one < _SLOW:
+        if many > 1 and cost.first_row < _SLOW:
             cost = measure(run, rows_of, many)
         elif many > 1:
-            cost = RunCost(cost.one, cost.one, cost.size)
+            cost = RunCost(cost.first_row, cost.first_row, cost.size)
     except ServingError as error:
         _logger.info("warm-up inputs were rejected, which is no fault of the model: %s", error)
         return UNKNOWN_COST
@@ -121,9 +123,9 @@ def generated_inputs(
     specs: Sequence[TensorSpec], rows: int, files: Files = MappingProxyType({})
 ) -> dict[str, Array]:
     """Return zeros, false and the text "a" in the shapes of these inputs; generated files."""
-    found = {spec.name: _generated(spec, rows) for spec in specs}
+    arrays = {spec.name: _generated(spec, rows) for spec in specs}
     rows_with_files = next(generate_rows(declared(specs), rows, files)) if files else {}
-    return found | {name: rows_with_files[name] for name in files}
+    return arrays | {name: rows_with_files[name] for name in files}
 
 
 def _generated(spec: TensorSpec, rows: int) -> Array:

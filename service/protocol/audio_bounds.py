@@ -73,7 +73,7 @@ def _samples(data: bytes) -> int:
     if data[:4] == b"RIFF":
         return len(data) * _WAV_SAMPLES
     if data[:4] == b"fLaC":
-        return sum(_flac_samples(found[1][0]) for found in _FLAC_FRAME.finditer(data))
+        return sum(_flac_samples(match[1][0]) for match in _FLAC_FRAME.finditer(data))
     return _MP3_SAMPLES * sum(1 for _ in _MP3_FRAME.finditer(data))
 
 

@@ -25,9 +25,9 @@ _SIZE = "binary_data_size"
 _MOST_DIGITS = 20  # Python itself refuses to read numbers of thousands
 
 
-def decode_request(body: bytes, stated: bytes) -> InferRequest:
-    """Decode a body whose JSON has `stated` bytes; raises InvalidRequest."""
-    length = json_length(stated, len(body))
+def decode_request(body: bytes, size_header: bytes) -> InferRequest:
+    """Decode a body whose JSON has `size_header` bytes; raises InvalidRequest."""
+    length = json_length(size_header, len(body))
     request = read_json(body[:length])
     return request.of(_tensors(request, body, length))
 
@@ -56,14 +56,14 @@ def encode_response(  # noqa: PLR0913 - one argument for each field of the answe
     return b"".join([head, *parts]), len(head)
 
 
-def json_length(stated: bytes, size: int) -> int:
+def json_length(size_header: bytes, size: int) -> int:
     """Return where the JSON of a body of `size` bytes ends; raises InvalidRequest."""
-    if not stated.isdigit() or len(stated) > _MOST_DIGITS or int(stated) > size:
+    if not size_header.isdigit() or len(size_header) > _MOST_DIGITS or int(size_header) > size:
         raise InvalidRequest(
-            f"header {HEADER}: got {stated.decode('latin-1')!r}; expected the number of bytes of "
-            f"JSON, at most the {size} of the body"
+            f"header {HEADER}: got {size_header.decode('latin-1')!r}; expected the number of bytes "
+            f"of JSON, at most the {size} of the body"
         )
-    return int(stated)
+    return int(size_header)
 
 
 def _tensors(request: JsonRequest, body: bytes, position: int) -> list[RequestTensor]:
@@ -84,11 +84,11 @@ def _tensors(request: JsonRequest, body: bytes, position: int) -> list[RequestTe
     return tensors
 
 
-def _size(tensor: JsonTensor, left: int) -> int:
+def _size(tensor: JsonTensor, rest: int) -> int:
     size = (tensor.parameters or {}).get(_SIZE)
-    if type(size) is not int or not 0 <= size <= left:
+    if type(size) is not int or not 0 <= size <= rest:
         raise InvalidRequest(
-            f"{_SIZE} is {size!r}; expected a number of bytes, at most the {left} that are left",
+            f"{_SIZE} is {size!r}; expected a number of bytes, at most the {rest} that are left",
             tensor=tensor.name,
         )
     return size

@@ -1,8 +1,8 @@
 """Convert inputs of another shape, and of another datatype with `coerce: true`. Pure.
 
-[N] stands for [N, 1] and back: several clients know one of them only, and no other shape is meant.
-Of datatypes, values must survive: FP64 to FP32 rounds, as FP32 itself does, but nothing overflows,
-and integers stay what they are. What was converted is in the reply.
+[N] is converted to [N, 1] and back, because several clients support only one of them; no other
+shape is converted. A converted datatype must hold every value: FP64 to FP32 may round, but no value
+may overflow, and no integer may change. The reply states what was converted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ from service.protocol.messages import Array, RequestTensor
 
 
 class CoercedTensor:
-    """One input as its specification has it, read from another."""
+    """An input, converted to the datatype and shape of its specification."""
 
-    sent = None
+    sent = None  # no raw JSON for the log
 
     def __init__(self, tensor: RequestTensor, datatype: str, shape: Sequence[int]) -> None:
         self.name = tensor.name
@@ -29,17 +29,19 @@ class CoercedTensor:
 
     def array(self) -> Array:
         """Return the converted values; raises InvalidRequest for one that does not fit."""
-        given = self._tensor.array()
-        return _cast(given, self.datatype, self.name).reshape(tuple(self.shape))
+        values = self._tensor.array()
+        return _cast(values, self.datatype, self.name).reshape(tuple(self.shape))
 
 
 def coerce(
     tensors: Sequence[RequestTensor], specs: Mapping[str, TensorSpec], *, datatypes: bool
 ) -> tuple[Sequence[RequestTensor], str]:
-    """Return the inputs as specified, and what was converted; others are returned as they are."""
+    """Return the inputs, converted where needed, and a note of each conversion."""
     notes: list[str] = []
-    found = [_coerced(one, specs[one.name], notes, datatypes=datatypes) for one in tensors]
-    return found, "; ".join(notes)
+    coerced = [
+        _coerced(tensor, specs[tensor.name], notes, datatypes=datatypes) for tensor in tensors
+    ]
+    return coerced, "; ".join(notes)
 
 
 def _coerced(
@@ -60,19 +62,19 @@ def _coerced(
     return CoercedTensor(tensor, datatype, shape)
 
 
-def _cast(given: Array, datatype: str, name: str) -> Array:
+def _cast(values: Array, datatype: str, name: str) -> Array:
     dtype: np.dtype[Any] = NUMPY[datatype]
-    if given.dtype == dtype:
-        return given
+    if values.dtype == dtype:
+        return values
     with np.errstate(all="ignore"):
-        cast: Array = given.astype(dtype)
-        if is_floating(cast) and is_floating(given):
-            faulty = np.isfinite(given) & ~np.isfinite(cast)
+        cast: Array = values.astype(dtype)
+        if is_floating(cast) and is_floating(values):
+            faulty = np.isfinite(values) & ~np.isfinite(cast)
         else:
-            faulty = cast.astype(given.dtype) != given
-    if not is_floating(cast) and given.dtype.kind in "iu" and cast.dtype.kind in "iu":
-        faulty |= (given < 0) != (cast < 0)  # one wraps round into the other
+            faulty = cast.astype(values.dtype) != values
+    if not is_floating(cast) and values.dtype.kind in "iu" and cast.dtype.kind in "iu":
+        faulty |= (values < 0) != (cast < 0)  # a wrapped value changes its sign
     if faulty.any():
-        value = given.ravel()[int(faulty.argmax())]
+        value = values.ravel()[int(faulty.argmax())]
         raise InvalidRequest(f"{value!s} does not fit {datatype}", tensor=name)
     return cast

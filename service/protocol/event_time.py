@@ -18,23 +18,23 @@ _LONGEST = 64  # characters of a stated value that a message repeats
 _EXPECTED = "expected RFC 3339 with an offset, e.g. 2013-04-01T06:00:00Z, or integer microseconds"
 
 
-def read_event_time(stated: object) -> int:
-    """Microseconds since the epoch.
+def read_event_time(value: object) -> int:
+    """Return microseconds since the epoch.
 
     Raises InvalidRequest for anything that is no point in time from EARLIEST to LATEST, and names
     the unit that a number seems to be in.
     """
-    microseconds = _microseconds(stated)
+    microseconds = _microseconds(value)
     if not EARLIEST <= microseconds <= LATEST:
-        hint = _likely_unit(stated) if isinstance(stated, int) else ""
-        raise InvalidRequest(f"event_time is {_shown(stated)}: {_BOUNDS}{hint}")
+        hint = _likely_unit(value) if isinstance(value, int) else ""
+        raise InvalidRequest(f"event_time is {_shown(value)}: {_BOUNDS}{hint}")
     return microseconds
 
 
-def ahead_of_reception(stated: object, ahead: int, most: int) -> str:
+def ahead_of_reception(value: object, ahead: int, most: int) -> str:
     """Return why an event time `ahead` microseconds after its reception is refused."""
     return (
-        f"event_time is {_shown(stated)}, {ahead // 1_000_000} seconds ahead of the clock; "
+        f"event_time is {_shown(value)}, {ahead // 1_000_000} seconds ahead of the clock; "
         f"expected at most {most // 1_000_000} (DRIFTLINE_SERVICE_EVENT_TIME_AHEAD_S)"
     )
 
@@ -46,21 +46,21 @@ def _likely_unit(number: int) -> str:
     return ""
 
 
-def _shown(stated: object) -> str:
-    text = str(stated)
+def _shown(value: object) -> str:
+    text = str(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def _microseconds(stated: object) -> int:
-    if isinstance(stated, int) and not isinstance(stated, bool):
-        return stated
-    if not isinstance(stated, str):
-        raise InvalidRequest(f"event_time is of type {type(stated).__name__}: {_EXPECTED}")
+def _microseconds(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        raise InvalidRequest(f"event_time is of type {type(value).__name__}: {_EXPECTED}")
     try:
-        moment = datetime.fromisoformat(stated)
+        moment = datetime.fromisoformat(value)
     except ValueError:
-        raise InvalidRequest(f"event_time is {_shown(stated)!r}: {_EXPECTED}") from None
+        raise InvalidRequest(f"event_time is {_shown(value)!r}: {_EXPECTED}") from None
     if moment.tzinfo is None:
-        raise InvalidRequest(f"event_time {_shown(stated)!r} has no offset: {_EXPECTED}")
+        raise InvalidRequest(f"event_time {_shown(value)!r} has no offset: {_EXPECTED}")
     since = moment - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

@@ -23,7 +23,7 @@ _SMALLEST, _LARGEST = -(2**63), 2**64 - 1  # what every reader of the log can ho
 
 
 class FeedbackLabel(msgspec.Struct, frozen=True):
-    """What one row of one prediction turned out to be."""
+    """The label of one row of one prediction."""
 
     prediction_id: str
     row: int
@@ -50,7 +50,7 @@ _MOST_BRACES = 4 * MOST_LABELS  # each item has one, and texts may
 
 
 def read_feedback(body: bytes) -> list[FeedbackLabel]:
-    """The truths that a JSON body states; raises InvalidRequest or TooLarge.
+    """Return the truths that a JSON body states; raises InvalidRequest or TooLarge.
 
     Items are counted before they become objects, and labels while they do: a small compressed body
     may hold millions.
@@ -68,11 +68,11 @@ def read_feedback(body: bytes) -> list[FeedbackLabel]:
         ) from None
     except RecursionError:
         raise InvalidRequest("the body is nested too deeply") from None
-    stated = decoded if isinstance(decoded, list) else [decoded]
-    labels = sum(len(item.labels or ()) for item in stated)
+    items = decoded if isinstance(decoded, list) else [decoded]
+    labels = sum(len(item.labels or ()) for item in items)
     if labels > MOST_LABELS:
         raise TooLarge(f"{labels} labels in one request; expected at most {MOST_LABELS}")
-    return [truth for index, item in enumerate(stated) for truth in _truths(index, item)]
+    return [truth for index, item in enumerate(items) for truth in _truths(index, item)]
 
 
 def _truths(index: int, item: _Item) -> Iterator[FeedbackLabel]:
@@ -111,9 +111,9 @@ def _prediction_id(index: int, item: _Item) -> str:
             return prediction_id_of(item.model, request_id)
         except InvalidRequest as error:
             raise InvalidRequest(f"item {index}: {error}") from None
-    stated = item.prediction_id or ""
-    if not 0 < len(stated) <= _MOST_CHARACTERS or "\0" in stated:
+    prediction_id = item.prediction_id or ""
+    if not 0 < len(prediction_id) <= _MOST_CHARACTERS or "\0" in prediction_id:
         raise InvalidRequest(
             f"item {index}: expected a prediction_id of 1 to {_MOST_CHARACTERS} characters, not NUL"
         )
-    return stated
+    return prediction_id

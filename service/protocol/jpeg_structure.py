@@ -37,8 +37,8 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     if data[:2] != b"\xff\xd8":
         raise JpegFault("it does not begin like a JPEG")
     place = 2
-    while found := _MARKER.search(data, place):
-        marker, place = found[1][0], found.end()
+    while match := _MARKER.search(data, place):
+        marker, place = match[1][0], match.end()
         if marker == _EOI:
             return
         if marker in _ALONE:
@@ -117,8 +117,8 @@ class _Reader:
             raise JpegFault("the frame is empty")
         samplings = content[7::3]
         if any(
-            max(one >> shift & 15 for one in samplings) % (one >> shift & 15)
-            for one in samplings
+            max(factors >> shift & 15 for factors in samplings) % (factors >> shift & 15)
+            for factors in samplings
             for shift in (4, 0)
         ):
             raise JpegFault("a component is sampled at a fraction")
@@ -128,7 +128,7 @@ class _Reader:
         count = content[0] if content else 0
         if self.size is None or not 0 < count <= 4 or len(content) != 4 + 2 * count:
             raise JpegFault("a scan has no frame or no components")
-        chosen = [(content[1 + 2 * one], content[2 + 2 * one]) for one in range(count)]
+        chosen = [(content[1 + 2 * place], content[2 + 2 * place]) for place in range(count)]
         numbers = {number for number, _ in chosen}
         if len(numbers) < count or not numbers <= self._components.keys():
             raise JpegFault("a scan names unknown components")

@@ -22,7 +22,7 @@ from service.protocol.messages import Array, InferRequest, RequestTensor
 _Parameter = str | int | float | bool | None  # as in protobuf: nothing nests
 _MANY_BYTES = 65_536  # of one tensor
 _WORDS = Literal["NaN", "Infinity", "-Infinity"]
-_FLOAT_LIMITS = {  # beyond these a value would round to infinity; JSON itself ends where FP64 does
+_FLOAT_LIMITS = {  # larger values would round to infinity
     "FP16": 65_519.0,
     "BF16": 3.3961775292304e38,
     "FP32": 3.4028235677973362e38,
@@ -58,7 +58,7 @@ class JsonTensor(msgspec.Struct):
         return self._shaped(array, nested=nested)
 
     def _check_count(self, data: bytes) -> None:
-        """Refuse data of more values than the shape has before they become objects."""
+        """Refuse data with more values than the shape, before each becomes an object."""
         expected = prod(self.shape)
         if self.datatype != "BYTES" and (values := data.count(b",") + 1) > expected > 0:
             raise InvalidRequest(
@@ -67,8 +67,8 @@ class JsonTensor(msgspec.Struct):
 
     @property
     def sent(self) -> msgspec.Raw | None:
-        """The values as sent, if they are flat and neither text nor missing."""
-        data = bytes(self.data)  # which the decoder has let through
+        """The raw JSON of the values; None if they are nested, text or missing."""
+        data = bytes(self.data)  # valid JSON, as the decoder has read it
         return None if b'"' in data or b"n" in data or self._is_nested(data) else self.data
 
     def _is_nested(self, data: bytes) -> bool:
@@ -77,7 +77,7 @@ class JsonTensor(msgspec.Struct):
     def _shaped(self, array: Array, *, nested: bool) -> Array:
         if nested and list(array.shape) != self.shape:
             raise InvalidRequest(
-                f"data is nested as {list(array.shape)}; its shape says {self.shape}",
+                f"data is nested as {list(array.shape)}; its shape is {self.shape}",
                 tensor=self.name,
             )
         if array.size != prod(self.shape):
@@ -91,7 +91,7 @@ class JsonTensor(msgspec.Struct):
         if "binary_data_size" in (self.parameters or {}):
             raise InvalidRequest(
                 "its binary_data_size refers to bytes after the JSON; expected the header "
-                "Inference-Header-Content-Length to say where they begin",
+                "Inference-Header-Content-Length to state where they begin",
                 tensor=self.name,
             )
         raise InvalidRequest("has no data; expected a list of values", tensor=self.name)
@@ -189,44 +189,44 @@ def read_json(body: bytes) -> JsonRequest:
         raise InvalidRequest("the body is nested too deeply") from None
 
 
-class _Stated(msgspec.Struct):
-    """The part of a request that its event keeps, whatever else is wrong with it."""
+class _RequestParameters(msgspec.Struct):
+    """The part of a request that its event records even if the rest is invalid."""
 
     parameters: dict[str, Any] | None = None
 
 
-_stated = msgspec.json.Decoder(_Stated)
+_parameters = msgspec.json.Decoder(_RequestParameters)
 
 
 def read_parameters(body: bytes) -> dict[str, Any]:
     """Read the parameters of a request that could not be decoded; raises InvalidRequest."""
     try:
         try:
-            return _stated.decode(body).parameters or {}
+            return _parameters.decode(body).parameters or {}
         except msgspec.DecodeError:
-            return _stated.decode(_quote_bare_numbers(body) or b"").parameters or {}
+            return _parameters.decode(_quote_bare_numbers(body) or b"").parameters or {}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidRequest("the body states no parameters") from None
 
 
 def _quote_bare_numbers(body: bytes) -> bytes | None:
-    """Return the body with NaN and infinities as strings; None where it has none outside strings.
+    """Return the body with NaN and infinities as strings; None if it has none outside strings.
 
     Python's json module, tritonclient and BentoML's client write them bare, which is not JSON.
     """
     if b"NaN" not in body and b"Infinity" not in body:
         return None
-    quoted, count = _BARE.subn(lambda found: found[1] or b'"%b"' % found[2], body)
+    quoted, count = _BARE.subn(lambda match: match[1] or b'"%b"' % match[2], body)
     return quoted if count and quoted != body else None
 
 
 def _checked(request: JsonRequest) -> JsonRequest:
-    """Refuse text beside quoted numbers: an element of BYTES may have been a bare number."""
+    """Refuse text that is such a word: it may have been a bare number before quoting."""
     for tensor in request.inputs:
         if tensor.datatype == "BYTES" and _WORD.search(bytes(tensor.data)):
             raise InvalidRequest(
-                "expected text, and no bare NaN or Infinity in a request whose text holds such a "
-                "word",
+                "a text value is NaN or Infinity while the request has such a word without quotes; "
+                "expected quotes around every one",
                 tensor=tensor.name,
             )
     return request

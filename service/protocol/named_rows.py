@@ -78,14 +78,14 @@ def read_predictions(
     if not name:
         return _rows_of(outputs)
     scores = probabilities_output(prediction)
-    found = [NamedRowPrediction(label) for label in outputs[name].values()]
+    rows = [NamedRowPrediction(label) for label in outputs[name].values()]
     if scores:
-        for row, shares in zip(found, _by_class(prediction, outputs[scores]), strict=True):
+        for row, shares in zip(rows, _by_class(prediction, outputs[scores]), strict=True):
             row.probabilities = shares
     if LABELS in outputs:
-        for row, applies in zip(found, _by_class(prediction, outputs[LABELS]), strict=True):
-            row.labels = [one for one in prediction.classes if applies[str(one)]]
-    return found
+        for row, applies in zip(rows, _by_class(prediction, outputs[LABELS]), strict=True):
+            row.labels = [class_ for class_ in prediction.classes if applies[str(class_)]]
+    return rows
 
 
 def _by_class(prediction: Prediction, tensor: Tensor) -> list[dict[str, Any]]:
@@ -102,26 +102,29 @@ def _rows_of(outputs: Mapping[str, Tensor]) -> list[NamedRowPrediction]:
     """Return each row of the outputs that have one for each."""
     counts = [tensor.shape[0] for tensor in outputs.values() if tensor.shape]
     rows = counts[0] if counts else 0
-    found: list[dict[str, Any]] = [{} for _ in range(rows)]
+    row_outputs: list[dict[str, Any]] = [{} for _ in range(rows)]
     for name, tensor in outputs.items():
         values = tensor.values()
         if tensor.shape[:1] != [rows] or not rows:
             continue
         size = len(values) // rows
-        for row, held in enumerate(found):
+        for row, row_output in enumerate(row_outputs):
             part = values[row * size : (row + 1) * size]
-            held[name] = part[0] if size == 1 else part
-    return [NamedRowPrediction(None, outputs=held) for held in found]
+            row_output[name] = part[0] if size == 1 else part
+    return [NamedRowPrediction(None, outputs=row_output) for row_output in row_outputs]
 
 
 def _check_names(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-    known = set(names)
+    expected = set(names)
     for index, row in enumerate(rows):
-        if row.keys() == known:
+        if row.keys() == expected:
             continue
-        for problem, found in (("missing", known - row.keys()), ("unknown", row.keys() - known)):
-            if found:
+        for problem, faulty in (
+            ("missing", expected - row.keys()),
+            ("unknown", row.keys() - expected),
+        ):
+            if faulty:
                 raise InvalidRequest(
-                    f"row {index}: {problem} feature {', '.join(sorted(map(repr, found)))}; "
+                    f"row {index}: {problem} feature {', '.join(sorted(map(repr, faulty)))}; "
                     f"expected {', '.join(names)}"
                 )

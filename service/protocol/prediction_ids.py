@@ -49,11 +49,11 @@ class PredictionIds:
         signed = _SIGNED.fullmatch(prediction_id)
         if signed is None:
             return None
-        body, _, stated = prediction_id.rpartition("-")
+        body, _, stated_tag = prediction_id.rpartition("-")
         for key in self._macs:
             mac = key.copy()
             mac.update(body.encode())
-            if compare_digest(mac.hexdigest(), stated):
+            if compare_digest(mac.hexdigest(), stated_tag):
                 return signed[1]
         return None
 
@@ -68,5 +68,5 @@ def prediction_id_of(model: str, request_id: str) -> str:
             f"request_id: expected 1 to {_MOST_CHARACTERS} characters, not NUL, "
             f"got {len(request_id)}"
         )
-    named = f"{model}\0{request_id}".encode(errors="surrogatepass")
-    return f"{tag_of(model)}-own-{blake2b(named, digest_size=16).hexdigest()}"
+    text = f"{model}\0{request_id}".encode(errors="surrogatepass")
+    return f"{tag_of(model)}-own-{blake2b(text, digest_size=16).hexdigest()}"

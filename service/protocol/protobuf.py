@@ -91,13 +91,13 @@ def decode_request(message: pb.ModelInferRequest) -> InferRequest:
     parameters = read_parameters(message)
     if not message.outputs:
         return InferRequest(message.id, tensors, [], parameters, bool(raw))
-    wanted = [output.name for output in message.outputs]
+    requested = [output.name for output in message.outputs]
     classes = {
         output.name: output.parameters["classification"].int64_param
         for output in message.outputs
         if "classification" in output.parameters
     }
-    return InferRequest(message.id, tensors, wanted, parameters, bool(raw), classes=classes)
+    return InferRequest(message.id, tensors, requested, parameters, bool(raw), classes=classes)
 
 
 def read_parameters(message: pb.ModelInferRequest) -> dict[str, Any]:

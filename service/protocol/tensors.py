@@ -26,16 +26,16 @@ def raw_tensor(datatype: str, array: Array) -> Tensor:
     Its bytes become base64 when the event is written with its payload.
     """
     little: Array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    held: Any = little.reshape(-1).view(np.uint8).data
-    return Tensor(datatype, list(array.shape), [], held)
+    contents: Any = little.reshape(-1).view(np.uint8).data
+    return Tensor(datatype, list(array.shape), [], contents)
 
 
 def from_raw(tensor: Tensor) -> Array | None:
     """Return the array of a raw tensor not yet written; None for any other tensor."""
-    held: Any = tensor.raw
-    if not isinstance(held, memoryview):
+    contents: Any = tensor.raw
+    if not isinstance(contents, memoryview):
         return None
-    array: Array = np.frombuffer(held, NUMPY[tensor.datatype].newbyteorder("<"))
+    array: Array = np.frombuffer(contents, NUMPY[tensor.datatype].newbyteorder("<"))
     return array.reshape(tensor.shape)
 
 

@@ -104,23 +104,23 @@ class InputCheck:
             values = spell(values)
         return Tensor(tensor.datatype, list(array.shape), values)
 
-    def check_outputs(self, wanted: Sequence[str]) -> None:
+    def check_outputs(self, output_names: Sequence[str]) -> None:
         """Raise InvalidRequest if a requested output does not exist."""
-        for name in wanted:
+        for name in output_names:
             if name not in self._outputs:
                 raise InvalidRequest(f"unknown output {name!r}; expected {_names(self._outputs)}")
 
     def _check_names(self, tensors: Sequence[RequestTensor]) -> None:
-        given = {tensor.name for tensor in tensors}
+        names_once = {tensor.name for tensor in tensors}
         for tensor in tensors:
             if tensor.name not in self._specs:
                 raise InvalidRequest(f"unknown; expected {_names(self._specs)}", tensor=tensor.name)
-        if len(given) < len(tensors):
+        if len(names_once) < len(tensors):
             names = [tensor.name for tensor in tensors]
             twice = next(name for name in names if names.count(name) > 1)
             raise InvalidRequest("given more than once; expected it once", tensor=twice)
         for spec in self.signature.inputs:
-            if spec.name not in given:
+            if spec.name not in names_once:
                 raise InvalidRequest(f"missing; expected {self._describe(spec)}", tensor=spec.name)
 
     def _rows(self, tensors: Sequence[RequestTensor]) -> int:
@@ -145,12 +145,12 @@ class InputCheck:
             raise InvalidRequest(
                 f"datatype {tensor.datatype!r}; expected {self._describe(spec)}", tensor=spec.name
             )
-        shape, stated = tensor.shape, spec.shape
-        if shape[1:] == stated[1:] and stated[:1] == [FREE] and len(shape) and shape[0] >= 0:
+        shape, declared = tensor.shape, spec.shape
+        if shape[1:] == declared[1:] and declared[:1] == [FREE] and len(shape) and shape[0] >= 0:
             return  # nearly always
-        fits = len(shape) == len(stated) and all(
+        fits = len(shape) == len(declared) and all(
             size >= 0 if expected == FREE else size == expected
-            for size, expected in zip(shape, stated, strict=True)
+            for size, expected in zip(shape, declared, strict=True)
         )
         if not fits:
             raise InvalidRequest(

@@ -74,7 +74,7 @@ class AdminPort:
             self._admin,
             http=Http1Connection.bounded(
                 connection_limits(settings), PROBES
-            ),  # not "auto": that stands for connections that answer inference
+            ),  # "auto" would select the connections that answer inference
             ws="none",
             lifespan="off",
             log_config=None,

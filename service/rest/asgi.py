@@ -31,17 +31,17 @@ def authorization_of(scope: Scope) -> bytes | None:
 
 
 async def read_body(
-    stated: bytes | None, receive: Receive, limit: int, buffered: BufferedBytes
+    content_length: bytes | None, receive: Receive, limit: int, buffered: BufferedBytes
 ) -> bytes:
-    """Return the body of a request; `stated` is its content-length header, if present.
+    """Return the body of a request; `content_length` is that header, if present.
 
     Raises TooLarge as soon as more than `limit` bytes are announced or received, Overloaded if the
     worker buffers too many bytes, and Disconnected if the client disconnects first.
     """
-    if stated is not None and int(stated) > limit:
-        raise TooLarge(f"the body has {int(stated)} bytes; expected at most {limit}")
+    if content_length is not None and int(content_length) > limit:
+        raise TooLarge(f"the body has {int(content_length)} bytes; expected at most {limit}")
     chunks: list[bytes] = []
-    size = held = 0
+    size = buffered_size = 0
     try:
         while True:
             message = await receive()
@@ -54,10 +54,10 @@ async def read_body(
             if not message.get("more_body", False):
                 return b"".join((*chunks, chunk)) if chunks else chunk
             buffered.take(len(chunk))
-            held = size
+            buffered_size = size
             chunks.append(chunk)
     finally:
-        buffered.give(held)
+        buffered.give(buffered_size)
 
 
 async def send_json(

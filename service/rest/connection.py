@@ -95,12 +95,12 @@ class Connection(Http1Connection):
         if self.parser.get_method() != b"POST":
             return None
         path = httptools.parse_url(self.url).path.decode("ascii")
-        named = target(unquote(path) if "%" in path else path)
-        if named is None:
+        names = target(unquote(path) if "%" in path else path)
+        if names is None:
             return None
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         foreign = self._inference_dependencies.guard.refusal(b"POST", self.headers)
-        return read_head(*named, self.headers, keep_alive=keep_alive, foreign=foreign)
+        return read_head(*names, self.headers, keep_alive=keep_alive, foreign=foreign)
 
     def pass_body(self, body: bytes) -> None:
         """Give a piece of the body to the last request."""
@@ -175,8 +175,10 @@ class Connection(Http1Connection):
         if idle >= self.timeout_keep_alive and self.is_free() and not self._in_message:
             self.transport.close()
             return
-        left = max(self.timeout_keep_alive - idle, 0) or self.timeout_keep_alive
-        self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+        seconds = max(self.timeout_keep_alive - idle, 0) or self.timeout_keep_alive
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
 
     def _unset_keepalive_if_required(self) -> None:
         """Keep the timer: uvicorn's is per request, this one per connection."""
@@ -196,9 +198,9 @@ class Connection(Http1Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel every request of the connection."""
-        for one in {self._running, self.cycle, *(cycle for cycle, _ in self.pipeline)}:
-            if isinstance(one, Exchange):
-                one.cancel()
+        for cycle in {self._running, self.cycle, *(cycle for cycle, _ in self.pipeline)}:
+            if isinstance(cycle, Exchange):
+                cycle.cancel()
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
         super().connection_lost(exc)

@@ -40,12 +40,12 @@ def decode_body(body: bytes, kind: bytes, encoding: bytes, limit: int) -> bytes:
     return decompress(body, encoding, limit)
 
 
-def check_type(stated: bytes) -> None:
+def check_type(header: bytes) -> None:
     """Raise Unsupported if the content-type header names anything but JSON."""
-    kind = stated.partition(b";")[0].strip().lower()
+    kind = header.partition(b";")[0].strip().lower()
     if kind not in _TYPES and not kind.endswith(b"+json"):
         raise Unsupported(
-            f"content type {_quoted(stated)}; expected application/json, or "
+            f"content type {_quoted(header)}; expected application/json, or "
             "application/octet-stream for JSON with raw tensors behind it"
         )
 
@@ -106,5 +106,5 @@ def _weight(item: bytes) -> tuple[bytes, float]:
     return name.strip(), weight
 
 
-def _quoted(stated: bytes) -> str:
-    return repr(stated[:64].decode("latin-1"))
+def _quoted(header: bytes) -> str:
+    return repr(header[:64].decode("latin-1"))

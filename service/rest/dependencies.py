@@ -10,7 +10,7 @@ import msgspec
 
 from access.authorizer import Authorizer
 from access.browser_guard import BrowserGuard
-from service.auth.label_rates import LabelRates
+from service.auth.key_limits import KeyLimits
 from service.buffered_bytes import BufferedBytes
 from service.call_factory import CallFactory
 from service.models.loaded_models import LoadedModels
@@ -30,6 +30,7 @@ class InferenceDependencies(msgspec.Struct, frozen=True, kw_only=True):
     new_call: CallFactory
     max_body_bytes: int
     buffered: BufferedBytes
+    limits: KeyLimits
     keep_alive_s: int  # before an idle connection is closed
 
 
@@ -42,7 +43,7 @@ class RouteDependencies(msgspec.Struct, frozen=True, kw_only=True):
     log: PredictionLog
     authorizer: Authorizer
     ids: PredictionIds
-    label_rates: LabelRates
+    limits: KeyLimits
     max_body_bytes: int
     refuse_labels: Callable[[str, int], None]  # counts those of a shard
     unverified_labels: bool  # whether labels may name predictions that this service did not make

@@ -8,7 +8,7 @@ from access.errors import AccessError
 from eventlog.errors import DriftlineError
 from registry.manifest import Manifest
 from service.call import InferenceResponse
-from service.errors import Overloaded, TooLarge
+from service.errors import KeyLimitReached, Overloaded, TooLarge
 from service.protocol import binary, json
 from service.protocol.classification import check_classes
 from service.protocol.messages import InferRequest
@@ -43,11 +43,11 @@ class Exchange:
 
     __slots__ = (
         "_begun",
+        "_buffered",
         "_call",
         "_channel",
         "_ended",
         "_head",
-        "_held",
         "_inference",
         "_pieces",
         "_size",
@@ -67,7 +67,7 @@ class Exchange:
         )
         self._pieces: list[bytes] = []
         self._size = 0
-        self._held = 0  # bytes counted in the worker's budget
+        self._buffered = 0  # bytes counted in the worker's budget
         self._begun = False
         self._ended = False
         self.keep_alive = head.keep_alive
@@ -127,18 +127,33 @@ class Exchange:
         if not self.response_complete:
             self.response_complete = True
             self._release()
+            self._call.end_account()
             self._inference.pipeline.leave(self._call)
 
     def _answer(self) -> None:
         self._release()
         pieces, self._pieces = self._pieces, []
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        inference = self._inference
+        if inference.limits.bound_requests and not self._is_admitted(len(body)):
+            return
         decode = partial(_decode, body, self._head, self._inference.max_body_bytes)
-        stated = partial(_stated, body, self._head)
-        self._inference.pipeline.submit(self._call, decode, self._reply, stated)
+        read_stated = partial(_read_parameters, body, self._head)
+        inference.pipeline.submit(self._call, decode, self._reply, read_stated)
+
+    def _is_admitted(self, size: int) -> bool:
+        """Count the request for its key; refuse it over a limit of the key."""
+        inference = self._inference
+        try:
+            key = inference.authorizer.actor_of(self._head.authorization)
+            self._call.account = inference.limits.admit(key, size)
+        except KeyLimitReached as error:
+            self._reply(error)
+            return False
+        return True
 
     def _hold(self, size: int) -> None:
-        """Count buffered bytes in the worker's budget; refuse the request where it is used up."""
+        """Count buffered bytes in the worker's budget; refuse the request if it is used up."""
         if not self._begun:  # reading is paused, so these bytes are few
             return
         try:
@@ -146,12 +161,12 @@ class Exchange:
         except Overloaded as error:
             self._refuse(error)
         else:
-            self._held += size
+            self._buffered += size
 
     def _release(self) -> None:
-        if self._held:
-            self._inference.buffered.give(self._held)
-            self._held = 0
+        if self._buffered:
+            self._inference.buffered.give(self._buffered)
+            self._buffered = 0
 
     def _refuse(self, error: DriftlineError) -> None:
         self._reject(self._inference.pipeline.refuse(self._call, error))
@@ -164,6 +179,7 @@ class Exchange:
 
     def _reply(self, outcome: InferenceResponse | DriftlineError) -> None:
         self.response_complete = True
+        self._call.end_account()
         if isinstance(outcome, InferenceResponse):
             message = encode_response(outcome, self._head.reply_encoding)
         else:
@@ -173,12 +189,12 @@ class Exchange:
         self._channel.reply(self, message)
 
 
-def _stated(body: bytes, head: Head) -> dict[str, Any]:
+def _read_parameters(body: bytes, head: Head) -> dict[str, Any]:
     """Read the parameters of a refused request, unless it is large: refusals must stay cheap."""
     if head.kind or head.encoding:
         body = decode_body(body, head.kind, head.encoding, _MOST_STATED)
-    stated = head.json_length
-    text = body if stated is None else body[: binary.json_length(stated, len(body))]
+    length = head.json_length
+    text = body if length is None else body[: binary.json_length(length, len(body))]
     return json.read_parameters(text) if len(text) <= _MOST_STATED else {}
 
 

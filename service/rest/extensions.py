@@ -71,8 +71,8 @@ class _Extensions:
         return actor or (certificate_grant(name).actor if name else _ACTOR)
 
     async def statistics(self, request: Request) -> Response:
-        worker, named = self._dependencies(), request.path_params
-        versions = worker.models.select(named.get("model", ""), named.get("version", ""))
+        worker, place = self._dependencies(), request.path_params
+        versions = worker.models.select(place.get("model", ""), place.get("version", ""))
         statistics = worker.statistics.of_versions(versions)
         body = msgspec.json.encode({"model_stats": statistics})
         return Response(body, media_type="application/json")

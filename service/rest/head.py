@@ -31,7 +31,7 @@ class Head(msgspec.Struct, frozen=True):
     routing_key: str = ""
     expects_continue: bool = False
     authorization: bytes | None = None
-    foreign: AccessError | None = None  # how to refuse it where no key is required
+    foreign: AccessError | None = None  # how to refuse it if no key is required
     kind: bytes = b""  # content-type of the body, if it is not application/json
     encoding: bytes = b""  # content-encoding of the body
     reply_encoding: Encoding | None = None  # preferred for a large reply
@@ -68,8 +68,8 @@ def read_head(
             field, read = text
             fields[field] = read(value)
         elif name == b"authorization":
-            stated = fields.get("authorization")
-            fields["authorization"] = joined([value] if stated is None else [stated, value])
+            earlier = fields.get("authorization")
+            fields["authorization"] = joined([value] if earlier is None else [earlier, value])
         elif name == b"expect":
             fields["expects_continue"] = value.lower() == b"100-continue"
         elif name == b"content-type" and value != b"application/json":

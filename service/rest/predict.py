@@ -94,15 +94,23 @@ class PredictMiddleware:
     ) -> InferenceResponse:
         inference = self._dependencies()
         try:
-            request = await _read(headers, receive, inference)
+            request, size = await _read(headers, receive, inference)
         except DriftlineError as error:
             raise inference.pipeline.refuse(call, error) from None
         call.model = request.model
         call.selector = "" if request.version is None else str(request.version)
         call.authorization = headers.get(b"authorization")
         inference.authorizer.admit("predict", call.authorization, call.model)
-        stated = {"event_time": request.event_time}
-        return await inference.pipeline.infer(call, partial(_decode, call, request), lambda: stated)
+        parameters = {"event_time": request.event_time}
+        if inference.limits.bound_requests:
+            key = inference.authorizer.actor_of(call.authorization)
+            call.account = inference.limits.admit(key, size)
+        try:
+            return await inference.pipeline.infer(
+                call, partial(_decode, call, request), lambda: parameters
+            )
+        finally:
+            call.end_account()
 
 
 def _decode(call: Call, request: _PredictRequest, manifest: Manifest) -> InferRequest:
@@ -118,12 +126,13 @@ def _decode(call: Call, request: _PredictRequest, manifest: Manifest) -> InferRe
 
 async def _read(
     headers: dict[bytes, bytes], receive: Receive, inference: InferenceDependencies
-) -> _PredictRequest:
+) -> tuple[_PredictRequest, int]:
+    """Return the request and the size of its body as received."""
     limit = inference.max_body_bytes
     body = await read_body(headers.get(b"content-length"), receive, limit, inference.buffered)
     kind, encoding = headers.get(b"content-type", b""), headers.get(b"content-encoding", b"")
     request: _PredictRequest = _decoded(_requests, decode_body(body, kind, encoding, limit))
-    return request
+    return request, len(body)
 
 
 def _decoded(decoder: "msgspec.json.Decoder[Any]", body: bytes | msgspec.Raw) -> Any:

@@ -27,17 +27,17 @@ def encode_response(answer: InferenceResponse, encoding: Encoding | None = None)
     """
     if answer.request.classes:
         answer = answer.with_classes()
-    wanted = answer.wanted()
+    requested = answer.output_names()
     fields: dict[str, Any] = {
         "model": answer.version.model,
         "version": answer.version.number,
         "request_id": answer.request.id,
         "parameters": answer.parameters(),
-        "outputs": {name: answer.outputs[name] for name in wanted},
+        "outputs": {name: answer.outputs[name] for name in requested},
     }
     headers = response_headers(answer)
     arrays, request = answer.run.outputs, answer.request
-    raw = request.may_want_raw and {n: arrays[n] for n in wanted if request.wants_raw(n)}
+    raw = request.may_want_raw and {n: arrays[n] for n in requested if request.wants_raw(n)}
     if raw:
         body, length = binary.encode_response(**fields, raw=raw)
         return _message(_OK, headers + _RAW % (_JSON_LENGTH, length), body)

@@ -70,13 +70,13 @@ class _Routes:
         return _json(ServerMetadata())
 
     async def model(self, request: Request) -> Response:
-        return _json(describe(self._dependencies().models, *_named(request)))
+        return _json(describe(self._dependencies().models, *_model_and_version(request)))
 
     async def config(self, request: Request) -> Response:
-        return _json(configure(self._dependencies().models, *_named(request)))
+        return _json(configure(self._dependencies().models, *_model_and_version(request)))
 
     async def model_ready(self, request: Request) -> Response:
-        model, selector = _named(request)
+        model, selector = _model_and_version(request)
         try:
             self._dependencies().models.check_ready(model, selector)
         except NotReady as error:
@@ -90,7 +90,7 @@ class _Routes:
         grant = worker.authorizer.grant_of(authorization)
         scope = LabelScope.of(grant, unverified=worker.unverified_labels)
         try:
-            verified = scope.verify((one.prediction_id for one in labels), worker.ids.tag)
+            verified = scope.verify((label.prediction_id for label in labels), worker.ids.tag)
         except AccessError as error:
             raise worker.authorizer.counted(error) from None
         try:
@@ -103,7 +103,7 @@ class _Routes:
             for shard, refused in error.by_shard.items():
                 worker.refuse_labels(shard, refused)
             raise
-        worker.label_rates.take(worker.authorizer.actor_of(authorization), len(labels))
+        worker.limits.take_labels(worker.authorizer.actor_of(authorization), len(labels))
         worker.log.append_labels(labels, scope.actor, verified)
         await worker.log.wait_until_safe()
         return _json({"accepted": len(labels)})
@@ -115,7 +115,7 @@ class _Routes:
         return decode_body(await request.body(), kind, encoding, limit)
 
 
-def _named(request: Request) -> tuple[str, str]:
+def _model_and_version(request: Request) -> tuple[str, str]:
     return request.path_params["model"], request.path_params.get("version", "")
 
 

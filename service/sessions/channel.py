@@ -57,7 +57,7 @@ class Channel:
         self._send([_HEAD.pack(kind, run, 0, 0), content])
 
     def send_tensors(self, kind: int, run: int, tensors: Mapping[str, Array]) -> None:
-        """Send tensors; raises ConnectionLost, or OSError where the system lacks memory."""
+        """Send tensors; raises ConnectionLost, or OSError if the system lacks memory."""
         frame = lay_out(tensors)
         passed = None
         if self._written is None or not frame.size <= self._written.size <= _RETAINED:
@@ -88,8 +88,8 @@ class Channel:
         except (MalformedFrame, UnsealedMemory) as error:
             raise ConnectionLost(f"malformed message: {error}") from None
         finally:
-            for one in descriptors:
-                os.close(one)
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def close(self) -> None:
         """Close the connection."""

@@ -46,7 +46,7 @@ _NO_NEW_PRIVILEGES = 38  # PR_SET_NO_NEW_PRIVS of <sys/prctl.h>
 
 
 class ChildConfig(msgspec.Struct, frozen=True):
-    """What the process needs to load its model."""
+    """The configuration that the process needs to load its model."""
 
     path: str
     sha256: str  # of the file, in hex; "" if it is not known
@@ -70,7 +70,7 @@ class ChildSignature(msgspec.Struct, frozen=True):
 
 
 class ChildError(msgspec.Struct, frozen=True):
-    """Why a run, or the start, failed."""
+    """The reason why a run, or the start, failed."""
 
     kind: str  # a key of KINDS
     text: str
@@ -122,7 +122,7 @@ class _Stops(threading.Thread):
 
 def main() -> None:
     """Serve the model until the worker closes the connection."""
-    data, control = (socket.socket(fileno=int(one)) for one in sys.argv[1:3])
+    data, control = (socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[1:3])
     stops = _Stops(control)
     stops.start()
     channel = Channel(data, copies=False)
@@ -142,18 +142,18 @@ def _start(channel: Channel, config: ChildConfig) -> Session | None:
     try:
         confine(config.memory)
         model = Path(config.path).read_bytes()
-        found = hashlib.sha256(model).hexdigest()
-        if config.sha256 and found != config.sha256:
+        digest = hashlib.sha256(model).hexdigest()
+        if config.sha256 and digest != config.sha256:
             raise NotReady(
-                f"model.onnx was changed: SHA-256 {found[:12]}..., registered "
+                f"model.onnx was changed: SHA-256 {digest[:12]}..., registered "
                 f"{config.sha256[:12]}...; restore it from a backup, or register the model again"
             )
         session = Session(model, config.session, Path(config.path).parent)
     except (ServingError, OSError, MemoryError) as error:
         _send_error(channel, 0, "not ready", str(error))
         return None
-    known = session.runnable()
-    signature = ChildSignature(_nodes(known.inputs), _nodes(known.outputs))
+    runnable = session.runnable()
+    signature = ChildSignature(_nodes(runnable.inputs), _nodes(runnable.outputs))
     text = msgspec.json.encode(signature).decode()
     channel.send_tensors(READY, 0, {"signature": np.array([text], np.object_)})
     return session

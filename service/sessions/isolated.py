@@ -69,7 +69,7 @@ class IsolatedSession:
         return IsolatedRun(self, self._numbers)
 
     def runnable(self) -> Runnable:
-        """The model as the probe of its rows takes it."""
+        """Return the model as the probe of its rows takes it."""
         return Runnable(self.run, self._signature.inputs, self._signature.outputs)
 
     def retire(self) -> None:
@@ -147,8 +147,8 @@ class IsolatedSession:
 
     def _lacking(self) -> str:
         limit = self._config.memory
-        stated = f"session.memory allows, {limit >> 20} MiB" if limit else "the system has"
-        return f"the run of {self._name} needs more memory than {stated}"
+        bound = f"session.memory allows, {limit >> 20} MiB" if limit else "the system has"
+        return f"the run of {self._name} needs more memory than {bound}"
 
     @property
     def stop_s(self) -> float:

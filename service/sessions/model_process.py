@@ -148,9 +148,9 @@ def _result(message: ChildMessage, run: int) -> dict[str, Array]:
 
 def _error(message: ChildMessage) -> ServingError:
     try:
-        found = msgspec.msgpack.decode(message.content, type=ChildError)
+        error_message = msgspec.msgpack.decode(message.content, type=ChildError)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConnectionLost(f"malformed message: {error}") from None
-    if message.kind != ERROR or found.kind not in KINDS:
-        raise ConnectionLost(f"malformed message: kind {message.kind}, {found.kind!r}")
-    return KINDS[found.kind](found.text)
+    if message.kind != ERROR or error_message.kind not in KINDS:
+        raise ConnectionLost(f"malformed message: kind {message.kind}, {error_message.kind!r}")
+    return KINDS[error_message.kind](error_message.text)

@@ -9,23 +9,28 @@ CPU = f"CPU{_SUFFIX}"
 
 
 def choose(
-    wanted: Sequence[str], options: Mapping[str, Mapping[str, str]], available: Sequence[str]
+    requested: Sequence[str], options: Mapping[str, Mapping[str, str]], available: Sequence[str]
 ) -> list[tuple[str, dict[str, str]]]:
     """Return the wanted providers in order of preference, with options; CPU by default.
 
     Names are ONNX Runtime's, with or without "ExecutionProvider". Options of unused providers are
     ignored. Raises NotReady for a provider that is not installed.
     """
-    known = {name.removesuffix(_SUFFIX).lower(): name for name in available}
-    missing = [name for name in wanted if _short(name) not in known]
+    installed = {name.removesuffix(_SUFFIX).lower(): name for name in available}
+    missing = [name for name in requested if _short(name) not in installed]
     if missing:
         raise NotReady(
             f"execution provider {missing[0]!r} is not installed here; "
             f"expected some of {', '.join(available)}"
         )
-    chosen = [known[_short(name)] for name in wanted] or [CPU]
+    chosen = [installed[_short(name)] for name in requested] or [CPU]
     settings = {_short(name): dict(values) for name, values in options.items()}
     return [(name, settings.get(_short(name), {})) for name in chosen]
+
+
+def only_cpu(requested: Sequence[str]) -> bool:
+    """Return whether a session with these preferences runs on no accelerator."""
+    return {_short(name) for name in requested} <= {_short(CPU)}
 
 
 def _short(name: str) -> str:

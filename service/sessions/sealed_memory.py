@@ -21,7 +21,7 @@ class WrittenMemory:
     """A memory that this process writes and another one reads."""
 
     def __init__(self, size: int) -> None:
-        """Allocate at least `size` bytes; raises OSError where the system has not so much."""
+        """Allocate at least `size` bytes; raises OSError if the system has not so much."""
         self.size = max(_SMALLEST, 1 << (size - 1).bit_length())
         self.descriptor = os.memfd_create("driftline", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:

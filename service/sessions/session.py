@@ -38,17 +38,17 @@ _LEVELS = {
 class Session:
     """One loaded ONNX model; `run` may be called from any thread."""
 
-    def __init__(self, model: bytes, wanted: SessionOptions, folder: Path | None = None) -> None:
+    def __init__(self, model: bytes, requested: SessionOptions, folder: Path | None = None) -> None:
         """Load a model from its bytes; `folder` may hold its data.
 
         Raises NotReady when ONNX Runtime refuses them, or when an execution provider is missing.
         """
         available = onnxruntime.get_available_providers()
-        providers = choose(wanted.providers, wanted.provider_options, available)
+        providers = choose(requested.providers, requested.provider_options, available)
         try:
-            options = _options(wanted)
+            options = _options(requested)
             use_data(options, folder)
-            if wanted.extensions:
+            if requested.extensions:
                 options.register_custom_ops_library(extensions_library())
             self._session = onnxruntime.InferenceSession(model, options, providers=providers)
         except RegistryError as error:
@@ -63,7 +63,7 @@ class Session:
                 f"expected its device and libraries on this machine"
             )
         # Large results of one run would otherwise stay allocated; small ones cost nothing to free.
-        self._shrinks = wanted.arena and depends_on_values(model)
+        self._shrinks = requested.arena and depends_on_values(model)
         self._shrinking = self.new_options()
         nodes = [*self._session.get_inputs(), *self._session.get_outputs()]
         self._outputs = [output.name for output in self._session.get_outputs()]
@@ -129,7 +129,7 @@ class Session:
         return SessionRun(self)
 
     def runnable(self) -> Runnable:
-        """The model as the probe of its rows takes it."""
+        """Return the model as the probe of its rows takes it."""
         return runnable(self._session)
 
 
@@ -181,14 +181,14 @@ def lacks_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "alloc" in text or "memory" in text
 
 
-def _options(wanted: SessionOptions) -> onnxruntime.SessionOptions:
+def _options(session_options: SessionOptions) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = wanted.intra_op_threads or 1
-    options.inter_op_num_threads = wanted.inter_op_threads
-    if wanted.inter_op_threads > 1:
+    options.intra_op_num_threads = session_options.intra_op_threads or 1
+    options.inter_op_num_threads = session_options.inter_op_threads
+    if session_options.inter_op_threads > 1:
         options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
-    options.graph_optimization_level = _LEVELS[wanted.graph_optimization]
-    options.enable_cpu_mem_arena = wanted.arena
+    options.graph_optimization_level = _LEVELS[session_options.graph_optimization]
+    options.enable_cpu_mem_arena = session_options.arena
     options.log_severity_level = 4  # what matters is raised
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options

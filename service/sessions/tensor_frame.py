@@ -50,12 +50,12 @@ def lay_out(tensors: Mapping[str, Array]) -> TensorFrame:
     """Return where each tensor goes; raises TypeError for a dtype without a datatype."""
     contents = [(name, of_array(array), array) for name, array in tensors.items()]
     parts: list[Array | bytes] = [
-        _encode([str(one) for one in array.ravel()])
+        _encode([str(text) for text in array.ravel()])
         if datatype == "BYTES"
         else np.ascontiguousarray(array)
         for _, datatype, array in contents
     ]
-    sizes = [len(one) if isinstance(one, bytes) else one.nbytes for one in parts]
+    sizes = [len(part) if isinstance(part, bytes) else part.nbytes for part in parts]
     # The offsets count from the end of the header, whose length depends on them.
     places, offset = [], 0
     for (name, datatype, array), size in zip(contents, sizes, strict=True):
@@ -94,7 +94,7 @@ def read(buffer: memoryview, header: int, *, copy: bool) -> dict[str, Array]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedFrame(f"header: {error}") from None
     start = _aligned(header)
-    return {one.name: _read(buffer, start, one, copy=copy) for one in places}
+    return {place.name: _read(buffer, start, place, copy=copy) for place in places}
 
 
 def _read(buffer: memoryview, start: int, place: _Place, *, copy: bool) -> Array:

@@ -104,7 +104,7 @@ class AllocatedDict(MmapedDict):
 
 
 def install() -> None:
-    """Let prometheus-client keep its values so; call before the first metric is created."""
+    """Install these values in prometheus-client; call before the first metric is created."""
     values.MmapedDict = AllocatedDict  # type: ignore[attr-defined]
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from access.errors import AccessError
+from eventlog.errors import DriftlineError
 from eventlog.events import Outcome, Protocol
 from registry.manifest import Version
 from service.batching.job import Drop
@@ -22,23 +22,22 @@ from service.telemetry.buffered import BufferedCounter, BufferedHistogram
 install()
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_PARTS = (0.0001, 0.00025, *_SECONDS)  # of a request's time
-_FLUSHING = 0.0005  # share of a core that flushing may use, up to _LATEST
+_PARTS = (0.0001, 0.00025, *_SECONDS)  # for the shorter parts of a request
+_FLUSHING = 0.0005  # share of a core that flushing may use; pauses end at _LATEST
 _LATEST = 10.0  # seconds; scrapes are 15 s apart by default
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 _REQUESTS = BufferedCounter(
     Counter(
         "driftline_requests_total",
-        "Inference requests, by how they ended; model and version are empty where none was "
-        "resolved.",
+        "Inference requests, by how they ended; model and version are empty if none was resolved.",
         ["model", "version", "protocol", "outcome"],
     )
 )
 _LATENCY = BufferedHistogram(
     Histogram(
         "driftline_request_seconds",
-        "From the receipt of an answered inference request to its answer.",
+        "Time from receipt to reply of an answered inference request.",
         ["model", "version", "protocol"],
         buckets=_SECONDS,
     ),
@@ -47,7 +46,7 @@ _LATENCY = BufferedHistogram(
 _BATCH_ROWS = BufferedHistogram(
     Histogram(
         "driftline_batch_rows",
-        "Rows that were answered together.",
+        "Rows of a batch.",
         ["model", "version"],
         buckets=_ROWS,
     ),
@@ -56,7 +55,7 @@ _BATCH_ROWS = BufferedHistogram(
 _QUEUED = BufferedHistogram(
     Histogram(
         "driftline_queue_seconds",
-        "How long an answered request waited for its run.",
+        "Time that an answered request waited for its run.",
         ["model", "version"],
         buckets=_PARTS,
     ),
@@ -65,7 +64,7 @@ _QUEUED = BufferedHistogram(
 _RUN = BufferedHistogram(
     Histogram(
         "driftline_run_seconds",
-        "How long the run of a batch took.",
+        "Duration of the run of a batch.",
         ["model", "version"],
         buckets=_PARTS,
     ),
@@ -73,22 +72,22 @@ _RUN = BufferedHistogram(
 )
 _QUEUE = Gauge(
     "driftline_queue_requests",
-    "Requests that waited when the last batch was answered.",
+    "Queued requests when the last batch was answered.",
     ["model", "version"],
     multiprocess_mode="livesum",
 )
 _UNRUN = BufferedCounter(
     Counter(
         "driftline_requests_dropped_total",
-        "Requests that left the queue and never ran, because their caller left (cancelled) or "
-        "their deadline passed (expired).",
+        "Requests removed from the queue before they ran, because the caller cancelled "
+        "(cancelled) or the deadline passed (expired).",
         ["model", "version", "reason"],
     )
 )
 _FALLBACKS = BufferedCounter(
     Counter(
         "driftline_rollout_fallbacks_total",
-        "Requests of a rollout that the version before answered, because the new one was not "
+        "Requests of a rollout that the old version answered, because the new version was not "
         "ready or its queue was full.",
         ["model", "version", "reason"],
     )
@@ -96,13 +95,13 @@ _FALLBACKS = BufferedCounter(
 _LOOKUPS = BufferedCounter(
     Counter(
         "driftline_cache_lookups_total",
-        "Requests whose answer was looked for in the response cache, by result: hit or miss.",
+        "Lookups in the response cache, by result: hit or miss.",
         ["model", "version", "result"],
     )
 )
 _CACHE = Gauge(
     "driftline_cache_bytes",
-    "What the response caches of all workers hold.",
+    "Bytes in the response caches of all workers.",
     ["model", "version"],
     multiprocess_mode="livesum",
 )
@@ -113,7 +112,8 @@ _EVENTS = BufferedCounter(
 )
 _REFUSED = Counter(
     "driftline_refused_calls_total",
-    "Calls refused for want of a good key (Unauthenticated) or of its scope (Forbidden).",
+    "Calls refused because of a missing or invalid key (Unauthenticated), a missing scope "
+    "(Forbidden), or a used-up limit of the key (KeyLimitReached).",
     ["reason"],
 )
 _REFUSED_LABELS = Counter(
@@ -130,15 +130,18 @@ _CLOCK_DEPARTURES = Counter(
     "Times that the system's clock moved by more than 5 seconds at once.",
 )
 _DROPPED = Counter(
-    "driftline_events_dropped_total", "Events that found no space and were dropped, as was set."
+    "driftline_events_dropped_total",
+    "Events dropped because the disk was full and `when_full` is `drop`.",
 )
 _DISK_FREE = Gauge(
     "driftline_log_disk_free_bytes",
-    "Left on the disk of the event log.",
+    "Free bytes on the disk of the event log.",
     multiprocess_mode="livemin",
 )
 _DISK_SIZE = Gauge(
-    "driftline_log_disk_size_bytes", "Of the disk of the event log.", multiprocess_mode="livemin"
+    "driftline_log_disk_size_bytes",
+    "Total bytes of the disk of the event log.",
+    multiprocess_mode="livemin",
 )
 _LOADED = Gauge(
     "driftline_loaded_versions",
@@ -185,7 +188,7 @@ def count_drop(version: Version, reason: Drop) -> None:
 
 
 def count_fallback(version: Version, reason: Literal["not ready", "queue full"]) -> None:
-    """Count a request of a rollout that `version`, the one before, answers."""
+    """Count a request of a rollout that `version`, the former one, answers."""
     _FALLBACKS.inc((version.model, version.number, reason))
 
 
@@ -209,8 +212,8 @@ def count_events(kind: str, number: int) -> None:
     _EVENTS.inc((kind,), number)
 
 
-def count_refused(error: AccessError) -> None:
-    """Count a call refused by authentication or authorization."""
+def count_refused(error: DriftlineError) -> None:
+    """Count a call refused by authentication, authorization or the limits of its key."""
     _REFUSED.labels(type(error).__name__).inc()
 
 
@@ -240,23 +243,22 @@ def set_disk_space(free: int, size: int) -> None:
     _DISK_SIZE.set(size)
 
 
-def count_loaded(number: int) -> None:
+def set_loaded(number: int) -> None:
     """Set the number of versions that this worker has loaded."""
     _LOADED.set(number)
 
 
+# Every one of this module, so that none is forgotten.
+_BUFFERED = [
+    metric
+    for metric in tuple(globals().values())
+    if isinstance(metric, BufferedCounter | BufferedHistogram)
+]
+
+
 def flush() -> None:
     """Make all buffered counts visible."""
-    for metric in (
-        _REQUESTS,
-        _LATENCY,
-        _BATCH_ROWS,
-        _QUEUED,
-        _RUN,
-        _UNRUN,
-        _LOOKUPS,
-        _EVENTS,
-    ):
+    for metric in _BUFFERED:
         metric.flush()
     while _waiting:
         names, waiting = _waiting.popitem()

@@ -103,7 +103,7 @@ class VersionStatistics:
         now: Callable[[], float] = time,
     ) -> None:
         """`clock` is the clock of `Call.started`; `now` returns epoch seconds."""
-        self._named = name, version
+        self._name_and_version = name, version
         self._clock = clock
         self._now = now
         self._sizes: dict[int, _Runs] = {}
@@ -145,27 +145,27 @@ class VersionStatistics:
     def snapshot(self) -> ModelStatistics:
         """Return the statistics up to now."""
         sizes = sorted(self._sizes.items())
-        runs = [one for _, one in sizes]
+        runs = [run for _, run in sizes]
         last = (self._now() - (self._clock() - self._last)) * 1_000 if self._last else 0
         return ModelStatistics(
-            *self._named,
+            *self._name_and_version,
             last_inference=int(last),
-            inference_count=sum(rows * one.count for rows, one in sizes),
-            execution_count=sum(one.count for one in runs),
+            inference_count=sum(rows * run.count for rows, run in sizes),
+            execution_count=sum(run.count for run in runs),
             inference_stats=self._by_request(runs),
             batch_stats=[_by_run(*size) for size in sizes],
         )
 
     def _by_request(self, runs: Sequence[_Runs]) -> InferenceStatistics:
-        count = sum(one.requests for one in runs)
+        count = sum(run.requests for run in runs)
         hits = self._hits
         return InferenceStatistics(
-            success=Duration(count + hits.count, hits.ns + sum(_ns(one.total) for one in runs)),
+            success=Duration(count + hits.count, hits.ns + sum(_ns(run.total) for run in runs)),
             fail=self._fail,
-            queue=Duration(count + hits.count, sum(one.queue_us for one in runs) * 1_000),
-            compute_input=Duration(count, sum(one.input_ns for one in runs)),
-            compute_infer=Duration(count, sum(one.runs_us for one in runs) * 1_000),
-            compute_output=Duration(count, sum(_ns(one.outputs) for one in runs)),
+            queue=Duration(count + hits.count, sum(run.queue_us for run in runs) * 1_000),
+            compute_input=Duration(count, sum(run.input_ns for run in runs)),
+            compute_infer=Duration(count, sum(run.runs_us for run in runs) * 1_000),
+            compute_output=Duration(count, sum(_ns(run.outputs) for run in runs)),
             cache_hit=self.cache_hit,
             cache_miss=self.cache_miss,
         )
@@ -203,7 +203,7 @@ class Statistics:
 
     def snapshots(self) -> list[ModelStatistics]:
         """Return the statistics of every version, loaded or not."""
-        return [one.snapshot() for one in self._versions.values()]
+        return [version.snapshot() for version in self._versions.values()]
 
     def of_versions(self, versions: Iterable[Version]) -> list[ModelStatistics]:
         """Return the statistics of these versions."""

@@ -9,12 +9,12 @@ _FORM = re.compile(
 _LENGTH = 55  # characters that every version has
 
 
-def read_traceparent(stated: str) -> str:
+def read_traceparent(header: str) -> str:
     """Return the header's fields known to this version; "" if it names no trace.
 
     A malformed header is ignored, as the W3C requires.
     """
-    form = _FORM.fullmatch(stated.strip())
-    if form is None or (form["more"] and stated.strip().startswith("00")):
+    form = _FORM.fullmatch(header.strip())
+    if form is None or (form["more"] and header.strip().startswith("00")):
         return ""
-    return stated.strip()[:_LENGTH]
+    return header.strip()[:_LENGTH]

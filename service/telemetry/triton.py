@@ -19,21 +19,21 @@ def _metric(name: str, meaning: str) -> Gauge:
 _SUCCESS = _metric("request_success", "Requests that were answered.")
 _FAILURE = _metric("request_failure", "Requests that were not answered.")
 _ROWS = _metric("count", "Rows answered.")
-_RUNS = _metric("exec_count", "Runs.")
-_TOTAL = _metric("request_duration_us", "From receipt to answer, of all answered requests.")
-_QUEUE = _metric("queue_duration_us", "Waiting for the run, of all answered requests.")
-_INPUT = _metric("compute_input_duration_us", "Reading and checking, of all answered requests.")
-_INFER = _metric("compute_infer_duration_us", "Merging and running, of all answered requests.")
-_OUTPUT = _metric("compute_output_duration_us", "Splitting and logging, of all answered requests.")
+_RUNS = _metric("exec_count", "Runs of the model.")
+_TOTAL = _metric("request_duration_us", "Time from receipt to reply, total.")
+_QUEUE = _metric("queue_duration_us", "Time in the queue, total.")
+_INPUT = _metric("compute_input_duration_us", "Time for parsing and validation, total.")
+_INFER = _metric("compute_infer_duration_us", "Time for merging and running batches, total.")
+_OUTPUT = _metric("compute_output_duration_us", "Time for splitting batches and logging, total.")
 _HITS = Gauge(
     "nv_cache_num_hits_per_model",
-    "Answers found in the response cache.",
+    "Hits of the response cache.",
     ["model", "version"],
     multiprocess_mode="sum",
 )
 _MISSES = Gauge(
     "nv_cache_num_misses_per_model",
-    "Answers looked for in the response cache and not found.",
+    "Misses of the response cache.",
     ["model", "version"],
     multiprocess_mode="sum",
 )
@@ -41,13 +41,13 @@ _MISSES = Gauge(
 
 def show(statistics: Iterable[ModelStatistics]) -> None:
     """Set the metrics to these statistics."""
-    for one in statistics:
-        parts = one.inference_stats
+    for version in statistics:
+        parts = version.inference_stats
         for metric, value in (
             (_SUCCESS, parts.success.count),
             (_FAILURE, parts.fail.count),
-            (_ROWS, one.inference_count),
-            (_RUNS, one.execution_count),
+            (_ROWS, version.inference_count),
+            (_RUNS, version.execution_count),
             (_TOTAL, parts.success.ns / 1e3),
             (_QUEUE, parts.queue.ns / 1e3),
             (_INPUT, parts.compute_input.ns / 1e3),
@@ -56,4 +56,4 @@ def show(statistics: Iterable[ModelStatistics]) -> None:
             (_HITS, parts.cache_hit.count),
             (_MISSES, parts.cache_miss.count),
         ):
-            metric.labels(one.name, one.version).set(value)
+            metric.labels(version.name, version.version).set(value)

@@ -25,6 +25,10 @@ class Certificates:
         made.private_key_pem.write_to_path(key)
         return str(certificate), str(key)
 
+    def renew(self) -> None:
+        """Replace the server's certificate and key, as a tool that renews them does."""
+        self._issue("server", "127.0.0.1", "localhost")
+
     def context(self, *, shown: bool = True) -> ssl.SSLContext:
         """A client's: trusts the authority and shows its own certificate."""
         context = ssl.create_default_context(cafile=self.authority)

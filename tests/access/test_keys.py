@@ -128,7 +128,8 @@ def test_a_scope_allows_what_it_says_and_no_more(
 )
 def test_a_scope_that_does_not_exist_is_refused(scope: str) -> None:
     with pytest.raises(
-        InvalidKey, match="expected predict, try, register, approve, promote, admin, read, operate"
+        InvalidKey,
+        match="expected predict, review, try, register, approve, promote, admin, read, operate",
     ):
         made(scope)
 

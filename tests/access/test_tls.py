@@ -1,5 +1,7 @@
 """Certificates that cannot be used are refused at start, by name."""
 
+import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,56 @@ def test_files_that_do_not_fit_are_refused_by_name(files: Certificates, tmp_path
     ):
         with pytest.raises(SettingError, match=named):
             tls(*arguments)
+
+
+class _Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _shown(server: ssl.SSLContext, files: Certificates) -> bytes:
+    """Shake hands in memory; return the certificate that the server showed."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    here = server.wrap_bio(to_server, to_client, server_side=True)
+    there = files.context().wrap_bio(to_client, to_server, server_hostname="localhost")
+    for side in (there, here, there, here, there):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    shown = there.getpeercert(binary_form=True)
+    assert shown is not None
+    return shown
+
+
+def test_replaced_files_apply_to_the_next_handshake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = _Clock()
+    monkeypatch.setattr("access.tls.TlsRenewal.__init__.__defaults__", (clock,))
+    files = Certificates(tmp_path)
+    found = tls(*files.server, str(files.authority))
+    assert found is not None
+    server = found.context(["h2"])
+    first = _shown(server, files)
+    files.renew()
+    assert _shown(server, files) == first  # within the same second
+    clock.now += 2
+    second = _shown(server, files)
+    assert second != first
+
+    # Half of a renewal: the former files stay in use until the rest is there.
+    certificate = Path(files.server[0])
+    whole = certificate.read_bytes()
+    certificate.write_text("half")
+    clock.now += 2
+    assert _shown(server, files) == second
+    certificate.unlink()
+    clock.now += 2
+    assert _shown(server, files) == second
+    certificate.write_bytes(whole)
+    clock.now += 2
+    assert _shown(server, files) == second
+    files.renew()
+    clock.now += 2
+    assert _shown(server, files) not in {first, second}

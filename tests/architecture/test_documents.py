@@ -70,3 +70,14 @@ def test_no_file_is_a_drawer_without_a_name_of_its_own() -> None:
     ).stdout.split()
     drawers = re.compile(r"(^|/)(utils?|helpers?|common|misc|manager)(\.py|/)")
     assert [path for path in listed if drawers.search(path)] == []
+
+
+def test_every_question_has_a_link_a_command_or_a_place() -> None:
+    rows = [
+        line.strip("| ").split(" | ")
+        for line in (ROOT / "docs" / "questions.md").read_text().splitlines()
+        if line.startswith("| ") and line.split(" | ")[0].rstrip().endswith("?")
+    ]
+    assert len(rows) >= 25
+    vague = [row for row in rows if not re.search(r"\]\(|`|the page of", row[1])]
+    assert vague == []

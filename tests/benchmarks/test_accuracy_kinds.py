@@ -4,21 +4,25 @@ import pytest
 from scipy.stats import binom
 
 from benchmarks.accuracy.kinds import Kind, kinds, moved_inputs, without_change
+from tests.depth import NIGHTLY
 
 SHORT = {
     ("independent columns", "5 columns"),
-    ("independent columns", "20 columns"),
     ("categories, all alike", "1,000"),
-    ("categories, few frequent", "10,000"),
     ("identifiers", "one a row"),
-    ("units", "times 1e-05"),
     ("season in event time", "weekends + 2 sd, daily windows"),
+}
+LONG = SHORT | {
+    ("independent columns", "20 columns"),
+    ("categories, few frequent", "10,000"),
+    ("units", "times 1e-05"),
 }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "kind",
-    [kind for kind in kinds() if (kind.name, kind.size) in SHORT],
+    [kind for kind in kinds() if (kind.name, kind.size) in (LONG if NIGHTLY else SHORT)],
     ids=lambda kind: f"{kind.name}, {kind.size}, {kind.reference_rows} rows",
 )
 def test_windows_without_a_change_break_the_rule_as_seldom_as_the_budget_allows(

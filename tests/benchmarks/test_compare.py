@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.compare import contenders, generator, requests
 from benchmarks.compare.contenders import CONTENDERS, Contender
-from benchmarks.compare.measurement import Plan, measure
+from benchmarks.compare.measurement import Rounds, measure
 from benchmarks.compare.models import Subject
 from benchmarks.compare.requests import Question
 from benchmarks.compare.server_process import running
@@ -79,7 +79,7 @@ def test_an_answer_that_is_an_error_counts_as_failed(
 def test_a_measurement_has_the_cost_of_each_number_of_connections(
     subject: Subject, tmp_path: Path
 ) -> None:
-    plan = Plan(rounds=1, seconds=1, connections=(1, 4), folder=tmp_path / "run")
+    plan = Rounds(rounds=1, seconds=1, connections=(1, 4), folder=tmp_path / "run")
     measured = dict(measure(_named(contenders.BARE_BINARY), subject, plan))
     assert list(measured) == [1, 4]
     for seen in measured.values():

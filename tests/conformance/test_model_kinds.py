@@ -6,7 +6,6 @@ writes it, with the libraries that are installed.
 
 import importlib.util
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -29,6 +28,7 @@ from registry.onnx_file import load
 from registry.policies import PolicyChange
 from registry.rows import FREE, batch_dimension
 from registry.store import Registry
+from tests import preloaded
 from tests.conformance.estimator_kinds import ESTIMATORS
 from tests.conformance.model_kinds import GRAPHS, Feed, named
 from tests.depth import NIGHTLY, by_depth
@@ -190,14 +190,7 @@ def watched(running: Service, tmp_path_factory: pytest.TempPathFactory) -> Store
     into = tmp_path_factory.mktemp("watched")
     hours = ["--from", f"{BEGIN:%Y-%m-%d}", "--to", f"{BEGIN + timedelta(days=1):%Y-%m-%d}"]
     command = [sys.executable, "-m", "driftline", "replay", "--into", str(into), *hours]
-    done = subprocess.run(
-        command,
-        env=running.environment,
-        capture_output=True,
-        text=True,
-        timeout=by_depth(550, 3_000),
-        check=False,
-    )
+    done = preloaded.run(command, env=running.environment, timeout=by_depth(550, 3_000))
     assert done.returncode == 0, done.stdout + done.stderr
     return Store(into / "monitor.db")
 

@@ -16,7 +16,7 @@ SERVICES: Mapping[str, dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml"
     "services"
 ]
 _KAFKA_USER = 1000  # of Apache's image
-_JAVA = "java -Xmx512m -XX:TieredStopAtLevel=1 -cp '/opt/kafka/libs/*'"
+_JAVA = "java -Xmx512m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp '/opt/kafka/libs/*'"
 _FINAL = "/opt/kafka/config"
 # As Apache's image: its own program makes the configuration from the environment, and formats.
 _KAFKA_START = f"""

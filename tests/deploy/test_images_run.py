@@ -55,6 +55,14 @@ def predict(container: Container, port: int, key: str = "") -> str:
     return str(reply["prediction_id"])
 
 
+def metric(exposition: str, name: str) -> float:
+    """The value of a metric without labels.
+
+    Heartbeats are records too and come at any time, so an exact count of records holds by chance.
+    """
+    return float(exposition.split(f"\n{name} ", 1)[1].split("\n", 1)[0])
+
+
 def until(holds: Callable[[], bool], *containers: Container) -> None:
     deadline = time.monotonic() + PATIENCE
     while not holds():
@@ -129,7 +137,7 @@ def _everything_is_forwarded_and_monitored(running: dict[str, Container], secret
 
     def forwarded() -> bool:
         said = ask(running["service"], "http://forwarder:3200/metrics")
-        return "driftline_forwarder_acknowledged_records_total 2.0" in said
+        return metric(said, "driftline_forwarder_acknowledged_records_total") >= 2
 
     def monitored() -> bool:
         said = ask(running["monitor"], "http://monitor:3100/metrics", key)
@@ -168,8 +176,8 @@ def test_a_pod_serves_what_a_volume_provisions_and_ends_though_kafka_never_came(
     service, _ = running = [engine.start(one) for one in orders]
     service.until_healthy()
     predict(service, 3000, (tmp_path / "secrets" / "application-key").read_text().strip())
-    metrics, waits = "http://127.0.0.1:3200/metrics", "driftline_forwarder_in_flight_records 1.0"
-    until(lambda: waits in ask(service, metrics), *running)
+    metrics, waiting = "http://127.0.0.1:3200/metrics", "driftline_forwarder_in_flight_records"
+    until(lambda: metric(ask(service, metrics), waiting) >= 1, *running)
     assert [one.stop() for one in running] == [0, 0]
 
 

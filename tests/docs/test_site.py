@@ -13,6 +13,8 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from benchmarks.scaling_plan import LOADS, Costs, plan, table
 from driftline import Client
+from eventlog.settings import Home
+from registry.store import Registry
 from tests.service.conftest import Service
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +68,7 @@ def test_the_way_to_serve_ones_own_model_can_be_walked(
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
     service = Service(tmp_path, free_port)
     monkeypatch.setenv("DRIFTLINE_HOME", service.environment["DRIFTLINE_HOME"])
-    making, asking = _python(DOCS / "how-to" / "own-model.md")
+    making, asking, _ = _python(DOCS / "how-to" / "own-model.md")
     names: dict[str, Any] = {}
     exec(making, names)
     page = (DOCS / "how-to" / "own-model.md").read_text()
@@ -80,6 +82,19 @@ def test_the_way_to_serve_ones_own_model_can_be_walked(
             assert client.predict("tumours", rows).version == "1"
     finally:
         service.stop()
+
+
+def test_a_table_with_strings_dates_and_ids_is_served_as_its_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "home"))
+    *_, pipeline = _python(DOCS / "how-to" / "own-model.md")
+    exec(pipeline, {})
+    features = Registry(Home(tmp_path / "home")).version("returns", "1").manifest.features
+    assert {feature.name for feature in features if feature.nullable} == {"age", "channel"}
+    categorical = {feature.name for feature in features if feature.kind == "categorical"}
+    assert categorical == {"country", "channel", "weekday"}
 
 
 def test_a_webhook_is_verified_as_its_page_says() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from eventlog.settings import Home
+from tests import preloaded
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -24,13 +25,10 @@ def run(home: Home, tmp_path: Path) -> Run:
 
     def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         stores = {"DRIFTLINE_HOME": str(home.root), "BENTOML_HOME": str(tmp_path / "bentoml")}
-        return subprocess.run(
+        return preloaded.run(
             [sys.executable, "-m", "driftline", *arguments],
             env={**os.environ, **stores, "DO_NOT_TRACK": "1", **environment},
-            capture_output=True,
-            text=True,
             timeout=120,
-            check=False,
         )
 
     return command

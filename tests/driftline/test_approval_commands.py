@@ -226,6 +226,18 @@ def test_a_registry_that_requires_keys_takes_no_local_user(
     assert "expected DRIFTLINE_API_KEY or DRIFTLINE_API_KEY_FILE" in str(found)
 
 
+def test_a_local_command_says_that_it_does_not_use_the_key_of_the_environment(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "not used" not in desk.request().stderr
+    monkeypatch.setenv("DRIFTLINE_API_KEY", "dl_1_2")
+    approved = desk.approve("bob")
+    assert "DRIFTLINE_API_KEY is not used: without --server, the history names local:bob" in (
+        approved.stderr
+    )
+    assert desk.history.rows("taxi")[-1].actor == "local:bob"
+
+
 def test_a_key_is_the_actor_and_its_roles_count(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper
 
-from driftline.baseline import InvalidBaseline, baseline
+from driftline.baseline import baseline
+from driftline.chosen_baseline import InvalidBaseline
 from eventlog.log import Record
 from eventlog.settings import Home
 from monitoring.baselines.announcement import recorder

@@ -180,6 +180,13 @@ def test_a_prediction_has_the_name_that_its_caller_gave_it(service: Service) -> 
     assert service.asked[1][1] == {"model": "flights", "request_id": "order-17", "label": 1}
 
 
+def test_a_routing_key_travels_only_if_it_is_stated(service: Service) -> None:
+    client = _client(service)
+    for key in ("user-17", 0, ""):
+        client.predict("flights", [{}], routing_key=key)
+    assert [body.get("routing_key") for _, body in service.asked] == ["user-17", 0, None]
+
+
 def test_many_labels_travel_in_few_requests(service: Service) -> None:
     items = [(f"p-{n}", [0, 1]) for n in range(MOST_LABELS // 2 + 1)]
     assert _client(service).feedback_many(items) == len(items)

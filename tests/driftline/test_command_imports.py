@@ -10,7 +10,7 @@ import pytest
 
 from driftline.cli import COMMANDS
 from eventlog.settings import Home
-from monitoring.settings import database
+from monitoring.settings import database_address
 from monitoring.storage.store import Store
 from registry.store import Registry
 from tests.tiny_model import register_tiny
@@ -37,7 +37,7 @@ READS = [
     Case("policy tiny"),
     Case("gates tiny"),
     Case("release-policy tiny"),
-    Case("history tiny"),
+    Case("history tiny", HEAVY | {"httpx", "asyncio", "crc32c"}),
     Case("shadow status tiny"),
     Case("audit head"),
     Case("trace p-1", error="UnknownPrediction"),
@@ -53,11 +53,17 @@ READS = [
     Case("keys list"),
     Case("config"),
     Case("completion bash"),
+    Case("upgrade --check", HEAVY - {"sqlalchemy", "alembic"}),
     Case("doctor", HEAVY - {"sqlalchemy", "alembic"}),
 ]
+# What the monitor needs for a log on disk; its scoring process imports more.
+MONITOR = Case(
+    "monitor --until-idle --port 0",
+    {"pandas", "scipy", "sklearn", "evidently", "onnx"} | (OTHERS - {"jinja2", "psutil"}),
+)
 # What a command says of itself needs none of what it does.
 HELP = [Case(f"{name} --help") for name in COMMANDS]
-CASES = [Case("--help", HEAVY | {"yaml", "httpx", "rich", "msgspec"}), *READS, *HELP]
+CASES = [Case("--help", HEAVY | {"yaml", "httpx", "rich", "msgspec"}), *READS, MONITOR, *HELP]
 
 # A process for each command, all of them forked where only the command line is imported.
 SCRIPT = """
@@ -96,7 +102,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, s
         registry = Registry(home)
         registry.promote("tiny", register_tiny(registry, folder / "files").number)
         registry.register(folder / "files" / "model.onnx", model="bare")
-    Store(database(home)).close()
+    Store(database_address(home)).close()
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("DRIFT", "BENTO"))}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
@@ -105,7 +111,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, s
         capture_output=True,
         text=True,
         check=True,
-        timeout=180,
+        timeout=540,
     )
     found = [json.loads(line) for line in done.stdout.splitlines()]
     return {case.command: (e, {*p}) for case, (e, p) in zip(CASES, found, strict=True)}

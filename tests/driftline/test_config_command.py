@@ -15,16 +15,14 @@ from driftline.setting_values import masked, value_of
 from eventlog.errors import SettingError
 from eventlog.settings import LogSettings, from_environment
 from service.settings import read_settings
+from tests import preloaded
 
 
 def config(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     bare = {k: v for k, v in os.environ.items() if not k.startswith("DRIFTLINE_")}
-    return subprocess.run(
+    return preloaded.run(
         [sys.executable, "-m", "driftline", "config", *arguments],
         env={**bare, "DRIFTLINE_HOME": str(home), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
     )
 
 

@@ -159,9 +159,9 @@ def test_kafka_is_checked_where_it_is_configured() -> None:
 @pytest.mark.parametrize(
     ("counts", "state", "said"),
     [
-        ([4, 4, 4, 1], "ok", "3 topics have 4 partitions each"),
+        ([4, 4, 4, 4], "ok", "4 topics have 4 partitions each"),
         ([4, 4, 4, 0], "failed", "missing: driftline.deadletters"),
-        ([4, 3, 4, 1], "failed", "driftline.feedback has 3 partitions"),
+        ([4, 3, 4, 4], "failed", "driftline.feedback has 3 partitions"),
     ],
 )
 def test_topics_have_equal_partitions(counts: list[int], state: str, said: str) -> None:

@@ -40,6 +40,12 @@ def test_a_key_is_shown_once_and_alone_on_standard_output(home: Path) -> None:
     assert secret not in (home / "keys.json").read_text()
 
 
+def test_the_first_key_says_that_every_caller_needs_one_from_now_on() -> None:
+    first, second = (keys("create", "--name", "anna", "--scope", "read") for _ in range(2))
+    assert "every caller" in first.stderr
+    assert "every caller" not in second.stderr
+
+
 def test_a_key_is_rotated_with_two_alive() -> None:
     old = create("--scope", "operate").split("_")[1]
     create("--scope", "operate")

@@ -20,6 +20,7 @@ from eventlog.segments import SegmentReader
 from eventlog.settings import Home, LogSettings
 from eventlog.stamps import Stamps
 from monitoring.storage.database import Database
+from tests.logged_labels import append_label
 from tests.monitoring.log_in_memory import T0, Monitor
 
 
@@ -36,31 +37,13 @@ def writer(home: Home) -> CountingWriter:
 
 def _append(writer: CountingWriter, count: int, *, minute: int = 0) -> None:
     for _ in range(count):
-        event = FeedbackEvent(
-            source=writer.source,
-            epoch=writer.epoch,
-            sequence=writer.next_sequence,
-            time=T0,
-            received=T0 + minute * MINUTE,
-            prediction_id=f"p{writer.next_sequence}",
-            label=1,
-        )
-        writer.append([event])
+        append_label(writer, received=T0 + minute * MINUTE)
 
 
 def _append_of_shards(writer: CountingWriter, count: int, *shards: str) -> None:
     """So many labels, one after the other of these shards."""
     for n in range(count):
-        event = FeedbackEvent(
-            source=writer.source,
-            epoch=writer.epoch,
-            time=T0,
-            received=T0,
-            prediction_id=f"p{writer.next_sequence}",
-            label=1,
-            **Stamps(writer).take(shards[n % len(shards)])._asdict(),
-        )
-        writer.append([event])
+        append_label(writer, **Stamps(writer).take(shards[n % len(shards)])._asdict())
 
 
 def _monitor(home: Home) -> None:

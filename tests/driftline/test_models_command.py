@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import onnx
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ from click.testing import CliRunner, Result
 from onnx import TensorProto, helper
 
 from driftline.cli import driftline
-from registry.errors import UnknownVersion
+from registry.errors import InvalidDescription, UnknownModel, UnknownVersion
 
 MANIFEST = {
     "task": "regression",
@@ -69,7 +70,8 @@ def test_a_later_version_is_never_promoted(files: list[str], tmp_path: Path) -> 
     run("register", *files, "--name", "taxi")
     (tmp_path / "manifest.yaml").write_text(yaml.safe_dump(MANIFEST | {"description": "newer"}))
     assert "champion" not in run("register", *files, "--name", "taxi").output
-    assert "taxi   1        champion" in run("models").output
+    assert "taxi   1        champion" in run("models", "taxi").output
+    assert run("models").output.splitlines()[1].split()[:4] == ["taxi", "2", "champion", "1"]
 
 
 def test_the_file_alone_can_be_registered(files: list[str]) -> None:
@@ -138,3 +140,26 @@ def test_a_manifest_is_printed_to_be_edited(files: list[str], tmp_path: Path) ->
         "register", files[0], "--name", "taxi", "--manifest", str(tmp_path / "edited.yaml"), *rows
     )
     assert inferred.output.splitlines()[0] == edited.output.splitlines()[0]
+
+
+def test_owner_and_tags_are_stated_listed_and_found_in_the_history(files: list[str]) -> None:
+    wrong = run("register", *files, "--name", "taxi", "--tag", "Tier 1")
+    assert isinstance(wrong.exception, InvalidDescription)
+    assert "No model is registered" in run("models").output, "refused before it is registered"
+    registered = run("register", *files, "--name", "taxi", "--owner", "Ann", "--tag", "tier-1")
+    assert registered.exit_code == 0, registered.output
+    assert run("describe", "taxi").output == "taxi: owner Ann; tags tier-1\n"
+    changed = run("describe", "taxi", "--tag", "pii", "--untag", "tier-1", "--why", "audit")
+    assert changed.output == "taxi: owner Ann; tags pii\n"
+    assert "description: owner Ann, tags pii" in " ".join(run("history", "taxi").output.split())
+    assert run("describe", "taxi", "--owner", "").output == "taxi: owner none; tags pii\n"
+    header, line = run("models").output.splitlines()
+    assert "tags" in header
+    assert "pii" in line
+    listed = msgspec.json.decode(run("models", "--json").output)
+    assert (listed.get("owner", ""), listed["tags"]) == ("", ["pii"])
+    assert run("models", "--tag", "tier-1").output.startswith("No model has")
+    assert run("models", "--tag", "pii").output.splitlines()[1].split()[0] == "taxi"
+    for arguments in (["--untag", "none"], ["--tag", "x" * 64], ["--owner", "a\x1b"]):
+        assert isinstance(run("describe", "taxi", *arguments).exception, InvalidDescription)
+    assert isinstance(run("describe", "bus", "--tag", "x").exception, UnknownModel)

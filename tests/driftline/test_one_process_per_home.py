@@ -1,13 +1,19 @@
 """A second service, monitor, forwarder or `driftline up` on one home is refused."""
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from eventlog.process_lock import ProcessLock
 from eventlog.settings import Home
+from monitoring.storage.schema import REVISION
+from monitoring.storage.store import Store
 from tests.driftline.conftest import Run
+
+EARLIER = Path(__file__).parents[1] / "monitoring/storage/before_migrations/sqlite.sql"
 
 
 @pytest.mark.parametrize(
@@ -40,6 +46,24 @@ def test_monitors_that_share_a_database_server_share_a_home(run: Run, home: Home
     with ProcessLock(home.lock("monitor"), "monitor"):
         second = run("monitor", "--port=0", DRIFTLINE_MONITOR_DATABASE=nowhere)
     assert "the database cannot be reached" in second.stderr
+
+
+def test_no_command_migrates_the_database_of_a_running_monitor(run: Run, home: Home) -> None:
+    with ProcessLock(home.lock("monitor"), "monitor"):
+        with closing(sqlite3.connect(home.monitor)) as file:
+            file.executescript(EARLIER.read_text())
+        before = home.monitor.read_bytes()
+        refused = run("webhooks", "list")
+        assert refused.returncode == 1
+        (line,) = refused.stderr.splitlines()
+        assert line.startswith(
+            f"driftline: the database {home.monitor} has revision none, this release needs "
+            f"{REVISION}, and the monitor of an earlier release (pid {os.getpid()}, since "
+        )
+        assert home.monitor.read_bytes() == before
+        Store(home.monitor).close()  # the monitor itself migrates it
+        reading = run("webhooks", "list")
+        assert (reading.returncode, reading.stderr) == (0, "")
 
 
 def test_the_past_is_replayed_while_the_monitor_runs(run: Run, home: Home, tmp_path: Path) -> None:

@@ -89,12 +89,13 @@ def test_onnx_in_every_form(tmp_path: Path, form: str) -> None:
     assert version.manifest.task == "classification"
 
 
-def test_a_notebook_shows_a_table_with_the_question() -> None:
+def test_a_notebook_shows_a_table_with_the_question_and_a_terminal_lines() -> None:
     version = driftline.register("tiny", tiny_classifier(), reference=reference(), target="bought")
     shown = version._repr_html_()
     assert shown.startswith("<table>")
     assert "price: FP32 [any, 1]<br>colour: BYTES [any, 1]" in shown
     assert "was the model trained on the rows of the reference?" in shown
+    assert "inputs      price: FP32 [any, 1]\n            colour: BYTES [any, 1]" in repr(version)
 
 
 def test_a_later_version_is_not_promoted(home: Home) -> None:
@@ -103,10 +104,35 @@ def test_a_later_version_is_not_promoted(home: Home) -> None:
     assert Registry(home).aliases("tiny") == {"champion": "1"}
 
 
-def test_a_missing_converter_names_the_line_to_type() -> None:
-    booster = type("Booster", (), {"__module__": "xgboost.core"})()
-    with pytest.raises(SettingError, match="pip install onnxmltools"):
-        driftline.register("boosted", booster, example=np.zeros((1, 2)))
+@pytest.mark.parametrize(
+    ("library", "missing"),
+    [
+        ("sklearn.linear_model", "skl2onnx"),
+        ("xgboost.core", "onnxmltools"),
+        ("lightgbm.sklearn", "onnxmltools"),
+        ("catboost.core", "onnx"),
+        ("torch.nn.modules.linear", "torch"),
+    ],
+)
+def test_a_missing_converter_names_the_line_to_type(
+    library: str, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    model = type("Model", (), {"__module__": library})()
+    with pytest.raises(SettingError, match=f"{missing} is not installed: pip install {missing}$"):
+        driftline.register("boosted", model, example=np.zeros((1, 2)))
+
+
+def test_a_package_that_a_converter_needs_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "onnxmltools.py").write_text("import onnxconverter_common.none\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxmltools", raising=False)
+    monkeypatch.setitem(sys.modules, "onnxconverter_common", None)
+    model = type("Model", (), {"__module__": "xgboost.core"})()
+    with pytest.raises(SettingError, match="pip install onnxconverter_common"):
+        driftline.register("boosted", model, example=np.zeros((1, 2)))
 
 
 class FakeTorch:

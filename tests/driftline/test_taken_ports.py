@@ -24,9 +24,9 @@ def taken() -> Iterator[str]:
         ("serve", "", "DRIFTLINE_SERVICE_ADMIN_PORT"),
         ("monitor", "--port", "DRIFTLINE_MONITOR_PORT"),
         ("forward", "", "DRIFTLINE_FORWARDER_METRICS_PORT"),
-        ("up", "--port", ""),
-        ("up", "--grpc-port", ""),
-        ("up", "--monitor-port", ""),
+        ("up", "--port", "DRIFTLINE_SERVICE_PORT"),
+        ("up", "--grpc-port", "DRIFTLINE_SERVICE_GRPC_PORT"),
+        ("up", "--monitor-port", "DRIFTLINE_MONITOR_PORT"),
         ("up", "", "DRIFTLINE_SERVICE_ADMIN_PORT"),
     ],
 )
@@ -53,6 +53,14 @@ def test_a_taken_port_is_named_with_its_setting(  # noqa: PLR0917 - a case and i
     assert line.startswith(expected)
     assert not home.log.exists()
     assert not home.monitor.exists()
+
+
+def test_up_reads_the_variables_of_its_parts(
+    run: Run, taken: str, free_port: Callable[[], int]
+) -> None:
+    names = ("DRIFTLINE_SERVICE_PORT", "DRIFTLINE_SERVICE_GRPC_PORT")
+    refused = run("up", DRIFTLINE_MONITOR_PORT=taken, **{one: str(free_port()) for one in names})
+    assert f"port {taken} on 127.0.0.1" in refused.stderr
 
 
 def test_a_name_that_is_no_host_is_refused(run: Run) -> None:

@@ -11,6 +11,7 @@ def test_a_part_with_a_certificate_is_asked_over_tls(monkeypatch: pytest.MonkeyP
     service, _, monitor = children(3000, 8001, 3100)
     assert service.health == "https://127.0.0.1:3000/v2/health/live"
     assert monitor.health == "http://127.0.0.1:3100/health"
+    assert (service.page, monitor.page) == ("https://127.0.0.1:3000/", "http://127.0.0.1:3100/")
 
 
 def test_a_part_that_wants_a_certificate_of_us_is_not_started(

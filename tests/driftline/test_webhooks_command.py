@@ -19,7 +19,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     database = Database(tmp_path / "monitor.db")
     with database.transaction():
         database.write(outbox.ADD, "rr_1", b"{}", 1372636800000000, 13, 0, "dead", "500: broken")
-        database.write(dead_letters.ADD, "here-0:1:7", "no such model", b'{"m')
+        database.write(dead_letters.ADD, "here-0:1:7", "no such model", b'{"m', 0)
     database.close()
     return store
 

@@ -50,11 +50,11 @@ def test_a_log_takes_events_again_once_there_is_space(small_disk: Path) -> None:
     now = [0.0]
     ballast = fill(small_disk)
     reserve = DiskReserve(small_disk / "reserve", HELD, clock=lambda: now[0])
-    assert not reserve.held()
+    assert not reserve.is_allocated()
     ballast.unlink()
-    assert not reserve.held()  # it was tried this second
+    assert not reserve.is_allocated()  # it was tried this second
     now[0] = 1.0
-    assert reserve.held()
+    assert reserve.is_allocated()
     assert (small_disk / "reserve").stat().st_blocks * 512 >= HELD
 
 

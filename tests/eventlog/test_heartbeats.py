@@ -14,6 +14,7 @@ from eventlog.events import (
 )
 from eventlog.heartbeats import LONGEST_US, TICK_US, Heartbeats
 from eventlog.segments import SegmentWriter
+from eventlog.shards import NO_MODEL
 from eventlog.stamps import Stamps
 from tests.eventlog.event_makers import read_all
 
@@ -85,6 +86,7 @@ def test_idle_shards_have_them_at_growing_intervals(worker: Worker) -> None:
     assert worker.run(2) == [1, 1]
 
 
+@pytest.mark.untraced
 def test_thousands_of_idle_shards_cost_the_log_a_hundred_heartbeats_a_minute(
     worker: Worker,
 ) -> None:
@@ -152,3 +154,19 @@ def test_refused_labels_are_stated_soon_also_of_a_shard_without_events(worker: W
     worker.run(1)
     stated = {beat.shard: beat.refused_labels for beat in worker.beats()}
     assert stated == {"abc": 2, "def": 6}
+
+
+def test_a_head_of_the_history_is_stated_once_and_at_once(worker: Worker) -> None:
+    worker.log("abc")
+    worker.run(20)
+    worker.heartbeats.follow(7, "c7")
+    worker.heartbeats.follow(8, "c8")
+    assert worker.heartbeats.tick() == 1
+    worker.heartbeats.follow(8, "c8")
+    worker.run(20)
+    worker.heartbeats.follow(3, "c3")  # an older copy of the history was restored
+    worker.heartbeats.tick()
+    heads = [beat for beat in worker.beats() if beat.revision]
+    assert [(beat.revision, beat.chain) for beat in heads] == [(8, "c8"), (3, "c3")]
+    assert {beat.shard for beat in heads} == {NO_MODEL}
+    assert all(beat.next_us for beat in heads)

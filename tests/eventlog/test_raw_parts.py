@@ -3,7 +3,6 @@
 import json
 from base64 import b64encode
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from eventlog.errors import UnreadableEvent
 from eventlog.events import PredictionEvent, Tensor
 from eventlog.kafka import KafkaSettings, message
 from eventlog.kafka_reader import _record as read_message
+from eventlog.kafka_records import FetchedRecord
 from eventlog.log import Record
 from eventlog.segments import SegmentWriter
 from tests.eventlog.event_makers import read_all
@@ -103,10 +103,8 @@ def test_kafka_has_them_in_a_header() -> None:
     headers = dict(sent.headers)
     assert (sent.value, headers[wire.RAW]) == (VALUE, NUMBERS + LABEL)
     assert headers["content-type"] == b"application/json"
-    found = SimpleNamespace(
-        topic=settings.predictions, offset=3, value=sent.value, headers=sent.headers
-    )
-    assert read_message(found, "t/0", 9, settings).event == _logged().event
+    fetched = FetchedRecord(3, sent.value, headers[wire.RAW])
+    assert read_message(fetched, "t/0", 9).event == _logged().event
 
 
 def test_what_is_too_large_with_its_raw_part_goes_without() -> None:

@@ -119,12 +119,30 @@ HEARTBEAT_BYTES = (
     b'"time":1372640405000000,"received":1372640405000000,"shard":"820","number":32,'
     b'"predictions":31,"labels":1,"next_us":10000000}'
 )
+HEAD = HeartbeatEvent(
+    source="serving-0",
+    epoch=2,
+    sequence=44,
+    time=1_372_640_406_000_000,
+    received=1_372_640_406_000_000,
+    shard="0a1",
+    number=0,
+    next_us=10_000_000,
+    revision=41,
+    chain="9f2c" * 16,
+)
+HEAD_BYTES = (
+    b'{"type":"driftline.heartbeat.v2","source":"serving-0","epoch":2,"sequence":44,'
+    b'"time":1372640406000000,"received":1372640406000000,"shard":"0a1","next_us":10000000,'
+    b'"revision":41,"chain":"9f2c9f2c9f2c9f2c9f2c9f2c9f2c9f2c9f2c9f2c9f2c9f2c9f2c9f2c9f2c9f2c"}'
+)
 GOLDEN: dict[str, tuple[Event, bytes]] = {
     "prediction.v1": (PREDICTION_V1, PREDICTION_V1_BYTES),
     "feedback.v1": (FEEDBACK_V1, FEEDBACK_V1_BYTES),
     "prediction.v2": (PREDICTION, PREDICTION_BYTES),
     "feedback.v2": (FEEDBACK, FEEDBACK_BYTES),
     "heartbeat.v2": (HEARTBEAT, HEARTBEAT_BYTES),
+    "heartbeat.v2 of a head": (HEAD, HEAD_BYTES),
 }
 
 
@@ -178,3 +196,14 @@ def test_kafka_headers_follow_cloudevents_in_binary_mode() -> None:
         ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
     ]
     assert wire.key(PREDICTION) == wire.key(FEEDBACK)
+
+
+def test_counts_of_the_rows_of_a_file_are_the_last_field() -> None:
+    counts = {"price": {"missing": 1, "outside": 2}, "prediction": {"0": 3}}
+    counted = msgspec.structs.replace(PREDICTION, counts=counts)
+    golden = (
+        PREDICTION_BYTES.removesuffix(b"}")
+        + b',"counts":{"price":{"missing":1,"outside":2},"prediction":{"0":3}}}'
+    )
+    assert wire.encode(counted) == golden
+    assert wire.decode(golden) == counted

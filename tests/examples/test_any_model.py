@@ -1,7 +1,6 @@
 """The examples of any ONNX model are built, registered, served and loaded as their page says."""
 
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from loadtests.payloads import Payloads
 from registry.images import encode_png
 from registry.inference_record import read_inference
 from registry.manifest import Version
+from tests import preloaded
 from tests.depth import NIGHTLY
 from tests.service.conftest import Service
 
@@ -75,10 +75,10 @@ def test_every_example_answers_what_a_load_sends(running: Service, name: str) ->
 @pytest.mark.parametrize("name", EXAMPLES if NIGHTLY else ["digit-files"])
 def test_every_example_can_be_loaded(running: Service, name: str) -> None:
     hosts = ["--host", running.url, "--grpc-host", f"127.0.0.1:{running.grpc_port}"]
-    done = subprocess.run(
+    done = preloaded.run(
         [sys.executable, "-m", "driftline", "load", *hosts, "--model", name, "--users", "2",
          "--seconds", "2", "--p99-ms", "10000"],
-        env=running.environment, capture_output=True, text=True, timeout=180, check=False,
+        env=running.environment, timeout=180,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "verdict: met" in done.stdout

@@ -4,7 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import closed_loop
+import data
 import numpy as np
+import onnx
+import onnxruntime
 import pandas as pd
 import pytest
 import train
@@ -49,3 +52,34 @@ def test_a_month_that_one_model_answered_is_as_good_as_that_model(
     assert 0.6 < month.frozen_auc < 0.7
     never = 5 * april["late"].mean()
     assert 0 < month.frozen_cost < never
+
+
+def test_the_summary_names_the_months_that_the_loop_does_not_win() -> None:
+    months = [
+        closed_loop.Month("April", "1", 0.65, 0.65, 0.8, 0.8),
+        closed_loop.Month("May", "1, 2", 0.70, 0.7304, 0.62, 0.63),
+        closed_loop.Month("June", "2", 0.70, 0.69, 0.62, 0.61),
+    ]
+    assert closed_loop.summary(months) == (
+        "By ROC AUC the loop wins 1 of 3 months, ties April and loses June. "
+        "By cost the loop wins 1 of 3 months, ties April and loses May."
+    )
+
+
+def test_the_mistake_that_is_made_on_purpose_changes_labels_alone(version: Version) -> None:
+    model = onnx.load(Path(version.path) / "model.onnx")
+    spoilt = closed_loop.predict_late_too_often(onnx.load(Path(version.path) / "model.onnx"))
+    assert spoilt.graph.output == model.graph.output
+    flights = train.arrived(data.load()).head(500)
+    frame = train.model_inputs(flights)
+    feed = {name: frame[[name]].to_numpy() for name in data.FEATURES}
+    sessions = [
+        onnxruntime.InferenceSession(m.SerializeToString(), providers=["CPUExecutionProvider"])
+        for m in (model, spoilt)
+    ]
+    (label, scores), (wrong, same) = (
+        session.run(["label", "probabilities"], feed) for session in sessions
+    )
+    np.testing.assert_array_equal(scores, same)
+    np.testing.assert_array_equal(wrong, (scores[:, 1] > 0.1).astype(int))
+    assert (wrong >= label).all()

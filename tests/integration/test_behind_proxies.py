@@ -109,7 +109,7 @@ def front(
             yield Front(name, ("127.0.0.1", port), echo)
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def _wait(port: int, process: "subprocess.Popen[bytes]", folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Events that a real broker refuses: dead-lettered one by one, and everything else arrives."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -11,7 +10,7 @@ from msgspec.structs import replace
 
 from driftline.ledger import ledger
 from eventlog.answer_counts import CountingWriter
-from eventlog.events import FeedbackEvent, PredictionEvent, Tensor
+from eventlog.events import PredictionEvent, Tensor
 from eventlog.forwarder import Cursors, Forwarder
 from eventlog.kafka import KafkaSettings, KafkaSink
 from eventlog.kafka_reader import KafkaReader
@@ -19,6 +18,7 @@ from eventlog.log import Position
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
 from monitoring.storage.store import Store
+from tests.logged_labels import append_label
 from tests.monitoring.log_in_memory import T0, Monitor
 
 YEAR_10000 = 253_402_300_800_000_000
@@ -29,19 +29,6 @@ def _configure(topics: KafkaSettings, topic: str, **configs: str) -> None:
     names = {name.replace("_", "."): value for name, value in configs.items()}
     admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, names)])
     admin.close()
-
-
-def _label(writer: CountingWriter, value: Any = 1, **changes: Any) -> None:
-    event = FeedbackEvent(
-        source=writer.source,
-        epoch=writer.epoch,
-        sequence=writer.next_sequence,
-        time=T0,
-        received=T0,
-        prediction_id=f"p{writer.next_sequence}",
-        label=value,
-    )
-    writer.append([replace(event, **changes)])
 
 
 def _predict(writer: CountingWriter, cells: int) -> None:
@@ -73,17 +60,17 @@ def test_a_log_full_of_poison_is_forwarded_around_it_and_the_ledger_adds_up(
     for n in range(60):
         if n % 10 == 3:
             dead.add(writer.next_sequence)
-            _label(writer, "x" * 50_000)  # only the topic finds it too large
+            append_label(writer, label="x" * 50_000)  # only the topic finds it too large
         elif n % 10 == 6:
             _predict(writer, 5_000)  # goes without its payload
         elif n % 20 == 9:
             dead.add(writer.next_sequence)
-            _label(writer, time=YEAR_10000)
+            append_label(writer, time=YEAR_10000)
         elif n == 50:
             dead.add(writer.next_sequence)
-            _label(writer, "x" * 2_000_000)
+            append_label(writer, label="x" * 2_000_000)
         else:
-            _label(writer)
+            append_label(writer)
     cursors, sink = Cursors(home.cursors), KafkaSink(topics)
     forwarder = Forwarder(lambda at: SegmentReader(home.log, at), sink, cursors, topics)
     while forwarder.step():
@@ -114,7 +101,7 @@ def test_records_that_a_topic_finds_invalid_are_found_among_good_ones(
     )
     writer = CountingWriter.claim(tmp_path / "log", "host", clock=lambda: 1)
     for _ in range(3):
-        _label(writer)
+        append_label(writer)
     cursors, sink = Cursors(tmp_path / "forwarded.json"), KafkaSink(topics)
     forwarder = Forwarder(lambda at: SegmentReader(tmp_path / "log", at), sink, cursors, topics)
     while forwarder.step():

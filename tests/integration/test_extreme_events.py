@@ -20,7 +20,7 @@ from eventlog.kafka import KafkaSettings, KafkaSink
 from eventlog.kafka_reader import KafkaReader
 from eventlog.log import Position
 from eventlog.segments import SegmentReader, SegmentWriter
-from monitoring.storage.database import Where
+from monitoring.storage.database import DatabaseAddress
 from monitoring.storage.store import Store
 from service.errors import InvalidRequest
 from service.protocol.event_time import EARLIEST, LATEST
@@ -76,7 +76,7 @@ EVERY_EXTREME: list[Made] = [
     *(answer([1.0], time) for time in TIMES),
     *(answer([value]) for value in FLOATS),
     answer(FLOATS * 200),  # as raw bytes
-    answer([1.0] * 300_000),  # larger than a message of Kafka
+    answer([1.0] * 60_000),  # larger than a message of Kafka
     *(answer([1.0], payload=payload, inputs={}, outputs={}) for payload in ("digest", "dropped")),
     *(
         answer([1.0], **{field: count})
@@ -120,7 +120,7 @@ def forward(home: Path, sink: Sink, kafka: KafkaSettings, count: int) -> None:
     cursors.close()
 
 
-def monitored(where: Where, follow: Callable[..., Any], count: int) -> None:
+def monitored(where: DatabaseAddress, follow: Callable[..., Any], count: int) -> None:
     """Ingest the whole log: every event is known by its number, and the last as any other."""
     monitor = Monitor(where, [], follow=follow)
     monitor.drain()
@@ -140,7 +140,7 @@ def _small(event: Event) -> Event:
     return event
 
 
-def passes_every_stage(home: Path, where: Where, made: Sequence[Made]) -> None:
+def passes_every_stage(home: Path, where: DatabaseAddress, made: Sequence[Made]) -> None:
     """Write, forward, read and ingest, and export."""
     events = write(home / "log", made)
     kafka, topics = FakeKafka(), KafkaSettings()
@@ -155,7 +155,9 @@ def passes_every_stage(home: Path, where: Where, made: Sequence[Made]) -> None:
         export_events(home / "log", home / f"{kind}.parquet", EventFilter(kind))
 
 
-def test_every_field_at_its_extremes_passes_every_stage(tmp_path: Path, where: Where) -> None:
+def test_every_field_at_its_extremes_passes_every_stage(
+    tmp_path: Path, where: DatabaseAddress
+) -> None:
     passes_every_stage(tmp_path, where, EVERY_EXTREME)
 
 

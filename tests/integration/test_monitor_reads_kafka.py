@@ -12,6 +12,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from msgspec.structs import replace
 
 from driftline.ledger import ledger
+from driftline.logged_events import logged_events
 from eventlog import wire
 from eventlog.answer_counts import CountingWriter
 from eventlog.errors import UnreadableEvent
@@ -27,6 +28,7 @@ from monitoring.storage.store import Store
 from tests.monitoring.log_in_memory import HOUR, T0, Log, Monitor, eight_hours, everything
 
 PARTITIONS = 3
+_POSITIONS = "SELECT source, epoch, sequence FROM positions"
 
 
 def _reader(topics: KafkaSettings, positions: dict[str, Position]) -> KafkaReader:
@@ -101,6 +103,14 @@ def test_results_from_kafka_equal_those_from_segments_byte_for_byte(
     assert (seen, book.duplicated, book.lost) == (len(story), 100, 0)
 
 
+def test_a_log_is_read_from_kafka_to_its_end_each_event_once(
+    topics: KafkaSettings, story: list[Record]
+) -> None:
+    _send(topics, story[:500])
+    _send(topics, story[400:])  # a hundred of them come twice
+    assert list(logged_events(topics)) == [record.event for record in story]
+
+
 def test_a_restarted_monitor_continues_at_its_database_position(
     topics: KafkaSettings, story: list[Record], tmp_path: Path
 ) -> None:
@@ -160,7 +170,7 @@ def test_an_overrun_is_a_counted_gap_and_no_silent_jump(
     records = _as_received(log.records)
     _send(topics, records[:50])
     _monitor(path, topics).database.close()
-    stood = {str(s): int(o) for s, _, o in Database(path).all("SELECT * FROM positions")}  # type: ignore[call-overload]
+    stood = {str(s): int(o) for s, _, o in Database(path).all(_POSITIONS)}  # type: ignore[call-overload]
     _send(topics, records[50:])
     _delete_up_to(topics, topics.predictions, stood[f"{topics.predictions}/0"] + 5)
     _monitor(path, topics)
@@ -281,6 +291,37 @@ def test_readers_of_one_group_share_the_partitions_and_take_over(topics: KafkaSe
     assert len(found) == 600
     _until(lambda: [read(), readers[0].patience][1] == 0)
     readers[0].close()
+
+
+def test_a_partition_without_records_holds_up_no_reader_that_gets_it_again(
+    topics: KafkaSettings, story: list[Record]
+) -> None:
+    _send(topics, story[:50])
+    positions: dict[str, Position] = {}
+    reader = _reader(topics, positions)
+
+    def read(records: int) -> None:
+        while records > 0:
+            for record in reader.poll(100):
+                positions[record.stream] = record.after
+                records -= 1
+
+    try:
+        read(50)
+        _until(lambda: reader.poll(1) or reader.drained)
+        # As in a rebalance between two fetches: the broker hears of no change.
+        client = reader._consumer  # noqa: SLF001  # what the group does to it
+        assigned = sorted(client.assignment())
+        client._subscription.assign_from_subscribed([])  # noqa: SLF001
+        client._subscription.assign_from_subscribed(assigned)  # noqa: SLF001
+        reader._listener.on_partitions_assigned(assigned)  # noqa: SLF001
+        _send(topics, story[50:100])
+        read(50)
+        empty = [place for place in assigned if place.topic == topics.dead_letters]
+        assert None in {client.highwater(place) for place in empty}
+        assert reader.drained
+    finally:
+        reader.close()
 
 
 def test_a_reader_without_positions_begins_again_whatever_its_group_has_read(

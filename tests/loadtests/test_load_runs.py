@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from access.keyfile import KeyFile
 from access.keys import Key, make_key
 from eventlog import wire
 from eventlog.events import FeedbackEvent, PredictionEvent
+from tests import preloaded
 from tests.service.conftest import Service
 
 
@@ -53,14 +55,11 @@ def _events(service: Service) -> list[PredictionEvent | FeedbackEvent]:
 
 def _load(service: Service, *options: str, host: str = "") -> subprocess.CompletedProcess[str]:
     hosts = ["--host", host or service.url, "--grpc-host", f"127.0.0.1:{service.grpc_port}"]
-    return subprocess.run(
+    return preloaded.run(
         [sys.executable, "-m", "driftline", "load", *hosts, "--users", "4", *options],
         env=service.environment,
-        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
         timeout=120,
-        check=False,
     )
 
 
@@ -97,7 +96,7 @@ def test_a_missed_objective_fails_the_command_and_workers_report_to_one_verdict(
 ) -> None:
     options = (
         "--seconds",
-        "10",
+        "4",
         "--p99-ms",
         "0.001",
         "--processes",
@@ -111,6 +110,45 @@ def test_a_missed_objective_fails_the_command_and_workers_report_to_one_verdict(
     assert done.returncode == (3 if bottleneck else 1), done.stdout
     assert ("verdict: inconclusive" in done.stdout) == bottleneck
     assert re.search(r"the generator used \d+% of a core", done.stdout)
+
+
+def test_logged_requests_are_sent_once_more_as_they_were_and_marked(service: Service) -> None:
+    now = datetime.now(UTC).isoformat()
+    key = {"authorization": f"Bearer {service.environment['DRIFTLINE_API_KEY']}"}
+    sent: list[list[Any]] = [[0.5], [None, 2.0, -7.25]]
+    for prices in sent:
+        shape, colours = [len(prices), 1], ["blue"] * len(prices)
+        inputs = [
+            {"name": "price", "datatype": "FP32", "shape": shape, "data": prices},
+            {"name": "colour", "datatype": "BYTES", "shape": shape, "data": colours},
+        ]
+        reply = service.http.post("/v2/models/tiny/infer", json={"inputs": inputs}, headers=key)
+        assert reply.is_success, reply.text
+    before = len(_events(service))
+    done = _load(service, "--from-log", "--from", now, "--speed", "100", "--p99-ms", "10000")
+    assert done.returncode == 0, done.stdout
+    assert "2 logged requests; 2 due in" in done.stdout
+    assert "2 requests answered" in done.stdout
+    replayed = [event for event in _events(service)[before:] if isinstance(event, PredictionEvent)]
+    assert sorted((event.inputs["price"].data for event in replayed), key=len) == sent
+    assert all(event.load_test for event in replayed)
+    again = _load(service, "--from-log", "--from", now, "--warm-up", "60")
+    assert "0 requests answered" in again.stdout, "all were sent before anything is measured"
+    assert again.returncode == 1
+
+
+def test_options_that_do_not_fit_logged_requests_are_refused(service: Service) -> None:
+    for options, message in [
+        (("--last", "1h"), "--last: selects logged requests; expected --from-log too"),
+        (("--from-log", "--rate", "1"), "--rate: has no effect on logged requests"),
+        (("--from-log", "--protocol", "grpc"), "--protocol: logged requests have their own"),
+        (("--from-log", "--last", "soon"), "--last 'soon': expected a length"),
+        (("--from-log", "--shift", "price=1"), "--from-log: sends requests as they were logged"),
+    ]:
+        done = _load(service, *options)
+        assert done.returncode == 2, done.stdout
+        assert message in done.stdout
+        assert "Traceback" not in done.stdout
 
 
 def test_without_its_key_every_request_fails_with_the_reason(service: Service) -> None:

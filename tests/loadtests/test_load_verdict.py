@@ -6,15 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtests import shapes
-from loadtests.verdict import Generator, Objectives, Outcome, Seen, judge, quantile
+from loadtests.verdict import ClientMeasurements, Generator, Objectives, Outcome, judge, quantile
 
 OBJECTIVES = Objectives(p99_ms=50.0, max_error_share=0.01)
-SEEN = Seen(requests=1_000, failed=5, refused=100, seconds=10.0, p50_ms=2.0, p99_ms=40.0)
+MEASURED = ClientMeasurements(
+    requests=1_000, failed=5, refused=100, seconds=10.0, p50_ms=2.0, p99_ms=40.0
+)
 CALM, BUSY, LATE = Generator(0.3, 1.0), Generator(0.97, 1.0), Generator(0.3, 80.0)
 
 
 def test_objectives_that_were_kept_are_met() -> None:
-    verdict = judge(OBJECTIVES, SEEN, CALM)
+    verdict = judge(OBJECTIVES, MEASURED, CALM)
     assert verdict.outcome == Outcome.MET == 0
     assert "895 requests answered in 10 s (90/s), 5 failed, 100 refused" in str(verdict)
     assert "BOTTLENECK" not in str(verdict)
@@ -22,7 +24,7 @@ def test_objectives_that_were_kept_are_met() -> None:
 
 @pytest.mark.parametrize("changes", [{"p99_ms": 50.1}, {"failed": 11}])
 def test_one_missed_objective_misses(changes: dict[str, float]) -> None:
-    verdict = judge(OBJECTIVES, msgspec.structs.replace(SEEN, **changes), CALM)
+    verdict = judge(OBJECTIVES, msgspec.structs.replace(MEASURED, **changes), CALM)
     assert verdict.outcome == Outcome.MISSED == 1
     assert str(verdict).count("MISSED") == 1
 
@@ -31,17 +33,17 @@ def test_one_missed_objective_misses(changes: dict[str, float]) -> None:
 def test_a_generator_that_could_not_keep_up_is_named_and_makes_a_miss_inconclusive(
     generator: Generator,
 ) -> None:
-    slow = msgspec.structs.replace(SEEN, p99_ms=500.0)
+    slow = msgspec.structs.replace(MEASURED, p99_ms=500.0)
     assert judge(OBJECTIVES, slow, generator).outcome == Outcome.INCONCLUSIVE == 3
-    met = judge(OBJECTIVES, SEEN, generator)
+    met = judge(OBJECTIVES, MEASURED, generator)
     assert met.outcome == Outcome.MET
     assert "BOTTLENECK" in str(met)
 
 
 def test_a_service_that_answered_nothing_misses_whatever_the_generator_did() -> None:
-    none = Seen(requests=0, failed=0, refused=0, seconds=0.0, p50_ms=0.0, p99_ms=0.0)
+    none = ClientMeasurements(requests=0, failed=0, refused=0, seconds=0.0, p50_ms=0.0, p99_ms=0.0)
     assert judge(OBJECTIVES, none, BUSY).outcome == Outcome.MISSED
-    refused = msgspec.structs.replace(SEEN, failed=0, refused=1_000)
+    refused = msgspec.structs.replace(MEASURED, failed=0, refused=1_000)
     assert judge(OBJECTIVES, refused, CALM).outcome == Outcome.MISSED
 
 

@@ -13,7 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventlog.errors import UnreadableEvent
-from eventlog.events import Event, FeedbackEvent, HeartbeatEvent, Label, PredictionEvent, Tensor
+from eventlog.events import (
+    Event,
+    FeedbackEvent,
+    HeartbeatEvent,
+    Label,
+    PredictionEvent,
+    ReviewAction,
+    Tensor,
+)
 from eventlog.log import Gap, Position, Positions, Reader, Record
 from monitoring.baselines.files import BaselineFiles
 from monitoring.consumer import MOST_WAITING, Consumer
@@ -21,7 +29,7 @@ from monitoring.evaluation import Evaluation
 from monitoring.ingest.consumer_state import ConsumerState, FindVersion
 from monitoring.results import Score
 from monitoring.score_jobs import ScoreJob, ScoreReply
-from monitoring.storage.database import Database, Driver, Where
+from monitoring.storage.database import Database, DatabaseAddress, Driver
 from monitoring.storage.journal import Journal
 from monitoring.windows.policy_source import RegistryPolicies
 from monitoring.windows.retention import Retention
@@ -34,12 +42,13 @@ from registry.manifest import (
     Manifest,
     Monitoring,
     Prediction,
+    ReviewPolicy,
     Signature,
     TensorSpec,
     Version,
     WindowPolicy,
 )
-from registry.policies import Held
+from registry.policies import DatedPolicy
 
 HOUR = 3_600_000_000  # microseconds; windows are hours
 T0 = 1_372_636_800_000_000
@@ -55,6 +64,7 @@ MANIFEST = Manifest(
     monitoring=Monitoring(
         window=WindowPolicy(length=3600, grace=600, label_wait=3 * 3600, max_rows=40),
         alarms=AlarmPolicy(min_rows=10, drifted_share=0.5, consecutive=2, min_score=0.6),
+        review=ReviewPolicy(per_day=240, every=3600),
     ),
 )
 _FOLDER = TemporaryDirectory()
@@ -123,6 +133,23 @@ class Log:
             "verified": verified,
         }
         self._append(FeedbackEvent(**stamp, **fields))
+
+    def review(self, name: str, action: ReviewAction, label: Label, row: int = 0) -> None:
+        """The decision of a person about a row of the review queue."""
+        self._append(
+            FeedbackEvent(
+                **self._stamp(),
+                time=T0,
+                received=RECEIVED,
+                prediction_id=name,
+                label=label,
+                row=row,
+                verified=True,
+                actor="key:ann",
+                review=action,
+                why="looked at it",
+            )
+        )
 
     def beat(self, received: int, **changes: Any) -> None:
         """A heartbeat of the model's shard."""
@@ -195,15 +222,15 @@ class History:
     """The policies of every version, all the same, as the registry would tell them."""
 
     def __init__(self) -> None:
-        self.changes: list[Held] = []
+        self.changes: list[DatedPolicy] = []
         self.chosen: list[RecordedBaseline] = []
 
     def change(self, at: int, policy: Monitoring) -> None:
         """At a time of the registry's clock."""
-        self.changes.append(Held(policy, at))
+        self.changes.append(DatedPolicy(policy, at))
 
-    def policies(self, version: Version) -> list[Held]:
-        return [Held(version.manifest.monitoring, 0), *self.changes]
+    def policies(self, version: Version) -> list[DatedPolicy]:
+        return [DatedPolicy(version.manifest.monitoring, 0), *self.changes]
 
     def baselines(self, _version: Version) -> list[RecordedBaseline]:
         return self.chosen
@@ -290,7 +317,7 @@ class Monitor:
 
     def __init__(  # noqa: PLR0917 - a test says only what differs
         self,
-        where: Where,
+        where: DatabaseAddress,
         records: Sequence[Record],
         chance: random.Random | None = None,
         scorer: FakeScorer | None = None,
@@ -313,7 +340,7 @@ class Monitor:
         if follow is not None:
             reader = follow(state.positions)
         self.scorer = scorer or FakeScorer()
-        evaluation = Evaluation(journal, state, page="http://page", clock=lambda: 7)
+        evaluation = Evaluation(journal, state, page="http://page", clock=lambda: 7, notices=True)
         self.journal, self.reader = journal, reader
         self.consumer = Consumer(
             journal,
@@ -377,9 +404,12 @@ def dying(database: Database, statements: int) -> Iterator[Driver]:
 def eight_hours() -> Log:
     """Eight hours: drift from the third on, labels after an hour, some twice, some never.
 
+    People decide about some rows after two hours.
+
     Some values are missing, some lie outside of the reference's range.
     """
     log, chance, values = Log(), random.Random(5), random.Random(6)
+    actions: random.Random = random.Random(7)
     waiting: list[tuple[int, str]] = []
     for n in range(400):
         time = T0 + n * HOUR // 50
@@ -391,16 +421,29 @@ def eight_hours() -> Log:
             _, name = waiting.pop(0)
             for _ in range(chance.choice([0, 1, 1, 1, 2])):
                 log.tell(name, chance.randrange(2))
+            if (seen := int(name[1:])) >= 60:  # its period has ended, and some rows were picked
+                action = actions.choice(("accept", "correct", "undo"))
+                log.review(f"p{seen - 60}", action, actions.randrange(2))
         if n % 9 == 0:
             log.beat(RECEIVED)
     return log
 
 
 # Not the ledger: which records came twice is the reader's doing.
-TABLES = ("results", "alarms", "outbox", "totals", "windows", "dead_letters", "positions")
+TABLES = (
+    "results",
+    "alarms",
+    "outbox",
+    "totals",
+    "windows",
+    "dead_letters",
+    "positions",
+    "review_rows",
+    "review_periods",
+)
 
 
-def everything(where: Where) -> dict[str, list[tuple[object, ...]]]:
+def everything(where: DatabaseAddress) -> dict[str, list[tuple[object, ...]]]:
     """What must not depend on how the log was read."""
     database = Database(where)
     try:

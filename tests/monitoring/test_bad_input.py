@@ -18,14 +18,15 @@ from eventlog import wire
 from eventlog.errors import UnreadableEvent
 from eventlog.log import Record
 from monitoring.results import DeadLetter
-from monitoring.sharing.entries import Chunk, EntryEncoder, record
-from monitoring.storage.database import Database, Where
+from monitoring.storage.database import Database, DatabaseAddress
 from monitoring.storage.store import Store
 from monitoring.web.app import app
 from monitoring.web.server import serving
 from registry.errors import UnknownModel
 from registry.manifest import Version
+from tests.depth import by_depth
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Monitor
+from tests.postgres_server import PostgresServer
 
 YEARS = 20 * 365 * 24 * HOUR
 RECEIVED = T0 + 10_000 * HOUR
@@ -218,12 +219,12 @@ def _encoded(event: dict[str, Any]) -> bytes:
     return msgspec.json.encode(event).replace(b'"TmFO"', b"NaN")  # bytes that JSON has not
 
 
-def _watched(where: Where, records: Sequence[Record]) -> Store:
+def _watched(where: DatabaseAddress, records: Sequence[Record]) -> Store:
     Monitor(where, records, find=_find).drain()
     return Store(where)
 
 
-def _of_good(where: Where) -> dict[str, list[tuple[object, ...]]]:
+def _of_good(where: DatabaseAddress) -> dict[str, list[tuple[object, ...]]]:
     """Everything that the monitor knows of the good version and has asked for, to the byte."""
     database = Database(where)
     tables = ("results", "windows", "watches", "streaks", "predictions")
@@ -314,7 +315,7 @@ def test_a_window_with_all_of_it_can_still_be_looked_at_and_exported(tmp_path: P
 
 
 def test_a_label_that_cannot_be_true_is_counted_where_it_came_before_its_prediction(
-    where: Where,
+    where: DatabaseAddress,
 ) -> None:
     said = [a_label("p", "yes"), a_prediction("p"), a_label("p", 1)]
     store = _watched(where, [_record(one, n) for n, one in enumerate(said)])
@@ -356,17 +357,14 @@ def test_a_class_may_come_as_a_number_or_as_text(tmp_path: Path, label: object) 
     assert [live.labelled for live in store.live("tiny", GOOD)] == [1]
 
 
-def test_bad_input_comes_to_the_same_in_any_database_and_prepared_by_another_monitor(
-    where: Where, tmp_path: Path
+def test_bad_input_comes_to_the_same_in_any_database(
+    postgres: PostgresServer, tmp_path: Path
 ) -> None:
     said = [one for case in CASES for one in [*case.first, case.said]]
     records = [_record(one, sequence) for sequence, one in enumerate(said)]
-    preparing = EntryEncoder(_find)
-    chunk = Chunk("s-0", 1, preparing.entries(records))
-    handed = [record(chunk, entry) for entry in chunk.entries]
     found = []
-    for place, reported in ((tmp_path / "alone.db", records), (where, handed)):
-        store = _watched(place, reported)
+    for place in (tmp_path / "alone.db", postgres.schema()):
+        store = _watched(place, records)
         letters = [(one.origin, one.reason) for one in store.dead_letters(1_000)]
         found.append((letters, store.totals(), store.live("tiny", BAD)))
     assert found[0] == found[1]
@@ -401,7 +399,9 @@ feedback = st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=by_depth(30, 200),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     st.lists(
@@ -411,7 +411,7 @@ feedback = st.fixed_dictionaries(
         max_size=8,
     )
 )
-def test_nothing_that_comes_stops_the_monitor(where: Where, said: list[Any]) -> None:
+def test_nothing_that_comes_stops_the_monitor(where: DatabaseAddress, said: list[Any]) -> None:
     """Every record has its place among what was taken in, whatever it holds."""
     if isinstance(where, Path):
         where.unlink(missing_ok=True)

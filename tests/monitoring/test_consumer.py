@@ -12,12 +12,13 @@ from sqlalchemy import Executable
 from eventlog import wire
 from eventlog.events import PredictionEvent
 from monitoring.results import AlarmStep, Silence
-from monitoring.storage.database import Database, Where
+from monitoring.storage.database import Database, DatabaseAddress
 from monitoring.storage.query import RowQuery
 from monitoring.storage.store import Store
 from monitoring.windows.watermark import RECENT
 from registry.errors import UnknownModel
 from registry.manifest import Version
+from tests.depth import by_depth
 from tests.monitoring.log_in_memory import (
     HOUR,
     T0,
@@ -35,7 +36,7 @@ def log() -> Log:
 
 
 @pytest.fixture
-def watch(where: Where, log: Log) -> Callable[[], Store]:
+def watch(where: DatabaseAddress, log: Log) -> Callable[[], Store]:
     """Monitor the log to its end; the store to look at."""
 
     def run() -> Store:
@@ -43,6 +44,13 @@ def watch(where: Where, log: Log) -> Callable[[], Store]:
         return Store(where)
 
     return run
+
+
+class NoDuplicates(random.Random):
+    """Have the reader repeat no record."""
+
+    def random(self) -> float:
+        return 1.0
 
 
 def test_a_window_closes_once_its_grace_has_passed(log: Log, watch: Callable[[], Store]) -> None:
@@ -149,7 +157,7 @@ def test_refusals_are_counted_and_are_no_rows(log: Log, watch: Callable[[], Stor
 
 
 def test_what_cannot_be_used_is_dead_lettered_with_its_reason_and_the_rest_continues(
-    log: Log, watch: Callable[[], Store], where: Where
+    log: Log, watch: Callable[[], Store], where: DatabaseAddress
 ) -> None:
     log.damage()
     log.predict(T0, "stranger", model="other")
@@ -213,7 +221,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tupl
 
 @pytest.mark.parametrize("limit", [1, 7, 100])
 def test_results_do_not_depend_on_poll_sizes_or_duplicates(
-    where: Where, undisturbed: dict[str, Any], limit: int
+    where: DatabaseAddress, undisturbed: dict[str, Any], limit: int
 ) -> None:
     monitor = Monitor(where, eight_hours().records, random.Random(limit))
     monitor.drain(limit)
@@ -221,7 +229,7 @@ def test_results_do_not_depend_on_poll_sizes_or_duplicates(
 
 
 def test_results_do_not_depend_on_how_long_a_step_takes(
-    where: Where, undisturbed: dict[str, Any]
+    where: DatabaseAddress, undisturbed: dict[str, Any]
 ) -> None:
     ticks = iter(range(1 << 30))
     monitor = Monitor(where, eight_hours().records, clock=lambda: float(next(ticks)))
@@ -232,7 +240,23 @@ def test_results_do_not_depend_on_how_long_a_step_takes(
     assert everything(where) == undisturbed
 
 
-def test_labels_that_wait_are_written_once(where: Where, log: Log) -> None:
+def test_the_monitor_pauses_once_the_log_is_read_so_that_transactions_are_larger(
+    tmp_path: Path, log: Log
+) -> None:
+    for n in range(5):
+        log.predict(T0 + n, f"p{n}")
+    monitor = Monitor(tmp_path / "monitor.db", log.records, NoDuplicates())
+    pauses: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        pauses.append(seconds)
+        return seconds > 0
+
+    monitor.consumer.run(wait, 2, idle_pause=0.5)
+    assert pauses == [0, 0, 0.5]
+
+
+def test_labels_that_wait_are_written_once(where: DatabaseAddress, log: Log) -> None:
     for row in range(300):
         log.tell("a", row % 2, row=row)
     monitor = Monitor(where, log.records)
@@ -248,9 +272,9 @@ def test_labels_that_wait_are_written_once(where: Where, log: Log) -> None:
     assert len(written) == 300
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(by_depth(2, 6)))
 def test_results_do_not_depend_on_where_the_monitor_was_killed(
-    where: Where, undisturbed: dict[str, Any], seed: int
+    where: DatabaseAddress, undisturbed: dict[str, Any], seed: int
 ) -> None:
     """Each life ends in the middle of a transaction, at a statement drawn at random."""
     chance, records = random.Random(seed), eight_hours().records
@@ -289,7 +313,9 @@ def _dying(database: Database, after: int) -> Database:
     return database
 
 
-def test_a_version_that_was_deleted_does_not_stop_the_monitor(where: Where, log: Log) -> None:
+def test_a_version_that_was_deleted_does_not_stop_the_monitor(
+    where: DatabaseAddress, log: Log
+) -> None:
     for n in range(12):
         log.predict(T0 + n, f"a{n}")
     log.pass_time(T0 + 2 * HOUR)

@@ -12,9 +12,10 @@ from eventlog.events import FeedbackEvent, PredictionEvent
 from eventlog.log import Record
 from monitoring.results import Result, Window
 from monitoring.score_jobs import ScoreReply
-from monitoring.storage.database import Database, Where, as_struct
+from monitoring.storage.database import Database, DatabaseAddress, as_struct
 from monitoring.storage.store import Store
 from monitoring.windows.watermark import IDLE
+from tests.depth import NIGHTLY, by_depth
 from tests.monitoring.log_in_memory import (
     HOUR,
     T0,
@@ -28,7 +29,7 @@ from tests.monitoring.log_in_memory import (
 
 
 @pytest.fixture
-def path(where: Where) -> Where:
+def path(where: DatabaseAddress) -> DatabaseAddress:
     return where
 
 
@@ -39,12 +40,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tupl
     return everything(path)
 
 
-def _all_results(path: Where) -> list[Result]:
+def _all_results(path: DatabaseAddress) -> list[Result]:
     """Every revision, not only the newest."""
     return [as_struct(body, Result) for (body,) in Database(path).all("SELECT body FROM results")]
 
 
-def test_in_every_revision_rows_are_labelled_pending_or_expired(path: Where) -> None:
+def test_in_every_revision_rows_are_labelled_pending_or_expired(path: DatabaseAddress) -> None:
     Monitor(path, eight_hours().records).drain()
     results = _all_results(path)
     assert any(result.expired for result in results)
@@ -56,7 +57,7 @@ def test_in_every_revision_rows_are_labelled_pending_or_expired(path: Where) -> 
         assert result.rows == result.events.get("ok", 0)
 
 
-def test_everything_answered_is_in_a_window_late_or_dead_lettered(path: Where) -> None:
+def test_everything_answered_is_in_a_window_late_or_dead_lettered(path: DatabaseAddress) -> None:
     log, chance = Log(), random.Random(3)
     for n in range(300):
         time = T0 + n * HOUR // 40 - chance.choice([0, 0, 0, 3 * HOUR])
@@ -88,7 +89,7 @@ def test_everything_answered_is_in_a_window_late_or_dead_lettered(path: Where) -
     assert in_windows + sum(totals.get(fate, 0) for fate in fates) <= len(reported) + conflicting
 
 
-def test_labels_have_one_fate_each(path: Where) -> None:
+def test_labels_have_one_fate_each(path: DatabaseAddress) -> None:
     log = Log()
     log.tell("early", 1)
     for name in ("early", "known", "twice", "torn"):
@@ -114,7 +115,7 @@ def test_labels_have_one_fate_each(path: Where) -> None:
     assert totals["labels"] == result.labelled + sum(fates.values())
 
 
-def test_a_label_that_waits_is_known_once_its_prediction_comes(path: Where) -> None:
+def test_a_label_that_waits_is_known_once_its_prediction_comes(path: DatabaseAddress) -> None:
     log = Log()
     log.tell("p", 1)
     Monitor(path, log.records).drain()
@@ -125,7 +126,7 @@ def test_a_label_that_waits_is_known_once_its_prediction_comes(path: Where) -> N
     assert Store(path).live("tiny", "1")[0].labelled == 1
 
 
-def test_a_dead_letter_keeps_the_bytes_as_they_lay_in_the_log(path: Where) -> None:
+def test_a_dead_letter_keeps_the_bytes_as_they_lay_in_the_log(path: DatabaseAddress) -> None:
     log = Log()
     log.damage()
     log.predict(T0, "p", version="9")
@@ -136,7 +137,9 @@ def test_a_dead_letter_keeps_the_bytes_as_they_lay_in_the_log(path: Where) -> No
     assert (ledger.events, ledger.unreadable) == (2, 1)
 
 
-def test_an_event_time_up_to_a_day_ahead_is_counted_but_is_no_progress(path: Where) -> None:
+def test_an_event_time_up_to_a_day_ahead_is_counted_but_is_no_progress(
+    path: DatabaseAddress,
+) -> None:
     log = Log()
     log.predict(T0, "now", received=T0)
     log.predict(T0 + 24 * HOUR + 1, "wrong clock", received=T0)
@@ -158,7 +161,9 @@ def _drifting(hours: Sequence[int]) -> Log:
     return log
 
 
-def test_an_alarm_asks_once_and_another_alarm_while_it_is_open_does_not(path: Where) -> None:
+def test_an_alarm_asks_once_and_another_alarm_while_it_is_open_does_not(
+    path: DatabaseAddress,
+) -> None:
     log = _drifting(range(9))  # the scorer finds drift from the third hour on
     for hour in range(9):
         for n in range(10):
@@ -176,7 +181,7 @@ def test_an_alarm_asks_once_and_another_alarm_while_it_is_open_does_not(path: Wh
 
 
 def test_a_request_that_nobody_received_gives_way_to_a_later_one_of_its_version(
-    path: Where,
+    path: DatabaseAddress,
 ) -> None:
     monitor = Monitor(path, _drifting(range(16)).records)
     judge = monitor.scorer.submit
@@ -222,7 +227,9 @@ def _break_performance(scorer: FakeScorer) -> None:
     scorer.replies = replies  # type: ignore[method-assign]
 
 
-def test_a_window_that_could_not_be_scored_says_so_and_keeps_its_counts(path: Where) -> None:
+def test_a_window_that_could_not_be_scored_says_so_and_keeps_its_counts(
+    path: DatabaseAddress,
+) -> None:
     monitor = Monitor(path, _drifting([0, 2]).records)
     failed = monitor.scorer.replies
     monitor.scorer.replies = lambda: [  # type: ignore[method-assign]
@@ -251,18 +258,18 @@ class Sluggish(FakeScorer):
         return [self._held.pop(0)]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(by_depth(1, 3)))
 def test_results_do_not_depend_on_how_long_scoring_takes(
-    path: Where, undisturbed: dict[str, Any], seed: int
+    path: DatabaseAddress, undisturbed: dict[str, Any], seed: int
 ) -> None:
     monitor = Monitor(path, eight_hours().records, scorer=Sluggish(random.Random(seed)))
     monitor.drain(limit=13)
     assert everything(path) == undisturbed
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(by_depth(1, 3)))
 def test_scores_that_were_asked_for_are_asked_for_again_after_a_crash(
-    path: Where, undisturbed: dict[str, Any], seed: int
+    path: DatabaseAddress, undisturbed: dict[str, Any], seed: int
 ) -> None:
     """The monitor dies between steps while its scorer still owes it answers."""
     chance = random.Random(seed)
@@ -276,11 +283,12 @@ def test_scores_that_were_asked_for_are_asked_for_again_after_a_crash(
     assert everything(path) == undisturbed
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(by_depth(2, 6)))
 def test_results_do_not_depend_on_which_statement_was_the_last(
-    path: Where, undisturbed: dict[str, Any], seed: int
+    each_database: DatabaseAddress, undisturbed: dict[str, Any], seed: int
 ) -> None:
     """No rollback, no commit, no close: the next life finds all as the last one left it."""
+    path = each_database
     chance = random.Random(seed)
     deaths = 0
     for _ in range(12):
@@ -315,10 +323,10 @@ def _as_received(one: Log, two: Log) -> list[Record]:
     return sorted(_one_after_the_other(one, two), key=lambda record: record.event.received)
 
 
-@pytest.mark.parametrize("limit", [1, 9, 10, 1000])
+@pytest.mark.parametrize("limit", [1, 9, 10, 1000] if NIGHTLY else [9, 10])
 @pytest.mark.parametrize("order", [_one_after_the_other, _the_other_first, _as_received])
 def test_reading_one_source_ahead_of_another_makes_nobody_late(
-    path: Where, order: Callable[[Log, Log], list[Record]], limit: int
+    path: DatabaseAddress, order: Callable[[Log, Log], list[Record]], limit: int
 ) -> None:
     monitor = Monitor(path, order(*_two_sources()))
     monitor.drain(limit)
@@ -332,7 +340,9 @@ def test_reading_one_source_ahead_of_another_makes_nobody_late(
     ]
 
 
-def test_what_is_drained_is_looked_at_once_and_not_at_every_quiet_step(path: Where) -> None:
+def test_what_is_drained_is_looked_at_once_and_not_at_every_quiet_step(
+    path: DatabaseAddress,
+) -> None:
     one, two = _two_sources()
     monitor = Monitor(path, _as_received(one, two))
     monitor.drain(10)

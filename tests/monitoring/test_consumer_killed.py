@@ -16,7 +16,7 @@ import pytest
 from eventlog.events import Event, FeedbackEvent, PredictionEvent, Tensor
 from eventlog.segments import SegmentWriter
 from eventlog.settings import Home, LogSettings
-from monitoring.storage.database import Database, Where, exists
+from monitoring.storage.database import Database, DatabaseAddress, exists
 from monitoring.storage.store import Store
 from registry.policies import PolicyChange
 from registry.store import Registry
@@ -114,7 +114,7 @@ def _append(writer: SegmentWriter, event: Event | dict[str, Any]) -> None:
 
 
 def _monitor(
-    environment: Mapping[str, str], home: Path, where: Where = ""
+    environment: Mapping[str, str], home: Path, where: DatabaseAddress = ""
 ) -> subprocess.Popen[bytes]:
     """The monitor on a home of its own that shares the registry and the log."""
     fields = {"DRIFTLINE_HOME": str(home), "DRIFTLINE_MONITOR_POLL_RECORDS": "30"}
@@ -142,7 +142,7 @@ def _ends(process: subprocess.Popen[bytes]) -> None:
         kill_session(process)
 
 
-def _progress(where: Where) -> tuple[int, int]:
+def _progress(where: DatabaseAddress) -> tuple[int, int]:
     """Records taken in and results kept so far."""
     if not exists(where):
         return 0, 0
@@ -162,7 +162,9 @@ def _killed_at(environment: Mapping[str, str], home: Path, events: int, results:
     assert process.returncode == -signal.SIGKILL
 
 
-def _await(process: subprocess.Popen[bytes], where: Where, events: int, results: int) -> None:
+def _await(
+    process: subprocess.Popen[bytes], where: DatabaseAddress, events: int, results: int
+) -> None:
     deadline = time.monotonic() + 240
     while (now := _progress(where))[0] < events or now[1] < results:
         assert process.poll() is None, "the monitor ended before it could be disturbed"
@@ -170,7 +172,7 @@ def _await(process: subprocess.Popen[bytes], where: Where, events: int, results:
         time.sleep(0.01)
 
 
-def _found(where: Where) -> dict[str, list[tuple[object, ...]]]:
+def _found(where: DatabaseAddress) -> dict[str, list[tuple[object, ...]]]:
     """Everything that must be the same; a webhook says when it was made, which is left out."""
     database = Database(where)
     tables = ("results", "alarms", "totals", "windows", "dead_letters", "positions")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.storage.database import Where
+from monitoring.storage.database import DatabaseAddress
 from tests.crash import kill
 from tests.depth import NIGHTLY, by_depth
 from tests.monitoring.log_in_memory import Monitor, eight_hours, everything
@@ -18,7 +18,7 @@ KILLS = by_depth(4, 50)
 ROOT = Path(__file__).parents[2]
 
 
-def _begin(where: Where, seed: int) -> subprocess.Popen[bytes]:
+def _begin(where: DatabaseAddress, seed: int) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.monitoring.watching_eight_hours", str(where), str(seed)],
         cwd=ROOT,
@@ -30,7 +30,9 @@ def _begin(where: Where, seed: int) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("where", ["sqlite", "postgres"] if NIGHTLY else ["sqlite"], indirect=True)
-def test_a_monitor_killed_at_random_moments_finds_the_same(where: Where, tmp_path: Path) -> None:
+def test_a_monitor_killed_at_random_moments_finds_the_same(
+    where: DatabaseAddress, tmp_path: Path
+) -> None:
     calm = tmp_path / "calm.db"
     Monitor(calm, eight_hours().records).drain()
     chance, kills = random.Random(11), 0

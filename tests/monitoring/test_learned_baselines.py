@@ -10,7 +10,7 @@ from eventlog.log import Record
 from monitoring.baselines.files import BaselineFiles
 from monitoring.errors import MissingBaseline
 from monitoring.score_jobs import ScoreJob, ScoreReply
-from monitoring.storage.database import Where
+from monitoring.storage.database import DatabaseAddress
 from monitoring.storage.store import Store
 from registry.baselines import BaselineRecord, RecordedBaseline
 from registry.history.rows import HistoryRow
@@ -57,7 +57,7 @@ def _log(*hours: int) -> list[Record]:
     return log.records
 
 
-def _verdicts(where: Where) -> list[str]:
+def _verdicts(where: DatabaseAddress) -> list[str]:
     return [result.verdict for result in Store(where).results("tiny", "1")]
 
 
@@ -105,7 +105,7 @@ def test_windows_are_not_enough_without_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_the_same_baseline_to_the_byte_whatever_happens_to_the_monitor(
-    where: Where, seed: int, tmp_path: Path
+    where: DatabaseAddress, seed: int, tmp_path: Path
 ) -> None:
     records, version = _log(50, 40, 45, 30, 41, 20), _version(tmp_path / "version")
     calm, calmly = tmp_path / "calm.db", BaselineFiles(tmp_path / "calm")

@@ -5,7 +5,10 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from monitoring.storage.store import Store
-from tests.monitoring.log_in_memory import HOUR, T0, Log, Monitor
+from monitoring.web.metrics.batch_days import batch_metrics
+from tests.monitoring.log_in_memory import HOUR, RECEIVED, T0, Log, Monitor
+
+DAY = 24 * HOUR
 
 
 def test_events_of_a_load_test_are_counted_and_in_no_window(tmp_path: Path) -> None:
@@ -43,3 +46,46 @@ def test_rows_of_files_and_shadows_are_counted_and_in_no_window(tmp_path: Path) 
     assert totals["predictions_ok"] == 20
     (ledger,) = store.ledger()
     assert (ledger.events, ledger.lost) == (40, 0)
+
+
+def test_rows_of_files_are_a_segment_of_their_own_by_version_and_day(tmp_path: Path) -> None:
+    log, where = Log(), tmp_path / "monitor.db"
+    log.predict(T0, "online")
+    counts = {"price": {"outside": 2, "missing": 1}, "prediction": {"0": 3, "1": 1}}
+    for hour in (0, 1, 30):
+        received = RECEIVED // DAY * DAY + hour * HOUR
+        log.predict(T0, f"batch{hour}", received=received, protocol="batch", rows=4, counts=counts)
+    Monitor(where, log.records[:2]).drain()
+    Monitor(where, log.records).drain()  # restarted: nothing is counted twice
+    store = Store(where)
+    days = store.batch_days("tiny", "1", last=10)
+    assert [(day.events, day.rows, day.counted) for day in days.values()] == [(1, 4, 4), (2, 8, 8)]
+    assert days[min(days)].counts == {
+        "prediction": {"0": 6, "1": 2}, "price": {"missing": 2, "outside": 4},
+    }  # fmt: skip
+    assert list(days) == sorted(days, reverse=True)
+    (live,) = store.live("tiny", "1")
+    assert live.rows == 1
+
+
+def test_a_model_of_which_only_files_are_predicted_is_watched_by_its_newest_day(
+    tmp_path: Path,
+) -> None:
+    log, where = Log(), tmp_path / "monitor.db"
+    for hour, outside in ((1, 0), (30, 3)):
+        received = RECEIVED // DAY * DAY + hour * HOUR
+        counts = {"price": {"outside": outside}, "colour": {"outside": 1, "missing": 4}}
+        log.predict(T0, f"b{hour}", received=received, protocol="batch", rows=4, counts=counts)
+    Monitor(where, log.records).drain()
+    store = Store(where)
+    values = {
+        f"{sample.name}{tuple(sample.labels.values())}": sample.value
+        for metric in batch_metrics(store.newest_batch_days(0))
+        for sample in metric.samples
+    }
+    assert values == {
+        "driftline_batch_day_rows('tiny', '1')": 4,
+        "driftline_batch_day_failed_chunks('tiny', '1')": 0,
+        "driftline_batch_day_outside_share('tiny', '1')": 0.75,
+    }
+    assert store.newest_batch_days(RECEIVED + 9 * DAY) == {}, "the job has not run for long"

@@ -8,11 +8,12 @@ import pytest
 from monitoring.results import Result
 from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.scoring.lag import ScoringLag
-from monitoring.storage.database import Where
+from monitoring.storage.database import DatabaseAddress
 from monitoring.storage.store import Store
 from tests.monitoring.log_in_memory import T0, FakeScorer, Monitor, eight_hours
 
 HOUR = 3_600_000_000
+ALL = 1000  # dead letters to list: every revision of a window can leave one
 
 
 class Poisoned(FakeScorer):
@@ -33,7 +34,7 @@ class Poisoned(FakeScorer):
         self._replies.append(ScoreReply(key=job.key, scores=[], error="it died", poison=True))
 
 
-def _found(where: Where) -> dict[int, tuple[object, ...]]:
+def _found(where: DatabaseAddress) -> dict[int, tuple[object, ...]]:
     """Return what every window's newest revision shows, in whatever order it was scored."""
     store = Store(where)
     found: list[Result] = store.results("tiny", "1")
@@ -62,7 +63,7 @@ def test_a_poison_job_costs_its_own_scores_and_a_retry_brings_what_a_calm_run_ha
     monitor = Monitor(where, log.records, scorer=scorer)
     monitor.drain()
     store = Store(where)
-    letters = store.dead_letters(10)
+    letters = store.dead_letters(ALL)
     assert letters
     assert {letter.reason for letter in letters} == {"it died"}
     assert {letter.origin.split(":")[0] for letter in letters} == {"scoring/tiny/1"}
@@ -73,7 +74,7 @@ def test_a_poison_job_costs_its_own_scores_and_a_retry_brings_what_a_calm_run_ha
         assert store.retry(letter.number)
     assert monitor.consumer.retry_dead_letters()
     monitor.drain()
-    assert store.dead_letters(10) == []
+    assert store.dead_letters(ALL) == []
     assert _found(where) == _found(tmp_path / "calm.db")
 
 
@@ -82,12 +83,12 @@ def test_a_retried_job_that_fails_is_dead_lettered(tmp_path: Path) -> None:
     monitor = Monitor(where, eight_hours().records, scorer=Poisoned(2, revisions=False))
     monitor.drain()
     store = Store(where)
-    (letter,) = store.dead_letters(10)
+    (letter,) = store.dead_letters(ALL)
     before = _found(where)
     store.retry(letter.number)
     monitor.consumer.retry_dead_letters()
     monitor.drain()
-    assert [one.origin for one in store.dead_letters(10)] == [letter.origin]
+    assert [one.origin for one in store.dead_letters(ALL)] == [letter.origin]
     assert _found(where) == before
 
 

@@ -9,13 +9,14 @@ from msgspec.structs import replace
 
 from eventlog.log import Positions, Reader
 from monitoring.errors import DatabaseUnavailable
-from monitoring.storage.database import Where
+from monitoring.storage.database import DatabaseAddress
 from monitoring.storage.store import Store
 from monitoring.windows.policy_source import FixedPolicy, RegistryPolicies
 from monitoring.windows.retention import Retention
 from registry.errors import RegistryUnavailable
 from registry.manifest import Trailing
 from registry.policies import digest
+from tests.depth import by_depth
 from tests.monitoring.log_in_memory import (
     HOUR,
     MANIFEST,
@@ -37,7 +38,7 @@ from tests.monitoring.log_in_memory import (
 USUAL = MANIFEST.monitoring
 
 
-def hours(where: Where) -> list[str]:
+def hours(where: DatabaseAddress) -> list[str]:
     """The policies by which the windows were watched, oldest window first."""
     return [result.policy for result in Store(where).results("tiny", "1")]
 
@@ -72,7 +73,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[obje
     return everything(path)
 
 
-def test_each_window_is_watched_by_the_policy_of_its_time(where: Where) -> None:
+def test_each_window_is_watched_by_the_policy_of_its_time(where: DatabaseAddress) -> None:
     Monitor(where, eight_hours().records, policies=ticking(Story().known())).drain()
     first, second, third, _ = [digest(policy) for policy in [USUAL, *(p for _, p in STORY)]]
     assert hours(where)[1:7] == [first, first, second, second, third, third]
@@ -80,9 +81,9 @@ def test_each_window_is_watched_by_the_policy_of_its_time(where: Where) -> None:
     assert [results[T0 + hour * HOUR].sampled for hour in (1, 2, 3, 4)] == [40, 7, 7, 40]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(by_depth(1, 3)))
 def test_a_monitor_that_hears_of_changes_when_they_are_made_finds_what_a_replay_finds(
-    seed: int, where: Where, known: dict[str, list[tuple[object, ...]]]
+    seed: int, where: DatabaseAddress, known: dict[str, list[tuple[object, ...]]]
 ) -> None:
     chance, history = random.Random(seed), Story()
     records = eight_hours().records
@@ -98,7 +99,7 @@ def test_a_monitor_that_hears_of_changes_when_they_are_made_finds_what_a_replay_
 
 
 def test_a_monitor_that_is_killed_around_changes_finds_the_same(
-    where: Where, known: dict[str, list[tuple[object, ...]]]
+    where: DatabaseAddress, known: dict[str, list[tuple[object, ...]]]
 ) -> None:
     chance, history = random.Random(11), Story()
     records = eight_hours().records
@@ -114,7 +115,7 @@ def test_a_monitor_that_is_killed_around_changes_finds_the_same(
     assert everything(where) == known
 
 
-def test_windows_in_a_row_and_open_alarms_carry_on_across_a_change(where: Where) -> None:
+def test_windows_in_a_row_and_open_alarms_carry_on_across_a_change(where: DatabaseAddress) -> None:
     """The third hour drifts under the first policy, the fourth fires under the second."""
     history = History()
     history.change(T0 + 3 * HOUR + 1, like(alarms={"consecutive": 2, "critical": ("drift",)}))
@@ -128,7 +129,9 @@ def test_windows_in_a_row_and_open_alarms_carry_on_across_a_change(where: Where)
     assert alarm.policy == digest(history.changes[0].policy)
 
 
-def test_labels_are_awaited_as_long_as_the_policy_of_their_window_says(where: Where) -> None:
+def test_labels_are_awaited_as_long_as_the_policy_of_their_window_says(
+    where: DatabaseAddress,
+) -> None:
     """Though later windows wait no longer, and nothing is kept that nobody waits for."""
     history = History()
     history.change(T0 + HOUR + 1, like(window={"label_wait": 0}))
@@ -146,7 +149,9 @@ def test_labels_are_awaited_as_long_as_the_policy_of_their_window_says(where: Wh
     assert (found[T0 + 2 * HOUR].labelled, found[T0 + 2 * HOUR].expired) == (0, 1)
 
 
-def test_a_trailing_reference_that_a_policy_brings_back_begins_again(where: Where) -> None:
+def test_a_trailing_reference_that_a_policy_brings_back_begins_again(
+    where: DatabaseAddress,
+) -> None:
     trails = replace(USUAL, trailing=Trailing(windows=2, rows=100))
     history, scorer = History(), FakeScorer()
     history.change(T0 + 2 * HOUR + 1, USUAL)

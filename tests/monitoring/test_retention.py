@@ -12,12 +12,13 @@ from msgspec.structs import replace
 
 from monitoring.results import LateCounts
 from monitoring.scoring.report_retention import ReportRetention
-from monitoring.storage.database import Database, Where
+from monitoring.storage.database import Database, DatabaseAddress
 from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
 from monitoring.windows.retention import DAY, Retention, advance, hour
 from monitoring.windows.watermark import VersionProgress
 from registry.manifest import Version
+from tests.depth import by_depth
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Log, Monitor, everything
 
 EIGHTH = 1 / 8  # of a day: three hours, as long as a window of the story awaits labels
@@ -55,13 +56,13 @@ def _hours(count: int) -> Log:
     return log
 
 
-def _watch(where: Where, log: Log, limit: int = 50, **how: Any) -> Monitor:
+def _watch(where: DatabaseAddress, log: Log, limit: int = 50, **how: Any) -> Monitor:
     monitor = Monitor(where, log.records, find=_find, retention=BRIEF, **how)
     monitor.drain(limit)
     return monitor
 
 
-def _sizes(where: Where) -> dict[str, int]:
+def _sizes(where: DatabaseAddress) -> dict[str, int]:
     database = Database(where)
     names = ["predictions", "early_labels", "late", "windows", "results", "monitored"]
     names += ["dead_letters"]
@@ -70,7 +71,8 @@ def _sizes(where: Where) -> dict[str, int]:
     return {name: int(str(count[0])) for name, count in found.items() if count}
 
 
-def test_the_database_is_bounded_however_many_windows_come(where: Where) -> None:
+@pytest.mark.untraced
+def test_the_database_is_bounded_however_many_windows_come(where: DatabaseAddress) -> None:
     _watch(where, _hours(40)).database.close()
     after_forty = _sizes(where)
     _watch(where, _hours(120)).database.close()
@@ -88,10 +90,11 @@ def test_the_database_is_bounded_however_many_windows_come(where: Where) -> None
     assert totals["dead_letters_let_go"] > 300
 
 
+@pytest.mark.untraced
 def test_the_file_grows_no_more(tmp_path: Path) -> None:
     path = tmp_path / "monitor.db"
     sizes = []
-    for hours in (60, 180):
+    for hours in (by_depth(40, 60), by_depth(100, 180)):
         _watch(path, _hours(hours)).database.close()
         sizes.append(path.stat().st_size)
     assert sizes[1] <= sizes[0] * 1.1
@@ -99,7 +102,7 @@ def test_the_file_grows_no_more(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", [3, 1000])
 def test_what_is_deleted_does_not_depend_on_poll_sizes_or_crashes(
-    where: Where, tmp_path: Path, limit: int
+    where: DatabaseAddress, tmp_path: Path, limit: int
 ) -> None:
     calm = _found_after(tmp_path / "calm.db", limit=50)
     chance, deaths = random.Random(limit), 0
@@ -110,7 +113,7 @@ def test_what_is_deleted_does_not_depend_on_poll_sizes_or_crashes(
     assert _found_after(where, limit) == calm
 
 
-def _found_after(where: Where, limit: int) -> dict[str, list[tuple[object, ...]]]:
+def _found_after(where: DatabaseAddress, limit: int) -> dict[str, list[tuple[object, ...]]]:
     _watch(where, _hours(30), limit).database.close()
     found, database = everything(where), Database(where)
     for table in ("predictions", "early_labels", "late", "monitored"):
@@ -138,7 +141,7 @@ def _tell_all(log: Log, hours: int) -> None:
 
 
 def test_a_label_for_an_expired_window_is_late_whether_its_row_was_sampled_or_not(
-    where: Where,
+    where: DatabaseAddress,
 ) -> None:
     log = _rows_of_one_hour()
     _move_on(log, 6)
@@ -149,7 +152,7 @@ def test_a_label_for_an_expired_window_is_late_whether_its_row_was_sampled_or_no
 
 
 def test_a_label_for_a_forgotten_row_is_unknown_whether_its_row_was_sampled_or_not(
-    where: Where,
+    where: DatabaseAddress,
 ) -> None:
     log = _rows_of_one_hour()
     _move_on(log, 8)
@@ -161,7 +164,7 @@ def test_a_label_for_a_forgotten_row_is_unknown_whether_its_row_was_sampled_or_n
     assert len(store.rows("tiny", "1", store.results("tiny", "1")[0].window)) == 5
 
 
-def test_what_came_too_late_is_counted_apart_by_version_and_window(where: Where) -> None:
+def test_what_came_too_late_is_counted_apart_by_version_and_window(where: DatabaseAddress) -> None:
     log = _rows_of_one_hour()
     _move_on(log, 6)
     for n, rows in [(0, 3), (0, 1), (2, 5)]:
@@ -185,7 +188,7 @@ def test_what_came_too_late_is_counted_apart_by_version_and_window(where: Where)
 
 
 def test_a_row_that_comes_for_a_forgotten_time_is_counted_and_forgotten_as_well(
-    where: Where,
+    where: DatabaseAddress,
 ) -> None:
     log = _rows_of_one_hour()
     _move_on(log, 8)
@@ -198,7 +201,7 @@ def test_a_row_that_comes_for_a_forgotten_time_is_counted_and_forgotten_as_well(
     assert (totals["late_rows"], totals["late_labels"], totals["unknown_labels"]) == (2, 1, 1)
 
 
-def test_the_sample_of_a_window_goes_later_than_its_rows(where: Where) -> None:
+def test_the_sample_of_a_window_goes_later_than_its_rows(where: DatabaseAddress) -> None:
     log = _rows_of_one_hour()
     _move_on(log, 12)
     monitor = _watch(where, log)
@@ -208,7 +211,9 @@ def test_the_sample_of_a_window_goes_later_than_its_rows(where: Where) -> None:
     assert left == []
 
 
-def test_a_label_waits_for_its_prediction_for_so_long_and_then_no_more(where: Where) -> None:
+def test_a_label_waits_for_its_prediction_for_so_long_and_then_no_more(
+    where: DatabaseAddress,
+) -> None:
     log = Log()
     for name in ("soon", "after all"):
         log.tell(name, 1, received=T0)
@@ -223,7 +228,7 @@ def test_a_label_waits_for_its_prediction_for_so_long_and_then_no_more(where: Wh
     assert (totals["unknown_labels"], totals["expired_early_labels"]) == (0, 1)
 
 
-def test_of_a_window_that_awaits_no_labels_the_last_result_stays(where: Where) -> None:
+def test_of_a_window_that_awaits_no_labels_the_last_result_stays(where: DatabaseAddress) -> None:
     log = _rows_of_one_hour()
     for received in (T0 + 2 * HOUR, T0 + 2 * HOUR + HOUR // 60):
         log.pass_time(T0 + 2 * HOUR, received=received)
@@ -236,7 +241,9 @@ def test_of_a_window_that_awaits_no_labels_the_last_result_stays(where: Where) -
     assert found == [(5,)]
 
 
-def test_a_webhook_that_was_delivered_long_ago_goes_when_another_comes(where: Where) -> None:
+def test_a_webhook_that_was_delivered_long_ago_goes_when_another_comes(
+    where: DatabaseAddress,
+) -> None:
     monitor = _watch(where, _rows_of_one_hour())
     journal = monitor.journal
     with monitor.database.transaction():

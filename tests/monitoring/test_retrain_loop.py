@@ -127,6 +127,21 @@ def test_a_loop_in_words() -> None:
     assert loop_wait(loop(ANSWER, PROMOTED)) == ""
 
 
+def test_what_a_champion_passed_is_stated_after_the_next_rollout_began() -> None:
+    later = START.rollout + "2"
+    next_rollout = row(
+        "rollout_step",
+        9,
+        "3",
+        alias="champion",
+        detail=msgspec.structs.replace(START, rollout=later),
+    )
+    released = [POLICY_ROW, ANSWER, GATED, APPROVED, ROLLOUT, PROMOTED]
+    for rows in (released, [*released, row("registered", 8, "3"), next_rollout]):
+        steps = {step.name: step.text for step in loop(*rows).steps}
+        assert (steps["approval"], steps["rollout"]) == ("by bob", "completed")
+
+
 def test_only_an_unanswered_delivered_request_is_overdue() -> None:
     pending = a_delivery("rr_1")
     dead = a_delivery("rr_1", state="dead", last_error="410: no")

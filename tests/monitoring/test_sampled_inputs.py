@@ -21,7 +21,7 @@ from monitoring.ingest.logged_tensor import LARGEST_FILE, LONGEST_TEXT
 from monitoring.samples import Sample
 from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.scoring.image_files import MOST_PIXELS, pictures
-from monitoring.storage.database import Database, Where
+from monitoring.storage.database import Database, DatabaseAddress
 from monitoring.storage.store import Store
 from monitoring.windows.retention import Retention
 from monitoring.windows.row_sample import row_hash
@@ -85,7 +85,7 @@ def _log(*inputs: dict[str, Tensor], **fields: Any) -> Log:
 
 
 def _monitored(
-    where: Where, records: Sequence[Record], manifest: Manifest, limit: int = 1000
+    where: DatabaseAddress, records: Sequence[Record], manifest: Manifest, limit: int = 1000
 ) -> list[Sample]:
     version = image_version(Path("nowhere"), manifest)
     monitor = Monitor(where, records, random.Random(3), scorer=_Pictures(), find=lambda *_: version)
@@ -94,7 +94,7 @@ def _monitored(
     return _samples(where)
 
 
-def _samples(where: Where) -> list[Sample]:
+def _samples(where: DatabaseAddress) -> list[Sample]:
     store = Store(where)
     window = store.results("tiny", "1")[0].window
     found = store.samples("tiny", "1", window)
@@ -102,7 +102,7 @@ def _samples(where: Where) -> list[Sample]:
     return found
 
 
-def test_a_window_has_the_rows_with_the_smallest_hashes(where: Where) -> None:
+def test_a_window_has_the_rows_with_the_smallest_hashes(where: DatabaseAddress) -> None:
     log = _log(*({"image": _image(n / 40)} for n in range(40)))
     found = _monitored(where, log.records, IMAGES)
     hashes = sorted(row_hash(f"s-0:1:{n}", 0) for n in range(40))
@@ -230,7 +230,7 @@ def _vector(*values: Any) -> dict[str, Tensor]:
     return {"embedding": Tensor("FP32", [1, 2], list(values))}
 
 
-def test_vectors_that_the_policy_compares_are_sampled_and_scored(where: Where) -> None:
+def test_vectors_that_the_policy_compares_are_sampled_and_scored(where: DatabaseAddress) -> None:
     log = Log()
     for n in range(30):
         log.predict(T0 + n, f"p{n}", inputs={}, outputs=_vector(float(n), 0.5))
@@ -268,7 +268,7 @@ def test_a_learned_baseline_holds_its_vectors(tmp_path: Path) -> None:
     assert sorted(one[0] for one in column.dropna()) == [float(n) for n in range(120)]
 
 
-def test_the_table_comes_with_its_migration(where: Where) -> None:
+def test_the_table_comes_with_its_migration(where: DatabaseAddress) -> None:
     database = Database(where)
     assert database.all("SELECT * FROM samples") == []
     database.close()

@@ -10,9 +10,10 @@ from eventlog.events import Tensor
 from eventlog.log import Record
 from monitoring.results import Score
 from monitoring.score_jobs import ScoreJob, ScoreReply
-from monitoring.storage.database import Database, Where
+from monitoring.storage.database import Database, DatabaseAddress
 from monitoring.storage.store import Store
 from registry.manifest import Trailing, Version
+from tests.depth import by_depth
 from tests.monitoring.log_in_memory import (
     HOUR,
     T0,
@@ -56,7 +57,9 @@ def _hours(job: ScoreJob) -> set[int]:
     return {int(value) for value in job.reference.get("x", [])}
 
 
-def test_drift_is_measured_against_the_windows_before_once_there_are_enough(where: Where) -> None:
+def test_drift_is_measured_against_the_windows_before_once_there_are_enough(
+    where: DatabaseAddress,
+) -> None:
     scorer = _Telling()
     monitor = Monitor(
         where, _log([20, 20, 3, 0, 20, 20]), scorer=scorer, find=lambda *_: _version(2)
@@ -72,7 +75,7 @@ def test_drift_is_measured_against_the_windows_before_once_there_are_enough(wher
     assert set(last.reference["label"]) == set(), "labels are no part of it"
 
 
-def test_no_more_rows_than_stated_those_with_the_smallest_hashes(where: Where) -> None:
+def test_no_more_rows_than_stated_those_with_the_smallest_hashes(where: DatabaseAddress) -> None:
     scorer = _Telling()
     records = _log([40, 40, 40, 40, 20])
     Monitor(where, records, scorer=scorer, find=lambda *_: _version(4)).drain()
@@ -81,9 +84,9 @@ def test_no_more_rows_than_stated_those_with_the_smallest_hashes(where: Where) -
     assert _hours(last) == {0, 1, 2, 3}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(by_depth(1, 3)))
 def test_the_same_whatever_happens_to_the_monitor(
-    where: Where, seed: int, tmp_path_factory: pytest.TempPathFactory
+    where: DatabaseAddress, seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     records = _log([30, 25, 12, 30, 0, 41, 20])
     calm = tmp_path_factory.mktemp("calm") / "calm.db"
@@ -99,7 +102,7 @@ def test_the_same_whatever_happens_to_the_monitor(
     assert everything(where) == everything(calm)
 
 
-def test_a_database_of_an_earlier_release_is_taken_up(where: Where) -> None:
+def test_a_database_of_an_earlier_release_is_taken_up(where: DatabaseAddress) -> None:
     """Its watches know no trailing windows."""
     records = _log([20, 20, 20])
     Monitor(where, records[:30]).drain()

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 import monitoring.scoring.queue
 from monitoring.score_jobs import ScoreJob, ScoreReply
-from monitoring.storage.database import Database, Where
+from monitoring.storage.database import Database, DatabaseAddress
 from monitoring.storage.store import Store
 from registry.manifest import Version
 from tests.monitoring.log_in_memory import (
@@ -56,7 +56,7 @@ class Held(FakeScorer):
 
 
 @pytest.fixture
-def calm(where: Where) -> dict[str, list[tuple[object, ...]]]:
+def calm(where: DatabaseAddress) -> dict[str, list[tuple[object, ...]]]:
     """What is found where scoring takes no time."""
     other = where if isinstance(where, str) else where.with_name("calm.db")
     Monitor(other, eight_hours().records).drain()
@@ -80,13 +80,13 @@ def _take_in(monitor: Monitor, log: Log) -> None:
     assert monitor.consumer.positions()[log.source].sequence == len(log.records)
 
 
-def _ingested(where: Where) -> int:
+def _ingested(where: DatabaseAddress) -> int:
     totals = Store(where).totals()
     return totals["monitored_events"] + totals["heartbeats"]
 
 
 def test_the_log_is_taken_in_to_its_end_while_the_first_window_is_scored(
-    where: Where, calm: dict[str, list[tuple[object, ...]]]
+    where: DatabaseAddress, calm: dict[str, list[tuple[object, ...]]]
 ) -> None:
     log, scorer = eight_hours(), Held()
     monitor = Monitor(where, log.records, scorer=scorer)
@@ -101,7 +101,9 @@ def test_the_log_is_taken_in_to_its_end_while_the_first_window_is_scored(
 
 
 def test_only_a_few_of_the_windows_that_wait_are_in_memory(
-    where: Where, calm: dict[str, list[tuple[object, ...]]], monkeypatch: pytest.MonkeyPatch
+    where: DatabaseAddress,
+    calm: dict[str, list[tuple[object, ...]]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(monitoring.scoring.queue, "IN_HAND", 1)
     log, scorer = eight_hours(), Held()
@@ -115,7 +117,7 @@ def test_only_a_few_of_the_windows_that_wait_are_in_memory(
 
 
 def test_while_too_much_waits_the_log_is_hardly_read_and_in_the_end_nothing_is_missing(
-    where: Where, calm: dict[str, list[tuple[object, ...]]]
+    where: DatabaseAddress, calm: dict[str, list[tuple[object, ...]]]
 ) -> None:
     log, scorer = eight_hours(), Held()
     monitor = Monitor(where, log.records, scorer=scorer, most_waiting=1)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from eventlog.events import FeedbackEvent
 from eventlog.log import Record
 from monitoring.results import Result
-from monitoring.storage.database import Database, Where
+from monitoring.storage.database import Database, DatabaseAddress
 from monitoring.storage.store import Store
 from monitoring.windows.row_sample import row_hash
 from registry.manifest import Version, WindowPolicy
@@ -33,7 +33,9 @@ def _find(policy: WindowPolicy) -> Version:
     return replace(VERSION, manifest=replace(VERSION.manifest, monitoring=watched))
 
 
-def _watch(where: Where, records: list[Record], policy: WindowPolicy, limit: int = 1000) -> Store:
+def _watch(
+    where: DatabaseAddress, records: list[Record], policy: WindowPolicy, limit: int = 1000
+) -> Store:
     Monitor(where, records, find=lambda *_: _find(policy)).drain(limit)
     return Store(where)
 
@@ -42,7 +44,7 @@ def _results(store: Store) -> list[Result]:
     return store.results("tiny", "1")
 
 
-def test_a_window_ends_with_the_pane_in_which_it_has_enough(where: Where) -> None:
+def test_a_window_ends_with_the_pane_in_which_it_has_enough(where: DatabaseAddress) -> None:
     store = _watch(where, eight_hours().records, POLICY)
     results = _results(store)
     assert len(results) > 8
@@ -55,7 +57,7 @@ def test_a_window_ends_with_the_pane_in_which_it_has_enough(where: Where) -> Non
     assert sum(result.rows for result in results) + filling.rows == 400
 
 
-def test_by_both_a_window_ends_at_whichever_comes_first(where: Where) -> None:
+def test_by_both_a_window_ends_at_whichever_comes_first(where: DatabaseAddress) -> None:
     log = Log()
     for n in range(40):
         log.predict(T0 + n, f"a{n}")
@@ -69,7 +71,9 @@ def test_by_both_a_window_ends_at_whichever_comes_first(where: Where) -> None:
     assert (empty.start, empty.end) == (second.end, second.end + 2 * HOUR)
 
 
-def test_the_rows_kept_are_those_with_the_smallest_hashes_of_all_panes(where: Where) -> None:
+def test_the_rows_kept_are_those_with_the_smallest_hashes_of_all_panes(
+    where: DatabaseAddress,
+) -> None:
     records = eight_hours().records
     store = _watch(where, records, POLICY)
     window = _results(store)[2].window
@@ -91,7 +95,7 @@ def test_the_rows_kept_are_those_with_the_smallest_hashes_of_all_panes(where: Wh
 
 
 @pytest.mark.parametrize("policy", [POLICY, DAILY])
-def test_labels_find_the_rows_of_every_pane(where: Where, policy: WindowPolicy) -> None:
+def test_labels_find_the_rows_of_every_pane(where: DatabaseAddress, policy: WindowPolicy) -> None:
     log = Log()
     for n in range(60):
         log.predict(T0 + n * 60_000_000, f"p{n}")
@@ -104,10 +108,20 @@ def test_labels_find_the_rows_of_every_pane(where: Where, policy: WindowPolicy) 
     assert results[0].rows == 30
 
 
-@pytest.mark.parametrize("policy", [POLICY, DAILY])
-@pytest.mark.parametrize("limit", [1, 7, 1000])
+@pytest.mark.parametrize(
+    ("limit", "policy"),
+    [
+        (1, POLICY),
+        (7, DAILY),
+        *(pytest.param(limit, DAILY, marks=pytest.mark.nightly) for limit in (1, 1000)),
+        *(pytest.param(limit, POLICY, marks=pytest.mark.nightly) for limit in (7, 1000)),
+    ],
+)
 def test_results_do_not_depend_on_polls_or_duplicates(
-    where: Where, limit: int, policy: WindowPolicy, tmp_path_factory: pytest.TempPathFactory
+    where: DatabaseAddress,
+    limit: int,
+    policy: WindowPolicy,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     records = eight_hours().records
     calm = tmp_path_factory.mktemp("calm") / "calm.db"
@@ -131,7 +145,7 @@ def _three_sources() -> list[list[Record]]:
 
 @pytest.mark.parametrize("policy", [POLICY, DAILY])
 def test_results_do_not_depend_on_how_sources_come_together(
-    where: Where, tmp_path_factory: pytest.TempPathFactory, policy: WindowPolicy
+    where: DatabaseAddress, tmp_path_factory: pytest.TempPathFactory, policy: WindowPolicy
 ) -> None:
     sources = _three_sources()
     in_turn = [record for records in zip_longest(*sources) for record in records if record]
@@ -143,7 +157,7 @@ def test_results_do_not_depend_on_how_sources_come_together(
 
 
 def test_a_monitor_that_dies_anywhere_finds_the_same(
-    where: Where, tmp_path_factory: pytest.TempPathFactory
+    where: DatabaseAddress, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     records = eight_hours().records
     calm = tmp_path_factory.mktemp("calm") / "calm.db"

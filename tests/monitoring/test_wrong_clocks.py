@@ -92,6 +92,7 @@ def _three_hours(workers: list[Worker], by: int, wrong: range) -> Iterator[None]
             yield
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("by", "wrong"),
     [(0, range(0)), (3 * HOUR, range(4_800, 4_812)), (30 * DAY, range(4_800, 4_808))],

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 
 from tests.crash import frozen, kill_session, kill_tree
 from tests.oracle.disk import Disk
+from tests.preloaded import Command, run
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 START = 180.0  # seconds
@@ -83,7 +84,7 @@ class System:
         """Run one of the product's commands to its end."""
         command = [*self._prefix, sys.executable, "-m", "driftline", *arguments]
         environment = self._environment | {"COLUMNS": "200"}
-        return subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+        return run(command, env=environment)
 
     def start_service(self, *, wait: bool = True) -> None:
         ports = ["--port", str(self.port), "--grpc-port", str(self.grpc_port)]
@@ -170,7 +171,7 @@ class System:
 
     def _start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self._root / f"{name}.log").open("ab") as file:
-            return subprocess.Popen(
+            return Command(
                 [*self._prefix, sys.executable, "-m", "driftline", *arguments],
                 env=self._environment,
                 stdout=file,
@@ -179,7 +180,7 @@ class System:
             )
 
     def _ready(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request("GET", "/v2/health/ready")
             return connection.getresponse().status == 200

@@ -18,6 +18,12 @@ Files = dict[str, Path]
 
 
 @pytest.fixture
+def where(each_database: Path | str) -> Path | str:
+    """Where the registry's database is: each kind in turn."""
+    return each_database
+
+
+@pytest.fixture
 def classifier() -> onnx.ModelProto:
     """The tiny classifier, free to be spoilt."""
     return tiny_classifier()

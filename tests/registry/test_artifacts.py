@@ -1,5 +1,6 @@
 """Machines that share a history and artefacts: files arrive by digest, hashed, and once."""
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -15,9 +16,10 @@ from eventlog.settings import Home
 from registry.artifacts import ArtifactStore
 from registry.errors import ArtifactsUnavailable, ChangedFile, InvalidManifest
 from registry.history.replica import HistoriesDiffer
-from registry.history.rows import FIRST, HistoryRow, next_chain
+from registry.history.rows import FIRST, HistoryRow, Registration, next_chain
 from registry.store import Registry
 from registry.stored_files import hash_file, require_unchanged
+from registry.worker_reports import WorkerReport, WorkerReportPublisher
 from tests.tiny_model import register_tiny
 
 Machine = Callable[[str], Registry]
@@ -83,7 +85,7 @@ def test_versions_of_other_machines_are_listed_without_their_files(
     one.promote("tiny", "1")
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "two"))
     machine("two")
-    result = CliRunner().invoke(driftline, ["models"], env={"COLUMNS": "200"})
+    result = CliRunner().invoke(driftline, ["models", "tiny"])
     (line,) = result.output.splitlines()[1:]
     assert line.split()[:3] == ["tiny", "1", "champion"]
     assert first.digest[:12] in line
@@ -139,6 +141,46 @@ def test_an_emptied_store_takes_nothing_from_a_machine_that_has_the_files(
     register_tiny(registry, tmp_path / "files")
     shutil.rmtree(shared)
     assert [version.number for version in registry.state("tiny").versions] == ["1"]
+
+
+def test_copies_are_bounded_and_those_that_are_needed_stay(
+    machine: Machine, tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = machine("one")
+    for number in range(1, 6):
+        register_tiny(one, tmp_path / "files", description=f"version {number}")
+    one.promote("tiny", "1")
+    here = tmp_path / "two" / "bentoml" / "models" / "tiny"
+
+    def numbers() -> set[str]:
+        return {path.name.partition("-")[0] for path in here.iterdir() if path.is_dir()}
+
+    two = machine("two")
+    sizes = [
+        sum(file.stat().st_size for file in Path(two.version("tiny", n).path).iterdir())
+        for n in ("1", "2", "3")
+    ]
+    monkeypatch.setenv("DRIFTLINE_MODEL_CACHE_BYTES", str(sum(sizes)))
+    two = machine("two")
+    for age, path in enumerate(sorted(here.glob("?-*"))):  # version 1 was not used for longest
+        os.utime(path, (1_000 + age, 1_000 + age))
+    assert two.version("tiny", "2").number == "2"
+    assert two.version("tiny", "4").number == "4"
+    assert numbers() == {"1", "2", "4"}  # 1 is the champion, 2 was used since 3
+
+    worker = WorkerReportPublisher(Home(tmp_path / "two").workers)
+    worker.publish(WorkerReport(serving={"tiny": {"2": "2"}}, models="other-*"))
+    assert two.version("tiny", "5").number == "5"
+    assert numbers() == {"1", "2", "5"}
+    assert one.unload("tiny", "3") > 0
+    worker.publish(WorkerReport())  # it serves every model, and has not loaded them yet
+    assert two.version("tiny", "3").number == "3"
+    assert numbers() == {"1", "2", "3", "5"}
+    worker.close()
+    (row,) = [r for r in one.history("tiny") if r.kind == "registered" and r.number == "2"]
+    _stored(shared, row.decode(Registration).files["manifest.json"]).unlink()
+    assert two.version("tiny", "4").number == "4"
+    assert numbers() == {"1", "2", "4"}, "what is not shared is not deleted"
 
 
 def test_a_stored_file_is_checked_where_it_lies(tmp_path: Path, shared: Path) -> None:

@@ -6,8 +6,15 @@ from pathlib import Path
 import pytest
 
 from eventlog.settings import Home
-from registry.errors import ChangedFile, InvalidManifest, RegistryConflict, UnknownVersion
-from registry.history.rows import Registration
+from registry.approvals import Approvals
+from registry.errors import (
+    ChangedFile,
+    InvalidManifest,
+    RegistryConflict,
+    UnknownVersion,
+    VersionRefused,
+)
+from registry.history.rows import ApprovalRule, Registration, ReleasePolicy
 from registry.history.store import History
 from registry.manifest import Version
 from registry.reference import load_reference
@@ -61,6 +68,25 @@ def test_content_that_the_history_does_not_name_is_damaged(
     state = registry.state("tiny")
     assert state.versions == []
     assert "not what was registered under this number" in state.damaged["1"]
+
+
+def test_an_approval_does_not_outlive_changed_bytes(
+    registry: Registry, version: Version, home: Home, tmp_path: Path
+) -> None:
+    approvals = Approvals(History(home.registry))
+    policy = ReleasePolicy(approvals={"champion": ApprovalRule()})
+    approvals.set_policy("tiny", policy, actor="rik", why="agreed")
+    approvals.request("tiny", "1", "champion", actor="cyd", why="better")
+    approvals.approve("tiny", "1", "champion", actor="bob", why="checked")
+    _change(Path(version.path) / "model.onnx")
+    with pytest.raises(ChangedFile):  # as at every load, so the changed bytes answer nothing
+        require_unchanged(version)
+    changed = register_tiny(registry, tmp_path / "files", description="changed")
+    assert changed.number == "2"
+    with pytest.raises(VersionRefused, match="0 of 1 approvals"):
+        registry.promote("tiny", "2")
+    with pytest.raises(RegistryConflict, match="version 1 first"):
+        History(home.registry).register("tiny", "1", time=0, actor="eve", digest=changed.digest)
 
 
 def test_registering_again_brings_lost_files_back(

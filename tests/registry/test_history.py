@@ -1,5 +1,7 @@
 """The append-only history: what its rows add up to, and how older files are migrated."""
 
+import json
+import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,8 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
+from eventlog.process_lock import ProcessLock
+from eventlog.settings import Home
 from registry.errors import IncompatibleRegistry, RegistryUnavailable
 from registry.history.audit import chain_faults
 from registry.history.replica import copy_head
@@ -155,6 +159,23 @@ def test_a_file_of_a_newer_release_is_refused(
     with pytest.raises(IncompatibleRegistry, match=r"registry\.db: schema version 5.*upgrade"):
         History(path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("role", ["service", "monitor"])
+def test_no_file_is_migrated_under_a_process_of_an_earlier_release(older: Path, role: str) -> None:
+    home = Home(older.parent)
+    with ProcessLock(home.lock(role), role):
+        ours = home.lock(role).read_bytes()
+        earlier = {**json.loads(ours), "release": "0.1.9"}
+        for stated in (earlier, {name: earlier[name] for name in earlier if name != "release"}):
+            home.lock(role).write_text(json.dumps(stated))
+            before = older.read_bytes()
+            refusal = rf"the {role} of another release \(pid {os.getpid()}, since .*stop it first"
+            with pytest.raises(IncompatibleRegistry, match=refusal):
+                History(older)
+            assert older.read_bytes() == before
+        home.lock(role).write_bytes(ours)
+        assert len(History(older).rows("flights")) == 12
 
 
 def test_an_earlier_release_reads_a_migrated_file_but_cannot_open_it(older: Path) -> None:

@@ -22,7 +22,7 @@ from registry.errors import (
     VersionRefused,
 )
 from registry.history import sql, statements
-from registry.history.database import Where
+from registry.history.database import DatabaseAddress
 from registry.history.rows import (
     FIRST,
     GateResult,
@@ -32,13 +32,14 @@ from registry.history.rows import (
     next_chain,
 )
 from registry.history.schema import VERSION_TABLE, metadata
+from registry.history.sqlite import SCHEMA_VERSION
 from registry.history.state import LifecycleState
 from registry.history.store import History
 from registry.limits import LimitChange
 
 
 @pytest.fixture
-def history(where: Where) -> Iterator[History]:
+def history(where: DatabaseAddress) -> Iterator[History]:
     history = History(where)
     yield history
     history.close()
@@ -48,7 +49,7 @@ def _row(kind: str, number: str = "1", **fields: str) -> HistoryRow:
     return HistoryRow(0, "flights", kind, number, 7, "ann", **fields)
 
 
-def _execute(where: Where, statement: str) -> None:
+def _execute(where: DatabaseAddress, statement: str) -> None:
     if isinstance(where, Path):
         with closing(sqlite3.connect(where)) as connection, connection:
             connection.execute(statement)
@@ -111,13 +112,21 @@ def test_a_conflict_names_who_was_first(history: History) -> None:
     assert history.aliases("flights") == {"champion": "2"}
 
 
+def test_a_revision_that_the_registry_has_not_reached_is_a_conflict(history: History) -> None:
+    history.promote("flights", "champion", "1", time=0, actor="ann")
+    for ahead in (2, 10**30):
+        with pytest.raises(RegistryConflict, match=f"revision {ahead} was expected, but .* is 1;"):
+            history.promote("flights", "champion", "2", time=0, actor="", expected_revision=ahead)
+    history.promote("flights", "champion", "2", time=0, actor="ann", expected_revision=1)
+
+
 def test_rows_of_other_models_are_no_conflict(history: History) -> None:
     before = history.promote("flights", "champion", "1", time=0, actor="ann")
     history.promote("trains", "champion", "2", time=0, actor="bob")
     history.promote("flights", "champion", "2", time=0, actor="ann", expected_revision=before)
 
 
-def test_of_writers_at_once_one_is_first(where: Where) -> None:
+def test_of_writers_at_once_one_is_first(where: DatabaseAddress) -> None:
     History(where).promote("flights", "champion", "0", time=0, actor="")
     together = Barrier(6)
 
@@ -137,7 +146,9 @@ def test_of_writers_at_once_one_is_first(where: Where) -> None:
     assert outcomes == ["conflict"] * 5 + ["promoted"]
 
 
-def test_readers_see_exactly_one_champion_during_swaps(where: Where, history: History) -> None:
+def test_readers_see_exactly_one_champion_during_swaps(
+    where: DatabaseAddress, history: History
+) -> None:
     history.promote("flights", "champion", "1", time=0, actor="")
     ended, other = Event(), History(where)
 
@@ -157,7 +168,7 @@ def test_readers_see_exactly_one_champion_during_swaps(where: Where, history: Hi
 
 
 def test_a_row_of_a_newer_release_stops_writers_of_its_model_only(
-    where: Where, history: History
+    where: DatabaseAddress, history: History
 ) -> None:
     history.promote("flights", "champion", "1", time=0, actor="")
     values = "(2, 'flights', 'quarantined', '1', 0, '', '', '', '', '', '', 'c')"
@@ -170,14 +181,14 @@ def test_a_row_of_a_newer_release_stops_writers_of_its_model_only(
 
 @pytest.mark.parametrize("statement", ["DELETE FROM history", "UPDATE history SET number = '2'"])
 def test_rows_can_be_neither_deleted_nor_updated(
-    where: Where, history: History, statement: str
+    where: DatabaseAddress, history: History, statement: str
 ) -> None:
     history.change_limits("flights", "1", LimitChange(max_bytes=5), time=2, actor="")
     with pytest.raises((sqlite3.IntegrityError, psycopg.errors.RaiseException), match="append-onl"):
         _execute(where, statement)
 
 
-def test_migrations_come_to_the_schema(where: Where, history: History) -> None:
+def test_migrations_come_to_the_schema(where: DatabaseAddress, history: History) -> None:
     history.revision()
     if isinstance(where, Path):
         engine = create_engine(f"sqlite:///{where}")
@@ -189,7 +200,9 @@ def test_migrations_come_to_the_schema(where: Where, history: History) -> None:
     engine.dispose()
 
 
-def test_processes_that_open_an_empty_database_at_once_create_it_once(where: Where) -> None:
+def test_processes_that_open_an_empty_database_at_once_create_it_once(
+    where: DatabaseAddress,
+) -> None:
     together = Barrier(4)
 
     def open_it(_: int) -> int:
@@ -210,6 +223,19 @@ def test_a_schema_of_a_newer_release_is_refused(postgres: object) -> None:
     _execute(where, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
     with pytest.raises(IncompatibleRegistry, match="9999 is of a newer release"):
         History(where)
+
+
+def test_a_process_reads_on_and_writes_nothing_after_a_newer_release_migrated(
+    history: History, where: DatabaseAddress
+) -> None:
+    history.load("flights", "1", time=0, actor="ann")
+    if isinstance(where, Path):
+        _execute(where, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    else:
+        _execute(where, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    with pytest.raises(IncompatibleRegistry, match="migrated it while this process ran"):
+        history.unload("flights", "1", time=0, actor="ann")
+    assert [row.kind for row in history.rows("flights")] == ["loaded"]
 
 
 def test_a_connection_that_was_ended_is_made_again(postgres: object) -> None:
@@ -244,7 +270,7 @@ def test_the_generated_sql_is_that_of_the_statements() -> None:
 
 @pytest.mark.parametrize("edited", [False, True])
 def test_a_release_rests_on_rows_that_are_as_they_were_written(
-    where: Where, history: History, *, edited: bool
+    where: DatabaseAddress, history: History, *, edited: bool
 ) -> None:
     policy = encode_detail(ReleasePolicy(gates={"small": {"kind": "size"}}))
     other = replace(_row("registered", digest="zz"), model="other")

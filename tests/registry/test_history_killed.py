@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from registry.history.audit import chain_faults
-from registry.history.database import Where
+from registry.history.database import DatabaseAddress
 from registry.history.store import History
 from tests.crash import kill
 from tests.depth import by_depth
@@ -28,7 +28,7 @@ for turn in range(1_000_000):
 """
 
 
-def test_a_killed_writer_leaves_whole_changes(where: Where) -> None:
+def test_a_killed_writer_leaves_whole_changes(where: DatabaseAddress) -> None:
     turns = random.Random(7)
     history = History(where)
     promised = 0

@@ -25,8 +25,8 @@ def test_what_is_stated_last_holds_and_stating_nothing_starts_again(
     for change in stated:
         if change == UNCHANGED:
             expected = {}
-        expected.update(change.stated())
-    assert sum_up(stated).stated() == expected
+        expected.update(change.changes())
+    assert sum_up(stated).changes() == expected
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
 
 def _held(registry: Registry) -> dict[str, dict[str, int]]:
     limits = registry.state("tiny").desired.limits
-    return {number: change.stated() for number, change in limits.items()}
+    return {number: change.changes() for number, change in limits.items()}
 
 
 def test_changes_of_a_version_and_of_all_versions_add_up(
@@ -57,7 +57,7 @@ def test_changes_of_a_version_and_of_all_versions_add_up(
     assert "1" not in _held(registry)
     assert registry.version("tiny", "1") == before
     limited = [row for row in registry.history("tiny") if row.kind == "limits"]
-    assert [(row.number, row.actor, row.limits().stated()) for row in limited] == [
+    assert [(row.number, row.actor, row.limits().changes()) for row in limited] == [
         ("", "ada", {"max_requests": 5, "max_wait_ms": 9}),
         ("1", "bob", {"max_requests": 7}),
         ("1", "", {}),
@@ -67,9 +67,12 @@ def test_changes_of_a_version_and_of_all_versions_add_up(
 
 def test_the_manifest_is_as_if_it_had_stated_them(registry: Registry) -> None:
     manifest = registry.version("tiny", "1").manifest
-    change = LimitChange(max_batch_size=3, cache_max_bytes=4, max_wait_ms=5, priority_levels=6)
+    change = LimitChange(
+        max_batch_size=3, max_batch_bytes=7, cache_max_bytes=4, max_wait_ms=5, priority_levels=6
+    )
     changed = limited(manifest, change)
-    assert (changed.max_batch_size, changed.cache.max_bytes) == (3, 4)
+    assert (changed.max_batch_size, changed.max_batch_bytes) == (3, 7)
+    assert changed.cache.max_bytes == 4
     assert (changed.queue.max_wait_ms, changed.queue.priority_levels) == (5, 6)
     assert changed.queue.max_requests == 10
     assert limited(manifest, UNCHANGED) == manifest

@@ -108,6 +108,14 @@ def prediction(**changes: Any) -> dict[str, Any]:
     [
         ({"held_out": False}, "held_out is false: expected a reference that .* not trained on"),
         ({"target": "price"}, "target 'price' is also a feature"),
+        (
+            {"monitoring": {"alarms": {"timezone": "America/New York"}}},
+            "monitoring.alarms.timezone: .*'America/New York'.*did you mean America/New_York",
+        ),
+        (
+            {"monitoring": {"alarms": {"timezone": "localtime"}}},
+            "monitoring.alarms.timezone: .*'localtime': expected a name of the IANA database",
+        ),
         (price(name="", input="price"), "a feature or a summary has an empty name"),
         (price(name="cost"), "'cost': the ONNX file has no input 'cost'; .* 'colour', .*'price'"),
         (price(index=1), r"index 1 is outside input 'price' of shape \[-1, 1\]; expected 0 to 0"),

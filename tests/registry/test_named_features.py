@@ -117,7 +117,7 @@ def test_what_is_read_back_is_what_was_asked(asked: list[dict[str, Any]]) -> Non
 @pytest.mark.parametrize(
     ("feature", "value", "expected"),
     [
-        ("height", None, "a number that fits FP32 (not null), got None"),
+        ("height", None, "a number that fits FP32 (not null), got null"),
         ("height", float("nan"), "a number that fits FP32 (not null), got nan"),
         ("age", "tall", "a number that fits FP32 (or null), got 'tall'"),
         ("age", [1], "a number that fits FP32 (or null), got [1]"),

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from eventlog.settings import Home
 from registry.errors import InvalidPolicy, UnknownModel, UnknownVersion
 from registry.history.rows import HistoryRow
-from registry.manifest import Manifest, Monitoring, Version
+from registry.manifest import Manifest, Monitoring, ReviewPolicy, Version
 from registry.manifest_file import read_policy, read_stated
 from registry.policies import (
-    Held,
+    DatedPolicy,
     PolicyChange,
     changed,
     differences,
@@ -130,7 +130,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     return registry
 
 
-def _held(registry: Registry, number: str = "1") -> Held:
+def _held(registry: Registry, number: str = "1") -> DatedPolicy:
     return registry.policies(registry.version("tiny", number))[-1]
 
 
@@ -208,3 +208,9 @@ def test_a_file_that_states_nothing_is_refused(tmp_path: Path, content: str) -> 
         read_stated(path)
     with pytest.raises(InvalidPolicy, match="No such file"):
         read_stated(tmp_path / "none.yaml")
+
+
+def test_a_policy_that_was_null_differs_only_in_the_fields_that_it_has_now() -> None:
+    changed = differences(Monitoring(), Monitoring(review=ReviewPolicy(per_day=7)))
+    assert changed["review.per_day"] == (None, 7)
+    assert all(before != after for before, after in changed.values()), changed

@@ -1,16 +1,25 @@
 """A shared registry whose database stops: reads go on from this machine's copy, changes wait."""
 
 import logging
+import re
+import select
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
+from typing import Self
 
 import psycopg
 import pytest
 
+from driftline.version_summaries import ModelQuery, read_page
+from eventlog.settings import Home
 from registry.errors import RegistryUnavailable
+from registry.history import postgres as postgres_history
 from registry.history import replica
 from registry.history.store import History
+from registry.settings import open_history
 from tests.postgres_server import PostgresServer, running
 
 
@@ -66,6 +75,89 @@ def test_an_outage_stops_changes_and_no_reader(
 
 
 _BY_CYD = {"time": 0, "actor": "cyd"}
+
+
+def test_an_outage_leaves_the_list_of_models(
+    server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRIFTLINE_REGISTRY", server.schema())
+    home = Home(tmp_path)
+    _fill(open_history(home))
+    listed = read_page(home, ModelQuery())
+    assert [version.model for version in listed.versions] == ["taxi"]
+    server.stop()
+    assert read_page(home, ModelQuery()) == listed
+
+
+def test_a_server_that_stops_replying_is_given_up(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = History(f"{postgres.schema()}&connect_timeout=2", tmp_path / "copy.db")
+    _fill(history)
+    assert history.revision() == 2
+    with postgres.frozen(), monkeypatch.context() as patch:
+        patch.setattr(postgres_history.ServerConnection, "reply_s", 0.5)
+        with pytest.raises(RegistryUnavailable, match=r"registry database .*: connection timeout"):
+            history.promote("taxi", "champion", "2", time=0, actor="bob")
+        assert history.aliases("taxi") == {"champion": "1"}
+    history.promote("taxi", "champion", "2", time=0, actor="bob")
+    assert history.aliases("taxi") == {"champion": "2"}
+    history.close()
+
+
+def test_a_change_whose_commit_was_made_and_never_confirmed_is_made_once(
+    postgres: PostgresServer, free_port: Callable[[], int]
+) -> None:
+    url = postgres.schema()
+    target = int(re.search(r":(\d+)/", url)[1])  # type: ignore[index]
+    with _LosesCommit(free_port(), target) as proxy:
+        history = History(url.replace(f":{target}/", f":{proxy.port}/"), wait_s=60)
+        assert history.load("taxi", "", time=0, actor="ann") == 1
+        proxy.armed = True
+        assert history.unload("taxi", "", time=0, actor="bob") == 2
+        assert not proxy.armed
+        history.close()
+    direct = History(url)
+    assert [row.kind for row in direct.rows("taxi")] == ["loaded", "unloaded"]
+    direct.close()
+
+
+class _LosesCommit:
+    """A proxy of a database that, once armed, loses the reply to the next commit."""
+
+    def __init__(self, port: int, target: int) -> None:
+        self.port = port
+        self.armed = False
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self._thread = Thread(target=self._accept, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                Thread(target=self._pass_on, args=(client,), daemon=True).start()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._target)) as server:
+            while True:
+                for end in select.select([client, server], [], [])[0]:
+                    if not (chunk := end.recv(1 << 16)):
+                        return
+                    (server if end is client else client).sendall(chunk)
+                    if self.armed and b"COMMIT" in chunk:
+                        server.recv(1 << 16)  # it is done
+                        self.armed = False
+                        return
 
 
 def test_a_history_that_the_copy_does_not_continue_is_refused(

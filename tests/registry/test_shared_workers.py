@@ -9,17 +9,18 @@ import pytest
 
 from driftline.convergence import NotConverged, print_serving_workers, wait_for_workers
 from eventlog.settings import Home
+from registry.all_workers import AllWorkers
 from registry.errors import RegistryUnavailable
-from registry.history.database import Where
+from registry.history.database import DatabaseAddress
 from registry.history.store import History
-from registry.shared_workers import AllWorkers, SharedReportPublisher
+from registry.shared_workers import SharedReportPublisher
 from registry.worker_reports import WorkerReport
 from tests.postgres_server import PostgresServer
 
 REPORT = WorkerReport(3, {"tiny": {"champion": "2"}})
 
 
-def test_reports_are_replaced_and_removed(where: Where) -> None:
+def test_reports_are_replaced_and_removed(where: DatabaseAddress) -> None:
     history = History(where)
     history.report_worker("a", "1")
     history.report_worker("b", "2")
@@ -31,7 +32,7 @@ def test_reports_are_replaced_and_removed(where: Where) -> None:
 
 
 def test_a_worker_that_stopped_repeating_is_not_counted(
-    where: Where, monkeypatch: pytest.MonkeyPatch
+    where: DatabaseAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history = History(where)
     history.report_worker("a", "1")

@@ -71,6 +71,17 @@ def test_a_model_without_inputs_is_refused(classifier: onnx.ModelProto) -> None:
         read_signature(load(as_model(graph).SerializeToString()))
 
 
+def test_a_model_without_outputs_is_refused(classifier: onnx.ModelProto) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        "silent",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N"])],
+        [],
+    )
+    with pytest.raises(InvalidModel, match="the model has no output"):
+        read_signature(load(as_model(graph).SerializeToString()))
+
+
 def test_a_zipmap_is_refused_with_the_fix(classifier: onnx.ModelProto) -> None:
     zipmap = helper.make_node(
         "ZipMap", ["probabilities"], ["zipped"], domain="ai.onnx.ml", classlabels_int64s=[0, 1]

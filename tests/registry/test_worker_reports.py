@@ -10,7 +10,7 @@ import pytest
 
 from driftline.convergence import NotConverged, print_serving_workers, wait_for_workers
 from eventlog.settings import Home
-from registry.shared_workers import AllWorkers
+from registry.all_workers import AllWorkers
 from registry.worker_reports import WorkerReport, WorkerReportPublisher, read_workers
 
 REPORT = WorkerReport(3, {"tiny": {"champion": "2"}}, {"tiny": {"4": "it is damaged"}})

@@ -164,7 +164,7 @@ class AnyShapeBench:
             await self.as_grpc(**inputs),
         ]  # fmt: skip
         for answer in answers:
-            found = {name: same_bits(answer.run.outputs[name]) for name in answer.wanted()}
+            found = {name: same_bits(answer.run.outputs[name]) for name in answer.output_names()}
             assert found == {name: same_bits(array) for name, array in expected.items()}
         return answers[-1]
 

@@ -19,6 +19,7 @@ from eventlog.segments import SegmentReader
 from eventlog.settings import Home
 from registry.manifest import Version
 from registry.store import Registry
+from tests.preloaded import Command
 from tests.tiny_model import register_tiny
 
 
@@ -83,7 +84,7 @@ class Service:
         command = [sys.executable, "-m", "driftline", "serve", *ports]
         log = (self.root / "serve.log").open("wb")
         environment = self.environment | {PARENT: str(os.getpid())}  # ends with a killed test run
-        self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        self.process = Command(command, env=environment, stdout=log, stderr=log)
         try:
             self.until(self.is_ready)
         except BaseException:

@@ -20,6 +20,7 @@ from registry.limits import LimitChange
 from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec, Version
 from registry.store import ModelState
 from registry.worker_reports import WorkerReport
+from service.auth.key_limits import KeyLimits, Rates
 from service.batching.admission import Admission
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchPolicy
@@ -192,6 +193,7 @@ class InProcessWorker:
         gate: Callable[[], object] | None = None,
         count_failure: Callable[[Version, float], None] = lambda _version, _seconds: None,
         report: Callable[[WorkerReport], object] = lambda _: None,
+        rates: Rates | None = None,
         **settings: Any,
     ) -> None:
         self.settings = Settings(**settings)
@@ -220,6 +222,7 @@ class InProcessWorker:
             new_call=self.call,
             max_body_bytes=self.settings.max_body_bytes,
             buffered=BufferedBytes(self.settings.max_buffered_bytes),
+            limits=KeyLimits(rates),
             keep_alive_s=self.settings.keep_alive_s,
         )
 

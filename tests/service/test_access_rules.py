@@ -55,7 +55,7 @@ def test_what_an_app_of_ours_serves_is_what_bentoml_mounts(application: Any) -> 
 
 
 def test_the_table_and_the_grpc_services_have_the_same_methods() -> None:
-    parts = ("pipeline", "models", "repository", "statistics", "new_call", "access")
+    parts = ("pipeline", "models", "repository", "statistics", "new_call", "access", "limits")
     servicer = Servicer(**dict.fromkeys(parts))  # type: ignore[arg-type]
     guard = BrowserGuard(["*"], "HOSTS")
     server = GrpcServer(servicer, Settings(), Door().authorizer, guard, BufferedBytes(1))

@@ -6,8 +6,7 @@ import tracemalloc
 
 import pytest
 
-from service.auth.label_rates import LabelRates
-from service.errors import InvalidRequest, Overloaded, TooLarge
+from service.errors import InvalidRequest, TooLarge
 from service.protocol import feedback
 from service.protocol import json as json_codec
 from service.protocol.feedback import MOST_BYTES, MOST_LABELS, read_feedback
@@ -64,18 +63,3 @@ def test_values_are_counted_before_they_are_numbers() -> None:
     body["inputs"][0]["shape"] = [100_000]
     (tensor,) = json_codec.read_json(json.dumps(body).encode()).inputs
     assert tensor.array().shape == (100_000,)
-
-
-def test_a_key_writes_labels_at_its_rate() -> None:
-    now = 0.0
-    rates = LabelRates(100, clock=lambda: now)
-    rates.take("key:shop", 9_000)  # a request is never larger than all that a key may write
-    with pytest.raises(Overloaded, match="100 a second") as refused:
-        rates.take("key:shop", 500)
-    assert refused.value.retry_after == 35
-    rates.take("key:other", 500)
-    now = 35.0
-    rates.take("key:shop", 500)
-    with pytest.raises(Overloaded):
-        rates.take("key:shop", 500)
-    LabelRates(0).take("key:shop", 1 << 40)

@@ -24,7 +24,8 @@ sizes = st.lists(st.integers(1, 20), min_size=1, max_size=30)
 
 @given(sizes, st.integers(1, 40))
 def test_a_free_runner_takes_the_oldest_that_fit_at_once(waiting: list[int], most: int) -> None:
-    decision = decide(waiting, oldest=5.0, now=5.0, limits=BatchPolicy(most))
+    requests = [(rows, 0) for rows in waiting]
+    decision = decide(requests, oldest=5.0, now=5.0, limits=BatchPolicy(most))
     assert isinstance(decision, Take)
     taken = waiting[: decision.count]
     assert decision.count >= 1
@@ -33,12 +34,35 @@ def test_a_free_runner_takes_the_oldest_that_fit_at_once(waiting: list[int], mos
     assert not rest or sum(taken) + rest[0] > most
 
 
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.integers(0, 100)), min_size=1, max_size=30),
+    st.integers(1, 20),
+    st.integers(1, 200),
+)
+def test_a_batch_exceeds_its_bytes_only_by_a_single_request(
+    waiting: list[tuple[int, int]], most_rows: int, most_bytes: int
+) -> None:
+    limits = BatchPolicy(most_rows, max_bytes=most_bytes)
+    taken = 0
+    while taken < len(waiting):
+        decision = decide(waiting[taken:], oldest=5.0, now=5.0, limits=limits)
+        assert isinstance(decision, Take)
+        batch = waiting[taken : taken + decision.count]
+        size = sum(request[1] for request in batch)
+        assert len(batch) == 1 or size <= most_bytes
+        taken += decision.count
+        rows = sum(request[0] for request in batch)
+        if taken < len(waiting):  # as many as fit
+            assert rows + waiting[taken][0] > most_rows or size + waiting[taken][1] > most_bytes
+
+
 @given(sizes, st.floats(0.001, 1), st.floats(0, 2))
 def test_a_batch_waits_to_fill_no_longer_than_its_delay(
     waiting: list[int], delay: float, passed: float
 ) -> None:
     limits = BatchPolicy(max_rows=100, max_delay=delay)
-    decision = decide(waiting, oldest=10.0, now=10.0 + passed, limits=limits)
+    requests = [(rows, 0) for rows in waiting]
+    decision = decide(requests, oldest=10.0, now=10.0 + passed, limits=limits)
     if sum(waiting) >= 100 or 10.0 + passed >= 10.0 + delay:
         assert isinstance(decision, Take)
     else:
@@ -194,7 +218,8 @@ def test_no_batch_waits_to_fill_past_a_deadline(
     waiting: list[int], delay: float, left: float
 ) -> None:
     limits = BatchPolicy(max_rows=1_000, max_delay=delay)
-    decision = decide(waiting, oldest=10.0, now=10.0, limits=limits, deadline=10.0 + left)
+    requests = [(rows, 0) for rows in waiting]
+    decision = decide(requests, oldest=10.0, now=10.0, limits=limits, deadline=10.0 + left)
     if 10.0 + left <= 10.0 + delay:
         assert decision == Take(len(waiting))
     else:
@@ -206,7 +231,7 @@ async def test_who_cannot_wait_for_the_batch_to_fill_takes_it_along() -> None:
     patient = bench.ask(1, deadline=1e9)
     await asyncio.sleep(0)
     assert not patient.done()
-    answers = await asyncio.wait_for(asyncio.gather(patient, bench.ask(2, deadline=5.0)), 10)
+    answers = await asyncio.wait_for(asyncio.gather(patient, bench.ask(2, deadline=5.0)), 60)
     assert [rows for _, _, rows in answers] == [2, 2]
 
 
@@ -216,8 +241,17 @@ async def test_a_batch_that_is_full_waits_no_longer() -> None:
     await asyncio.sleep(0)
     assert not first[0].done()
     more = [bench.ask(3, deadline=1e9), bench.ask(4, 5, 6, deadline=1e9)]
-    answers = await asyncio.wait_for(asyncio.gather(*first, *more), 10)
+    answers = await asyncio.wait_for(asyncio.gather(*first, *more), 60)
     assert [rows for _, _, rows in answers] == [3, 3, 3, 3]
+
+
+async def test_a_batch_with_all_its_bytes_waits_no_longer() -> None:
+    bench = BatchBench(quick=True, limits=BatchPolicy(8, max_bytes=24, max_delay=3_600.0))
+    first = [bench.ask(n, deadline=1e9) for n in (1, 2)]  # 8 bytes each
+    await asyncio.sleep(0)
+    assert not first[0].done()
+    answers = await asyncio.wait_for(asyncio.gather(*first, bench.ask(3, deadline=1e9)), 60)
+    assert [rows for _, _, rows in answers] == [3, 3, 3]
 
 
 async def test_a_quick_run_does_not_leave_the_event_loop() -> None:

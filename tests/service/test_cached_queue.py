@@ -11,6 +11,7 @@ from service.batching.cached_queue import CachedQueue
 from service.batching.response_cache import ResponseCache
 from service.completion import Completion
 from service.models.routing import LoadedVersion
+from service.models.tunable_version import caller_of
 from service.protocol import json
 from service.protocol.validation import InputCheck
 from service.telemetry.statistics import VersionStatistics
@@ -34,11 +35,12 @@ class _Remembering(InProcessWorker):
         answering = Completion(found, self.log, self.statistics)
         self.caches.append(cache)
         plain = self.batcher(answering.batch)
-        queue: Any = CachedQueue(plain, cache, answering.hits, answering)
+        queue: Any = CachedQueue(plain, cache, answering.hits, answering, caller_of)
         return LoadedVersion(found, InputCheck(found.manifest, 100), queue)
 
-    async def ask(self, body: bytes = BODY) -> Any:
+    async def ask(self, body: bytes = BODY, authorization: bytes | None = None) -> Any:
         call = self.call("rest", "sums", "")
+        call.authorization = authorization
         return await self.pipeline.infer(call, lambda _: json.decode_request(body))
 
 
@@ -60,6 +62,15 @@ async def test_a_hit_is_a_prediction_of_its_own_that_says_what_it_is(worker: _Re
     assert events[1].inputs == events[0].inputs
     assert events[1].outputs == events[0].outputs
     assert (events[1].batch_id, events[1].outcome, events[1].rows) == ("", "ok", 1)
+
+
+async def test_no_caller_learns_what_another_has_asked(worker: _Remembering) -> None:
+    callers = (b"Bearer dl_a", b"Bearer dl_b", b"Bearer dl_", None)
+    for _ in range(2):
+        cached = [(await worker.ask(authorization=caller)).run.cached for caller in callers]
+    assert cached == [True] * len(callers)
+    others = [worker.ask(OTHER, caller) for caller in callers]
+    assert [(await other).run.cached for other in others] == [False] * len(callers)
 
 
 async def test_hits_that_come_together_share_one_write(worker: _Remembering) -> None:

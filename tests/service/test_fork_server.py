@@ -23,14 +23,19 @@ sys.exit(int(os.environ["STATUS"]))
 _SUPERVISOR = """
 import json, os, signal, socket, sys
 lock = open("lock", "w")
-from service.fork_server import ForkServer, Order, descriptors
+connection = open("connection", "w")
+from service.fork_server import ForkServer, WorkerCommand, descriptors
 private = descriptors()
 import decimal
+number = connection.fileno()
+connection.close()
+metrics = open("metrics", "w")  # what the import opens
+assert metrics.fileno() == number
 server = ForkServer.start(private)
 listener = socket.create_server(("127.0.0.1", 0))
 def spawn(**environment):
-    order = Order("a_worker", ["--fd", "?"], environment, sys.argv[1], 1)
-    return server.spawn(order, listener.fileno())
+    command = WorkerCommand("a_worker", ["--fd", "?"], environment, sys.argv[1], 1)
+    return server.spawn(command, listener.fileno())
 def status(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 print(json.dumps({"pid": os.getpid(), "port": listener.getsockname()[1],
@@ -90,6 +95,13 @@ def test_a_worker_has_its_environment_and_what_was_imported(
 def test_a_worker_holds_no_lock_of_the_supervisor(ran: "subprocess.CompletedProcess[str]") -> None:
     for worker in _lines(ran)[:3]:
         assert not [path for path in worker["held"] if path.endswith("/lock")]
+
+
+def test_a_worker_keeps_a_file_whose_number_another_one_had(
+    ran: "subprocess.CompletedProcess[str]",
+) -> None:
+    for worker in _lines(ran)[:3]:
+        assert [path for path in worker["held"] if path.endswith("/metrics")]
 
 
 def test_a_dead_fork_server_is_an_error(ran: "subprocess.CompletedProcess[str]") -> None:

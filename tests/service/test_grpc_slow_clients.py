@@ -18,7 +18,7 @@ from benchmarks.attack.http2_frames import (
     message,
     replies,
 )
-from service.grpc.limits import LONGEST_OPEN_MESSAGE, MOST_OPEN_CALLS
+from service.grpc.limits import LONGEST_OPEN_MESSAGE, MOST_AWAITED_MESSAGES, MOST_OPEN_CALLS
 from tests.service.conftest import Service
 
 TIMEOUT_S = 1
@@ -63,7 +63,7 @@ def _check(serving: Service) -> None:
     """A probe is answered."""
     with grpc.insecure_channel(f"127.0.0.1:{serving.grpc_port}") as channel:
         reply = health_pb2_grpc.HealthStub(channel).Check(
-            health_pb2.HealthCheckRequest(), timeout=5
+            health_pb2.HealthCheckRequest(), timeout=60
         )
     assert reply.status == health_pb2.HealthCheckResponse.SERVING
 
@@ -195,7 +195,7 @@ def test_a_large_message_in_frames_of_one_byte_does_not_stall_the_worker(
     client.sendall(PREFACE + head(1, INFER) + data(1, message(bytes(15 << 20))[:60_000]))
     client.sendall(b"".join(data(1, b"x") for _ in range(1_900)))
     _check(serving)
-    assert serving.http.get("/v2/health/ready", timeout=5).status_code == 200
+    assert serving.http.get("/v2/health/ready", timeout=60).status_code == 200
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +206,7 @@ def aio(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENTOML_HOME", str(root / "bentoml"))
         bounds = {"client_timeout_s": "1", "keep_alive_s": "2", "max_connections": "40"}
+        bounds["request_timeout_s"] = "2"
         service = Service(root, free_port, grpc="aio", **bounds)
         service.start()
         yield service
@@ -216,6 +217,8 @@ def test_the_table_of_grpcs_own_server(aio: Service) -> None:
     def connect() -> socket.socket:
         return socket.create_connection(("127.0.0.1", aio.grpc_port), timeout=60)
 
+    deaf = connect()
+    deaf.sendall(PREFACE + frame(4, 1, 0) + head(1, WATCH) + data(1, message(b"")))
     silent, idle, heads = connect(), connect(), [connect() for _ in range(3)]
     idle.sendall(PREFACE)
     for one in heads:  # more than there are slots
@@ -226,6 +229,14 @@ def test_the_table_of_grpcs_own_server(aio: Service) -> None:
     assert b"made way for a newer one" in received
     assert 7 in [kind for kind, _, _ in replies(_ended(idle))]  # GOAWAY
     _ended(silent)
+    _ended(deaf)  # it answers no ping
+    with connect() as keyed:
+        calls = b"".join(head(2 * n + 1, INFER) for n in range(128))
+        keyed.sendall(PREFACE + frame(4, 1, 0) + calls)
+        late = 128 - MOST_AWAITED_MESSAGES
+        received = _until(keyed, lambda got: sum(one[0] == 1 for one in replies(got)) >= late)
+        assert b"no message came within 2 s" in received
+        _check(aio)
     for flood in (frame(6, 0, 0, b"12345678") * 5_000, frame(9, 0, 1, b"") * 5_000):
         with connect() as client:
             client.sendall(PREFACE + flood)

@@ -56,7 +56,7 @@ def test_what_cannot_be_unpacked_says_why(
 def test_a_call_that_ends_in_the_middle_of_a_message_is_refused() -> None:
     messages = MessageDecoder(10)
     assert messages.feed(b"\0\0\0") == []
-    with pytest.raises(InvalidRequest, match="ends in a message"):
+    with pytest.raises(InvalidRequest, match="ends inside a message"):
         messages.finish()
 
 
@@ -97,8 +97,19 @@ def test_a_message_in_single_bytes_is_copied_a_bounded_number_of_times() -> None
             return super().__iadd__(data)  # type: ignore[return-value]
 
     messages = MessageDecoder(100_000)
-    messages._held = Counted()  # noqa: SLF001
+    messages._buffer = Counted()  # noqa: SLF001
     data = wire.message(bytes(50_000))
     found = [one for n in range(len(data)) for one in messages.feed(data[n : n + 1])]
     assert [len(one) for one in found] == [50_000]
     assert sum(held) == len(data)
+
+
+def test_a_large_message_between_others_is_found_in_the_pieces_of_frames() -> None:
+    parts = [b"first", bytes(range(256)) * 2_400, b"last"]
+    data = b"".join(map(wire.message, parts))
+    messages = MessageDecoder(1 << 20)
+    frames = [data[n : n + 16_384] for n in range(0, len(data), 16_384)]
+    found = [one for frame in frames for one in messages.feed(frame)]
+    assert found == parts
+    assert [type(one) for one in found] == [bytes] * 3
+    messages.finish()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from eventlog.settings import Home
 from registry.approvals import Approvals
 from registry.history.rows import ApprovalRule, ReleasePolicy
 from registry.history.store import History
+from service.protocol import open_inference_pb2 as pb
 from tests.service.conftest import Service
 
 BODY = {
@@ -31,6 +33,7 @@ BODY = {
 ROWS = {"model": "tiny", "rows": [{"price": 0.5, "colour": "red"}]}
 INFER = "/v2/models/tiny/infer"
 NOW = 1_700_000_000.0
+_BYTES_PER_S = 20_000
 _ASKED = 12  # fresh connections, which the kernel deals out to both workers
 
 
@@ -98,7 +101,9 @@ def guarded(  # noqa: PLR0917  # keys that must be there before it
     tester: str,
 ) -> Iterator[Service]:
     """The service, with keys that were there before it, and a candidate of the model `other`."""
-    with Service(root, free_port, workers="2", poll_interval_s="0.1") as service:
+    with Service(
+        root, free_port, workers="2", poll_interval_s="0.1", max_key_bytes_per_s=str(_BYTES_PER_S)
+    ) as service:
         for model in ("tiny", "other"):
             service.register(model)
             service.registry.promote(model, "1")
@@ -366,3 +371,33 @@ def test_no_secret_is_left_anywhere(guarded: Service, keys: Keys, operate: str) 
     left += [path.read_bytes() for path in guarded.root.rglob("*") if path.is_file()]
     assert sum(b"tiny" in content for content in left) > 3  # it looks where things are written
     assert [secret for secret in secrets if any(secret in content for content in left)] == []
+
+
+def test_a_key_over_its_bytes_is_refused_by_every_transport_with_the_time_to_retry(
+    guarded: Service, keys: Keys
+) -> None:
+    text = keys.add("predict", name="greedy")
+    assert statuses_in_time(guarded, text) == {200}
+    long = {"name": "colour", "datatype": "BYTES", "shape": [1, 1], "data": ["r" * 300_000]}
+    with httpx.Client(base_url=guarded.url, headers=bearer(text), trust_env=False) as client:
+        assert client.post(INFER, json={"inputs": [BODY["inputs"][0], long]}).is_success
+        for path, body in ((INFER, BODY), ("/predict", ROWS)):  # in one worker
+            refused = client.post(path, json=body)
+            assert refused.status_code == 429
+            assert 0 < int(refused.headers["retry-after"]) < 60
+            assert "more bytes than it may" in refused.json()["error"]
+    request = pb.ModelInferRequest(model_name="tiny")
+    price = request.inputs.add(name="price", datatype="FP32", shape=[1, 1])
+    price.contents.fp32_contents.append(0.5)
+    colour = request.inputs.add(name="colour", datatype="BYTES", shape=[1, 1])
+    colour.contents.bytes_contents.append(b"r" * 300_000)
+    with grpc.insecure_channel(f"127.0.0.1:{guarded.grpc_port}") as channel:
+        infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        sent = {"metadata": tuple(bearer(text).items()), "timeout": 30}
+        with suppress(grpc.RpcError):  # where the worker is the one of REST
+            infer(request.SerializeToString(), **sent)
+        with pytest.raises(grpc.RpcError) as stopped:
+            infer(request.SerializeToString(), **sent)
+    assert stopped.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    trailing = dict(stopped.value.trailing_metadata())
+    assert int(trailing["grpc-retry-pushback-ms"]) >= 1_000

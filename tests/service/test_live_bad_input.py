@@ -220,7 +220,7 @@ def test_nan_is_refused_where_the_manifest_forbids_it(service: Any) -> None:
     features = [{"name": "price", "kind": "numeric"}, {"name": "colour", "kind": "categorical"}]
     clean = {"features": features}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.tiny_model.reference", _without_gaps)
+        patch.setattr("tests.tiny_model._reference_file", _without_gaps)
         service.register("strict", **clean)
     url = "/v2/models/strict/infer"
     good = _request(_price(), COLOUR)
@@ -232,11 +232,13 @@ def test_nan_is_refused_where_the_manifest_forbids_it(service: Any) -> None:
     assert service.http.post("/predict", json=rows).status_code == 400
 
 
-def _without_gaps(rows: int) -> Any:
+def _without_gaps(rows: int) -> bytes:
     from tests import tiny_model  # noqa: PLC0415 - the unpatched columns
 
     frame = tiny_model.pd.DataFrame({"price": [n / rows - 0.5 for n in range(rows)]})
-    return frame.assign(colour="red", bought=(frame.index * 7919 % rows > rows / 3).astype("int64"))
+    bought = (frame.index * 7919 % rows > rows / 3).astype("int64")
+    content: bytes = frame.assign(colour="red", bought=bought).to_parquet(index=False)
+    return content
 
 
 GRPC_REFUSED = {

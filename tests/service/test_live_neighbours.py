@@ -1,7 +1,6 @@
 """Requests that come at once over REST and gRPC: each gets what its rows get alone."""
 
 import asyncio
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 import tritonclient.grpc.aio as triton
 
 from eventlog.events import PredictionEvent
+from tests import preloaded
 from tests.row_models import DEPENDENT, INDEPENDENT, register_model
 from tests.service.conftest import Service
 
@@ -132,10 +132,8 @@ def test_the_log_shows_who_ran_alone_and_who_shared_runs(serving: Service) -> No
 def test_register_prints_that_requests_run_one_at_a_time_and_why(serving: Service) -> None:
     files = serving.root / "centred"
     stated = ["--manifest", files / "manifest.yaml", "--reference", files / "reference.parquet"]
-    command = ["register", files / "model.onnx", "--name", "printed", *stated]
-    done = subprocess.run(
-        [sys.executable, "-m", "driftline", *command],
-        env=serving.environment, check=True, capture_output=True, text=True,
-    )  # fmt: skip
+    command = ["register", str(files / "model.onnx"), "--name", "printed", *stated]
+    done = preloaded.run([sys.executable, "-m", "driftline", *command], env=serving.environment)
+    done.check_returncode()
     printed = " ".join(done.stdout.split())  # the table breaks lines at 80 columns
     assert "run one at a time: output 'y' of a row changes with the other" in printed, done.stdout

@@ -1,10 +1,10 @@
 """Where a service listens, and that it shares a port with its own workers alone."""
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tests import preloaded
 from tests.service.conftest import Service
 
 
@@ -12,12 +12,9 @@ def test_a_second_service_does_not_share_the_port_of_grpc(
     service: Service, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     ports = ["--port", str(free_port()), "--grpc-port", str(service.grpc_port)]
-    refused = subprocess.run(
+    refused = preloaded.run(
         [sys.executable, "-m", "driftline", "serve", *ports],
         env=service.environment | {"DRIFTLINE_HOME": str(tmp_path / "other")},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert refused.returncode == 1
     (line,) = refused.stderr.splitlines()

@@ -11,6 +11,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
+from eventlog.events import HeartbeatEvent
 from tests.service.conftest import Service
 from tests.tiny_model import register_tiny
 
@@ -62,6 +63,7 @@ def test_a_model_is_unloaded_and_loaded_in_every_worker(pair: Service, client: A
     ]
 
 
+@pytest.mark.untraced
 def test_unloading_a_version_under_traffic_fails_no_request_to_the_other(pair: Service) -> None:
     stop, statuses = threading.Event(), []
 
@@ -126,6 +128,17 @@ def test_without_a_champion_every_front_refuses_requests_that_name_no_version(
             client.infer("quiet", [])
     pair.registry.promote("quiet", "1")
     pair.until(lambda: _statuses(pair, "/v2/models/quiet/infer") == {200})
+    head = pair.registry.head()
+    pair.until(lambda: len(_sources_of_head(pair, head)) == 2)  # every worker logs it
+
+
+def _sources_of_head(pair: Service, head: tuple[int, str]) -> set[str]:
+    events = [record.event for record in pair.records()]
+    return {
+        event.source
+        for event in events
+        if isinstance(event, HeartbeatEvent) and (event.revision, event.chain) == head
+    }
 
 
 def _gets(url: str) -> set[int]:

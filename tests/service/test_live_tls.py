@@ -4,6 +4,7 @@ import base64
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from tests.service.conftest import Service
 
 ROW = {"price": 0.5, "colour": "red"}
 _ASKED = 12
+_CONNECTIONS = 40
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # and empty SETTINGS
+_HALF_HELLO = bytes.fromhex("16030100c8010000c40303")  # the begin of a TLS record
 
 
 class TlsService(Service):
@@ -30,6 +34,7 @@ class TlsService(Service):
 
     def __init__(self, root: Any, free_port: Callable[[], int], **settings: str) -> None:
         self.files = Certificates(root / "certificates")
+        self.grpc = settings["grpc"]
         self.admin_port = free_port()
         certificate, key = self.files.server
         super().__init__(
@@ -41,6 +46,7 @@ class TlsService(Service):
             tls_certificate=certificate,
             tls_key=key,
             tls_client_ca=str(self.files.authority),
+            max_connections=str(_CONNECTIONS),
             **settings,
         )
         self.url = f"https://127.0.0.1:{self.port}"
@@ -155,7 +161,7 @@ def test_who_shows_no_certificate_gets_no_answer_on_any_port(secured: TlsService
         grpc.secure_channel(f"127.0.0.1:{secured.grpc_port}", authority) as channel,
         pytest.raises(grpc.RpcError) as refusal,
     ):
-        channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=5)
+        channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=60)
     assert refusal.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
@@ -265,3 +271,56 @@ def test_basic_credentials_are_no_key_here(secured: TlsService) -> None:
     pair = base64.b64encode(f"me:{secured.key}".encode()).decode()
     reply = secured.http.get("/v2", headers={"authorization": f"Basic {pair}"})
     assert reply.status_code == 401
+
+
+def test_half_handshakes_lock_nobody_out(secured: TlsService) -> None:
+    with ExitStack() as held:
+        for port in (secured.port, secured.admin_port):
+            _half_handshakes(held, port)
+            with secured.connect(port) as stranger:
+                assert stranger.get("/livez").is_success
+        halves = _half_handshakes(held, secured.grpc_port)
+        if secured.grpc == "native":
+            secured.call("ServerLive", [])
+        else:  # grpc refuses the newest
+            assert halves[-1].recv(1) == b""
+
+
+def _half_handshakes(held: ExitStack, port: int) -> list[socket.socket]:
+    """Open more than both workers may have, and leave them there."""
+    address = ("127.0.0.1", port)
+    halves = []
+    for _ in range(2 * _CONNECTIONS + 40):
+        half = held.enter_context(socket.create_connection(address, timeout=30))
+        with suppress(ConnectionError):
+            half.sendall(_HALF_HELLO)
+        halves.append(half)
+    return halves
+
+
+def _shown(secured: TlsService, port: int) -> bytes:
+    """The certificate that a port shows in a new handshake."""
+    context = secured.files.context()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with (
+        socket.create_connection(("127.0.0.1", port)) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
+    ):
+        found = wrapped.getpeercert(binary_form=True)
+        assert found is not None
+        if wrapped.selected_alpn_protocol() == "h2":  # grpc waits for it, even at its end
+            wrapped.sendall(_PREFACE)
+        return found
+
+
+def test_a_renewed_certificate_is_shown_without_a_restart(secured: TlsService) -> None:
+    ports = (secured.port, secured.grpc_port, secured.admin_port)
+    before = {port: _shown(secured, port) for port in ports}
+    secured.files.renew()
+    # Each worker looks by itself, at most once a second.
+    for port in ports:
+        secured.until(
+            lambda port=port: all(_shown(secured, port) != before[port] for _ in range(8))
+        )  # type: ignore[misc]
+    with Client(secured.url, api_key=secured.key, verify=secured.files.context()) as client:
+        assert client.predict("tiny", [ROW]).labels == [1]

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import weakref
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from sklearn.linear_model import LogisticRegression
 
 from eventlog.settings import Home
 from registry.errors import InvalidManifest
-from registry.manifest import SessionOptions, Version
+from registry.manifest import Manifest, SessionOptions, Version
 from registry.store import Registry
+from service.batching.queue_limits import batch_policy_of
 from service.call import InferenceResponse
 from service.errors import InvalidRequest, NotReady
 from service.models.loaded_models import LoadedModels
@@ -29,7 +31,7 @@ from service.pipeline import Pipeline
 from service.prediction_log import IdGenerator, PredictionLog
 from service.protocol.messages import InferRequest
 from service.protocol.named_rows import ArrayTensor
-from service.sessions.providers import choose
+from service.sessions.providers import choose, only_cpu
 from service.sessions.session import Session
 from service.settings import Settings
 from service.telemetry.statistics import Statistics
@@ -142,6 +144,16 @@ def test_the_service_completes_and_overrules_what_a_manifest_states() -> None:
     completed = session_options(SessionOptions(providers=["CPU"]), settings)
     assert (completed.intra_op_threads, completed.providers) == (3, ["CUDA", "CPU"])
     assert session_options(SessionOptions(intra_op_threads=2), settings).intra_op_threads == 2
+
+
+def test_batches_are_bounded_in_bytes_on_the_cpu_and_as_the_manifest_states() -> None:
+    def bound(stated: int | None, *, on_cpu: bool) -> float:
+        manifest = Manifest(max_batch_bytes=stated)
+        return batch_policy_of(manifest, Settings(), batched=True, on_cpu=on_cpu).max_bytes
+
+    assert bound(None, on_cpu=only_cpu([])) == bound(None, on_cpu=only_cpu(["cpu"])) == 8 << 20
+    assert bound(None, on_cpu=only_cpu(["CUDA", "CPU"])) == inf
+    assert bound(1000, on_cpu=True) == bound(1000, on_cpu=False) == 1000
 
 
 @pytest.mark.parametrize("level", ["none", "basic", "extended", "all"])

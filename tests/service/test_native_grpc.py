@@ -17,12 +17,13 @@ from eventlog.events import PredictionEvent
 from service.grpc import http2
 from service.grpc.servicer import SERVICE
 from service.protocol import open_inference_pb2 as pb
+from tests.depth import by_depth
 from tests.service.conftest import Service
 
 INFER = f"/{SERVICE}/ModelInfer"
 STREAM = f"/{SERVICE}/ModelStreamInfer"
-# More than two connections' worth; DRIFTLINE_GRPC_CALLS=200000 is the long form.
-CALLS = int(os.environ.get("DRIFTLINE_GRPC_CALLS", "7000"))
+# More than a connection's worth, so that the channel needs another one.
+CALLS = http2.MOST_CALLS + by_depth(500, 200_000)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,6 @@ def _request(rows: int = 1) -> bytes:
 
 
 async def test_a_channel_continues_though_its_connections_are_retired(at: str) -> None:
-    assert CALLS > 2 * http2.MOST_CALLS
     async with grpc.aio.insecure_channel(at) as channel:
         call, left = channel.unary_unary(INFER), iter(range(CALLS))
 
@@ -63,7 +63,7 @@ async def test_a_channel_continues_though_its_connections_are_retired(at: str) -
 
 
 async def test_a_stream_may_be_longer_than_a_connection_has_calls(at: str) -> None:
-    count = 3 * http2.MOST_CALLS
+    count = http2.MOST_CALLS + by_depth(500, 2 * http2.MOST_CALLS)
     async with grpc.aio.insecure_channel(at) as channel:
         stream = channel.stream_stream(STREAM)()
 
@@ -165,9 +165,9 @@ def _prefixed(data: bytes, flag: int = 0) -> bytes:
     ("body", "headers", "status", "words"),
     [
         (b"", {}, b"3", b"no message"),
-        (b"\0\0", {}, b"3", b"ends in a message, after 2 bytes"),
+        (b"\0\0", {}, b"3", b"ends inside a message, after 2 of its bytes"),
         (_prefixed(b"") * 2, {}, b"5", b"no model"),
-        (_prefixed(b"x", 1), {}, b"12", b"compressed and grpc-encoding is"),
+        (_prefixed(b"x", 1), {}, b"12", b"compressed, but grpc-encoding is"),
         (_prefixed(b"no gzip", 1), {"grpc_encoding": "gzip"}, b"3", b"is damaged"),
         (_prefixed(b""), {"grpc_encoding": "br"}, b"12", b"expected one of identity"),
         (_prefixed(b""), {"grpc_timeout": "soon"}, b"3", b"grpc-timeout"),
@@ -242,7 +242,7 @@ async def test_who_reads_late_may_send_on_or_is_reported_what_waits(
 def test_a_connection_is_retired_before_callers_that_leave_count_as_a_flood(at: str) -> None:
     client = Raw(at)
     headers = [(b"host", b"x"), (b"te", b"trailers"), (b"content-type", b"application/grpc")]
-    for _ in range(http2.MOST_LEFT):
+    for _ in range(http2.MOST_CANCELLED):
         client.http2.send_request(b"POST", STREAM.encode(), b"2", headers).reset(8)
     client.socket.sendall(client.http2.data_to_send())
     while not isinstance(event := client.http2.next_event(), zttp.GoAway):

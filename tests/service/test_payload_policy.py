@@ -1,5 +1,6 @@
 """What a payload policy lets into the log, and what it never does."""
 
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
+from blake3 import blake3
 
 from eventlog.errors import SettingError
 from eventlog.events import PredictionEvent, Tensor
@@ -97,7 +99,7 @@ def test_large_payloads_are_sampled_and_the_telling_ones_always_kept(
     assert {event.inclusion for event in drawn} == {0.2}
     left_out = next(event for event in drawn if event.payload == "digest")
     assert (left_out.inputs, left_out.outputs) == ({}, {})
-    assert len(left_out.payload_digest) == 64
+    assert re.fullmatch("blake3:[0-9a-f]{64}", left_out.payload_digest)
     assert left_out.payload_bytes > 10
     for telling in (
         _event(total_us=1000),
@@ -142,6 +144,15 @@ def test_a_digest_is_of_the_values_and_can_be_left_out(register: Callable[..., V
     first, again = policy.apply(_many(prices)), policy.apply(_many(prices.copy()))
     assert first.payload_digest == again.payload_digest
     assert first.payload_bytes > prices.size * 4
+    parts = [
+        part
+        for name, tensor in (_many(prices).inputs | _many(prices).outputs).items()
+        for part in (
+            msgspec.json.encode([name, tensor.datatype, tensor.shape, tensor.data]),
+            tensor.raw or b"",
+        )
+    ]
+    assert first.payload_digest == f"blake3:{blake3(b''.join(parts)).hexdigest()}"
     assert policy.apply(_many(prices[::-1])).payload_digest != first.payload_digest
     without = PayloadFilter(register(sample=sample | {"digest": False}), b"").apply(_many(prices))
     assert (without.payload, without.payload_digest, without.inputs) == ("dropped", "", {})

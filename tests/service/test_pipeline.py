@@ -112,6 +112,7 @@ async def test_a_caller_who_leaves_is_one_cancelled_event_and_no_answer() -> Non
     assert [event.outcome for event in worker.appender.events] == ["cancelled", "ok"]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("body", "cancelled"), [(BODY, False), (b"{", False), (BODY, True)])
 async def test_a_request_leaves_no_garbage_to_the_collector(
     worker: InProcessWorker, body: bytes, cancelled: bool

@@ -1,6 +1,7 @@
 """Rollouts: which of two versions answers a request, and what reply and event state about it."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,16 +9,19 @@ import pytest
 
 from eventlog.events import PredictionEvent
 from registry.history.rollout_state import Rollout, hash_key, position
+from registry.history.store import History
 from registry.manifest import Feature, Manifest
+from registry.rollouts import Rollouts
+from registry.store import ModelState
 from service.arms import choose_arm
 from service.call import Call
-from service.errors import InvalidRequest
+from service.errors import InvalidRequest, NotReady
 from service.protocol import json
 from service.protocol.messages import InferRequest
 from service.protocol.routing_key import ROUTING_KEY, read_key
 from service.protocol.validation import Inputs
 from service.rest.head import read_head
-from tests.service.in_process import Gate, InProcessWorker
+from tests.service.in_process import Gate, InProcessWorker, version
 from tests.service.test_pipeline import BODY
 
 ID = "0123456789abcdef"
@@ -178,6 +182,34 @@ async def test_an_ended_rollout_leaves_no_trace() -> None:
     answer = await bench.ask("k")
     assert (answer.version.number, answer.arm) == ("1", None)
     assert "arm" not in answer.parameters()
+
+
+async def test_after_a_rollback_the_last_good_and_the_new_version_answer_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history, numbers = History(tmp_path / "registry.db"), ["1", "2", "3"]
+    for number in numbers:
+        history.register("sums", number, time=0, actor="ann", digest=f"d{number}")
+    history.promote("sums", "champion", "1", time=0, actor="ann")
+    rollouts, bench = Rollouts(history), Bench(0.5)
+
+    def state(model: str) -> ModelState:
+        return ModelState([version(n) for n in numbers], history.desired_state(model, numbers))
+
+    async def answered() -> set[str]:
+        bench.worker.catalogue.moves += 1
+        await bench.worker.models.refresh()
+        return {(await bench.ask(f"user-{n}")).version.number for n in range(40)}
+
+    monkeypatch.setattr(bench.worker.catalogue, "state", state)
+    rollouts.start("sums", "2", "champion", [0.5], bake_s=60, actor="ann")
+    assert await answered() == {"1", "2"}
+    rollouts.abort("sums", "champion", actor="monitor", why="errors", bar=True)
+    assert await answered() == {"1"}
+    rollouts.start("sums", "3", "champion", [0.5], bake_s=60, actor="ann")
+    assert await answered() == {"1", "3"}
+    with pytest.raises(NotReady, match="barred"):
+        await bench.ask(selector="2")
 
 
 async def test_an_invalid_request_is_no_failure_of_an_arm() -> None:

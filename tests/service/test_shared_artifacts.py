@@ -1,6 +1,7 @@
 """A worker on another machine: it fetches what it lacks while it serves what it has."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,11 @@ def test_a_worker_fetches_and_serves_what_another_machine_registered(
 
         stored.rename(stored.with_suffix(""))
         now[0] += 11
+        await worker.refresh()
+        assert worker.resolve("tiny", "")[0].version.number == "2"
+
+        shutil.rmtree(tmp_path / "artifacts")
+        here.load("tiny")
         await worker.refresh()
         assert worker.resolve("tiny", "")[0].version.number == "2"
         worker.close()

@@ -2,13 +2,18 @@
 
 import json
 import logging
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
+from registry.history.store import History
 from telemetry.logs import LoggingSettings, about, configure
 
+OLD_REGISTRY = Path(__file__).parents[1] / "registry/files/history_without_champions.sql"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -50,6 +55,19 @@ def test_no_name_begins_a_line_or_steers_a_terminal(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.isprintable()
     assert "\\nERROR" in line or "\\u000aERROR" in line
+
+
+def test_a_migrated_registry_is_one_line_and_a_new_one_none(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    configure("service", LoggingSettings())
+    assert History(tmp_path / "new.db").revision() == 0
+    assert capsys.readouterr().err == ""
+    with closing(sqlite3.connect(tmp_path / "old.db")) as file:
+        file.executescript(OLD_REGISTRY.read_text())
+    History(tmp_path / "old.db").revision()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the registry's history was migrated from schema" in line
 
 
 def test_an_exception_stays_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:

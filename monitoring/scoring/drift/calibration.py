@@ -50,13 +50,13 @@ class _DriftRule:
         Below the draws' resolution it is extrapolated: 1 more is rarer by a factor of e.
         """
         if chance < _SEEN:
-            found = self._edge + float(np.log(_SEEN / chance))
+            surprisal = self._edge + float(np.log(_SEEN / chance))
         else:
-            found = float(np.quantile(self._surprises, 1 - chance))
-        return max(found, self._least)
+            surprisal = float(np.quantile(self._surprises, 1 - chance))
+        return max(surprisal, self._least)
 
     def broken(self, chance: float) -> Array:
-        """Which of the draws break it."""
+        """Return the draws that break the rule."""
         broken: Array = self._surprises >= self.reach(chance)
         return broken
 
@@ -91,12 +91,12 @@ def calibrate(  # noqa: PLR0913 - five settings of one calculation
         n: min(alone[n], _limit(d.floor, tails[n], marked)) if d.fixed is None else d.fixed
         for n, d in columns.items()
     }
-    stated = _stated(columns, share)
+    columns_broken = _stated(columns, share)
     return DriftLimits(
         drifted,
         alone,
         0.0 if joint is None else tail.value(ways[2].reach(chance)),
-        stated is None or _chance(stated, windows, consecutive) <= level,
+        columns_broken is None or _chance(columns_broken, windows, consecutive) <= level,
     )
 
 
@@ -105,9 +105,9 @@ def _limit(floor: float, tail: Tail, surprisal: float) -> float:
 
 
 def _from(floor: float, values: Array, tail: Tail) -> Array:
-    """Surprises, -1 where the floor is not reached."""
-    found: Array = np.where(values >= floor, tail.surprisal(values), -1.0)
-    return found
+    """Return surprises, -1 if the floor is not reached."""
+    surprises: Array = np.where(values >= floor, tail.surprisal(values), -1.0)
+    return surprises
 
 
 def _shared(
@@ -140,7 +140,7 @@ def _strongest(columns: Mapping[str, NullDistribution], tails: Mapping[str, Tail
 
 
 def _stated(columns: Mapping[str, NullDistribution], share: float) -> Array | None:
-    """Which draws break the rule by the user's own limits alone; None where there are none."""
+    """Return the draws that break the user's own limits; None if there are no such limits."""
     if all(drawn.fixed is None for drawn in columns.values()):
         return None
     parts = [
@@ -159,9 +159,9 @@ def _common(ways: list[_DriftRule], level: float, windows: int, consecutive: int
         broken = np.any([way.broken(chance) for way in ways], axis=0)
         return _chance(broken, windows, consecutive)
 
-    seen = together(_COUNTED)
-    if seen > level:
-        return _COUNTED * level / seen
+    probability = together(_COUNTED)
+    if probability > level:
+        return _COUNTED * level / probability
     low, high = _COUNTED, max(level, _COUNTED)
     for _ in range(_STEPS):
         middle = (low + high) / 2

@@ -68,15 +68,15 @@ def _test(thresholds: DriftThresholds, column: Column, limit: float | None) -> C
 
 
 def reason_unscorable(current: "pd.Series[Any]", reference: "pd.Series[Any]") -> str:
-    """Return why a column cannot be scored; empty where it can."""
-    known, expected = current.dropna(), reference.dropna()
+    """Return why a column cannot be scored; empty if it can."""
+    values, expected = current.dropna(), reference.dropna()
     if expected.empty:
         return "all values are missing in the reference"
-    if known.empty:
+    if values.empty:
         return "all values are missing"
-    if len(known) < MIN_VALUES:
-        return f"only {len(known)} values, at least {MIN_VALUES} are needed"
-    if known.nunique() == 1 and expected.nunique() == 1 and known.iloc[0] == expected.iloc[0]:
+    if len(values) < MIN_VALUES:
+        return f"only {len(values)} values, at least {MIN_VALUES} are needed"
+    if values.nunique() == 1 and expected.nunique() == 1 and values.iloc[0] == expected.iloc[0]:
         return "constant, as in the reference"
     return ""
 

@@ -61,7 +61,7 @@ class DriftValues:
 
     @property
     def reason(self) -> str:
-        """Why the column cannot be compared; empty where it can."""
+        """The reason why the column cannot be compared; empty if it can."""
         if self._pool is None or any(name != _KNOWN for name in self._pool.values()):
             return ""
         if float((self.expected.dropna() == _OTHER).mean()) < _UNKNOWN:
@@ -94,16 +94,16 @@ class DriftValues:
 
     @cached_property
     def _pool(self) -> dict[str, str] | None:
-        """What known categories become: frequent ones are numbered; None: all stay."""
+        """The code of each frequent category; None if all categories stay."""
         if self.column.kind == "numeric":
             return None
         rows = by_frequency(self._values).to_numpy()
         if len(rows) <= MOST_CATEGORIES and np.mean(rows < _FREQUENT) <= _RARE:
             return None
         counts = by_frequency(self._values.iloc[~self._second_half])
-        kept = min(int(np.sum(counts.to_numpy() >= _FREQUENT)), MOST_CATEGORIES - 2)
+        own_codes = min(int(np.sum(counts.to_numpy() >= _FREQUENT)), MOST_CATEGORIES - 2)
         return {
-            str(name): f"{place}: {name}" if place <= kept else _KNOWN
+            str(name): f"{place}: {name}" if place <= own_codes else _KNOWN
             for place, name in enumerate(counts.index, 1)
         }
 

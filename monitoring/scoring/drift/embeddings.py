@@ -91,4 +91,4 @@ def _decode(bodies: Sequence[bytes]) -> Array:
 
 
 def _stack(vectors: Sequence[Any]) -> Array:
-    return np.array([np.asarray(one, np.float64) for one in vectors])
+    return np.array([np.asarray(vector, np.float64) for vector in vectors])

@@ -1,6 +1,7 @@
 """Call Evidently; no other file imports it.
 
-The import takes seconds and hundreds of megabytes, so only the scoring process pays for it.
+The import takes seconds and much memory, so only the scoring process pays for it, and only for the
+parts that it uses.
 """
 
 import logging
@@ -14,16 +15,21 @@ os.environ["DO_NOT_TRACK"] = "1"  # before the import, which reads it
 
 import msgspec
 import pandas as pd
-from evidently import DataDefinition, Dataset, Report
-from evidently.legacy.calculations.stattests import get_stattest
-from evidently.legacy.core import ColumnType
-from evidently.legacy.metrics.data_drift import embedding_drift_methods
-from evidently.metrics import MissingValueCount, ValueDrift
 
 from eventlog.durable_files import make_folder, replace_file
+from monitoring.scoring.drift.evidently_packages import import_on_demand
 from monitoring.scoring.drift.report_page import sealed
 
+import_on_demand()
+
+from evidently.legacy.calculations.stattests import get_stattest  # noqa: E402
+from evidently.legacy.core import ColumnType  # noqa: E402
+
 _logger = logging.getLogger(__name__)
+_COLOURS = (
+    *("#ed0400", "#0a5f38", "#6c3461", "#71aa34", "#6b8ba4"),
+    *("#60460f", "#a00498", "#017b92", "#ffad01", "#464196"),
+)
 _COMPONENTS = 16  # that `ratio` tests one by one
 
 # Methods whose value is a p-value: drift lies below the threshold. All others are distances.
@@ -36,7 +42,7 @@ Columns = Mapping[str, "pd.Series[Any]"]  # by name
 
 
 class ColumnTest(msgspec.Struct, frozen=True):
-    """How one column is to be tested."""
+    """The test of one column."""
 
     name: str
     categorical: bool
@@ -61,6 +67,10 @@ class ColumnDrift(msgspec.Struct, frozen=True):
 
 def embedding_drift(method: str, current: pd.DataFrame, reference: pd.DataFrame) -> float:
     """Return Evidently's distance of two samples of vectors, one a row; always the same."""
+    from evidently.legacy.metrics.data_drift import (  # noqa: PLC0415 - few versions have vectors
+        embedding_drift_methods,
+    )
+
     components = min(_COMPONENTS, current.shape[1], len(reference), len(current))
     measures = {
         "distance": embedding_drift_methods.distance(),
@@ -83,7 +93,7 @@ def test_columns(
 def write_report(
     tests: list[ColumnTest], current: pd.DataFrame, reference: pd.DataFrame, html: Path
 ) -> None:
-    """Write Evidently's report of these columns; nothing where it can handle none of them.
+    """Write Evidently's report of these columns; nothing if it can handle none of them.
 
     One that Evidently cannot handle would lose all of it, so then each is tried by itself.
     """
@@ -119,7 +129,7 @@ def _alone(test: ColumnTest, current: Columns, reference: Columns) -> ColumnDrif
 def measure(
     method: str | None, reference: "pd.Series[Any]", current: "pd.Series[Any]", *, categorical: bool
 ) -> ColumnDrift:
-    """What one column's test says, without a report; no method: Evidently's choice.
+    """Return the result of one column's test, without a report; no method: Evidently's choice.
 
     Raises whatever the method does on columns that it cannot take.
     """
@@ -143,6 +153,12 @@ def _run(
 
 
 def _snapshot(tests: list[ColumnTest], current: pd.DataFrame, reference: pd.DataFrame) -> Any:
+    from evidently import DataDefinition, Dataset, Report  # noqa: PLC0415 - for reports alone
+    from evidently.metrics import MissingValueCount, ValueDrift  # noqa: PLC0415
+    from plotly import io  # noqa: PLC0415
+
+    # As Evidently's user interface sets it, which is not imported.
+    io.templates[io.templates.default].layout.colorway = _COLOURS
     names = [test.name for test in tests]
     definition = DataDefinition(
         numerical_columns=[test.name for test in tests if not test.categorical],

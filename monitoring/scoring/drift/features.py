@@ -18,17 +18,21 @@ _ERRORS = 0.01  # of a part that has not changed, features together
 
 
 def drifted_features(
-    window: FeatureTable, rows: Array, expected: FeatureTable, known: Array, smallest: float
+    window: FeatureTable,
+    rows: Array,
+    expected: FeatureTable,
+    reference_rows: Array,
+    smallest: float,
 ) -> tuple[int, Sequence[tuple[str, float]]]:
-    """How many features could be compared, and those that moved with their distance, worst first.
+    """Return the number of compared features, and the drifted ones with distance, worst first.
 
-    `rows` and `known` say which rows of the window and of the reference are the part;
+    `rows` and `reference_rows` say which rows of the window and of the reference are the part;
     distances below `smallest` do not matter.
     """
     compared = 0
     moved: list[tuple[str, float]] = []
     for feature in window.features:
-        pair = _pair(window[feature], rows, expected[feature], known)
+        pair = _pair(window[feature], rows, expected[feature], reference_rows)
         if min(map(len, pair)) < MIN_VALUES:
             continue
         compared += 1
@@ -37,14 +41,14 @@ def drifted_features(
         level = _ERRORS / len(window.features)
         if distance >= smallest and _chance(*pair, numeric=feature.kind == "numeric") < level:
             moved.append((feature.name, distance))
-    return compared, sorted(moved, key=lambda one: (-one[1], one[0]))
+    return compared, sorted(moved, key=lambda item: (-item[1], item[0]))
 
 
 def _pair(
-    values: FeatureValues, rows: Array, expected: FeatureValues, known: Array
+    values: FeatureValues, rows: Array, expected: FeatureValues, reference_rows: Array
 ) -> tuple[Array, Array]:
-    """The known values of both, as numbers that mean the same."""
-    now, then = values.codes[rows], expected.codes[known]
+    """Return the known values of both, as numbers that mean the same."""
+    now, then = values.codes[rows], expected.codes[reference_rows]
     now, then = now[np.isfinite(now)], then[np.isfinite(then)]
     if values.feature.kind == "numeric":
         return now, then
@@ -54,7 +58,7 @@ def _pair(
 
 
 def _chance(now: Array, then: Array, *, numeric: bool) -> float:
-    """How likely two samples of one population differ as much."""
+    """Return the probability that two samples of one population differ as much."""
     if numeric:
         return float(ks_2samp(now, then, method="asymp").pvalue)
     size = int(max(now.max(), then.max())) + 1

@@ -67,43 +67,43 @@ class RowEncoding:
     def rows(self, frame: pd.DataFrame, *, own: bool = False) -> Array:
         """Encode these rows; `own`: rows of the reference, each ranked among the others."""
         parts = [
-            _encoded(column, known, frame[column.stored], own=own)
-            for column, known in self._columns
+            _encoded(column, values, frame[column.stored], own=own)
+            for column, values in self._columns
         ]
         return np.column_stack(parts) if parts else np.zeros((len(frame), 0))
 
     def _add(self, column: Column, values: "pd.Series[Any]") -> None:
         if len(self.names) >= _MOST:
             return
-        known: Any
+        encoding: Any
         if column.kind == "numeric":
             numbers = values.map(number).to_numpy(dtype=float)
-            known = np.sort(numbers[np.isfinite(numbers)])
-            if len(known) == 0 or known[0] == known[-1]:
+            encoding = np.sort(numbers[np.isfinite(numbers)])
+            if len(encoding) == 0 or encoding[0] == encoding[-1]:
                 return
             self.names.append(column.name)
         else:
             counts = by_frequency(values.map(category, na_action="ignore"))
             least = max(MIN_VALUES, _LEAST_SHARE * counts.sum())
             common = counts.index[: min(_COMMON, len(counts) - 1)]
-            known = [name for name in common if counts[name] >= least]
-            if not known:
+            encoding = [name for name in common if counts[name] >= least]
+            if not encoding:
                 return
-            self.names += [column.name] * len(known)
-        self._columns.append((column, known))
+            self.names += [column.name] * len(encoding)
+        self._columns.append((column, encoding))
 
 
-def _encoded(column: Column, known: Any, values: "pd.Series[Any]", *, own: bool) -> Array:
+def _encoded(column: Column, encoding: Any, values: "pd.Series[Any]", *, own: bool) -> Array:
     if column.kind == "numeric":
         numbers = values.map(number).to_numpy(dtype=float)
-        below = np.searchsorted(known, numbers, side="left")
-        upto = np.searchsorted(known, numbers, side="right")
-        others = len(known) - own
+        below = np.searchsorted(encoding, numbers, side="left")
+        upto = np.searchsorted(encoding, numbers, side="right")
+        others = len(encoding) - own
         share = (below + upto - own + 1) / 2 / (others + 1)
         scores: Array = np.where(np.isfinite(numbers), ndtri(share), 0.0)[:, None]
         return scores
     names = values.map(category, na_action="ignore")
-    return np.column_stack([names == name for name in known]).astype(float)
+    return np.column_stack([names == name for name in encoding]).astype(float)
 
 
 class JointDrift:
@@ -122,7 +122,7 @@ class JointDrift:
 
     @property
     def reason(self) -> str:
-        """Why correlations cannot be compared; empty where they can."""
+        """The reason why correlations cannot be compared; empty if they can."""
         if not self._apart.any():
             return "fewer than two columns that vary"
         rows, columns = self._reference.shape
@@ -144,7 +144,7 @@ class JointDrift:
         return self._of(self._reference, self._own_errors)
 
     def of_window(self, frame: pd.DataFrame) -> Array:
-        """The measures of these rows: every correlation and, last, the reconstruction error."""
+        """Return the measures of these rows: every correlation, then the reconstruction error."""
         rows = (self._encoding.rows(frame) - self._mean) / self._spread
         return self._of(rows, np.mean([half.errors(frame) for half in self._halves], axis=0))
 
@@ -203,14 +203,14 @@ class JointDrift:
         return measures
 
     def _measures(self, moments: Sequence[Array], products: Array) -> Array:
-        """From sums over rows, [draws, ..] each: of values, squares, errors, rows; of products."""
+        """Return the measures from sums over rows, [draws, ..] each."""
         sums, squares, errors, counts = moments
         first = sums / counts
         spread = np.sqrt(np.maximum(squares / counts - first**2, 0))
         both = spread[:, self._left] * spread[:, self._right]
         apart = products / counts - first[:, self._left] * first[:, self._right]
-        known = (both > _SMALLEST) & self._apart
-        correlation = np.divide(apart, both, out=np.zeros_like(apart), where=known)
+        defined = (both > _SMALLEST) & self._apart
+        correlation = np.divide(apart, both, out=np.zeros_like(apart), where=defined)
         return np.column_stack([np.clip(correlation, -1, 1), errors / counts])
 
 

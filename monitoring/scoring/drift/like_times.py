@@ -39,7 +39,7 @@ _KEPT = 200  # times whose limits are kept
 
 
 class LikeRows(NamedTuple):
-    """What a window is compared with."""
+    """The rows that a window is compared with."""
 
     baseline: Baseline
     thresholds: DriftThresholds
@@ -62,9 +62,9 @@ class LikeTimes:
         if times is None or self._baseline.manifest.monitoring.window.length is None:
             return self._of_all(0)
         period = self._season(length)
-        for one in (period, DAY) if period == WEEK and length < DAY else (period,):
-            if one and (found := self._of_part(window, one)) is not None:
-                return found
+        for cycle in (period, DAY) if period == WEEK and length < DAY else (period,):
+            if cycle and (blocks := self._of_part(window, cycle)) is not None:
+                return blocks
         return self._of_all(length)
 
     def _season(self, length: int) -> int:
@@ -84,7 +84,7 @@ class LikeTimes:
         return self._whole[length]
 
     def _of_part(self, window: Window, period: int) -> LikeRows | None:
-        """Return the rows of the window's time in a period; None where there are too few."""
+        """Return the rows of the window's time in a period; None if there are too few."""
         start = window.start // HOUR * HOUR
         length = -(-window.end // HOUR) * HOUR - start
         key = (period, start % period, length)
@@ -98,8 +98,8 @@ class LikeTimes:
         times = self._baseline.times
         assert times is not None
         rows = np.flatnonzero((times - start) % period < length)
-        seen = np.unique((times[rows] - start) // period)
-        if len(rows) < _LEAST_ROWS or len(seen) < SEVERAL:
+        periods = np.unique((times[rows] - start) // period)
+        if len(rows) < _LEAST_ROWS or len(periods) < SEVERAL:
             return None
         part = self._baseline.with_rows(rows)
         block = block_length(length)
@@ -108,18 +108,18 @@ class LikeTimes:
             DriftThresholds(part, _PastOfTimes(self._baseline, part, block, period)),
             f"of the registered reference, those of the same time of the "
             f"{'week' if period == WEEK else 'day'}: {_named(start, length, period)} UTC, "
-            f"{len(seen)} {'weeks' if period == WEEK else 'days'}",
+            f"{len(periods)} {'weeks' if period == WEEK else 'days'}",
         )
 
     @cached_property
     def _measures(self) -> Array:
         """Standardized numbers [rows, k] of the features, whose means a season moves."""
-        found: list[Array] = []
+        measures: list[Array] = []
         frame = self._baseline.frame
         for column in self._baseline.columns[:_MOST_COLUMNS]:
             if column.stored in frame:
-                found += _measures(column, frame[column.stored])
-        return np.column_stack(found) if found else np.zeros((len(frame), 0))
+                measures += _measures(column, frame[column.stored])
+        return np.column_stack(measures) if measures else np.zeros((len(frame), 0))
 
 
 def _measures(column: Column, values: "pd.Series[Any]") -> list[Array]:
@@ -176,20 +176,20 @@ class _PastOfTimes:
             by_time.setdefault(start % self._period, []).append(rows)
         alike = [blocks for blocks in by_time.values() if len(blocks) >= SEVERAL]
         each = max((len(blocks) for blocks in alike), default=1)
-        found = [self._of_time(blocks) for blocks in _evenly(alike, max(1, _MOST_BLOCKS // each))]
-        return PastWindows.joined(found)
+        parts = [self._of_time(blocks) for blocks in _evenly(alike, max(1, _MOST_BLOCKS // each))]
+        return PastWindows.joined(parts)
 
     def _of_time(self, blocks: Sequence[Array]) -> PastWindows:
         rows = np.concatenate(blocks)
-        ends = np.cumsum([len(one) for one in blocks])
+        ends = np.cumsum([len(block) for block in blocks])
         places = np.split(np.arange(len(rows)), ends[:-1])
         sampler = NullSampler(self._baseline.with_rows(rows))
         return sampler.past_windows(places if sampler.is_whole else (), left_out=True)
 
 
-def _evenly(found: Sequence[Any], most: int = _MOST_BLOCKS) -> list[Any]:
-    places = np.unique(np.linspace(0, len(found) - 1, min(len(found), most)).round().astype(int))
-    return [found[place] for place in places] if len(found) else []
+def _evenly(items: Sequence[Any], most: int = _MOST_BLOCKS) -> list[Any]:
+    places = np.unique(np.linspace(0, len(items) - 1, min(len(items), most)).round().astype(int))
+    return [items[place] for place in places] if len(items) else []
 
 
 def _named(start: int, length: int, period: int) -> str:

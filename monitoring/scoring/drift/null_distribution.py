@@ -74,7 +74,7 @@ class BlockBootstrap:
         return self._windows @ blocks, self._references @ blocks
 
     def rows(self, draw: int) -> tuple[Array, Array]:
-        """The rows of one window and of its reference, by their places."""
+        """Return the rows of one window and of its reference, by their places."""
         reference = self._references[draw // self.windows]
         return self._places(self._windows[draw]), self._places(reference)
 
@@ -169,22 +169,22 @@ class NullSampler:
         }
 
     def method(self, column: Column) -> str:
-        """Evidently's name of the method: the manifest's, or the default for the kind."""
+        """Return Evidently's name of the method: the manifest's, or the default for the kind."""
         return self._policy.drift_methods.get(column.name, DEFAULTS[column.kind])
 
     def resampling(self, window: int) -> BlockBootstrap:
-        """For windows of so many rows."""
+        """Return the resampling of windows of so many rows."""
         return BlockBootstrap(len(self.frame), window, self._rows)
 
     def drift(self, resampling: BlockBootstrap) -> Iterator[tuple[str, NullDistribution]]:
-        """The drift statistic of every column for which chance can be drawn."""
+        """Yield the drift statistic of every column for which chance can be drawn."""
         for column in self.columns:
             values = self._values(column, resampling)
             if values is not None:
                 yield column.name, self._judged(column, values)
 
     def missing(self, resampling: BlockBootstrap) -> Iterator[tuple[str, NullDistribution]]:
-        """By how much the share of missing values of every feature differs."""
+        """Yield the difference of every feature's share of missing values."""
         floor = self._policy.alarms.smallest_drift
         for column in self.columns:
             if column.name in self.features:
@@ -205,9 +205,9 @@ class NullSampler:
         Each is compared with the whole reference, or, if `left_out`, with the rows of the others.
         Columns with a limit or a method of the user, and pooled ones, are left out.
         """
-        found: dict[str, Array] = {}
+        statistics: dict[str, Array] = {}
         if not len(places):
-            return PastWindows(found, [], ())
+            return PastWindows(statistics, [], ())
         sizes = np.array([len(rows) for rows in places])
         for column in self.columns:
             values, policy = self.values[column.name], self._policy
@@ -216,29 +216,29 @@ class NullSampler:
                 own = np.array([absent[rows].sum() for rows in places])
                 rest = np.full(len(places), absent.sum()) - own * left_out
                 others = len(absent) - sizes * left_out
-                found[f"missing {column.name}"] = np.abs(own / sizes - rest / others)
-            stated = {**policy.drift_methods, **policy.drift_thresholds}
-            if column.name in stated or values.pooled or not values.retained.notna().any():
+                statistics[f"missing {column.name}"] = np.abs(own / sizes - rest / others)
+            declared = {**policy.drift_methods, **policy.drift_thresholds}
+            if column.name in declared or values.pooled or not values.retained.notna().any():
                 continue
             counts = self._bins[column.name].one_hot()
             windows = np.stack([counts[rows].sum(axis=0) for rows in places])
             whole = counts.sum(axis=0, keepdims=True) - windows * left_out
-            found[f"drift {column.name}"] = self._bins[column.name].distance(
+            statistics[f"drift {column.name}"] = self._bins[column.name].distance(
                 windows, np.broadcast_to(whole, windows.shape)
             )
-        return PastWindows(found, sizes.tolist(), () if left_out else places)
+        return PastWindows(statistics, sizes.tolist(), () if left_out else places)
 
     @cached_property
     def known(self) -> dict[str, float]:
         """The share of the reference's values that are not missing, by column."""
-        return {name: float(one.retained.notna().mean()) for name, one in self.values.items()}
+        return {name: float(values.retained.notna().mean()) for name, values in self.values.items()}
 
     @cached_property
     def _bins(self) -> dict[str, BinnedColumn]:
         return {c.name: BinnedColumn(self._drawn(c), c) for c in self.columns}
 
     def _drawn(self, column: Column) -> "pd.Series[Any]":
-        """The values that are drawn from."""
+        """Return the values that are drawn from."""
         values = self.values[column.name]
         return values.expected if values.pooled else values.retained
 
@@ -256,7 +256,7 @@ class NullSampler:
         )
 
     def _apart(self, column: Column, resampling: BlockBootstrap) -> Array | None:
-        """By Evidently's method; None where it cannot be."""
+        """Return the distance by Evidently's method; None if it cannot be computed."""
         method, values = self.method(column), self._drawn(column)
         if method in _SLOW:
             return None
@@ -278,13 +278,13 @@ class NullSampler:
             if method in P_VALUES
             else (smallest, STRONG_FACTOR * smallest)
         )
-        stated = self._policy.drift_thresholds.get(column.name)
+        threshold = self._policy.drift_thresholds.get(column.name)
         return NullDistribution(
             values,
             floor,
             strong,
             shared=column.name in self.features,
-            fixed=None if stated is None else drift_statistic(method, stated),
+            fixed=None if threshold is None else drift_statistic(method, threshold),
         )
 
 

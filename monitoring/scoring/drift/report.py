@@ -23,7 +23,9 @@ class Tested(msgspec.Struct, frozen=True):
     @property
     def reported(self) -> list[ColumnTest]:
         """The tests that the report shows: those with an outcome, drifted columns first."""
-        drifts = {n: one for n, one in self.outcomes.items() if isinstance(one, ColumnDrift)}
+        drifts = {
+            n: outcome for n, outcome in self.outcomes.items() if isinstance(outcome, ColumnDrift)
+        }
         tested = [test for test in self.tests if test.name in drifts]
         return sorted(tested, key=lambda test: not drifts[test.name].drifted)[:MOST_REPORTED]
 
@@ -35,7 +37,7 @@ def write_drift_report(
     tested: Tested,
     html: Path,
 ) -> None:
-    """Write the report of at most `MOST_REPORTED` columns; nothing where none was tested.
+    """Write the report of at most `MOST_REPORTED` columns; nothing if none was tested.
 
     Categories are pooled as they are for the tests: Evidently's time grows with the square of
     their number.
@@ -56,4 +58,4 @@ def write_drift_report(
 
 def _side_by_side(columns: "Mapping[str, pd.Series[Any]]") -> pd.DataFrame:
     """Return columns of different lengths as one frame; pooled ones hold half of the rows."""
-    return pd.DataFrame({name: one.reset_index(drop=True) for name, one in columns.items()})
+    return pd.DataFrame({name: values.reset_index(drop=True) for name, values in columns.items()})

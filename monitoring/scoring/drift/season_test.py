@@ -25,7 +25,7 @@ _SEED = 20130107
 
 
 def block_length(window: int) -> int:
-    """Return the length of the blocks for windows of a length; 0 where no season is shorter."""
+    """Return the length of the blocks for windows of a length; 0 if no season is shorter."""
     return next((length for length in _LENGTHS if length >= window), 0)
 
 
@@ -34,9 +34,9 @@ def full_blocks(times: Array, length: int) -> list[Array]:
     blocks = times // length
     order = np.argsort(blocks, kind="stable")
     _, starts = np.unique(blocks[order], return_index=True)
-    found = np.split(order, starts[1:])
-    least = _LEAST_SHARE * float(np.median([len(rows) for rows in found]))
-    return [rows for rows in found if len(rows) >= least]
+    groups = np.split(order, starts[1:])
+    least = _LEAST_SHARE * float(np.median([len(rows) for rows in groups]))
+    return [rows for rows in groups if len(rows) >= least]
 
 
 def season_of(times: Array, measures: Array, window: int) -> int:
@@ -70,25 +70,25 @@ def _is_season(times: Array, measures: Array, length: int, period: int) -> bool:
     if not means.shape[1]:
         return False
     chance = np.random.default_rng(_SEED)
-    found = _between(means, classes)
+    variance = _between(means, classes)
     drawn = [_between(means, _shuffled(classes, periods, chance)) for _ in range(_PERMUTATIONS)]
-    return (1 + sum(one >= found for one in drawn)) / (1 + _PERMUTATIONS) <= _SURE
+    return (1 + sum(sample >= variance for sample in drawn)) / (1 + _PERMUTATIONS) <= _SURE
 
 
 def _trend(means: Array, starts: Array) -> Array:
     """Return a smooth trend of each measure: too stiff to follow a season of several periods."""
     place = np.interp(starts, [starts.min(), starts.max()], [-1, 1])
     curves = np.polynomial.polynomial.polyvander(place, _DEGREE)
-    found: Array = curves @ np.linalg.lstsq(curves, means, rcond=None)[0]
-    return found
+    trend: Array = curves @ np.linalg.lstsq(curves, means, rcond=None)[0]
+    return trend
 
 
 def _of_group(means: Array, groups: Array) -> Array:
     """Return the mean of its group for each block."""
     member = np.zeros((int(groups.max()) + 1, len(groups)))
     member[groups, np.arange(len(groups))] = 1
-    found: Array = (member @ means / member.sum(axis=1, keepdims=True))[groups]
-    return found
+    group_means: Array = (member @ means / member.sum(axis=1, keepdims=True))[groups]
+    return group_means
 
 
 def _shuffled(classes: Array, periods: Array, chance: np.random.Generator) -> Array:

@@ -23,7 +23,7 @@ _MARGIN = 0.5  # of a threshold, above the greatest value of the past: the next 
 
 
 def neighbouring_rows(reference: int, window: int) -> list[Array]:
-    """Return the rows of a reference's own windows; none where it has too few."""
+    """Return the rows of a reference's own windows; none if it has too few."""
     count = reference // window
     if count < LEAST_WINDOWS:
         return []
@@ -64,8 +64,8 @@ def raised(limits: Array, greatest: Array) -> Array:
 
 
 def _raised(limits: Mapping[str, float], past: Mapping[str, Array]) -> dict[str, float]:
-    found = dict(limits)
+    widened_limits = dict(limits)
     for name, values in past.items():
         above = raised(np.array([limits[name]]), np.array([values.max()]))
-        found[name] = round(float(above[0]), 6)
-    return found
+        widened_limits[name] = round(float(above[0]), 6)
+    return widened_limits

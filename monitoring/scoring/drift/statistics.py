@@ -19,11 +19,11 @@ from monitoring.scoring.drift.drift_values import standard
 from monitoring.scoring.reference import Column
 from monitoring.scoring.score_rules import Array
 
-SMALLEST_SPREAD = 0.001  # below it Evidently divides by this instead
+SMALLEST_SPREAD = 0.001  # replaces a smaller spread, as in Evidently
 
 
 def wasserstein(reference: Array, current: Array) -> float:
-    """Earth mover's distance of two samples of numbers, in standard deviations of the first."""
+    """Return the earth mover's distance of two samples, in standard deviations of the first."""
     centre, scale = standard(reference)
     first, second = reference / scale - centre, current / scale - centre
     spread = max(float(np.std(first)), SMALLEST_SPREAD)
@@ -31,7 +31,7 @@ def wasserstein(reference: Array, current: Array) -> float:
 
 
 def jensenshannon(reference: Array, current: Array) -> float:
-    """Distance of two samples of category codes (integers from 0): 0 same, 0.83 disjoint."""
+    """Return distance of two samples of category codes (integers from 0): 0 same, 0.83 disjoint."""
     size = int(max(reference.max(), current.max())) + 1
     shares = [np.bincount(part, minlength=size) / len(part) for part in (reference, current)]
     return float(_distance(*shares))
@@ -50,14 +50,14 @@ class BinnedColumn:
         self.size = int(self.codes.max(initial=-1)) + 1
 
     def one_hot(self) -> Array:
-        """[rows, bins]: 1 where a row's value lies; a row of zeros where it is missing."""
-        found = np.zeros((len(self.codes), self.size), dtype=np.float32)
-        known = np.flatnonzero(self.codes >= 0)
-        found[known, self.codes[known]] = 1
-        return found
+        """Return [rows, bins]: 1 in the bin of a row's value, zeros for a missing value."""
+        matrix = np.zeros((len(self.codes), self.size), dtype=np.float32)
+        present = np.flatnonzero(self.codes >= 0)
+        matrix[present, self.codes[present]] = 1
+        return matrix
 
     def distance(self, windows: Array, references: Array) -> Array:
-        """Of the counts of each window [draws, bins] from those of its reference, row by row."""
+        """Return each window's distance from its reference; both are counts [draws, bins]."""
         first, second = _shares(references), _shares(windows)
         if self.numeric:
             apart = np.abs(np.cumsum(second - first, axis=1)[:, :-1])
@@ -66,24 +66,24 @@ class BinnedColumn:
         return _jensenshannon(first, second)
 
     def _spreads(self, shares: Array) -> Array:
-        """Return the standard deviation of each sample: a drawn reference is its own unit."""
+        """Return the standard deviation of each drawn reference, the unit of its distances."""
         mean = shares @ self._centres
         spread: Array = np.sqrt(np.maximum(shares @ self._centres**2 - mean**2, 0))
         return np.maximum(spread * self._spread / self._spread_of_centres, SMALLEST_SPREAD)
 
     def _numbers(self, values: "pd.Series[Any]") -> Array:
         numbers = values.map(number).to_numpy(dtype=float)
-        known = numbers[np.isfinite(numbers)]
+        finite = numbers[np.isfinite(numbers)]
         codes = np.full(len(numbers), -1)
-        if known.size:
-            full = np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1])
-            wide = np.linspace(known.min(), known.max(), _BINS + 1)[1:-1]
+        if finite.size:
+            full = np.quantile(finite, np.linspace(0, 1, _BINS + 1)[1:-1])
+            wide = np.linspace(finite.min(), finite.max(), _BINS + 1)[1:-1]
             edges = np.unique(np.concatenate([full, wide]))
-            found = np.searchsorted(edges, known, side="right")
-            places = np.unique(found, return_inverse=True)[1]
+            bins = np.searchsorted(edges, finite, side="right")
+            places = np.unique(bins, return_inverse=True)[1]
             codes[np.isfinite(numbers)] = places
-            self._centres = np.bincount(places, known) / np.bincount(places)
-            self._spread = max(float(np.std(known)), SMALLEST_SPREAD)
+            self._centres = np.bincount(places, finite) / np.bincount(places)
+            self._spread = max(float(np.std(finite)), SMALLEST_SPREAD)
             self._spread_of_centres = max(float(np.std(self._centres[places])), SMALLEST_SPREAD)
         return codes
 

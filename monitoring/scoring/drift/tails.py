@@ -26,7 +26,7 @@ class Tail:
         self._shape, self._scale = _fit(excess)
 
     def surprisal(self, values: Array) -> Array:
-        """-ln of the probability that chance makes so much or more."""
+        """Return -ln of the probability that chance makes a value this large or larger."""
         rank = np.searchsorted(self._drawn, values, side="left")
         common = 1 - rank / (len(self._drawn) + 1)
         beyond = np.log(1 / max(self._share, 1e-12)) + _ln_rarity(
@@ -36,11 +36,11 @@ class Tail:
         return surprisal
 
     def draw(self, chance: np.random.Generator, count: int) -> Array:
-        """So many values as chance would make them."""
-        return np.array([self.value(one) for one in chance.exponential(size=count)])
+        """Draw values as chance would make them."""
+        return np.array([self.value(surprisal) for surprisal in chance.exponential(size=count)])
 
     def value(self, surprisal: float) -> float:
-        """From what value on chance surprisals so much."""
+        """Return the value with this surprisal."""
         share = float(np.exp(-surprisal))
         if share >= self._share:
             return float(np.quantile(self._drawn, 1 - share))
@@ -51,7 +51,7 @@ class Tail:
 
 
 def _fit(excess: Array) -> tuple[float, float]:
-    """Shape and scale; a statistic that hardly varies has a tail of next to nothing."""
+    """Return shape and scale; a statistic that hardly varies has a tail of next to nothing."""
     if len(excess) < 2 or np.var(excess) <= 0:
         return 0.0, 1e-12
     mean, ratio = float(np.mean(excess)), float(np.mean(excess)) ** 2 / float(np.var(excess))

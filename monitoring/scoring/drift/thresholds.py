@@ -1,4 +1,4 @@
-"""Calibrate the thresholds of every column and of the whole window, by window size.
+"""Hold the calibrated thresholds of every column and of the whole window, by window size.
 
 Calibration happens in the scoring process when the first window of a size arrives: at registration
 neither the number of rows nor later policies are known. It takes about a second and depends on the
@@ -42,7 +42,7 @@ class WindowThresholds(msgspec.Struct, frozen=True):
     drifted: dict[str, float]  # by column, in the unit of its method
     alone: dict[str, float]  # by column, where it raises an alarm by itself
     missing: dict[str, float]  # by feature: the change of the missing share that does
-    joint: Array  # by measure of `JointDrift`; empty where there is none
+    joint: Array  # by measure of `JointDrift`; empty if there is none
     met: bool  # whether the budget can be kept: the user's own thresholds may exceed it
     seasonal: bool = False  # whether thresholds are widened for what the reference itself varies
 
@@ -90,32 +90,32 @@ class DriftThresholds:
         return self._drawing.values[column.name]
 
     def method(self, column: Column) -> str:
-        """Evidently's name of the method: the manifest's, or the default for the kind."""
+        """Return Evidently's name of the method: the manifest's, or the default for the kind."""
         return self._drawing.method(column)
 
     def of(self, rows: int) -> WindowThresholds:
-        """For a window of so many rows."""
+        """Return the thresholds for a window of so many rows."""
         return self._sized(size_class(rows))
 
     def threshold(self, column: Column, rows: int) -> float | None:
-        """From where on a column drifted; None: Evidently's default for the manifest's method."""
-        stated = self._manifest.monitoring.drift_thresholds.get(column.name)
-        return self.of(rows).drifted.get(column.name) if stated is None else stated
+        """Return the threshold of a column; None: Evidently's default for the manifest's method."""
+        threshold = self._manifest.monitoring.drift_thresholds.get(column.name)
+        return self.of(rows).drifted.get(column.name) if threshold is None else threshold
 
-    def of_column(self, column: Column, rows: int, known: int) -> ColumnThresholds:
-        """Return the thresholds of a column that has `known` values among `rows`.
+    def of_column(self, column: Column, rows: int, valid: int) -> ColumnThresholds:
+        """Return the thresholds of a column that has `valid` values among `rows`.
 
         With fewer values than the reference's missing share predicts, the statistic is noisier, and
         the thresholds grow by the root of that ratio.
         """
         drifted, alone = self.threshold(column, rows), self.of(rows).alone.get(column.name)
         expected = rows * self._drawing.known[column.name]
-        if self.method(column) in P_VALUES or known >= expected:
+        if self.method(column) in P_VALUES or valid >= expected:
             return ColumnThresholds(drifted, alone)
-        noisier = float(np.sqrt(expected / known))
-        stated = column.name in self._manifest.monitoring.drift_thresholds
+        noisier = float(np.sqrt(expected / valid))
+        declared = column.name in self._manifest.monitoring.drift_thresholds
         return ColumnThresholds(
-            drifted if stated or drifted is None else round(drifted * noisier, 6),
+            drifted if declared or drifted is None else round(drifted * noisier, 6),
             None if alone is None else round(alone * noisier, 6),
         )
 
@@ -131,12 +131,16 @@ class DriftThresholds:
         limits, joint = chance.limits, chance.joint
         past = self._past_windows(rows)
         sized = chance if not past.sizes else self._chances(size_class(int(np.median(past.sizes))))
-        values = {name: one for name, one in past.values.items() if name in chance.shared}
+        values = {
+            name: statistic for name, statistic in past.values.items() if name in chance.shared
+        }
         broken = broken_windows(sized.limits, values, chance.shared, alarms.drifted_share)
         most = None
         if past.places and chance.joint_possible:
-            found = [self.together.of_window(drawing.frame.iloc[one]) for one in past.places]
-            most = np.abs(np.stack(found) - self.together.of_reference)
+            windows = [
+                self.together.of_window(drawing.frame.iloc[places]) for places in past.places
+            ]
+            most = np.abs(np.stack(windows) - self.together.of_reference)
             together = (most >= sized.joint).any(axis=1)
             broken = broken | together if len(together) == len(broken) else broken
         seasonal = has_seasons(broken, level(self._manifest)) or (
@@ -160,12 +164,12 @@ class DriftThresholds:
         )
 
     def _past_windows(self, rows: int) -> PastWindows:
-        """Return the statistics of the reference's own windows; none where it has too few."""
+        """Return the statistics of the reference's own windows; none if it has too few."""
         drawing = self._drawing
         if self._past is None:
             return drawing.past_windows(neighbouring_rows(len(drawing.frame), rows))
-        found = self._past.of(drawing)
-        return found if len(found.sizes) >= LEAST_WINDOWS else PastWindows({}, [], ())
+        past = self._past.of(drawing)
+        return past if len(past.sizes) >= LEAST_WINDOWS else PastWindows({}, [], ())
 
     def _chance(self, rows: int) -> ChanceLimits:
         """Return the limits by chance alone for windows of one size."""
@@ -174,10 +178,10 @@ class DriftThresholds:
         floor = STRONG_FACTOR * alarms.smallest_drift
         apart = np.abs(self.together.drawn(resampling)) if self.together.possible else None
         usual = np.zeros(0) if apart is None else self.together.usual(apart)
-        named = {f"drift {n}": d for n, d in drawing.drift(resampling)}
-        named |= {f"missing {n}": d for n, d in drawing.missing(resampling)}
+        distributions = {f"drift {n}": d for n, d in drawing.drift(resampling)}
+        distributions |= {f"missing {n}": d for n, d in drawing.missing(resampling)}
         limits = calibrate(
-            named,
+            distributions,
             None if apart is None else _joint(apart, usual, floor),
             share=alarms.drifted_share,
             level=level(self._manifest),
@@ -187,13 +191,13 @@ class DriftThresholds:
         return ChanceLimits(
             limits,
             np.maximum(limits.joint * usual, floor),
-            {name: one.shared for name, one in named.items()},
+            {name: distribution.shared for name, distribution in distributions.items()},
             apart is not None,
         )
 
 
 def _joint(apart: Array, usual: Array, floor: float) -> NullDistribution:
-    """The greatest change of any measure, in usual ones; those below the floor do not count."""
+    """Return the greatest change of any measure, in usual changes; the floor's are left out."""
     counted = np.where((apart >= floor) & (usual > 0), apart, 0.0)
     scaled = np.divide(counted, usual, out=np.zeros_like(counted), where=usual > 0)
     return NullDistribution(scaled.max(axis=1), 0.0)

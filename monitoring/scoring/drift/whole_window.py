@@ -51,10 +51,10 @@ def _can(score: Score, alone: Mapping[str, float]) -> bool:
 def _moved(score: Score, limit: float) -> tuple[float, str]:
     """Return the drift as a ratio to its threshold, and its description."""
     value = 0.0 if score.value is None else score.value
-    reached, allowed = (drift_statistic(score.method, one) for one in (value, limit))
-    found, bound = apart(value, limit)
+    reached, allowed = (drift_statistic(score.method, amount) for amount in (value, limit))
+    reached_text, bound = apart(value, limit)
     return reached / allowed if allowed > 0 else 0.0, (
-        f"{score.column} {found} ({score.method}, limit {bound} for one column)"
+        f"{score.column} {reached_text} ({score.method}, limit {bound} for one column)"
     )
 
 
@@ -62,7 +62,7 @@ def _missing(
     baseline: Baseline, window: pd.DataFrame, sized: WindowThresholds
 ) -> list[tuple[float, str]]:
     """Return the same for every feature's share of missing values."""
-    found = []
+    descriptions = []
     for column in baseline.columns:
         limit = sized.missing.get(column.name, 0.0)
         if limit > 0:
@@ -74,8 +74,8 @@ def _missing(
             what = max(_UNUSABLE, key=lambda kind: abs(now[kind] - before[kind]))
             shares = percents_apart(now[what], before[what])
             words = f"{column.name} {shares[0]} {what}, {shares[1]} in the reference"
-            found.append((abs(difference) / limit, words))
-    return found
+            descriptions.append((abs(difference) / limit, words))
+    return descriptions
 
 
 _UNUSABLE = ("missing", "infinite", "not a number")
@@ -94,7 +94,7 @@ def _unusable(values: "pd.Series[Any]", column: Column) -> dict[str, float]:
 
 
 def _is_infinite(value: Any) -> bool:
-    """Whether a value is an infinity, or an integer that no float can hold."""
+    """Return whether a value is an infinity, or an integer that no float can hold."""
     if isinstance(value, str):
         return value in INFINITIES
     try:

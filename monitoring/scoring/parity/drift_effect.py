@@ -18,46 +18,50 @@ _SEED = 20130101
 
 
 def restore_numbers(values: Array, expected: Array, *, nullable: bool) -> Array:
-    """Numbers with NaN for missing ones, one a row; missing ones where the reference has them.
+    """Return a number for each row, NaN for missing ones; missing where the reference has them.
 
     `expected` are the reference's. Where a feature is not nullable none becomes missing.
     """
     chance = np.random.default_rng(_SEED)
-    known, rows = np.sort(expected[~np.isnan(expected)]), len(values)
-    if not len(known):
+    present, rows = np.sort(expected[~np.isnan(expected)]), len(values)
+    if not len(present):
         return values.copy()
-    wanted = round((1 - len(known) / len(expected)) * rows) if nullable else 0
+    missing_rows = round((1 - len(present) / len(expected)) * rows) if nullable else 0
     missing = np.isnan(values)
     swapped = values.copy()
-    if missing.sum() > wanted:
-        fill = chance.choice(np.flatnonzero(missing), int(missing.sum()) - wanted, replace=False)
-        swapped[fill] = chance.choice(known, len(fill))
-    elif missing.sum() < wanted:
-        drop = chance.choice(np.flatnonzero(~missing), wanted - int(missing.sum()), replace=False)
+    if missing.sum() > missing_rows:
+        fill = chance.choice(
+            np.flatnonzero(missing), int(missing.sum()) - missing_rows, replace=False
+        )
+        swapped[fill] = chance.choice(present, len(fill))
+    elif missing.sum() < missing_rows:
+        drop = chance.choice(
+            np.flatnonzero(~missing), missing_rows - int(missing.sum()), replace=False
+        )
         swapped[drop] = np.nan
     there = np.flatnonzero(~np.isnan(swapped))
     ties = chance.permutation(len(there))  # equal values are ranked by chance
     order = there[ties][np.argsort(swapped[there][ties], kind="stable")]
-    places = (np.arange(len(order)) + 0.5) / max(len(order), 1) * len(known)
-    swapped[order] = known[places.astype(int)]
+    places = (np.arange(len(order)) + 0.5) / max(len(order), 1) * len(present)
+    swapped[order] = present[places.astype(int)]
     return swapped
 
 
 def restore_categories(
     values: Sequence[Any], expected: "pd.Series[Any]", *, nullable: bool
 ) -> list[Any]:
-    """Categories with None for missing ones, one a row, in the reference's own spelling."""
+    """Return categories with None for missing ones, one a row, in the reference's own spelling."""
     chance = np.random.default_rng(_SEED)
     spelling = {_named(value): value for value in expected if nullable or not pd.isna(value)}
     shares = expected.map(_named).value_counts()
     shares = shares[[name in spelling for name in shares.index]]
-    wanted = _apportioned({str(n): int(shares[n]) for n in sorted(shares.index)}, len(values))
+    quotas = _apportioned({str(n): int(shares[n]) for n in sorted(shares.index)}, len(values))
     names = np.array([_named(value) for value in values], dtype=object)
     free: list[int] = []
     lacking: list[str] = []
-    for name in sorted({*names, *wanted}):
+    for name in sorted({*names, *quotas}):
         rows = np.flatnonzero(names == name)
-        excess = len(rows) - wanted.get(name, 0)
+        excess = len(rows) - quotas.get(name, 0)
         if excess > 0:
             free += chance.choice(rows, excess, replace=False).tolist()
         else:
@@ -73,10 +77,10 @@ def _named(value: Any) -> str:
 
 
 def _apportioned(counts: dict[str, int], rows: int) -> dict[str, int]:
-    """So many rows for each name that they add up, by the largest remainders."""
+    """Apportion rows to names by the largest remainders, so that they add up."""
     total = sum(counts.values())
     exact = {name: count * rows / total for name, count in counts.items()}
     whole = {name: int(share) for name, share in exact.items()}
-    left = rows - sum(whole.values())
-    first = sorted(exact, key=lambda name: (whole[name] - exact[name], name))[:left]
+    remainder = rows - sum(whole.values())
+    first = sorted(exact, key=lambda name: (whole[name] - exact[name], name))[:remainder]
     return {name: count + (name in first) for name, count in whole.items()}

@@ -56,12 +56,12 @@ class ModelRerun:
     def possible(self) -> bool:
         """Whether the version predicts something, and its features are all that it takes."""
         carrying = {feature.input for feature in self._manifest.features}
-        taken = {spec.name for spec in signature(self._manifest).accepted}
-        return bool(label_output(self._manifest.prediction)) and taken <= carrying
+        inputs = {spec.name for spec in signature(self._manifest).accepted}
+        return bool(label_output(self._manifest.prediction)) and inputs <= carrying
 
     @property
     def reason(self) -> str:
-        """Why the version cannot be re-run; empty where it can."""
+        """The reason why the version cannot be re-run; empty if it can."""
         if not self._manifest.monitoring.rerun.rows:
             return "not run again: monitoring.rerun.rows is 0"
         if hidden := withheld(self._manifest):
@@ -77,7 +77,7 @@ class ModelRerun:
 
     @property
     def dependence(self) -> str:
-        """Why rows cannot be run as they were served, empty where they can.
+        """The reason why rows cannot be run as they were served; empty if they can.
 
         A window's rows come from many requests and do not say from which: where the rows of a run
         have a bearing on each other, the answers in the log cannot be found again.
@@ -93,13 +93,13 @@ class ModelRerun:
 
     @property
     def rows(self) -> int:
-        """How many rows to run: the policy's, fewer of a large model.
+        """The number of rows to run: the policy's, fewer of a large model.
 
         A large model is a slow one, and others wait for their windows; its size, unlike the time
         that it takes, is the same whenever a window is scored.
         """
-        wanted, size = self._manifest.monitoring.rerun.rows, self._size
-        return min(wanted, max(_FEWEST, wanted * _SMALL // max(size, 1)))
+        most, size = self._manifest.monitoring.rerun.rows, self._size
+        return min(most, max(_FEWEST, most * _SMALL // max(size, 1)))
 
     def fitting(self, columns: Columns, rows: int) -> Array:
         """Return a mask of the rows that fit the model's inputs."""
@@ -108,7 +108,7 @@ class ModelRerun:
         alone = (
             {name: values[row : row + 1] for name, values in columns.items()} for row in range(rows)
         )
-        return np.array([self._fits(one) for one in alone], dtype=bool)
+        return np.array([self._fits(output) for output in alone], dtype=bool)
 
     def answer(self, columns: Columns, rows: int) -> tuple[RerunPredictions, Array]:
         """Return predictions, and a mask of the rows that they are for: those without a failure.
@@ -148,16 +148,18 @@ class ModelRerun:
         if prediction.scores:
             outputs = [derive(prediction, part[prediction.scores]) for part in outputs]
         label, chances = label_output(prediction), probabilities_output(prediction)
-        values = [one for part in outputs for one in part[label].ravel().tolist()]
+        values = [value for part in outputs for value in part[label].ravel().tolist()]
         if self._manifest.task == "regression":
             numbers = np.array(values, dtype=float)
             return RerunPredictions(values, score=numbers)
-        names = [category(one) for one in values]
+        names = [category(value) for value in values]
         if not chances:
             return RerunPredictions(names)
         parts = [part[chances].astype(float) for part in outputs]
         table = np.concatenate(parts) if parts else np.empty((0, len(prediction.classes)))
-        by_class = {category(one): table[:, at] for at, one in enumerate(prediction.classes)}
+        by_class = {
+            category(class_name): table[:, at] for at, class_name in enumerate(prediction.classes)
+        }
         positive = None if prediction.positive is None else by_class[category(prediction.positive)]
         return RerunPredictions(names, by_class, positive)
 

@@ -46,7 +46,7 @@ class ParityScorer:
         """Score parity, and the effect of each drifted column and of all of them together.
 
         `drifted` names columns; those that are no feature are ignored. Their values are mapped to
-        the distribution in `against`; None: in the registered reference. Empty where rows alone do
+        the distribution in `against`; None: in the registered reference. Empty if rows alone do
         not give the model's inputs, or it predicts nothing that could be compared.
         """
         if not self._rerun.possible:
@@ -98,13 +98,13 @@ class ParityScorer:
         )
 
     def _same(self, logged: pd.DataFrame, rerun: RerunPredictions) -> Array:
-        """Which logged answers are those given rerun, up to the tolerance."""
+        """Return which logged answers equal the re-run ones, up to the tolerance."""
         tolerance, logged_values = self._policy.tolerance, logged[self._baseline.own.prediction]
         if self._regression:
             numbers, now = logged_values.map(number).to_numpy(dtype=float), _numbers(rerun)
             near: Array = np.abs(numbers - now) <= tolerance * np.maximum(np.abs(now), self._spread)
             return near
-        classes = [category(one) for one in logged_values]
+        classes = [category(value) for value in logged_values]
         same = np.array([was == now for was, now in zip(classes, rerun.values, strict=True)], bool)
         if not rerun.probabilities:
             return same
@@ -126,9 +126,9 @@ class ParityScorer:
         swapped: dict[str, Sequence[Any] | Array],
     ) -> list[Score]:
         feature, expected = drifted
-        put = _put_back(feature, columns[feature.name], expected)
-        swapped[feature.name] = put
-        return self._effect(columns, predictions, {feature.name: put}, feature.name)
+        restored = _put_back(feature, columns[feature.name], expected)
+        swapped[feature.name] = restored
+        return self._effect(columns, predictions, {feature.name: restored}, feature.name)
 
     def _effect(
         self,
@@ -138,7 +138,9 @@ class ParityScorer:
         column: str = "",
     ) -> list[Score]:
         rerun, sound = self._rerun.answer({**columns, **swapped}, len(predictions.values))
-        before = [one for one, kept in zip(predictions.values, sound, strict=True) if kept]
+        before = [
+            value for value, is_sound in zip(predictions.values, sound, strict=True) if is_sound
+        ]
         if not before:
             note = "the model fails on the reference's values"
             return [Score(name=EFFECT, column=column, value=None, note=note)]
@@ -173,18 +175,18 @@ class ParityScorer:
 
 
 def _put_back(
-    feature: Feature, given: Sequence[Any] | Array, expected: "pd.Series[Any]"
+    feature: Feature, values: Sequence[Any] | Array, expected: "pd.Series[Any]"
 ) -> Sequence[Any] | Array:
     if feature.kind == "categorical":
-        return restore_categories(list(given), expected, nullable=feature.nullable)
-    numbers = np.asarray(given, dtype=float)
+        return restore_categories(list(values), expected, nullable=feature.nullable)
+    numbers = np.asarray(values, dtype=float)
     return restore_numbers(
         numbers, FeatureValues(feature, expected).codes, nullable=feature.nullable
     )
 
 
 def _column(feature: Feature, values: "pd.Series[Any]") -> Sequence[Any] | Array:
-    """A logged column as `to_tensors` takes it; what is no number stays for it to refuse."""
+    """Return a logged column as `to_tensors` takes it; what is no number stays for it to refuse."""
     if feature.kind == "numeric":
         try:
             return values.to_numpy(dtype=float, na_value=np.nan)

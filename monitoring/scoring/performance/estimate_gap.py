@@ -1,7 +1,7 @@
 """Compare measured performance with its estimate for the same rows.
 
 Two gaps are scored: that of the policy's metric, and that of the plain error (share of wrong
-predictions, or mean absolute error). The expectation is the estimate where there is one
+predictions, or mean absolute error). The expectation is the estimate if there is one
 (`estimator.py`), so a change of the inputs alone opens no gap; otherwise it is the reference's
 value. `monitoring/alarms/evidence.py` accumulates gaps over windows.
 """
@@ -63,30 +63,34 @@ class EstimateGaps:
             return estimates
         nearest: Metrics = {}
         for name, estimate in estimates.items():
-            found = real.get(name)
-            ends = [one[name] for one in (estimates, *bounds) if one.get(name) is not None]
-            known = [end for end in ends if end is not None]
-            within = estimate is not None and found is not None and len(known) > 1
-            nearest[name] = min(max(found or 0.0, min(known)), max(known)) if within else estimate
+            measured = real.get(name)
+            ends = [
+                metrics[name] for metrics in (estimates, *bounds) if metrics.get(name) is not None
+            ]
+            bounded = [end for end in ends if end is not None]
+            within = estimate is not None and measured is not None and len(bounded) > 1
+            nearest[name] = (
+                min(max(measured or 0.0, min(bounded)), max(bounded)) if within else estimate
+            )
         return nearest
 
     def _gap(
         self, gap: str, name: str, real: Metrics, estimates: Metrics, rows: LabelledRows
     ) -> Score | None:
         estimated = estimates.get(name) is not None
-        found, expected = (
+        measured, expected = (
             real.get(name),
             estimates.get(name) if estimated else self._of_reference(name),
         )
         of: Spread = "error" if estimated else "label"
         usual = self._estimator.spread(name, len(rows.actual), of)
         own = self._estimator.spread(name, len(self._baseline.frame), of)
-        if found is None or expected is None or usual is None or own is None:
+        if measured is None or expected is None or usual is None or own is None:
             return None
         reference = self._reference_rows
         usual = max(usual, smallest_spread(name, rows, reference))
         own = max(own, smallest_spread(name, reference, reference))
-        worse = found - expected if name in ERRORS else expected - found
+        worse = measured - expected if name in ERRORS else expected - measured
         limit = _TOLERATED * own + FAR * usual
         beside = (
             f"expected {figure(expected)} from the inputs"
@@ -100,7 +104,7 @@ class EstimateGaps:
             breached=worse > limit,
             low=significant(worse - WIDTH * usual),
             high=significant(worse + WIDTH * usual),
-            note=f"{name} {figure(found)}, {beside}",
+            note=f"{name} {figure(measured)}, {beside}",
         )
 
     def _reference(self, name: str) -> float | None:

@@ -55,7 +55,7 @@ Spread = Literal["error", "label", "estimate"]
 
 
 class Outer(msgspec.Struct, frozen=True):
-    """Where a class's scores begin to lie beyond the reference, and its least certain share there.
+    """The limit of a class's reference scores, and its least certain share there.
 
     `low` and `high` are scores; `below` and `above` the bounds of the class's probability.
     """
@@ -67,7 +67,7 @@ class Outer(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, score: Array, is_it: Array) -> "Outer":
-        """From the reference's scores of one class, and whether each row is of it."""
+        """Compute it from the reference's scores of one class, and whether each row is of it."""
         order, count = np.argsort(score, kind="stable"), max(MIN_VALUES, int(_OUTER * len(score)))
         first, last = order[:count], order[-count:]
         return cls(
@@ -78,7 +78,7 @@ class Outer(msgspec.Struct, frozen=True):
         )
 
     def beyond(self, score: Array) -> Array:
-        """Which scores lie beyond the reference's outer rows."""
+        """Return which scores lie beyond the reference's outer rows."""
         outside: Array = (score < self.low) | (score > self.high)
         return outside
 
@@ -108,21 +108,21 @@ class PerformanceEstimator:
         if self._baseline.manifest.task == "regression":
             return self._errors(window)
         rows = labelled_rows(self._baseline, window, label=None)
-        known = rows.select(np.isfinite(np.array(list(rows.scores.values()))).all(axis=0))
-        return classification(self._likely(known)) if len(known.predicted) else {}
+        finite = rows.select(np.isfinite(np.array(list(rows.scores.values()))).all(axis=0))
+        return classification(self._likely(finite)) if len(finite.predicted) else {}
 
     def bounds(self, window: pd.DataFrame) -> Sequence[Metrics]:
         """Return the metrics at both ends of what extrapolated rows may be; empty without any."""
         if self._baseline.manifest.task == "regression":
             return ()
         rows = labelled_rows(self._baseline, window, label=None)
-        known = rows.select(np.isfinite(np.array(list(rows.scores.values()))).all(axis=0))
-        if not len(known.predicted) or self._beyond(known) <= _USUAL * self._usually_beyond:
+        finite = rows.select(np.isfinite(np.array(list(rows.scores.values()))).all(axis=0))
+        if not len(finite.predicted) or self._beyond(finite) <= _USUAL * self._usually_beyond:
             return ()
-        return [classification(self._likely(known, certain=side)) for side in (False, True)]
+        return [classification(self._likely(finite, certain=side)) for side in (False, True)]
 
     def withheld(self, window: pd.DataFrame) -> str:
-        """Why these rows have no estimate; empty where they have one."""
+        """Return why these rows have no estimate; empty if they have one."""
         if self._baseline.manifest.task != "regression":
             return ""
         beyond = self._outside(self._columns(window))
@@ -131,7 +131,7 @@ class PerformanceEstimator:
         return f"not estimated: {beyond:.0%} of the rows lie outside of the reference"
 
     def _beyond(self, rows: LabelledRows) -> float:
-        """The share of rows with a score beyond the reference's outer rows."""
+        """Return the share of rows with a score beyond the reference's outer rows."""
         scores = self._judged_scores(rows.scores)
         outside = [self._outer[name].beyond(score) for name, score in scores.items()]
         return float(np.mean(np.any(outside, axis=0)))
@@ -148,11 +148,14 @@ class PerformanceEstimator:
 
     @cached_property
     def _outer(self) -> dict[int, Outer]:
-        known = self._reference
-        return {name: Outer.of(score, known.actual == name) for name, score in known.scores.items()}
+        reference = self._reference
+        return {
+            name: Outer.of(score, reference.actual == name)
+            for name, score in reference.scores.items()
+        }
 
     def _outside(self, columns: Array) -> float:
-        """The share of rows with a prediction or a number outside of the reference's range."""
+        """Return the share of rows with a score or a number outside of the reference's range."""
         low, high = self._range
         return float(np.mean(((columns < low) | (columns > high)).any(axis=1)))
 
@@ -191,12 +194,12 @@ class PerformanceEstimator:
         calibrated = {name: self._calibrators[name].predict(s) for name, s in scores.items()}
         if certain is not None:
             calibrated = {
-                name: self._outer[name].bounded(scores[name], one, certain=certain)
-                for name, one in calibrated.items()
+                name: self._outer[name].bounded(scores[name], probabilities, certain=certain)
+                for name, probabilities in calibrated.items()
             }
         if self._baseline.positive_class is not None:
             name = self._baseline.positive_class
-            other = next(one for one in scores if one != name)
+            other = next(candidate for candidate in scores if candidate != name)
             return {name: calibrated[name], other: 1 - calibrated[name]}
         total = np.sum(list(calibrated.values()), axis=0)
         even = 1 / len(calibrated)
@@ -207,10 +210,10 @@ class PerformanceEstimator:
 
     @cached_property
     def _calibrators(self) -> dict[int, IsotonicRegression]:
-        known = self._reference
+        reference = self._reference
         return {
-            name: IsotonicRegression(out_of_bounds="clip").fit(score, known.actual == name)
-            for name, score in known.scores.items()
+            name: IsotonicRegression(out_of_bounds="clip").fit(score, reference.actual == name)
+            for name, score in reference.scores.items()
         }
 
     @cached_property
@@ -227,8 +230,8 @@ class PerformanceEstimator:
 
     @cached_property
     def _error_models(self) -> tuple[Any, Any]:
-        known = self._reference
-        error = known.predicted - known.actual
+        reference = self._reference
+        error = reference.predicted - reference.actual
         columns = self._columns(self._baseline.frame)[np.isfinite(error)]
         error = error[np.isfinite(error)]
         how: dict[str, Any] = {"random_state": _SEED, "early_stopping": False, "max_iter": 60}
@@ -245,27 +248,31 @@ class PerformanceEstimator:
             if feature.kind == "numeric":
                 columns.append(values.map(number).to_numpy(dtype=float))
             else:
-                known = self._baseline.categories(feature.name)
-                codes = values.map(category, na_action="ignore").map(known)
+                codes_by_name = self._baseline.categories(feature.name)
+                codes = values.map(category, na_action="ignore").map(codes_by_name)
                 columns.append(codes.to_numpy(dtype=float))
         return np.column_stack(columns)
 
     def _measure(self, rows: int) -> dict[Spread, dict[str, float]]:
         """Measure the spreads on windows drawn from the reference."""
-        frame, known = self._baseline.frame, self._reference
+        frame, reference = self._baseline.frame, self._reference
         measure = regression if self._baseline.manifest.task == "regression" else classification
-        whole = measure(known.select(np.arange(len(frame))))
+        whole = measure(reference.select(np.arange(len(frame))))
         resampling = BlockBootstrap(len(frame), rows)
         expected = self.figures(frame) if self.possible else {}
-        found: dict[Spread, dict[str, list[float]]] = {"error": {}, "label": {}, "estimate": {}}
+        differences: dict[Spread, dict[str, list[float]]] = {
+            "error": {},
+            "label": {},
+            "estimate": {},
+        }
         for draw in range(0, DRAWS, DRAWS // _DRAWS):
             drawn, _ = resampling.rows(draw)
-            real = measure(known.select(drawn))
+            real = measure(reference.select(drawn))
             estimated = self.figures(frame.iloc[drawn]) if self.possible else {}
-            _less(found["error"], estimated, real)
-            _less(found["label"], real, whole)
-            _less(found["estimate"], estimated, expected)
-        return {of: _spread(each) for of, each in found.items()}
+            _less(differences["error"], estimated, real)
+            _less(differences["label"], real, whole)
+            _less(differences["estimate"], estimated, expected)
+        return {of: _spread(each) for of, each in differences.items()}
 
 
 def _least_certain(hits: Array) -> float:
@@ -275,12 +282,12 @@ def _least_certain(hits: Array) -> float:
     return max(0.0, share - _ERRORS * float(np.sqrt(share * (1 - share) / rows)))
 
 
-def _less(found: dict[str, list[float]], figures: Metrics, others: Metrics) -> None:
+def _less(differences: dict[str, list[float]], figures: Metrics, others: Metrics) -> None:
     for name, value in figures.items():
         other = others.get(name)
         if value is not None and other is not None:
-            found.setdefault(name, []).append(value - other)
+            differences.setdefault(name, []).append(value - other)
 
 
-def _spread(found: dict[str, list[float]]) -> dict[str, float]:
-    return {name: float(np.sqrt(np.mean(np.square(each)))) for name, each in found.items()}
+def _spread(differences: dict[str, list[float]]) -> dict[str, float]:
+    return {name: float(np.sqrt(np.mean(np.square(each)))) for name, each in differences.items()}

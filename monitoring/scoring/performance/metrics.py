@@ -33,13 +33,13 @@ NORMAL_QUANTILE = 1.96  # standard errors: 95 %
 class LabelledRows(msgspec.Struct, frozen=True):
     """Predictions and labels; all arrays have one entry per row.
 
-    Values of a regression, or indices of classes: 0, 1, ...
+    `actual` and `predicted` hold the values of a regression, or class indices (0, 1, ...).
     """
 
     actual: Array
     predicted: Array
     scores: Mapping[int, Array] = {}  # probability by class
-    positive: int | None = None  # the class of interest among two
+    positive: int | None = None  # index of the positive class among two
     weights: Array | None = None
 
     def select(self, rows: Array) -> "LabelledRows":
@@ -59,21 +59,22 @@ def regression(rows: LabelledRows) -> Metrics:
     return {
         "mae": _defined(metrics.mean_absolute_error, actual, predicted, sample_weight=weights),
         "rmse": _defined(metrics.root_mean_squared_error, actual, predicted, sample_weight=weights),
-        "mape": _mape(actual, predicted),
+        "mape": _mape(actual, predicted, weights),
         "r2": _defined(metrics.r2_score, actual, predicted, sample_weight=weights),
         "bias": rounded(float(np.average(predicted - actual, weights=weights))),
     }
 
 
 def classification(rows: LabelledRows) -> Metrics:
-    """Compute accuracy, precision, recall and F1, and metrics of probabilities where there are any.
+    """Compute accuracy, precision, recall and F1, and metrics of probabilities if there are any.
 
-    With more than two classes, each is the unweighted mean over classes (macro average).
+    Without `positive`, each except accuracy and log loss is the unweighted mean over classes
+    (macro average).
     """
     table = _table(rows)
     hits, predicted, actual = np.diag(table), table.sum(axis=0), table.sum(axis=1)
-    seen = np.flatnonzero(predicted + actual)
-    classes = seen if rows.positive is None else np.array([rows.positive])
+    present = np.flatnonzero(predicted + actual)
+    classes = present if rows.positive is None else np.array([rows.positive])
     figures: Metrics = {
         "accuracy": rounded(float(hits.sum() / table.sum())),
         "precision": _share(hits[classes], predicted[classes]),
@@ -84,7 +85,7 @@ def classification(rows: LabelledRows) -> Metrics:
 
 
 def _table(rows: LabelledRows) -> Array:
-    """Return the confusion matrix [actual, predicted] of weights."""
+    """Return the confusion matrix [actual, predicted] as sums of weights."""
     classes = max(2, int(max(rows.actual.max(), rows.predicted.max())) + 1)
     cells = rows.actual * classes + rows.predicted
     return np.bincount(cells, rows.weights, minlength=classes**2).reshape(classes, classes)
@@ -108,18 +109,18 @@ def jackknife_intervals(
     """
     groups = np.arange(len(rows.actual)) % parts
     without = [figures(rows.select(groups != group)) for group in range(parts)]
-    found: dict[str, tuple[float, float]] = {}
+    intervals: dict[str, tuple[float, float]] = {}
     for name, value in whole.items():
-        left = [part.get(name) for part in without]
-        known = [one for one in left if one is not None]
-        if value is None or len(known) < parts:
+        replicates = [part.get(name) for part in without]
+        defined = [value for value in replicates if value is not None]
+        if value is None or len(defined) < parts:
             continue
-        error = float(np.sqrt((parts - 1) * np.var(known)))
-        found[name] = (
+        error = float(np.sqrt((parts - 1) * np.var(defined)))
+        intervals[name] = (
             significant(value - NORMAL_QUANTILE * error),
             significant(value + NORMAL_QUANTILE * error),
         )
-    return found
+    return intervals
 
 
 def single_metric(
@@ -139,73 +140,78 @@ def _of_scores(rows: LabelledRows) -> Metrics:
         "roc_auc": _roc_auc(rows),
         "log_loss": _log_loss(rows),
         "brier": _mean(
-            rounded(float(np.average((score - is_it) ** 2, weights=rows.weights)))
-            for is_it, score in sides
+            rounded(float(np.average((score - in_class) ** 2, weights=rows.weights)))
+            for in_class, score in sides
         ),
         "calibration_error": _mean(
-            _calibration_error(is_it, score, rows.weights) for is_it, score in sides
+            _calibration_error(in_class, score, rows.weights) for in_class, score in sides
         ),
     }
 
 
 def _sides(rows: LabelledRows) -> list[tuple[Array, Array]]:
-    """Whether it is the class, and its probability, of the class of interest or of each."""
+    """Return (rows in the class, probabilities) of the positive class, or of every class."""
     classes = [rows.positive] if rows.positive is not None else sorted(rows.scores)
     return [(rows.actual == name, rows.scores[name]) for name in classes]
 
 
 def _roc_auc(rows: LabelledRows) -> float | None:
-    return _mean(roc_auc(is_it, score, rows.weights) for is_it, score in _sides(rows))
+    return _mean(roc_auc(in_class, score, rows.weights) for in_class, score in _sides(rows))
 
 
-def roc_auc(is_it: Array, score: Array, weights: Array | None = None) -> float | None:
-    """Compute the area under the ROC curve from ranks (Mann-Whitney U); None if a side is empty.
+def roc_auc(in_class: Array, score: Array, weights: Array | None = None) -> float | None:
+    """Compute the area under the ROC curve from ranks (Mann-Whitney U).
+
+    None if all rows are inside the class, or all outside.
 
     Equal to scikit-learn's and ten times faster: intervals compute it hundreds of times.
     """
     order = np.argsort(score, kind="stable")
     weights = np.ones(len(score)) if weights is None else weights[order]
-    inside = np.where(is_it[order], weights, 0.0)
+    inside = np.where(in_class[order], weights, 0.0)
     outside = weights - inside
     if not inside.any() or not outside.any():
-        return None  # one side is empty
-    starts = np.flatnonzero(np.diff(score[order], prepend=np.nan) != 0)  # of equal scores
+        return None
+    starts = np.flatnonzero(np.diff(score[order], prepend=np.nan) != 0)  # of runs of equal scores
     inside, outside = np.add.reduceat(inside, starts), np.add.reduceat(outside, starts)
-    below = np.cumsum(outside) - outside / 2  # of the other side; half of those that tie
+    below = np.cumsum(outside) - outside / 2  # weight outside with a lower score; ties count half
     return rounded(float((inside * below).sum() / (inside.sum() * outside.sum())))
 
 
 def _log_loss(rows: LabelledRows) -> float | None:
     """Compute the mean negative log-likelihood of the label's probability."""
-    given = np.zeros(len(rows.actual))
+    likelihoods = np.zeros(len(rows.actual))
     for name, score in rows.scores.items():
-        given[rows.actual == name] = score[rows.actual == name]
+        likelihoods[rows.actual == name] = score[rows.actual == name]
     smallest = np.finfo(np.float64).eps
-    return rounded(float(-np.average(np.log(np.maximum(given, smallest)), weights=rows.weights)))
+    return rounded(
+        float(-np.average(np.log(np.maximum(likelihoods, smallest)), weights=rows.weights))
+    )
 
 
-def _calibration_error(is_it: Array, score: Array, weights: Array | None) -> float | None:
+def _calibration_error(in_class: Array, score: Array, weights: Array | None) -> float | None:
     """Compute the expected calibration error over ten bins of equally many rows."""
     weights = np.ones(len(score)) if weights is None else weights
     edges = np.quantile(score, np.linspace(0, 1, _BINS + 1)[1:-1])
     group = np.searchsorted(edges, score, side="right")
-    excess = np.bincount(group, weights * (score - is_it), minlength=_BINS)
+    excess = np.bincount(group, weights * (score - in_class), minlength=_BINS)
     return rounded(float(np.abs(excess).sum() / weights.sum()))
 
 
-def _mape(actual: Array, predicted: Array) -> float | None:
+def _mape(actual: Array, predicted: Array, weights: Array | None) -> float | None:
     """Compute the mean absolute percentage error over rows whose label is not 0."""
-    known = actual != 0
-    if not known.any():
+    nonzero = actual != 0
+    if not nonzero.any():
         return None
-    return rounded(float(np.mean(np.abs(predicted[known] - actual[known]) / np.abs(actual[known]))))
+    errors = np.abs(predicted[nonzero] - actual[nonzero]) / np.abs(actual[nonzero])
+    return rounded(float(np.average(errors, weights=None if weights is None else weights[nonzero])))
 
 
 def _mean(values: Any) -> float | None:
-    known: Sequence[float | None] = list(values)
-    if not known or None in known:
+    figures: Sequence[float | None] = list(values)
+    if not figures or None in figures:
         return None
-    return rounded(float(np.mean([value for value in known if value is not None])))
+    return rounded(float(np.mean([value for value in figures if value is not None])))
 
 
 def _defined(
@@ -218,7 +224,7 @@ def _defined(
 
 
 def rounded(value: float) -> float | None:
-    """Round to nine significant digits; None where the value is not finite."""
+    """Round to nine significant digits; None if the value is not finite."""
     return significant(value) if np.isfinite(value) else None
 
 
@@ -233,10 +239,10 @@ def labelled_rows(baseline: Baseline, frame: pd.DataFrame, label: str | None) ->
         return LabelledRows(
             actual.map(number).to_numpy(dtype=float), predicted.map(number).to_numpy(dtype=float)
         )
-    known = dict(baseline.classes)
+    codes = dict(baseline.classes)
     return LabelledRows(
-        _codes(actual, known),
-        _codes(predicted, known),
+        _codes(actual, codes),
+        _codes(predicted, codes),
         {
             baseline.classes[name]: frame[stored].map(number).to_numpy(dtype=float)
             for name, stored in baseline.probabilities.items()
@@ -245,8 +251,8 @@ def labelled_rows(baseline: Baseline, frame: pd.DataFrame, label: str | None) ->
     )
 
 
-def _codes(values: "pd.Series[Any]", known: dict[str, int]) -> Array:
-    """Return each value's class index; an unknown class gets the next one."""
+def _codes(values: "pd.Series[Any]", code_by_name: dict[str, int]) -> Array:
+    """Return each value's class index; an unknown class gets the next free index."""
     codes, different = pd.factorize(categories(values), use_na_sentinel=False)
-    places = [known.setdefault(str(name), len(known)) for name in different]
+    places = [code_by_name.setdefault(str(name), len(code_by_name)) for name in different]
     return np.array(places, dtype=np.int64)[codes]

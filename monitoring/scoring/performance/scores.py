@@ -4,18 +4,21 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from math import sqrt
 from statistics import NormalDist
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pandas as pd
 
 from monitoring.alarms.budget import label_level, level
-from monitoring.counters.plain_values import number
+from monitoring.counters.exact_sum import ExactSum
+from monitoring.counters.plain_values import category, number
 from monitoring.counters.window_counters import ConfusionMatrix, ErrorSums, LabelCounters
 from monitoring.presenter.formats import figure
 from monitoring.results import ESTIMATED, GAP, Score
 from monitoring.scoring.performance.estimate_gap import EstimateGaps
 from monitoring.scoring.performance.estimator import PerformanceEstimator, Spread
+from monitoring.scoring.performance.metric_ranges import clipped
 from monitoring.scoring.performance.metrics import (
     ERRORS,
     LabelledRows,
@@ -27,7 +30,7 @@ from monitoring.scoring.performance.metrics import (
     rounded,
 )
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.score_rules import MIN_VALUES, attempt
+from monitoring.scoring.score_rules import MIN_VALUES, Array, attempt
 from monitoring.significant_digits import significant
 
 Interval = tuple[float, float]
@@ -39,50 +42,118 @@ class MeasuredMetrics(msgspec.Struct, frozen=True):
     rows: int
     figures: Metrics = {}
     around: Mapping[str, Interval] = {}
+    effective: float = 0.0  # rows of weight 1 that say as much
+
+
+class ReviewedRows(NamedTuple):
+    """Rows whose only label is that of the review queue, and the weights of these labels."""
+
+    frame: pd.DataFrame
+    weights: Array
+
+    @property
+    def total(self) -> float:
+        """The sum of the weights."""
+        return float(self.weights.sum())
 
 
 def metrics_from_counters(
-    baseline: Baseline, answers: LabelCounters, sample: MeasuredMetrics
+    baseline: Baseline,
+    answers: LabelCounters,
+    sample: MeasuredMetrics,
+    reviewed: ReviewedRows | None = None,
 ) -> MeasuredMetrics:
     """Compute the metrics that need counts only, from the counters of all labelled rows.
 
     Their intervals are those of the sampled rows, scaled by the root of sampled / all rows.
     """
     regression = baseline.manifest.task == "regression"
-    rows = answers.errors.rows if regression else answers.confusion.rows
+    counted = answers.errors.rows if regression else answers.confusion.rows
+    rows = counted + (0 if reviewed is None else len(reviewed.frame))
     if rows < MIN_VALUES:
         return MeasuredMetrics(rows)
-    figures = _of_errors(answers.errors) if regression else _of_classes(baseline, answers.confusion)
-    narrower = sqrt(sample.rows / rows)
+    pairs = [] if reviewed is None else _pairs(baseline, reviewed)
+    if regression:
+        figures = _of_errors(answers.errors, pairs)
+    else:
+        figures = _of_classes(baseline, answers.confusion, pairs)
+    effective = counted + (0.0 if reviewed is None else reviewed.total)
+    narrower = sqrt(sample.effective / effective)
     around: dict[str, Interval] = {}
     for name, (low, high) in sample.around.items():
         if (value := figures.get(name)) is not None:
             half = narrower * (high - low) / 2
             around[name] = value - half, value + half
-    return MeasuredMetrics(rows, figures, around)
+    return MeasuredMetrics(rows, figures, around, effective)
 
 
-def _of_classes(baseline: Baseline, confusion: ConfusionMatrix) -> Metrics:
+_WeightedPair = tuple[Any, Any, float]  # label, prediction, weight
+
+
+def _pairs(baseline: Baseline, reviewed: ReviewedRows) -> list[_WeightedPair]:
+    labels, predicted = reviewed.frame[baseline.own.label], reviewed.frame[baseline.own.prediction]
+    return list(zip(labels, predicted, reviewed.weights.tolist(), strict=True))
+
+
+def _of_classes(
+    baseline: Baseline, confusion: ConfusionMatrix, pairs: Sequence[_WeightedPair]
+) -> Metrics:
     """Apply the formulas of rows; each cell is one row weighted by its count."""
     if confusion.crowded:
-        return {"accuracy": rounded(confusion.hits / confusion.rows)}
-    known = dict(baseline.classes)
-    cells = [
-        (known.setdefault(true, len(known)), known.setdefault(predicted, len(known)), rows)
+        hits = sum(
+            weight for label, prediction, weight in pairs if category(label) == category(prediction)
+        )
+        rows = confusion.rows + sum(weight for *_, weight in pairs)
+        return {"accuracy": rounded((confusion.hits + hits) / rows)}
+    codes = dict(baseline.classes)
+    cells: list[tuple[int, int, float]] = [
+        (codes.setdefault(true, len(codes)), codes.setdefault(predicted, len(codes)), rows)
         for true, row in confusion.cells.items()
         for predicted, rows in row.items()
     ]
-    actual, predicted, weights = np.array(cells, dtype=np.int64).T
+    if pairs:
+        cells += [
+            (
+                codes.setdefault(category(label), len(codes)),
+                codes.setdefault(category(prediction), len(codes)),
+                weight,
+            )
+            for label, prediction, weight in pairs
+        ]
+        actual, predicted = np.array([cell[:2] for cell in cells], dtype=np.int64).T
+        weights = np.array([weight for *_, weight in cells])
+    else:
+        actual, predicted, weights = np.array(cells, dtype=np.int64).T
     return classification(LabelledRows(actual, predicted, {}, baseline.positive_class, weights))
 
 
-def _of_errors(errors: ErrorSums) -> Metrics:
+def _of_errors(errors: ErrorSums, pairs: Sequence[_WeightedPair]) -> Metrics:
     if errors.undefined:
         return {}  # where one error is no number, neither is their mean
+    if pairs:
+        return _of_weighted_errors(errors, pairs)
     return {
         "mae": rounded(errors.absolute.mean(errors.rows)),
         "rmse": rounded(sqrt(errors.squares.mean(errors.rows))),
         "bias": rounded(errors.errors.mean(errors.rows)),
+    }
+
+
+def _of_weighted_errors(errors: ErrorSums, pairs: Sequence[_WeightedPair]) -> Metrics:
+    apart = np.array([number(prediction) - number(label) for label, prediction, _ in pairs])
+    weights = np.array([weight for *_, weight in pairs])
+    if not np.isfinite(apart).all():
+        return {}
+    rows, counted = errors.rows + float(weights.sum()), errors.rows
+
+    def mean(total: ExactSum, more: Array) -> float:
+        sum_so_far = total.mean(counted) * counted if counted else 0.0
+        return (sum_so_far + float(weights @ more)) / rows
+
+    return {
+        "mae": rounded(mean(errors.absolute, np.abs(apart))),
+        "rmse": rounded(sqrt(mean(errors.squares, apart**2))),
+        "bias": rounded(mean(errors.errors, apart)),
     }
 
 
@@ -110,16 +181,23 @@ class PerformanceScorer:
         self._expected: Metrics | None = None
 
     def score(
-        self, window: pd.DataFrame, *, bands: bool = True, answers: LabelCounters | None = None
+        self,
+        window: pd.DataFrame,
+        *,
+        bands: bool = True,
+        answers: LabelCounters | None = None,
+        reviewed: ReviewedRows | None = None,
     ) -> list[Score]:
         """Score every metric, measured and estimated; the policy's metric carries the threshold.
 
         Without `bands`, which take most of the time, measured metrics have no interval. `answers`
-        counts all rows of the window; None: `window` holds all rows.
+        counts all rows of the window; None: `window` holds all rows. Rows that people labelled
+        come apart, as `reviewed`.
         """
         return [
             *attempt(
-                self.primary, lambda: self._realised(self.labelled(window), answers, bands=bands)
+                self.primary,
+                lambda: self._realised(self.labelled(window), answers, reviewed, bands=bands),
             ),
             *attempt(ESTIMATED + self.primary, lambda: self._estimated(window)),
             *attempt(GAP, lambda: self._gaps.score(self.labelled(window))),
@@ -133,48 +211,72 @@ class PerformanceScorer:
             labels = labels.map(number)
         return window.assign(**{label: labels})[labels.notna()]
 
+    def weighted(
+        self, labelled: pd.DataFrame, reviewed: ReviewedRows | None
+    ) -> tuple[pd.DataFrame, Array | None]:
+        """Return labelled rows with the reviewed ones after them, and the weights of all."""
+        if reviewed is None:
+            return labelled, None
+        weights = np.concatenate([np.ones(len(labelled)), reviewed.weights])
+        return pd.concat([labelled, reviewed.frame], ignore_index=True), weights
+
     def _realised(
-        self, labelled: pd.DataFrame, answers: LabelCounters | None, *, bands: bool
+        self,
+        labelled: pd.DataFrame,
+        answers: LabelCounters | None,
+        reviewed: ReviewedRows | None,
+        *,
+        bands: bool,
     ) -> list[Score]:
-        sample = self._of_rows(labelled, bands=bands)
-        found = [sample]
+        sample = self._of_rows(*self.weighted(labelled, reviewed), bands=bands)
+        parts = [sample]
         if answers is not None:
-            found.append(metrics_from_counters(self._baseline, answers, sample))
-        most, by_name = max(part.rows for part in found), dict[str, Score]()
-        for part in found:
+            parts.append(metrics_from_counters(self._baseline, answers, sample, reviewed))
+        most, by_name = max(part.rows for part in parts), dict[str, Score]()
+        for part in parts:
             of = "" if part.rows == most else f"; of {part.rows:,} of {most:,} labels"
+            if reviewed is not None:
+                of += f"; {len(reviewed.frame):,} of the review queue, which say as much as "
+                of += f"{reviewed.total:.0f}"
             for name, value in part.figures.items():
                 note = _beside(self._of_reference().get(name)) + of
-                by_name[name] = self._compared(name, value, part.around.get(name), note, part.rows)
+                by_name[name] = self._compared(
+                    name, value, part.around.get(name), note, part.effective
+                )
         if self.primary not in by_name:
             note = f"{sample.rows} labels are known, at least {MIN_VALUES} are needed"
             by_name = {self.primary: Score(name=self.primary, value=None, note=note)} | by_name
         return list(by_name.values())
 
-    def _of_rows(self, labelled: pd.DataFrame, *, bands: bool) -> MeasuredMetrics:
+    def _of_rows(
+        self, labelled: pd.DataFrame, weights: Array | None, *, bands: bool
+    ) -> MeasuredMetrics:
         if len(labelled) < MIN_VALUES:
             return MeasuredMetrics(len(labelled))
         rows = labelled_rows(self._baseline, labelled, self._baseline.own.label)
+        effective = float(len(labelled))
+        if weights is not None:
+            rows, effective = msgspec.structs.replace(rows, weights=weights), float(weights.sum())
         figures = self.figures(rows)
         around = jackknife_intervals(rows, self.figures, figures) if bands else {}
-        return MeasuredMetrics(len(labelled), figures, around)
+        return MeasuredMetrics(len(labelled), figures, around, effective)
 
     def _estimated(self, window: pd.DataFrame) -> list[Score]:
         if not self.estimator.possible or len(window) < MIN_VALUES:
             return []
         if reason := self.estimator.withheld(window):
             return [Score(name=ESTIMATED + self.primary, value=None, note=reason)]
-        found: list[Score] = []
+        scores: list[Score] = []
         bounds = self.estimator.bounds(window)
         for name, value in self.estimator.figures(window).items():
             usual = self.estimator.spread(name, len(window))
             if value is not None and usual is not None:
-                ends = [value, *(end for one in bounds if (end := one.get(name)) is not None)]
+                ends = [value, *(end for bound in bounds if (end := bound.get(name)) is not None)]
                 band = (min(ends) - BAND_WIDTH * usual, max(ends) + BAND_WIDTH * usual)
                 note = _beside(self._of_reference().get(name))
                 score = self._compared(ESTIMATED + name, value, band, note, len(window))
-                found.append(_extrapolated(score, ends) if bounds else score)
-        return found
+                scores.append(_extrapolated(score, ends) if bounds else score)
+        return scores
 
     def _compared(
         self,
@@ -182,7 +284,7 @@ class PerformanceScorer:
         value: float | None,
         band: tuple[float, float] | None,
         note: str,
-        rows: int,
+        rows: float,
     ) -> Score:
         measured = name.removeprefix(ESTIMATED)
         of: Spread = "label" if measured == name else "estimate"
@@ -193,26 +295,31 @@ class PerformanceScorer:
         if limit != self._limit and measured == self.primary:
             note += f"; the limit {self._limit:g} is wider by what chance does in so few rows"
         low, high = band or (None, None)
-        return Score(
-            name=name,
-            value=value,
-            threshold=limit,
-            breached=breached,
-            low=None if low is None else significant(low),
-            high=None if high is None else significant(high),
-            note=_UNDEFINED.get(measured, "not defined for these labels")
-            if value is None
-            else note,
+        return clipped(
+            Score(
+                name=name,
+                value=value,
+                threshold=limit,
+                breached=breached,
+                low=None if low is None else significant(low),
+                high=None if high is None else significant(high),
+                note=_UNDEFINED.get(measured, "not defined for these labels")
+                if value is None
+                else note,
+            )
         )
 
-    def _allowed(self, rows: int, of: Spread) -> float | None:
+    def _allowed(self, rows: float, of: Spread) -> float | None:
         """Return the policy's limit, or a wider one.
 
         It is wider where windows as good as the reference would breach it by chance more often than
         the false-alarm budget allows.
         """
-        known = self._of_reference() if of == "label" else self._estimated_of_reference
-        expected, usual = known.get(self.primary), self.estimator.spread(self.primary, rows, of)
+        reference = self._of_reference() if of == "label" else self._estimated_of_reference
+        expected, usual = (
+            reference.get(self.primary),
+            self.estimator.spread(self.primary, max(1, int(rows)), of),
+        )
         if self._limit is None or expected is None or usual is None:
             return self._limit
         # The reference is a sample too.

@@ -23,11 +23,11 @@ _OF_VALUES = frozenset({"mae", "rmse", "bias"})
 
 def smallest_spread(name: str, rows: LabelledRows, reference: LabelledRows) -> float:
     """Return the smallest standard error of a metric over `rows`."""
-    count, known = len(rows.actual), len(reference.actual)
+    count, reference_rarer = len(rows.actual), len(reference.actual)
     if name in _OF_RARER_CLASS:
-        count, known = _rarer(rows), _rarer(reference)
+        count, reference_rarer = _rarer(rows), _rarer(reference)
     largest = _largest_change(name, reference)
-    floor = largest * max(1 / count, sqrt(1 / ((known + 2) * count)))
+    floor = largest * max(1 / count, sqrt(1 / ((reference_rarer + 2) * count)))
     if name == "rmse":  # the bounds are those of a mean of squares
         squares = largest * floor
         usual = sqrt(float(np.mean((reference.predicted - reference.actual) ** 2)))

@@ -23,10 +23,10 @@ _Z = 1.959964  # standard errors: 95 %
 
 
 class Proportion(msgspec.Struct, frozen=True):
-    """A binomial proportion: `hits` of `rows`."""
+    """A binomial proportion: `hits` of `rows`; sums of weights where rows have some."""
 
-    hits: int
-    rows: int
+    hits: float
+    rows: float
 
     @property
     def value(self) -> float:
@@ -77,22 +77,24 @@ def rates(
     predicted: LabelledRows,
     real: LabelledRows | None,
     places: Array,
-    labelled: Array,
+    label_places: Array,
     names: Sequence[str],
 ) -> GroupRates:
     """Compute both rates of each named group.
 
-    `places`: the group index of each row of `predicted`; `labelled`: the row numbers of `real`.
+    `places`: the group index of each row of `predicted`; `label_places`: that of `real`.
     """
     if predicted.positive is None:
         return GroupRates({}, {})
     everyone = np.ones(len(places), dtype=bool)
     selected = _by_group(predicted.predicted == predicted.positive, everyone, places, names)
-    found: dict[str, Proportion] = {}
+    true_positives: dict[str, Proportion] = {}
     if real is not None:
         positive = real.actual == real.positive
-        found = _by_group(real.predicted == real.positive, positive, places[labelled], names)
-    return GroupRates(selected, found, possible=True)
+        true_positives = _by_group(
+            real.predicted == real.positive, positive, label_places, names, real.weights
+        )
+    return GroupRates(selected, true_positives, possible=True)
 
 
 def gaps(
@@ -102,16 +104,16 @@ def gaps(
     selection: GapLimit,
     true_positives: GapLimit,
 ) -> list[Score]:
-    """Score both gaps of a column; empty where the model has no positive class."""
+    """Score both gaps of a column; empty if the model has no positive class."""
     if not current.possible:
         return []
-    found = [
+    both = [
         _gap(SELECTION_GAP, column, current.selected, usual.selected, "rows"),
         _gap(TRUE_POSITIVE_GAP, column, current.found, usual.found, "labelled positive rows"),
     ]
     return [
-        _judged(found[0], current.selected, selection),
-        _judged(found[1], current.found, true_positives),
+        _judged(both[0], current.selected, selection),
+        _judged(both[1], current.found, true_positives),
     ]
 
 
@@ -122,8 +124,8 @@ def _judged(score: Score, groups: Mapping[str, Proportion], allowed: GapLimit) -
     if score.value is None:
         return replace(score, threshold=allowed.gap)
     surest, high, low = max(
-        (difference(groups[one], groups[other], allowed.errors)[0], one, other)
-        for one, other in permutations(sorted(groups), 2)
+        (difference(groups[group], groups[other], allowed.errors)[0], group, other)
+        for group, other in permutations(sorted(groups), 2)
     )
     breached = surest > allowed.gap
     more = f"; surely at least {surest:.3f} between {high} and {low}" if breached else ""
@@ -131,14 +133,25 @@ def _judged(score: Score, groups: Mapping[str, Proportion], allowed: GapLimit) -
 
 
 def _by_group(
-    hits: Array, among: Array, places: Array, names: Sequence[str]
+    hits: Array,
+    among: Array,
+    places: Array,
+    names: Sequence[str],
+    weights: Array | None = None,
 ) -> dict[str, Proportion]:
-    found = {}
+    shares = {}
     for place, name in enumerate(names):
         rows = (places == place) & among
         if rows.sum() >= MIN_VALUES:
-            found[name] = Proportion(int(hits[rows].sum()), int(rows.sum()))
-    return found
+            shares[name] = proportion(hits, rows, weights)
+    return shares
+
+
+def proportion(hits: Array, rows: Array, weights: Array | None) -> Proportion:
+    """Return the share of hits among the rows of a mask."""
+    if weights is None:
+        return Proportion(int(hits[rows].sum()), int(rows.sum()))
+    return Proportion(float(weights[hits & rows].sum()), float(weights[rows].sum()))
 
 
 def _gap(

@@ -33,13 +33,13 @@ class Grouping:
         self._edges = segment.edges
         if feature.kind == "numeric":
             self._places: dict[str, int] = {}
-            named = _ranges(segment.edges)
+            labels = _ranges(segment.edges)
         else:
             counts = categories(expected.dropna()).value_counts()
             common = sorted(counts.index, key=lambda name: (-counts[name], name))
-            named = common[: segment.values]
-            self._places = {name: place for place, name in enumerate(named)}
-        self.names = _distinct([*named, _OTHER, _MISSING])
+            labels = common[: segment.values]
+            self._places = {name: place for place, name in enumerate(labels)}
+        self.names = _distinct([*labels, _OTHER, _MISSING])
 
     @property
     def named(self) -> Sequence[str]:
@@ -53,9 +53,9 @@ class Grouping:
             numbers = values.map(number).to_numpy(dtype=float)
             ranges = np.searchsorted(self._edges, numbers, side="right")
             return np.where(np.isnan(numbers), missing, ranges)
-        known = categories(values)
-        found = known.map(self._places).fillna(other).to_numpy(dtype=np.int64)
-        return np.where(values.isna().to_numpy(), missing, found)
+        values_as_text = categories(values)
+        places = values_as_text.map(self._places).fillna(other).to_numpy(dtype=np.int64)
+        return np.where(values.isna().to_numpy(), missing, places)
 
 
 def grouping(baseline: Baseline, segment: SegmentPolicy) -> Grouping | str:
@@ -67,8 +67,8 @@ def grouping(baseline: Baseline, segment: SegmentPolicy) -> Grouping | str:
     if reason := withheld(baseline.manifest).get(feature.name):
         return reason
     if (feature.kind == "numeric") != bool(segment.edges):
-        wanted = "edges" if feature.kind == "numeric" else "no edges"
-        return f"a {feature.kind} feature needs {wanted}"
+        expected = "edges" if feature.kind == "numeric" else "no edges"
+        return f"a {feature.kind} feature needs {expected}"
     return Grouping(segment, feature, baseline.frame[feature.name])
 
 

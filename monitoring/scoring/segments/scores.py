@@ -21,6 +21,7 @@ from monitoring.alarms.budget import label_level, level
 from monitoring.results import ESTIMATED, Score
 from monitoring.scoring.drift.features import drifted_features
 from monitoring.scoring.feature_values import FeatureTable
+from monitoring.scoring.performance.metric_ranges import clipped
 from monitoring.scoring.performance.metrics import (
     ERRORS,
     NORMAL_QUANTILE,
@@ -28,10 +29,17 @@ from monitoring.scoring.performance.metrics import (
     labelled_rows,
     single_metric,
 )
-from monitoring.scoring.performance.scores import BAND_WIDTH, PerformanceScorer
+from monitoring.scoring.performance.scores import BAND_WIDTH, PerformanceScorer, ReviewedRows
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import MIN_VALUES, Array, attempt
-from monitoring.scoring.segments.fairness import GapLimit, GroupRates, Proportion, gaps, rates
+from monitoring.scoring.segments.fairness import (
+    GapLimit,
+    GroupRates,
+    Proportion,
+    gaps,
+    proportion,
+    rates,
+)
 from monitoring.scoring.segments.grouping import Grouping, grouping
 from monitoring.significant_digits import significant
 from registry.manifest import Manifest, SegmentPolicy
@@ -47,15 +55,15 @@ class GroupLimits(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, manifest: Manifest, groups: Sequence[int]) -> "GroupLimits":
         """Derive them from a manifest; `groups`: the number of named groups of each segment."""
-        stated, by_labels = manifest.monitoring.alarms, label_level(manifest)
+        alarms, by_labels = manifest.monitoring.alarms, label_level(manifest)
         pairs = max(sum(number * (number - 1) // 2 for number in groups), 1)
         selection = NormalDist().inv_cdf(1 - level(manifest) / pairs)
         true_positives = NormalDist().inv_cdf(1 - by_labels / pairs)
-        gaps = stated.max_gap.selection_rate, stated.max_gap.true_positive_rate
+        gaps = alarms.max_gap.selection_rate, alarms.max_gap.true_positive_rate
         together = sum(number + 2 for number in groups)  # with the others, and with none
         return cls(
             (GapLimit(gaps[0], selection), GapLimit(gaps[1], true_positives)),
-            stated.min_segment_score,
+            alarms.min_segment_score,
             by_labels / max(together, 1),
         )
 
@@ -82,46 +90,54 @@ class SegmentScorer:
         """`performance` scores the same version."""
         self._baseline = baseline
         self._performance = performance
-        stated = baseline.manifest.monitoring.segments
-        self._segments = [SegmentPolicy(one) if isinstance(one, str) else one for one in stated]
+        self._segments = [*map(SegmentPolicy.of, baseline.manifest.monitoring.segments)]
         self._grouping = cache(self._group)
 
     @cached_property
     def limits(self) -> GroupLimits:
         """Limits over all segments together, because every group is one more comparison."""
         groups = (self._grouping(place)[0] for place in range(len(self._segments)))
-        known = [one for one in groups if not isinstance(one, str)]
-        return GroupLimits.of(self._baseline.manifest, [len(one.named) for one in known])
+        with_names = [group for group in groups if not isinstance(group, str)]
+        return GroupLimits.of(self._baseline.manifest, [len(group.named) for group in with_names])
 
-    def score(self, window: pd.DataFrame, *, drift: bool) -> list[Score]:
-        """Score every group and the gaps between groups; with `drift`, each group's drift, too."""
+    def score(
+        self, window: pd.DataFrame, *, drift: bool, reviewed: ReviewedRows | None = None
+    ) -> list[Score]:
+        """Score every group and the gaps between groups; with `drift`, each group's drift, too.
+
+        Rows that people labelled come apart, as `reviewed`.
+        """
         scores: list[Score] = []
         for place, segment in enumerate(self._segments):
-            part = partial(self._column, place, window, drift=drift)
+            part = partial(self._column, place, window, reviewed, drift=drift)
             scores += attempt("segments", part, segment=segment.column)
         return scores
 
-    def _column(self, place: int, window: pd.DataFrame, *, drift: bool) -> list[Score]:
+    def _column(
+        self, place: int, window: pd.DataFrame, reviewed: ReviewedRows | None, *, drift: bool
+    ) -> list[Score]:
         groups, expected, usual = self._grouping(place)
         if isinstance(groups, str):
             name = self._segments[place].column
             return [Score(name="segments", segment=name, value=None, note=groups)]
-        cut = _GroupedWindow(self._baseline, self._performance, groups, window, self.limits)
+        cut = _GroupedWindow(
+            self._baseline, self._performance, groups, window, self.limits, reviewed
+        )
         scores: list[Score] = []
         for number, name in enumerate(groups.names):
-            rows, known = cut.places == number, expected == number
-            if not rows.any() and (number >= len(groups.named) or not known.any()):
+            rows, reference_rows = cut.places == number, expected == number
+            if not rows.any() and (number >= len(groups.named) or not reference_rows.any()):
                 continue
             segment = f"{groups.column}={name}"
-            scores.append(_volume(segment, rows, known))
+            scores.append(_volume(segment, rows, reference_rows))
             if rows.sum() < MIN_VALUES:
                 continue
-            for figure, compute in cut.figures(rows).items():
+            for figure, compute in cut.figures(rows, number).items():
                 scores += attempt(figure, partial(compute, segment), segment=segment)
             if drift:
-                moved = partial(_drift, segment, self._baseline, cut.table, rows, known)
+                moved = partial(_drift, segment, self._baseline, cut.table, rows, reference_rows)
                 scores += attempt("drifted_share", moved, segment=segment)
-        current = rates(cut.predicted, cut.real, cut.places, cut.labelled, groups.named)
+        current = rates(cut.predicted, cut.real, cut.places, cut.label_places, groups.named)
         return scores + gaps(groups.column, current, usual, *self.limits.gaps)
 
     def _group(self, place: int) -> tuple[Grouping | str, Array, GroupRates]:
@@ -132,20 +148,20 @@ class SegmentScorer:
             return groups, np.array([]), GroupRates({}, {})
         places = groups.places(frame[groups.column])
         answers = labelled_rows(self._baseline, frame, self._baseline.manifest.target)
-        everywhere = np.arange(len(frame))
-        return groups, places, rates(answers, answers, places, everywhere, groups.named)
+        return groups, places, rates(answers, answers, places, places, groups.named)
 
 
 class _GroupedWindow:
     """One window, prepared for the groups of one segment."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # what a window is grouped by
         self,
         baseline: Baseline,
         performance: PerformanceScorer,
         groups: Grouping,
         window: pd.DataFrame,
         limits: GroupLimits,
+        reviewed: ReviewedRows | None,
     ) -> None:
         self._limits = limits
         self._performance = performance
@@ -154,16 +170,20 @@ class _GroupedWindow:
         self.places = groups.places(window[groups.column])
         self.table = baseline.window_table(window)
         self.predicted = labelled_rows(baseline, window, label=None)
-        known = performance.labelled(window)
-        self.labelled = known.index.to_numpy()
-        self.real = labelled_rows(baseline, known, baseline.own.label) if len(known) else None
+        labelled, weights = performance.weighted(performance.labelled(window), reviewed)
+        self.label_places = (
+            groups.places(labelled[groups.column]) if len(labelled) else np.array([])
+        )
+        self.real = labelled_rows(baseline, labelled, baseline.own.label) if len(labelled) else None
+        if self.real is not None and weights is not None:
+            self.real = replace(self.real, weights=weights)
 
-    def figures(self, rows: Array) -> dict[str, Callable[[str], list[Score]]]:
+    def figures(self, rows: Array, place: int) -> dict[str, Callable[[str], list[Score]]]:
         """Return what is computed for these rows, by the score that would report a failure."""
         primary = self._performance.primary
         return {
             "mean_prediction": partial(self._answers, rows),
-            primary: partial(self._realised, rows),
+            primary: partial(self._realised, place),
             ESTIMATED + primary: partial(self._estimated, rows),
         }
 
@@ -183,18 +203,18 @@ class _GroupedWindow:
             scores.append(Score(name="mean_prediction", value=mean, segment=segment, note=note))
         return scores
 
-    def _realised(self, rows: Array, segment: str) -> list[Score]:
-        primary, chosen = self._performance.primary, rows[self.labelled]
+    def _realised(self, place: int, segment: str) -> list[Score]:
+        primary, chosen = self._performance.primary, self.label_places == place
         if self.real is None or chosen.sum() < MIN_VALUES:
             note = f"{int(chosen.sum())} labels are known, at least {MIN_VALUES} are needed"
             return [Score(name=primary, value=None, segment=segment, note=note)]
-        known = self.real.select(chosen)
+        rows = self.real.select(chosen)
         figure = single_metric(primary, self._performance.figures)
-        whole = figure(known)
-        low, high = jackknife_intervals(known, figure, whole, _INTERVAL_GROUPS).get(
+        whole = figure(rows)
+        low, high = jackknife_intervals(rows, figure, whole, _INTERVAL_GROUPS).get(
             primary, (None, None)
         )
-        note = f"on {len(known.predicted):,} labels"
+        note = f"on {len(rows.predicted):,} labels"
         score = Score(
             name=primary,
             value=whole[primary],
@@ -203,17 +223,16 @@ class _GroupedWindow:
             segment=segment,
             note=note if whole[primary] is not None else "not defined",
         )
-        scores = [self._limits.judged(score, _INTERVAL_GROUPS)]
-        every = self._performance.figures(known)
+        scores = [clipped(self._limits.judged(score, _INTERVAL_GROUPS))]
+        every = self._performance.figures(rows)
         scores += [
             Score(name=name, value=value, segment=segment, note=note)
             for name, value in every.items()
             if name != primary and value is not None
         ]
-        if known.positive is not None and (actual := known.actual == known.positive).any():
-            hits = int((known.predicted[actual] == known.positive).sum())
-            found = Proportion(hits, int(actual.sum()))
-            scores.append(share("true_positive_rate", found, segment))
+        if rows.positive is not None and (actual := rows.actual == rows.positive).any():
+            hits = proportion(rows.predicted == rows.positive, actual, rows.weights)
+            scores.append(share("true_positive_rate", hits, segment))
         return scores
 
     def _estimated(self, rows: Array, segment: str) -> list[Score]:
@@ -226,41 +245,40 @@ class _GroupedWindow:
             return []
         # The spread is that of whole windows; a group's is larger by the root of its share.
         band = BAND_WIDTH * usual * float(len(rows) / rows.sum()) ** 0.5
-        return [
-            Score(
-                name=ESTIMATED + primary,
-                value=value,
-                low=significant(value - band),
-                high=significant(value + band),
-                segment=segment,
-            )
-        ]
+        estimated = Score(
+            name=ESTIMATED + primary,
+            value=value,
+            low=significant(value - band),
+            high=significant(value + band),
+            segment=segment,
+        )
+        return [clipped(estimated)]
 
 
-def share(name: str, found: Proportion, segment: str) -> Score:
+def share(name: str, estimate: Proportion, segment: str) -> Score:
     """Return a proportion as a score with its confidence interval."""
-    low, high = (significant(one) for one in found.interval)
-    value = significant(found.value)
-    note = f"of {found.rows:,} rows"
+    low, high = (significant(bound) for bound in estimate.interval)
+    value = significant(estimate.value)
+    note = f"of {estimate.rows:,.10g} rows"
     return Score(name=name, value=value, low=low, high=high, segment=segment, note=note)
 
 
-def _volume(segment: str, rows: Array, known: Array) -> Score:
+def _volume(segment: str, rows: Array, reference_rows: Array) -> Score:
     count = int(rows.sum())
-    note = f"{rows.mean():.1%}, reference {known.mean():.1%}"
+    note = f"{rows.mean():.1%}, reference {reference_rows.mean():.1%}"
     if count < MIN_VALUES:
         note += f"; too few for its figures, {MIN_VALUES} are needed"
     return Score(name="rows", value=float(count), segment=segment, note=note)
 
 
 def _drift(
-    segment: str, baseline: Baseline, window: FeatureTable, rows: Array, known: Array
+    segment: str, baseline: Baseline, window: FeatureTable, rows: Array, reference_rows: Array
 ) -> Iterator[Score]:
     scored, moved = drifted_features(
         window,
         rows,
         baseline.table,
-        known,
+        reference_rows,
         baseline.manifest.monitoring.alarms.smallest_drift,
     )
     if not scored:

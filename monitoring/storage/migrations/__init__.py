@@ -4,6 +4,7 @@ Each file of `versions` is one step; a new one names the step before it, and `sc
 the newest. A database that a newer release has migrated is refused.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from sqlalchemy.pool import NullPool
 
 from monitoring.errors import NewerDatabase
 from monitoring.storage.schema import REVISION, VERSION_TABLE
+
+_logger = logging.getLogger(__name__)
 
 Connect = Callable[[], Any]  # a connection of Python's DB-API
 
@@ -72,10 +75,15 @@ def _upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if (found := context.get_current_revision()) is not None and found not in known:
+    revisions = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if (revision := context.get_current_revision()) is not None and revision not in revisions:
         raise NewerDatabase(
-            f"the monitor's database has revision {found} of its schema; this release knows none "
-            f"after {REVISION}: run the release that wrote it, or a newer one"
+            f"the monitor's database has revision {revision} of its schema; this release knows "
+            f"none after {REVISION}: run the release that wrote it, or a newer one"
         )
     command.upgrade(config, "head")
+    if revision != REVISION:
+        since = (
+            "was created with" if revision is None else f"was migrated from schema {revision} to"
+        )
+        _logger.info("the monitor's database %s schema %s", since, REVISION)

@@ -1,18 +1,19 @@
 """Statements on alarms, the streaks that raise them, and silences."""
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, select, update
 
 from monitoring.storage.schema import alarms, silences, streaks
 from monitoring.storage.statements import RowChange, RowInsert, values_of
 
-ALARMS = select(alarms.c.body).order_by(alarms.c.number.desc())
+# Newest first. `number` is the end of the window that raised an alarm; in databases of earlier
+# releases, and for their alarms, a count.
+ALARMS = select(alarms.c.body).order_by(alarms.c.number.desc(), alarms.c.alarm_id)
 ALARM = select(alarms.c.body).where(alarms.c.alarm_id == bindparam("alarm_id"))
-COUNT = select(func.count()).select_from(alarms)
 SAVE = RowInsert(alarms, replace=["body"])
 CHANGE = RowChange(
     values_of(alarms, "body", "alarm_id"),
-    lambda given: (
-        update(alarms).values(body=given["body"]).where(alarms.c.alarm_id == given["alarm_id"])
+    lambda params: (
+        update(alarms).values(body=params["body"]).where(alarms.c.alarm_id == params["alarm_id"])
     ),
 )
 
@@ -22,13 +23,13 @@ STREAKS = select(streaks.c.rule, streaks.c.body).where(
 SAVE_STREAK = RowInsert(streaks, replace=["body"])
 CHANGE_STREAK = RowChange(
     values_of(streaks, "body", "model", "version", "rule"),
-    lambda given: (
+    lambda params: (
         update(streaks)
-        .values(body=given["body"])
+        .values(body=params["body"])
         .where(
-            streaks.c.model == given["model"],
-            streaks.c.version == given["version"],
-            streaks.c.rule == given["rule"],
+            streaks.c.model == params["model"],
+            streaks.c.version == params["version"],
+            streaks.c.rule == params["rule"],
         )
     ),
 )
@@ -38,9 +39,9 @@ SILENCE = select(silences.c.body).where(silences.c.silence_id == bindparam("sile
 ADD_SILENCE = RowInsert(silences)
 CHANGE_SILENCE = RowChange(
     values_of(silences, "body", "silence_id"),
-    lambda given: (
+    lambda params: (
         update(silences)
-        .values(body=given["body"])
-        .where(silences.c.silence_id == given["silence_id"])
+        .values(body=params["body"])
+        .where(silences.c.silence_id == params["silence_id"])
     ),
 )

@@ -19,27 +19,27 @@ PENDING = select(outbox.c.webhook_id, outbox.c.body).where(outbox.c.state == _PE
 ADD = RowInsert(outbox, keep=True)
 DELIVERED = RowChange(
     values_of(outbox, "webhook_id"),
-    lambda given: (
+    lambda params: (
         update(outbox)
         .values(
             state=literal_column("'delivered'"),
             attempts=outbox.c.attempts + _ONE,
             last_error=literal_column("''"),
         )
-        .where(outbox.c.webhook_id == given["webhook_id"])
+        .where(outbox.c.webhook_id == params["webhook_id"])
     ),
 )
 FAILED = RowChange(
     values_of(outbox, "state", "last_error", "next_attempt", "webhook_id"),
-    lambda given: (
+    lambda params: (
         update(outbox)
         .values(
-            state=given["state"],
+            state=params["state"],
             attempts=outbox.c.attempts + _ONE,
-            last_error=given["last_error"],
-            next_attempt=given["next_attempt"],
+            last_error=params["last_error"],
+            next_attempt=params["next_attempt"],
         )
-        .where(outbox.c.webhook_id == given["webhook_id"], outbox.c.state == _PENDING)
+        .where(outbox.c.webhook_id == params["webhook_id"], outbox.c.state == _PENDING)
     ),
 )
 COUNT_DEAD = (
@@ -49,18 +49,18 @@ COUNT_DEAD = (
 )
 REVIVE = RowChange(
     values_of(outbox, "next_attempt", "webhook_id"),
-    lambda given: (
+    lambda params: (
         update(outbox)
-        .values(state=_PENDING, attempts=literal_column("0"), next_attempt=given["next_attempt"])
-        .where(outbox.c.webhook_id == given["webhook_id"], outbox.c.state == _DEAD)
+        .values(state=_PENDING, attempts=literal_column("0"), next_attempt=params["next_attempt"])
+        .where(outbox.c.webhook_id == params["webhook_id"], outbox.c.state == _DEAD)
     ),
 )
 SUPERSEDE = RowChange(
     values_of(outbox, "webhook_id"),
-    lambda given: (
+    lambda params: (
         update(outbox)
         .values(state=literal_column("'superseded'"))
-        .where(outbox.c.webhook_id == given["webhook_id"], outbox.c.state == _PENDING)
+        .where(outbox.c.webhook_id == params["webhook_id"], outbox.c.state == _PENDING)
     ),
 )
 DELETE_BEFORE = delete(outbox).where(
@@ -71,7 +71,7 @@ DISABLED = select(disabled_receivers.c.body).order_by(disabled_receivers.c.recei
 DISABLE = RowInsert(disabled_receivers, keep=True)
 ENABLE = RowChange(
     values_of(disabled_receivers, "receiver"),
-    lambda given: delete(disabled_receivers).where(
-        disabled_receivers.c.receiver == given["receiver"]
+    lambda params: delete(disabled_receivers).where(
+        disabled_receivers.c.receiver == params["receiver"]
     ),
 )

@@ -4,11 +4,13 @@ from sqlalchemy import (
     BigInteger,
     Delete,
     Select,
+    and_,
     bindparam,
     delete,
     func,
     literal_column,
     null,
+    or_,
     select,
     tuple_,
     update,
@@ -18,7 +20,14 @@ from sqlalchemy.sql.elements import ColumnElement
 from monitoring.storage.schema import early_labels as labels
 from monitoring.storage.schema import horizons
 from monitoring.storage.schema import predictions as rows
-from monitoring.storage.statements import LIMIT, Given, OneOfMany, RowChange, RowInsert, values_of
+from monitoring.storage.statements import (
+    LIMIT,
+    OneOfMany,
+    RowChange,
+    RowInsert,
+    RowValues,
+    values_of,
+)
 
 _IN_SAMPLE = rows.c.body.is_not(None)
 _OF_VERSION = (rows.c.model == bindparam("model"), rows.c.version == bindparam("version"))
@@ -33,21 +42,21 @@ _OF_WINDOW = (
 ADD = RowInsert(rows, keep=True)
 LABEL = RowChange(
     values_of(rows, "label", "prediction_id", "row"),
-    lambda given: (
+    lambda params: (
         update(rows)
-        .values(label=given["label"])
-        .where(rows.c.prediction_id == given["prediction_id"], rows.c.row == given["row"])
+        .values(label=params["label"])
+        .where(rows.c.prediction_id == params["prediction_id"], rows.c.row == params["row"])
     ),
 )
 EVICT = RowChange(
     values_of(rows, "model", "version", "start", "hash"),
-    lambda given: (
+    lambda params: (
         update(rows)
         .values(body=null())
         .where(
-            *_of_version(given),
-            rows.c.start == given["start"],
-            rows.c.hash == given["hash"],
+            *_of_version(params),
+            rows.c.start == params["start"],
+            rows.c.hash == params["hash"],
             _IN_SAMPLE,
         )
     ),
@@ -55,14 +64,14 @@ EVICT = RowChange(
 EVICT_ABOVE = RowChange(
     values_of(rows, "model", "version")
     | {"begin": rows.c.start, "end": rows.c.start, "hash": rows.c.hash},
-    lambda given: (
+    lambda params: (
         update(rows)
         .values(body=null())
         .where(
-            *_of_version(given),
-            rows.c.start >= given["begin"],
-            rows.c.start < given["end"],
-            rows.c.hash > given["hash"],
+            *_of_version(params),
+            rows.c.start >= params["begin"],
+            rows.c.start < params["end"],
+            rows.c.hash > params["hash"],
             _IN_SAMPLE,
         )
     ),
@@ -90,18 +99,20 @@ SAMPLE = (
 
 
 def _smallest() -> Select[bytes]:
-    kept = (
+    smallest = (
         select(rows.c.body, rows.c.time, rows.c.prediction_id, rows.c.row)
         .where(*_OF_WINDOW)
         .order_by(rows.c.hash)
         .limit(LIMIT)
         .subquery("kept")
     )
-    return select(kept.c.body).order_by(kept.c.time, kept.c.prediction_id, kept.c.row)
+    return select(smallest.c.body).order_by(
+        smallest.c.time, smallest.c.prediction_id, smallest.c.row
+    )
 
 
-def _of_version(given: Given) -> tuple[ColumnElement[bool], ...]:
-    return rows.c.model == given["model"], rows.c.version == given["version"]
+def _of_version(params: RowValues) -> tuple[ColumnElement[bool], ...]:
+    return rows.c.model == params["model"], rows.c.version == params["version"]
 
 
 def _sweep(which: ColumnElement[bool]) -> Delete:
@@ -114,31 +125,66 @@ SMALLEST = _smallest()
 SWEEP_ROWS = _sweep(rows.c.body.is_(None))
 SWEEP_SAMPLES = _sweep(_IN_SAMPLE)
 
-EARLY_UNTIL = select(horizons.c.until).where(horizons.c.name == literal_column("'early_labels'"))
-ANY_EARLY = select(literal_column("1", BigInteger)).select_from(labels).limit(literal_column("1"))
+_PARTITION = bindparam("partition", type_=labels.c.partition.type)
+# Labels whose partition is unknown: their id names no shard, and the partitions have changed since.
+_ANYWHERE = literal_column("-1", BigInteger)
+_SWEPT = or_(
+    labels.c.partition == _PARTITION,
+    and_(literal_column("0") == _PARTITION, labels.c.partition == _ANYWHERE),
+)
+_EARLY_HORIZON = horizons.c.name == literal_column("'early_labels'")
+EARLY_UNTIL = select(horizons.c.until).where(_EARLY_HORIZON, horizons.c.partition == _PARTITION)
+ANY_EARLY = (
+    select(literal_column("1", BigInteger))
+    .select_from(labels)
+    .where(labels.c.partition.in_([_PARTITION, _ANYWHERE]))
+    .limit(literal_column("1"))
+)
 EARLY = OneOfMany(
-    select(labels.c.prediction_id, labels.c.row, labels.c.label, labels.c.time, labels.c.received),
+    select(
+        labels.c.prediction_id,
+        labels.c.row,
+        labels.c.label,
+        labels.c.time,
+        labels.c.received,
+        labels.c.partition,
+    ),
     labels.c.prediction_id,
 )
 COUNT_EARLY = (
     select(func.count())
     .select_from(labels)
-    .where(labels.c.received >= bindparam("since"), labels.c.received < bindparam("until"))
+    .where(
+        labels.c.partition == _PARTITION,
+        labels.c.received >= bindparam("since"),
+        labels.c.received < bindparam("until"),
+    )
 )
 COUNT_WAITING_EARLY = (
     select(func.count())
     .select_from(labels)
-    .where(labels.c.received >= func.coalesce(EARLY_UNTIL.scalar_subquery(), literal_column("0")))
+    .where(
+        labels.c.received
+        >= func.coalesce(
+            select(horizons.c.until)
+            .where(_EARLY_HORIZON, horizons.c.partition == labels.c.partition)
+            .scalar_subquery(),
+            literal_column("0"),
+        )
+    )
 )
-ADD_EARLY = RowInsert(labels, "prediction_id", "row", "label", "time", "received")
+ADD_EARLY = RowInsert(labels)
 DELETE_EARLY = RowChange(
-    values_of(labels, "prediction_id"),
-    lambda given: delete(labels).where(labels.c.prediction_id == given["prediction_id"]),
+    values_of(labels, "prediction_id", "partition"),
+    lambda params: delete(labels).where(
+        labels.c.prediction_id == params["prediction_id"],
+        labels.c.partition.in_([params["partition"], _ANYWHERE]),
+    ),
 )
 SWEEP_EARLY = delete(labels).where(
     tuple_(labels.c.prediction_id, labels.c.row).in_(
         select(labels.c.prediction_id, labels.c.row)
-        .where(labels.c.received < bindparam("until"))
+        .where(_SWEPT, labels.c.received < bindparam("until"))
         .limit(LIMIT)
     )
 )

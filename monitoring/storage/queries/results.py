@@ -46,9 +46,13 @@ CLOSED = select(closed.c.body).where(
 )
 SAVE_CLOSED = RowInsert(closed, replace=["body"])
 
-JOB_SIZES = select(jobs.c.number, func.length(jobs.c.body)).order_by(jobs.c.number)
-LAST_JOB = select(func.max(jobs.c.number))
-JOB = select(jobs.c.body).where(jobs.c.number == bindparam("number"))
+_OF_PARTITION = jobs.c.partition == bindparam("partition", type_=jobs.c.partition.type)
+
+JOB_SIZES = (
+    select(jobs.c.number, func.length(jobs.c.body)).where(_OF_PARTITION).order_by(jobs.c.number)
+)
+LAST_JOB = select(func.max(jobs.c.number)).where(_OF_PARTITION)
+JOB = select(jobs.c.body).where(_OF_PARTITION, jobs.c.number == bindparam("number"))
 COUNT_JOBS = select(func.count()).select_from(jobs)
 ADD_JOB = RowInsert(jobs)
-DELETE_JOB = delete(jobs).where(jobs.c.number == bindparam("number"))
+DELETE_JOB = delete(jobs).where(_OF_PARTITION, jobs.c.number == bindparam("number"))

@@ -4,7 +4,7 @@ from sqlalchemy import bindparam, delete, literal_column, select, tuple_, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from monitoring.storage.schema import samples
-from monitoring.storage.statements import LIMIT, Given, RowChange, RowInsert, values_of
+from monitoring.storage.statements import LIMIT, RowChange, RowInsert, RowValues, values_of
 
 _OF_VERSION = (samples.c.model == bindparam("model"), samples.c.version == bindparam("version"))
 _OF_WINDOW = (
@@ -16,18 +16,20 @@ _PLACE = ("model", "version", "start", "tensor", "hash")
 _KEY = [*samples.primary_key]
 
 
-def _at(given: Given) -> list[ColumnElement[bool]]:
-    return [samples.c[name] == given[name] for name in _PLACE]
+def _at(params: RowValues) -> list[ColumnElement[bool]]:
+    return [samples.c[name] == params[name] for name in _PLACE]
 
 
 ADD = RowInsert(samples, keep=True)
-EVICT = RowChange(values_of(samples, *_PLACE), lambda given: delete(samples).where(*_at(given)))
+EVICT = RowChange(values_of(samples, *_PLACE), lambda params: delete(samples).where(*_at(params)))
 EVICT_ABOVE = delete(samples).where(
     *_OF_WINDOW, samples.c.tensor == bindparam("tensor"), samples.c.hash > bindparam("largest")
 )
 REPLACE = RowChange(
     values_of(samples, "form", "body", *_PLACE),
-    lambda given: update(samples).values(form=given["form"], body=given["body"]).where(*_at(given)),
+    lambda params: (
+        update(samples).values(form=params["form"], body=params["body"]).where(*_at(params))
+    ),
 )
 HASHES = select(samples.c.hash).where(*_OF_WINDOW, samples.c.tensor == bindparam("tensor"))
 OF_WINDOW = (

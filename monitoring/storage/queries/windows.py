@@ -6,8 +6,10 @@ from monitoring.storage.schema import late, watches, windows
 from monitoring.storage.statements import RowChange, RowInsert, values_of
 
 VERSIONS = select(watches.c.model, watches.c.version).order_by(watches.c.model, watches.c.version)
-WATCHES = select(watches.c.body)
-WATCH = WATCHES.where(
+WATCHES = select(watches.c.body).where(
+    watches.c.partition == bindparam("partition", type_=watches.c.partition.type)
+)
+WATCH = select(watches.c.body).where(
     watches.c.model == bindparam("model"), watches.c.version == bindparam("version")
 )
 SAVE_WATCH = RowInsert(watches, replace=["body"])
@@ -20,10 +22,10 @@ WINDOWS = (
 SAVE_WINDOW = RowInsert(windows, replace=["body"])
 DELETE_WINDOW = RowChange(
     values_of(windows, "model", "version", "start"),
-    lambda given: delete(windows).where(
-        windows.c.model == given["model"],
-        windows.c.version == given["version"],
-        windows.c.start == given["start"],
+    lambda params: delete(windows).where(
+        windows.c.model == params["model"],
+        windows.c.version == params["version"],
+        windows.c.start == params["start"],
     ),
 )
 

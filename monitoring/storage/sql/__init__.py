@@ -2,5 +2,5 @@
 
 # fmt: off
 
-REVISION = '0004'
+REVISION = '0010'
 VERSION_TABLE = 'monitor_revision'

@@ -6,16 +6,12 @@
 from monitoring.storage.query import Compiled, Query, RowQuery, Staged
 
 ALARMS = Query(
-    sqlite=Compiled('SELECT alarms.body FROM alarms ORDER BY alarms.number DESC'),
-    postgresql=Compiled('SELECT alarms.body FROM alarms ORDER BY alarms.number DESC'),
+    sqlite=Compiled('SELECT alarms.body FROM alarms ORDER BY alarms.number DESC, alarms.alarm_id'),
+    postgresql=Compiled('SELECT alarms.body FROM alarms ORDER BY alarms.number DESC, alarms.alarm_id'),
 )
 ALARM = Query(
     sqlite=Compiled('SELECT alarms.body FROM alarms WHERE alarms.alarm_id = ?', ('alarm_id',)),
     postgresql=Compiled('SELECT alarms.body FROM alarms WHERE alarms.alarm_id = %s::VARCHAR COLLATE "C"', ('alarm_id',)),
-)
-COUNT = Query(
-    sqlite=Compiled('SELECT count(*) AS count_1 FROM alarms'),
-    postgresql=Compiled('SELECT count(*) AS count_1 FROM alarms'),
 )
 SAVE = RowQuery(
     columns=('alarm_id', 'number', 'body'),

@@ -74,48 +74,48 @@ SWEEP_SAMPLES = Query(
     postgresql=Compiled('DELETE FROM predictions WHERE (predictions.prediction_id, predictions.row) IN (SELECT predictions.prediction_id, predictions.row FROM predictions WHERE predictions.model = %s::VARCHAR COLLATE "C" AND predictions.version = %s::VARCHAR COLLATE "C" AND predictions.start < %s::BIGINT AND predictions.body IS NOT NULL LIMIT %s::BIGINT)', ('model', 'version', 'until', 'limit')),
 )
 EARLY_UNTIL = Query(
-    sqlite=Compiled("SELECT horizons.until FROM horizons WHERE horizons.name = 'early_labels'"),
-    postgresql=Compiled("SELECT horizons.until FROM horizons WHERE horizons.name = 'early_labels'"),
+    sqlite=Compiled("SELECT horizons.until FROM horizons WHERE horizons.name = 'early_labels' AND horizons.partition = ?", ('partition',)),
+    postgresql=Compiled("SELECT horizons.until FROM horizons WHERE horizons.name = 'early_labels' AND horizons.partition = %s::BIGINT", ('partition',)),
 )
 ANY_EARLY = Query(
-    sqlite=Compiled('SELECT 1 FROM early_labels LIMIT 1 OFFSET ?', ('param_1',), {'param_1': 0}),
-    postgresql=Compiled('SELECT 1 FROM early_labels LIMIT 1'),
+    sqlite=Compiled('SELECT 1 FROM early_labels WHERE early_labels.partition IN (?, -1) LIMIT 1 OFFSET ?', ('partition', 'param_1'), {'param_1': 0}),
+    postgresql=Compiled('SELECT 1 FROM early_labels WHERE early_labels.partition IN (%s::BIGINT, -1) LIMIT 1', ('partition',)),
 )
 EARLY = Lookup(
-    sqlite='SELECT early_labels.prediction_id, early_labels."row", early_labels.label, early_labels.time, early_labels.received FROM early_labels WHERE early_labels.prediction_id IN (?)',
-    postgresql='SELECT early_labels.prediction_id, early_labels.row, early_labels.label, early_labels.time, early_labels.received FROM early_labels WHERE early_labels.prediction_id = ANY (%s::TEXT[])',
+    sqlite='SELECT early_labels.prediction_id, early_labels."row", early_labels.label, early_labels.time, early_labels.received, early_labels.partition FROM early_labels WHERE early_labels.prediction_id IN (?)',
+    postgresql='SELECT early_labels.prediction_id, early_labels.row, early_labels.label, early_labels.time, early_labels.received, early_labels.partition FROM early_labels WHERE early_labels.prediction_id = ANY (%s::TEXT[])',
 )
 COUNT_EARLY = Query(
-    sqlite=Compiled('SELECT count(*) AS count_1 FROM early_labels WHERE early_labels.received >= ? AND early_labels.received < ?', ('since', 'until')),
-    postgresql=Compiled('SELECT count(*) AS count_1 FROM early_labels WHERE early_labels.received >= %s::BIGINT AND early_labels.received < %s::BIGINT', ('since', 'until')),
+    sqlite=Compiled('SELECT count(*) AS count_1 FROM early_labels WHERE early_labels.partition = ? AND early_labels.received >= ? AND early_labels.received < ?', ('partition', 'since', 'until')),
+    postgresql=Compiled('SELECT count(*) AS count_1 FROM early_labels WHERE early_labels.partition = %s::BIGINT AND early_labels.received >= %s::BIGINT AND early_labels.received < %s::BIGINT', ('partition', 'since', 'until')),
 )
 COUNT_WAITING_EARLY = Query(
-    sqlite=Compiled("SELECT count(*) AS count_1 FROM early_labels WHERE early_labels.received >= coalesce((SELECT horizons.until FROM horizons WHERE horizons.name = 'early_labels'), 0)"),
-    postgresql=Compiled("SELECT count(*) AS count_1 FROM early_labels WHERE early_labels.received >= coalesce((SELECT horizons.until FROM horizons WHERE horizons.name = 'early_labels'), 0)"),
+    sqlite=Compiled("SELECT count(*) AS count_1 FROM early_labels WHERE early_labels.received >= coalesce((SELECT horizons.until FROM horizons WHERE horizons.name = 'early_labels' AND horizons.partition = early_labels.partition), 0)"),
+    postgresql=Compiled("SELECT count(*) AS count_1 FROM early_labels WHERE early_labels.received >= coalesce((SELECT horizons.until FROM horizons WHERE horizons.name = 'early_labels' AND horizons.partition = early_labels.partition), 0)"),
 )
 ADD_EARLY = RowQuery(
-    columns=('prediction_id', 'row', 'label', 'time', 'received'),
-    sqlite=Compiled('INSERT INTO early_labels (prediction_id, "row", label, time, received) VALUES (?, ?, ?, ?, ?)', ('prediction_id', 'row', 'label', 'time', 'received')),
-    postgresql=Compiled('INSERT INTO early_labels (prediction_id, row, label, time, received) VALUES (%s::VARCHAR COLLATE "C", %s::BIGINT, %s, %s::BIGINT, %s::BIGINT)', ('prediction_id', 'row', 'label', 'time', 'received')),
+    columns=('prediction_id', 'row', 'label', 'time', 'received', 'partition'),
+    sqlite=Compiled('INSERT INTO early_labels (prediction_id, "row", label, time, received, partition) VALUES (?, ?, ?, ?, ?, ?)', ('prediction_id', 'row', 'label', 'time', 'received', 'partition')),
+    postgresql=Compiled('INSERT INTO early_labels (prediction_id, row, label, time, received, partition) VALUES (%s::VARCHAR COLLATE "C", %s::BIGINT, %s, %s::BIGINT, %s::BIGINT, %s::BIGINT)', ('prediction_id', 'row', 'label', 'time', 'received', 'partition')),
     staged=Staged(
-        create='CREATE TEMPORARY TABLE IF NOT EXISTS staged_predictions_add_early ( prediction_id TEXT COLLATE "C", row BIGINT, label BYTEA, time BIGINT, received BIGINT )',
+        create='CREATE TEMPORARY TABLE IF NOT EXISTS staged_predictions_add_early ( prediction_id TEXT COLLATE "C", row BIGINT, label BYTEA, time BIGINT, received BIGINT, partition BIGINT )',
         copy='COPY staged_predictions_add_early FROM STDIN',
-        run=Compiled('INSERT INTO early_labels (prediction_id, row, label, time, received) SELECT staged_predictions_add_early.prediction_id, staged_predictions_add_early.row, staged_predictions_add_early.label, staged_predictions_add_early.time, staged_predictions_add_early.received FROM staged_predictions_add_early'),
+        run=Compiled('INSERT INTO early_labels (prediction_id, row, label, time, received, partition) SELECT staged_predictions_add_early.prediction_id, staged_predictions_add_early.row, staged_predictions_add_early.label, staged_predictions_add_early.time, staged_predictions_add_early.received, staged_predictions_add_early.partition FROM staged_predictions_add_early'),
         empty='TRUNCATE staged_predictions_add_early',
     ),
 )
 DELETE_EARLY = RowQuery(
-    columns=('prediction_id',),
-    sqlite=Compiled('DELETE FROM early_labels WHERE early_labels.prediction_id = ?', ('prediction_id',)),
-    postgresql=Compiled('DELETE FROM early_labels WHERE early_labels.prediction_id = %s::VARCHAR COLLATE "C"', ('prediction_id',)),
+    columns=('prediction_id', 'partition'),
+    sqlite=Compiled('DELETE FROM early_labels WHERE early_labels.prediction_id = ? AND early_labels.partition IN (?, -1)', ('prediction_id', 'partition')),
+    postgresql=Compiled('DELETE FROM early_labels WHERE early_labels.prediction_id = %s::VARCHAR COLLATE "C" AND early_labels.partition IN (%s::BIGINT, -1)', ('prediction_id', 'partition')),
     staged=Staged(
-        create='CREATE TEMPORARY TABLE IF NOT EXISTS staged_predictions_delete_early ( prediction_id TEXT COLLATE "C" )',
+        create='CREATE TEMPORARY TABLE IF NOT EXISTS staged_predictions_delete_early ( prediction_id TEXT COLLATE "C", partition BIGINT )',
         copy='COPY staged_predictions_delete_early FROM STDIN',
-        run=Compiled('DELETE FROM early_labels USING staged_predictions_delete_early WHERE early_labels.prediction_id = staged_predictions_delete_early.prediction_id'),
+        run=Compiled('DELETE FROM early_labels USING staged_predictions_delete_early WHERE early_labels.prediction_id = staged_predictions_delete_early.prediction_id AND early_labels.partition IN (staged_predictions_delete_early.partition, -1)'),
         empty='TRUNCATE staged_predictions_delete_early',
     ),
 )
 SWEEP_EARLY = Query(
-    sqlite=Compiled('DELETE FROM early_labels WHERE (early_labels.prediction_id, early_labels."row") IN (SELECT early_labels.prediction_id, early_labels."row" FROM early_labels WHERE early_labels.received < ? LIMIT ? OFFSET ?)', ('until', 'limit', 'param_1'), {'param_1': 0}),
-    postgresql=Compiled('DELETE FROM early_labels WHERE (early_labels.prediction_id, early_labels.row) IN (SELECT early_labels.prediction_id, early_labels.row FROM early_labels WHERE early_labels.received < %s::BIGINT LIMIT %s::BIGINT)', ('until', 'limit')),
+    sqlite=Compiled('DELETE FROM early_labels WHERE (early_labels.prediction_id, early_labels."row") IN (SELECT early_labels.prediction_id, early_labels."row" FROM early_labels WHERE (early_labels.partition = ? OR 0 = ? AND early_labels.partition = -1) AND early_labels.received < ? LIMIT ? OFFSET ?)', ('partition', 'partition', 'until', 'limit', 'param_1'), {'param_1': 0}),
+    postgresql=Compiled('DELETE FROM early_labels WHERE (early_labels.prediction_id, early_labels.row) IN (SELECT early_labels.prediction_id, early_labels.row FROM early_labels WHERE (early_labels.partition = %s::BIGINT OR 0 = %s::BIGINT AND early_labels.partition = -1) AND early_labels.received < %s::BIGINT LIMIT %s::BIGINT)', ('partition', 'partition', 'until', 'limit')),
 )

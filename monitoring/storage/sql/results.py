@@ -56,33 +56,33 @@ SAVE_CLOSED = RowQuery(
     ),
 )
 JOB_SIZES = Query(
-    sqlite=Compiled('SELECT jobs.number, length(jobs.body) AS length_1 FROM jobs ORDER BY jobs.number'),
-    postgresql=Compiled('SELECT jobs.number, length(jobs.body) AS length_1 FROM jobs ORDER BY jobs.number'),
+    sqlite=Compiled('SELECT jobs.number, length(jobs.body) AS length_1 FROM jobs WHERE jobs.partition = ? ORDER BY jobs.number', ('partition',)),
+    postgresql=Compiled('SELECT jobs.number, length(jobs.body) AS length_1 FROM jobs WHERE jobs.partition = %s::BIGINT ORDER BY jobs.number', ('partition',)),
 )
 LAST_JOB = Query(
-    sqlite=Compiled('SELECT max(jobs.number) AS max_1 FROM jobs'),
-    postgresql=Compiled('SELECT max(jobs.number) AS max_1 FROM jobs'),
+    sqlite=Compiled('SELECT max(jobs.number) AS max_1 FROM jobs WHERE jobs.partition = ?', ('partition',)),
+    postgresql=Compiled('SELECT max(jobs.number) AS max_1 FROM jobs WHERE jobs.partition = %s::BIGINT', ('partition',)),
 )
 JOB = Query(
-    sqlite=Compiled('SELECT jobs.body FROM jobs WHERE jobs.number = ?', ('number',)),
-    postgresql=Compiled('SELECT jobs.body FROM jobs WHERE jobs.number = %s::BIGINT', ('number',)),
+    sqlite=Compiled('SELECT jobs.body FROM jobs WHERE jobs.partition = ? AND jobs.number = ?', ('partition', 'number')),
+    postgresql=Compiled('SELECT jobs.body FROM jobs WHERE jobs.partition = %s::BIGINT AND jobs.number = %s::BIGINT', ('partition', 'number')),
 )
 COUNT_JOBS = Query(
     sqlite=Compiled('SELECT count(*) AS count_1 FROM jobs'),
     postgresql=Compiled('SELECT count(*) AS count_1 FROM jobs'),
 )
 ADD_JOB = RowQuery(
-    columns=('number', 'body'),
-    sqlite=Compiled('INSERT INTO jobs (number, body) VALUES (?, ?)', ('number', 'body')),
-    postgresql=Compiled('INSERT INTO jobs (number, body) VALUES (%s::BIGINT, %s)', ('number', 'body')),
+    columns=('partition', 'number', 'body'),
+    sqlite=Compiled('INSERT INTO jobs (partition, number, body) VALUES (?, ?, ?)', ('partition', 'number', 'body')),
+    postgresql=Compiled('INSERT INTO jobs (partition, number, body) VALUES (%s::BIGINT, %s::BIGINT, %s)', ('partition', 'number', 'body')),
     staged=Staged(
-        create='CREATE TEMPORARY TABLE IF NOT EXISTS staged_results_add_job ( number BIGINT, body BYTEA )',
+        create='CREATE TEMPORARY TABLE IF NOT EXISTS staged_results_add_job ( partition BIGINT, number BIGINT, body BYTEA )',
         copy='COPY staged_results_add_job FROM STDIN',
-        run=Compiled('INSERT INTO jobs (number, body) SELECT staged_results_add_job.number, staged_results_add_job.body FROM staged_results_add_job'),
+        run=Compiled('INSERT INTO jobs (partition, number, body) SELECT staged_results_add_job.partition, staged_results_add_job.number, staged_results_add_job.body FROM staged_results_add_job'),
         empty='TRUNCATE staged_results_add_job',
     ),
 )
 DELETE_JOB = Query(
-    sqlite=Compiled('DELETE FROM jobs WHERE jobs.number = ?', ('number',)),
-    postgresql=Compiled('DELETE FROM jobs WHERE jobs.number = %s::BIGINT', ('number',)),
+    sqlite=Compiled('DELETE FROM jobs WHERE jobs.partition = ? AND jobs.number = ?', ('partition', 'number')),
+    postgresql=Compiled('DELETE FROM jobs WHERE jobs.partition = %s::BIGINT AND jobs.number = %s::BIGINT', ('partition', 'number')),
 )

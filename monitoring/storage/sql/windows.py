@@ -10,21 +10,21 @@ VERSIONS = Query(
     postgresql=Compiled('SELECT watches.model, watches.version FROM watches ORDER BY watches.model, watches.version'),
 )
 WATCHES = Query(
-    sqlite=Compiled('SELECT watches.body FROM watches'),
-    postgresql=Compiled('SELECT watches.body FROM watches'),
+    sqlite=Compiled('SELECT watches.body FROM watches WHERE watches.partition = ?', ('partition',)),
+    postgresql=Compiled('SELECT watches.body FROM watches WHERE watches.partition = %s::BIGINT', ('partition',)),
 )
 WATCH = Query(
     sqlite=Compiled('SELECT watches.body FROM watches WHERE watches.model = ? AND watches.version = ?', ('model', 'version')),
     postgresql=Compiled('SELECT watches.body FROM watches WHERE watches.model = %s::VARCHAR COLLATE "C" AND watches.version = %s::VARCHAR COLLATE "C"', ('model', 'version')),
 )
 SAVE_WATCH = RowQuery(
-    columns=('model', 'version', 'body'),
-    sqlite=Compiled('INSERT INTO watches (model, version, body) VALUES (?, ?, ?) ON CONFLICT (model, version) DO UPDATE SET body = excluded.body', ('model', 'version', 'body')),
-    postgresql=Compiled('INSERT INTO watches (model, version, body) VALUES (%s::VARCHAR COLLATE "C", %s::VARCHAR COLLATE "C", %s) ON CONFLICT (model, version) DO UPDATE SET body = excluded.body', ('model', 'version', 'body')),
+    columns=('model', 'version', 'body', 'partition'),
+    sqlite=Compiled('INSERT INTO watches (model, version, body, partition) VALUES (?, ?, ?, ?) ON CONFLICT (model, version) DO UPDATE SET body = excluded.body', ('model', 'version', 'body', 'partition')),
+    postgresql=Compiled('INSERT INTO watches (model, version, body, partition) VALUES (%s::VARCHAR COLLATE "C", %s::VARCHAR COLLATE "C", %s, %s::BIGINT) ON CONFLICT (model, version) DO UPDATE SET body = excluded.body', ('model', 'version', 'body', 'partition')),
     staged=Staged(
-        create='CREATE TEMPORARY TABLE IF NOT EXISTS staged_windows_save_watch ( model TEXT COLLATE "C", version TEXT COLLATE "C", body BYTEA )',
+        create='CREATE TEMPORARY TABLE IF NOT EXISTS staged_windows_save_watch ( model TEXT COLLATE "C", version TEXT COLLATE "C", body BYTEA, partition BIGINT )',
         copy='COPY staged_windows_save_watch FROM STDIN',
-        run=Compiled('INSERT INTO watches (model, version, body) SELECT staged_windows_save_watch.model, staged_windows_save_watch.version, staged_windows_save_watch.body FROM staged_windows_save_watch ON CONFLICT (model, version) DO UPDATE SET body = excluded.body'),
+        run=Compiled('INSERT INTO watches (model, version, body, partition) SELECT staged_windows_save_watch.model, staged_windows_save_watch.version, staged_windows_save_watch.body, staged_windows_save_watch.partition FROM staged_windows_save_watch ON CONFLICT (model, version) DO UPDATE SET body = excluded.body'),
         empty='TRUNCATE staged_windows_save_watch',
     ),
 )

@@ -1,7 +1,5 @@
 """A distribution as a small picture: the reference behind, the window in front. Pure."""
 
-from collections.abc import Sequence
-
 from markupsafe import Markup
 
 from monitoring.presenter.formats import percent
@@ -15,27 +13,35 @@ _LETTER = 7.4  # pixels, about
 
 
 def bars(shown: Distribution) -> Markup:
-    """One column's bins from left to right; each says its shares when pointed at."""
-    highest = max(max(one.expected, one.found) for one in shown.bins)
+    """Return one column's bins from left to right; each says its shares when pointed at."""
+    words = [_words(bin_, shown.beside) for bin_ in shown.bins]
+    changed = max(
+        range(len(words)), key=lambda n: abs(shown.bins[n].found - shown.bins[n].expected)
+    )
+    highest = max(max(bin_.expected, bin_.found) for bin_ in shown.bins)
     step = WIDTH / len(shown.bins)
     return drawing(
         WIDTH,
         HEIGHT,
-        f"{shown.column}: {_most_changed(shown.bins)}",
-        *(_pair(one, index * step, step, highest) for index, one in enumerate(shown.bins)),
+        f"{shown.column}: {words[changed]}",
+        *(
+            _pair(bin_, words[index], (index * step, step), highest)
+            for index, bin_ in enumerate(shown.bins)
+        ),
         *_labels(shown, step),
         class_="chart",
     )
 
 
-def _pair(one: Bin, left: float, step: float, highest: float) -> Markup:
+def _pair(bin_: Bin, words: str, place: tuple[float, float], highest: float) -> Markup:
+    left, step = place
     gap = min(step * 0.12, 3.0)
     width = step - gap
-    behind = _bar("p2", left + gap / 2, width, one.expected / highest)
-    front = _bar("p0", left + gap / 2 + width * 0.2, width * 0.6, one.found / highest)
+    behind = _bar("p2", left + gap / 2, width, bin_.expected / highest)
+    front = _bar("p0", left + gap / 2 + width * 0.2, width * 0.6, bin_.found / highest)
     target = element(
         "rect",
-        element("title", _words(one)),
+        element("title", words),
         class_="target", x=left, y=0.0, width=step, height=_FLOOR,
     )  # fmt: skip
     return element("g", behind, front, target)
@@ -47,7 +53,7 @@ def _bar(kind: str, x: float, width: float, share: float) -> Markup:
 
 
 def _labels(shown: Distribution, step: float) -> list[Markup]:
-    """The ends of a range of numbers; of values, each name that has room."""
+    """Return the ends of a range of numbers; of values, each name that has room."""
     if shown.numeric:
         low, high = shown.bins[0].name, shown.bins[-1].name
         return [
@@ -59,15 +65,15 @@ def _labels(shown: Distribution, step: float) -> list[Markup]:
         return []
     return [
         element(
-            "text", shorten(one.name, letters), class_="label mid", x=(n + 0.5) * step, y=HEIGHT - 3
+            "text",
+            shorten(bin_.name, letters),
+            class_="label mid",
+            x=(n + 0.5) * step,
+            y=HEIGHT - 3,
         )
-        for n, one in enumerate(shown.bins)
+        for n, bin_ in enumerate(shown.bins)
     ]
 
 
-def _words(one: Bin) -> str:
-    return f"{one.name}: {percent(one.found)} of the rows, {percent(one.expected)} in the reference"
-
-
-def _most_changed(bins: Sequence[Bin]) -> str:
-    return _words(max(bins, key=lambda one: abs(one.found - one.expected)))
+def _words(bin_: Bin, beside: str) -> str:
+    return f"{bin_.name}: {percent(bin_.found)} of the rows, {percent(bin_.expected)} {beside}"

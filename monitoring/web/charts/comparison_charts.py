@@ -22,49 +22,52 @@ _LINE = 26.0  # height of a row
 _TOP, _BOTTOM, _RIGHT = 22.0, 26.0, 14.0
 
 
-def difference_chart(found: VersionComparison) -> Picture | None:
+def difference_chart(comparison: VersionComparison) -> Picture | None:
     """Show the difference of each score with its interval; each line has a scale of its own."""
-    rows = [one for one in [*found.scores, *([found.cost] if found.cost else [])]
-            if finite([one.difference.value])]  # fmt: skip
+    rows = [row for row in [*comparison.scores, *([comparison.cost] if comparison.cost else [])]
+            if finite([row.difference.value])]  # fmt: skip
     if not rows:
         return None
-    named = [(score_name(one), one, _extent([one])) for one in rows]
+    lines = [(score_name(row), row, _extent([row])) for row in rows]
     note = (
         "With 95 % intervals; each line has a scale of its own. Right of the middle, version "
-        f"{found.second} is better; a filled dot: beyond chance."
+        f"{comparison.second} is better; a filled dot: beyond chance."
     )
     return _both(
-        "Difference by score", note, WHOLE, lambda width: _forest(width, named, found, axis=False)
+        "Difference by score",
+        note,
+        WHOLE,
+        lambda width: _forest(width, lines, comparison, axis=False),
     )
 
 
-def group_chart(found: VersionComparison) -> Picture | None:
+def group_chart(comparison: VersionComparison) -> Picture | None:
     """Show the difference of the first metric in each group, all on one scale."""
-    scored = [(one, one.score) for one in found.groups if one.score]
-    rows = [(one, score) for one, score in scored if finite([score.difference.value])]
+    scored = [(group, group.score) for group in comparison.groups if group.score]
+    rows = [(group, score) for group, score in scored if finite([score.difference.value])]
     if not rows:
         return None
     extent = _extent([score for _, score in rows])
-    named = [(_group_name(one), score, extent) for one, score in rows]
+    lines = [(_group_name(group), score, extent) for group, score in rows]
     metric = score_name(rows[0][1])
-    note = f"Right of the middle, version {found.second} is better; all lines have one scale."
+    note = f"Right of the middle, version {comparison.second} is better; all lines have one scale."
     return _both(
         f"Difference of {metric} by segment", note, WHOLE,
-        lambda width: _forest(width, named, found, axis=True),
+        lambda width: _forest(width, lines, comparison, axis=True),
     )  # fmt: skip
 
 
-def calibration_chart(found: VersionComparison) -> Picture | None:
+def calibration_chart(comparison: VersionComparison) -> Picture | None:
     """Show predicted probability against observed share for both versions."""
-    if not found.calibration:
+    if not comparison.calibration:
         return None
     note = "Ten bins of equally many rows; on the dashed line, probabilities are shares."
-    return _both("Calibration", note, HALF, lambda width: _calibration(width, found))
+    return _both("Calibration", note, HALF, lambda width: _calibration(width, comparison))
 
 
-def times_chart(found: VersionComparison) -> Picture | None:
+def times_chart(comparison: VersionComparison) -> Picture | None:
     """Show quantiles of the times of both versions."""
-    bars = [bar for one in found.traffic for bar in _bars(one, found)]
+    bars = [bar for traffic in comparison.traffic for bar in _bars(traffic, comparison)]
     if not bars:
         return None
     note = "From reception to the event; a shadow's are those of its runs alone."
@@ -78,7 +81,7 @@ def _both(title: str, note: str, wide: float, draw: Callable[[float], Markup]) -
 def _forest(
     width: float,
     rows: Sequence[tuple[str, ScoreRow, float]],
-    found: VersionComparison,
+    comparison: VersionComparison,
     *,
     axis: bool,
 ) -> Markup:
@@ -92,7 +95,7 @@ def _forest(
     for place, (name, row, extent) in enumerate(rows):
         scale = Scale(-extent, extent, left, right)
         y = _TOP + _LINE * (place + 0.5)
-        drawn += _forest_line(name, row, found, scale, y, letters)
+        drawn += _forest_line(name, row, comparison, scale, y, letters)
         if not narrow:
             text = estimated_text(row.difference)
             drawn.append(element("text", text, class_="label", x=right + 14, y=y + 4))
@@ -103,23 +106,24 @@ def _forest(
     )
     words = "; ".join(f"{name} {estimated_text(row.difference)}" for name, row, _ in rows)
     ends = [
-        element("text", f"version {found.first} better", class_="label", x=left, y=12),
-        element("text", f"version {found.second} better", class_="label end", x=right, y=12),
+        element("text", f"version {comparison.first} better", class_="label", x=left, y=12),
+        element("text", f"version {comparison.second} better", class_="label end", x=right, y=12),
     ]
     return drawing(width, height, f"Differences: {words}", zero, *ends, *drawn, class_="chart")
 
 
 def _forest_line(  # noqa: PLR0913, PLR0917  # where a line is
-    name: str, row: ScoreRow, found: VersionComparison, scale: Scale, y: float, letters: int
+    name: str, row: ScoreRow, comparison: VersionComparison, scale: Scale, y: float, letters: int
 ) -> list[Markup]:
     value = row.difference.value
     assert value is not None
     sign = -1.0 if row.lower_is_better else 1.0
-    better = {"first": found.first, "second": found.second}.get(row.better)
+    better = {"first": comparison.first, "second": comparison.second}.get(row.better)
     verdict = f"version {better} is better" if better else "within chance"
     title = (
-        f"{name}: version {found.first} {estimated_text(row.first)}, version {found.second} "
-        f"{estimated_text(row.second)}, difference {estimated_text(row.difference)}: {verdict}"
+        f"{name}: version {comparison.first} {estimated_text(row.first)}, "
+        f"version {comparison.second} {estimated_text(row.second)}, "
+        f"difference {estimated_text(row.difference)}: {verdict}"
     )
     drawn = [
         element(
@@ -158,17 +162,17 @@ def _axis(scale: Scale, height: float) -> Markup:
 
 def _extent(rows: Sequence[ScoreRow]) -> float:
     ends = [
-        abs(end) for one in rows
-        for end in finite([one.difference.value, one.difference.low, one.difference.high])
+        abs(end) for row in rows
+        for end in finite([row.difference.value, row.difference.low, row.difference.high])
     ]  # fmt: skip
     return max([*ends, 1e-9]) * 1.08
 
 
-def _group_name(one: GroupRow) -> str:
-    return f"{one.segment}: {one.group}"
+def _group_name(group: GroupRow) -> str:
+    return f"{group.segment}: {group.group}"
 
 
-def _calibration(width: float, found: VersionComparison) -> Markup:
+def _calibration(width: float, comparison: VersionComparison) -> Markup:
     left, bottom = 44.0, 34.0
     size = min(width - left - _RIGHT, 400.0)
     height = size + _TOP + bottom
@@ -182,11 +186,11 @@ def _calibration(width: float, found: VersionComparison) -> Markup:
             element("text", percent(value), class_="label mid", x=x(value), y=y(0) + 16),
         ]
     drawn.append(element("line", class_="threshold", x1=x(0), x2=x(1), y1=y(0), y2=y(1)))
-    for place, (version, bins) in enumerate(found.calibration.items()):
+    for place, (version, bins) in enumerate(comparison.calibration.items()):
         drawn += _calibrated(version, bins, (x, y), f"v{place}")
     label = element("text", "predicted", class_="label end", x=x(1), y=y(0) + 30)
     side = element("text", "observed", class_="label", x=left, y=12)
-    words = ", ".join(f"version {name}" for name in found.calibration)
+    words = ", ".join(f"version {name}" for name in comparison.calibration)
     return drawing(width, height, f"Calibration of {words}", *drawn, label, side, class_="chart")
 
 
@@ -194,7 +198,7 @@ def _calibrated(
     version: str, bins: Sequence[CalibrationBin], scales: tuple[Scale, Scale], kind: str
 ) -> list[Markup]:
     x, y = scales
-    points = [(x(one.predicted), y(one.observed)) for one in bins]
+    points = [(x(bin_.predicted), y(bin_.observed)) for bin_ in bins]
     return [
         path(points, f"line {kind}"),
         *(
@@ -202,21 +206,23 @@ def _calibrated(
                 "circle",
                 element(
                     "title",
-                    f"version {version}: predicted {percent(one.predicted)}, observed "
-                    f"{percent(one.observed)} of {one.rows:,} rows",
+                    f"version {version}: predicted {percent(bin_.predicted)}, observed "
+                    f"{percent(bin_.observed)} of {bin_.rows:,} rows",
                 ),
                 class_=f"dot {kind}", cx=at[0], cy=at[1], r=3.5,
             )
-            for one, at in zip(bins, points, strict=True)
+            for bin_, at in zip(bins, points, strict=True)
         ),
     ]  # fmt: skip
 
 
-def _bars(one: VersionTraffic, found: VersionComparison) -> list[tuple[str, float, str]]:
+def _bars(traffic: VersionTraffic, comparison: VersionComparison) -> list[tuple[str, float, str]]:
     """Return name, milliseconds and class of each bar."""
-    kind = "v0" if one.version == found.first else "v1"
-    times = one.total_ms or one.shadow_run_ms
-    name = f"version {one.version}" if one.total_ms else f"version {one.version}, shadow"
+    kind = "v0" if traffic.version == comparison.first else "v1"
+    times = traffic.total_ms or traffic.shadow_run_ms
+    name = (
+        f"version {traffic.version}" if traffic.total_ms else f"version {traffic.version}, shadow"
+    )
     return [(f"{name} {quantile}", value, kind) for quantile, value in times.items()]
 
 

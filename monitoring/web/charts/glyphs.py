@@ -9,7 +9,7 @@ from monitoring.web.charts.svg import drawing, element, path
 
 
 def sparkline(values: Sequence[float | None], label: str, threshold: float | None = None) -> Markup:
-    """A line that breaks where there is no value; the dashed rule is the threshold."""
+    """Return a line that breaks where there is no value; the dashed rule is the threshold."""
     width, height, margin = 96.0, 22.0, 3.0
     low, high, _ = domain(finite([*values, threshold]))
     x = Scale(0, max(len(values) - 1, 1), margin, width - margin)
@@ -27,7 +27,7 @@ def sparkline(values: Sequence[float | None], label: str, threshold: float | Non
 
 
 def meter(severity: float | None, label: str) -> Markup:
-    """How far a statistic is from its threshold, which is the tick in the middle."""
+    """Draw how far a statistic is from its threshold, which is the tick in the middle."""
     width, height = 120.0, 12.0
     # The square root keeps small statistics visible and four thresholds and more on the scale.
     share = [min(max(value, 0.0) / 4, 1.0) ** 0.5 for value in finite([severity])]

@@ -1,6 +1,7 @@
 """The charts of the status page as inline SVG: lines, stacked bars, the heatmap. Pure."""
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 
 import msgspec
 from markupsafe import Markup
@@ -15,7 +16,7 @@ LETTER = 6.7  # about the width of one, in the names beside a heatmap
 
 
 class Axis(msgspec.Struct, frozen=True):
-    """What is measured: its name, how values are written, and values that always show."""
+    """The axis of a chart: its name, how values are written, and values that always show."""
 
     name: str
     write: Callable[[float], str] = figure
@@ -30,19 +31,31 @@ class Beside(msgspec.Struct, frozen=True):
     highs: Sequence[float | None] = ()
 
 
+class HeatRow(msgspec.Struct, frozen=True):
+    """One column of the data; `href` leads to its page, empty if it has none."""
+
+    name: str
+    marks: Sequence[Mark]
+    href: str = ""
+
+
 def line_chart(
     sheet: Sheet,
     marks: Sequence[Mark],
     axis: Axis,
-    threshold: float | None,
+    threshold: float | Sequence[float | None] | None,
     beside: Beside = Beside(),  # noqa: B008 - frozen
 ) -> Markup:
-    """One number a window; `marks` run along the sheet's slots, the threshold across them."""
+    """Return one number a window; `marks` run along the sheet's slots, the threshold across them.
+
+    A sequence has the threshold of each slot.
+    """
     values = [mark.value for mark in marks]
     others = [*beside.values, *beside.lows, *beside.highs]
-    known = finite([*values, *others, *axis.always, threshold])
+    limits = threshold if isinstance(threshold, Sequence) else [threshold] * len(marks)
+    finite_values = finite([*values, *others, *axis.always, *limits])
     plot = Plot(sheet, LEFT)
-    low, high, step = domain(known)
+    low, high, step = domain(finite_values)
     scale = Scale(low, high, plot.bottom, plot.top)
     return drawing(
         sheet.width,
@@ -52,7 +65,7 @@ def line_chart(
         plot.value_axis(scale, step, axis.write),
         plot.time_axis(),
         *_spread(plot, scale, beside),
-        *_rule(plot, scale, threshold),
+        *_rule(plot, scale, limits),
         *([path(_points(plot, scale, beside.values), "line beside")] if beside.values else []),
         path(_points(plot, scale, values)),
         *_dots(plot, scale, marks),
@@ -64,7 +77,7 @@ def line_chart(
 def stacked_bars(
     sheet: Sheet, marks: Sequence[Mark], parts: Sequence[Sequence[int]], axis: Axis
 ) -> Markup:
-    """Counts a window; `parts` of each slot are stacked from the bottom, classes p0, p1, ..."""
+    """Draw counts by window; `parts` of each slot are stacked from the bottom: p0, p1, ..."""
     plot = Plot(sheet, LEFT)
     low, high, step = domain([0.0, *finite([mark.value for mark in marks])])
     scale = Scale(low, high, plot.bottom, plot.top)
@@ -81,24 +94,24 @@ def stacked_bars(
     )
 
 
-def heatmap(sheet: Sheet, rows: Sequence[tuple[str, Sequence[Mark]]]) -> Markup:
-    """One row a column of the data, one cell a window; values are severities, 1 the threshold.
+def heatmap(sheet: Sheet, rows: Sequence[HeatRow]) -> Markup:
+    """Draw a row for each column, a cell for each window; values are severities, 1 the threshold.
 
     The height follows from the rows; the sheet's is not used.
     """
     pitch, letters = (17.0, 14) if sheet.narrow else (20.0, 28)
-    left = min(max((len(name) for name, _ in rows), default=0), letters) * LETTER + 14.0
+    left = min(max((len(row.name) for row in rows), default=0), letters) * LETTER + 14.0
     tall = msgspec.structs.replace(sheet, height=TOP + pitch * len(rows) + BOTTOM)
     plot = Plot(tall, left)
     drawn: list[Markup] = []
-    for row, (name, marks) in enumerate(rows):
-        top = plot.top + row * pitch
-        text = shorten(name, letters)
+    for index, row in enumerate(rows):
+        top = plot.top + index * pitch
+        text = shorten(row.name, letters)
         place = {"x": left - 8, "y": top + pitch / 2 + 3.5}
-        drawn.append(
-            element("text", element("title", name), text, class_="label end name", **place)
-        )
-        drawn.extend(_cell(plot, index, (top, pitch), mark) for index, mark in enumerate(marks))
+        title = element("title", row.name)
+        name = element("text", title, text, class_="label end name", **place)
+        drawn.append(element("a", name, href=row.href, tabindex=-1) if row.href else name)
+        drawn.extend(_cell(plot, slot, (top, pitch), mark) for slot, mark in enumerate(row.marks))
     return drawing(
         tall.width,
         tall.height,
@@ -111,21 +124,21 @@ def heatmap(sheet: Sheet, rows: Sequence[tuple[str, Sequence[Mark]]]) -> Markup:
 
 
 def summary(marks: Sequence[Mark], axis: Axis) -> str:
-    """The picture in one phrase, for those who do not see it."""
-    known = finite([mark.value for mark in marks])
-    if not known:
+    """Return the picture in one phrase, for those who do not see it."""
+    values = finite([mark.value for mark in marks])
+    if not values:
         return "nothing measured yet"
-    low, high, last = (axis.write(value) for value in (min(known), max(known), known[-1]))
-    return f"{len(known)} windows, from {low} to {high}, latest {last}"
+    low, high, last = (axis.write(value) for value in (min(values), max(values), values[-1]))
+    return f"{len(values)} windows, from {low} to {high}, latest {last}"
 
 
 def level(severity: float) -> int:
-    """The shade of a heatmap cell, 0 to 4; 2 and above lie beyond the threshold."""
+    """Return the shade of a heatmap cell, 0 to 4; 2 and above lie beyond the threshold."""
     return sum(severity >= bound for bound in (0.5, 1.0, 2.0, 4.0))
 
 
 def shorten(name: str, length: int) -> str:
-    """A name that fits, its end replaced where it does not."""
+    """Return a name that fits, its end replaced if it does not."""
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
@@ -144,11 +157,17 @@ def _spread(plot: Plot, scale: Scale, beside: Beside) -> list[Markup]:
     ]
 
 
-def _rule(plot: Plot, scale: Scale, threshold: float | None) -> list[Markup]:
-    return [
-        element("line", class_="threshold", x1=plot.left, x2=plot.right, y1=scale(at), y2=scale(at))
-        for at in finite([threshold])
-    ]
+def _rule(plot: Plot, scale: Scale, limits: Sequence[float | None]) -> list[Markup]:
+    """Draw a line over every run of slots with the same threshold."""
+    lines: list[Markup] = []
+    first = 0
+    for limit, run in groupby(limits):
+        end = first + len(list(run))
+        for at in finite([limit]):
+            ends = {"x1": plot.edge(first), "x2": plot.edge(end), "y1": scale(at), "y2": scale(at)}
+            lines.append(element("line", class_="threshold", **ends))
+        first = end
+    return lines
 
 
 def _points(
@@ -194,13 +213,13 @@ def _bar(plot: Plot, scale: Scale, index: int, counts: Sequence[int]) -> Markup:
 
 
 def _cell(plot: Plot, index: int, place: tuple[float, float], mark: Mark) -> Markup:
-    known = finite([mark.value])
+    values = finite([mark.value])
     top, pitch = place
     gap = 1.0 if plot.step > 5 else 0.5
     cell = element(
         "rect",
         element("title", mark.title),
-        class_=f"cell h{level(known[0])}" if known else "cell none",
+        class_=f"cell h{level(values[0])}" if values else "cell none",
         x=plot.edge(index) + gap / 2,
         y=top + 1,
         width=max(plot.step - gap, 0.5),

@@ -15,17 +15,18 @@ from monitoring.web.charts.svg import element
 
 NARROW_BELOW = 450.0  # pixels
 RIGHT, TOP, BOTTOM = 14.0, 20.0, 24.0  # margins
+_CHARACTER = 6.5  # pixels of a label's width, about
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """One window along the axis; `href` is empty where nothing was seen."""
+    """One window along the axis; `href` is empty if nothing was seen."""
 
     window: Window
     href: str = ""
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """What is drawn in one slot, and how it reads."""
+    """The drawing of one slot, and its text."""
 
     value: float | None = None
     title: str = ""
@@ -43,7 +44,7 @@ class Band(msgspec.Struct, frozen=True):
 
 
 class Sheet(msgspec.Struct, frozen=True):
-    """What all charts of one model version share; sizes in pixels."""
+    """The properties that all charts of one model version share; sizes in pixels."""
 
     slots: Sequence[Slot]
     bands: Sequence[Band] = ()
@@ -66,15 +67,15 @@ class Plot:
         self.step = (self.right - self.left) / max(len(sheet.slots), 1)
 
     def edge(self, index: float) -> float:
-        """Where the slot with this index begins."""
+        """Return the left edge of the slot with this index."""
         return self.left + index * self.step
 
     def middle(self, index: int) -> float:
-        """The centre of a slot."""
+        """Return the centre of a slot."""
         return self.edge(index + 0.5)
 
     def time_axis(self) -> Markup:
-        """The calendar below the plot."""
+        """Return the calendar below the plot."""
         room = int((self.right - self.left) / (46 if self.sheet.narrow else 60))
         marks = []
         for tick in time_ticks([slot.window.start for slot in self.sheet.slots], max(room, 1)):
@@ -82,11 +83,12 @@ class Plot:
             marks.append(
                 element("line", class_="tick", x1=x, x2=x, y1=self.bottom, y2=self.bottom + 4)
             )
-            marks.append(element("text", tick.text, class_="label", x=x, y=self.bottom + 16))
+            if x + _CHARACTER * len(tick.text) <= self.sheet.width:  # else it would be cut
+                marks.append(element("text", tick.text, class_="label", x=x, y=self.bottom + 16))
         return element("g", *marks, class_="axis")
 
     def value_axis(self, scale: Scale, step: float, write: Callable[[float], str]) -> Markup:
-        """Hairlines at round values, with their labels."""
+        """Return hairlines at round values, with their labels."""
         lines = []
         for value in ticks(scale.low, scale.high, step):
             y = scale(value)
@@ -97,7 +99,7 @@ class Plot:
         return element("g", *lines, class_="axis")
 
     def bands(self) -> Markup:
-        """The spans of alarms, behind everything else."""
+        """Return the spans of alarms, behind everything else."""
         return element("g", *(self._band(band) for band in self.sheet.bands))
 
     def _band(self, band: Band) -> Markup:
@@ -112,7 +114,7 @@ class Plot:
         )
 
     def targets(self, marks: Sequence[Mark]) -> Markup:
-        """Invisible full-height areas that carry the words and lead to the windows."""
+        """Return invisible full-height areas that carry the words and lead to the windows."""
         height = self.bottom - self.top
         return element(
             "g",
@@ -134,7 +136,7 @@ class Plot:
         )
 
     def linked(self, index: int, shape: Markup) -> Markup:
-        """The shape, leading to the slot's window where there is one.
+        """Return the shape, leading to the slot's window if there is one.
 
         Kept out of the tab order: the table of windows below the charts has the same links.
         """

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import msgspec
 
-from monitoring.presenter.formats import utc
+from monitoring.presenter.formats import local
 
 DAY = 86_400_000_000
 LARGEST = 1e30
@@ -23,7 +23,7 @@ class Scale(msgspec.Struct, frozen=True):
     end: float
 
     def __call__(self, value: float) -> float:
-        """The pixel of a value; what lies outside is drawn on the edge."""
+        """Return the pixel of a value; what lies outside is drawn on the edge."""
         share = (value - self.low) / (self.high - self.low)
         return self.start + min(max(share, 0.0), 1.0) * (self.end - self.start)
 
@@ -36,12 +36,12 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 def finite(values: Sequence[float | None]) -> list[float]:
-    """The values that can be drawn: numbers, and none so large that an axis could not hold it."""
+    """Return the values that can be drawn: numbers that an axis can hold."""
     return [value for value in values if value is not None and abs(value) <= LARGEST]
 
 
 def nice_step(span: float, count: int) -> float:
-    """A step of 1, 2 or 5 times a power of ten that cuts `span` into about `count` parts."""
+    """Return a step of 1, 2 or 5 times a power of ten that cuts `span` into about `count` parts."""
     raw = span / max(count, 1)
     power = 10.0 ** math.floor(math.log10(raw))
     return next((f * power for f in (1.0, 2.0, 5.0) if f * power >= raw * 0.999), 10.0 * power)
@@ -58,14 +58,14 @@ def domain(values: Sequence[float], count: int = 4) -> tuple[float, float, float
 
 
 def ticks(low: float, high: float, step: float) -> list[float]:
-    """The round numbers from `low` to `high`."""
+    """Return the round numbers from `low` to `high`."""
     count = round((high - low) / step)
     return [low + index * step for index in range(min(count, 50) + 1)]
 
 
 def time_ticks(starts: Sequence[int], room: int) -> list[Tick]:
-    """At most `room` labels under windows that begin at `starts`, at breaks of the calendar."""
-    moments = [utc(start) for start in starts]
+    """Return at most `room` labels of windows that begin at `starts`, at breaks of the calendar."""
+    moments = [local(start) for start in starts]
     short = len(starts) > 1 and min(b - a for a, b in pairwise(starts)) < DAY
     apart = len(starts) / max(room, 1)
     for unit, write in _UNITS if short else _UNITS[1:]:
@@ -82,9 +82,9 @@ def _breaks(
     moments: Sequence[datetime], unit: Callable[[datetime], object], apart: float
 ) -> list[int]:
     keys = [unit(moment) for moment in moments]
-    found = [index for index in range(len(keys)) if index == 0 or keys[index] != keys[index - 1]]
+    starts = [index for index in range(len(keys)) if index == 0 or keys[index] != keys[index - 1]]
     # The first window rarely begins at a break; its label must not run into the next one.
-    return found[1:] if len(found) > 1 and found[1] - found[0] < apart else found
+    return starts[1:] if len(starts) > 1 and starts[1] - starts[0] < apart else starts
 
 
 def _hour(at: datetime, first: bool) -> str:  # noqa: FBT001 - called through the table below

@@ -6,7 +6,7 @@ from markupsafe import Markup, escape
 
 
 def element(tag: str, *children: str, **attributes: object) -> Markup:
-    """One element; `class_` writes `class`, `_` in names writes `-`, None leaves one out.
+    """Return one element; `class_` writes `class`, `_` in names writes `-`, None leaves one out.
 
     Children are escaped unless they are Markup, which elements are.
     """
@@ -21,7 +21,7 @@ def element(tag: str, *children: str, **attributes: object) -> Markup:
 def drawing(
     width: float, height: float, label: str, *children: str, **attributes: object
 ) -> Markup:
-    """A whole picture that a screen reader announces by its label."""
+    """Return a whole picture that a screen reader announces by its label."""
     return element(
         "svg",
         *children,
@@ -35,7 +35,7 @@ def drawing(
 
 
 def path(points: Sequence[tuple[float, float] | None], class_: str = "line") -> Markup:
-    """A line through the points that breaks where there is none."""
+    """Return a line through the points that breaks if there is none."""
     steps, pen_down = [], False
     for point in points:
         if point is not None:

@@ -1,4 +1,4 @@
-"""Everything that decides what the charts of a model version show lives here. Pure."""
+"""Build the charts of a model version: what each shows, and its titles and notes. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import get_args
@@ -9,10 +9,10 @@ from markupsafe import Markup
 from monitoring.alarms.severity import severity
 from monitoring.presenter.formats import figure, number, percent, period
 from monitoring.presenter.headline import versioned_alarm
-from monitoring.presenter.links import window_path
+from monitoring.presenter.links import column_path, window_path
 from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import ESTIMATED, Alarm, Result, Rule, Score, Window
-from monitoring.web.charts.lines import Axis, Beside, heatmap, line_chart, stacked_bars
+from monitoring.web.charts.lines import Axis, Beside, HeatRow, heatmap, line_chart, stacked_bars
 from monitoring.web.charts.plot import Band, Mark, Sheet, Slot
 from monitoring.web.window_view import chief_score, find
 
@@ -31,27 +31,35 @@ class Timeline(msgspec.Struct, frozen=True):
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """One chart twice, for a desk and for a phone, with its title and what it tells."""
+    """One chart in two widths, for desktop and phone, with its title and notes."""
 
     title: str
     note: str
-    rule: str  # what the dashed line means, empty where there is none
+    rule: str  # what the dashed line means, empty if there is none
     wide: Markup
     narrow: Markup
 
 
 def drift_map(line: Timeline) -> Picture | None:
-    """Feature by window, the columns that drifted most on top; None where nothing was scored."""
+    """Draw drift by feature and window, largest drift on top; None if nothing was scored."""
     drift = [_drift_by_column(result) for _, result in line.cells]
     names = worst_columns(drift)
     shown = names[:MOST_COLUMNS]
     if not shown:
         return None
-    rows = [(name, _drift_marks(line.cells, drift, name)) for name in shown]
+    last = next(result for _, result in reversed(line.cells) if result)
+    rows = [
+        HeatRow(
+            name,
+            _drift_marks(line.cells, drift, name),
+            column_path(last.model, last.version, name),
+        )
+        for name in shown
+    ]
     left_out = len(names) - len(shown)
     note = f"{number(left_out)} calmer columns are left out." if left_out else ""
-    sheets = _sheets(line, "drift", WHOLE)
-    return _both("Drift by column", (note, ""), sheets, lambda sheet: heatmap(sheet, rows))
+    sheets = sheets_of(line, "drift", WHOLE)
+    return both("Drift by column", (note, ""), sheets, lambda sheet: heatmap(sheet, rows))
 
 
 def timeline(results: Sequence[Result], alarms: Sequence[Alarm]) -> Timeline:
@@ -71,7 +79,7 @@ def timeline(results: Sequence[Result], alarms: Sequence[Alarm]) -> Timeline:
 
 
 def alarm_bands(cells: Sequence[Cell], alarms: Sequence[Alarm]) -> list[Band]:
-    """Where alarms were open, as far as the slots show it."""
+    """Return the bands of slots in which alarms were open."""
     bands = []
     for alarm in alarms:
         inside = [
@@ -86,12 +94,15 @@ def alarm_bands(cells: Sequence[Cell], alarms: Sequence[Alarm]) -> list[Band]:
 
 
 def worst_columns(drift: Sequence[Mapping[str, Score]]) -> list[str]:
-    """Names of scored columns: most windows beyond the threshold first, then by severity."""
-    seen: dict[str, list[float]] = {}
+    """Return names of scored columns: most windows beyond the threshold first, then by severity."""
+    severities: dict[str, list[float]] = {}
     for window in drift:
         for name, score in window.items():
-            seen.setdefault(name, []).append(severity(score) or 0.0)
-    return sorted(seen, key=lambda name: (-sum(s >= 1 for s in seen[name]), -sum(seen[name]), name))
+            severities.setdefault(name, []).append(severity(score) or 0.0)
+    return sorted(
+        severities,
+        key=lambda name: (-sum(s >= 1 for s in severities[name]), -sum(severities[name]), name),
+    )
 
 
 def _gap(before: Window, after: Window) -> list[Cell]:
@@ -104,34 +115,34 @@ def _gap(before: Window, after: Window) -> list[Cell]:
 
 
 def drifted_share(line: Timeline) -> Picture | None:
-    """The share of drifted columns over time; None where no window was scored."""
-    found = [find(result, "drifted_share") if result else None for _, result in line.cells]
-    threshold = _threshold(found)
+    """Return the share of drifted columns over time; None if no window was scored."""
+    scores = [find(result, "drifted_share") if result else None for _, result in line.cells]
+    threshold = _threshold(scores)
     rule = "" if threshold is None else f"drifted from {percent(threshold)}"
-    marks = [_share_mark(cell, score) for cell, score in zip(line.cells, found, strict=True)]
+    marks = [_share_mark(cell, score) for cell, score in zip(line.cells, scores, strict=True)]
     if all(mark.value is None for mark in marks):
         return None
     axis = Axis("Share of features that drifted", percent, always=(0.0, 0.5))
     note = "each against its own threshold"
-    return _both(
+    return both(
         axis.name,
         (note, rule),
-        _sheets(line, "drift", HALF),
+        sheets_of(line, "drift", HALF),
         lambda sheet: line_chart(sheet, marks, axis, threshold),
     )
 
 
 def performance(line: Timeline) -> Picture | None:
-    """The chief performance score over time, realised and estimated; None while neither is."""
+    """Return the chief performance score over time, realised and estimated; None without either."""
     name = chief_score([result for _, result in line.cells if result])
-    found = [find(result, name) if result else None for _, result in line.cells]
+    scores = [find(result, name) if result else None for _, result in line.cells]
     guessed = [find(result, ESTIMATED + name) if result else None for _, result in line.cells]
-    threshold = _threshold([*guessed, *found])
+    threshold = _threshold([*guessed, *scores])
     rule = "" if threshold is None else f"alarm at {figure(threshold)}"
     title = PERFORMANCE.get(name, name)
     marks = [
         _score_mark(cell, score, guess, title)
-        for cell, score, guess in zip(line.cells, found, guessed, strict=True)
+        for cell, score, guess in zip(line.cells, scores, guessed, strict=True)
     ]
     beside = Beside(
         [score.value if score else None for score in guessed],
@@ -141,48 +152,53 @@ def performance(line: Timeline) -> Picture | None:
     if all(value is None for value in [*(mark.value for mark in marks), *beside.values]):
         return None
     axis = Axis(title[:1].upper() + title[1:])
-    return _both(
+    return both(
         axis.name,
         ("on labelled rows; hollow where fewer than half are labelled", rule),
-        _sheets(line, "performance", HALF),
+        sheets_of(line, "performance", HALF),
         lambda sheet: line_chart(sheet, marks, axis, threshold, beside),
     )
 
 
 def volume(line: Timeline) -> Picture:
-    """Rows answered over time, by what became of their labels."""
+    """Return rows answered over time: labelled, waiting for labels, or expired."""
     parts = [
         (result.labelled, result.pending, result.expired) if result else (0, 0, 0)
         for _, result in line.cells
     ]
     marks = [_volume_mark(cell) for cell in line.cells]
     axis = Axis("Rows answered", lambda count: number(round(count)))
-    sheets = _sheets(line, None, WHOLE)
-    return _both(axis.name, ("", ""), sheets, lambda sheet: stacked_bars(sheet, marks, parts, axis))
+    sheets = sheets_of(line, None, WHOLE)
+    return both(axis.name, ("", ""), sheets, lambda sheet: stacked_bars(sheet, marks, parts, axis))
 
 
-def _sheets(line: Timeline, rule: Rule | None, wide: float) -> tuple[Sheet, Sheet]:
+def sheets_of(line: Timeline, rule: Rule | None, wide: float) -> tuple[Sheet, Sheet]:
+    """Return the sheets for desktop and phone, with the alarms of a rule behind."""
     slots = [slot for slot, _ in line.cells]
     bands = line.bands[rule] if rule else []
     return Sheet(slots, bands, wide), Sheet(slots, bands, NARROW, height=190.0)
 
 
-def _both(
+def both(
     title: str, words: tuple[str, str], sheets: tuple[Sheet, Sheet], draw: Callable[[Sheet], Markup]
 ) -> Picture:
+    """Draw a chart on both sheets; `words` are its note and what its dashed line means."""
     return Picture(title, *words, *(draw(sheet) for sheet in sheets))
 
 
-def _threshold(found: Sequence[Score | None]) -> float | None:
-    stated = (score.threshold for score in reversed(found) if score is not None)
-    return next((threshold for threshold in stated if threshold is not None), None)
+def _threshold(scores: Sequence[Score | None]) -> float | None:
+    thresholds = (score.threshold for score in reversed(scores) if score is not None)
+    return next((threshold for threshold in thresholds if threshold is not None), None)
 
 
 def _share_mark(cell: Cell, score: Score | None) -> Mark:
     when = period(cell[0].window)
     if score is None or score.value is None:
         return Mark(title=f"{when}: {score.note if score and score.note else 'not scored'}")
-    return Mark(score.value, f"{when}: {percent(score.value)} drifted", breached=score.breached)
+    words = f"{when}: {percent(score.value)} drifted"
+    if score.threshold is not None:
+        words += f", threshold {percent(score.threshold)}"
+    return Mark(score.value, words, breached=score.breached)
 
 
 def _score_mark(cell: Cell, score: Score | None, guess: Score | None, title: str) -> Mark:
@@ -195,6 +211,8 @@ def _score_mark(cell: Cell, score: Score | None, guess: Score | None, title: str
         f"{when}: {title} {figure(score.value)} "
         f"on {number(result.labelled)} of {number(result.rows)} rows{estimated}"
     )
+    if score.threshold is not None:
+        words += f", threshold {figure(score.threshold)}"
     thin = result.labelled * 2 < result.rows
     return Mark(score.value, words, breached=score.breached, faint=thin)
 

@@ -15,12 +15,13 @@ def approval_metrics(pending: Sequence[PendingApproval]) -> Iterator[Metric]:
     )
     oldest = GaugeMetricFamily(
         "driftline_oldest_pending_approval_timestamp_seconds",
-        "When the oldest of them was made.",
+        "Time of the oldest pending request for approval.",
         labels=["model"],
     )
-    for model, count in sorted(Counter(one.model for one in pending).items()):
+    for model, count in sorted(Counter(approval.model for approval in pending).items()):
         waiting.add_metric([model], count)
         oldest.add_metric(
-            [model], min(one.requested for one in pending if one.model == model) / 1e6
+            [model],
+            min(approval.requested for approval in pending if approval.model == model) / 1e6,
         )
     yield from (waiting, oldest)

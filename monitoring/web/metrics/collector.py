@@ -13,7 +13,6 @@ from prometheus_client.registry import Collector
 
 from eventlog.lag import ReaderLag
 from monitoring.presenter.names import PERFORMANCE
-from monitoring.presenter.retrain_loop import RetrainLoop
 from monitoring.results import (
     ESTIMATED,
     JOINT,
@@ -27,17 +26,24 @@ from monitoring.results import (
 )
 from monitoring.scoring.lag import ScoringLag
 from monitoring.web.metrics.approvals import approval_metrics
+from monitoring.web.metrics.batch_days import SHOWN, batch_metrics
 from monitoring.web.metrics.effect import effect_metrics
 from monitoring.web.metrics.health import health_metrics
+from monitoring.web.metrics.partitions import partition_metrics
 from monitoring.web.metrics.retrain_loops import retrain_loop_metrics
+from monitoring.web.metrics.schedules import schedule_metrics
 from monitoring.web.metrics.segments import segment_metrics
+from monitoring.web.metrics.traffic import traffic_metrics
 from monitoring.web.overview import HISTORY
 from monitoring.web.queries import Queries
+from monitoring.web.retrain_loops import NO_RETRAINING, Retraining
 from monitoring.web.traffic_share import mixes
 from monitoring.web.window_view import QUALITY, columns, coverage
 from monitoring.windows.totals import ClosedTotals
 from registry.pending_approvals import PendingApproval
+from telemetry.clock import now_us
 
+MOST_VERSIONS = 1_000  # with series of their own; ten thousand would be 110,000 series
 VERSION = ["model", "version"]
 SOURCE = ["source"]
 
@@ -45,29 +51,34 @@ SOURCE = ["source"]
 class StoreCollector(Collector):
     """Build the metrics from the store at each scrape."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the sources of the metrics
         self,
         findings: Queries,
         progress: ReaderLag | None,
         scoring: ScoringLag | None = None,
         pending: Sequence[PendingApproval] = (),
-        loops: Sequence[RetrainLoop] = (),
+        retraining: Retraining = NO_RETRAINING,
+        *,
+        most_versions: int = MOST_VERSIONS,
     ) -> None:
         self._findings = findings
         self._progress = progress
         self._scoring = scoring
         self._pending = pending
-        self._loops = loops
+        self._retraining = retraining
+        self._most_versions = most_versions
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics."""
+        """Yield all metrics."""
         yield from _behind(self._progress)
         yield from _unscored(self._scoring)
         yield from _sources(self._findings.ledger())
+        yield from partition_metrics(self._findings.partitions(), now_us())
         yield from _counted(self._findings.totals())
-        pairs = self._findings.watched()
-        known = (self._findings.recent(*pair, last=HISTORY) for pair in pairs)
-        results = [windows for windows in known if windows]
+        pairs, without = _busiest(self._findings, self._most_versions)
+        yield _quiet(without)
+        recent = (self._findings.recent(*pair, last=HISTORY) for pair in pairs)
+        results = [windows for windows in recent if windows]
         closed = {pair: self._findings.closed(*pair) for pair in pairs}
         yield from _rows(closed)
         yield from _late({pair: self._findings.late(*pair) for pair in pairs})
@@ -77,15 +88,18 @@ class StoreCollector(Collector):
         yield from _columns([windows[-1] for windows in results])
         yield from _coverage(results)
         yield from _performance(results)
-        open_windows = [one for pair in pairs for one in self._findings.live(*pair)]
-        everything = [one for windows in results for one in windows] + open_windows
+        open_windows = [window for pair in pairs for window in self._findings.live(*pair)]
+        everything = [window for windows in results for window in windows] + open_windows
         yield from health_metrics(results, mixes(everything))
         yield from segment_metrics(results)
         yield from effect_metrics(results)
-        yield from _alarms(self._findings)
+        yield from traffic_metrics(self._findings.newest_traffic())
+        yield from batch_metrics(self._findings.newest_batch_days(now_us() - SHOWN))
+        yield from _alarms(self._findings, pairs)
         yield from _webhooks(self._findings)
         yield from approval_metrics(self._pending)
-        yield from retrain_loop_metrics(self._loops)
+        yield from retrain_loop_metrics(self._retraining.loops)
+        yield from schedule_metrics(self._retraining.schedules, now_us())
 
 
 def exposition(
@@ -93,18 +107,18 @@ def exposition(
     progress: ReaderLag | None = None,
     scoring: ScoringLag | None = None,
     pending: Sequence[PendingApproval] = (),
-    loops: Sequence[RetrainLoop] = (),
+    retraining: Retraining = NO_RETRAINING,
 ) -> bytes:
-    """The text that Prometheus reads."""
+    """Return the text that Prometheus reads."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(StoreCollector(findings, progress, scoring, pending, loops))
+    registry.register(StoreCollector(findings, progress, scoring, pending, retraining))
     return generate_latest(registry)
 
 
 def _behind(progress: ReaderLag | None) -> Iterator[Metric]:
     lag = GaugeMetricFamily(
         "driftline_monitor_lag_seconds",
-        "Since the reception of the oldest event that is read and not yet ingested; 0 with none.",
+        "Age of the oldest event that is read but not ingested; 0 if there is none.",
     )
     polled = GaugeMetricFamily(
         "driftline_monitor_last_poll_timestamp_seconds", "When the monitor last read the log."
@@ -117,11 +131,11 @@ def _behind(progress: ReaderLag | None) -> Iterator[Metric]:
 
 def _unscored(scoring: ScoringLag | None) -> Iterator[Metric]:
     waiting = GaugeMetricFamily(
-        "driftline_monitor_waiting_scores", "Windows that wait for their scores."
+        "driftline_monitor_waiting_scores", "Windows that wait to be scored."
     )
     age = GaugeMetricFamily(
         "driftline_monitor_oldest_waiting_score_seconds",
-        "Since the oldest of them was queued, or since the monitor started; 0 with none.",
+        "Time since the oldest such window was queued or the monitor started; 0 if there is none.",
     )
     if scoring is not None:
         waiting.add_metric([], scoring.waiting)
@@ -134,21 +148,23 @@ def _sources(ledger: Iterable[SourceLedger]) -> Iterator[Metric]:
         "driftline_monitored_events", "Events read from the log and ingested.", labels=SOURCE
     )
     lost = CounterMetricFamily(
-        "driftline_events_lost", "Sequence numbers whose event never arrived.", labels=SOURCE
+        "driftline_events_lost", "Sequence numbers whose event counts as lost.", labels=SOURCE
     )
     recovered = CounterMetricFamily(
         "driftline_events_recovered",
-        "Events that came after they were counted lost.",
+        "Events that arrived after they had been counted as lost.",
         labels=SOURCE,
     )
     missing = GaugeMetricFamily(
-        "driftline_events_missing", "Numbers whose event may still be on its way.", labels=SOURCE
+        "driftline_events_missing",
+        "Sequence numbers without an event, not yet counted as lost.",
+        labels=SOURCE,
     )
     duplicated = CounterMetricFamily(
         "driftline_events_duplicated", "Duplicate events, ignored.", labels=SOURCE
     )
     unreadable = CounterMetricFamily(
-        "driftline_unreadable_events", "Records that are no event of a known schema.", labels=SOURCE
+        "driftline_unreadable_events", "Records that match no event schema.", labels=SOURCE
     )
     for source in ledger:
         monitored.add_metric([source.source], source.events - source.unreadable)
@@ -168,7 +184,7 @@ _FROM_THE_START = {"unfit_labels": 0}
 def _counted(totals: dict[str, int]) -> Iterator[Metric]:
     counted = CounterMetricFamily(
         "driftline_counted",
-        "What the monitor counted by name: late_rows, unknown_labels, expired_early_labels, ...",
+        "The monitor's counters by name: late_rows, unknown_labels, expired_early_labels, ...",
         labels=["what"],
     )
     for what, count in sorted((_FROM_THE_START | totals).items()):
@@ -180,29 +196,31 @@ def _rows(closed: Mapping[tuple[str, str], ClosedTotals]) -> Iterator[Metric]:
     rows = GaugeMetricFamily("driftline_rows", "Rows answered in closed windows.", labels=VERSION)
     labels = GaugeMetricFamily(
         "driftline_row_labels",
-        "Rows of closed windows by the state of their label; conflicting labels apart.",
+        "Rows of closed windows by state of their label.",
         labels=[*VERSION, "state"],
     )
-    for about, known in closed.items():
-        if known.windows:
-            rows.add_metric(about, known.rows)
+    for about, totals in closed.items():
+        if totals.windows:
+            rows.add_metric(about, totals.rows)
             for state in ("labelled", "pending", "expired", "conflicting"):
-                labels.add_metric([*about, state], getattr(known, state))
+                labels.add_metric([*about, state], getattr(totals, state))
     yield from (rows, labels)
 
 
 def _late(late: dict[tuple[str, str], LateCounts]) -> Iterator[Metric]:
     events = CounterMetricFamily(
-        "driftline_late_events", "Late events: their window was closed.", labels=VERSION
+        "driftline_late_events",
+        "Events that arrived after their window had closed.",
+        labels=VERSION,
     )
     rows = CounterMetricFamily(
         "driftline_late_rows",
-        "Rows of late events, not scored.",
+        "Rows of late events; they are not scored.",
         labels=VERSION,
     )
-    for pair, one in late.items():
-        events.add_metric(pair, one.events)
-        rows.add_metric(pair, one.rows)
+    for pair, counts in late.items():
+        events.add_metric(pair, counts.events)
+        rows.add_metric(pair, counts.rows)
     yield from (events, rows)
 
 
@@ -217,10 +235,10 @@ def _verdicts(
     windows = GaugeMetricFamily(
         "driftline_windows", "Closed windows by verdict.", labels=[*VERSION, "verdict"]
     )
-    for known in results:
-        key = known[-1].model, known[-1].version
+    for recent in results:
+        key = recent[-1].model, recent[-1].version
         for verdict in get_args(Verdict):
-            latest.add_metric([*key, verdict], float(known[-1].verdict == verdict))
+            latest.add_metric([*key, verdict], float(recent[-1].verdict == verdict))
             windows.add_metric([*key, verdict], closed[key].windows.get(verdict, 0))
     yield from (latest, windows)
 
@@ -228,7 +246,7 @@ def _verdicts(
 def _whole(latest: Iterable[Result]) -> Iterator[Metric]:
     whole = GaugeMetricFamily(
         "driftline_window_drift_whole",
-        "Drift of the strongest column, and of how columns go together, in parts of its limit.",
+        "Largest drift of a column, and change of correlations, divided by the limit.",
         labels=[*VERSION, "measure"],
     )
     for result in latest:
@@ -241,7 +259,9 @@ def _whole(latest: Iterable[Result]) -> Iterator[Metric]:
 def _latest(latest: Iterable[Result]) -> Iterator[Metric]:
     rows = GaugeMetricFamily("driftline_window_rows", "Rows, latest window.", labels=VERSION)
     end = GaugeMetricFamily(
-        "driftline_window_end_seconds", "Event time the latest window ends at.", labels=VERSION
+        "driftline_window_end_seconds",
+        "Event time at which the latest window ends.",
+        labels=VERSION,
     )
     share = GaugeMetricFamily(
         "driftline_window_drifted_share", "Share of drifted columns, latest window.", labels=VERSION
@@ -260,21 +280,21 @@ def _latest(latest: Iterable[Result]) -> Iterator[Metric]:
         about = [result.model, result.version]
         rows.add_metric(about, result.rows)
         end.add_metric(about, result.window.end / 1e6)
-        for one in result.scores:
-            if one.value is None:
+        for score in result.scores:
+            if score.value is None:
                 continue
-            if one.name == "drift" and one.column and not one.segment:
-                drift.add_metric([*about, one.column, one.method], one.value)
-                breached.add_metric([*about, one.column], float(one.breached))
-            elif one.name == "drifted_share" and one.of_whole:
-                share.add_metric(about, one.value)
+            if score.name == "drift" and score.column and not score.segment:
+                drift.add_metric([*about, score.column, score.method], score.value)
+                breached.add_metric([*about, score.column], float(score.breached))
+            elif score.name == "drifted_share" and score.of_whole:
+                share.add_metric(about, score.value)
     yield from (rows, end, share, drift, breached)
 
 
 def _columns(latest: Iterable[Result]) -> Iterator[Metric]:
     severity = GaugeMetricFamily(
         "driftline_window_drift_severity",
-        "Drift of a column in thresholds, latest window: 1 and above lie beyond.",
+        "Drift of a column divided by its threshold, latest window; from 1 on it is a breach.",
         labels=[*VERSION, "column"],
     )
     quality = GaugeMetricFamily(
@@ -304,21 +324,21 @@ def _columns(latest: Iterable[Result]) -> Iterator[Metric]:
 def _coverage(results: Iterable[list[Result]]) -> Iterator[Metric]:
     share = GaugeMetricFamily(
         "driftline_window_label_coverage",
-        "Share of rows with a label, newest window that awaits no more labels.",
+        "Share of rows with a label, newest window that no longer waits for labels.",
         labels=VERSION,
     )
     for windows in results:
-        settled = [one for one in windows if one.pending == 0 and one.rows]
-        if settled and (known := coverage(settled[-1])) is not None:
-            share.add_metric([settled[-1].model, settled[-1].version], known)
+        settled = [window for window in windows if window.pending == 0 and window.rows]
+        if settled and (labelled_share := coverage(settled[-1])) is not None:
+            share.add_metric([settled[-1].model, settled[-1].version], labelled_share)
     yield share
 
 
 def _performance(results: Iterable[list[Result]]) -> Iterator[Metric]:
     figures = GaugeMetricFamily(
         "driftline_window_score",
-        "Performance, latest window where it is known: labels come after their window, estimates "
-        "(estimated_...) before them.",
+        "Performance, latest window that has this score. Estimates (estimated_...) come before "
+        "scores, which need labels.",
         labels=[*VERSION, "score"],
     )
     bounds = GaugeMetricFamily(
@@ -339,7 +359,7 @@ def _performance(results: Iterable[list[Result]]) -> Iterator[Metric]:
 
 
 def _newest(windows: Iterable[Result]) -> Iterable[Score]:
-    """The newest known score of each kind of performance, realised and estimated."""
+    """Return the newest known score of each kind of performance, realised and estimated."""
     return {
         score.name: score
         for window in windows
@@ -350,14 +370,42 @@ def _newest(windows: Iterable[Result]) -> Iterable[Score]:
     }.values()
 
 
-def _alarms(findings: Queries) -> Iterator[Metric]:
+def _busiest(findings: Queries, most: int) -> tuple[list[tuple[str, str]], int]:
+    """Return the versions that have series, and how many have none.
+
+    These are the versions with the newest requests, and all with an open alarm.
+    """
+    pairs = findings.watched()
+    if len(pairs) <= most:
+        return pairs, 0
+    newest = findings.newest_requests()
+    selection = set(sorted(pairs, key=lambda pair: (-newest.get(pair, 0), pair))[:most])
+    selection |= {
+        (alarm.model, alarm.version) for alarm in findings.alarms() if alarm.state != "resolved"
+    }
+    return [pair for pair in pairs if pair in selection], len(pairs) - len(selection & set(pairs))
+
+
+def _quiet(versions: int) -> Metric:
+    quiet = GaugeMetricFamily(
+        "driftline_versions_without_series",
+        "Versions without series: too many others had requests more recently.",
+    )
+    quiet.add_metric([], versions)
+    return quiet
+
+
+def _alarms(findings: Queries, pairs: Iterable[tuple[str, str]]) -> Iterator[Metric]:
     alarms = GaugeMetricFamily(
         "driftline_alarms", "Alarms by state.", labels=[*VERSION, "rule", "state"]
     )
     counts: dict[tuple[str, ...], int] = {
-        (*pair, rule, "firing"): 0 for pair in findings.watched() for rule in get_args(Rule)
+        (*pair, rule, "firing"): 0 for pair in pairs for rule in get_args(Rule)
     }
+    shown = {*pairs}
     for alarm in findings.alarms():
+        if (alarm.model, alarm.version) not in shown:
+            continue
         key: tuple[str, ...] = (alarm.model, alarm.version, alarm.rule, alarm.state)
         counts[key] = counts.get(key, 0) + 1
     for key, count in sorted(counts.items()):

@@ -11,7 +11,7 @@ _VERSION = ["model", "version"]
 
 
 def effect_metrics(results: Iterable[Sequence[Result]]) -> Iterator[Metric]:
-    """Of every version's latest window."""
+    """Yield the metrics of every version's latest window."""
     parity = GaugeMetricFamily(
         "driftline_window_parity",
         "Share of logged predictions that a re-run does not reproduce, latest window.",
@@ -19,13 +19,13 @@ def effect_metrics(results: Iterable[Sequence[Result]]) -> Iterator[Metric]:
     )
     effect = GaugeMetricFamily(
         "driftline_window_effect",
-        "Effect of a drifted column on predictions, latest window: the share of decisions that "
-        "change, or the change in spreads of the prediction; of all of them under column=''.",
+        "Effect of a drifted column on predictions, latest window: share of decisions that change, "
+        "or mean change of a regression in standard deviations; column='': all columns together.",
         labels=[*_VERSION, "column"],
     )
     shift = GaugeMetricFamily(
         "driftline_window_effect_shift",
-        "By how much a drifted column moves the mean probability or prediction, latest window.",
+        "Change of the mean probability or prediction by a drifted column, latest window.",
         labels=[*_VERSION, "column"],
     )
     for windows in results:

@@ -17,17 +17,17 @@ _SHARES = {
     ),
     "driftline_window_invalid_share": (
         "invalid_share",
-        "Share of requests that did not fit the model, latest window.",
+        "Share of requests that were invalid for the model, latest window.",
     ),
 }
 _DURATIONS = {
     "driftline_window_latency_seconds": (
         "latency",
-        "From receipt to answer, latest window with one; counted in buckets, exact to a sixteenth.",
+        "Time from receipt to reply, latest window with requests; accurate to 1/16.",
     ),
     "driftline_window_label_delay_seconds": (
         "label_delay",
-        "From a prediction to its label, latest window with labels; exact to a sixteenth.",
+        "Time from prediction to label, latest window with labels; accurate to 1/16.",
     ),
 }
 
@@ -35,7 +35,7 @@ _DURATIONS = {
 def health_metrics(
     results: Sequence[list[Result]], mixed: Mapping[tuple[str, Window], Mix]
 ) -> Iterator[Metric]:
-    """Of every version's windows, oldest first."""
+    """Yield the metrics of every version's windows, oldest first."""
     for metric, (score, meaning) in _SHARES.items():
         shares = GaugeMetricFamily(metric, meaning, labels=_VERSION)
         for windows in results:
@@ -57,7 +57,7 @@ def _mix(
 ) -> GaugeMetricFamily:
     shares = GaugeMetricFamily(
         "driftline_window_version_share",
-        "Share of the model's requests that the version was asked, its latest window.",
+        "Share of the model's requests that went to the version, its latest window.",
         labels=_VERSION,
     )
     for windows in results:
@@ -69,8 +69,8 @@ def _mix(
 
 
 def _newest(windows: Sequence[Result], name: str) -> float | None:
-    known = (value(one, name) for one in reversed(windows))
-    return next((one for one in known if one is not None), None)
+    values = (value(window, name) for window in reversed(windows))
+    return next((number for number in values if number is not None), None)
 
 
 def _about(windows: Sequence[Result]) -> list[str]:

@@ -16,11 +16,11 @@ def retrain_loop_metrics(loops: Sequence[RetrainLoop]) -> Iterator[Metric]:
     )
     overdue = GaugeMetricFamily(
         "driftline_overdue_retrain_requests",
-        "Those of them that are older than DRIFTLINE_MONITOR_ANSWER_WITHIN_DAYS.",
+        "Unanswered retraining requests older than DRIFTLINE_MONITOR_ANSWER_WITHIN_DAYS.",
         labels=["model"],
     )
-    for model in sorted({one.model for one in loops}):
-        own = [one for one in loops if one.model == model]
-        unanswered.add_metric([model], sum(one.awaited == "candidate" for one in own))
-        overdue.add_metric([model], sum(one.overdue for one in own))
+    for model in sorted({loop.model for loop in loops}):
+        own = [loop for loop in loops if loop.model == model]
+        unanswered.add_metric([model], sum(loop.awaited == "candidate" for loop in own))
+        overdue.add_metric([model], sum(loop.overdue for loop in own))
     yield from (unanswered, overdue)

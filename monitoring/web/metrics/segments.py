@@ -11,7 +11,7 @@ _VERSION = ["model", "version"]
 
 
 def segment_metrics(results: Iterable[Sequence[Result]]) -> Iterator[Metric]:
-    """Of every version's windows, oldest first: each figure of its newest window that has it."""
+    """Yield each figure of a version's newest window that has it; windows are oldest first."""
     figures = GaugeMetricFamily(
         "driftline_window_segment",
         "A figure of the rows of one group (column=value), latest window where it is known.",
@@ -19,8 +19,7 @@ def segment_metrics(results: Iterable[Sequence[Result]]) -> Iterator[Metric]:
     )
     gaps = GaugeMetricFamily(
         "driftline_window_gap",
-        "Between the groups of a column, the highest rate less the lowest, latest window where it "
-        "is known.",
+        "Highest minus lowest rate of the groups of a column, latest window that has rates.",
         labels=[*_VERSION, "column", "score"],
     )
     for windows in results:
@@ -33,18 +32,18 @@ def segment_metrics(results: Iterable[Sequence[Result]]) -> Iterator[Metric]:
 
 
 def _newest(windows: Sequence[Result]) -> Iterable[Score]:
-    """The newest of each: only groups that the latest window with segments has."""
-    latest = next((one for one in reversed(windows) if _parts(one)), None)
+    """Return the newest of each: only groups that the latest window with segments has."""
+    latest = next((window for window in reversed(windows) if _parts(window)), None)
     if latest is None:
         return ()
     there = {score.segment for score in latest.scores}
-    known = {
+    scores = {
         score.about: score
         for window in windows
         for score in _parts(window)
         if score.value is not None and score.segment in there
     }
-    return known.values()
+    return scores.values()
 
 
 def _parts(result: Result) -> list[Score]:

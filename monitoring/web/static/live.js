@@ -10,9 +10,9 @@
   const filter = () => {
     const field = document.querySelector("[data-filter]");
     if (!field) return;
-    const wanted = field.value.trim().toLowerCase();
+    const query = field.value.trim().toLowerCase();
     for (const row of document.querySelectorAll(`${field.dataset.filter} > [data-text]`)) {
-      row.hidden = !row.dataset.text.includes(wanted);
+      row.hidden = !row.dataset.text.includes(query);
     }
   };
 
@@ -29,7 +29,7 @@
     }
     if (old.isEqualNode(fresh)) return;
     for (const { name } of [...old.attributes]) {
-      if (!fresh.hasAttribute(name) && name !== "open" && name !== "hidden") old.removeAttribute(name);
+      if (!fresh.hasAttribute(name) && !["open", "hidden", "tabindex"].includes(name)) old.removeAttribute(name);
     }
     for (const { name, value } of fresh.attributes) {
       if (old.getAttribute(name) !== value) old.setAttribute(name, value);
@@ -69,8 +69,22 @@
     }
   };
 
+  // Keeps the search in the address, so that a reload, a shared link and the back button have it.
+  let typed = 0;
+  const search = (field) => {
+    const address = new URL(location.href);
+    address.searchParams.delete("from");
+    if (field.value.trim()) address.searchParams.set(field.name, field.value.trim());
+    else address.searchParams.delete(field.name);
+    history.replaceState(null, "", address);
+    clearTimeout(typed);
+    typed = setTimeout(refresh, 300); // rows that the page did not have, and links with the search
+  };
+
   document.addEventListener("input", (event) => {
-    if (event.target.matches("[data-filter]")) filter();
+    if (!event.target.matches("[data-filter]")) return;
+    filter();
+    search(event.target);
   });
   document.addEventListener("visibilitychange", refresh);
   setInterval(refresh, EVERY);

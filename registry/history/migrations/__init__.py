@@ -4,6 +4,7 @@ Each file of `versions` is one step; a new one names the step before it, and `sc
 the newest. A database that a newer release has migrated is refused.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from registry.history.schema import REVISION, VERSION_TABLE
 
 # Migrations look at and change one schema, whatever others the address lists after it.
 _ONE_SCHEMA = "SELECT set_config('search_path', quote_ident(current_schema()), false)"
+
+_logger = logging.getLogger(__name__)
 
 
 def migrate_file(connect: Callable[[], Any], after: str, *, copy: bool = False) -> None:
@@ -66,10 +69,15 @@ def _upgrade(connection: Connection, *, copy: bool) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes |= {"connection": connection, "copy": copy}
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if (found := context.get_current_revision()) is not None and found not in known:
+    revisions = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if (revision := context.get_current_revision()) is not None and revision not in revisions:
         raise IncompatibleRegistry(
-            f"schema revision {found} is of a newer release, expected at most {REVISION}; "
+            f"schema revision {revision} is of a newer release, expected at most {REVISION}; "
             "upgrade Driftline here, or restore the backup made before the upgrade"
         )
     command.upgrade(config, "head")
+    if revision != REVISION:
+        since = (
+            "was created with" if revision is None else f"was migrated from schema {revision} to"
+        )
+        _logger.info("the registry's history %s schema %s", since, REVISION)

@@ -165,7 +165,7 @@ def test_rejected_rows_keep_their_place_and_state_why(home: Home, tmp_path: Path
     assert out["id"].tolist() == list(range(12))
     assert np.flatnonzero(out["prediction"].isna()).tolist() == listed["row"].tolist() == [0, 7]
     assert listed["reason"][0] == (
-        "feature 'price': expected a number that fits FP32 (or nothing), got 'cheap'"
+        "feature 'price': expected a number that fits FP32 (or no value), got 'cheap'"
     )
     assert out["prediction_row"].dropna().tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
 
@@ -246,7 +246,7 @@ def test_what_cannot_run_is_refused_with_its_place(
 def test_two_processes_do_not_run_one_job(home: Home, tmp_path: Path) -> None:
     source = write(rows_of(20), tmp_path / "in.csv")
     held = checkpoints.Checkpoints(tmp_path / ".out.csv.unfinished")
-    with pytest.raises(AlreadyRunning):
+    with pytest.raises(AlreadyRunning, match="await its end, or state another output"):
         run(source, tmp_path / "out.csv")
     held.close()
     assert not list(tmp_path.glob(".*"))
@@ -295,3 +295,23 @@ def test_columns_of_other_types_are_read_or_refused(home: Home, tmp_path: Path) 
     pq.write_table(lists, tmp_path / "list.parquet")
     with pytest.raises(BatchError, match="column 'price' holds list"):
         run(tmp_path / "list.parquet", tmp_path / "list.csv")
+
+
+def test_the_event_of_a_chunk_counts_what_is_odd_about_its_rows(home: Home, tmp_path: Path) -> None:
+    frame = rows_of(60)
+    frame["price"] = frame["price"].clip(-1, 1)
+    frame.loc[:4, "price"] = 1e6
+    frame.loc[5:6, "price"] = None
+    frame.loc[10:12, "colour"] = "ultraviolet"
+    missing = int(frame["colour"].isna().sum())
+    output = tmp_path / "out.parquet"
+    run(write(frame, tmp_path / "in.parquet"), output)
+    found = read(output)
+    counts: dict[str, Counter[str]] = {}
+    for event in events(home, str(found["prediction_id"][0]).rpartition("-")[0]):
+        for name, values in event.counts.items():
+            counts.setdefault(name, Counter()).update(values)
+    assert counts["price"] == {"outside": 5, "missing": 2}
+    assert counts["colour"] == {"outside": 3, "missing": missing}
+    labels = Counter(str(one) for one in found["prediction"].dropna().astype(int))
+    assert counts["prediction"] == labels

@@ -120,3 +120,47 @@ def test_a_version_is_promoted_once_its_gates_passed(desk: Desk) -> None:
     assert isinstance(desk.run("gates", "tiny", "--version", "2").exception, ChangedFile)
     report.write_bytes(whole)
     desk.history.promote("tiny", "champion", "2", time=0, actor="ann")
+
+
+def test_golden_requests_get_the_answers_of_the_champion(desk: Desk, tmp_path: Path) -> None:
+    file = tmp_path / "requests.json"
+
+    def golden(*arguments: str) -> Result:
+        return desk.run("golden", "tiny", *arguments, "--why", "agreed")
+
+    desk.set("gates: {small: {kind: size, at_most_mb: 1}}")
+    file.write_text('[{"inputs": {"price": [[0.0]], "colour": [["blue"]]}}]')
+    assert "gate golden of tiny has 1 requests" in golden("--add", str(file)).output
+    file.write_text(
+        '{"inputs": {"price": [[0.0]], "colour": [["red"]]}, "outputs": {"label": [0]}}'
+    )
+    assert "has 2 requests" in golden("--add", str(file), "--tolerance", "0.01").output
+    gates = desk.history.state("tiny").policy.gates
+    assert gates.keys() == {"small", "golden"}
+    assert gates["golden"]["requests"][0]["outputs"]["probabilities"] == [[0.5, 0.5]]
+    shown = desk.run("golden", "tiny").output
+    assert '{"label":[0]}' in shown
+    assert "tolerance 0.01" in shown
+    gated = desk.run("gate", "tiny", "--version", "2")
+    assert "golden: failed: request 2: output 'label' is 1 at [0], expected 0" in gated.output
+    assert "has 1 requests" in golden("--remove", "2").output
+    assert "golden: passed" in desk.run("gate", "tiny", "--version", "2").output
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("{", "expected JSON as"),
+        ('[{"input": {}}]', "unknown field `input`"),
+        ('[{"inputs": {"price": [[1]]}}]', "inputs are price; expected price, colour"),
+        ("[]", "has no requests"),
+    ],
+)
+def test_golden_requests_that_cannot_be_are_refused(
+    desk: Desk, tmp_path: Path, content: str, fault: str
+) -> None:
+    (tmp_path / "requests.json").write_text(content)
+    before = desk.history.revision()
+    done = desk.run("golden", "tiny", "--add", str(tmp_path / "requests.json"), "--why", "x")
+    assert fault in str(done.exception)
+    assert desk.history.revision() == before

@@ -26,6 +26,7 @@ from registry.history.audit import chain_faults
 from registry.history.rows import GateResult, HistoryRow
 from registry.history.store import History
 from registry.store import Registry
+from tests import preloaded
 from tests.depth import by_depth
 from tests.tiny_model import register_tiny, write_tiny
 
@@ -77,7 +78,7 @@ def test_registration_runs_the_gates_and_only_what_passed_is_released(desk: Desk
     assert "known: failed: lineage lacks data" in first.output
     assert len(desk.gated()) == 1
     candidates = desk.history.desired_state("tiny", ["1", "2"]).candidates
-    assert candidates == {"2": "its gates: failed"}  # no number and no fallback leads to it
+    assert candidates == {"2": "its gates: failed (known)"}  # no number and no fallback leads to it
     assert "gates: failed" in desk.run("models").output
     assert "known" not in desk.run(*register).output  # the same content was gated already
     assert len(desk.gated()) == 1
@@ -158,11 +159,11 @@ def test_a_run_that_is_killed_leaves_a_legal_state(desk: Desk) -> None:
     command = [sys.executable, "-m", "driftline", "gate", "tiny", "--version", "2"]
     environment = {**os.environ, PARENT: str(os.getpid())}
     began = time.monotonic()
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    preloaded.run(command, env=environment).check_returncode()
     whole, turns = time.monotonic() - began, random.Random(5)
     for _ in range(by_depth(3, 50)):
         before = len(desk.gated())
-        run = subprocess.Popen(
+        run = preloaded.Command(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
@@ -173,12 +174,10 @@ def test_a_run_that_is_killed_leaves_a_legal_state(desk: Desk) -> None:
         assert list(chain_faults(desk.history.all_rows())) == []
         for row in desk.gated()[before:]:
             assert open_reports(desk.home).read(row.evidence).verdict == "passed"
-    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    done = preloaded.run(command, env=environment)
     assert done.returncode == 0, done.stderr
     desk.set("gates: {known: {kind: lineage, fields: [nothing]}}")
-    assert (
-        subprocess.run(command, env=environment, check=False, capture_output=True).returncode == 1
-    )
+    assert preloaded.run(command, env=environment).returncode == 1
     assert not desk.home.gate_run.exists()
 
 

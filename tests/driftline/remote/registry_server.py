@@ -1,7 +1,6 @@
 """A registry server in a process of its own, and commands of another machine."""
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -19,13 +18,14 @@ from eventlog.parent_death import PARENT
 from eventlog.settings import Home
 from registry.history.store import History
 from registry.store import Registry
+from tests.preloaded import Command
 
 ROLES = {
     "trainer": ["register:taxi"],
     "risk": ["approve", "read"],
     "releaser": ["promote:taxi"],
     "owner": ["admin", "read"],
-    "everything": ["register", "approve", "promote", "admin", "read"],
+    "everything": ["register", "approve", "promote", "admin", "read", "operate"],
 }
 
 
@@ -55,7 +55,7 @@ class RegistryServer:
         }
         command = [sys.executable, "-m", "driftline", "registry", "serve", "--port", str(port)]
         with self.log.open("wb") as out:
-            self.process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+            self.process = Command(command, env=environment, stdout=out, stderr=out)
         self.until(self._answers)
 
     @property

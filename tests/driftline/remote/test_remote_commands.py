@@ -5,9 +5,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 import httpx
+import msgspec
 import pytest
 import yaml
 from starlette.routing import Route
@@ -21,7 +24,15 @@ from driftline.remote.rules import ROUTES, match_remote_rule
 from driftline.remote.uploads import Uploads
 from eventlog.settings import Home
 from registry.approvals import Approvals
-from registry.history.rows import ApprovalRule, HistoryRow, ReleasePolicy
+from registry.history.rows import (
+    ApprovalRule,
+    HistoryRow,
+    ReleasePolicy,
+    ScheduleChange,
+    VerdictPolicy,
+    encode_detail,
+)
+from registry.worker_reports import WorkerReport, WorkerReportPublisher
 from tests.driftline.remote.registry_server import Elsewhere, RegistryServer
 from tests.tiny_model import MANIFEST, register_tiny, tiny_classifier
 
@@ -101,6 +112,43 @@ def test_the_life_of_a_version_from_another_machine(
     assert not elsewhere.home.exists(), "nothing is left on the machine of the commands"
 
 
+def test_an_approval_starts_the_rollout_that_the_policy_states(
+    server: RegistryServer, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    for description in ("one", "two", "three"):
+        register_tiny(server.registry, tmp_path / "files", "tram", description=description)
+    server.registry.promote("tram", "1")
+    (tmp_path / "policy.yaml").write_text(
+        f"{POLICY}\non_approve: rollout\n"
+        "rollout: {steps: [0.1, 1], bake_s: 60, verdict: {tolerate: 1.5, metrics: [labels]}}\n"
+    )
+    policy = ("release-policy", "tram", "--file", tmp_path / "policy.yaml", "--why", "board")
+    done = elsewhere.run("owner", *policy)
+    assert done.exit_code == 0, done
+    for number in "23":
+        version = ("tram", "--version", number, "--why", "checked")
+        assert elsewhere.run("everything", "request", *version).exit_code == 0
+        approved = elsewhere.run("risk", "approve", *version)
+        assert approved.exit_code == 0
+        if number == "2":
+            assert (
+                "by the release policy, tram champion: version 2 answers 10 % of the keys"
+                in approved.output
+            )
+    assert "did not start: champion of tram: key:risk rolls out version 2" in approved.output
+    rows = server.history.rows("tram")[-4:]
+    assert [(row.kind, row.actor) for row in rows] == [
+        ("approved", "key:risk"),
+        ("rollout_step", "key:risk"),
+        ("requested", "key:everything"),
+        ("approved", "key:risk"),
+    ]
+    verdicts = server.history.state("tram").rollouts["champion"].policy
+    assert verdicts == VerdictPolicy(tolerate=1.5, metrics=["labels"])
+    status = elsewhere.run("risk", "rollout", "status", "tram").output
+    assert "The monitor's page has what it has counted of this step." in status
+
+
 def test_a_second_version_is_rolled_out_and_back(
     server: RegistryServer, elsewhere: Elsewhere, tmp_path: Path
 ) -> None:
@@ -119,6 +167,49 @@ def test_a_second_version_is_rolled_out_and_back(
         "no longer barred"
         in elsewhere.run("everything", "unbar", "bus", "--version", "2", "--why", "fixed").output
     )
+
+
+def test_operators_work_from_another_machine(
+    server: RegistryServer, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    onnx, manifest = files(tmp_path)
+    (tmp_path / "models" / "metro").mkdir(parents=True)
+    onnx.rename(tmp_path / "models" / "metro" / "model.onnx")
+    manifest.rename(tmp_path / "models" / "metro" / "manifest.yaml")
+    provision = ("provision", tmp_path / "models" / "metro", "--name", "metro")
+    assert "metro champion is version 1" in elsewhere.run("everything", *provision).output
+    assert "champion is" not in elsewhere.run("everything", *provision).output  # it was so before
+
+    said = elsewhere.run("everything", "limits", "metro", "champion", "--max-requests", "20").output
+    assert "metro version 1: max_requests 20" in said
+    assert (
+        "key:everything: version 1 max_requests 20"
+        in elsewhere.run("everything", "limits", "metro").output
+    )
+    assert "desired state unloaded" in elsewhere.run("everything", "unload", "metro").output
+    assert "desired state loaded" in elsewhere.run("everything", "unload", "metro", "--undo").output
+    (tmp_path / "policy.yaml").write_text("alarms: {min_rows: 77}\n")
+    policy = ("policy", "metro", "--file", tmp_path / "policy.yaml", "--why", "few rows")
+    assert "alarms.min_rows" in elsewhere.run("everything", *policy).output
+    assert "77" in elsewhere.run("everything", "policy", "metro").output
+    assert "is learning its baseline" in elsewhere.run("everything", "baseline", "metro").output
+    chosen = ("baseline", "metro", "--from", "2026-11-01", "--to", "2026-11-02")
+    assert "no database" in str(elsewhere.run("everything", *chosen).exception)
+    for command in (
+        ("limits", "metro", "--max-bytes", "5"),
+        ("unload", "metro"),
+        policy,
+        chosen,
+    ):
+        assert "lacks the scope operate" in str(elsewhere.run("risk", *command).exception)
+
+    revision, chain = server.history.head()
+    assert elsewhere.run("risk", "audit", "head").output == f"{revision}:{chain}\n"
+    verified = elsewhere.run("risk", "audit", "verify", "--head", f"{revision}:{chain}")
+    assert f"{revision} rows agree with their chain" in verified.output
+    export = elsewhere.run("risk", "audit", "export", tmp_path / "history.jsonl")
+    assert f"{revision} rows written" in export.output
+    assert "lacks the scope read" in str(elsewhere.run("trainer", "audit", "head").exception)
 
 
 def test_what_is_wrong_with_a_file_is_said_as_it_is_on_this_machine(
@@ -166,6 +257,7 @@ def test_every_route_is_in_the_table_of_scopes(tmp_path: Path) -> None:
         "approve",
         "promote",
         "admin",
+        "operate",
     }
 
 
@@ -209,6 +301,11 @@ def test_no_route_answers_without_its_scope(
         ("rollout/change", b'{"action": "explode"}', 400, "Invalid enum value"),
         ("release-policy", b'{"policy": {"gate": 1}, "why": "x"}', 400, "no field 'gate'"),
         ("nothing", b"{}", 404, "Not Found"),
+        ("limits", b'{"limits": {"max_batch_size": 0}}', 400, "max_batch_size"),
+        ("policy", b'{"policy": {"alarm": {}}, "why": "x"}', 400, "alarm"),
+        ("unload", b'{"number": "9"}', 404, "9"),
+        ("provide", b'{"number": "9"}', 404, "9"),
+        ("baseline", b'{"start": 2, "end": 1}', 400, "expected its start first"),
         ("approve", b'{"number": "1", "alias": "a\\u0000", "why": "x"}', 400, "has a NUL"),
         ("release-policy", b'{"policy": {"approvals": {"A": {}}}, "why": "x"}', 400, "alias 'A'"),
     ],
@@ -266,22 +363,22 @@ def test_two_approvals_at_once_both_count_and_one_of_them_twice_counts_once(
     server: RegistryServer,
 ) -> None:
     history = server.history
-    history.register("tram", "1", time=0, actor="key:trainer", digest="d1")
+    history.register("gondola", "1", time=0, actor="key:trainer", digest="d1")
     rule = ApprovalRule(required=2)
     book = Approvals(history)
-    book.set_policy("tram", ReleasePolicy(approvals={"champion": rule}), actor="a", why="b")
-    book.request("tram", "1", "champion", actor="key:trainer", why="c")
+    book.set_policy("gondola", ReleasePolicy(approvals={"champion": rule}), actor="a", why="b")
+    book.request("gondola", "1", "champion", actor="key:trainer", why="c")
 
     def approve(role: str) -> int:
         body = {"number": "1", "why": "read it", "digest": "d1"}
-        path = "/v1/registry/models/tram/approve"
+        path = "/v1/registry/models/gondola/approve"
         return server.call("POST", path, role, json=body).status_code
 
     with ThreadPoolExecutor(6) as threads:
         assert set(threads.map(approve, ["risk", "everything"] * 3)) == {200}
-    approved = [row.actor for row in history.rows("tram") if row.kind == "approved"]
+    approved = [row.actor for row in history.rows("gondola") if row.kind == "approved"]
     assert sorted(approved) == ["key:everything", "key:risk"]
-    assert not history.state("tram").refusal("champion", "1", time.time_ns() // 1_000)
+    assert not history.state("gondola").refusal("champion", "1", time.time_ns() // 1_000)
 
 
 def test_a_row_that_was_edited_by_hand_releases_nothing(server: RegistryServer) -> None:
@@ -312,3 +409,64 @@ def test_a_kind_of_a_newer_release_is_read_over_and_refuses_changes(server: Regi
     reply = server.call("POST", "/v1/registry/models/boat/reject", json=body)
     assert reply.status_code == 409
     assert "of kind 'blessed', which a newer release wrote" in reply.json()["error"]
+
+
+def test_models_are_listed_page_by_page(server: RegistryServer, elsewhere: Elsewhere) -> None:
+    for name in ("page-a", "page-b", "page-c"):
+        for number in ("1", "2"):
+            server.history.register(name, number, time=0, actor="ann", digest=number * 64)
+    path, query = "/v1/registry/models", {"pattern": "page-*", "limit": "2"}
+    first = server.call("GET", path, params=query).json()
+    assert [version["model"] for version in first["versions"]] == ["page-a"] * 2 + ["page-b"] * 2
+    assert (first["next"], first["remaining"]) == ("page-b", 1)
+    last = server.call("GET", path, params={**query, "after": first["next"]}).json()
+    assert [version["model"] for version in last["versions"]] == ["page-c"] * 2
+    assert last.keys() == {"versions"}
+    listed = elsewhere.run("risk", "models", "page-*", "--limit", "2", "--json").stdout
+    assert [msgspec.json.decode(line)["model"] for line in listed.splitlines()] == [
+        "page-a", "page-a", "page-b", "page-b"
+    ]  # fmt: skip
+
+
+def test_schedules_of_all_models_are_one_request(
+    server: RegistryServer, elsewhere: Elsewhere
+) -> None:
+    def change(model: str, action: Literal["set", "remove"]) -> None:
+        detail = encode_detail(ScheduleChange(action, "0 6 * * 1"))
+        row = HistoryRow(0, model, "schedule", "", 0, "ann", detail=detail)
+        server.history.append(model, lambda _: [row])
+
+    for model in ("bus", "car", "van"):
+        change(model, "set")
+    change("car", "remove")
+    lines = elsewhere.run("risk", "schedule").stdout.splitlines()
+    assert [line.split(":")[0] for line in lines if "0 6 * * 1" in line] == ["bus", "van"]
+    path = "/v1/registry/schedules"
+    page = server.call("GET", path).json()
+    assert ([row["model"] for row in page["rows"]], page.keys()) == (["bus", "van"], {"rows"})
+    later = server.call("GET", path, params={"after": "bus"}).json()
+    assert [row["model"] for row in later["rows"]] == ["van"]
+
+
+def test_workers_show_a_caller_the_models_that_it_may_change(server: RegistryServer) -> None:
+    with closing(WorkerReportPublisher(server.home.workers)) as publisher:
+        serving = {"taxi": {"": "1"}, "secret": {"": "2"}}
+        publisher.publish(WorkerReport(7, serving, {"secret": {"3": "damaged"}}))
+        for role, models in (("releaser", {"taxi"}), ("owner", {"taxi", "secret"})):
+            (report,) = server.call("GET", "/v1/registry/workers", role).json()
+            assert report["serving"].keys() == models
+            assert report["unready"].keys() == models - {"taxi"}
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("limit=0", "limit is 0; expected 1 to 1000 models"),
+        ("limit=1001", "limit is 1001; expected 1 to 1000 models"),
+        ("limit=-1", "limit is '-1'; expected a whole number"),
+        (f"pattern={'a' * 1001}", "pattern has 1001 characters; expected at most 1000"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused(server: RegistryServer, query: str, reason: str) -> None:
+    reply = server.call("GET", f"/v1/registry/models?{query}")
+    assert (reply.status_code, reply.json()["error"]) == (400, reason)

@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
+from onnx import helper, numpy_helper
 
 from driftline.shadow import commands
 from eventlog.events import PredictionEvent
@@ -17,8 +20,32 @@ from registry.shadow_report import read_report
 from registry.shadows import Shadows
 from tests.crash import frozen, kill
 from tests.driftline.gates.test_score_gates import biased_classifier
+from tests.preloaded import Command
 from tests.service.conftest import Service
-from tests.tiny_model import BINARY, register_tiny, write_tiny
+from tests.tiny_model import BINARY, register_tiny, tiny_classifier, write_tiny
+
+
+def slow_classifier() -> onnx.ModelProto:
+    """The tiny classifier after 40 products of matrices, whose result counts nothing."""
+    model = tiny_classifier()
+    graph, size = model.graph, 512
+    weights = np.full((size, size), 1 / size, np.float32)
+    graph.initializer.append(numpy_helper.from_array(weights, "weights"))
+    graph.initializer.append(numpy_helper.from_array(weights[:1], "first"))
+    graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), "nothing"))
+    nodes = [helper.make_node("MatMul", ["known", "first"], ["m0"])]
+    nodes += [helper.make_node("MatMul", [f"m{n}", "weights"], [f"m{n + 1}"]) for n in range(40)]
+    nodes += [
+        helper.make_node("ReduceMean", ["m40"], ["mean"], keepdims=1),
+        helper.make_node("Mul", ["mean", "nothing"], ["none"]),
+        helper.make_node("Add", ["margin", "none"], ["delayed"]),
+    ]
+    (sigmoid,) = (node for node in graph.node if node.op_type == "Sigmoid")
+    place = list(graph.node).index(sigmoid)
+    sigmoid.input[0] = "delayed"
+    for node in reversed(nodes):
+        graph.node.insert(place, node)
+    return model
 
 
 class Beside:
@@ -43,7 +70,7 @@ class Beside:
     def run(self) -> "subprocess.Popen[bytes]":
         log = (self.service.root / "shadow.log").open("ab")
         command = [sys.executable, "-m", "driftline", "shadow", "run"]
-        return subprocess.Popen(command, env=self.service.environment, stdout=log, stderr=log)
+        return Command(command, env=self.service.environment, stdout=log, stderr=log)
 
     def ask(self, requests: int) -> None:
         rows = [{"price": 0.5, "colour": "red"}, {"price": -1.0, "colour": "blue"}]
@@ -130,3 +157,39 @@ def test_the_command_shows_and_ends_a_shadow(
     assert shadow("status", "tiny").strip() == "tiny has no shadow"
     rows = open_history(beside.service.home).rows("tiny")
     assert [row.kind for row in rows[-2:]] == ["shadow", "shadow"]
+
+
+def test_a_shadow_that_is_a_hundred_times_slower_changes_no_reply_and_no_event(
+    beside: Beside,
+) -> None:
+    """Counts and the log decide; the latency is a figure of docs/benchmarks."""
+    service, folder = beside.service, beside.service.root / "slow"
+    write_tiny(folder, prediction=BINARY)
+    (folder / "model.onnx").write_bytes(slow_classifier().SerializeToString())
+    service.registry.register(
+        folder / "model.onnx",
+        model="tiny",
+        manifest=folder / "manifest.yaml",
+        reference=folder / "reference.parquet",
+    )
+    shadows = Shadows(open_history(service.home))
+    shadows.start("tiny", "3", "champion", 1.0, actor="ann")
+    before = beside.asked
+    process = beside.run()
+    try:
+        beside.ask(10)
+        assert len(beside.of("predict")) == beside.asked  # each in the log before its reply
+        beside.until_mirrored(process)
+        while len(ran := [one for one in beside.of("shadow") if one.version == "3"]) < 10:
+            assert process.poll() is None, (service.root / "shadow.log").read_text()
+            time.sleep(0.1)
+    finally:
+        shadows.stop("tiny", "3", actor="ann")
+        process.terminate()
+        process.wait(60)
+    asked = beside.of("predict")[before:]
+    assert {(one.version, one.outcome) for one in asked} == {("1", "ok")}
+    assert {str(one.outputs) for one in asked} == {str(beside.of("predict")[0].outputs)}
+    assert {one.prediction_id for one in ran} >= {one.prediction_id for one in asked}
+    slowest = sorted(one.run_us for one in asked)[len(asked) // 2]
+    assert sorted(one.run_us for one in ran)[len(ran) // 2] > slowest, "it is no slow shadow"

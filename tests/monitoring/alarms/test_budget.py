@@ -5,8 +5,8 @@ import random
 import pytest
 from msgspec.structs import replace
 
+from monitoring.alarms.alarm_lifecycle import RuleState, judge
 from monitoring.alarms.budget import false_alarms, level, part, rules, wording
-from monitoring.alarms.rule_state import RuleState, judge
 from monitoring.results import Alarm, Result, Score, Window
 from registry.manifest import (
     AlarmPolicy,
@@ -61,6 +61,7 @@ def test_the_budget_is_said_in_words() -> None:
     )
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("consecutive", [1, 2, 3])
 def test_windows_broken_at_the_level_raise_as_many_alarms_as_the_part_allows(
     consecutive: int,

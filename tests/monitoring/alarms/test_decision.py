@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from eventlog.log import Position
+from monitoring.alarms.alarm_lifecycle import RuleState, judge
 from monitoring.alarms.decision import facts, judgement, verdict
-from monitoring.alarms.retrain_request import request, wanted, webhook_id
-from monitoring.alarms.rule_state import RuleState, judge
+from monitoring.alarms.retrain_request import request, retrain_alarm, webhook_id
 from monitoring.alarms.severity import drifted_columns
 from monitoring.alarms.silences import silenced
 from monitoring.presenter.links import rows_path
@@ -237,9 +237,9 @@ def test_p_values_are_ranked_by_how_far_they_fell() -> None:
 
 def test_one_request_goes_out_however_many_alarms_are_open() -> None:
     alarms = [a for _, a in _judge_all("drift", [_result(n, drifted=True) for n in range(2)]) if a]
-    assert wanted(alarms, open_before=0) == alarms[0]
-    assert wanted(alarms, open_before=1) is None
-    assert wanted([], open_before=0) is None
+    assert retrain_alarm(alarms, open_before=0) == alarms[0]
+    assert retrain_alarm(alarms, open_before=1) is None
+    assert retrain_alarm([], open_before=0) is None
 
 
 def test_a_request_says_what_a_training_job_needs() -> None:
@@ -282,9 +282,9 @@ def test_other_answers_than_the_models_are_a_fault_of_serving_and_ask_for_no_ret
     steps = _judge_all("parity", [_with_parity(day, 0.042) for day in (0, 1)])
     alarm = steps[-1][1]
     assert alarm is not None
-    assert wanted([alarm], 0) is None
+    assert retrain_alarm([alarm], 0) is None
     drift = replace(alarm, rule="drift")
-    assert wanted([alarm, drift], 0) == drift
+    assert retrain_alarm([alarm, drift], 0) == drift
     assert verdict(_with_parity(0, 0.042), POLICY) == "degraded"
     assert verdict(_with_parity(0, 0.01), POLICY) == "ok"
 

@@ -2,9 +2,9 @@
 
 import msgspec
 
+from monitoring.alarms.alarm_lifecycle import RuleState, judge
 from monitoring.alarms.decision import breached, facts, verdict
-from monitoring.alarms.retrain_request import wanted
-from monitoring.alarms.rule_state import RuleState, judge
+from monitoring.alarms.retrain_request import retrain_alarm
 from monitoring.results import Alarm, Result, Rule, Score, Window
 from registry.manifest import AlarmPolicy, MaxGap
 
@@ -56,13 +56,13 @@ def test_a_poor_group_raises_an_alarm_that_names_it_and_asks_for_retraining() ->
     assert alarm is not None
     score = facts(alarm, _result(1, *scores)).score
     assert (score.segment, score.value) == ("carrier=HA", 0.41)
-    assert wanted([alarm], 0) == alarm
+    assert retrain_alarm([alarm], 0) == alarm
 
 
 def test_what_to_do_about_a_gap_is_for_people_to_say() -> None:
     _, alarm = _judged("selection_rate_gap", _result(0, _gap(0.4)), _result(1, _gap(0.4)))
     assert alarm is not None
-    assert wanted([alarm], 0) is None
+    assert retrain_alarm([alarm], 0) is None
 
 
 def test_too_few_rows_in_the_groups_are_neither_an_alarm_nor_its_end() -> None:

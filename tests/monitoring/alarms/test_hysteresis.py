@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from monitoring.alarms.alarm_lifecycle import RuleState, judge
 from monitoring.alarms.decision import judgement, verdict
-from monitoring.alarms.rule_state import RuleState, judge
 from monitoring.results import Alarm, Result, Score, Window
 from registry.manifest import AlarmPolicy
 

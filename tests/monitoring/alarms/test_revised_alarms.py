@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from monitoring.alarms.budget import label_level, part
-from monitoring.alarms.rule_state import (
+from monitoring.alarms.alarm_lifecycle import (
     MOST_JUDGED,
     TRANSITIONS,
     RuleState,
     judge,
     reset,
 )
+from monitoring.alarms.budget import label_level, part
 from monitoring.results import Alarm, Result, RevisedWindow, Score, Window
 from registry.manifest import AlarmPolicy, FalseAlarms
 from tests.monitoring.log_in_memory import MANIFEST
@@ -188,6 +188,7 @@ def test_the_table_covers_every_state_and_keeps_alarms_open_or_closed() -> None:
     assert all(row["broken enough"] == "firing" for row in TRANSITIONS.values())
 
 
+@pytest.mark.untraced
 def test_labels_in_fifths_keep_the_budget_of_false_alarms() -> None:
     """Each window is judged at 60, 80 and 100 % of its labels; nothing has changed."""
     chance, rule, fired, windows = random.Random(3), _Rule(VERY_NOISY), 0, 6_000

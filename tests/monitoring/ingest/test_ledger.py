@@ -3,18 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlog.errors import UnreadableEvent
-from eventlog.log import Position, Record
+from eventlog.log import Position
 from monitoring.ingest.ledger import MOST_HOLES, enter, give_up
 from monitoring.results import SourceLedger
 
 Place = tuple[int, int]  # epoch, sequence
 
 _places = st.lists(st.tuples(st.integers(1, 4), st.integers(0, 12)), min_size=1, max_size=80)
-
-
-def _record(epoch: int, sequence: int) -> Record:
-    return Record("s", epoch, sequence, UnreadableEvent("damaged"))
 
 
 def _empty() -> SourceLedger:
@@ -24,7 +19,7 @@ def _empty() -> SourceLedger:
 def _entered(places: list[Place]) -> tuple[SourceLedger, list[Place]]:
     ledger, fresh = _empty(), []
     for place in places:
-        ledger, new = enter(ledger, _record(*place), readable=True)
+        ledger, new = enter(ledger, Position(*place), readable=True)
         fresh += [place] if new else []
     return ledger, fresh
 
@@ -73,7 +68,7 @@ def test_what_was_given_up_is_lost_until_it_comes_after_all(
     ledger = give_up(ledger, ledger.top)
     assert (ledger.lost, ledger.missing) == (missing, 0)
     for place in after:
-        ledger, _ = enter(ledger, _record(*place), readable=True)
+        ledger, _ = enter(ledger, Position(*place), readable=True)
     undisturbed, _ = _entered(known)
     assert ledger.events == undisturbed.events
     assert ledger.lost + ledger.missing == undisturbed.missing
@@ -104,20 +99,20 @@ def test_only_what_lies_below_the_mark_is_given_up() -> None:
 def test_the_end_of_an_epoch_may_come_after_the_next_has_begun() -> None:
     ledger, _ = _entered([(1, 0), (1, 1), (2, 0)])
     assert ledger.missing == 0
-    ledger, fresh = enter(ledger, _record(1, 4), readable=True)
+    ledger, fresh = enter(ledger, Position(1, 4), readable=True)
     assert (fresh, ledger.missing) == (True, 2)
     ledger = give_up(ledger, ledger.top)
     assert ledger.lost == 2
     for sequence in (2, 3, 5, 9):
-        ledger, fresh = enter(ledger, _record(1, sequence), readable=True)
+        ledger, fresh = enter(ledger, Position(1, sequence), readable=True)
         assert fresh
     assert (ledger.lost, ledger.recovered, ledger.missing) == (0, 2, 3)
 
 
 def test_what_cannot_be_read_is_counted_once() -> None:
-    ledger, fresh = enter(_empty(), _record(1, 0), readable=False)
+    ledger, fresh = enter(_empty(), Position(1, 0), readable=False)
     assert (fresh, ledger.events, ledger.unreadable) == (True, 1, 1)
-    ledger, fresh = enter(ledger, _record(1, 0), readable=False)
+    ledger, fresh = enter(ledger, Position(1, 0), readable=False)
     assert (fresh, ledger.duplicated, ledger.unreadable) == (False, 1, 1)
 
 
@@ -125,12 +120,12 @@ def test_memory_is_bounded_and_what_it_forgets_is_lost() -> None:
     ledger, _ = _entered([(1, 2 * n) for n in range(1000)])
     assert len(ledger.holes) == MOST_HOLES
     assert ledger.lost + ledger.missing == 999
-    _, fresh = enter(ledger, _record(1, 1), readable=True)
+    _, fresh = enter(ledger, Position(1, 1), readable=True)
     assert not fresh
 
 
 def test_what_was_heard_last_is_known_in_whichever_order_it_comes() -> None:
     ledger = _empty()
     for sequence, heard in [(0, 5), (3, 7), (1, 9), (1, 12), (4, 8)]:  # the 1 comes twice
-        ledger, _ = enter(ledger, _record(1, sequence), readable=True, received=heard)
+        ledger, _ = enter(ledger, Position(1, sequence), readable=True, received=heard)
     assert ledger.received == 9

@@ -26,7 +26,7 @@ def _see(state: ConsumerState, *sequences: int) -> None:
 
 
 def _figures(state: ConsumerState) -> tuple[int, int]:
-    return state.ledgers["s"].missing, state.ledgers["s"].lost
+    return state.ledgers["s", ""].missing, state.ledgers["s", ""].lost
 
 
 def test_where_nothing_can_be_overtaken_it_is_lost_at_once(state: ConsumerState) -> None:

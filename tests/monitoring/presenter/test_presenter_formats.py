@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from monitoring.presenter.formats import (
     percent,
     period,
     several,
+    shortest,
     utc,
 )
 from monitoring.results import Window
@@ -91,3 +93,11 @@ def test_counts_have_their_thousands_apart() -> None:
 )
 def test_durations_are_said_in_the_unit_that_suits_them(seconds: float | None, said: str) -> None:
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize("value", [0.1, 1e-45, 3.4028235e38, 16_777_216.0, 1 / 3])
+def test_a_number_of_an_fp32_tensor_has_the_digits_that_were_sent(value: float) -> None:
+    single = float(np.float32(value))
+    assert shortest(single) == float(str(np.float32(value)))
+    assert shortest(value) == value
+    assert (shortest("a"), shortest(None), shortest(7)) == ("a", None, 7)

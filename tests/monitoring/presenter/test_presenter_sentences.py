@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from monitoring.alarms.alarm_lifecycle import JudgedWindow, RuleState
 from monitoring.alarms.facts import AlarmFacts
-from monitoring.alarms.rule_state import JudgedWindow, RuleState
 from monitoring.presenter.alarm_sentence import MOST_WORDS, alarm_sentence, alarm_text
 from monitoring.presenter.formats import apart, percents_apart
 from monitoring.presenter.rule_sentence import awaited_labels, progress_to_alarm, rule_sentence

@@ -33,6 +33,7 @@ def _ever(share: float, ratio: float, keys: int, seed: int) -> float:
     return reached / RUNS
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("share", [0.05, 0.5])
 def test_without_a_difference_it_is_reached_as_rarely_as_the_budget_says(share: float) -> None:
     assert _ever(share, 1.0, 150, 1) <= BUDGET + 3 * (BUDGET * (1 - BUDGET) / RUNS) ** 0.5

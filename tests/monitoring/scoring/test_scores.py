@@ -1,5 +1,6 @@
 """Drift, quality and performance of windows whose truth is known."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -183,6 +184,23 @@ def test_few_or_one_sided_labels_are_said_to_be_so(baseline: Baseline, window: D
     one_sided = _of_whole(PerformanceScorer(baseline).score(window(label=1)))
     assert one_sided["roc_auc"].value is None
     assert one_sided["accuracy"].value is not None
+
+
+def test_intervals_stay_within_the_range_of_their_metric(baseline: Baseline, window: Draw) -> None:
+    calibrated = window().head(60)
+    sure = calibrated.assign(label=calibrated["prediction"])  # many metrics at the end of theirs
+    scores = [
+        score
+        for frame in (calibrated, sure)
+        for score in PerformanceScorer(baseline).score(frame)
+        if score.low is not None and score.name not in {"estimation_gap", "error_gap"}
+    ]
+    assert {"accuracy", "calibration_error", "estimated_accuracy"} <= {one.name for one in scores}
+    for score in scores:
+        most = math.inf if score.name.endswith("log_loss") else 1.0
+        assert score.low is not None
+        assert score.high is not None
+        assert 0 <= score.low <= score.high <= most, score
 
 
 def _of_whole(scores: list[Score]) -> dict[str, Score]:

@@ -16,7 +16,7 @@ import pytest
 from monitoring.errors import ScoringUnavailable
 from monitoring.results import Window
 from monitoring.score_jobs import ScoreJob, ScoreReply
-from monitoring.scoring.process import CANNOT_START, scoring_command
+from monitoring.scoring.process import CANNOT_CONTINUE, CANNOT_START, scoring_command
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.scorer_pool import ScorerPool
 
@@ -76,12 +76,14 @@ def test_jobs_are_answered_in_order_with_a_report_and_survive_a_kill(
     assert again.scores == first.scores, "the same rows have the same scores"
 
 
+@pytest.mark.parametrize(("status", "tries"), [(3, 2), (CANNOT_CONTINUE, 3)])
 def test_a_job_that_ends_the_process_in_every_try_is_answered_with_the_error(
-    tmp_path: Path,
+    tmp_path: Path, status: int, tries: int
 ) -> None:
     lives = tmp_path / "lives"
     dies = (
-        f"import sys; open({str(lives)!r}, 'a').write('x'); sys.stdin.buffer.read(4); sys.exit(3)"
+        f"import sys; open({str(lives)!r}, 'a').write('x'); "
+        f"sys.stdin.buffer.read(4); sys.exit({status})"
     )
     process = ScorerPool([sys.executable, "-c", dies], pauses=(0, 0.01))
     try:
@@ -91,10 +93,11 @@ def test_a_job_that_ends_the_process_in_every_try_is_answered_with_the_error(
         process.close()
     assert (reply.key, reply.scores) == ("poison", [])
     assert reply.error == (
-        "could not be scored: the scoring process ended with status 3, in the last of 3 tries"
+        f"could not be scored: the scoring process ended with status {status}, in the last of "
+        f"{tries} tries"
     )
     assert reply.poison
-    assert lives.read_text() == "xxx"
+    assert lives.read_text() == "x" * tries
 
 
 def test_a_process_that_cannot_start_ends_the_pool_and_costs_no_job(tmp_path: Path) -> None:
@@ -124,4 +127,5 @@ def test_the_scoring_process_says_by_its_status_that_it_cannot_start(tmp_path: P
         check=False,
     )
     assert ended.returncode == CANNOT_START
-    assert "DRIFTLINE_MONITOR_REFERENCE_VALUES: 'many': expected a whole number" in ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert "DRIFTLINE_MONITOR_REFERENCE_VALUES: 'many': expected a whole number" in line

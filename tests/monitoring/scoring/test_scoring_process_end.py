@@ -17,8 +17,10 @@ from monitoring.scoring.process import JobLimits
 from monitoring.scoring.scorer_pool import ScorerPool
 
 ECHO = """
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from monitoring.score_jobs import ScoreJob, ScoreReply, read, write
 
@@ -40,6 +42,16 @@ while (job := read(sys.stdin.buffer, ScoreJob)) is not None:
     if job.key == "hungry":
         held = b"x" * (400 << 20)
         sys.stdin.buffer.read()
+    if job.key == "crowded":
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        busy = f"import os\\nwhile os.getppid() == {os.getpid()}: pass"
+        rivals = [subprocess.Popen([sys.executable, "-c", busy]) for _ in range(5)]
+        end = time.process_time() + 0.8
+        while time.process_time() < end:
+            pass
+        for rival in rivals:
+            rival.kill()
+            rival.wait()
     if job.key == "endless":
         Path(sys.argv[1] + ".begun").touch()
         sys.stdin.buffer.read()
@@ -163,6 +175,14 @@ def test_a_job_that_hangs_is_ended_and_answered_with_the_time_out(lives: Path) -
     assert (hung.poison, after.error) == (True, "")
 
 
+def test_waits_for_a_busy_processor_do_not_count_against_a_job(lives: Path) -> None:
+    command = [sys.executable, "-c", ECHO, str(lives)]
+    process = ScorerPool(command, limits=JobLimits(seconds=3), pauses=(0,))
+    _, crowded = _answers(process, "first", "crowded")
+    process.close()
+    assert (crowded.error, lives.read_text()) == ("", "x")
+
+
 def test_a_job_that_needs_too_much_memory_is_ended_and_answered_with_the_limit(
     lives: Path,
 ) -> None:
@@ -193,7 +213,7 @@ def test_one_process_serves_other_models_between_the_tries_of_a_job(lives: Path)
     process = ScorerPool([sys.executable, "-c", ECHO, str(lives)], pauses=(0, 0))
     for key, model in (("deadly", "a"), ("1", "b"), ("2", "b")):
         _submit(process, key, model)
-    assert [reply.key for reply in _replies(process, 3)] == ["1", "2", "deadly"]
+    assert [reply.key for reply in _replies(process, 3)] == ["1", "deadly", "2"]
     process.close()
 
 

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from monitoring.storage.database import Database, Where
+from monitoring.storage.database import Database, DatabaseAddress
 from monitoring.storage.query import RowQuery
 from monitoring.storage.schema import early_labels, predictions
 from monitoring.storage.sql import predictions as queries
@@ -21,7 +21,7 @@ def _row(n: int, time: int | None) -> tuple[object, ...]:
     return f"p{n}{text}", n % 2, "m", text, n, n - 2**61, body, None, time, b"%s"
 
 
-def _written(where: Where, together: int) -> list[list[tuple[object, ...]]]:
+def _written(where: DatabaseAddress, together: int) -> list[list[tuple[object, ...]]]:
     """The tables after the same statements, run for so many rows at once."""
     database = Database(where)
     names = [str(_row(n, 0)[0]) for n in range(200)]
@@ -32,7 +32,7 @@ def _written(where: Where, together: int) -> list[list[tuple[object, ...]]]:
         (NAMED, [(name, n, b"1") for n, name in enumerate(names)]),
         (queries.LABEL, [(f"{n}".encode(), name, n % 2) for n, name in enumerate(names)]),
         (queries.EVICT, [("m", STRANGE[n % 7], n, n - 2**61) for n in range(1, 200, 2)]),
-        (queries.DELETE_EARLY, [(name,) for name in names[:120]]),
+        (queries.DELETE_EARLY, [(name, 0) for name in names[:120]]),
     ]
     for statement, rows in steps:
         for begin in range(0, len(rows), together):
@@ -40,13 +40,15 @@ def _written(where: Where, together: int) -> list[list[tuple[object, ...]]]:
                 database.many(statement, rows[begin : begin + together])
     tables = ("predictions", "early_labels")
     found = [sorted(database.all(f"SELECT * FROM {name}"), key=repr) for name in tables]
-    assert database.among(queries.KNOWN, []) == []
-    assert len(database.among(queries.KNOWN, names)) == 200
+    assert database.look_up(queries.KNOWN, []) == []
+    assert len(database.look_up(queries.KNOWN, names)) == 200
     database.close()
     return found
 
 
-def test_many_rows_at_once_are_as_one_after_the_other(where: Where, tmp_path: Path) -> None:
+def test_many_rows_at_once_are_as_one_after_the_other(
+    where: DatabaseAddress, tmp_path: Path
+) -> None:
     found = _written(where, together=200)
     one_by_one = _written(tmp_path / "one.db", together=1)
     if isinstance(where, Path):

@@ -4,14 +4,24 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 import pytest
 
-from monitoring.alarms.rule_state import RuleState
+from monitoring.alarms.alarm_lifecycle import RuleState
 from monitoring.errors import DatabaseUnavailable
-from monitoring.results import Alarm, AlarmStep, DisabledReceiver, Result, Score, Silence, Window
-from monitoring.storage.database import Database, Where
+from monitoring.results import (
+    Alarm,
+    AlarmStep,
+    DisabledReceiver,
+    Note,
+    Result,
+    Score,
+    Silence,
+    Window,
+)
+from monitoring.storage.database import Database, DatabaseAddress
 from monitoring.storage.journal import Journal
 from monitoring.storage.rows import EarlyLabel, StoredRow, encode
 from monitoring.storage.store import Store
@@ -23,14 +33,14 @@ WINDOW = Window(0, 10)
 
 
 @pytest.fixture
-def journal(where: Where) -> Iterator[Journal]:
+def journal(where: DatabaseAddress) -> Iterator[Journal]:
     database = Database(where)
     yield Journal(database)
     database.close()
 
 
 @pytest.fixture
-def store(where: Where, journal: Journal) -> Iterator[Store]:
+def store(where: DatabaseAddress, journal: Journal) -> Iterator[Store]:
     """Beside the writer, on a connection of its own."""
     opened = Store(where)
     yield opened
@@ -51,15 +61,15 @@ def _result(start: int, revision: int) -> Result:
     )
 
 
-def _alarm(name: str, state: str = "firing") -> Alarm:
+def _alarm(name: str, state: str = "firing", window: Window = WINDOW) -> Alarm:
     return Alarm(
         alarm_id=name,
         model="tiny",
         version="1",
         rule="drift",
         state=state,  # type: ignore[arg-type]
-        since=WINDOW,
-        latest=WINDOW,
+        since=window,
+        latest=window,
         sentence="",
     )
 
@@ -82,7 +92,7 @@ def test_others_see_a_step_only_once_it_is_committed(journal: Journal, store: St
     assert len(store.results(*KEY)) == 1
 
 
-def test_a_database_opened_by_many_at_once_is_made_once(where: Where) -> None:
+def test_a_database_opened_by_many_at_once_is_made_once(where: DatabaseAddress) -> None:
     failures: list[Exception] = []
 
     def opens() -> None:
@@ -273,9 +283,9 @@ def test_alarms_are_shown_newest_first_and_keep_their_place_when_they_change(
     journal: Journal, store: Store
 ) -> None:
     with journal.database.transaction():
-        for name in ("a", "b", "c"):
-            journal.save_alarm(_alarm(name))
-        journal.save_alarm(_alarm("a", "resolved"))
+        for place, name in enumerate(("a", "b", "c")):
+            journal.save_alarm(_alarm(name, window=Window(place * 10, place * 10 + 10)))
+        journal.save_alarm(_alarm("a", "resolved", Window(0, 10)))
     assert [(alarm.alarm_id, alarm.state) for alarm in store.alarms()] == [
         ("c", "firing"),
         ("b", "firing"),
@@ -300,6 +310,25 @@ def test_a_person_acknowledges_and_resolves_and_every_step_is_kept(
     assert (alarms["a"].state, alarms["a"].steps) == ("resolved", [seen, ended])
     assert alarms["b"].steps == []
     assert journal.rule_states(KEY)["drift"].current == "inactive"
+
+
+def test_notes_are_read_by_version_and_by_alarm_in_their_order(store: Store) -> None:
+    def note(name: str, created: int, **about: Any) -> Note:
+        return Note(
+            note_id=name, model="m", version="1", text="x\u202e", actor="ann", created=created,
+            **about,
+        )  # fmt: skip
+
+    window, second = note("b", 2, start=7), note("c", 3, alarm_id="al")
+    first = note("a", 1, alarm_id="al")
+    for entry in (second, window, first):
+        store.add_note(entry)
+    assert store.notes("m", "1") == store.all_notes() == [first, window, second]
+    assert store.notes("m", "2") == []
+    assert store.notes_on_alarms(["al", "other"]) == {"al": [first, second]}
+    assert store.delete_note("a")
+    assert not store.delete_note("a")
+    assert store.notes_on_alarms(["al"]) == {"al": [second]}
 
 
 def test_silences_hold_until_they_end(journal: Journal, store: Store) -> None:
@@ -352,7 +381,9 @@ def test_totals_add_up(journal: Journal, store: Store) -> None:
     assert (totals["labels"], totals["dead_letters"], totals["waiting_scores"]) == (4, 1, 0)
 
 
-def test_a_disabled_receiver_stays_so_until_someone_enables_it(where: Where, store: Store) -> None:
+def test_a_disabled_receiver_stays_so_until_someone_enables_it(
+    where: DatabaseAddress, store: Store
+) -> None:
     first = DisabledReceiver(receiver="x", host="train.example", since=5, reason="410")
     store.disable(first)
     store.disable(msgspec.structs.replace(first, since=9))  # what was said first holds

@@ -9,10 +9,12 @@ from starlette.testclient import TestClient
 
 from driftline.status import status
 from monitoring.errors import DatabaseUnavailable
+from monitoring.storage import postgres as postgres_driver
 from monitoring.storage.database import Database
 from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
 from monitoring.web.app import app
+from tests.monitoring.log_in_memory import Monitor, eight_hours, everything
 from tests.postgres_server import PostgresServer
 
 CUT = "SELECT pg_terminate_backend(pg_backend_pid())"  # the server ends the connection
@@ -47,6 +49,40 @@ def test_a_connection_that_held_locks_is_not_made_again(postgres: PostgresServer
     assert other.try_lock("lead")
     other.unlock("lead")
     other.close()
+
+
+def _freezes(writing: Database, postgres: PostgresServer, meanwhile: Callable[[], None]) -> None:
+    with writing.transaction():
+        Journal(writing).count("labels")
+        with postgres.frozen():
+            meanwhile()
+            writing.all("SELECT 1")
+
+
+def _cannot_drain(monitor: Monitor) -> None:
+    with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
+        monitor.drain(20)
+
+
+def test_a_server_that_stops_replying_is_given_up_and_no_result_is_lost(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = eight_hours().records
+    Monitor(tmp_path / "calm.db", records).drain()
+    where = f"{postgres.schema()}&connect_timeout=2"
+    arrived = records[:200]
+    monitor = Monitor(where, arrived)
+    monitor.drain()
+    arrived += records[200:]
+    writing = Database(where)
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres_driver.MonitorConnection, "reply_s", 0.5)
+        with pytest.raises(DatabaseUnavailable, match=r"lost: no reply within 0\.5 s"):
+            _freezes(writing, postgres, lambda: _cannot_drain(monitor))
+    monitor.drain()
+    assert everything(where) == everything(tmp_path / "calm.db")
+    writing.close()
+    monitor.database.close()
 
 
 def test_a_text_with_the_one_character_that_postgresql_cannot_hold(

@@ -1,7 +1,7 @@
 """A monitor's findings in memory, and the application on top of them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,17 +11,23 @@ import pandas as pd
 import pytest
 
 from eventlog.log import Position
-from monitoring.alarms.rule_state import RuleState
+from monitoring.alarms.alarm_lifecycle import RuleState
+from monitoring.alarms.retrain_schedule import ScheduleProgress
+from monitoring.alarms.traffic import JudgedHour
+from monitoring.counters.batch_days import BatchDay
 from monitoring.results import (
     Alarm,
     AlarmStep,
     Delivery,
     DisabledReceiver,
     LateCounts,
+    Note,
+    PartitionHolder,
     Result,
     RetrainRequest,
     Rule,
     Score,
+    Silence,
     SourceLedger,
     Window,
 )
@@ -34,6 +40,7 @@ from monitoring.web.app import app
 from monitoring.web.server import serving
 from monitoring.webhooks.body import envelope
 from monitoring.windows.totals import ClosedTotals, add_up
+from monitoring.windows.traffic import JudgedHours
 from monitoring.windows.watermark import VersionProgress
 from monitoring.windows.window_state import WindowState
 
@@ -58,9 +65,16 @@ class FakeStore:
     counters: dict[str, int] = field(default_factory=dict)
     outbox: list[Delivery] = field(default_factory=list)
     states: dict[Rule, RuleState] = field(default_factory=dict)
+    files: dict[int, BatchDay] = field(default_factory=dict)
+    scheduled: dict[str, ScheduleProgress] = field(default_factory=dict)
+    hours: dict[str, JudgedHours] = field(default_factory=dict)
     stops: list[DisabledReceiver] = field(default_factory=list)
     frame: pd.DataFrame = field(default_factory=pd.DataFrame)
+    frames: dict[int, pd.DataFrame] = field(default_factory=dict)  # by the start of their window
+    named_rows: pd.DataFrame = field(default_factory=pd.DataFrame)
     sampled: list[Sample] = field(default_factory=list)
+    held: dict[str, Silence] = field(default_factory=dict)
+    written: list[Note] = field(default_factory=list)
 
     def watched(self) -> list[tuple[str, str]]:
         return sorted({(r.model, r.version) for r in [*self.all_results, *self.open_windows]})
@@ -96,13 +110,33 @@ class FakeStore:
     def rule_states(self, model: str, version: str) -> dict[Rule, RuleState]:
         return self.states
 
+    def newest_requests(self) -> dict[tuple[str, str], int]:
+        ends = [(one.window.end, (one.model, one.version)) for one in self.all_results]
+        return {pair: end for end, pair in sorted(ends)}
+
+    def traffic(self, model: str) -> JudgedHours:
+        return self.hours.get(model, JudgedHours())
+
+    def newest_traffic(self) -> dict[str, JudgedHour]:
+        return {model: one.newest for model, one in self.hours.items() if one.newest}
+
     def late(self, model: str, version: str, window: Window | None = None) -> LateCounts:
         panes = self.too_late.get((model, version), {})
         found = [late for start, late in panes.items() if window is None or start == window.start]
         return LateCounts(sum(one.events for one in found), sum(one.rows for one in found))
 
+    def batch_days(self, _model: str, _version: str, last: int) -> dict[int, BatchDay]:
+        return dict(list(self.files.items())[:last])
+
+    def newest_batch_days(self, start: int) -> dict[tuple[str, str], BatchDay]:
+        days = [day for begin, day in sorted(self.files.items()) if begin >= start]
+        return {("flights", "1"): days[-1]} if days else {}
+
     def alarms(self) -> list[Alarm]:
         return self.all_alarms
+
+    def partitions(self) -> list[PartitionHolder]:
+        return []
 
     def ledger(self) -> list[SourceLedger]:
         return self.sources
@@ -113,8 +147,46 @@ class FakeStore:
     def samples(self, _model: str, _version: str, _window: Window) -> list[Sample]:
         return self.sampled
 
-    def rows(self, _model: str, _version: str, _window: Window) -> pd.DataFrame:
-        return self.frame
+    def rows(
+        self, _model: str, _version: str, window: Window, *, weighted: bool = False
+    ) -> pd.DataFrame:
+        assert weighted in {True, False}
+        return self.frames.get(window.start, self.frame)
+
+    def examples(self, _model: str, _version: str, _window: Window) -> pd.DataFrame:
+        return self.named_rows
+
+    def silences(self) -> list[Silence]:
+        return list(self.held.values())
+
+    def silence(self, silence: Silence) -> None:
+        self.held[silence.silence_id] = silence
+
+    def unsilence(self, silence_id: str, now: int) -> bool:
+        before = self.held.get(silence_id)
+        if before is None or before.until <= now:
+            return False
+        self.held[silence_id] = msgspec.structs.replace(before, until=now)
+        return True
+
+    def notes(self, model: str, version: str) -> list[Note]:
+        return [note for note in self.written if (note.model, note.version) == (model, version)]
+
+    def notes_on_alarms(self, alarm_ids: Iterable[str]) -> dict[str, list[Note]]:
+        return {
+            alarm_id: notes
+            for alarm_id in alarm_ids
+            if (notes := [note for note in self.written if note.alarm_id == alarm_id])
+        }
+
+    def add_note(self, note: Note) -> None:
+        self.written.append(note)
+
+    def delete_note(self, note_id: str) -> bool:
+        remaining = [note for note in self.written if note.note_id != note_id]
+        deleted = len(remaining) < len(self.written)
+        self.written[:] = remaining
+        return deleted
 
     def acknowledge(self, alarm_id: str, step: AlarmStep) -> bool:
         return self._take(alarm_id, step, {"firing"})
@@ -134,6 +206,9 @@ class FakeStore:
 
     def deliveries(self) -> list[Delivery]:
         return self.outbox
+
+    def schedules(self) -> dict[str, ScheduleProgress]:
+        return self.scheduled
 
     def disabled(self) -> list[DisabledReceiver]:
         return self.stops
@@ -299,7 +374,7 @@ def written_to(path: Path, fake: FakeStore) -> Path:
             journal.save_windows([((live.model, live.version), state)])
         for alarm in reversed(fake.all_alarms):
             journal.save_alarm(alarm)
-        journal.save_progress({}, fake.sources)
+        journal.save_progress({}, [((one.source, ""), one) for one in fake.sources])
         for name, count in fake.counters.items():
             journal.count(name, count)
         for one in fake.outbox:

@@ -1,10 +1,12 @@
 """Absurd paths, queries and methods: an error of the caller's, never one of the page."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from starlette.routing import Route
 
 from monitoring.storage.store import Store
 from monitoring.web.app import app
@@ -74,3 +76,28 @@ def test_no_alarm_has_such_an_id(page: httpx.Client, name: str, step: str) -> No
 def test_other_methods_are_refused(page: httpx.Client, method: str) -> None:
     for path in ("/", "/api/overview", "/api/alarms/a/resolve", "/metrics", "/reports/x.html"):
         assert page.request(method, path).status_code < 500
+
+
+def test_no_address_fails_on_hostile_names_and_numbers(page: httpx.Client) -> None:
+    """Every route of the application, so that a new page is tried without being listed here."""
+    templates = [
+        route.path
+        for route in app(lambda: Store(Path()), Path()).routes
+        if isinstance(route, Route) and "GET" in (route.methods or ())
+    ]
+    assert len(templates) > 40
+    paths = {
+        fill_in(template, **{hostile: name})
+        for template in templates
+        for hostile in re.findall(r"{(\w+)", template)
+        for name in ("%00", "%ff%fe", "%2f", LONG)
+    }
+    query = "&".join(f"{name}=-5" for name in ("from", "until", "before", "last", "limit"))
+    paths |= {f"{fill_in(template)}?{query}" for template in templates}
+    failures = [path for path in sorted(paths) if page.get(path, timeout=60).status_code >= 500]
+    assert failures == []
+
+
+def fill_in(template: str, **hostile: str) -> str:
+    names = {"model": "flights", "version": "1", "start": str(FIRST), "column": "dest"} | hostile
+    return re.sub(r"{(\w+)(:\w+)?}", lambda match: names.get(match[1], "1"), template)

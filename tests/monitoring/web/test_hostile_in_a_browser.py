@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from monitoring.presenter.links import model_path, report_path, rows_path, window_path
-from monitoring.results import Alarm, AlarmStep, Result, Score
+from monitoring.results import Alarm, AlarmStep, Note, Result, Score
 from monitoring.scoring.drift.evidently_adapter import ColumnTest, write_report
 from monitoring.web.app import app
 from monitoring.web.server import serving
@@ -26,7 +26,8 @@ __all__ = ["chromium"]  # a fixture
 
 EXECUTED = "String(window.pwned)"
 FOREIGN = """document.querySelectorAll(
-    `script:not([src="/static/live.js"]), iframe:not(.report), base, meta[http-equiv],
+    `script:not([src="/static/live.js"], [src="/static/page.js"]), iframe:not(.report), base,
+    meta[http-equiv],
     [onerror], [onload], [onfocus], [href^="javascript" i]`).length"""
 DRAWN = """new Promise(done => {
     const look = () => document.body.innerText.includes('Drift') ? done(true) : setTimeout(look, 50)
@@ -87,7 +88,15 @@ def store(columns: pd.DataFrame) -> FakeStore:
     results = list(_results())
     outbox = [a_delivery(name, attempts=3, last_error=name) for name in NAMES.values()]
     alarms = list(_alarms(results))
-    return FakeStore(all_results=results, all_alarms=alarms, outbox=outbox, frame=columns)
+    notes = [
+        Note(note_id=name, model=result.model, version=result.version, text=name, actor=name,
+             created=1, **about)
+        for result, name in zip(results, NAMES.values(), strict=True)
+        for about in ({"start": result.window.start}, {"alarm_id": name})
+    ]  # fmt: skip
+    return FakeStore(
+        all_results=results, all_alarms=alarms, outbox=outbox, frame=columns, written=notes
+    )
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,12 @@ def test_no_verdict_is_broken_on_a_narrow_terminal(
         Journal(database).add_result(worse)
     database.close()
     monkeypatch.setenv("COLUMNS", "80")
-    assert " degraded " in run("status").output.split("lost 0")[1].split("firing (")[0]
+    versions = run("status").output.split("lost 0")[1].split("firing (")[0].splitlines()
+    assert versions[1] == "flights 1: degraded, performance, drift"
+    assert versions[2].rstrip() == (
+        "  7–13 Oct 2013: 6,797 rows, 0% drifted, ROC AUC 0.694, 0% labelled"
+    )
+    assert max(map(len, versions)) <= 80
 
 
 @pytest.fixture
@@ -157,7 +162,7 @@ def _of_row(row: dict[str, Any]) -> list[str]:
 
 
 def _lines(output: str, seen: dict[str, Any]) -> list[str]:
-    """The terminal's line of each version, in the API's order."""
+    """The terminal's line of each version, in the API's order; without a window, they end it."""
     lines = output.splitlines()
     found = [
         next(
@@ -165,7 +170,8 @@ def _lines(output: str, seen: dict[str, Any]) -> list[str]:
         )
         for row in seen["models"]
     ]
-    assert found == sorted(found)
+    last = [row["latest"] is None for row in seen["models"]]
+    assert [found[n] for n in sorted(range(len(found)), key=lambda n: last[n])] == sorted(found)
     return [lines[n] for n in found]
 
 
@@ -184,7 +190,7 @@ def test_an_empty_home_says_what_to_do_next(
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
     monkeypatch.delenv("BENTOML_HOME", raising=False)
     assert "No predictions yet." in run("status").output
-    assert "http://127.0.0.1:3000/predict" in run("status").output
+    assert "send the first one to /predict" in run("status").output
     assert run("alarms").output == "No alarm was ever raised.\n"
 
 

@@ -73,13 +73,36 @@ def test_a_key_to_read_sees_everything_and_changes_nothing(
     door.later()
     for path in PAGES[:-1]:
         assert page.get(path, headers=how(reader)).status_code == 200
-        assert page.get(path, headers=how(caller)).status_code == 403
+        static = path.startswith("/static/")  # part of every page, whatever its scope
+        assert page.get(path, headers=how(caller)).status_code == (200 if static else 403)
+    for path in ("/static", "/static/../api/models", "/static/%2e%2e/api/models", "/staticX"):
+        assert page.get(path, headers=how(caller)).status_code in {403, 404}
     alarm = page.get("/api/alarms", headers=how(reader)).json()[0]["alarm_id"]
     acknowledge = f"/api/alarms/{alarm}/acknowledge"
     assert page.post(acknowledge, headers=how(reader)).status_code == 403
     foreign = {**how(operator), "origin": "https://elsewhere.example"}
     assert page.post(acknowledge, headers=foreign).status_code == 403
     assert page.post(acknowledge, headers=how(operator)).status_code == 200
+
+
+def test_browsers_get_a_page_about_the_key_and_programs_get_json(
+    page: httpx.Client, door: Door
+) -> None:
+    caller = door.keys.add("predict")
+    door.later()
+    browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    for path in ("/", "/approvals", "/models/taxi/1"):
+        for key, status, title in (
+            ({}, 401, "An API key is needed"),
+            (basic(caller), 403, "This key is not allowed"),
+        ):
+            reply = page.get(path, headers=browser | key)
+            assert reply.status_code == status
+            assert reply.headers["content-type"].startswith("text/html")
+            assert f"<h1>{title}" in reply.text
+            assert ("www-authenticate" in reply.headers) == (status == 401)
+            assert "unsafe-inline" not in reply.headers["content-security-policy"]
+            assert list(page.get(path, headers=key).json()) == ["error"]
 
 
 def test_two_authorization_headers_are_refused(page: httpx.Client, door: Door) -> None:

@@ -8,7 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from monitoring.alarms.traffic import JudgedHour
+from monitoring.web.metrics.collector import StoreCollector
 from monitoring.web.report_files import locate
+from monitoring.windows.traffic import JudgedHours
 
 VERSION = "/api/models/flights/versions/1"
 
@@ -260,3 +263,39 @@ def test_a_feature_with_the_name_of_labels_keeps_its_type(client: httpx.Client, 
     content = client.get(f"{VERSION}/windows/{start}/rows.parquet").content
     types = pq_types(content)
     assert [types["label"], types["@@label"], types["@label"]] == ["double", "double", "int64"]
+
+
+def test_the_traffic_of_a_model_is_on_its_page_in_the_api_and_in_the_metrics(
+    client: httpx.Client, store: Any
+) -> None:
+    assert client.get("/api/models/flights/traffic").status_code == 404
+    hours = JudgedHours(version="1")
+    hours.add(400_000, 7, JudgedHour(7, "normal", 8.5, 1.0, 30.0))
+    hours.add(400_001, 0, JudgedHour(0, "none", 8.5, 1.0, 30.0))
+    store.hours["flights"] = hours
+    page = client.get("/models/flights/1").text
+    assert "no traffic" in page
+    assert "0 requests in the last hour; about 8 are expected, 1 or fewer are an alarm" in page
+    found = client.get("/api/models/flights/traffic").json()
+    assert (found["first"], found["requests"]) == (400_000 * 3_600_000_000, [7, 0])
+    assert (found["state"], found["newest"]["expected"]) == ("no traffic", 8.5)
+    metrics = samples(client)
+    assert metrics["driftline_traffic_requests", "flights"] == 0
+    assert metrics["driftline_traffic_expected", "flights"] == 8.5
+
+
+def test_versions_beyond_the_most_have_no_series_but_are_counted(store: Any) -> None:
+    named = set(store.watched())
+    collector = StoreCollector(store, None, most_versions=1)
+    families = {family.name: family for family in collector.collect()}
+    shown = {
+        (sample.labels["model"], sample.labels["version"])
+        for family in families.values()
+        for sample in family.samples
+        if "version" in sample.labels
+    }
+    open_alarms = {(one.model, one.version) for one in store.all_alarms if one.state != "resolved"}
+    (without,) = families["driftline_versions_without_series"].samples
+    assert 1 <= len(shown) <= 1 + len(open_alarms)
+    assert without.value == len(named) - len(shown)
+    assert open_alarms <= shown

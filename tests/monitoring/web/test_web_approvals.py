@@ -17,7 +17,7 @@ from monitoring.web.server import serving
 from registry.approvals import Approvals
 from registry.gates.outcomes import GateOutcome, GateReport
 from registry.gates.reports import open_reports, record_run
-from registry.history.rows import ApprovalRule, ReleasePolicy
+from registry.history.rows import ApprovalRule, ReleasePolicy, RolloutPlan, VerdictPolicy
 from registry.history.store import History
 from registry.manifest import Feature, Manifest
 from registry.pending_approvals import PendingApprovals
@@ -29,6 +29,7 @@ from tests.tiny_model import register_tiny
 
 ONE = "/approvals/tiny/2/champion"
 DAY = 86_400_000_000
+_DEEP = b'{"decision": "approve", "x": ' + b"[" * 20_000 + b"]" * 20_000 + b"}"
 
 
 class Office:
@@ -72,7 +73,7 @@ class Office:
 
     def desk(self) -> ApprovalDesk:
         pending = PendingApprovals(self.history, lambda: self.now)
-        return ApprovalDesk(self.history, open_reports(self.home), pending)
+        return ApprovalDesk(self.history, open_reports(self.home), pending, self.registry)
 
 
 @pytest.fixture
@@ -188,6 +189,7 @@ def test_requests_expire_and_rejections_are_final(office: Office, page: httpx.Cl
         ({"content": b"\xff=\xfe"}, 400),
         ({"content": b"why=" + b"x" * 70_000}, 413),
         ({"json": [1]}, 400),
+        ({"content": _DEEP, "headers": {"content-type": "application/json"}}, 400),
     ],
 )
 def test_decisions_that_cannot_be_read_are_refused(
@@ -195,7 +197,8 @@ def test_decisions_that_cannot_be_read_are_refused(
 ) -> None:
     office.request()
     ann = bearer(office.key("ann", "approve", "read", roles=("risk",)))
-    assert page.post(f"/api{ONE}", headers=ann, **sent).status_code == status
+    headers = ann | sent.get("headers", {})
+    assert page.post(f"/api{ONE}", **(sent | {"headers": headers})).status_code == status
     for digest in ("x", "0" * 64, "..%2f..%2fkeys"):
         assert page.get(f"/gate-reports/{digest}", headers=ann).status_code == 404
 
@@ -216,3 +219,23 @@ def test_a_difference_names_features_by_their_name() -> None:
     assert found["features[a].name"] == ("a", None)
     assert found["features[c].name"] == (None, "c")
     assert manifest_diff(after, after) == []
+
+
+def test_an_approval_on_the_page_starts_the_rollout_of_the_policy(
+    office: Office, page: httpx.Client
+) -> None:
+    rule = ApprovalRule(required=2)
+    plan = RolloutPlan(steps=[0.1, 1.0], bake_s=60)
+    policy = ReleasePolicy(approvals={"champion": rule}, on_approve="rollout", rollout=plan)
+    office.book.set_policy("tiny", policy, actor="key:eve", why="board")
+    office.request()
+    for name in ("ann", "bob"):
+        assert "champion" not in office.history.state("tiny").rollouts, "one approval is missing"
+        key = bearer(office.key(name, "approve:tiny", "read"))
+        form = {"why": f"{name} read it", "decision": "approve"}
+        done = page.post(f"/api{ONE}", json=form, headers=key)
+        assert done.json().keys() == {"revision", "actor"}, done.text
+    rollout = office.history.state("tiny").rollouts["champion"]
+    assert (rollout.number, rollout.steps, rollout.actor) == ("2", [0.1, 1.0], "key:bob")
+    assert rollout.why.endswith(": bob read it")
+    assert rollout.policy == VerdictPolicy()

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from monitoring.results import Window
 from monitoring.web.charts.glyphs import meter, sparkline
-from monitoring.web.charts.lines import Axis, heatmap, level, line_chart, stacked_bars
+from monitoring.web.charts.lines import Axis, HeatRow, heatmap, level, line_chart, stacked_bars
 from monitoring.web.charts.plot import Band, Mark, Sheet, Slot
 from monitoring.web.charts.scale import domain, ticks, time_ticks
 
@@ -57,7 +57,9 @@ def test_no_chart_ever_holds_a_coordinate_that_is_no_number(
     band = Band(0, max(len(along) - 1, 0), "an <alarm>")
     sheet = Sheet(along, [band], width)
     assert_sound(line_chart(sheet, row, Axis("A & B", always=(0.0, 1.0)), threshold))
-    assert_sound(heatmap(sheet, [("<b>name</b>", row), ("other", row)]))
+    limits = data.draw(st.lists(values, min_size=len(row), max_size=len(row)))
+    assert_sound(line_chart(sheet, row, Axis("A & B"), limits))
+    assert_sound(heatmap(sheet, [HeatRow("<b>name</b>", row, '/"><b>'), HeatRow("other", row)]))
     counts = st.integers(0, 10**9)
     parts = [data.draw(st.tuples(counts, counts, counts)) for _ in along]
     bars = [Mark(float(sum(part)), "bar") for part in parts]
@@ -85,6 +87,16 @@ def test_the_line_breaks_where_nothing_was_measured() -> None:
     root = drawn(line_chart(Sheet(along), row, Axis("Drift"), None))
     [path] = list(root.iter("path"))
     assert re.findall("[ML]", path.get("d", "")) == ["M", "M", "L"]
+
+
+def test_no_label_of_the_calendar_is_cut_at_the_edge() -> None:
+    hours = [Slot(Window(hour * DAY // 24, (hour + 1) * DAY // 24)) for hour in range(72)]
+    row = [Mark(0.5, "")] * 73
+    for end in (0, 1):  # whether the last window begins a day
+        along = [*hours, Slot(Window(3 * DAY, 3 * DAY + DAY // 24))][: 72 + end]
+        root = drawn(line_chart(Sheet(along), row[: 72 + end], Axis("Drift"), None))
+        texts = [node for node in root.iter() if node.text in {"1 Jan", "2 Jan", "3 Jan", "4 Jan"}]
+        assert [node.text for node in texts] == ["1 Jan", "2 Jan", "3 Jan"]
 
 
 def test_every_slot_says_its_value_in_words_and_leads_to_its_window() -> None:

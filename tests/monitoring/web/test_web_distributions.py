@@ -17,13 +17,20 @@ from monitoring.results import Result, Window
 from monitoring.scoring.reference import Column
 from monitoring.web.app import app
 from monitoring.web.charts.bars import bars
-from monitoring.web.distributions import distribution
+from monitoring.web.distributions import Distribution, Rows
+from monitoring.web.distributions import distribution as distribution_of
 from monitoring.web.server import serving
 from registry.store import Registry
 from tests.tiny_model import register_tiny
 
 NUMBERS = Column("x", "numeric", "x")
 WORDS = Column("x", "categorical", "x")
+
+
+def distribution(column: Column, reference: pd.DataFrame, rows: pd.DataFrame) -> Distribution:
+    return distribution_of(
+        column, Rows(reference, "in the reference"), Rows(rows, "in this window")
+    )
 
 
 def _frame(values: Any) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from monitoring.scoring.window_scorer import frame
 from monitoring.web.app import app
 from registry.catalogue import Catalogue, NamedVersions
 from registry.manifest import Version
-from registry.policies import Held
+from registry.policies import DatedPolicy
 from tests.monitoring.image_model import MANIFEST, image_version
 from tests.monitoring.web.conftest import FIRST, WEEK, FakeStore
 
@@ -32,10 +32,10 @@ class _Catalogue:
     def versions(self, _model: str) -> list[Version]:
         return [self._version]
 
-    def policies(self, version: Version) -> list[Held]:
-        return [Held(version.manifest.monitoring, 0)]
+    def policies(self, version: Version) -> list[DatedPolicy]:
+        return [DatedPolicy(version.manifest.monitoring, 0)]
 
-    def named(self, _model: str) -> NamedVersions:
+    def named_versions(self, _model: str) -> NamedVersions:
         return NamedVersions({"champion": "1"}, [])
 
 

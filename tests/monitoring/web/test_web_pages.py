@@ -8,13 +8,14 @@ import httpx
 import msgspec
 import pytest
 
-from monitoring.alarms.rule_state import JudgedWindow, RuleState
+from monitoring.alarms.alarm_lifecycle import JudgedWindow, RuleState
 from monitoring.errors import PageUnavailable
 from monitoring.results import DisabledReceiver, LateCounts, Result, Score, Window
 from monitoring.web.app import app
 from monitoring.web.server import serving
 from registry.catalogue import NamedVersions
 from registry.history.rollout_state import Rollout
+from registry.history.rows import ModelDescription
 from registry.history.shadow_state import Shadow
 from registry.shadow_report import ShadowCounts, ShadowReport
 from tests.monitoring.log_in_memory import MANIFEST
@@ -170,9 +171,9 @@ def test_a_heading_sorts_and_sorts_the_other_way_round_and_keeps_the_search(
     client: httpx.Client,
 ) -> None:
     first = client.get("/?q=fl").text
-    assert 'href="/?sort=-rows&amp;q=fl"' in first.replace("&q", "&amp;q")
+    assert 'href="/?q=fl&amp;sort=-rows"' in first
     sorted_page = client.get("/?q=fl&sort=-rows").text
-    assert 'aria-sort="descending"><a href="/?sort=rows' in sorted_page
+    assert 'aria-sort="descending"><a href="/?q=fl&amp;sort=rows"' in sorted_page
     assert '<input type="hidden" name="sort" value="-rows">' in sorted_page
 
 
@@ -311,7 +312,7 @@ class Registered:
     def policies(self, _version: Any) -> list[Any]:
         return []
 
-    def named(self, _model: str) -> NamedVersions:
+    def named_versions(self, _model: str) -> NamedVersions:
         rollout = Rollout(
             "r", "champion", "2", "1", steps=[0.25, 1.0], bake_s=60, step=0, phase="paused",
             since=0, started=0, actor="ann",
@@ -361,7 +362,7 @@ def test_a_window_shows_what_it_is_judged_by_as_a_whole(client: httpx.Client, st
     )
     shown = text_of(client.get(f"/models/apart/{template.version}/windows/{template.window.start}"))
     assert re.search(rf"3\.200\s*above its limit\s+{note}", shown)
-    assert re.search(r"0\.250\s*of its limit\s+accuracy 0\.800", shown)
+    assert re.search(r"0\.250\s*of its limit;\s+accuracy 0\.800", shown)
 
 
 def test_a_window_says_what_came_too_late_for_it(client: httpx.Client, store: Any) -> None:
@@ -383,3 +384,96 @@ def test_the_model_page_lists_its_rules_with_their_state(client: httpx.Client, s
     store.states["performance"] = broken
     page = client.get("/models/flights/1").text
     assert re.search(r">performance</th><td[^>]*>pending</td>", page)
+
+
+def test_an_overview_of_many_versions_has_pages(client: httpx.Client, store: Any) -> None:
+    last = store.all_results[-1]
+    many = [msgspec.structs.replace(last, model=f"many{n:03}") for n in range(450)]
+    store.all_results += many
+    first = client.get("/?q=many&sort=model").text
+    assert "1 to 200 of 450 versions" in first
+    assert 'href="/?from=200&amp;q=many&amp;sort=model"' in first
+    assert ("many199" in first, "many200" in first) == (True, False)
+    end = client.get("/?q=many&sort=model&from=400").text
+    assert "401 to 450 of 450 versions" in end
+    assert "Next</a>" not in end
+    assert client.get("/?from=-5").status_code == 200
+    assert client.get("/?from=99999999").status_code == 200
+    assert client.get("/?from=x").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("verdict=drifted", []),
+        ("verdict=ok", ["flights", "churn"]),
+        ("verdict=ok&alarms=1", ["flights"]),
+        ("alarms=1", ["flights"]),
+        ("verdict=not+enough+data", ["fraud"]),
+        ("verdict=ok&q=ch", ["churn"]),
+        ("verdict=ok&sort=model", ["churn", "flights"]),
+    ],
+)
+def test_the_overview_is_filtered_by_verdict_and_open_alarms(
+    client: httpx.Client, query: str, expected: list[str]
+) -> None:
+    page = client.get(f"/?{query}").text
+    rows = page.split('id="version-rows"')[1].split("</table>")[0]
+    assert re.findall(r'<a href="/models/([a-z]+)/\d+">', rows) == expected
+
+
+def test_filters_search_and_sort_keep_each_other(client: httpx.Client) -> None:
+    page = client.get("/?q=fl&verdict=ok&sort=-rows").text
+    for fragment in (
+        'href="/?q=fl&amp;verdict=ok&amp;alarms=1&amp;sort=-rows"',
+        'href="/?q=fl&amp;sort=-rows" aria-current="true"',
+        'href="/?q=fl&amp;verdict=ok&amp;sort=model"',
+        '<input type="hidden" name="verdict" value="ok">',
+        '<input type="hidden" name="sort" value="-rows">',
+    ):
+        assert fragment in page
+    none = text_of(client.get("/?q=fraud&verdict=drifted&alarms=1"))
+    assert "No version matches “fraud” and is drifted and has open alarms." in none
+
+
+def test_a_filter_that_does_not_exist_is_refused(client: httpx.Client) -> None:
+    reply = client.get("/", params={"verdict": HOSTILE})
+    assert reply.status_code == 400
+    assert "expected ok or drifted or degraded" in reply.text
+    assert "<script>alert" not in reply.text
+    assert "expected 1" in client.get("/?alarms=all").text
+
+
+class Described(Registered):
+    """The same registry, with owner and tags of its model."""
+
+    def named_versions(self, model: str) -> NamedVersions:
+        description = ModelDescription("team <b>sky</b>", ["pii", "tier-1"])
+        return super().named_versions(model)._replace(description=description)
+
+
+def test_the_overview_is_filtered_by_owner_and_tag(store: Any, reports: Path) -> None:
+    registry = Described()
+    with (
+        serving(app(lambda: store, reports, catalogue=registry), "127.0.0.1", 0) as address,
+        httpx.Client(base_url=address, trust_env=False) as client,
+    ):
+        everything = client.get("/").text
+        assert "team &lt;b&gt;sky&lt;/b&gt;" in everything
+        assert 'href="/?tag=tier-1"' in everything
+        tagged = client.get("/?tag=tier-1").text
+        owned = client.get("/?owner=team+%3Cb%3Esky%3C%2Fb%3E&q=PII").text
+        for page in (tagged, owned):
+            assert re.findall(r'data-text="(\w+) (\w+)', page) == [
+                ("flights", "1"),
+                ("flights", "2"),
+            ]
+        none = text_of(client.get("/?tag=tier-1&owner=nobody"))
+        assert "No version has the tag tier-1 and belongs to nobody." in none
+        assert 'class="tag"' in client.get("/models/flights/1").text
+        by_model = {one["model"]: one for one in client.get("/api/models").json()}
+        assert (by_model["flights"]["owner"], by_model["flights"]["tags"]) == (
+            "team <b>sky</b>",
+            ["pii", "tier-1"],
+        )
+        assert (by_model["churn"]["owner"], by_model["churn"]["tags"]) == ("", [])

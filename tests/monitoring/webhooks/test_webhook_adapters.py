@@ -67,6 +67,30 @@ async def test_airflow_of_the_third_generation_hears_that_there_is_no_logical_da
     assert said["dag_run_id"] == "rr_1"
 
 
+async def test_prefect_returns_the_run_of_a_key_that_it_knows(letterbox: Any) -> None:
+    letterbox.status = 200
+    headers, said = await _posted(letterbox, webhook_format="prefect", webhook_token="t0ken")
+    assert headers["authorization"] == "Bearer t0ken"
+    # Prefect refuses fields that its model of a flow run does not have.
+    assert set(said) == {"idempotency_key", "name", "parameters"}
+    assert said["idempotency_key"] == said["parameters"]["webhook_id"] == "rr_1"
+    assert said["parameters"]["data"]["model"] == "flights"
+
+
+async def test_argo_gets_the_event_as_plain_json(letterbox: Any) -> None:
+    headers, said = await _posted(letterbox, webhook_format="argo")
+    assert headers["content-type"] == "application/json"
+    assert said == msgspec.json.decode(BODY)
+
+
+async def test_dagster_records_a_materialization_that_a_sensor_sees(letterbox: Any) -> None:
+    headers, said = await _posted(letterbox, webhook_format="dagster")
+    assert headers["content-type"] == "application/json"  # nothing else is taken
+    assert set(said) <= {"data_version", "description", "metadata", "partition"}
+    assert said["metadata"]["webhook_id"] == said["data_version"] == "rr_1"
+    assert said["metadata"]["data"]["rows_url"] == "http://monitor/rows"
+
+
 async def test_alertmanager_gets_an_alert_with_labels_to_route_by(letterbox: Any) -> None:
     _, (alert,) = await _posted(letterbox, webhook_format="alertmanager")
     assert alert["labels"]["model"] == "flights"

@@ -1,8 +1,10 @@
+import jsonschema
 import msgspec
 
 from eventlog.log import Position
 from monitoring.results import RetrainRequest, Score, Window
 from monitoring.webhooks.body import envelope, read_retrain_request, trial
+from monitoring.webhooks.schema import PAGE, retrain_request_schema
 
 REQUEST = RetrainRequest(
     model="flights",
@@ -51,3 +53,17 @@ def test_a_trial_and_foreign_bytes_hold_no_request() -> None:
     assert read_retrain_request(trial("m", 0)) is None
     assert read_retrain_request(b"not json") is None
     assert read_retrain_request(b'{"type":"driftline.retrain.requested.v1"}') is None
+
+
+def test_requests_of_alarms_and_of_schedules_agree_with_the_published_schema() -> None:
+    published = PAGE.read_bytes()
+    assert published == retrain_request_schema(), "run python -m monitoring.webhooks.schema"
+    check = jsonschema.Draft202012Validator(msgspec.json.decode(published))
+    scheduled = msgspec.structs.replace(
+        REQUEST, alarm_id="", window=None, rule="schedule", columns=[], due=1
+    )
+    for request in (REQUEST, scheduled):
+        check.validate(msgspec.json.decode(envelope("m", 0, request)))
+    broken = msgspec.json.decode(envelope("m", 0, scheduled))
+    del broken["data"]["reason"]
+    assert not check.is_valid(broken)

@@ -10,7 +10,7 @@ from monitoring.results import Window
 from monitoring.windows.grid import END_OF_TIME, LONGEST_GAP, SECOND
 from monitoring.windows.policy_periods import MARGIN, PolicyTimeline, timeline
 from registry.manifest import AlarmPolicy, Monitoring, WindowPolicy
-from registry.policies import Held, digest
+from registry.policies import DatedPolicy, digest
 from tests.monitoring.windows.closing_windows import watch
 
 LENGTH = 600
@@ -24,13 +24,13 @@ def policy(min_rows: int, grace: int = 0, **window: int | None) -> Monitoring:
     )
 
 
-def histories(policies: st.SearchStrategy[Monitoring]) -> st.SearchStrategy[list[Held]]:
+def histories(policies: st.SearchStrategy[Monitoring]) -> st.SearchStrategy[list[DatedPolicy]]:
     """What followed on the first policy, in order."""
-    changes = st.lists(st.builds(Held, policies, st.integers(1, SPAN)), max_size=6)
+    changes = st.lists(st.builds(DatedPolicy, policies, st.integers(1, SPAN)), max_size=6)
     return changes.map(lambda found: sorted(found, key=lambda held: held.at))
 
 
-FIRST = Held(policy(1), 0)
+FIRST = DatedPolicy(policy(1), 0)
 moments = st.integers(MARGIN, SPAN)
 rows, graces = st.integers(1, 9), st.integers(0, 3 * LENGTH)
 changes = histories(st.builds(policy, rows, graces))  # windows stay as long as they are
@@ -50,14 +50,14 @@ by_rows = st.builds(
 reshapings = histories(by_time | by_rows)
 
 
-def newest(history: list[Held], start: int) -> Monitoring:
+def newest(history: list[DatedPolicy], start: int) -> Monitoring:
     """What holds for a window, said without eras."""
     return [held for held in history if not held.at or held.at + MARGIN <= start][-1].policy
 
 
 @given(changes, moments)
 def test_a_window_is_watched_by_the_last_policy_of_a_minute_before_it(
-    later: list[Held], time: int
+    later: list[DatedPolicy], time: int
 ) -> None:
     eras = timeline([FIRST, *later])
     window = eras.grid(time).pane(time)
@@ -69,7 +69,7 @@ def test_a_window_is_watched_by_the_last_policy_of_a_minute_before_it(
 
 @given(changes, moments)
 def test_who_hears_of_changes_late_has_decided_nothing_otherwise(
-    later: list[Held], now: int
+    later: list[DatedPolicy], now: int
 ) -> None:
     heard = timeline([FIRST, *(held for held in later if held.at <= now)])
     known = timeline([FIRST, *later])
@@ -79,7 +79,7 @@ def test_who_hears_of_changes_late_has_decided_nothing_otherwise(
 
 @given(changes)
 def test_eras_begin_with_windows_one_after_the_other_and_each_with_another_policy(
-    later: list[Held],
+    later: list[DatedPolicy],
 ) -> None:
     eras = timeline([FIRST, *later]).periods
     starts = [era.start for era in eras]
@@ -97,7 +97,7 @@ def closable(eras: PolicyTimeline, mark: int, end: int) -> bool:
 
 @given(changes, moments, st.integers(0, 20))
 def test_windows_close_in_order_each_with_the_grace_of_its_own_era(
-    later: list[Held], mark: int, closed: int
+    later: list[DatedPolicy], mark: int, closed: int
 ) -> None:
     eras = timeline([FIRST, *later])
     since = closed * LENGTH * SECOND
@@ -110,7 +110,7 @@ def test_windows_close_in_order_each_with_the_grace_of_its_own_era(
 
 @given(reshapings, st.lists(moments, min_size=1, max_size=100), st.sets(moments, max_size=9))
 def test_windows_of_every_kind_tile_and_none_lies_in_two_eras(
-    later: list[Held], times: list[int], marks: set[int]
+    later: list[DatedPolicy], times: list[int], marks: set[int]
 ) -> None:
     eras = timeline([FIRST, *later])
     closed, filling, panes = watch(eras.grid, times, [*marks, END_OF_TIME])
@@ -134,7 +134,7 @@ def _nothing(eras: PolicyTimeline, window: Window, following: Window) -> bool:
 
 @given(reshapings, moments)
 def test_who_hears_late_of_other_windows_has_begun_none_of_them(
-    later: list[Held], now: int
+    later: list[DatedPolicy], now: int
 ) -> None:
     heard = timeline([FIRST, *(held for held in later if held.at <= now)])
     known = timeline([FIRST, *later])
@@ -143,8 +143,8 @@ def test_who_hears_late_of_other_windows_has_begun_none_of_them(
 
 
 def test_a_window_that_is_filling_ends_where_another_policy_begins() -> None:
-    by_rows = Held(policy(1, length=None, rows=100, step=60), 0)
-    later = Held(policy(1), 1234 * SECOND)
+    by_rows = DatedPolicy(policy(1, length=None, rows=100, step=60), 0)
+    later = DatedPolicy(policy(1), 1234 * SECOND)
     eras = timeline([by_rows, later])
     assert eras.periods[1].start == 1320 * SECOND  # the minute after the margin is over
     closed, _, _ = watch(eras.grid, [0, 1300 * SECOND, 1400 * SECOND], [END_OF_TIME - 1])
@@ -155,14 +155,14 @@ def test_a_window_that_is_filling_ends_where_another_policy_begins() -> None:
 
 
 def test_a_change_that_is_taken_back_at_once_begins_no_era() -> None:
-    changed = Held(policy(2), 3 * MARGIN)
+    changed = DatedPolicy(policy(2), 3 * MARGIN)
     back = msgspec.structs.replace(FIRST, at=4 * MARGIN)
     assert len(timeline([FIRST, changed]).periods) == 2
     assert len(timeline([FIRST, changed, back]).periods) == 1
 
 
 def test_what_held_before_a_version_was_registered_holds_from_its_beginning() -> None:
-    eras = timeline([FIRST, Held(policy(2), 0), Held(policy(3), 5)]).periods
+    eras = timeline([FIRST, DatedPolicy(policy(2), 0), DatedPolicy(policy(3), 5)]).periods
     assert [(era.start, era.policy.alarms.min_rows) for era in eras] == [
         (0, 2),
         (LENGTH * SECOND, 3),

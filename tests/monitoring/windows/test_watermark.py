@@ -29,7 +29,7 @@ def test_one_stray_moves_no_progress_beyond_the_bulk(
     bulk: list[int], stray: int, data: st.DataObject
 ) -> None:
     at = data.draw(st.integers(0, len(bulk)))
-    reached = _progress([*bulk[:at], stray, *bulk[at:]]).reached
+    reached = _progress([*bulk[:at], stray, *bulk[at:]]).watermark
     assert min(bulk) <= reached <= max(bulk)
 
 
@@ -42,7 +42,7 @@ def test_three_strays_in_sixteen_move_none_beyond_the_bulk(
         times.append(time)
         if n % 13 in {5, 7, 8}:
             times.append(data.draw(st.sampled_from([0, NOW, NOW + DAY])))
-    assert min(bulk) <= _progress(times).reached <= max(bulk)
+    assert min(bulk) <= _progress(times).watermark <= max(bulk)
 
 
 @given(st.lists(st.integers(0, NOW), min_size=1, max_size=60))
@@ -53,8 +53,8 @@ def test_progress_of_ordered_events_never_falls_nor_lags_by_more_than_a_dozen(
     progress, before = SourceProgress(0, 0), 0
     for count, time in enumerate(times, 1):
         progress.advance(time, NOW, NOW)
-        assert progress.reached >= before
-        before = progress.reached
+        assert progress.watermark >= before
+        before = progress.watermark
         assert before >= times[max(0, count - 12)]
 
 
@@ -64,7 +64,7 @@ def test_progress_of_events_stamped_as_they_are_received_does_not_lag(steps: lis
     for step in steps:
         now += step * HOUR
         progress.advance(now, now, now)
-        assert progress.reached == now
+        assert progress.watermark == now
 
 
 @given(st.lists(st.tuples(st.integers(0, 2 * NOW), st.integers(0, HOUR)), min_size=1, max_size=60))
@@ -75,7 +75,7 @@ def test_progress_passes_neither_an_event_time_nor_a_reception(
     for time, pause in events:
         received += pause
         progress.advance(time, received, received)
-        assert progress.reached <= min(received, max(seen for seen, _ in events))
+        assert progress.watermark <= min(received, max(seen for seen, _ in events))
 
 
 @given(st.integers(0, 2**32), st.integers(0, 600))
@@ -86,7 +86,7 @@ def test_events_within_the_grace_never_fall_behind_progress_by_more(seed: int, g
     times = sorted(events, key=lambda time: time + chance.randrange(grace + 1) * SECOND)
     progress = SourceProgress(0, 0)
     for time in times:
-        assert progress.reached - grace * SECOND <= time
+        assert progress.watermark - grace * SECOND <= time
         progress.advance(time, NOW, NOW)
 
 
@@ -94,7 +94,7 @@ def test_only_the_last_events_count() -> None:
     progress = _progress([NOW - 30 * DAY] * 40)
     for _ in range(RECENT):
         progress.advance(NOW, NOW, NOW)
-    assert progress.reached == NOW
+    assert progress.watermark == NOW
 
 
 def test_an_event_of_1970_keeps_no_idle_version_open() -> None:

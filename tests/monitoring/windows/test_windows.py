@@ -37,7 +37,7 @@ def test_the_watermark_is_the_least_progress_whatever_the_order_of_the_sources(
     for source, moments in reversed(events.items()):
         for moment in moments:
             backward.advance(source, moment, 2**52, 2**52)
-    expected = min(progress.reached for progress in forward.progress.values())
+    expected = min(progress.watermark for progress in forward.progress.values())
     assert forward.watermark(drained=False) == backward.watermark(drained=False) == expected
 
 

@@ -47,5 +47,5 @@ def test_a_run_is_recorded_for_the_content_that_it_saw(tmp_path: Path) -> None:
     expected = GateResult("passed", 2, {"small": "passed"}, "d4")
     assert row.decode(GateResult) == expected
     history.register("n", "1", time=0, actor="ann", digest="other")
-    with pytest.raises(RegistryConflict, match="has not the content that was gated"):
+    with pytest.raises(RegistryConflict, match="was not gated with its current content"):
         record_run(history, replace(REPORT, model="n"), "e1", "")

@@ -137,9 +137,9 @@ def upgrade() -> None:
     """Create what is missing."""
     connection = op.get_bind()
     _metadata.create_all(connection)
-    found = inspect(connection)
+    inspector = inspect(connection)
     for table, columns in _ADDED.items():
-        names = {column["name"] for column in found.get_columns(table)}
+        names = {column["name"] for column in inspector.get_columns(table)}
         for name, kind in columns:
             if name not in names:
                 op.add_column(table, Column(name, kind))

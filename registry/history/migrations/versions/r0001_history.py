@@ -118,16 +118,16 @@ def _earlier(connection: Connection) -> list[dict[str, Any]]:
         read, drop = _MOVES.format(detail="detail" if "detail" in columns else "''"), "moves"
     else:
         return []
-    found = [dict(row) for row in connection.execute(text(read)).mappings()]
+    earlier_rows = [dict(row) for row in connection.execute(text(read)).mappings()]
     if drop == "history":
         op.execute("DROP VIEW IF EXISTS moves")
     op.execute(f"DROP TABLE {drop}")
     chain = "0" * 64
-    for row in found:
+    for row in earlier_rows:
         row |= {"digest": "", "why": "", "evidence": ""}
         covered = msgspec.json.encode([
             row["revision"], row["model"], row["kind"], row["alias"], row["number"], row["time"],
             row["actor"], row["digest"], row["why"], row["evidence"], row["detail"],
         ])  # fmt: skip
         chain = row["chain"] = hashlib.sha256(chain.encode() + covered).hexdigest()
-    return found
+    return earlier_rows

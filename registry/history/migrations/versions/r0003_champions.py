@@ -31,8 +31,8 @@ def upgrade() -> None:
     if context.config.attributes.get("copy"):
         return
     connection = op.get_bind()
-    found = connection.execute(text(f"SELECT {_COLUMNS} FROM history ORDER BY revision"))  # noqa: S608 - ours
-    rows = [HistoryRow(*row) for row in found]
+    history_rows = connection.execute(text(f"SELECT {_COLUMNS} FROM history ORDER BY revision"))  # noqa: S608 - ours
+    rows = [HistoryRow(*row) for row in history_rows]
     if not rows:
         return
     head, chain, now = rows[-1].revision, rows[-1].chain or FIRST, time.time_ns() // 1_000

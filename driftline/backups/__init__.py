@@ -1,0 +1,1 @@
+"""Copies of an installation: taken while it runs, verified, and restored elsewhere."""

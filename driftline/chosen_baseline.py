@@ -1,0 +1,86 @@
+"""Make sampled rows of production the baseline of a version."""
+
+from eventlog.errors import DriftlineError
+from eventlog.settings import Home
+from monitoring.presenter import formats
+from monitoring.results import Window
+from monitoring.settings import database_address
+from monitoring.storage.database import exists
+from monitoring.storage.store import Store
+from monitoring.windows.learned_baseline import MOST_ROWS
+from registry.baselines import BaselineRecord
+from registry.manifest import Version
+from registry.reference_path import REFERENCE, learns
+from registry.store import Registry
+
+LEAST_ROWS = 100
+
+
+class InvalidBaseline(DriftlineError):
+    """The chosen period cannot be a baseline; the message says why and what to do."""
+
+
+def require_learning(version: Version) -> None:
+    """Raise InvalidBaseline for a version with a registered reference."""
+    # The files of another machine's version are listed, but not here.
+    has_reference = REFERENCE in version.files
+    if (not learns(version)) if version.path else has_reference:
+        raise InvalidBaseline(
+            f"{version.model} version {version.number} has a registered reference: register a "
+            "version with another reference to replace it"
+        )
+
+
+def choose(  # noqa: PLR0913  # a row's own fields
+    home: Home,
+    registry: Registry,
+    version: Version,
+    period: tuple[int, int],
+    *,
+    why: str,
+    actor: str,
+) -> tuple[int, int]:
+    """Record the rows of a period as the baseline; return the revision and their number.
+
+    Raises InvalidBaseline. The monitor's database must be reachable from here.
+    """
+    require_learning(version)
+    window = Window(*period)
+    if window.start >= window.end:
+        raise InvalidBaseline(f"period {period[0]} to {period[1]}: expected its start first")
+    record = _stored(home, version, window, why)
+    return registry.record_baseline(version, record, actor=actor), record.rows
+
+
+def _stored(home: Home, version: Version, period: Window, why: str) -> BaselineRecord:
+    """Write the rows of a period to a file and return its record."""
+    from monitoring.baselines.files import BaselineFiles  # noqa: PLC0415 - Arrow, to write only
+    from monitoring.baselines.vectors import vector_columns  # noqa: PLC0415 - NumPy
+    from registry.sampled_tensors import sampled_vectors  # noqa: PLC0415 - NumPy
+
+    address = database_address(home)
+    if not exists(address):
+        raise InvalidBaseline("the monitor has no database yet: run driftline monitor first")
+    store = Store(address)
+    try:
+        most = max(MOST_ROWS, version.manifest.monitoring.baseline.min_rows)
+        columns = store.smallest_rows(version.model, version.number, period, most)
+        vectors = {
+            vector.name: store.vectors(
+                version.model, version.number, period, vector.name, vector.size
+            )
+            for vector in sampled_vectors(version.manifest)
+        }
+    finally:
+        store.close()
+    rows = len(next(iter(columns.values()), []))
+    if rows < LEAST_ROWS:
+        raise InvalidBaseline(
+            f"{formats.period(period)} has {formats.several(rows, 'sampled row')}, at least "
+            f"{LEAST_ROWS} are needed: choose a longer period that retention has not deleted"
+        )
+    columns |= vector_columns(vectors, rows)
+    digest = BaselineFiles(home.baselines).write(version.manifest, columns)
+    return BaselineRecord(
+        origin="chosen", digest=digest, start=period.start, end=period.end, rows=rows, why=why
+    )

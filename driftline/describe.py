@@ -1,0 +1,48 @@
+"""`driftline describe`: who answers for a model, and the tags by which people find it."""
+
+import click
+
+from driftline.changes import Describe
+from driftline.registry_access import SERVER, open_access
+from registry.history.state import reduce_rows
+
+OWNER = click.option("--owner", default=None, help="Person or team that answers for the model.")
+TAG = click.option(
+    "--tag", "tags", multiple=True, help="Tag by which the model is found; may be repeated."
+)
+
+
+def commands() -> list[click.Command]:
+    """Return the commands of this module."""
+    return [describe]
+
+
+@click.command()
+@click.argument("model")
+@OWNER
+@TAG
+@click.option("--untag", "removed", multiple=True, help="Tag to remove; may be repeated.")
+@click.option("--why", default="", help="Reason, recorded with the change.")
+@SERVER
+def describe(  # noqa: PLR0913  # its options
+    *,
+    model: str,
+    owner: str | None,
+    tags: tuple[str, ...],
+    removed: tuple[str, ...],
+    why: str,
+    server: str,
+) -> None:
+    """Show owner and tags of MODEL, or change them.
+
+    The status page and `driftline models` show them and select models by them. An empty --owner
+    removes the owner.
+    """
+    access = open_access(server)
+    if owner is not None or tags or removed:
+        change = Describe(owner=owner, add=list(tags), remove=list(removed), why=why)
+        access.change(model, change)
+    elif why:
+        raise click.UsageError("--why: expected --owner, --tag or --untag with it")
+    state = reduce_rows(access.history(model)).description
+    click.echo(f"{model}: owner {state.owner or 'none'}; tags {', '.join(state.tags) or 'none'}")

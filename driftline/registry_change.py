@@ -1,0 +1,38 @@
+"""A change of the registry: its parameters, the scope that it requires, and its result."""
+
+from typing import ClassVar
+
+import msgspec
+
+from access.keys import Scope
+from driftline.local_actor import Actor
+from eventlog.settings import Home
+from registry.history.rollout_state import Rollout
+
+
+class ChangeResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The result of a change."""
+
+    revision: int  # of the registry, after it
+    actor: str
+    number: str = ""  # of the version
+    before: str = ""  # version that the alias named before
+    barred: bool = False
+    report: str = ""  # digest of the gate report that a decision refers to
+    known: bool = True  # whether the model has a version
+    rollout: Rollout | None = None
+    rows: int = 0  # of a chosen baseline
+    changed: bool = True  # False: it was so before
+    note: str = ""  # why something that should follow did not
+
+
+class RegistryChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One change of a model; raises a RegistryError if it cannot be made."""
+
+    name: ClassVar[str]
+    scope: ClassVar[Scope]
+    why: str = ""
+
+    def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
+        """Append the change to the history."""
+        raise NotImplementedError

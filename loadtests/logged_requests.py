@@ -1,0 +1,154 @@
+"""Read the requests of a model from the log, encoded to be sent once more."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from eventlog.errors import SettingError
+from eventlog.events import Event, PredictionEvent
+from eventlog.layout import positions_at
+from eventlog.segments import SegmentReader
+from loadtests.logged_period import LoggedPeriod
+from loadtests.payloads import Parameters, Payload, encode_request
+from registry.features import signature
+from registry.logged_arrays import logged_array
+from registry.manifest import Manifest, Version
+from registry.payload import withheld
+from registry.store import Registry
+
+Form = Literal["REST JSON", "REST binary", "gRPC"]
+_MOST_BYTES = 1 << 30  # of all encoded requests
+_CHUNK = 1_000  # records
+_NO_INPUTS = "the log has no inputs"
+_HIDDEN = "a payload policy hides inputs, or the version is gone"
+_UNREADABLE = "the log holds no valid tensor"
+_INVALID = "the service refused them as invalid"
+
+
+class Requested(NamedTuple):
+    """The models and parameters that the sent requests name."""
+
+    version: Version
+    name: str  # a version or alias; "" is the champion
+    parameters: Parameters
+
+
+class LoggedRequest(NamedTuple):
+    """A request of the log."""
+
+    received: int  # microseconds since the epoch
+    form: Form
+    payload: Payload
+
+
+class LoggedRequests(NamedTuple):
+    """The requests of a period that can be sent once more, by their reception."""
+
+    requests: list[LoggedRequest]
+    skipped: Mapping[str, int]  # reason -> number
+
+    @property
+    def note(self) -> str:
+        """Return how many requests there are, and why others were skipped."""
+        summary = f"{len(self.requests):,} logged requests"
+        if not self.skipped:
+            return summary
+        reasons = "; ".join(f"{count:,} because {reason}" for reason, count in self.skipped.items())
+        return f"{summary}; skipped: {reasons}"
+
+
+def read_requests(
+    log: Path, unchanged: Set[str], requested: Requested, period: LoggedPeriod
+) -> LoggedRequests:
+    """Read what clients asked of the model in the period; raises SettingError without any.
+
+    `unchanged` are the versions whose inputs the log holds as the clients sent them.
+    """
+    version = requested.version
+    accepted = _Accepted(version)
+    requests: list[LoggedRequest] = []
+    skipped: Counter[str] = Counter()
+    size = 0
+    for event in _events(log, period):
+        if not isinstance(event, PredictionEvent) or event.model != version.model:
+            continue
+        if not event.online or not period.start <= event.received < period.end:
+            continue
+        if reason := _unfit(event, unchanged) or accepted.mismatch(event):
+            skipped[reason] += 1
+            continue
+        try:
+            inputs = {name: logged_array(tensor) for name, tensor in event.inputs.items()}
+        except (ValueError, TypeError, KeyError):
+            skipped[_UNREADABLE] += 1
+            continue
+        payload = encode_request(inputs, None, *requested)
+        size += len(payload.json) + len(payload.binary) + len(payload.grpc)
+        if size > _MOST_BYTES:
+            raise SettingError(
+                f"--from-log: the requests of {period} take more than {_MOST_BYTES >> 30} GiB of "
+                "memory; expected a shorter period (--last, or --from and --to)"
+            )
+        requests.append(LoggedRequest(event.received, _form(event), payload))
+    requests.sort(key=lambda request: request.received)
+    logged = LoggedRequests(requests, skipped)
+    if not requests:
+        raise SettingError(
+            f"--from-log: {log} holds no request of {version.model} to send once more from "
+            f"{period}: {logged.note}; expected another period (--last, or --from and --to)"
+        )
+    return logged
+
+
+class _Accepted:
+    """The inputs that a version takes."""
+
+    def __init__(self, version: Version) -> None:
+        model_signature = signature(version.manifest)
+        self._required = {spec.name for spec in model_signature.inputs}
+        self._datatypes = {spec.name: spec.datatype for spec in model_signature.accepted}
+        self._reason = f"version {version.number} takes other inputs"
+
+    def mismatch(self, event: PredictionEvent) -> str:
+        """Return why the version does not take the inputs of an event; "" if it does."""
+        fits = self._required <= event.inputs.keys() and all(
+            self._datatypes.get(name) == tensor.datatype for name, tensor in event.inputs.items()
+        )
+        return "" if fits else self._reason
+
+
+def unchanged_versions(registry: Registry, model: str) -> set[str]:
+    """Return the versions whose inputs the log holds as the clients sent them."""
+    return {version.number for version in registry.versions(model) if not _hides(version.manifest)}
+
+
+def _hides(manifest: Manifest) -> bool:
+    names = {spec.name for spec in signature(manifest).accepted}
+    rules = manifest.payload.fields.items()
+    return bool(withheld(manifest)) or any(name in names and rule != "keep" for name, rule in rules)
+
+
+def _unfit(event: PredictionEvent, unchanged: Set[str]) -> str:
+    if event.outcome == "invalid":
+        return _INVALID
+    if event.payload != "kept" or not event.inputs:
+        return _NO_INPUTS
+    return "" if event.version in unchanged else _HIDDEN
+
+
+def _form(event: PredictionEvent) -> Form:
+    """Return the request's protocol; the log does not state which form of REST it had."""
+    if event.protocol == "grpc":
+        return "gRPC"
+    large = any(tensor.raw or tensor.raw_at for tensor in event.inputs.values())
+    return "REST binary" if large else "REST JSON"
+
+
+def _events(log: Path, period: LoggedPeriod) -> Iterator[Event]:
+    reader = SegmentReader(log, positions_at(log, period.start / 1e6))
+    try:
+        while records := reader.poll(_CHUNK):
+            yield from (record.event for record in records if isinstance(record.event, Event))
+    finally:
+        reader.close()

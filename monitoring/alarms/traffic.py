@@ -1,0 +1,323 @@
+"""Judge how many requests a model had in an hour, against the same hours of the weeks before. Pure.
+
+Hours are counted over all versions of a model, so a rollout moves no figure. What an hour may have
+follows from the same local hour (`alarms.timezone`) of up to four weeks before, and from how much
+such hours differ from each other in the model's own history:
+
+- The logarithm of a count varies as `(1 / expected + spread) * (1 + 1 / weeks)`. The first part is
+  that of a Poisson count; `spread`, found in the history, is what traffic varies besides.
+- The limit in such units follows from the budget of false alarms (budget.py). Where as many hours
+  in a row of the history lay beyond it, it is raised above them by half (ADR 36).
+- A change counts if it is also large: a third less than expected, or twice as much.
+- The last 24 hours are judged as well: they show that a model with few requests has stopped. Days
+  of 23 or 25 hours are not.
+
+Hours that broke their limits are no part of the history, unless the same hours of two weeks in a
+row did: then that is what the model has now. While 24 hours are as usual, traffic has only moved
+within the day: if an hour deviates the same way on a fourth day, its level follows the three
+before.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
+from statistics import NormalDist, median
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from monitoring.alarms.budget import hourly_level
+from monitoring.alarms.local_hours import LocalHours
+from monitoring.results import TRAFFIC, Result, Score, Window
+from registry.manifest import AlarmPolicy
+
+HOUR = 3_600_000_000  # microseconds
+DAY = 24  # hours
+WEEK = 7 * DAY
+WEEKS = 4  # of history
+_LEAST_WEEKS = 3  # with the hour in question, before anything is compared
+_NEW = 2  # weeks in a row that broke the rule: the traffic is another one now
+_SHIFTED_DAYS = 3  # in a row on which the same hour deviated: it has moved within the day
+_LESS = 2 / 3  # of what is expected, and
+_MORE = 2.0  # times what is expected: smaller changes break no rule
+_MARGIN = 1.5  # above what the history reached
+_MEDIAN = NormalDist().inv_cdf(0.75) ** 2  # of the square of a standard normal number
+
+TrafficState = Literal["learning", "normal", "none", "low", "high"]
+
+
+class JudgedHour(msgspec.Struct, frozen=True):
+    """One hour of a model's requests, and what was found about it."""
+
+    requests: int
+    state: TrafficState
+    expected: float | None = None  # None: not known yet
+    low: float | None = None  # this many requests, or fewer, break the rule; None: no number does
+    high: float | None = None  # this many, or more
+    day: bool = False  # whether the last 24 hours broke the rule: `requests` and limits are theirs
+    minimum: int | None = None  # requests an hour that the policy states
+
+    @property
+    def broken(self) -> bool:
+        """Whether it breaks the rule."""
+        return self.state in {"none", "low", "high"}
+
+
+class TrafficHistory(msgspec.Struct, frozen=True):
+    """Requests by the hour, counted from the Unix epoch; hours without a count had none."""
+
+    first: int  # the hour of the first request
+    requests: Mapping[int, int]
+    broken: frozenset[int] = frozenset()  # hours
+
+
+class Calibration(msgspec.Struct, frozen=True):
+    """The traffic of a model's history, for an hour and for 24 hours.
+
+    A spread is the variance beyond that of Poisson counts; limits are in standard deviations.
+    """
+
+    spread: float
+    limit: float
+    day_spread: float
+    day_limit: float
+
+
+def calibrate(history: TrafficHistory, hour: int, policy: AlarmPolicy) -> Calibration:
+    """Return what the four weeks before `hour` show; it holds for a day."""
+    level, day_level = hourly_level(policy)
+    hours = LocalHours(policy.timezone)
+    spread, limit = _calibrated(_Series(history, hour, 1, hours), level, policy.consecutive)
+    days = _Series(history, hour, DAY, hours)
+    return Calibration(spread, limit, *_calibrated(days, day_level, 1))
+
+
+def is_learning(history: TrafficHistory, hour: int) -> bool:
+    """Return whether too few hours precede one to compare it with, in any time zone."""
+    return hour - history.first < _NEW * WEEK - DAY
+
+
+def judge_hour(
+    history: TrafficHistory, hour: int, policy: AlarmPolicy, calibration: Calibration | None
+) -> JudgedHour:
+    """Judge an hour, by a history up to it and a calibration of the beginning of its day.
+
+    The calibration may be None if `is_learning`.
+    """
+    requests = history.requests.get(hour, 0)
+    if policy.min_traffic is not None and requests < policy.min_traffic:
+        state: TrafficState = "low" if requests else "none"
+        return JudgedHour(requests, state, minimum=policy.min_traffic)
+    if calibration is None:
+        return JudgedHour(requests, "learning", minimum=policy.min_traffic)
+    season = _Season(history, LocalHours(policy.timezone), calibration)
+    of_hour = season.judge(hour)
+    if of_hour.state == "learning":
+        return msgspec.structs.replace(of_hour, minimum=policy.min_traffic)
+    of_day = season.judge_day(hour)
+    if of_hour.broken and of_day.state == "normal":
+        of_hour = season.judge(hour, season.shift(hour, of_hour))
+    elif of_day.broken and not of_hour.broken:
+        return msgspec.structs.replace(of_day, day=True)
+    return msgspec.structs.replace(of_hour, minimum=policy.min_traffic)
+
+
+def traffic_result(model: str, version: str, hour: int, judged: JudgedHour, policy: str) -> Result:
+    """Return a judged hour as a result, for the state of its rule; it is not stored."""
+    threshold = judged.low if judged.expected is not None else judged.minimum
+    unknown = judged.state == "learning" and judged.minimum is None
+    score = Score(
+        name=TRAFFIC,
+        value=None if unknown else float(judged.requests),
+        threshold=judged.high if judged.state == "high" else threshold,
+        breached=judged.broken,
+        low=judged.low,
+        high=judged.high,
+        method="day" if judged.day else "hour",
+        note="" if judged.expected is None else f"{judged.expected:.1f}",
+    )
+    window = Window(hour * HOUR, (hour + 1) * HOUR)
+    return Result(
+        model=model,
+        version=version,
+        window=window,
+        rows=judged.requests,
+        scores=[score],
+        policy=policy,
+    )
+
+
+class _Series:
+    """Sums of requests over `length` hours in the four weeks before an hour."""
+
+    def __init__(self, history: TrafficHistory, hour: int, length: int, local: LocalHours) -> None:
+        start = hour - WEEKS * WEEK
+        hours = range(start - length + 1, hour)
+        sums = list(accumulate((history.requests.get(at, 0) for at in hours), initial=0))
+        unusable = [at < history.first or at in history.broken for at in hours]
+        gaps = list(accumulate(unusable, initial=0))
+        self.values = [
+            None if gaps[at + length] - gaps[at] else sums[at + length] - sums[at]
+            for at in range(WEEKS * WEEK)
+        ]
+        if length == DAY:
+            for at in range(WEEKS * WEEK):
+                if not local.ends_whole_day(start + at):
+                    self.values[at] = None
+        self._hours_of_week = [local.local(start + at) % WEEK for at in range(WEEKS * WEEK)]
+
+    def past(self) -> Iterator["_PastHour"]:
+        """Yield the hours of the history, each beside the same hours of the other weeks."""
+        values = self.values
+        same: list[list[int]] = [[] for _ in range(WEEK)]
+        for at, hour_of_week in enumerate(self._hours_of_week):
+            same[hour_of_week].append(at)
+        for at, value in enumerate(values):
+            if value is None:
+                continue
+            beside = (values[other] for other in same[self._hours_of_week[at]] if other != at)
+            others = [other for other in beside if other is not None]
+            if others:
+                expected = _center(others)
+                residual = math.log((value + 1) / (expected + 1))
+                yield _PastHour(at, value, expected, 1 + 1 / len(others), residual)
+
+
+class _PastHour(NamedTuple):
+    at: int
+    value: int
+    expected: float
+    factor: float  # of the variance, for the uncertainty of `expected`
+    residual: float  # of logarithms
+
+    @property
+    def large(self) -> bool:
+        """Whether it lies as far from what is expected as a change that counts."""
+        return self.value <= _LESS * self.expected or (
+            self.value >= _MORE * self.expected and self.value > 0
+        )
+
+
+def _calibrated(series: _Series, level: float, consecutive: int) -> tuple[float, float]:
+    past = list(series.past())
+    spread = _spread(past)
+    reached = _MARGIN * _reached(past, spread, consecutive)
+    return spread, max(NormalDist().inv_cdf(1 - level / 2), reached)
+
+
+class _Season:
+    """The same local hours of the weeks before, and what they let an hour have."""
+
+    def __init__(
+        self, history: TrafficHistory, local: LocalHours, calibration: Calibration
+    ) -> None:
+        self._history = history
+        self._local = local
+        self._calibration = calibration
+
+    def judge(self, hour: int, level: float = 1.0) -> JudgedHour:
+        """Judge an hour; `level` is a known factor of its requests (plus one)."""
+        calibration = self._calibration
+        before, value = self._before(hour, 1), _sum(self._history, hour, 1)
+        return _judge(value, before, calibration.spread, calibration.limit, level)
+
+    def judge_day(self, hour: int) -> JudgedHour:
+        """Judge the 24 hours that end with this one."""
+        calibration, value = self._calibration, _sum(self._history, hour, DAY)
+        if not self._local.ends_whole_day(hour):
+            return JudgedHour(value, "learning")
+        before = self._before(hour, DAY)
+        return _judge(value, before, calibration.day_spread, calibration.day_limit)
+
+    def shift(self, hour: int, judged: JudgedHour) -> float:
+        """Return the factor by which the same hour deviated on each of the last days; 1 if none."""
+        factors = []
+        for day in range(1, _SHIFTED_DAYS + 1):
+            before = self._local.earlier(hour, day * DAY)
+            if before is None or before < self._history.first:
+                return 1.0
+            of_day = self.judge(before)
+            if not of_day.broken or (of_day.state == "high") != (judged.state == "high"):
+                return 1.0
+            assert of_day.expected is not None
+            factors.append((of_day.requests + 1) / (of_day.expected + 1))
+        return median(factors)
+
+    def _before(self, hour: int, length: int) -> list[int]:
+        """Return the sums of the same hours in the weeks before."""
+        history = self._history
+        weeks = (self._local.earlier(hour, week * WEEK) for week in range(1, WEEKS + 1))
+        ends = [end for end in weeks if end is not None and end - length + 1 >= history.first]
+        if length == DAY:
+            ends = [end for end in ends if self._local.ends_whole_day(end)]
+        usable = [end for end in ends if not _has_broken(history, end, length)]
+        newest = ends[:_NEW]
+        if len(newest) == _NEW and not any(end in usable for end in newest):
+            return [_sum(history, end, length) for end in (*newest, newest[0])]
+        return [_sum(history, end, length) for end in usable]
+
+
+def _judge(
+    value: int, before: list[int], spread: float, limit: float, level: float = 1.0
+) -> JudgedHour:
+    if len(before) < _LEAST_WEEKS:
+        return JudgedHour(value, "learning")
+    expected = max(0.0, (_center(before) + 1) * level - 1) if level != 1 else _center(before)
+    factor = 1 + 1 / len(before)
+    deviation = limit * math.sqrt((1 / (expected + 1) + spread) * factor)
+    low = min(_LESS * expected, (expected + 1) * math.exp(-deviation) - 1)
+    high = max(_MORE * expected, (expected + 1) * math.exp(deviation) - 1)
+    state: TrafficState = "normal"
+    if value <= low:
+        state = "low" if value else "none"
+    elif value >= high:
+        state = "high"
+    return JudgedHour(value, state, expected, low if low >= 0 else None, high)
+
+
+def _has_broken(history: TrafficHistory, end: int, length: int) -> bool:
+    broken = history.broken
+    return bool(broken) and any(at in broken for at in range(end - length + 1, end + 1))
+
+
+def _sum(history: TrafficHistory, end: int, length: int) -> int:
+    return sum(history.requests.get(at, 0) for at in range(end - length + 1, end + 1))
+
+
+def _center(values: list[int]) -> float:
+    """Return the median of three or more, which one odd week does not move, else the mean."""
+    return float(median(values)) if len(values) > 2 else sum(values) / len(values)
+
+
+def _spread(past: list[_PastHour]) -> float:
+    """Return the variance beyond that of Poisson counts that half of the hours stay within."""
+    squares = [(hour.residual**2 / hour.factor, 1 / (hour.expected + 1)) for hour in past]
+    if not squares:
+        return 0.0
+    low, high = 0.0, 4.0
+    for _ in range(10):
+        middle = (low + high) / 2
+        if median(square / (poisson + middle) for square, poisson in squares) <= _MEDIAN:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _reached(past: list[_PastHour], spread: float, consecutive: int) -> float:
+    """Return the greatest deviation that so many large changes in a row have all reached."""
+    run: list[float] = []
+    before, reached = past[0] if past else None, 0.0
+    for hour in past:
+        assert before is not None
+        if hour.at != before.at + 1 or (hour.residual > 0) != (before.residual > 0):
+            run = []
+        before = hour
+        if not hour.large:
+            run = []
+            continue
+        variance = (1 / (hour.expected + 1) + spread) * hour.factor
+        run.append(abs(hour.residual) / math.sqrt(variance))
+        if len(run) >= consecutive:
+            reached = max(reached, min(run[-consecutive:]))
+    return reached

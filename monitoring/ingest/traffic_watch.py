@@ -1,0 +1,101 @@
+"""Judge the traffic of models as the hours of event time end.
+
+It looks once per minute of the log's reception time, so a replay judges at the same places of the
+log. Heartbeats let that time pass without requests.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from eventlog.answer_counts import MINUTE
+from monitoring.alarms.traffic import HOUR, traffic_result
+from monitoring.ingest.consumer_state import ConsumerState
+from monitoring.ingest.traffic_state import ModelTraffic
+from monitoring.ingest.version_state import VersionState
+from monitoring.results import Result
+from monitoring.windows.grid import SECOND
+from monitoring.windows.traffic import RETAINED, bearer
+from monitoring.windows.watermark import IDLE
+
+JudgeTraffic = Callable[[VersionState, Result, str], None]
+
+
+class TrafficWatch:
+    """Part of the consumer's step; everything it writes is in that step's transaction."""
+
+    def __init__(self, state: ConsumerState, judge: JudgeTraffic) -> None:
+        """`judge` applies a judged hour to the rule of the version that bears its alarms.
+
+        It also gets the number of the version that bore them before.
+        """
+        self._state = state
+        self._judge = judge
+        self._minute = state.latest // MINUTE
+
+    def update(self) -> None:
+        """Judge the hours that have ended; once a minute of the log's reception time."""
+        latest = self._state.latest
+        if latest // MINUTE == self._minute:
+            return
+        self._minute = latest // MINUTE
+        for model, traffic in self._state.traffic.pop_due(latest):
+            versions = {state.version.number: state for state in self._state.versions_of(model)}
+            if versions:
+                self._update(model, traffic, versions)
+            else:
+                self._state.traffic.wake(model)
+
+    def _update(
+        self, model: str, traffic: ModelTraffic, versions: Mapping[str, VersionState]
+    ) -> None:
+        while True:
+            hour = traffic.next_hour
+            marks = self._marks(hour, versions)
+            if (done := marks.done) <= hour:
+                break
+            self._state.traffic.changed(model)
+            if hour < done - RETAINED:
+                traffic.skip_to(done - RETAINED)
+                continue
+            before = traffic.judged.version
+            number = bearer(traffic.requests(), before)
+            version = versions.get(number) or max(versions.values(), key=lambda state: state.newest)
+            period = version.period(hour * HOUR)
+            judged = traffic.judge(period.policy.alarms, version.version.number)
+            result = traffic_result(*version.key, hour, judged, period.digest)
+            self._judge(version, result, before)
+        self._state.traffic.wake_at(model, marks.deadline(hour))
+
+    def _marks(self, hour: int, versions: Mapping[str, VersionState]) -> "_Marks":
+        active = [state for state in versions.values() if state.newest >= hour * HOUR]
+        marks = [
+            (self._state.idle_watermark(state), state.policy(hour * HOUR).window.grace * SECOND)
+            for state in active or versions.values()
+        ]
+        return _Marks(marks, min if active else max)
+
+
+class _Marks:
+    """Watermarks and graces of the versions that decide when an hour of a model has ended.
+
+    The slowest of the versions with requests since the hour decides; without any, the fastest.
+    """
+
+    def __init__(
+        self, marks: list[tuple[int, int]], decide: Callable[[Iterable[int]], int]
+    ) -> None:
+        self._marks = marks
+        self._decide = decide
+
+    @property
+    def done(self) -> int:
+        """The hour of event time before which no request is expected."""
+        return self._decide(mark - grace for mark, grace in self._marks) // HOUR
+
+    def deadline(self, hour: int) -> int:
+        """Return the reception time before which the hour cannot end unless a request comes.
+
+        A watermark that needs no request lies at least `IDLE` before the newest reception.
+        """
+        end = (hour + 1) * HOUR
+        waits = [0 if mark - grace >= end else end + grace + IDLE for mark, grace in self._marks]
+        return max(waits) if self._decide is min else min(waits)

@@ -1,0 +1,117 @@
+"""Resources that the partitions of one monitor share: scoring, policy changes, scoring lag."""
+
+from collections.abc import Callable, Collection
+
+from msgspec.structs import replace
+
+from monitoring.score_jobs import ScoreJob, ScoreReply
+from monitoring.scoring.lag import ScoringLag
+from monitoring.scoring.queue import Scorer
+
+
+class SharedScorer:
+    """Scoring processes for every partition; each gets the replies to its own jobs."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self._parts: dict[str, PartScorer] = {}
+        self._opened = 0
+
+    def open(self) -> "PartScorer":
+        """Return a new scorer for a partition, even if it was held before."""
+        self._opened += 1
+        name = str(self._opened)
+        self._parts[name] = PartScorer(name, self._scorer, self._distribute)
+        return self._parts[name]
+
+    def close(self, part: "PartScorer") -> None:
+        """Ignore replies to a partition's jobs; its next holder submits the jobs again."""
+        self._parts.pop(part.name, None)
+
+    def _distribute(self) -> None:
+        for reply in self._scorer.replies():
+            name, _, key = reply.key.partition("|")
+            if name in self._parts:
+                self._parts[name].finished.append(replace(reply, key=key))
+
+
+class PartScorer:
+    """The jobs of one partition; implements `monitoring.scoring.queue.Scorer`."""
+
+    def __init__(self, name: str, scorer: Scorer, distribute: Callable[[], None]) -> None:
+        self.name = name
+        self.finished: list[ScoreReply] = []
+        self._scorer = scorer
+        self._distribute = distribute
+        self._waiting = 0
+
+    def submit(self, job: ScoreJob) -> None:
+        """Queue a job; never blocks."""
+        self._waiting += 1
+        self._scorer.submit(replace(job, key=f"{self.name}|{job.key}"))
+
+    def replies(self) -> list[ScoreReply]:
+        """Return the replies to finished jobs; never blocks."""
+        self._distribute()
+        finished, self.finished = self.finished, []
+        self._waiting -= len(finished)
+        return finished
+
+    @property
+    def waiting(self) -> int:
+        """Jobs whose reply has not been returned yet."""
+        return self._waiting
+
+
+class SharedChanges:
+    """Report changed models to every partition, with one query for all partitions."""
+
+    def __init__(self, changed: Callable[[], Collection[str]]) -> None:
+        """`changed` returns what changed since its last call."""
+        self._changed = changed
+        self._pending: dict[int, set[str]] = {}
+
+    def open(self, number: int) -> Callable[[], Collection[str]]:
+        """Return a function for a partition: it returns the models changed since its last call."""
+        self._pending[number] = set()
+
+        def changed() -> Collection[str]:
+            models = self._changed()
+            for pending in self._pending.values():
+                pending.update(models)
+            own, self._pending[number] = self._pending[number], set()
+            return own
+
+        return changed
+
+    def close(self, number: int) -> None:
+        """Stop reporting to a partition."""
+        self._pending.pop(number, None)
+
+
+class ScoringLags(ScoringLag):
+    """The scoring lag of all partitions together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: dict[int, ScoringLag] = {}
+
+    def open(self, number: int) -> ScoringLag:
+        """Add a partition; return its lag."""
+        part = ScoringLag()
+        self._parts = {**self._parts, number: part}
+        return part
+
+    def close(self, number: int) -> None:
+        """Remove a partition."""
+        self._parts = {other: part for other, part in self._parts.items() if other != number}
+
+    @property
+    def waiting(self) -> int:
+        """Windows that wait for their scores."""
+        return super().waiting + sum(part.waiting for part in self._parts.values())
+
+    @property
+    def age(self) -> float:
+        """Seconds since the oldest waiting window was queued; 0 with none."""
+        return max([super().age, *(part.age for part in self._parts.values())])

@@ -1,0 +1,56 @@
+"""State what batch jobs of a day answered, and which columns differ from the reference. Pure."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from monitoring.counters.batch_days import BatchDay
+from monitoring.presenter.formats import percent
+
+_SHOWN = 3  # columns
+_KINDS = ("missing", "outside")
+
+
+class BatchRow(msgspec.Struct, frozen=True):
+    """A day of batch jobs in words."""
+
+    start: int  # microseconds since the epoch
+    rows: int
+    failed: int  # chunks of which no row was answered
+    missing: str  # the columns with the largest shares
+    outside: str
+    predicted: str
+
+
+def batch_rows(days: Mapping[int, BatchDay]) -> list[BatchRow]:
+    """Return a row for each day."""
+    return [
+        BatchRow(
+            start,
+            day.rows,
+            day.failed,
+            _largest(day, "missing"),
+            _largest(day, "outside"),
+            _predicted(day),
+        )
+        for start, day in days.items()
+    ]
+
+
+def _largest(day: BatchDay, kind: str) -> str:
+    ranking = [(counts[kind], name) for name, counts in day.counts.items() if _is(counts, kind)]
+    ranking.sort(key=lambda pair: (-pair[0], pair[1]))
+    parts = [f"{name} {percent(count / day.counted)}" for count, name in ranking[:_SHOWN]]
+    return ", ".join([*parts, *(["..."] if len(ranking) > _SHOWN else [])]) or "none"
+
+
+def _predicted(day: BatchDay) -> str:
+    classes = [counts for counts in day.counts.values() if not set(counts) <= {*_KINDS}]
+    if not classes or not day.counted:
+        return "not counted"
+    ranking = sorted(classes[-1].items(), key=lambda pair: (-pair[1], pair[0]))
+    return ", ".join(f"{name} {percent(count / day.counted)}" for name, count in ranking[:_SHOWN])
+
+
+def _is(counts: Mapping[str, int], kind: str) -> bool:
+    return kind in counts and set(counts) <= {*_KINDS}

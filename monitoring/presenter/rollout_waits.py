@@ -1,0 +1,99 @@
+"""The wait of a rollout under way, in sentences. Pure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from monitoring.presenter.verdicts import METRIC_NAMES
+from registry.history.rollout_state import Rollout
+from registry.history.rows import VerdictPolicy
+from registry.rollout_pauses import Pause
+
+_STALE_US = 60_000_000  # a running monitor judges every second
+_NO_COUNTS = [0, 0, 0, 0]
+
+
+class CurrentJudgement(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The monitor's latest judgement of a running rollout."""
+
+    metric: str  # the first one without a result
+    counts: Mapping[str, Sequence[int]]
+    evidence: Mapping[str, float]
+    # By metric that a promotion needs: the rate of bad keys that is not exceeded, and the limit.
+    bounds: Mapping[str, Sequence[float]] = {}
+    refused: str = ""  # why the registry refused its verdict
+    time: int = 0  # microseconds since the epoch
+
+
+def awaited(
+    rollout: Rollout,
+    pause: Pause | None,
+    judgement: CurrentJudgement | None,
+    now: int,
+    *,
+    here: bool = True,
+) -> list[str]:
+    """Return what must come before the next step, and what comes without it.
+
+    `now` is in microseconds since the epoch; `here`: a monitor of this home would have left its
+    judgement. Empty for a rollout that has ended.
+    """
+    if not rollout.active:
+        return []
+    if rollout.phase == "paused":
+        return [_paused(rollout, pause)]
+    if rollout.policy is None:
+        return ["No verdict policy: people advance and end this rollout."]
+    if judgement is None:
+        missing = "No running monitor has judged this step yet."
+        elsewhere = "The monitor's page has what it has counted of this step."
+        return [missing if here else elsewhere, *_times(rollout, rollout.policy, now)]
+    return [*_judged(rollout, judgement, now), *_times(rollout, rollout.policy, now)]
+
+
+def _paused(rollout: Rollout, pause: Pause | None) -> str:
+    if pause is None:
+        return "Paused: a person resumes, promotes or aborts it."
+    return (
+        f"Paused for want of data: unless a person resumes or promotes it before "
+        f"{_moment(pause.expires)}, it ends and version {rollout.before} answers everything."
+    )
+
+
+def _judged(rollout: Rollout, judgement: CurrentJudgement, now: int) -> list[str]:
+    lines = []
+    if now - judgement.time > _STALE_US:
+        lines.append(f"No monitor has judged it since {_moment(judgement.time)}.")
+    if not judgement.counts:
+        lines.append("The monitor has counted no request of this step yet.")
+    elif judgement.refused:
+        lines.append(f"The registry refused the verdict: {judgement.refused}.")
+    lines += [
+        _bound(rollout, metric, bound, judgement.counts.get(metric, _NO_COUNTS))
+        for metric, bound in judgement.bounds.items()
+        if judgement.counts and bound[0] > bound[1]
+    ]
+    return lines
+
+
+def _bound(rollout: Rollout, metric: str, bound: Sequence[float], counts: Sequence[int]) -> str:
+    bad, keys, bad_before, keys_before = counts
+    rate, limit = bound
+    name = METRIC_NAMES.get(metric, metric)
+    return (
+        f"Not enough data about {name}: {bad:,} of {keys:,} keys show a rate of at most "
+        f"{rate:.2%}, and {limit:.2%} is allowed (version {rollout.before}: {bad_before:,} of "
+        f"{keys_before:,})."
+    )
+
+
+def _times(rollout: Rollout, policy: VerdictPolicy, now: int) -> list[str]:
+    baked = rollout.since + int(rollout.bake_s * 1e6)
+    pauses = rollout.since + int(rollout.bake_s * policy.patience * 1e6)
+    lines = [f"The step bakes until {_moment(baked)}."] if now < baked else []
+    return [*lines, f"Requests after {_moment(pauses)} pause it if no verdict came."]
+
+
+def _moment(time: int) -> str:
+    return f"{datetime.fromtimestamp(time / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,1 @@
+"""Retraining: schedules, open requests, and the rows of a request with their validation."""

@@ -1,0 +1,179 @@
+"""Put the requests of schedules into the outbox, beside those of alarms.
+
+A duty of the monitor that owns a model's state: the progress of its schedule and the request are
+one transaction on the connection that fences the owner, so a crash repeats a decision and never
+half of one. Monitors with databases of their own make the same ids, by which receivers act once.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from msgspec.structs import replace
+
+from eventlog.log import Position
+from monitoring.alarms.retrain_request import register_hint
+from monitoring.alarms.retrain_schedule import ScheduleProgress, decide
+from monitoring.presenter.links import training_path, validation_path
+from monitoring.presenter.request_sentence import schedule_reason
+from monitoring.results import RetrainRequest
+from monitoring.retrain.open_requests import open_request, requests_of
+from monitoring.storage.journal import Journal
+from monitoring.webhooks.body import envelope
+from monitoring.webhooks.outdated_requests import supersede_requests
+from registry.errors import RegistryError
+from registry.history.rows import CHAMPION, ScheduleChange
+from registry.history.state import LifecycleState
+from registry.history.store import History
+from registry.schedules import latest_due, next_due
+
+_logger = logging.getLogger(__name__)
+_EVERY_S = 1.0  # between two looks at the registry
+
+
+class _Schedule:
+    """The schedule of a model, and when to look at it again."""
+
+    def __init__(self, state: LifecycleState, progress: ScheduleProgress) -> None:
+        assert state.schedule is not None
+        self.revision = state.schedule.revision
+        self.since = state.schedule.time
+        self.stated = state.schedule.decode(ScheduleChange)
+        after = max(self.since, progress.until if progress.revision == self.revision else 0)
+        self.next = next_due(self.stated.cron, self.stated.timezone, after)
+
+
+class ScheduledRequests:
+    """The schedules of the models that one consumer owns; belongs to its thread."""
+
+    def __init__(  # noqa: PLR0913  # its ports
+        self,
+        journal: Journal,
+        history: History,
+        *,
+        page: str,
+        answer_within: int,
+        delivers: bool,
+        positions: Callable[[], Mapping[str, Position]],
+        clock: Callable[[], int],
+        owns: Callable[[str], bool] = lambda _model: True,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`page` is the monitor's address, `answer_within` and `clock` are in microseconds.
+
+        `delivers`: whether a receiver of requests is configured.
+        """
+        self._journal = journal
+        self._history = history
+        self._page = page
+        self._answer_within = answer_within
+        self._delivers = delivers
+        self._positions = positions
+        self._clock = clock
+        self._owns = owns
+        self._elapsed = elapsed
+        self._look = 0.0
+        self._revision = -1  # of the registry, up to which schedules were read
+        self._schedules: dict[str, _Schedule] = {}
+        self._failure = ""
+
+    def step(self) -> None:
+        """Decide on what is due; while the registry cannot be read, later."""
+        if self._elapsed() < self._look:
+            return
+        self._look = self._elapsed() + _EVERY_S
+        try:
+            self._follow()
+            now = self._clock()
+            for model, schedule in self._schedules.items():
+                if self._owns(model) and schedule.next <= now:
+                    self._decide(model, schedule, now)
+        except RegistryError as error:
+            if str(error) != self._failure:
+                _logger.warning("%s; schedules are decided on later", error)
+            self._failure = str(error)
+        else:
+            self._failure = ""
+
+    def _follow(self) -> None:
+        revision = self._history.revision()
+        if revision == self._revision:
+            return
+        schedules = {}
+        for model in sorted(self._history.models("schedule")):
+            state = self._history.state(model)
+            if state.schedule is not None:
+                schedules[model] = _Schedule(state, self._journal.schedule_progress(model))
+        self._schedules, self._revision = schedules, revision
+
+    def _decide(self, model: str, schedule: _Schedule, now: int) -> None:
+        state = self._history.state(model)
+        change = schedule.stated
+        with self._journal.database.transaction():
+            before = self._journal.schedule_progress(model)
+            after = decide(
+                before,
+                model=model,
+                revision=schedule.revision,
+                since=schedule.since,
+                catch_up=change.catch_up,
+                latest_due=partial(latest_due, change.cron, change.timezone),
+                now=now,
+                open_request=lambda: self._open(model, state, now),
+            )
+            if after is not before:
+                self._journal.save_schedule_progress(model, after)
+                self._act(model, state, change, before, after)
+        schedule.next = next_due(change.cron, change.timezone, now)
+
+    def _act(
+        self,
+        model: str,
+        state: LifecycleState,
+        change: ScheduleChange,
+        before: ScheduleProgress,
+        after: ScheduleProgress,
+    ) -> None:
+        """Make the request that the newest decision asks for; part of a transaction."""
+        if after.decisions == before.decisions:
+            return
+        decision = after.decisions[-1]
+        _logger.info(
+            "schedule of %s: retraining %s%s",
+            model,
+            decision.state,
+            f": {decision.reason}" * bool(decision.reason),
+        )
+        if decision.state != "requested":
+            return
+        request = self._request(model, state, decision.request)
+        request = replace(request, due=decision.due, reason=schedule_reason(change, decision.due))
+        supersede_requests(self._journal, (model, request.version))
+        self._journal.add_delivery(
+            decision.request,
+            envelope(decision.request, decision.decided, request),
+            decision.decided,
+        )
+
+    def _request(self, model: str, state: LifecycleState, webhook_id: str) -> RetrainRequest:
+        number = state.aliases.get(CHAMPION) or list(state.registered)[-1]
+        return RetrainRequest(
+            model=model,
+            version=number,
+            digest=state.digest_of(number),
+            rule="schedule",
+            reason="",
+            columns=[],
+            positions=dict(self._positions()),
+            rows_url=self._page + training_path(webhook_id),
+            training_url=self._page + training_path(webhook_id),
+            validation_url=self._page + validation_path(webhook_id),
+            period=self._journal.retained_period((model, number)),
+            register_hint=register_hint(model, webhook_id),
+        )
+
+    def _open(self, model: str, state: LifecycleState, now: int) -> str:
+        requests = requests_of(self._journal.deliveries(), self._journal.alarm)
+        own = (request for request in requests if request.request.model == model)
+        return open_request(own, state, now, self._answer_within, delivers=self._delivers)

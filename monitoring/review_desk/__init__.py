@@ -1,0 +1,1 @@
+"""Hand rows to people and log what they decide."""

@@ -1,0 +1,193 @@
+"""Rows to label as files of other tools, and their labels back. Pure.
+
+Label Studio: tasks with `data` and `predictions`; a labelled task has `annotations` with results of
+the control tag `label` (Choices or Number) and, if there is one, of the TextArea `why`.
+Argilla: the records of `records.to_json`, with the question `label` and, if there is one, `why`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from eventlog.events import Label
+from monitoring.review_desk.items import ReviewItem
+
+Format = Literal["driftline", "label-studio", "argilla"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+OWN = "driftline.review.v1"
+
+
+class Labelled(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of an imported file; it may have no label."""
+
+    prediction_id: str
+    row: int
+    label: Label | None
+    labelled_by: str = ""
+    why: str = ""
+
+
+class _Own(msgspec.Struct, frozen=True):
+    """Our own form."""
+
+    format: str
+    rows: list[ReviewItem]
+
+
+def export_rows(items: Sequence[ReviewItem], to: Format) -> bytes:
+    """Return rows as JSON for a tool."""
+    if to == "driftline":
+        content: Any = _Own(OWN, list(items))
+    elif to == "label-studio":
+        content = [_task(item) for item in items]
+    else:
+        content = [_record(item) for item in items]
+    return msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"
+
+
+def import_rows(content: bytes) -> list[Labelled]:
+    """Return what a file says, whatever tool wrote it; raises ValueError for any other file."""
+    try:
+        document = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"expected JSON: {error}") from None
+    if isinstance(document, Mapping) and document.get("format") == OWN:
+        return list(_own(content))
+    if not isinstance(document, list) or not all(isinstance(record, dict) for record in document):
+        raise ValueError(
+            "expected an export of driftline review, tasks of Label Studio, or records of Argilla"
+        )
+    return [_read(number, record) for number, record in enumerate(document)]
+
+
+def _own(content: bytes) -> Iterator[Labelled]:
+    try:
+        rows = msgspec.json.decode(content, type=_Own).rows
+    except msgspec.ValidationError as error:
+        raise ValueError(f"expected rows of driftline review export: {error}") from None
+    for row in rows:
+        yield Labelled(
+            prediction_id=row.prediction_id,
+            row=row.row,
+            label=row.label,
+            labelled_by=row.reviewer,
+            why=row.why,
+        )
+
+
+def _read(number: int, record: Mapping[str, Any]) -> Labelled:
+    reader: Callable[[Mapping[str, Any]], Labelled]
+    reader = _of_task if "data" in record else _of_record
+    try:
+        return reader(record)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ValueError(
+            f"item {number}: expected a task of Label Studio or a record of Argilla that "
+            f"driftline review exported ({type(error).__name__}: {error})"
+        ) from None
+
+
+# Label Studio
+
+
+def _task(item: ReviewItem) -> dict[str, Any]:
+    result = {"from_name": "label", "to_name": "row", **_value(item)}
+    best = max(
+        (probability for probability in item.probabilities.values() if _is_number(probability)),
+        default=None,
+    )
+    prediction: dict[str, Any] = {"model_version": _model(item), "result": [result]}
+    if best is not None:
+        prediction["score"] = best
+    about = {
+        "prediction_id": item.prediction_id,
+        "row": item.row,
+        "picked_as": ", ".join(item.parts),
+        "inclusion": item.inclusion,
+    }
+    return {"data": {"features": item.features, **about}, "predictions": [prediction]}
+
+
+def _value(item: ReviewItem) -> dict[str, Any]:
+    if item.classes:
+        return {"type": "choices", "value": {"choices": [str(item.predicted)]}}
+    return {"type": "number", "value": {"number": item.predicted}}
+
+
+def _of_task(task: Mapping[str, Any]) -> Labelled:
+    data = task["data"]
+    label: Label | None = None
+    by = why = ""
+    for annotation in task.get("annotations") or []:
+        if annotation.get("was_cancelled"):
+            continue
+        by = _person(annotation.get("completed_by"))
+        for result in annotation["result"]:
+            value = result["value"]
+            if result["from_name"] == "label":
+                label = value["choices"][0] if "choices" in value else value["number"]
+            elif result["from_name"] == "why":
+                why = " ".join(_texts(value["text"]))
+    return _labelled(data["prediction_id"], data["row"], label, by, why)
+
+
+def _person(annotator: Any) -> str:
+    """Return who completed an annotation: a number, or what exports with names have."""
+    if isinstance(annotator, Mapping):
+        return str(annotator.get("email") or annotator.get("id") or "")
+    return "" if annotator is None else str(annotator)
+
+
+# Argilla
+
+
+def _record(item: ReviewItem) -> dict[str, Any]:
+    chance = item.probabilities.get(str(item.predicted))
+    return {
+        "id": f"{item.prediction_id}/{item.row}",
+        "fields": {
+            name: "" if value is None else str(value) for name, value in item.features.items()
+        },
+        "metadata": {"picked_as": ", ".join(item.parts), "inclusion": item.inclusion},
+        "suggestions": {
+            "label": {
+                "value": str(item.predicted) if item.classes else item.predicted,
+                "score": chance if _is_number(chance) else None,
+                "agent": _model(item),
+            }
+        },
+        "responses": {},
+        "vectors": {},
+    }
+
+
+def _of_record(record: Mapping[str, Any]) -> Labelled:
+    prediction_id, _, row = str(record["id"]).rpartition("/")
+    responses = record.get("responses") or {}
+    labels: Sequence[Mapping[str, Any]] = responses.get("label") or []
+    reasons: Sequence[Mapping[str, Any]] = responses.get("why") or []
+    label: Label | None = labels[-1]["value"] if labels else None
+    by = str(labels[-1].get("user_id") or "") if labels else ""
+    why = " ".join(str(reason["value"]) for reason in reasons[-1:])
+    return _labelled(prediction_id, int(row), label, by, why)
+
+
+def _labelled(prediction_id: Any, row: Any, label: Any, by: str, why: str) -> Labelled:
+    if not isinstance(prediction_id, str) or isinstance(row, bool) or not isinstance(row, int):
+        raise TypeError("prediction_id and row")
+    if label is not None and not isinstance(label, str | int | float | bool):
+        raise TypeError(f"label {label!r:.40}")
+    return Labelled(prediction_id=prediction_id, row=row, label=label, labelled_by=by, why=why)
+
+
+def _model(item: ReviewItem) -> str:
+    return f"{item.model} {item.version}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _texts(value: Any) -> Iterable[str]:
+    return map(str, value) if isinstance(value, list) else [str(value)]

@@ -1,0 +1,1 @@
+"""The review queue: which rows people label, and what their labels weigh."""

@@ -1,0 +1,20 @@
+"""Add the requests of each model by the hour; earlier releases did not count them."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
+def upgrade() -> None:
+    """Create the table."""
+    op.create_table(
+        "traffic",
+        sa.Column("model", _TEXT, primary_key=True),
+        sa.Column("open", sa.LargeBinary()),
+        sa.Column("judged", sa.LargeBinary()),
+        if_not_exists=True,
+    )

@@ -1,0 +1,116 @@
+"""People's decisions about the rows of a window, as scoring needs them. Pure.
+
+A row that also has a caller's label counts with it, at weight 1: the decision replaces that label.
+The other decided rows are weighed (`reviews/weights.py`), whether the window samples them or not.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import msgspec
+
+from eventlog.events import Label
+from monitoring.counters.plain_values import category
+from monitoring.counters.window_counters import LabelCounters
+from monitoring.reviews.rows import PickedRow
+from monitoring.reviews.selection import Place
+from monitoring.reviews.weights import label_weights
+from monitoring.storage import rows as stored_rows
+from monitoring.storage.rows import SampledRow
+from registry.own_columns import own_name
+
+WEIGHT = "weight"  # column of the labels' weights
+Cells = dict[str, dict[str, float]]
+
+
+class WindowLabels(msgspec.Struct, frozen=True):
+    """The decisions about a window's rows."""
+
+    corrected: dict[Place, tuple[PickedRow, Label]] = {}  # and the caller's label
+    alone: list[PickedRow] = []  # rows that have no other label
+
+    @classmethod
+    def of(
+        cls, decided: Sequence[PickedRow], label: Callable[[Place], Label | None]
+    ) -> "WindowLabels":
+        """Sort decided rows; `label` finds the label that a caller sent."""
+        corrected: dict[Place, tuple[PickedRow, Label]] = {}
+        alone: list[PickedRow] = []
+        for row in decided:
+            place = row.joined_by, row.row
+            if (stored := label(place)) is None:
+                alone.append(row)
+            else:
+                corrected[place] = row, stored
+        return cls(corrected, alone)
+
+    @property
+    def weights(self) -> list[float]:
+        """The weights of the rows that have no other label."""
+        return label_weights([row.stored.inclusion for row in self.alone])
+
+    def columns(
+        self, names: Sequence[str], only: Collection[str] | None = None
+    ) -> dict[str, list[Any]]:
+        """Return the rows that have no other label, as columns: `only` those; None: all."""
+        bodies = [stored_rows.encode(row.stored.values) for row in self.alone]
+        labels = [stored_rows.encode(row.label) for row in self.alone]
+        return stored_rows.by_column(names, bodies, labels, only) if bodies else {}
+
+    def sample(self, sampled: Sequence[SampledRow]) -> list[bytes | None]:
+        """Return the labels of sampled rows: none of those that are weighed apart."""
+        labels: list[bytes | None] = []
+        alone = {(row.joined_by, row.row) for row in self.alone}
+        for row in sampled:
+            _, name, number = row.place
+            change = self.corrected.get((name, number))
+            if change is not None:
+                labels.append(stored_rows.encode(change[0].label))
+            else:
+                labels.append(None if (name, number) in alone else row.label)
+        return labels
+
+    def table(self, names: Sequence[str], sampled: Sequence[SampledRow]) -> dict[str, list[Any]]:
+        """Return sampled rows as columns, with the rows that people labelled and all weights.
+
+        The column of weights is there only if people labelled rows of the window.
+        """
+        if not self.alone and not self.corrected:
+            return stored_rows.by_column(
+                names, [row.body for row in sampled], [row.label for row in sampled]
+            )
+        weights = dict(
+            zip([(row.joined_by, row.row) for row in self.alone], self.weights, strict=True)
+        )
+        others = [row for row in sampled if row.place[1:] not in weights]
+        bodies = [row.body for row in others]
+        bodies += [stored_rows.encode(row.stored.values) for row in self.alone]
+        labels = self.sample(others)
+        labels += [stored_rows.encode(row.label) for row in self.alone]
+        table = stored_rows.by_column(names, bodies, labels)
+        label, values = table.popitem()
+        weighed = [1.0] * len(others) + list(weights.values())
+        return {**table, own_name(WEIGHT, names): weighed, label: values}
+
+    def counters(self, counted: LabelCounters, *, regression: bool) -> LabelCounters:
+        """Return counters with corrected labels in place of the callers'."""
+        changes = list(self.corrected.values())
+        before = [(label, row.stored.predicted) for row, label in changes]
+        after = [(row.label, row.stored.predicted) for row, _ in changes]
+        return counted.corrected(before, after, regression=regression)
+
+    def confusion(self, cells: dict[str, dict[str, int]]) -> Cells:
+        """Return a confusion matrix with the weights of the queue's labels added."""
+        weights: Cells = {true: dict(row) for true, row in cells.items()}
+        for reviewed, weight in zip(self.alone, self.weights, strict=True):
+            row = weights.setdefault(category(reviewed.label), {})
+            predicted = category(reviewed.stored.predicted)
+            row[predicted] = row.get(predicted, 0) + weight
+        return {
+            true: {prediction: _plain(rows) for prediction, rows in sorted(weights[true].items())}
+            for true in sorted(weights)
+        }
+
+
+def _plain(rows: float) -> float:
+    return rows if isinstance(rows, int) else round(rows, 3)

@@ -1,0 +1,96 @@
+"""The choices in the address of the overview: search, filters, order, page. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import get_args
+from urllib.parse import urlencode
+
+import msgspec
+
+from monitoring.results import Verdict
+from monitoring.web.overview import VersionRow, sorted_by
+
+MOST_LISTED = 12  # tags and owners beside the table
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+
+
+class OverviewChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """Fields are named as in the address; empty ones choose everything."""
+
+    q: str = ""  # part of a model's name, version, owner or tags
+    verdict: str = ""  # of the latest window
+    alarms: str = ""  # "1": only versions with open alarms
+    tag: str = ""  # of the model
+    owner: str = ""  # of the model
+    sort: str = ""
+
+    def address(self, first: int = 0, **changed: str) -> str:
+        """Return the address with some of it changed, from the first page on unless stated."""
+        fields = msgspec.structs.asdict(self) | changed
+        query = urlencode({"from": first or "", **fields})
+        parts = [part for part in query.split("&") if not part.endswith("=")]
+        return f"/?{'&'.join(parts)}" if parts else "/"
+
+    @property
+    def filters(self) -> list[tuple[str, str]]:
+        """Names and values of the fields that a new search retains."""
+        fields = msgspec.structs.asdict(self)
+        return [(name, value) for name, value in fields.items() if value and name != "q"]
+
+    @property
+    def in_words(self) -> str:
+        """The choices as the end of a sentence about a version."""
+        parts = (
+            f"matches “{self.q}”" if self.q else "",
+            f"is {self.verdict}" if self.verdict else "",
+            "has open alarms" if self.alarms else "",
+            f"has the tag {self.tag}" if self.tag else "",
+            f"belongs to {self.owner}" if self.owner else "",
+        )
+        return " and ".join(part for part in parts if part)
+
+    def choose(self, rows: Iterable[VersionRow]) -> list[VersionRow]:
+        """Return the chosen rows in the chosen order."""
+        chosen = [
+            row
+            for row in self.matching(rows)
+            if (not self.verdict or verdict_of(row) == self.verdict)
+            and (not self.alarms or row.alarms)
+        ]
+        return sorted_by(chosen, self.sort)
+
+    def matching(self, rows: Iterable[VersionRow]) -> list[VersionRow]:
+        """Return the rows that search, tag and owner choose, whatever the other filters."""
+        return [
+            row
+            for row in rows
+            if self.q.lower() in row.searched
+            and (not self.tag or self.tag in row.tags)
+            and (not self.owner or self.owner == row.owner)
+        ]
+
+    def counts(self, rows: Sequence[VersionRow]) -> dict[str, int]:
+        """Count the versions of each verdict that the search finds; the chosen one is included."""
+        verdicts = Counter(verdict_of(row) for row in self.matching(rows))
+        return {name: verdicts[name] for name in VERDICTS if verdicts[name] or name == self.verdict}
+
+    def tags(self, rows: Sequence[VersionRow]) -> list[tuple[str, int]]:
+        """Return the most frequent tags with their versions; the chosen one is included."""
+        return _frequent((tag for row in rows for tag in row.tags), self.tag)
+
+    def owners(self, rows: Sequence[VersionRow]) -> list[tuple[str, int]]:
+        """Return the owners of most versions with their number; the chosen one is included."""
+        return _frequent((row.owner for row in rows if row.owner), self.owner)
+
+
+def _frequent(names: Iterable[str], chosen: str) -> list[tuple[str, int]]:
+    counts = Counter(names)
+    shown = sorted(counts, key=lambda name: (-counts[name], name))[:MOST_LISTED]
+    if chosen and chosen not in shown:
+        shown.append(chosen)
+    return [(name, counts[name]) for name in shown]
+
+
+def verdict_of(row: VersionRow) -> str:
+    """Return the verdict of the latest window; empty before any is closed."""
+    return row.latest.verdict if row.latest else ""

@@ -1,0 +1,116 @@
+"""Silence the alarms of a rule from the page and in the API, and end silences."""
+
+import secrets
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from monitoring.presenter.links import model_path
+from monitoring.results import Silence
+from monitoring.web.api import findings_of, json_response
+from monitoring.web.forms import read_change
+from monitoring.web.queries import Queries
+from telemetry.clock import now_us, parse_duration
+
+_LONGEST_WHY = 2_000  # characters
+_MOST = 366 * 86_400  # seconds of a silence
+
+
+class SilenceRequest(msgspec.Struct, frozen=True, rename={"length": "for"}):
+    """For how long and why; the alarm says what."""
+
+    length: str  # such as 24h
+    reason: str
+
+
+def routes() -> list[Route]:
+    """Return every address of silences."""
+    return [
+        Route("/api/silences", silences),
+        Route("/api/silences/{silence_id}/end", end, methods=["POST"]),
+        Route("/api/alarms/{alarm_id}/silence", silence, methods=["POST"]),
+    ]
+
+
+def holding(findings: Queries, model: str, version: str) -> list[Silence]:
+    """Return the silences that hold for alarms of a version."""
+    now = now_us()
+    return [
+        entry
+        for entry in findings.silences()
+        if entry.until > now and entry.model in {"", model} and entry.version in {"", version}
+    ]
+
+
+async def silences(request: Request) -> Response:
+    """Return the silences that hold."""
+    now = now_us()
+    return json_response([entry for entry in findings_of(request).silences() if entry.until > now])
+
+
+async def silence(request: Request) -> Response:
+    """Silence the rule of an alarm for its version; a browser returns to the model's page."""
+    findings, silence_request = findings_of(request), await _asked(request)
+    alarm_id = request.path_params["alarm_id"]
+    alarm = next((alarm for alarm in findings.alarms() if alarm.alarm_id == alarm_id), None)
+    if alarm is None:
+        raise HTTPException(404, "no alarm has this id")
+    now = now_us()
+    new_silence = Silence(
+        silence_id=f"si_{secrets.token_hex(6)}",
+        model=alarm.model,
+        version=alarm.version,
+        rule=alarm.rule,
+        until=now + _seconds(silence_request.length) * 1_000_000,
+        created=now,
+        actor=getattr(request.state, "actor", ""),
+        reason=silence_request.reason.strip(),
+    )
+    findings.silence(new_silence)
+    return _done(request, new_silence)
+
+
+async def end(request: Request) -> Response:
+    """End a silence now; a browser returns to the model's page."""
+    findings, silence_id = findings_of(request), request.path_params["silence_id"]
+    open_silence = next(
+        (entry for entry in findings.silences() if entry.silence_id == silence_id), None
+    )
+    if open_silence is None or not findings.unsilence(silence_id, now_us()):
+        raise HTTPException(404, "no silence of this id holds")
+    return _done(request, open_silence)
+
+
+def _done(request: Request, changed_silence: Silence) -> Response:
+    if "text/html" not in request.headers.get("accept", ""):
+        return json_response(changed_silence)
+    back = (
+        model_path(changed_silence.model, changed_silence.version)
+        if changed_silence.model and changed_silence.version
+        else "/"
+    )
+    return RedirectResponse(back, status_code=303)
+
+
+async def _asked(request: Request) -> SilenceRequest:
+    silence_request = await read_change(request, SilenceRequest, "silence")
+    if (
+        not silence_request.reason.strip()
+        or len(silence_request.reason) > _LONGEST_WHY
+        or "\0" in silence_request.reason
+    ):
+        raise HTTPException(400, f"expected reason: at most {_LONGEST_WHY} characters, without NUL")
+    return silence_request
+
+
+def _seconds(length: str) -> int:
+    try:
+        seconds = parse_duration(length)
+    except ValueError as error:
+        raise HTTPException(400, f"for {length[:20]!r}: {error}") from None
+    if not 0 < seconds <= _MOST:
+        raise HTTPException(400, f"for {length[:20]!r}: expected at most 366d")
+    return int(seconds)

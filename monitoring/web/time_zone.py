@@ -1,0 +1,71 @@
+"""The time zone in which a browser shows dates: `?tz=NAME` chooses it, a cookie remembers it."""
+
+import re
+from datetime import UTC
+from zoneinfo import ZoneInfo
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from monitoring.presenter.formats import ZONE
+from registry.timezones import zone_if_any
+
+COOKIE = "driftline_tz"
+PARAMETER = "tz"
+_NAME = re.compile(r"[A-Za-z][-+_A-Za-z0-9]*(/[-+_A-Za-z0-9]+)*")
+_LONGEST = 64  # characters
+_YEAR = 366 * 86_400
+
+
+class TimeZoneChoice:
+    """Show the dates of a page in the chosen zone; programs get microseconds and UTC."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer in the chosen zone, or refuse one that does not exist."""
+        if scope["type"] != "http" or scope["path"].startswith(("/api/", "/v1/", "/static/")):
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        name = request.query_params.get(PARAMETER, "")
+        chosen = _zone(name)
+        if name and chosen is None:
+            refusal = PlainTextResponse(
+                f"tz is {name[:_LONGEST]!r}; expected a time zone of the IANA database, such as "
+                "Europe/Berlin or UTC\n",
+                400,
+            )
+            await refusal(scope, receive, send)
+            return
+        zone = chosen or _zone(request.cookies.get(COOKIE, "")) or UTC
+        before = ZONE.set(zone)  # requests of one connection may share a context
+        try:
+            await self._app(scope, receive, _remembering(send, name) if chosen else send)
+        finally:
+            ZONE.reset(before)
+
+
+def _zone(name: str) -> ZoneInfo | None:
+    """Return the zone of a client's name, None if there is none; the name fits a cookie."""
+    return zone_if_any(name) if len(name) <= _LONGEST and _NAME.fullmatch(name) else None
+
+
+def zone_name() -> str:
+    """Return the name of the zone in which this request is answered."""
+    return str(ZONE.get())
+
+
+def _remembering(send: Send, name: str) -> Send:
+    async def send_with_cookie(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).append(
+                "set-cookie",
+                f"{COOKIE}={name}; Path=/; Max-Age={_YEAR}; SameSite=Lax; HttpOnly",
+            )
+        await send(message)
+
+    return send_with_cookie

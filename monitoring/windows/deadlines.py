@@ -1,0 +1,47 @@
+"""Find which of many keys are due at a time, without a look at each of them. Pure."""
+
+from collections.abc import Hashable
+from heapq import heappop, heappush
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Deadlines(Generic[K]):
+    """The deadline of each key; the newest one counts."""
+
+    def __init__(self) -> None:
+        """Begin without a key."""
+        self._heap: list[tuple[int, int, K]] = []  # replaced deadlines stay until they are due
+        self._current: dict[K, tuple[int, int]] = {}
+        self._number = 0  # so that keys are never compared
+
+    def set(self, key: K, time: int) -> None:
+        """Set or replace the deadline of a key."""
+        current = self._current.get(key)
+        if current is not None and current[0] == time:
+            return
+        self._number += 1
+        self._current[key] = time, self._number
+        heappush(self._heap, (time, self._number, key))
+        if len(self._heap) > 4 * len(self._current) + 64:
+            self._drop_replaced()
+
+    def pop_due(self, time: int) -> list[K]:
+        """Return the keys whose deadlines are not later than this; they have none then."""
+        due = []
+        heap = self._heap
+        while heap and heap[0][0] <= time:
+            deadline, number, key = heappop(heap)
+            if self._current.get(key) == (deadline, number):
+                del self._current[key]
+                due.append(key)
+        return due
+
+    def __len__(self) -> int:
+        """Return how many deadlines are stored, replaced ones included."""
+        return len(self._heap)
+
+    def _drop_replaced(self) -> None:
+        # A sorted list is a heap.
+        self._heap = sorted((*place, key) for key, place in self._current.items())

@@ -1,0 +1,53 @@
+"""The clock of a database server, by which every machine dates its changes.
+
+Machines whose clocks differ would otherwise write rows with times out of order, and disagree about
+when an approval expires.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+
+_TOLERANCE_NS = 1_000_000_000  # smaller differences are not corrected
+_VALID_S = 60.0  # after which the difference is measured again
+
+_logger = logging.getLogger(__name__)
+
+
+class ServerClock:
+    """This machine's clock, corrected by its measured difference from the server's."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._offset_ns = 0
+        self._measured_at: float | None = None
+
+    @property
+    def due(self) -> bool:
+        """Whether the difference is to be measured."""
+        measured = self._measured_at
+        return measured is None or time.monotonic() >= measured + _VALID_S
+
+    def measure(self, read_us: Callable[[], int]) -> None:
+        """Measure the difference; `read_us` asks the server for its time in microseconds."""
+        began = _local_ns()
+        server_ns = read_us() * 1_000
+        ended = _local_ns()
+        offset, uncertain = server_ns - (began + ended) // 2, (ended - began) // 2
+        is_wrong = abs(offset) > _TOLERANCE_NS + uncertain
+        if is_wrong and not self._offset_ns:
+            _logger.warning(
+                "this machine's clock is %.0f s %s that of the %s: changes are dated by the "
+                "database; set this clock",
+                abs(offset) / 1e9, "behind" if offset > 0 else "ahead of", self._server,
+            )  # fmt: skip
+        self._offset_ns = offset if is_wrong else 0
+        self._measured_at = time.monotonic()
+
+    def time_ns(self) -> int:
+        """Return the server's time in nanoseconds since the epoch."""
+        return _local_ns() + self._offset_ns
+
+
+def _local_ns() -> int:
+    return time.time_ns()

@@ -1,0 +1,34 @@
+"""Find time zones by their names in the IANA database."""
+
+from difflib import get_close_matches
+from zoneinfo import ZoneInfo, available_timezones
+
+_OF_THIS_MACHINE = "localtime"  # another zone elsewhere
+_SIMILAR = 0.75  # of a name to what was written
+
+
+def zone_if_any(name: str) -> ZoneInfo | None:
+    """Return the time zone of this name, None if this machine has none."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
+        return None
+
+
+def find_zone(name: str) -> ZoneInfo:
+    """Return a time zone; raises ValueError, with the nearest name, for an unknown one."""
+    if name != _OF_THIS_MACHINE and (zone := zone_if_any(name)) is not None:
+        return zone
+    names = {zone.lower(): zone for zone in available_timezones() - {_OF_THIS_MACHINE}}
+    query = name[:100].lower().replace(" ", "_")
+    # A city alone is what people write: "New_York", "Berlin".
+    cities = {lower.rpartition("/")[2]: zone for lower, zone in sorted(names.items())}
+    similar = get_close_matches(query, names, 1, _SIMILAR) or get_close_matches(
+        query, cities, 1, _SIMILAR
+    )
+    nearest = (names | cities)[similar[0]] if similar else ""
+    hint = f"did you mean {nearest}?" if nearest else "such as Europe/Berlin or UTC"
+    raise ValueError(
+        f"time zone {name[:100]!r}: expected a name of the IANA database"
+        f"{'; ' if nearest else ', '}{hint}"
+    )

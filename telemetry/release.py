@@ -1,0 +1,11 @@
+"""The installed release of Driftline."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+
+def release() -> str:
+    """Return the version of the distribution; "unpackaged" in a bento, whose own tag says it."""
+    try:
+        return version("driftline")
+    except PackageNotFoundError:
+        return "unpackaged"

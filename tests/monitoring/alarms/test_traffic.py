@@ -1,0 +1,109 @@
+"""The rule about traffic, on streams whose changes are known."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.accuracy.traffic import TRAFFIC, alarms, counts
+from monitoring.alarms.traffic import (
+    DAY,
+    WEEK,
+    JudgedHour,
+    TrafficHistory,
+    calibrate,
+    judge_hour,
+)
+from monitoring.windows.traffic import RETAINED, JudgedHours, OpenHours, bearer
+from registry.manifest import AlarmPolicy
+
+BY_DAYS = TRAFFIC[5]  # hours and days vary beyond Poisson counts
+POLICY = AlarmPolicy()
+
+
+def test_false_alarms_stay_within_the_budget() -> None:
+    """More streams are measured by `python -m benchmarks.accuracy.traffic`."""
+    rng = np.random.default_rng(7)
+    found = [
+        onset
+        for traffic in (TRAFFIC[1], BY_DAYS)
+        for onset in alarms(counts(traffic, 12 * WEEK, rng), POLICY)
+    ]
+    assert len(found) <= 4  # the budget allows one in 30 days, of 2 times 70
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "within"), [(0.0, "none", 3), (0.4, "low", DAY), (4.0, "high", DAY)]
+)
+def test_a_change_fires_soon(change: float, state: str, within: int) -> None:
+    rng, at = np.random.default_rng(3), 5 * WEEK + 9
+    stream = counts(TRAFFIC[2], at + 2 * DAY, rng, change=change, at=at)
+    onset = next(one for one in alarms(stream, POLICY) if one.hour >= at)
+    assert onset.state == state
+    assert onset.hour - at < within
+
+
+def _judged(requests: dict[int, int], hour: int, policy: AlarmPolicy = POLICY) -> JudgedHour:
+    history = TrafficHistory(0, requests)
+    return judge_hour(history, hour, policy, calibrate(history, hour - hour % DAY, policy))
+
+
+def test_a_model_with_few_requests_is_known_to_have_stopped_after_a_day() -> None:
+    requests = dict.fromkeys(range(0, 4 * WEEK, 2), 1)
+    states = [_judged(requests, hour) for hour in range(4 * WEEK, 4 * WEEK + 2 * DAY)]
+    first = next(at for at, judged in enumerate(states) if judged.broken)
+    assert DAY // 2 < first < DAY + 4
+    assert (states[first].day, states[first].state) in {(True, "low"), (True, "none")}
+
+
+def test_a_new_volume_is_the_usual_one_after_two_weeks() -> None:
+    requests = {hour: 100 if hour < 4 * WEEK else 20 for hour in range(7 * WEEK)}
+    broken: set[int] = set()
+    for hour in range(4 * WEEK, 6 * WEEK + DAY):
+        history = TrafficHistory(0, requests, frozenset(broken))
+        if hour % DAY == 0:
+            known = calibrate(history, hour, POLICY)
+        if judge_hour(history, hour, POLICY, known).broken:
+            broken.add(hour)
+    assert max(broken) == 6 * WEEK - 1
+
+
+def test_a_minimum_holds_from_the_first_hour() -> None:
+    policy = AlarmPolicy(min_traffic=10)
+    assert _judged({0: 9}, 0, policy).state == "low"
+    assert _judged({}, 0, policy).state == "none"
+    assert _judged({0: 10}, 0, policy).state == "learning"
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=40), st.integers(0, 10**9))
+def test_limits_enclose_what_is_expected(values: list[int], newest: int) -> None:
+    requests = {hour: values[hour % len(values)] for hour in range(4 * WEEK)}
+    judged = _judged(requests | {4 * WEEK: newest}, 4 * WEEK)
+    assert judged.expected is not None
+    assert judged.high is not None
+    assert (judged.low or 0) <= judged.expected <= judged.high
+    assert judged.broken or judged.day or newest < judged.high
+
+
+def test_hours_of_a_model_stay_bounded_whatever_times_its_requests_state() -> None:
+    opened = OpenHours()
+    for hour in range(1, 3 * RETAINED):
+        opened.count(hour * 3_600_000_000, "1")
+    assert len(opened.requests) <= RETAINED + 2 * DAY
+    assert not opened.count(3_600_000_000, "1")
+    judged = JudgedHours()
+    for hour in range(100, 100 + 2 * RETAINED):
+        judged.add(hour, 0, JudgedHour(0, "none"))
+    assert (len(judged.requests), judged.ended) == (RETAINED, True)
+    assert all(one + 1 == other for one, other in pairwise(judged.broken))
+    judged.add(10**6, 5, JudgedHour(5, "normal"))
+    assert (judged.requests, judged.broken) == ([5], [])
+
+
+def test_the_alarm_stays_with_its_version_while_that_answers() -> None:
+    assert bearer({}, "1") == "1"
+    assert bearer({"1": 1, "2": 50}, "1") == "1"
+    assert bearer({"2": 50, "3": 50}, "1") == "2"
