@@ -58,8 +58,11 @@ def _new_file() -> str:
         upgrade_sqlite(connect)
         with closing(connect()) as migrated:
             statements = [" ".join(statement.split()) for statement in migrated.iterdump()][1:-1]
+    # SQLAlchemy creates the indexes of a table in any order.
+    tables = [line for line in statements if not line.startswith("CREATE INDEX")]
+    indexes = sorted(line for line in statements if line.startswith("CREATE INDEX"))
     title = "Tables of a new SQLite file, as the migrations make them"
-    body = "".join(f"    {statement!r},\n" for statement in statements)
+    body = "".join(f"    {statement!r},\n" for statement in tables + indexes)
     return f"{_LEADING.format(title=title)}# ruff: noqa: E501\n\nTABLES = (\n{body})\n"
 
 

@@ -10,11 +10,11 @@ TABLES = (
     'CREATE TABLE registry_revision ( version_num VARCHAR(32) NOT NULL, CONSTRAINT registry_revision_pkc PRIMARY KEY (version_num) );',
     'INSERT INTO "registry_revision" VALUES(\'0003\');',
     'CREATE TABLE workers ( worker TEXT NOT NULL, seen INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (worker) );',
-    'CREATE INDEX history_by_kind ON history (kind, model);',
-    'CREATE INDEX history_by_model ON history (model, revision);',
     "CREATE VIEW moves AS SELECT revision, model, CASE kind WHEN 'loaded' THEN '+' WHEN 'unloaded' THEN '-' WHEN 'limits' THEN '=' WHEN 'policy' THEN '~' ELSE alias END AS alias, number, time AS moved, actor, detail FROM history;",
     "CREATE TRIGGER history_no_delete BEFORE DELETE ON history BEGIN SELECT RAISE(ABORT, 'the registry history is append-only'); END;",
     "CREATE TRIGGER history_no_update BEFORE UPDATE ON history BEGIN SELECT RAISE(ABORT, 'the registry history is append-only'); END;",
+    'CREATE INDEX history_by_kind ON history (kind, model);',
+    'CREATE INDEX history_by_model ON history (model, revision);',
 )
 SQLITE = {
     'REVISION': 'SELECT max(history.revision) AS max_1 FROM history',

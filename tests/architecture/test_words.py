@@ -184,6 +184,11 @@ def test_no_template_variable_is_named_by_what_happened_to_it() -> None:
     assert not misnamed, "\n".join(sorted(misnamed))
 
 
+def test_no_file_is_a_link() -> None:
+    """Archives and some file systems lose links; what is needed twice is copied and compared."""
+    assert [path for path in _tracked() if (ROOT / path).is_symlink()] == []
+
+
 def test_no_module_is_named_for_an_activity() -> None:
     """A module is named for a thing; the few standard terms that end in -ing are listed."""
     standard = {"batching", "routing", "tracing", "scoring", "grouping"}

@@ -133,6 +133,12 @@ def test_the_rules_are_those_of_prometheus() -> None:
         assert rule["metadata"]["labels"]["release"] == "prometheus"
 
 
+def test_the_charts_rules_are_copies_of_prometheus() -> None:
+    for rules in (_DEPLOY / "prometheus" / "rules").iterdir():
+        copy = _CHART / "rules" / rules.name
+        assert copy.read_text() == rules.read_text(), "run python deploy/helm/copy_rules.py"
+
+
 def test_alerts_link_to_runbooks_where_these_are_published() -> None:
     objects = _rendered({"metrics.runbooks": "https://docs.example.com/runbooks/"})
     groups = _named(objects, "PrometheusRule", "driftline-alerts")["spec"]["groups"]

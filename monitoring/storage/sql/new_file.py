@@ -37,9 +37,9 @@ TABLES = (
     'CREATE TABLE traffic ( model TEXT NOT NULL, open BLOB, judged BLOB, PRIMARY KEY (model) );',
     'CREATE TABLE watches ( model TEXT NOT NULL, version TEXT NOT NULL, body BLOB, partition INTEGER DEFAULT 0 NOT NULL, PRIMARY KEY (model, version) );',
     'CREATE TABLE windows ( model TEXT NOT NULL, version TEXT NOT NULL, start INTEGER NOT NULL, body BLOB, PRIMARY KEY (model, version, start) );',
-    'CREATE INDEX predictions_unsampled ON predictions (model, version, start) WHERE body IS NULL;',
-    'CREATE INDEX predictions_sampled ON predictions (model, version, start, hash) WHERE body IS NOT NULL;',
     'CREATE INDEX early_labels_received ON early_labels (received);',
-    'CREATE INDEX review_rows_of_version ON review_rows (model, version, start);',
     'CREATE INDEX notes_of_version ON notes (model, version, created);',
+    'CREATE INDEX predictions_sampled ON predictions (model, version, start, hash) WHERE body IS NOT NULL;',
+    'CREATE INDEX predictions_unsampled ON predictions (model, version, start) WHERE body IS NULL;',
+    'CREATE INDEX review_rows_of_version ON review_rows (model, version, start);',
 )
