@@ -12,6 +12,8 @@ from registry.rows import FREE, batch_dimension
 
 Line = tuple[str, str]  # a heading and its text
 _SHOWN = 6  # names of a list
+_DAY = 86_400  # seconds
+_WEEKDAYS = ("Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday")
 
 
 def describe(version: Version) -> Iterator[Line]:
@@ -25,6 +27,8 @@ def describe(version: Version) -> Iterator[Line]:
     yield "batches", _batches(version)
     yield "kind", _kind(manifest)
     yield "monitored", "\n".join(_monitored(version))
+    if weeks := _weeks(manifest):
+        yield "windows", weeks
     if lacking := list(_not_monitored(version)):
         yield "not monitored", "\n".join(lacking)
     inference = read_inference(Path(version.path))
@@ -79,6 +83,20 @@ def _monitored(version: Version) -> Iterator[str]:
         )
     if manifest.task != "other" and manifest.target and has_reference(version):
         yield f"performance, by labels of {manifest.target!r}"
+
+
+def _weeks(manifest: Manifest) -> str:
+    """Return on which day windows of whole weeks begin; "" for windows of another length."""
+    window = manifest.monitoring.window
+    if window.length is None or window.length % (7 * _DAY):
+        return ""
+    day = _WEEKDAYS[window.offset // _DAY % 7]
+    if window.offset:
+        return f"{window.length // _DAY} days, from a {day} on"
+    return (
+        f"{window.length // _DAY} days, from a {day} on, as the Unix epoch does; "
+        f"monitoring.window.offset: {4 * _DAY} begins them on Mondays"
+    )
 
 
 def _not_monitored(version: Version) -> Iterator[str]:

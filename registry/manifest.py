@@ -99,6 +99,8 @@ class WindowPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     # Windows end at multiples of `length` since the Unix epoch; null: by rows alone.
     length: Annotated[int, Meta(ge=1)] | None = 86_400
+    # Shift of these ends: 345600 begins windows of whole weeks on Mondays, UTC.
+    offset: Annotated[int, Meta(ge=0)] = 0
     rows: Annotated[int, Meta(ge=1)] | None = None  # number of rows that ends a window
     step: Annotated[int, Meta(ge=1)] = 60  # windows that end by rows end at a multiple of `step`
     grace: Annotated[int, Meta(ge=0)] = (
@@ -113,6 +115,11 @@ class WindowPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Raise ValueError, which msgspec converts, for windows without a consistent end."""
         if self.length is None and self.rows is None:
             raise ValueError("a window needs an end: state length, rows or both")
+        if self.offset and (self.length is None or self.offset >= self.length):
+            raise ValueError(
+                f"offset is {self.offset}; expected less than length, "
+                f"{'null' if self.length is None else self.length}, whose multiples it shifts"
+            )
         if self.length is not None and self.rows is not None and self.length % self.step:
             raise ValueError(
                 f"length is {self.length}; expected a multiple of step, {self.step}, because "

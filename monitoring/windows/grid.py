@@ -2,9 +2,10 @@
 
 Windows tile event time. A window ends at a multiple of `length` since the Unix epoch, or, where
 `rows` is stated, once it holds that many rows, whichever is first. It always ends with a pane, at a
-multiple of `step`, so its rows do not depend on the order of arrival. A pane is done once the
-watermark has passed its end by the grace. Without `rows`, a pane is as long as a window. A grid
-holds for one policy period (policy_periods.py), and no window crosses the border of a period.
+multiple of `step`, so its rows do not depend on the order of arrival. `offset` shifts all
+multiples. A pane is done once the watermark has passed its end by the grace. Without `rows`, a pane
+is as long as a window. A grid holds for one policy period (policy_periods.py), and no window
+crosses the border of a period.
 """
 
 from collections.abc import Callable, Iterable
@@ -47,26 +48,33 @@ class Grid(msgspec.Struct, frozen=True):
     rows: int | None  # None: windows end by their length alone
     start: int = 0  # no window begins before
     end: int = END_OF_TIME  # nor ends later
+    offset: int = 0  # since the Unix epoch, where a multiple of `length` and of `step` begins
 
     def pane(self, time: int) -> Window:
         """Return the pane that holds the event time."""
-        pane = _multiple(time, self.step)
+        pane = self._multiple(time, self.step)
         return Window(max(pane.start, self.start), min(pane.end, self.end))
 
     def latest_end(self, start: int) -> int:
         """Return the latest end of a window that begins here, however few rows it has."""
-        return self.end if self.length is None else min(_multiple(start, self.length).end, self.end)
+        if self.length is None:
+            return self.end
+        return min(self._multiple(start, self.length).end, self.end)
 
     def begin(self, pane: Window, closed_until: int) -> int:
         """Return the start of the window whose first pane with events is this."""
         if self.length is None:
             return max(closed_until, self.start) or pane.start
-        return max(_multiple(pane.start, self.length).start, closed_until, self.start)
+        return max(self._multiple(pane.start, self.length).start, closed_until, self.start)
 
     def is_full(self, filling: CountedSpan) -> bool:
         """Return whether the window absorbs no further pane."""
         enough = self.rows is not None and filling.rows >= self.rows
         return enough or filling.window.end >= self.latest_end(filling.window.start)
+
+    def _multiple(self, time: int, size: int) -> Window:
+        start = (time - self.offset) // size * size + self.offset
+        return Window(start, start + size)
 
 
 GridAt = Callable[[int], Grid]  # the one that holds at an event time
@@ -123,12 +131,8 @@ def _empty(at: GridAt, closed_until: int, begin: int) -> list[Window]:
 def grid(policy: WindowPolicy, start: int = 0, end: int = END_OF_TIME) -> Grid:
     """Return the grid that a policy states, from one event time to another."""
     length = None if policy.length is None else policy.length * SECOND
+    offset = policy.offset * SECOND
     if policy.rows is not None:
-        return Grid(length, policy.step * SECOND, policy.rows, start, end)
+        return Grid(length, policy.step * SECOND, policy.rows, start, end, offset)
     assert length is not None  # the policy sees to it
-    return Grid(length, length, None, start, end)
-
-
-def _multiple(time: int, size: int) -> Window:
-    start = time // size * size
-    return Window(start, start + size)
+    return Grid(length, length, None, start, end, offset)

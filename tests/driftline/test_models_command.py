@@ -90,6 +90,19 @@ def test_the_file_alone_can_be_registered(files: list[str]) -> None:
     assert max(map(len, result.output.splitlines()[1:])) <= 80
 
 
+@pytest.mark.parametrize(
+    ("offset", "shown"),
+    [(0, "from a Thursday on, as the Unix epoch does"), (345_600, "7 days, from a Monday on")],
+)
+def test_the_day_on_which_weeks_begin_is_shown(
+    files: list[str], tmp_path: Path, offset: int, shown: str
+) -> None:
+    weekly = {"window": {"length": 604_800, "offset": offset}}
+    (tmp_path / "manifest.yaml").write_text(yaml.safe_dump(MANIFEST | {"monitoring": weekly}))
+    result = run("register", *files, "--name", "taxi")
+    assert shown in " ".join(result.output.split()), result.output
+
+
 def test_models_are_listed_with_their_aliases(files: list[str]) -> None:
     run("register", *files, "--name", "taxi", "--no-promote")
     promoted = run("promote", "taxi", "--version", "1")

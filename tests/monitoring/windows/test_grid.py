@@ -1,6 +1,7 @@
 """Where windows begin and end: by time, by rows, or by whichever comes first."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import msgspec
@@ -27,10 +28,13 @@ HOUR = 3600 * SECOND
 HOURLY = Grid(HOUR, HOUR, None)
 MINUTE = 60 * SECOND
 grids = st.builds(
-    lambda hours, minutes, rows: Grid(hours and hours * HOUR, minutes * MINUTE, rows),
+    lambda hours, minutes, rows, offset: Grid(
+        hours and hours * HOUR, minutes * MINUTE, rows, offset=offset * MINUTE
+    ),
     st.sampled_from([None, 1, 3]),
     st.sampled_from([1, 5, 20]),
     st.integers(1, 40),
+    st.sampled_from([0, 7, 59]),
 )
 moments = st.integers(1, 12 * HOUR)
 
@@ -83,6 +87,22 @@ def test_a_time_lies_in_its_pane_and_panes_tile(time: int, length: int) -> None:
     assert pane.start <= time < pane.end == hourly.latest_end(time)
     assert pane.end - pane.start == length * SECOND
     assert hourly.pane(pane.end).start == pane.end
+
+
+def test_weeks_begin_on_mondays_with_an_offset_of_four_days() -> None:
+    weekly = grid(WindowPolicy(length=7 * 86_400, offset=4 * 86_400))
+    moment = int(datetime(2026, 11, 29, 23, 59, tzinfo=UTC).timestamp()) * SECOND
+    assert datetime.fromtimestamp(weekly.pane(moment).start / SECOND, UTC).strftime("%a %F %T") == (
+        "Mon 2026-11-23 00:00:00"
+    )
+    assert grid(WindowPolicy(length=7 * 86_400)).offset == 0, "windows of earlier versions stay"
+
+
+@pytest.mark.parametrize("length", ["null", "3600"])
+def test_an_offset_shifts_a_length_by_less_than_it(length: str) -> None:
+    stated = f'{{"length": {length}, "rows": 9, "offset": 3600}}'
+    with pytest.raises(msgspec.ValidationError, match=f"offset is 3600; .* length, {length}"):
+        msgspec.json.decode(stated, type=WindowPolicy)
 
 
 def test_a_window_by_rows_begins_where_the_last_ended_and_by_time_at_the_latest() -> None:
