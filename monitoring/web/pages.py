@@ -75,6 +75,7 @@ if TYPE_CHECKING:
 
 BATCH_DAYS = 14
 ON_ONE_PAGE = 60  # windows
+SHOWN_AT_FIRST = 12  # windows in a table; the others of the page are folded
 LATEST_DELIVERIES = 8
 ROWS_ON_ONE_PAGE = 200  # of the overview
 
@@ -343,6 +344,7 @@ def _templates() -> jinja2.Environment:
     }
     environment.globals |= {
         "several": formats.several,
+        "SHOWN_AT_FIRST": SHOWN_AT_FIRST,
         "performance_state": performance_state,
         "shadow_sentence": shadow_sentence,
         "shadow_lines": shadow_lines,

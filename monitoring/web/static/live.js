@@ -27,7 +27,7 @@
       if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
       return;
     }
-    if (old.isEqualNode(fresh)) return;
+    if (old.isEqualNode(fresh) || "own" in (old.dataset ?? {})) return; // data-own: a script fills it
     for (const { name } of [...old.attributes]) {
       if (!fresh.hasAttribute(name) && !["open", "hidden", "tabindex"].includes(name)) old.removeAttribute(name);
     }

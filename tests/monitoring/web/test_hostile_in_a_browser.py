@@ -26,8 +26,8 @@ __all__ = ["chromium"]  # a fixture
 
 EXECUTED = "String(window.pwned)"
 FOREIGN = """document.querySelectorAll(
-    `script:not([src="/static/live.js"], [src="/static/page.js"]), iframe:not(.report), base,
-    meta[http-equiv],
+    `script:not([src="/static/live.js"], [src="/static/page.js"], [src="/static/filters.js"]),
+    iframe:not(.report), base, meta[http-equiv],
     [onerror], [onload], [onfocus], [href^="javascript" i]`).length"""
 DRAWN = """new Promise(done => {
     const look = () => document.body.innerText.includes('Drift') ? done(true) : setTimeout(look, 50)

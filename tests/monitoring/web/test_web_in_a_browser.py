@@ -147,3 +147,32 @@ def test_charts_are_read_by_pointer_and_keys(
         assert above.partition(",")[0] != before.partition(",")[0], "another feature"
         assert "threshold 0.100" in above
         assert (hidden, opened) == (True, True)
+
+
+SAVED = """
+(() => {
+  const form = document.getElementById("save-filter");
+  form.elements.name.value = "<b>calm</b>";
+  form.requestSubmit();
+  const link = document.querySelector("#saved-list a");
+  return [link.textContent, link.getAttribute("href"), form.hidden].join(" ");
+})()
+"""
+DELETED = """
+(() => {
+  const before = document.querySelectorAll("#saved-list a").length;
+  document.querySelector("#saved-list button").click();
+  return [before, document.querySelectorAll("#saved-list a").length].join(" ");
+})()
+"""
+
+
+def test_a_filter_is_saved_in_the_browser(
+    client: httpx.Client, chromium: str, tmp_path: Path
+) -> None:
+    overview = str(client.base_url).rstrip("/")
+    with browsing(chromium, QUIET, tmp_path / "profile") as browser:
+        browser.show(f"{overview}/?verdict=ok&tz=Europe/Berlin&from=0", 1280)
+        assert browser.ask(SAVED) == "<b>calm</b> /?verdict=ok true"
+        browser.show(f"{overview}/", 1280)
+        assert browser.ask(DELETED) == "1 0"
