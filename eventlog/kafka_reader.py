@@ -9,7 +9,8 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -99,7 +100,7 @@ class KafkaReader:
             metrics_enabled=False,
         )
         read_lean(self._consumer)
-        self._listener = _Listener(self._unplaced)
+        self._listener = _Listener()
         self._consumer.subscribe(self._topics, listener=self._listener)
 
     @property
@@ -215,9 +216,7 @@ class KafkaReader:
             fetched: dict[TopicPartition, list[FetchedRecord]] = self._consumer.poll(
                 _FETCH_WAIT, limit
             )
-        except NoOffsetForPartitionError:
-            return {}  # newly assigned: the listener has marked the partition
-        except OffsetOutOfRangeError as error:
+        except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
             self._unplaced.update(error.args[0])
             return {}
         except LogTruncationError as error:
@@ -234,6 +233,7 @@ class KafkaReader:
     def _follow_assignment(self) -> None:
         """Drop partitions that were revoked, and notice re-created topics."""
         assigned = self._consumer.assignment()
+        self._unplaced.update(self._listener.take())
         for place in self._lives.keys() - assigned:
             self._merge(place).close(_stream(place))
             del self._lives[place], self._next[place], self._first_ends[place]
@@ -256,7 +256,7 @@ class KafkaReader:
         if merge.buffered(stream) >= _HELD:
             # Discard and fetch again later. Pausing would be cheaper, but kafka-python 3.0.12
             # sometimes never resumes a partition that was paused during a fetch.
-            self._consumer.seek(place, self._next[place])
+            self._try(self._consumer.seek, place, self._next[place])
             return
         read = _damaged if place.topic == self._settings.dead_letters else _record
         merge.add(stream, [read(fetched, stream, life) for fetched in messages])
@@ -264,7 +264,8 @@ class KafkaReader:
 
     def _go_back(self, place: TopicPartition, offset: int | None) -> None:
         """Continue at the offset where the log diverges; None: unknown, so at the oldest record."""
-        self._begin(place, self._ends(place)[0] if offset is None else offset, "truncated")
+        begin = self._ends(place)[0] if offset is None else offset
+        self._begin(place, self._lives[place], begin, "truncated")
 
     def _try(self, work: Callable[..., None], *about: Any) -> None:
         """Run a query of the broker; if it fails, log it, and the next poll retries."""
@@ -280,28 +281,29 @@ class KafkaReader:
             return
         first, end = self._ends(place)
         position = self._positions.get(_stream(place))
-        self._lives[place], self._first_ends[place] = life, end
+        self._first_ends[place] = end
         if position is None:
-            self._begin(place, first, None)
+            self._begin(place, life, first, None)
         elif position.epoch != life:
-            self._begin(place, first, "recreated")
+            self._begin(place, life, first, "recreated")
         elif position.sequence > end:
-            self._begin(place, end, "truncated")
+            self._begin(place, life, end, "truncated")
         elif position.sequence < first:
-            self._begin(place, first, "overrun", first - position.sequence)
+            self._begin(place, life, first, "overrun", first - position.sequence)
         else:
-            self._begin(place, position.sequence, None)
+            self._begin(place, life, position.sequence, None)
 
     def _begin(
-        self, place: TopicPartition, offset: int, loss: Loss | None, records: int = 0
+        self, place: TopicPartition, life: int, offset: int, loss: Loss | None, records: int = 0
     ) -> None:
+        """Read on at this offset; record nothing of a partition that was revoked meanwhile."""
         stream = _stream(place)
         self._consumer.seek(place, offset)
         self._merge(place).open(stream)
-        self._next[place] = offset
+        self._lives[place], self._next[place] = life, offset
         self._unplaced.discard(place)
         if loss is not None:
-            self._gaps.append(Gap(stream, Position(self._lives[place], offset), loss, records))
+            self._gaps.append(Gap(stream, Position(life, offset), loss, records))
 
     def _ends(self, place: TopicPartition) -> tuple[int, int]:
         first = self._consumer.beginning_offsets([place], timeout_ms=_ANSWER_WITHIN)
@@ -387,19 +389,28 @@ class PartitionReader:
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # the library ships no types
-    """Mark newly assigned partitions; called in the client's thread."""
+    """Remember newly assigned partitions; called in the client's thread.
 
-    def __init__(self, unplaced: set[TopicPartition]) -> None:
-        self._unplaced = unplaced
+    The reader takes them over in its own thread. Marked in its set at once, a partition that is
+    assigned again while it is being placed would lose its mark, and with it its records for ever.
+    """
+
+    def __init__(self) -> None:
+        self._assigned: deque[TopicPartition] = deque()
         self.rebalancing = True
+
+    def take(self) -> Iterator[TopicPartition]:
+        """Yield the partitions that were assigned since the last call."""
+        while self._assigned:
+            yield self._assigned.popleft()
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - all
         """Await the new assignment; the owner handles records already returned."""
         self.rebalancing = True
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Mark all assigned partitions, including those assigned before."""
-        self._unplaced.update(assigned)
+        """Remember all assigned partitions, including those assigned before."""
+        self._assigned.extend(assigned)
         self.rebalancing = False
 
 

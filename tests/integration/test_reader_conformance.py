@@ -5,8 +5,10 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from kafka import KafkaConsumer
 from msgspec.structs import replace
 
 from eventlog import wire
@@ -174,6 +176,29 @@ def test_a_record_carries_its_event_and_its_bytes(log: Kind) -> None:
     assert {_place(r): (r.event, r.value) for r in found} == {
         _place(r): (r.event, r.value) for r in _both(1)
     }
+    reader.close()
+
+
+def test_a_partition_that_is_assigned_again_while_it_is_placed_is_read(
+    topics: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    InTopics(topics).write(_both(20))
+    seek, placed = KafkaConsumer.seek, list[Any]()
+
+    def rebalance_after_seek(consumer: Any, place: Any, offset: int) -> None:
+        """Do what the client's thread may do at any moment: assign nothing, and then the same."""
+        seek(consumer, place, offset)
+        placed.append(place)
+        if len(placed) == 1:
+            subscription, places = consumer._subscription, consumer.assignment()  # noqa: SLF001
+            for assigned in (set(), places):
+                subscription.assign_from_subscribed(assigned)
+                subscription.rebalance_listener.on_partitions_assigned(assigned)
+
+    monkeypatch.setattr(KafkaConsumer, "seek", rebalance_after_seek)
+    reader = KafkaReader(topics, topics.topic_prefix, {}, patience=1)
+    assert _drain_until(reader, _both(20)) == {_place(record) for record in _both(20)}
+    assert placed.count(placed[0]) == 2  # else the client has no position of it
     reader.close()
 
 
