@@ -46,7 +46,7 @@ suite: export OMP_NUM_THREADS = 1
 suite: export OPENBLAS_NUM_THREADS = 1
 suite: $(VENV)/.dev ## every test, and how much of the code they run
 	$(BIN)/coverage erase
-	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 50 --cpu-seconds 50 $(ARGS)
+	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 50 --cpu-seconds 50 $(ARGS) || $(BIN)/python -m tests.again $$?
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
