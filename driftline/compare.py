@@ -77,7 +77,7 @@ def _run(  # noqa: PLR0913, PLR0917  # what a request consists of
         compare_versions,
     )
     from driftline.gates.context import NotEnoughData  # noqa: PLC0415
-    from driftline.gates.logged_rows import Period  # noqa: PLC0415
+    from driftline.logged_periods import Period  # noqa: PLC0415
 
     request = ComparisonRequest(
         model=model, first=first, second=second, source=source, period=Period(*period), most=rows

@@ -1,14 +1,19 @@
-"""Read a whole log up to its present end: the segments of a machine, or the topics of Kafka."""
+"""Read a log up to its present end: the segments of a machine, or the topics of Kafka.
+
+A reader of segments may begin where a period begins; topics are read whole.
+"""
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from eventlog.errors import LogUnavailable, UnreadableEvent
+from eventlog.event_times import positions_of_period
 from eventlog.events import Event
 from eventlog.kafka_settings import KAFKA_PREFIX, KafkaSettings
-from eventlog.log import Reader, Record
+from eventlog.layout import positions_at
+from eventlog.log import Position, Reader, Record
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home, from_environment
 from monitoring.settings import PREFIX, MonitorSettings
@@ -17,6 +22,8 @@ LogPlace = Path | KafkaSettings
 
 _CHUNK = 1_000
 _PATIENCE_S = 30.0  # for a broker that returns nothing
+_CLOCKS_US = 10_000_000  # by which the reception of a label may seem to precede its prediction's
+_BEGINNING: Mapping[str, Position] = {}
 
 
 def log_place(home: Home) -> LogPlace:
@@ -35,15 +42,32 @@ def describe(place: LogPlace) -> str:
     )
 
 
-def logged_events(place: LogPlace, clock: Callable[[], float] = time.monotonic) -> Iterator[Event]:
-    """Yield every readable event; raises LogUnavailable if a broker does not answer."""
+def predicted_since(place: LogPlace, first: int) -> Mapping[str, Position]:
+    """Return a start from which every prediction at event time `first` or later is read."""
+    return positions_of_period(place, first) if isinstance(place, Path) else _BEGINNING
+
+
+def received_since(place: LogPlace, first: int) -> Mapping[str, Position]:
+    """Return a start from which every event that was received at `first` or later is read."""
+    return positions_at(place, (first - _CLOCKS_US) / 1e6) if isinstance(place, Path) else {}
+
+
+def logged_events(
+    place: LogPlace,
+    start: Mapping[str, Position] = _BEGINNING,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Event]:
+    """Yield every readable event from a start on, as the two functions above return it.
+
+    Raises LogUnavailable if a broker does not answer.
+    """
     if isinstance(place, KafkaSettings):
         from eventlog.kafka_reader import KafkaReader  # noqa: PLC0415 - a library of its own
 
         group = f"driftline-replay-{secrets.token_hex(4)}"  # it reads all partitions
         yield from _to_end(KafkaReader(place, group, {}, 0.0), place, clock)
     elif place.is_dir():
-        reader = SegmentReader(place, {})
+        reader = SegmentReader(place, start)
         try:
             while records := reader.poll(_CHUNK):
                 yield from _readable(records)

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from eventlog.errors import EventLogError, SettingError
+from eventlog.event_times import times_path
 from eventlog.layout import Segment, ends, segments
 from eventlog.log import Position, Positions
 from eventlog.settings import Home, LogSettings
@@ -59,6 +60,7 @@ def sweep(home: Home, settings: LogSettings, now: float) -> list[Path]:
     chosen = deletable(statuses, _readers(home, settings), settings, now)
     for status in chosen:
         status.segment.path.unlink(missing_ok=True)
+        times_path(status.segment.path).unlink(missing_ok=True)
     for folder in {status.segment.path.parent for status in chosen}:
         _delete_ends(folder)
     return [status.segment.path for status in chosen]

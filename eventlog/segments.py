@@ -4,6 +4,7 @@
     <log>/<source>/lock                           held by the source's writer
     <log>/<source>/reserve                        reserved space, see disk_reserve.py
     <log>/<source>/<epoch>-<first sequence>.log   frames, see frames.py
+    <log>/<source>/<epoch>-<first sequence>.times see event_times.py
     <log>/<source>/<epoch>-<sequence>.end         empty; marks the first unused sequence of an epoch
 
 An epoch is the time of the writer's start in microseconds, and greater than the previous one. So no
@@ -30,6 +31,7 @@ from eventlog import frames, wire
 from eventlog.disk_reserve import DiskReserve
 from eventlog.durable_files import make_folder, sync_folder
 from eventlog.errors import LogUnavailable
+from eventlog.event_times import EventTimes
 from eventlog.events import Event, FeedbackEvent, PredictionEvent
 from eventlog.follower import Follower
 from eventlog.group_commit import GroupCommit, OnSynced
@@ -76,6 +78,7 @@ class SegmentWriter:
         self._closed: deque[int] = deque()  # rolled files that are not flushed yet
         self._detached = False
         self._file, self._size, self._begun = self._new_segment(), 0, time.monotonic()
+        self._times = EventTimes()
         rejects = settings.when_full == "reject"
         self._reserve = DiskReserve(folder / "reserve", settings.reserve_bytes if rejects else 0)
         self._commit = GroupCommit(self._sync) if settings.durability == "disk" else None
@@ -135,6 +138,7 @@ class SegmentWriter:
         except OSError as error:
             self._write_on_full_disk(frame, error, len(events))
         self.next_sequence += len(events)
+        self._times.include(events)
         self._shards.update(counts)
         age = time.monotonic() - self._begun
         if self._size >= self._settings.segment_bytes or age >= self._settings.segment_seconds:
@@ -178,6 +182,7 @@ class SegmentWriter:
             OSError
         ):  # without the end mark, damage to the last frames counts as 1 event
             _mark_end(self._folder, self.epoch, self.next_sequence)
+        self._times.write(self._path)
         for descriptor in (*self._closed, self._file, self._lock):
             os.close(descriptor)
         self._file = self._lock = -1
@@ -222,7 +227,10 @@ class SegmentWriter:
     def _roll(self) -> None:
         # If no new segment can be created, keep appending to the old one: refuse no event.
         with contextlib.suppress(OSError):
+            complete = self._path
             fresh = self._new_segment()
+            self._times.write(complete)
+            self._times = EventTimes()
             if self._commit is None:
                 os.close(self._file)
             else:

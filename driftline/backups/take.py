@@ -30,6 +30,7 @@ from driftline.backups.contents import (
 from driftline.backups.postgres_dump import dump_database
 from eventlog.answer_counts import ANSWERED
 from eventlog.durable_files import make_folder, replace_file, sync_tree
+from eventlog.event_times import TIMES
 from eventlog.layout import segments
 from eventlog.process_lock import try_lock
 from eventlog.settings import Home
@@ -171,8 +172,8 @@ def _copy_log(log: Path, copy: Path) -> None:
         _copy_file(source / ANSWERED, folder / ANSWERED)
         for segment in segments(source):
             _append_missing(segment.path, folder / segment.path.name)
-        for end in source.glob("*.end"):
-            _copy_file(end, folder / end.name)
+        for mark in (*source.glob("*.end"), *source.glob(f"*{TIMES}")):
+            _copy_file(mark, folder / mark.name)
 
 
 def _append_missing(source: Path, copy: Path) -> None:

@@ -7,16 +7,11 @@ import numpy as np
 import pandas as pd
 
 from driftline.gates.context import NotEnoughData
-from driftline.gates.logged_rows import (
-    Period,
-    RowId,
-    features_of,
-    labels_of,
-    row_hash,
-)
+from driftline.gates.logged_rows import RowId, features_of, labels_of, row_hash
 from driftline.gates.paired_rows import PairedRows
-from driftline.logged_events import LogPlace, logged_events
-from eventlog.events import PredictionEvent
+from driftline.logged_events import LogPlace, logged_events, predicted_since
+from driftline.logged_periods import DAY, Period, read_period
+from eventlog.events import Event, PredictionEvent
 from monitoring.comparisons import VersionTraffic
 from monitoring.counters.plain_values import category, number
 from monitoring.scoring.parity.rerun import RerunPredictions
@@ -24,7 +19,6 @@ from registry.manifest import Manifest, Version
 from registry.outputs import label_output, probabilities_output
 
 Array = np.ndarray[Any, Any]
-DAY = 86_400_000_000  # microseconds
 _MOST_TIMES = 500_000  # of each version, whose quantiles are computed
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
@@ -47,11 +41,16 @@ def read_sides(
     Of each version the rows with the smallest hash are held, so the same rows of a shadow and of
     the version whose requests it runs on. Raises NotEnoughData for a log without requests.
     """
-    days = {
-        event.time // DAY
-        for event in _predictions(log, first.model)
-        if event.version in {first.number, second.number}
-    }
+
+    def read_days(events: Iterable[Event]) -> tuple[set[int], int | None]:
+        logged_days = {
+            event.time // DAY
+            for event in _predictions(events, first.model)
+            if event.version in {first.number, second.number}
+        }
+        return logged_days, max(logged_days, default=None)
+
+    days = read_period(log, period, read_days)
     retained = days.difference(period.outside(days)) if days else set()
     if not retained:
         raise NotEnoughData(
@@ -60,7 +59,8 @@ def read_sides(
         )
     sides = {first.number: _Side(most), second.number: _Side(most)}
     shadow = _Side(most)
-    for event in _predictions(log, first.model):
+    start = predicted_since(log, min(retained) * DAY)
+    for event in _predictions(logged_events(log, start), first.model):
         if event.version not in sides or event.time // DAY not in retained:
             continue
         if event.protocol == "shadow":
@@ -73,7 +73,8 @@ def read_sides(
         sides[first.number].traffic(first.number),
         shadow.as_shadow(second_traffic),
     ]
-    originals = _originals(log, first, set(shadow.rows)) if shadow.rows else {}
+    again = logged_events(log, start)  # a shadow's event has the time of its original
+    originals = _originals(again, first, set(shadow.rows)) if shadow.rows else {}
     return LoggedSides(
         {name: side.rows for name, side in sides.items()},
         {row: shadow.rows[row] for row in originals},
@@ -95,7 +96,8 @@ def shadow_pairs(log: LogPlace, sides: LoggedSides, first: Version, second: Vers
             f"no shadow of version {second.number} ran on what version {first.number} answered in "
             "this period"
         )
-    labels = labels_of(log, set(rows_held), second.manifest)
+    received = min(event.received for event in sides.originals.values())
+    labels = labels_of(log, set(rows_held), second.manifest, received)
     paired = PairedRows(
         frame, [labels.get(row) for row in rows_held], second, mine=mine, theirs=theirs
     )
@@ -110,17 +112,20 @@ def answered_rows(log: LogPlace, sides: LoggedSides, version: Version) -> Paired
     mine, has_answer = _answers(version.manifest, row_ids, answered)
     if not has_answer.any():
         raise NotEnoughData(f"version {version.number} answered no request in this period")
-    labels = labels_of(log, set(row_ids), version.manifest)
+    received = min(event.received for event in answered.values())
+    labels = labels_of(log, set(row_ids), version.manifest, received)
     return PairedRows(frame, [labels.get(row) for row in row_ids], version, mine=mine).where(
         has_answer
     )
 
 
-def _originals(log: LogPlace, first: Version, rows: set[RowId]) -> dict[RowId, PredictionEvent]:
+def _originals(
+    events: Iterable[Event], first: Version, rows: set[RowId]
+) -> dict[RowId, PredictionEvent]:
     """Return what a version answered to the rows that a shadow ran on."""
     event_ids = {name for name, _ in rows}
     originals: dict[RowId, PredictionEvent] = {}
-    for event in _predictions(log, first.model):
+    for event in _predictions(events, first.model):
         if event.version != first.number or not event.online or event.joined_by not in event_ids:
             continue
         if event.outcome == "ok" and event.payload == "kept":
@@ -174,11 +179,9 @@ class _Side:
         )  # fmt: skip
 
 
-def _predictions(log: LogPlace, model: str) -> Iterable[PredictionEvent]:
+def _predictions(events: Iterable[Event], model: str) -> Iterable[PredictionEvent]:
     return (
-        event
-        for event in logged_events(log)
-        if isinstance(event, PredictionEvent) and event.model == model
+        event for event in events if isinstance(event, PredictionEvent) and event.model == model
     )
 
 

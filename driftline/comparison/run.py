@@ -9,7 +9,6 @@ from typing import Literal
 import msgspec
 
 from driftline.comparison.logged_pairs import (
-    DAY,
     LoggedSides,
     answered_rows,
     read_sides,
@@ -26,9 +25,10 @@ from driftline.comparison.measure import (
     scores_of,
 )
 from driftline.gates.context import GateContext, NotEnoughData
-from driftline.gates.logged_rows import Period, read_logged_rows
+from driftline.gates.logged_rows import read_logged_rows
 from driftline.gates.paired_rows import PairedRows, evaluate
 from driftline.logged_events import LogPlace, log_place
+from driftline.logged_periods import DAY, Period
 from eventlog.settings import Home
 from monitoring.comparisons import Origin, StoredComparisons, VersionComparison
 from registry.errors import UnknownVersion

@@ -1,7 +1,6 @@
 """Logged requests of a model, sampled evenly, with their labels."""
 
 from collections.abc import Iterable, Mapping
-from datetime import date
 from hashlib import blake2b
 from heapq import heappush, heapreplace
 from typing import Any, NamedTuple
@@ -9,43 +8,17 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from driftline.gates.context import NotEnoughData
-from driftline.logged_events import LogPlace, logged_events
-from eventlog.events import FeedbackEvent, Label, PredictionEvent
+from driftline.logged_events import LogPlace, logged_events, received_since
+from driftline.logged_periods import DAY, Period, read_period
+from eventlog.events import Event, FeedbackEvent, Label, PredictionEvent
 from registry.errors import InvalidFeatures
 from registry.feature_tensors import to_columns
-from registry.gates.specification import ReplayGate
 from registry.labels import classes_of, read_label
 from registry.manifest import Manifest
 from registry.payload import withheld
 
-_DAY = 86_400_000_000  # microseconds
-
 RowId = tuple[str, int]  # prediction id, row
 _Sampled = tuple[int, str, int, PredictionEvent]  # minus its hash, prediction id, row
-
-
-class Period(NamedTuple):
-    """Days since the epoch, in UTC: the latest `days` with requests, or from first to last."""
-
-    days: int
-    first: int | None = None
-    last: int | None = None
-
-    @classmethod
-    def of(cls, gate: ReplayGate) -> "Period":
-        """Return the period of a gate."""
-        if not gate.first_day:
-            return cls(gate.days)
-        epoch = date(1970, 1, 1)
-        ends = (date.fromisoformat(gate.first_day), date.fromisoformat(gate.last_day))
-        return cls(gate.days, *((end - epoch).days for end in ends))
-
-    def outside(self, days: Iterable[int]) -> list[int]:
-        """Return the days that are not in the period."""
-        days = list(days)
-        last = max(days) if self.last is None else self.last
-        first = last - self.days + 1 if self.first is None else self.first
-        return [day for day in days if not first <= day <= last]
 
 
 class LoggedRows(NamedTuple):
@@ -72,7 +45,9 @@ def read_logged_rows(  # noqa: PLR0913  # which rows, and for whom
     features a payload policy hides, are left out. `takers` are the versions that will run the
     rows. The sample holds the rows with the smallest hash, so it is the same whenever the log is.
     """
-    sampled = _sample(log, model, manifests, period, most)
+    sampled = read_period(
+        log, period, lambda events: _sample(events, model, manifests, period, most)
+    )
     if not sampled:
         raise NotEnoughData(
             f"the log has no answered request of {model} whose inputs were logged unchanged"
@@ -82,7 +57,8 @@ def read_logged_rows(  # noqa: PLR0913  # which rows, and for whom
     if not ids:
         raise NotEnoughData("no logged request holds what both versions take")
     candidate = takers["candidate"]
-    labels = labels_of(log, set(ids), candidate)
+    received = min(event.received for _, _, _, event in sampled)
+    labels = labels_of(log, set(ids), candidate, received)
     first, last = sampled[0][3].time, sampled[-1][3].time
     note = (
         f"{len(ids):,} rows from {_date(first)} to {_date(last)}, {len(labels):,} of them labelled"
@@ -93,12 +69,19 @@ def read_logged_rows(  # noqa: PLR0913  # which rows, and for whom
 
 
 def _sample(
-    log: LogPlace, model: str, manifests: Mapping[str, Manifest], period: Period, most: int
-) -> list[_Sampled]:
-    """Return rows of the period; of each day, those with the smallest hash are held."""
+    events: Iterable[Event],
+    model: str,
+    manifests: Mapping[str, Manifest],
+    period: Period,
+    most: int,
+) -> tuple[list[_Sampled], int | None]:
+    """Return rows of the period, and its last day with any.
+
+    Of each day, those with the smallest hash are held.
+    """
     by_day: dict[int, list[_Sampled]] = {}
     unchanged = {number for number, manifest in manifests.items() if not withheld(manifest)}
-    for event in logged_events(log):
+    for event in events:
         if (
             not isinstance(event, PredictionEvent)
             or event.model != model
@@ -108,7 +91,7 @@ def _sample(
             or event.version not in unchanged
         ):
             continue
-        day = event.time // _DAY
+        day = event.time // DAY
         if day not in by_day:
             by_day[day] = []
             for other in period.outside(by_day):
@@ -122,7 +105,7 @@ def _sample(
     for day_rows in by_day.values():
         for sampled_row in day_rows:
             _hold(together, sampled_row, most)
-    return together
+    return together, max(by_day, default=None)
 
 
 def _hold(heap: list[_Sampled], row: _Sampled, most: int) -> None:
@@ -166,8 +149,12 @@ def features_of(
     return columns
 
 
-def labels_of(log: LogPlace, rows: set[RowId], manifest: Manifest) -> dict[RowId, Label]:
+def labels_of(
+    log: LogPlace, rows: set[RowId], manifest: Manifest, received: int
+) -> dict[RowId, Label]:
     """Return the first label of each row that the candidate could predict.
+
+    `received` is the reception of the first of their requests: the log is read from there on.
 
     The newest decision of a person about the row supersedes it. Rows that only people labelled are
     left out: they were picked with unequal probabilities, and rows here weigh alike.
@@ -175,7 +162,7 @@ def labels_of(log: LogPlace, rows: set[RowId], manifest: Manifest) -> dict[RowId
     classes = classes_of(manifest)
     labels: dict[RowId, Label] = {}
     decided: dict[RowId, Label] = {}
-    for event in logged_events(log):
+    for event in logged_events(log, received_since(log, received)):
         if not isinstance(event, FeedbackEvent):
             continue
         place = (event.joined_by, event.row)

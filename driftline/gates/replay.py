@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from driftline.gates.context import NO_CHAMPION_NOTE, GateContext
-from driftline.gates.logged_rows import Period, RowId, read_logged_rows
+from driftline.gates.logged_rows import RowId, read_logged_rows
 from driftline.gates.paired_rows import PairedRows, evaluate
 from driftline.gates.scores import judge
+from driftline.logged_periods import Period
 from registry.gates.comparison import Measure, compare, judge_limit
 from registry.gates.fit import scored_fault
 from registry.gates.outcomes import GateFigure, GateOutcome, of_figures

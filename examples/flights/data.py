@@ -5,6 +5,7 @@ pkg_resources, which setuptools no longer has.
 """
 
 import importlib.util
+from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -30,12 +31,14 @@ LATE = 15  # minutes after the scheduled arrival
 NEW_YORK = ZoneInfo("America/New_York")
 
 
+@cache
 def load() -> pd.DataFrame:
     """Return all 336,776 departures in the package's order.
 
     Columns: the features (missing numbers NaN, missing categories None); `late` (1, 0, or NaN for
     a flight that never arrived as planned); `event_time`, the scheduled departure, and `known_at`,
-    the arrival, in microseconds since the epoch (`known_at` is NA where `late` is); `month`.
+    the arrival, in microseconds since the epoch (`known_at` is NA where `late` is); `month`. It is
+    read once and shared: change copies alone.
     """
     folder = _folder()
     flights = pd.read_csv(folder / "flights.csv.zip").rename(columns={"hour": "whole_hour"})

@@ -84,6 +84,8 @@ def _fresh_home() -> Home:
     root.mkdir(parents=True)
     os.environ["DRIFTLINE_HOME"] = str(root)
     os.environ["BENTOML_HOME"] = str(root / "bentoml")
+    # Few days a segment: a replay gate passes over the months before its period.
+    os.environ["DRIFTLINE_LOG_SEGMENT_BYTES"] = str(4 << 20)
     return Home(root)
 
 

@@ -20,6 +20,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OrdinalEncoder
+from threadpoolctl import threadpool_limits
 
 BUILD = Path(__file__).parent / "build"
 REFERENCE_STARTS = datetime(2013, 3, 11, tzinfo=NEW_YORK)
@@ -67,7 +68,9 @@ def fit(training: pd.DataFrame, weights: "pd.Series[float] | None" = None) -> Pi
             ("classify", CalibratedClassifierCV(trees, cv=KFold(4), ensemble=False)),
         ]
     )
-    return model.fit(model_inputs(training), training[TARGET], classify__sample_weight=weights)
+    # One thread: on busy cores, OpenMP's threads spin for each other, ten times as long.
+    with threadpool_limits(1, "openmp"):
+        return model.fit(model_inputs(training), training[TARGET], classify__sample_weight=weights)
 
 
 def export(model: Pipeline) -> bytes:

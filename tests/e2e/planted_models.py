@@ -11,7 +11,7 @@ from tests.service.conftest import Service
 from tests.tiny_model import tiny_classifier, write_tiny
 
 DEAR = 1_000.0  # a price that no row of the reference has
-_ROUNDS = 50_000  # of the loop of the slow model: about 100 ms
+ROUNDS = 50_000  # of the loop of the slow model: about 100 ms
 
 
 def invalid_for_dear_rows() -> onnx.ModelProto:
@@ -43,7 +43,7 @@ def wrong_for_dear_blue_rows() -> onnx.ModelProto:
     return model
 
 
-def slow() -> onnx.ModelProto:
+def slow(rounds: int = ROUNDS) -> onnx.ModelProto:
     """The classifier with the same answers, after a loop that adds nothing to them."""
     model = tiny_classifier()
     value = helper.make_tensor_value_info
@@ -60,8 +60,8 @@ def slow() -> onnx.ModelProto:
         ],
         [value("again", TensorProto.BOOL, []), value("after", TensorProto.FLOAT, [])],
     )
-    rounds = np.array(_ROUNDS, np.int64)
-    model.graph.initializer.append(numpy_helper.from_array(rounds, "rounds"))
+    count = np.array(rounds, np.int64)
+    model.graph.initializer.append(numpy_helper.from_array(count, "rounds"))
     model.graph.initializer.append(numpy_helper.from_array(np.array(True), "true"))
     _before_sigmoid(
         model,

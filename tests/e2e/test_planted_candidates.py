@@ -1,28 +1,34 @@
 """Bad candidates, all of them right on the reference: what stops each, in one running system."""
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import httpx
 import pytest
 
+from eventlog.settings import Home
 from registry.gates.policy import GateFile, set_gates
 from registry.history.rollout_state import Rollout
 from registry.settings import open_history
+from registry.store import Registry
 from tests.depth import by_depth
 from tests.e2e.planted_models import (
     DEAR,
+    ROUNDS,
     invalid_for_dear_rows,
     register,
     slow,
     wrong_for_dear_blue_rows,
 )
 from tests.service.conftest import Service
+from tests.tiny_model import write_tiny
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 GATES: dict[str, Any] = {
@@ -37,6 +43,13 @@ WRONG, SLOW, INVALID = "2", "3", "4"  # versions
 INVALID_EVERY = by_depth(40, 100)  # keys: fewer of them need more requests to be seen
 
 
+def driftline(environment: dict[str, str], *arguments: str) -> tuple[int, str]:
+    """Run a command; return its exit status and what it printed."""
+    command = [sys.executable, "-P", "-m", "driftline", *arguments]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
 class System:
     """A service and a monitor, three bad candidates, and labelled requests in the log."""
 
@@ -45,12 +58,7 @@ class System:
         self._key = 0
 
     def driftline(self, *arguments: str) -> tuple[int, str]:
-        """Run a command; return its exit status and what it printed."""
-        command = [sys.executable, "-P", "-m", "driftline", *arguments]
-        done = subprocess.run(
-            command, env=self.service.environment, check=False, capture_output=True, text=True
-        )
-        return done.returncode, done.stdout + done.stderr
+        return driftline(self.service.environment, *arguments)
 
     def send_labelled_requests(self) -> None:
         """Ask about a batch of rows, of which every second blue one is dear, and label it."""
@@ -140,6 +148,37 @@ def test_a_candidate_that_is_wrong_on_a_segment_is_stopped_by_the_replay_gate_al
     code, printed = system.driftline("rollout", "start", "tiny", "--version", WRONG)
     assert code == 1
     assert "cannot be version 2: its gates: failed (production)" in printed
+
+
+@pytest.mark.nightly  # tests/driftline/gates/test_serving_gates.py has a short one
+def test_a_candidate_that_is_three_times_slower_is_stopped_by_the_speed_gate_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    home = Home(tmp_path / "home")
+    registry = Registry(home)
+    for number, rounds in (("1", ROUNDS), ("2", 3 * ROUNDS)):
+        write_tiny(tmp_path / number)
+        files = {
+            name: tmp_path / number / file
+            for name, file in (("manifest", "manifest.yaml"), ("reference", "reference.parquet"))
+        }
+        (tmp_path / number / "model.onnx").write_bytes(slow(rounds).SerializeToString())
+        registry.register(tmp_path / number / "model.onnx", model="tiny", **files)
+    registry.promote("tiny", "1")
+    history = open_history(home)
+    gates = {**GATES, "fast": {"kind": "speed", "mean_ratio": 1.5}}
+    del gates["production"]  # nothing is logged
+    set_gates(history, "tiny", GateFile(gates=gates), actor="ann", why="agreed")
+    history.close()
+    code, printed = driftline(dict(os.environ), "gate", "tiny", "--version", "2", "--why", "again")
+    assert code == 1
+    assert "finite: passed\nreference: passed\nfast: failed" in printed
+    assert "mean in ms, ratio" in printed
+    code, printed = driftline(dict(os.environ), "rollout", "start", "tiny", "--version", "2")
+    assert code == 1
+    assert "cannot be version 2: its gates: failed (fast)" in printed
 
 
 @pytest.mark.parametrize(

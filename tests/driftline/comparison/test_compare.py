@@ -12,7 +12,7 @@ from msgspec import json
 from driftline.compare import commands
 from driftline.comparison.run import ComparisonRequest, compare_versions
 from driftline.gates.context import NotEnoughData
-from driftline.gates.logged_rows import Period
+from driftline.logged_periods import Period
 from eventlog.events import FeedbackEvent, PredictionEvent, Tensor
 from eventlog.segments import SegmentWriter
 from eventlog.settings import Home, LogSettings

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from driftline.comparison.run import ComparisonRequest, compare_versions
-from driftline.gates.logged_rows import Period
+from driftline.logged_periods import Period
 from driftline.shadows.answer_log import AnswerLog
 from driftline.shadows.candidate import ShadowRun
 from eventlog.events import FeedbackEvent, PredictionEvent, Tensor

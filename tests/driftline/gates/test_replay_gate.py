@@ -9,9 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from driftline.gates.context import NO_CHAMPION_NOTE, GateContext, NotEnoughData
-from driftline.gates.logged_rows import Period, read_logged_rows
+from driftline.gates.logged_rows import read_logged_rows
 from driftline.gates.reference_data import check_data
 from driftline.gates.replay import check_replay
+from driftline.logged_periods import Period
 from eventlog.events import FeedbackEvent, PredictionEvent, Tensor
 from eventlog.segments import SegmentWriter
 from eventlog.settings import Home, LogSettings

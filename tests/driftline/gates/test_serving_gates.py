@@ -14,6 +14,7 @@ from registry.gates.specification import LoadGate, SpeedGate
 from registry.lone_version import make_lone_home
 from registry.manifest import Version
 from registry.store import Registry
+from tests.e2e.planted_models import slow
 from tests.tiny_model import register_tiny
 
 
@@ -25,20 +26,29 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Version]
         registry = Registry(Home(root / "home"))
         champion = register_tiny(registry, root / "files")
         candidate = register_tiny(registry, root / "files", description="second")
+        (root / "files" / "model.onnx").write_bytes(slow().SerializeToString())
+        files = {"manifest": "manifest.yaml", "reference": "reference.parquet"}
+        late = registry.register(
+            root / "files" / "model.onnx", model="tiny",
+            **{name: root / "files" / file for name, file in files.items()},
+        )  # fmt: skip
         foreign = register_tiny(registry, root / "files", session={"providers": ["CoreML"]})
-        yield [champion, candidate, foreign]
+        yield [champion, candidate, foreign, late]
 
 
 def _context(candidate: Version, champion: Version | None, folder: Path) -> GateContext:
     return GateContext(candidate, champion, folder, lambda _: None)
 
 
-def test_a_version_is_loaded_beside_the_champion(versions: list[Version], tmp_path: Path) -> None:
-    gate = SpeedGate(load_seconds=2, rounds=1, mean_ratio=1_000, memory_ratio=0.001, p99_ms=60_000)
-    outcome = check_speed(gate, _context(versions[1], versions[0], tmp_path))
+def test_a_slower_version_is_loaded_beside_the_champion_and_stopped(
+    versions: list[Version], tmp_path: Path
+) -> None:
+    gate = SpeedGate(load_seconds=2, rounds=1, mean_ratio=3, memory_ratio=1_000, p99_ms=60_000)
+    outcome = check_speed(gate, _context(versions[3], versions[0], tmp_path))
     by_name = {figure.name: figure for figure in outcome.figures}
-    assert by_name["mean in ms, ratio"].outcome == "passed"
-    assert by_name["memory in MB, ratio"].outcome == "failed"
+    assert by_name["mean in ms, ratio"].outcome == "failed"
+    assert by_name["memory in MB, ratio"].outcome == "passed"
+    assert by_name["p99 in ms"].outcome == "passed"
     assert by_name["requests/s"].value > 0  # type: ignore[operator]
     assert by_name["requests/s"].champion > 0  # type: ignore[operator]
     assert (outcome.outcome, outcome.against_champion) == ("failed", True)

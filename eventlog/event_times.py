@@ -1,0 +1,82 @@
+"""State the event times of a complete segment's predictions in a file beside it.
+
+    <log>/<source>/<epoch>-<first sequence>.times   "<least> <greatest>", "" without predictions
+
+Readers of a period of event time begin at the first segment that may hold predictions of it. A
+segment without this file may hold any: the current one, that of a killed writer, or one of an
+earlier release.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from eventlog.events import Event, PredictionEvent
+from eventlog.layout import Segment, segments
+from eventlog.log import Position
+
+TIMES = ".times"
+# The end of the line shows that the file is complete.
+_LINE = re.compile(r"(?:(-?\d{1,20}) (-?\d{1,20}))?\n")
+
+
+class EventTimes:
+    """The least and the greatest event time of the predictions in a segment."""
+
+    def __init__(self) -> None:
+        self._least: int | None = None
+        self._greatest = 0
+
+    def include(self, events: Iterable[Event]) -> None:
+        """Extend the range by the predictions among some events."""
+        for event in events:
+            if isinstance(event, PredictionEvent):
+                if self._least is None:
+                    self._least = self._greatest = event.time
+                elif event.time > self._greatest:
+                    self._greatest = event.time
+                elif event.time < self._least:
+                    self._least = event.time
+
+    def write(self, segment: Path) -> None:
+        """Write the file of a segment; without it, readers read more."""
+        text = "\n" if self._least is None else f"{self._least} {self._greatest}\n"
+        with suppress(OSError):
+            path = times_path(segment)
+            path.touch(0o600)
+            path.write_text(text)
+
+
+def times_path(segment: Path) -> Path:
+    """Return the file that states the event times of a segment."""
+    return segment.with_suffix(TIMES)
+
+
+def positions_of_period(log: Path, first: int) -> Mapping[str, Position]:
+    """Return a position in each source; each prediction at `first` or later lies after it."""
+    positions = {}
+    for folder in sorted(path.parent for path in log.glob("*/lock")):
+        before = None
+        for segment in segments(folder):
+            before = segment
+            known, greatest = _greatest(segment)
+            if not known or (greatest is not None and greatest >= first):
+                break
+        if before is not None:
+            positions[folder.name] = Position(before.epoch, before.base)
+    return positions
+
+
+def latest_time(log: Path) -> int | None:
+    """Return the greatest event time that a segment's file states; None without one."""
+    every = (segment for lock in log.glob("*/lock") for segment in segments(lock.parent))
+    return max((time for _, time in map(_greatest, every) if time is not None), default=None)
+
+
+def _greatest(segment: Segment) -> tuple[bool, int | None]:
+    """Return whether the times of a segment are known, and the greatest of them."""
+    with suppress(OSError, UnicodeDecodeError):
+        if match := _LINE.fullmatch(times_path(segment.path).read_text()):
+            return True, int(match[2]) if match[2] else None
+    return False, None
