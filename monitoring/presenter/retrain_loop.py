@@ -72,7 +72,7 @@ def follow(
     answer = state.answers.get(facts.delivery.webhook_id) if state is not None else None
     stages = [_alarm(facts), _request(facts), _candidate(facts, state, answer)]
     if state is not None and answer is not None:
-        candidate = _Candidate(state, answer, now)
+        candidate = _Candidate(state, answer, now, replaced=facts.replaced)
         stages += [step() for step in candidate.steps()]
     stages = _until_open(stages)
     stages.append(_now(state, answer))
@@ -177,16 +177,29 @@ def _now(state: LifecycleState | None, answer: HistoryRow | None) -> _Stage:
 class _Candidate:
     """The steps of a version that answers a request."""
 
-    def __init__(self, state: LifecycleState, answer: HistoryRow, now: int) -> None:
+    def __init__(
+        self, state: LifecycleState, answer: HistoryRow, now: int, *, replaced: bool
+    ) -> None:
+        """`replaced`: a later request of the model was made."""
         self._state = state
         self._answer = answer
         self._now = now
+        self._replaced = replaced
         changes = state.alias_changes
         self._promoted = state.aliases.get(CHAMPION) == answer.number or any(
             row.number == answer.number and row.alias == CHAMPION and row.time >= answer.time
             for row in changes
         )
         self._gated = state.gated.get(answer.digest)
+        rollout = state.rollouts.get(CHAMPION)
+        if rollout is None or rollout.number != answer.number:
+            rollout = state.earlier_rollouts.get((CHAMPION, answer.number))
+        self._latest_rollout = rollout
+
+    @property
+    def _started(self) -> bool:
+        """Whether gates and approvals let it answer; the champion may be another one since."""
+        return self._promoted or self._latest_rollout is not None
 
     def steps(self) -> list[Callable[[], _Stage]]:
         """Return gates, approval and rollout."""
@@ -196,19 +209,21 @@ class _Candidate:
         if (refused := self._state.rejected.get(self._answer.digest)) is not None:
             return _Stage("failed", f"rejected: {refused.why}")
         verdict = _verdict(self._gated)
-        if not self._state.policy.gates or self._promoted:
+        if not self._state.policy.gates or self._started:
             return _Stage("done" if verdict == "passed" else "not needed", verdict)
         missing = self._state.missing_gates(self._answer.digest)
         if missing and verdict not in {"", "passed"}:
             return _Stage("failed", verdict)
+        if missing and self._replaced:
+            return _Stage("ended", "none under this champion; a later request was made")
         return _Stage("awaited", missing, self._since()) if missing else _Stage("done", verdict)
 
     def _approval(self) -> _Stage:
         rule = self._state.policy.approvals.get(CHAMPION)
         approved = self._state.approved.get((CHAMPION, self._answer.digest), [])
-        if self._promoted and approved:
+        if self._started and approved:
             return _Stage("done", f"by {', '.join(dict.fromkeys(row.actor for row in approved))}")
-        if rule is None or self._promoted:
+        if rule is None or self._started:
             return _Stage("not needed")
         approvals = len(self._state.approvals(CHAMPION, self._answer.number, self._now))
         count = f"{approvals} of {rule.required}"
@@ -221,9 +236,7 @@ class _Candidate:
     def _rollout(self) -> _Stage:
         if (barred := self._state.barred.get(self._answer.digest)) is not None:
             return _Stage("failed", f"barred: {barred.why}")
-        rollout = self._state.rollouts.get(CHAMPION)
-        if rollout is None or rollout.number != self._answer.number:
-            rollout = self._state.earlier_rollouts.get((CHAMPION, self._answer.number))
+        rollout = self._latest_rollout
         if rollout is None:
             return _Stage("not needed") if self._promoted else _Stage("awaited", "", self._since())
         if rollout.active:

@@ -118,7 +118,7 @@ def test_a_loop_in_words() -> None:
         "delivered, 15 Jul 2013, 00:00 UTC",
         "version 2",
         "passed",
-        "1 of 1",
+        "by bob",
         "25%, running",
         "version 1 is champion",
     ]
@@ -187,6 +187,33 @@ def test_a_loop_ends_where_its_candidate_failed(rows: list[HistoryRow], failed: 
     found = loop(*rows)
     assert states(found)[failed] == "failed"
     assert found.awaited == ""
+
+
+LATER_CHAMPION = [
+    row("registered", 8, "3", evidence="rr_2"),
+    row("promoted", 9, "3", alias="champion"),
+]
+
+
+def test_a_rollout_without_a_result_ends_its_loop_though_the_champion_changed() -> None:
+    expired = row(
+        "rollout_step", 7, alias="champion", why="nobody resumed it",
+        detail=RolloutStep(rollout="r", action="abort"),
+    )  # fmt: skip
+    rows = [POLICY_ROW, ANSWER, GATED, APPROVED, ROLLOUT, expired, *LATER_CHAMPION]
+    steps = {step.name: step for step in loop(*rows, replaced=True).steps}
+    assert (steps["gates"].state, steps["gates"].text) == ("done", "passed")
+    assert (steps["approval"].state, steps["approval"].text) == ("done", "by bob")
+    assert steps["rollout"].state == "failed"
+    assert "nobody resumed it" in steps["rollout"].text
+    assert loop(*rows, replaced=True).awaited == ""
+
+
+def test_gates_beside_an_earlier_champion_are_awaited_until_a_later_request() -> None:
+    rows = [POLICY_ROW, ANSWER, GATED, *LATER_CHAMPION]
+    assert loop(*rows).awaited == "gates"
+    replaced = loop(*rows, replaced=True)
+    assert (states(replaced)["gates"], replaced.awaited) == ("ended", "")
 
 
 def test_a_later_candidate_takes_the_place_of_one_that_failed() -> None:
