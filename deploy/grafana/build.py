@@ -12,15 +12,22 @@ from parts import CHOSEN, annotation, banded, board, buckets, grid, number, seri
 
 FOLDER = Path(__file__).parent / "dashboards"
 SERVED = [
-    variable("model", "label_values(driftline_requests_total, model)"),
+    variable("model", "label_values(driftline_requests_total, model)", single=True),
     variable("version", 'label_values(driftline_requests_total{model=~"$model"}, version)'),
 ]
 WATCHED = [
-    variable("model", "label_values(driftline_window_rows, model)"),
+    variable("model", "label_values(driftline_window_rows, model)", single=True),
     variable("version", 'label_values(driftline_window_rows{model=~"$model"}, version)'),
+    variable(
+        "score",
+        f'label_values(driftline_window_score{{{CHOSEN}, score!~"estimated_.*"}}, score)',
+        single=True,
+    ),
     variable("segment", f"label_values(driftline_window_segment{{{CHOSEN}}}, segment)"),
 ]
 WHO = "{{model}} {{version}}"
+VOLUME = "predictions_.*|monitored_events|heartbeats|labels"  # counters that dwarf the others
+VERSION = "version {{version}}"  # one model is chosen
 
 
 def rate(metric: str, by: str, more: str = "") -> str:
@@ -47,7 +54,7 @@ def serving() -> Any:
                 "Requests",
                 "Inference requests a second.",
                 "reqps",
-                (rate(requests, "model, version"), WHO),
+                (rate(requests, "model, version"), VERSION),
             ),
             series(
                 "Requests by outcome",
@@ -65,7 +72,7 @@ def serving() -> Any:
                 "Share of errors",
                 "Failed, refused or expired, of the last five minutes.",
                 "percentunit",
-                (latest("driftline:request_errors:ratio_rate5m"), WHO),
+                (latest("driftline:request_errors:ratio_rate5m"), VERSION),
             ),
         ],
         "Latency": [
@@ -79,23 +86,23 @@ def serving() -> Any:
                 "Latency quantiles",
                 "From receipt to answer.",
                 "s",
-                (quantile(0.5, seconds), f"p50 {WHO}"),
-                (quantile(0.95, seconds), f"p95 {WHO}"),
-                (quantile(0.99, seconds), f"p99 {WHO}"),
+                (quantile(0.5, seconds), f"p50 {VERSION}"),
+                (quantile(0.95, seconds), f"p95 {VERSION}"),
+                (quantile(0.99, seconds), f"p99 {VERSION}"),
             ),
             series(
                 "Time in the queue",
                 "Of an answered request before its run.",
                 "s",
-                (quantile(0.5, "driftline_queue_seconds"), f"p50 {WHO}"),
-                (quantile(0.99, "driftline_queue_seconds"), f"p99 {WHO}"),
+                (quantile(0.5, "driftline_queue_seconds"), f"p50 {VERSION}"),
+                (quantile(0.99, "driftline_queue_seconds"), f"p99 {VERSION}"),
             ),
             series(
                 "Time of the run",
                 "Of a batch.",
                 "s",
-                (quantile(0.5, "driftline_run_seconds"), f"p50 {WHO}"),
-                (quantile(0.99, "driftline_run_seconds"), f"p99 {WHO}"),
+                (quantile(0.5, "driftline_run_seconds"), f"p50 {VERSION}"),
+                (quantile(0.99, "driftline_run_seconds"), f"p99 {VERSION}"),
             ),
         ],
         "Saturation": [
@@ -109,13 +116,13 @@ def serving() -> Any:
                 "Queue",
                 "Requests that waited when a batch was answered.",
                 "short",
-                (latest("driftline_queue_requests"), WHO),
+                (latest("driftline_queue_requests"), VERSION),
             ),
             series(
-                "Runner at work",
+                "Runner utilization",
                 "Seconds of runs a second: 1 is one busy runner.",
                 "percentunit",
-                (rate("driftline_run_seconds_sum", "model, version"), WHO),
+                (rate("driftline_run_seconds_sum", "model, version"), VERSION),
             ),
             series(
                 "Loaded versions",
@@ -130,35 +137,35 @@ def serving() -> Any:
 
 def monitoring() -> Any:
     """Return the panels of what the monitor found."""
-    realised = ', score!~"estimated_.*"'
-    estimated = ', score=~"estimated_.*"'
-    legend = "{{score}} " + WHO
+    realised, estimated = ', score=~"$score"', ', score=~"estimated_$score"'
+    group = ', segment=~"$segment"'
     hourly = 'driftline_traffic_requests{model=~"$model"}'
     rows = {
         "Drift": [
             grid(
                 "Drift by column",
-                "In thresholds: 1 and above lie beyond.",
+                "Statistic divided by its threshold: 1 and above has drifted.",
                 latest("driftline_window_drift_severity"),
-                "{{column}}",
+                "{{column}}, " + VERSION,
             ),
             series(
                 "Share of columns that drifted",
                 "Of the latest window.",
                 "percentunit",
-                (latest("driftline_window_drifted_share"), WHO),
+                (latest("driftline_window_drifted_share"), VERSION),
             ),
             series(
-                "Effect of drift on answers",
+                "Effect of drift on predictions",
                 "Share of decisions (spreads of a predicted number) that a column's drift changes.",
                 "short",
-                (latest("driftline_window_effect", ', column!=""'), "{{column}} " + WHO),
+                (latest("driftline_window_effect", ', column!=""'), "{{column}} " + VERSION),
             ),
             series(
                 "Drift statistic",
                 "As its method measures it.",
                 "short",
-                (latest("driftline_window_drift"), "{{column}} ({{method}})"),
+                (latest("driftline_window_drift"), "{{column}} ({{method}}), " + VERSION),
+                width=24,
             ),
         ],
         "Quality": [
@@ -166,13 +173,13 @@ def monitoring() -> Any:
                 "Missing, out of range, unseen",
                 "Shares of a column's values.",
                 "percentunit",
-                (latest("driftline_window_quality"), "{{column}} {{measure}}"),
+                (latest("driftline_window_quality"), "{{column}} {{measure}}, " + VERSION),
             ),
             series(
                 "Rows",
                 "Of the latest window.",
                 "short",
-                (latest("driftline_window_rows"), WHO),
+                (latest("driftline_window_rows"), VERSION),
             ),
         ],
         "Traffic": [
@@ -195,85 +202,104 @@ def monitoring() -> Any:
         ],
         "Performance": [
             banded(
-                "Realised",
+                "Measured: $score",
                 "Of the latest window with labels, and its 95 % band.",
-                (latest("driftline_window_score", realised), legend),
-                (latest("driftline_window_score_bound", realised), "{{bound}} " + legend),
+                (latest("driftline_window_score", realised), VERSION),
+                (latest("driftline_window_score_bound", realised), "{{bound}} " + VERSION),
             ),
             banded(
-                "Estimated",
+                "Estimated: $score",
                 "Before labels come, and its 95 % band.",
-                (latest("driftline_window_score", estimated), legend),
-                (latest("driftline_window_score_bound", estimated), "{{bound}} " + legend),
+                (latest("driftline_window_score", estimated), VERSION),
+                (latest("driftline_window_score_bound", estimated), "{{bound}} " + VERSION),
             ),
             series(
                 "Label coverage",
                 "Of the newest window that awaits no more labels.",
                 "percentunit",
-                (latest("driftline_window_label_coverage"), WHO),
+                (latest("driftline_window_label_coverage"), VERSION),
             ),
             series(
                 "Label delay",
                 "From a prediction to its label, newest window with labels.",
                 "s",
-                (latest("driftline_window_label_delay_seconds"), "{{quantile}} " + WHO),
+                (latest("driftline_window_label_delay_seconds"), "{{quantile}} " + VERSION),
             ),
             series(
                 "Rows by the state of their label",
                 "Of all closed windows.",
                 "short",
                 (f"sum by (state) ({latest('driftline_row_labels')})", "{{state}}"),
+                width=24,
             ),
         ],
         "Segments": [
             series(
-                "Groups",
-                "Volume, drift and performance of the rows of each chosen group.",
+                "Groups: $score",
+                "Of the labelled rows of each chosen group.",
                 "short",
                 (
-                    latest("driftline_window_segment", ', segment=~"$segment"'),
-                    "{{segment}} {{score}} " + WHO,
+                    latest("driftline_window_segment", f'{group}, score=~"$score"'),
+                    "{{segment}}, " + VERSION,
+                ),
+            ),
+            series(
+                "Groups: share of columns that drifted",
+                "Of each chosen group against the same group of the reference.",
+                "percentunit",
+                (
+                    latest("driftline_window_segment", f'{group}, score="drifted_share"'),
+                    "{{segment}}, " + VERSION,
+                ),
+            ),
+            series(
+                "Groups: rows",
+                "Of each chosen group, latest window.",
+                "short",
+                (
+                    latest("driftline_window_segment", f'{group}, score="rows"'),
+                    "{{segment}}, " + VERSION,
                 ),
             ),
             series(
                 "Gaps between groups",
                 "The highest rate of a column's groups less the lowest.",
                 "short",
-                (latest("driftline_window_gap"), "{{column}} {{score}} " + WHO),
+                (latest("driftline_window_gap"), "{{column}} {{score}} " + VERSION),
             ),
         ],
-        "Service, as the log tells it": [
+        "Service, from the event log": [
             series(
                 "Requests that ended in an error",
                 "Failed, refused or expired, latest window.",
                 "percentunit",
-                (latest("driftline_window_error_share"), WHO),
+                (latest("driftline_window_error_share"), VERSION),
             ),
             series(
-                "Answers that are not the registered model's",
-                "Of the re-run predictions, latest window; a serving fault.",
+                "Predictions that differ from the registered model",
+                "Of the re-run predictions, latest window: prediction parity; a serving fault.",
                 "percentunit",
-                (latest("driftline_window_parity"), WHO),
+                (latest("driftline_window_parity"), VERSION),
             ),
             series(
                 "Latency",
                 "From receipt to answer, latest window.",
                 "s",
-                (latest("driftline_window_latency_seconds"), "{{quantile}} " + WHO),
+                (latest("driftline_window_latency_seconds"), "{{quantile}} " + VERSION),
             ),
             series(
                 "Share of requests by version",
                 "Of the model's, each version's latest window.",
                 "percentunit",
-                (latest("driftline_window_version_share"), WHO),
+                (latest("driftline_window_version_share"), VERSION),
             ),
         ],
         "Alarms": [
             series(
-                "Alarms that fire",
+                "Firing alarms",
                 "By rule.",
                 "short",
-                (latest("driftline_alarms", ', state="firing"'), "{{rule}} " + WHO),
+                (latest("driftline_alarms", ', state="firing"'), "{{rule}} " + VERSION),
             ),
             series(
                 "Webhooks",
@@ -283,7 +309,9 @@ def monitoring() -> Any:
             ),
         ],
     }
-    dashboard = board("driftline-monitoring", "Driftline: monitoring", rows, WATCHED)
+    dashboard = board(
+        "driftline-monitoring", "Driftline: monitoring", rows, WATCHED, start="now-14d"
+    )
     firing = latest("driftline_alarms", ', state="firing"')
     return dashboard.annotation(annotation("Alarms", f"{firing} > 0"))
 
@@ -291,7 +319,10 @@ def monitoring() -> Any:
 def event_log() -> Any:
     """Return whether every answer arrives."""
     counted = [
-        (f"sum by (source) (driftline_events_{what})", what + " {{source}}")
+        (
+            f"sum by (source) (driftline_events_{what})",
+            f"{what.removesuffix('_total')} {{{{source}}}}",
+        )
         for what in ("lost_total", "recovered_total", "missing", "duplicated_total")
     ]
     acknowledged = "rate(driftline_forwarder_acknowledged_records_total[$__rate_interval])"
@@ -299,13 +330,13 @@ def event_log() -> Any:
         "Ledger": [
             series(
                 "Events",
-                "Appended by the service, taken in by the monitor, a second.",
+                "Appended, ingested by the monitor, acknowledged by Kafka, a second.",
                 "cps",
                 ("sum(rate(driftline_events_appended_total[$__rate_interval]))", "appended"),
                 ("sum(rate(driftline_monitored_events_total[$__rate_interval]))", "monitored"),
                 (f"sum({acknowledged})", "acknowledged by Kafka"),
             ),
-            series("Ledger", "What did not simply come once.", "short", *counted),
+            series("Ledger", "Events lost, recovered, missing or duplicated.", "short", *counted),
             series(
                 "Unreadable",
                 "Records that are no event.",
@@ -313,10 +344,10 @@ def event_log() -> Any:
                 ("sum by (source) (driftline_unreadable_events_total)", "{{source}}"),
             ),
             series(
-                "Counted by the monitor",
-                "Late rows, unknown labels, waiting scores, ...",
+                "Other counters of the monitor",
+                "Unknown and unfit labels, dead letters, waiting scores; not the volume.",
                 "short",
-                ("driftline_counted_total", "{{what}}"),
+                (f'driftline_counted_total{{what!~"{VOLUME}"}}', "{{what}}"),
             ),
         ],
         "Lag": [
@@ -328,7 +359,7 @@ def event_log() -> Any:
                 ("driftline_forwarder_lag_seconds", "forwarder {{instance}}"),
             ),
             series(
-                "Since the last look at the log",
+                "Since the last poll",
                 "Grows where one hangs.",
                 "s",
                 ("time() - driftline_monitor_last_poll_timestamp_seconds", "monitor"),
@@ -398,7 +429,7 @@ def overview() -> Any:
                 bad=0.1,
             ),
             number(
-                "Alarms that fire",
+                "Firing alarms",
                 "Of any model.",
                 "short",
                 'sum(driftline_alarms{state="firing"})',
@@ -426,8 +457,8 @@ def overview() -> Any:
                 bad=120,
             ),
             number(
-                "Parts that do not answer",
-                "To Prometheus.",
+                "Targets down",
+                "Processes that Prometheus cannot scrape.",
                 "short",
                 'count(up{job=~"driftline-.*"}) - sum(up{job=~"driftline-.*"})',
                 bad=1,

@@ -59,8 +59,10 @@ def grid(title: str, meaning: str, query: str, legend: str, *, width: int = 24) 
     return _placed(panel, width, [(query, legend)])
 
 
-def board(uid: str, title: str, rows: dict[str, list[Any]], variables: list[Any]) -> Any:
-    """Return a dashboard with its rows, linked with the others."""
+def board(
+    uid: str, title: str, rows: dict[str, list[Any]], variables: list[Any], start: str = "now-6h"
+) -> Any:
+    """Return a dashboard with its rows, linked with the others and with the status page."""
     links = (
         build.DashboardLink("Driftline")
         .type(model.DashboardLinkType.DASHBOARDS)
@@ -70,9 +72,16 @@ def board(uid: str, title: str, rows: dict[str, list[Any]], variables: list[Any]
         .as_dropdown(False)
     )
     dashboard = (
-        build.Dashboard(title).uid(uid).tags(["driftline"]).refresh("30s").time("now-6h", "now")
+        build.Dashboard(title).uid(uid).tags(["driftline"]).refresh("30s").time(start, "now")
     )
-    dashboard = dashboard.readonly().link(links).variables([_source(), *variables])
+    page = (
+        build.DashboardLink("Status page")
+        .type(model.DashboardLinkType.LINK)
+        .url("${status_page}")
+        .target_blank(True)
+    )
+    dashboard = dashboard.readonly().link(links).link(page)
+    dashboard = dashboard.variables([_source(), *variables, _status_page()])
     for name, panels in rows.items():
         dashboard = dashboard.with_row(build.Row(name))
         for panel in panels:
@@ -80,11 +89,11 @@ def board(uid: str, title: str, rows: dict[str, list[Any]], variables: list[Any]
     return dashboard
 
 
-def variable(name: str, query: str) -> Any:
-    """Return a choice among what a query finds."""
+def variable(name: str, query: str, *, single: bool = False) -> Any:
+    """Return a choice among what a query finds: one of it, or several, all at first."""
     chosen = build.QueryVariable(name).datasource(SOURCE).query(query)
     chosen = chosen.refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
-    return chosen.multi(True).include_all(True).all_value(".*")
+    return chosen if single else chosen.multi(True).include_all(True).all_value(".*")
 
 
 def annotation(name: str, query: str) -> Any:
@@ -95,6 +104,12 @@ def annotation(name: str, query: str) -> Any:
 
 def _source() -> Any:
     return build.DatasourceVariable("datasource").type("prometheus").label("Data source")
+
+
+def _status_page() -> Any:
+    """Return where the status page is, for a person to change."""
+    shown = build.TextBoxVariable("status_page").label("Status page")
+    return shown.default_value("http://localhost:3100/")
 
 
 def _placed(panel: Any, width: int, queries: Any) -> Any:

@@ -1,10 +1,13 @@
 """The committed dashboards are what the script writes, and hang together."""
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 
 GRAFANA = Path(__file__).parents[2] / "deploy" / "grafana"
@@ -21,7 +24,9 @@ def test_every_dashboard_has_a_place_of_its_own_and_a_link_to_the_others() -> No
     boards = [json.loads(path.read_text()) for path in COMMITTED]
     assert len({board["uid"] for board in boards}) == len(boards) == 4
     for board in boards:
-        assert [link["tags"] for link in board["links"]] == [["driftline"]]
+        boards_link, page = board["links"]
+        assert boards_link["tags"] == ["driftline"]
+        assert page["url"] == "${status_page}"
         assert "driftline" in board["tags"]
 
 
@@ -29,3 +34,34 @@ def test_the_data_source_is_provisioned() -> None:
     path = GRAFANA / "provisioning" / "datasources" / "prometheus.yml"
     (source,) = yaml.safe_load(path.read_text())["datasources"]
     assert source["type"] == "prometheus"
+
+
+def test_all_mixes_no_models() -> None:
+    for board in (json.loads(path.read_text()) for path in COMMITTED):
+        models = [one for one in board["templating"]["list"] if one["name"] == "model"]
+        assert not any(one.get("multi") or one.get("includeAll") for one in models), board["uid"]
+
+
+def test_dashboards_are_drawn_with_the_answers_of_a_prometheus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(GRAFANA))
+    pictures = importlib.import_module("pictures")
+    asked: list[str] = []
+
+    def ask(query: str) -> list[dict[str, Any]]:
+        asked.append(query)
+        if "traffic" in query:
+            return []
+        labels = {"model": "<b>m</b>", "version": "3", "score": "accuracy"}
+        return [
+            {"metric": labels | {"le": bound}, "values": [[0, str(total)], [60, str(total + 1)]]}
+            for bound, total in (("0.1", 4), ("+Inf", 9))
+        ]
+
+    pages = [pictures.page(json.loads(path.read_text()), ask) for path in COMMITTED]
+    assert [query for query in asked if "$" in query] == []
+    assert "Measured: accuracy" in "".join(pages)
+    assert ["No data" in page for page in pages] == [False, True, False, False], "traffic alone"
+    assert "<b>m</b>" not in "".join(pages)
+    assert "highest: 5" in pages[-1], "a bucket without those below it"

@@ -229,7 +229,7 @@ def _of_board(board: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _filled_in(query: str) -> str:
     """As Grafana asks it, with everything chosen."""
-    for name in ("$model", "$version", "$segment"):
+    for name in ("$model", "$version", "$segment", "$score"):
         query = query.replace(name, ".*")
     query = query.replace("$__rate_interval", "1m")
     assert "$" not in query

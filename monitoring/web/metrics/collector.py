@@ -414,8 +414,15 @@ def _alarms(findings: Queries, pairs: Iterable[tuple[str, str]]) -> Iterator[Met
 
 
 def _webhooks(findings: Queries) -> Iterator[Metric]:
-    webhooks = GaugeMetricFamily("driftline_webhooks", "Webhooks by state.", labels=["state"])
-    states = [delivery.state for delivery in findings.deliveries()]
-    for state in ("pending", "delivered", "dead", "superseded"):
+    webhooks = GaugeMetricFamily(
+        "driftline_webhooks",
+        "Webhooks by state; unsent: pending without an attempt, as while no receiver is set.",
+        labels=["state"],
+    )
+    states = [
+        "unsent" if delivery.state == "pending" and not delivery.attempts else delivery.state
+        for delivery in findings.deliveries()
+    ]
+    for state in ("unsent", "pending", "delivered", "dead", "superseded"):
         webhooks.add_metric([state], states.count(state))
     yield webhooks

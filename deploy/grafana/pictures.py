@@ -1,0 +1,234 @@
+"""Draw the dashboards with the answers of a Prometheus: python pictures.py URL FOLDER [MINUTES].
+
+One HTML file for each dashboard, without Grafana: the same panels, queries, legends, units and
+places, so that a person sees what is empty, mixed or unreadable before a release.
+"""
+
+import html
+import json
+import re
+import sys
+import time
+import urllib.parse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+
+FOLDER = Path(__file__).parent / "dashboards"
+POINTS = 120
+WIDTH, HEIGHT, LEFT = 600, 190, 60  # of a chart, in pixels, and of the names of its axis
+COLOURS = ("#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#f2495c", "#b877d9", "#8ab8ff", "#96d98d")
+_UNITS = {"reqps": "req/s", "short": "", "cps": "/s"}
+STYLE = """
+body { background: #111217; color: #ccccdc; font: 13px system-ui, sans-serif; margin: 16px; }
+main { display: grid; grid-template-columns: repeat(24, 1fr); gap: 8px; }
+h1 { font-size: 18px; } h2 { grid-column: 1 / -1; font-size: 15px; margin: 12px 0 0; }
+section { background: #181b1f; border: 1px solid #2c3235; padding: 8px 10px; overflow: hidden; }
+h3 { font-size: 13px; margin: 0; } p { margin: 2px 0 6px; color: #8e8e99; font-size: 12px; }
+svg { width: 100%; height: auto; max-width: 610px; display: block; }
+text { fill: #8e8e99; font-size: 11px; }
+ul { margin: 4px 0 0; padding: 0; list-style: none; font-size: 12px; }
+li { display: inline-block; margin-right: 12px; }
+i { display: inline-block; width: 12px; height: 3px; margin-right: 5px; vertical-align: 4px; }
+b.number { font-size: 34px; } .empty { color: #f2495c; padding: 50px 0; text-align: center; }
+"""
+
+
+class Series(NamedTuple):
+    """One line: its legend, and its values by time."""
+
+    name: str
+    points: dict[float, float]
+
+
+Ask = Callable[[str], list[dict[str, Any]]]  # PromQL -> the series of a range query
+
+
+def prometheus(url: str, minutes: float) -> Ask:
+    """Return a function that asks a Prometheus for the minutes until now."""
+    end = time.time()
+
+    def ask(query: str) -> list[dict[str, Any]]:
+        asked = {"query": query, "start": end - 60 * minutes, "end": end}
+        fields = urllib.parse.urlencode(asked | {"step": 60 * minutes / POINTS})
+        reply = httpx.get(f"{url}/api/v1/query_range?{fields}", timeout=60, trust_env=False)
+        found: list[dict[str, Any]] = reply.raise_for_status().json()["data"]["result"]
+        return found
+
+    return ask
+
+
+def page(board: dict[str, Any], ask: Ask) -> str:
+    """Return a dashboard as HTML."""
+    panels = [panel for one in board["panels"] for panel in (one, *one.get("panels", []))]
+    chosen = _chosen(board["templating"]["list"], ask)
+    body = "".join(_panel(_filled_in(panel, chosen), ask) for panel in panels)
+    title = html.escape(board["title"])
+    head = f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
+    return f"{head}<h1>{title}</h1><main>{body}</main>"
+
+
+def _chosen(variables: Sequence[dict[str, Any]], ask: Ask) -> dict[str, str]:
+    """Return the value of each variable: the first one, or all where several may be chosen."""
+    chosen = {"__rate_interval": "1m"}
+    for variable in variables:
+        found = re.fullmatch(r"label_values\((.*), (\w+)\)", str(variable.get("query")))
+        if variable.get("includeAll") or not found:
+            chosen[variable["name"]] = ".*"
+            continue
+        series = ask(_with_values(found[1], chosen))
+        values = sorted({one["metric"].get(found[2], "") for one in series})
+        chosen[variable["name"]] = values[0] if values else ".*"
+    return chosen
+
+
+def _filled_in(panel: dict[str, Any], chosen: dict[str, str]) -> dict[str, Any]:
+    targets = [
+        {**target, "expr": _with_values(target["expr"], chosen)}
+        for target in panel.get("targets", [])
+    ]
+    return {**panel, "title": _with_values(panel["title"], chosen), "targets": targets}
+
+
+def _with_values(text: str, chosen: dict[str, str]) -> str:
+    return re.sub(r"\$(\w+)", lambda match: chosen[match[1]], text)
+
+
+def _panel(panel: dict[str, Any], ask: Ask) -> str:
+    title = html.escape(panel["title"])
+    if panel["type"] == "row":
+        return f"<h2>{title}</h2>"
+    found = [one for target in panel["targets"] for one in _series(target, ask)]
+    unit = panel.get("fieldConfig", {}).get("defaults", {}).get("unit", "short")
+    drawn = {"stat": _number, "heatmap": _heatmap}.get(panel["type"], _lines)
+    shown = drawn(found, unit) if found else '<div class="empty">No data</div>'
+    place = f"grid-column: span {panel['gridPos']['w']}"
+    meaning = html.escape(panel.get("description", ""))
+    return f'<section style="{place}"><h3>{title}</h3><p>{meaning}</p>{shown}</section>'
+
+
+def _series(target: dict[str, Any], ask: Ask) -> list[Series]:
+    found = [
+        Series(
+            _legend(target.get("legendFormat", ""), one["metric"]),
+            {float(at): float(value) for at, value in one["values"] if value != "NaN"},
+        )
+        for one in ask(target["expr"])
+    ]
+    return _buckets(found) if target.get("format") == "heatmap" else found
+
+
+def _buckets(cumulative: Sequence[Series]) -> list[Series]:
+    """Return what lies in each bucket of a histogram, the highest first."""
+    ordered = sorted(cumulative, key=lambda one: float(one.name))
+    below: dict[float, float] = {}
+    found = []
+    for one in ordered:
+        own = {at: value - below.get(at, 0.0) for at, value in one.points.items()}
+        found.append(Series(one.name, own))
+        below = one.points
+    return found[::-1]
+
+
+def _legend(template: str, labels: dict[str, str]) -> str:
+    if not template:
+        return ", ".join(f"{name}={value}" for name, value in sorted(labels.items()))
+    return re.sub(r"{{\s*(\w+)\s*}}", lambda match: labels.get(match[1], ""), template)
+
+
+def _number(found: Sequence[Series], unit: str) -> str:
+    values = [list(one.points.values())[-1] for one in found if one.points]
+    return f'<b class="number">{_with_unit(values[0], unit) if values else "No data"}</b>'
+
+
+def _lines(found: Sequence[Series], unit: str) -> str:
+    times = sorted({at for one in found for at in one.points})
+    values = [value for one in found for value in one.points.values()]
+    if not values:
+        return '<div class="empty">No data</div>'
+    high = max(*values, 0) or 1.0
+    low = min(*values, 0)
+    parts = [_tick(low + (high - low) * part / 4, low, high, unit) for part in range(5)]
+    legend = []
+    for index, one in enumerate(found):
+        colour = COLOURS[index % len(COLOURS)]
+        places = " ".join(
+            f"{_x(at, times):.1f},{_y(value, low, high):.1f}" for at, value in one.points.items()
+        )
+        parts.append(f'<polyline points="{places}" fill="none" stroke="{colour}"/>')
+        legend.append(f'<li><i style="background: {colour}"></i>{html.escape(one.name)}</li>')
+    return f"{_svg(parts, times)}<ul>{''.join(legend)}</ul>"
+
+
+def _heatmap(found: Sequence[Series], unit: str) -> str:
+    """Draw one row for each series; series of one legend share a row, as in Grafana."""
+    times = sorted({at for one in found for at in one.points})
+    names = list(dict.fromkeys(one.name for one in found))
+    top = max((value for one in found for value in one.points.values()), default=0) or 1.0
+    tall, wide = HEIGHT / len(names), (WIDTH - LEFT) / max(len(times), 1)
+    parts = []
+    for one in found:
+        y = names.index(one.name) * tall
+        parts += [
+            f'<rect x="{_x(at, times):.1f}" y="{y:.1f}" width="{wide:.1f}" height="{tall:.1f}" '
+            f'fill="#ff9830" opacity="{value / top:.2f}"/>'
+            for at, value in one.points.items()
+        ]
+        parts.append(f'<text x="0" y="{y + tall / 2 + 4:.1f}">{html.escape(one.name)}</text>')
+    return f"{_svg(parts, times)}<ul><li>highest: {_with_unit(top, unit)}</li></ul>"
+
+
+def _svg(parts: Sequence[str], times: Sequence[float]) -> str:
+    labels = [
+        f'<text x="{x}" y="{HEIGHT + 16}" text-anchor="{anchor}">'
+        f"{time.strftime('%H:%M', time.gmtime(at))}</text>"
+        for x, anchor, at in ((LEFT, "start", times[0]), (WIDTH, "end", times[-1]))
+    ]
+    box = f"0 -6 {WIDTH} {HEIGHT + 26}"
+    return f'<svg viewBox="{box}" role="img">{"".join([*parts, *labels])}</svg>'
+
+
+def _tick(value: float, low: float, high: float, unit: str) -> str:
+    y = _y(value, low, high)
+    line = f'<line x1="{LEFT}" x2="{WIDTH}" y1="{y}" y2="{y}" stroke="#2c3235"/>'
+    return (
+        f'{line}<text x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{_with_unit(value, unit)}</text>'
+    )
+
+
+def _x(at: float, times: Sequence[float]) -> float:
+    span = max(times[-1] - times[0], 1.0)
+    return LEFT + (WIDTH - LEFT) * (at - times[0]) / span
+
+
+def _y(value: float, low: float, high: float) -> float:
+    return HEIGHT - HEIGHT * (value - low) / (high - low)
+
+
+def _with_unit(value: float, unit: str) -> str:
+    if unit == "percentunit":
+        return f"{100 * value:.3g} %"
+    if unit == "s" and 0 < abs(value) < 1:
+        return f"{value * 1000:.3g} ms"
+    for size, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {prefix}{_UNITS.get(unit, unit)}"
+    return f"{value:.3g} {_UNITS.get(unit, unit)}".strip()
+
+
+def main(url: str, folder: Path, minutes: float = 30) -> None:
+    """Write the page of each dashboard into the folder."""
+    ask = prometheus(url.rstrip("/"), minutes)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(FOLDER.glob("*.json")):
+        drawn = folder / f"{path.stem}.html"
+        drawn.write_text(page(json.loads(path.read_text()), ask))
+        print(drawn)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4):
+        raise SystemExit(__doc__)
+    main(sys.argv[1], Path(sys.argv[2]), *map(float, sys.argv[3:]))
