@@ -4,7 +4,6 @@ given.onnx, model.data, given.reference, request.msgpack    in
 model.onnx, manifest.json, batching.json, inference.json, reference.parquet, outcome.json    out
 """
 
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -30,7 +29,10 @@ from registry.reference_file import parse_reference
 
 
 def check_files(folder: Path, seconds: float) -> None:
-    """Check the given files of a folder and write the results, or why they are refused."""
+    """Check the given files of a folder and write the results, or why they are refused.
+
+    Raises MemoryError if the memory does not suffice to write why.
+    """
     outcome = CheckOutcome()
     try:
         _check(folder, seconds)
@@ -38,8 +40,7 @@ def check_files(folder: Path, seconds: float) -> None:
         outcome = CheckOutcome(type(error).__name__, str(error))
     except MemoryError:
         outcome = CheckOutcome("MemoryError")
-    with suppress(MemoryError):
-        (folder / OUTCOME).write_bytes(msgspec.json.encode(outcome))
+    (folder / OUTCOME).write_bytes(msgspec.json.encode(outcome))
 
 
 def _check(folder: Path, seconds: float) -> None:

@@ -16,6 +16,7 @@ from registry import errors
 from registry.bounded.bounds import Bounds, bounds_of
 from registry.bounded.job import (
     FULL,
+    NO_MEMORY,
     ONNX,
     OUTCOME,
     REFERENCE,
@@ -38,7 +39,7 @@ from registry.stored_files import data_size
 
 # -P: a registry/ in the current folder must not shadow our package.
 _COMMAND = (sys.executable, "-P", "-m", "registry.bounded.server")
-_NO_MEMORY = re.compile(r"bad_alloc|malloc of size|[Uu]nable to allocate|allocate memory")
+_LACKS_MEMORY = re.compile(r"bad_alloc|malloc of size|[Uu]nable to allocate|allocate memory")
 _KEYS = ("DRIFTLINE_", "AWS_", "AZURE_", "GOOGLE_", "PG")  # variables that a check must not have
 
 
@@ -159,13 +160,15 @@ def _require_passed(folder: Path, status: int | None, bounds: Bounds) -> None:
     if outcome is None:
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) in FULL:
             raise _unwritable(folder, os.strerror(os.WEXITSTATUS(status)))
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == NO_MEMORY:
+            raise kind(lacking)
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) not in {signal.SIGABRT, signal.SIGKILL}:
             name = signal.strsignal(os.WTERMSIG(status))
             raise kind(f"{stage} ended the process that checks it: {name}")
         if os.WIFEXITED(status):
             raise kind(f"{stage} ended the process that checks it: status {os.WEXITSTATUS(status)}")
         raise kind(f"{stage} ended the process that checks it; perhaps {lacking}")
-    if outcome.kind == "MemoryError" or (bounds.memory and _NO_MEMORY.search(outcome.text)):
+    if outcome.kind == "MemoryError" or (bounds.memory and _LACKS_MEMORY.search(outcome.text)):
         raise kind(lacking)
     if outcome.kind:
         error_class = getattr(errors, outcome.kind, RegistryError)

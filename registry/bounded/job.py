@@ -9,6 +9,7 @@ import msgspec
 ONNX, REFERENCE, REQUEST = "given.onnx", "given.reference", "request.msgpack"
 OUTCOME, STAGE = "outcome.json", "stage"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # exit statuses of a check whose disk is full
+NO_MEMORY = errno.ENOMEM  # exit status of a check without memory to write its outcome
 
 
 class CheckJob(msgspec.Struct, frozen=True):

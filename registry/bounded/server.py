@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from registry.bounded.job import FULL, CheckJob, CheckStatus
+from registry.bounded.job import FULL, NO_MEMORY, CheckJob, CheckStatus
 from registry.preparation import check_files
 
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
@@ -91,8 +91,10 @@ def _work(job: CheckJob) -> None:
         os.dup2(nothing, 1)
         check_files(Path(job.folder), job.seconds)
         status = 0
+    except MemoryError:
+        status = NO_MEMORY
     except OSError as error:
-        status = error.errno if error.errno in FULL else 1
+        status = error.errno if error.errno in {*FULL, NO_MEMORY} else 1
         if status == 1:
             traceback.print_exc()
     except BaseException:  # noqa: BLE001  # a fault of ours; the caller learns of the status

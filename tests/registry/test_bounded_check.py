@@ -19,6 +19,7 @@ from onnx import TensorProto, helper
 from eventlog.errors import SettingError
 from eventlog.settings import Home
 from registry.batching import Verdict, judge, runnable
+from registry.bounded import check
 from registry.bounded.bounds import Bounds, bounds_of
 from registry.bounded.job import OUTCOME, REQUEST, CheckRequest
 from registry.errors import InvalidModel, InvalidReference
@@ -189,6 +190,39 @@ def test_a_full_disk_is_no_fault_of_the_files(
     with pytest.raises(OSError, match="No space left"):
         check_files(tmp_path, 60)
     assert not (tmp_path / OUTCOME).exists()
+
+
+NO_OUTCOME = """
+import registry.bounded.server as server
+def check_files(*_): raise MemoryError
+server.check_files = check_files
+server.main()
+"""
+
+
+def test_a_check_without_memory_for_its_outcome_is_refused_with_the_bound(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "_COMMAND", (sys.executable, "-P", "-c", NO_OUTCOME))
+    monkeypatch.setattr(check, "_server", type(check._server)())  # noqa: SLF001
+    with pytest.raises(InvalidModel, match="GiB; DRIFTLINE_REGISTER_MEMORY allows more"):
+        registry.register(tiny_classifier().SerializeToString(), model="tiny")
+    assert registry.models() == []
+
+
+def test_an_outcome_that_cannot_be_written_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / REQUEST).write_bytes(msgspec.msgpack.encode(CheckRequest(MANIFEST)))
+    (tmp_path / "given.onnx").write_bytes(tiny_classifier().SerializeToString())
+
+    def full(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("registry.preparation._check", lambda *_: None)
+    monkeypatch.setattr("registry.preparation.CheckOutcome", full)
+    with pytest.raises(MemoryError):
+        check_files(tmp_path, 60)
 
 
 def test_bounds_grow_with_the_files_and_their_settings_are_checked() -> None:
