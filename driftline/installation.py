@@ -20,6 +20,7 @@ from driftline.port_owner import port_owner
 from driftline.setting_catalogue import settings
 from driftline.setting_names import misspelt
 from driftline.setting_values import masked
+from driftline.start_checks import check_monitor, check_service
 from eventlog.errors import DriftlineError, SettingError
 from eventlog.kafka_settings import KAFKA_PREFIX, KafkaSettings
 from eventlog.process_lock import holder
@@ -128,6 +129,22 @@ def _addresses() -> Iterator[tuple[str, str, Address]]:
     if metrics.metrics_port:
         name = f"{FORWARDER_PREFIX}METRICS_PORT"
         yield "forwarder", "forwarded", Address(metrics.metrics_host, metrics.metrics_port, name)
+
+
+def check_starts(home: Home) -> Iterator[CheckResult]:
+    """Make the checks of service and monitor before their start: secrets, certificates, stores."""
+    for part, check in (("service", check_service), ("monitor", check_monitor)):
+        try:
+            check(home)
+        except ImportError as error:
+            text = f"{part} not checked: package {error.name} is not installed"
+            yield CheckResult("start", "ok", text)
+        except DriftlineError as error:
+            remedy = f"correct this: the {part} does not start"
+            yield CheckResult("start", "failed", str(error), remedy)
+        else:
+            text = f"{part}: secrets, certificates, webhooks and stores are usable"
+            yield CheckResult("start", "ok", text)
 
 
 def check_clock(home: Home, now: Callable[[], float] = time.time) -> Iterator[CheckResult]:
@@ -271,6 +288,7 @@ def findings(home: Home, environ: Mapping[str, str]) -> Iterator[CheckResult]:
         "settings": lambda: check_settings(environ),
         "home": lambda: check_home(home),
         "ports": lambda: check_ports(home),
+        "start": lambda: check_starts(home),
         "clock": lambda: check_clock(home),
         "kafka": lambda: check_kafka(environ),
         "databases": lambda: check_databases(home),

@@ -1,4 +1,4 @@
-"""Check the settings of the status page, and serve it from `driftline monitor`."""
+"""Serve the status page from `driftline monitor`."""
 
 import socket
 import time
@@ -9,13 +9,12 @@ from urllib.parse import urlsplit
 
 from access.authorizer import Authorizer
 from access.connection_table import ConnectionLimits
-from access.exposure import check_exposure, is_loopback
+from access.exposure import is_loopback
 from access.keyfile import KeyFile
-from access.oidc import configured_tokens, oidc_settings
+from access.oidc import configured_tokens
 from access.open_files import affordable_connections, allow_open_files
 from access.tls import Tls
 from driftline.trace import read_trace
-from eventlog.durable_files import close_to_others
 from eventlog.lag import ReaderLag
 from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
 from monitoring.baselines.files import BaselineFiles
@@ -23,7 +22,7 @@ from monitoring.partitions.shared import ScoringLags
 from monitoring.review_desk.decision_log import LoggedDecisions
 from monitoring.review_desk.leases import ReviewDesk
 from monitoring.rollouts.judgements import JudgementFile
-from monitoring.settings import PREFIX, MonitorSettings, database_address, split_list
+from monitoring.settings import MonitorSettings, database_address, split_list
 from monitoring.storage.database import Database
 from monitoring.storage.store import Store
 from monitoring.web.app import app
@@ -33,13 +32,7 @@ from monitoring.web.retrain_loops import RetrainLoops
 from monitoring.web.rollouts import RolloutDesk
 from monitoring.web.server import serving
 from monitoring.webhooks.approval_outbox import ApprovalOutbox
-from monitoring.webhooks.delivery import (
-    Receiver,
-    Sender,
-    alarm_receiver,
-    approval_receiver,
-    sending,
-)
+from monitoring.webhooks.delivery import Sender, approval_receiver, sending
 from monitoring.windows.retention import DAY
 from registry.gates.reports import open_reports
 from registry.pending_approvals import PendingApprovals
@@ -55,28 +48,6 @@ class LiveFigures(NamedTuple):
     reading: ReaderLag
     scoring: ScoringLags
     rollouts: JudgementFile
-
-
-def check_page(home: Home, settings: MonitorSettings) -> Tls | None:
-    """Return the page's certificates, None without TLS.
-
-    Raises SettingError if other machines reach the page without credentials, or if a webhook's
-    settings are invalid.
-    """
-    tls = Tls.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, PREFIX)
-    check_exposure(
-        settings.host,
-        PREFIX,
-        credentials=KeyFile.of(home).require() is not None
-        or bool(settings.tls_client_ca)
-        or oidc_settings() is not None,
-        allow_anonymous=settings.allow_anonymous,
-    )
-    close_to_others(home.root)
-    Receiver.configured(settings)  # raises SettingError, as the two below
-    approval_receiver(settings)
-    alarm_receiver(settings)
-    return tls
 
 
 def _hosts(settings: MonitorSettings) -> list[str]:

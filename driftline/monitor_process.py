@@ -18,8 +18,10 @@ import msgspec
 from access.ports import Address, require_free
 from access.tls import Tls
 from driftline.log_readers import open_reader
-from driftline.monitor_page import LiveFigures, check_page, start_page
+from driftline.monitor_page import LiveFigures, start_page
+from driftline.start_checks import check_monitor
 from eventlog.division import Division
+from eventlog.durable_files import close_to_others
 from eventlog.errors import SettingError
 from eventlog.kafka_settings import KAFKA_PREFIX, KafkaSettings
 from eventlog.lag import TrackedReader
@@ -83,7 +85,8 @@ def run_monitor(overrides: dict[str, object], *, until_idle: bool, close: bool) 
     settings = from_environment(MonitorSettings, PREFIX)
     settings = msgspec.structs.replace(settings, **overrides)
     home = Home.from_environment()
-    tls = check_page(home, settings)
+    tls = check_monitor(home, settings)
+    close_to_others(home.root)
     tune_garbage_collection()
     lock = lock_file(home)
     with nullcontext() if lock is None else ProcessLock(lock, "monitor"):

@@ -8,8 +8,9 @@ import click
 from access.ports import reserved
 from driftline.number_types import INTEGER
 from driftline.setting_names import require_known
+from driftline.start_checks import check_stores
 from eventlog.process_lock import ProcessLock
-from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
+from eventlog.settings import Home
 
 
 def commands() -> list[click.Command]:
@@ -43,8 +44,8 @@ def serve(**options: str | int | bool | None) -> None:
     overrides = {name: str(value) for name, value in options.items() if value is not None}
     os.environ.update({f"{PREFIX}{name.upper()}": value for name, value in overrides.items()})
     settings = read_settings()
-    from_environment(LogSettings, LOG_PREFIX)  # workers read it, each for itself
     home = Home.from_environment()
+    check_stores(home)
     check_start(settings, home)
     with ProcessLock(home.lock("service"), "service"), reserved(addresses(settings)):
         from registry.settings import open_history  # noqa: PLC0415  # not needed for --help

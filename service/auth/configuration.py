@@ -14,22 +14,32 @@ from access.tls import Tls
 from eventlog.durable_files import close_to_others
 from eventlog.errors import SettingError
 from eventlog.settings import Home
-from service.auth.id_secrets import id_secrets
+from service.auth.id_secrets import check_id_secrets, id_secrets
 from service.settings import PREFIX, Settings
 
 
 def check_start(settings: Settings, home: Home) -> None:
-    """Raise SettingError if the service would be open to other machines without credentials."""
+    """Close the home to others, and check as `check_settings` does; raises SettingError."""
     close_to_others(home.root)
+    check_settings(settings, home)
+    id_secrets(home, settings.id_secrets, f"{PREFIX}ID_SECRETS")  # create them before the workers
+
+
+def check_settings(settings: Settings, home: Home) -> None:
+    """Check keys, secrets, certificates and the bind rule, and change nothing.
+
+    Raises SettingError, also if the service would be open to other machines without credentials.
+    """
     keys = KeyFile.of(home).require()
-    id_secrets(home, settings.id_secrets, f"{PREFIX}ID_SECRETS")  # refuse at start
+    check_id_secrets(home, settings.id_secrets, f"{PREFIX}ID_SECRETS")
     tls = tls_of(settings)
+    provider = oidc_settings()
     check_exposure(
         settings.host,
         PREFIX,
         credentials=keys is not None
         or (tls is not None and bool(tls.client_ca))
-        or oidc_settings() is not None,
+        or provider is not None,
         allow_anonymous=settings.allow_anonymous,
     )
 

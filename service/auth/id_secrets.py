@@ -36,6 +36,13 @@ def id_secrets(home: Home, text: str, setting: str) -> list[bytes]:
         raise SettingError(f"{path}: expected one secret a line, in UTF-8") from None
 
 
+def check_id_secrets(home: Home, text: str, setting: str) -> None:
+    """Raise SettingError if `id_secrets` would refuse a start; nothing is created."""
+    path = home.root / FILE
+    if text or (path.exists() and path.stat().st_size):
+        id_secrets(home, text, setting)
+
+
 def _read_or_create(path: Path) -> bytes:
     file = open_private(path)
     try:

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from access.keyfile import KeyFile
+from access.keys import make_key
 from driftline import installation
 from driftline.cli import driftline
 from driftline.installation import CheckResult
 from driftline.port_owner import port_owner
+from eventlog.errors import DriftlineError
 from eventlog.kafka_settings import KafkaSettings
 from eventlog.process_lock import ProcessLock
 from eventlog.settings import Home
@@ -115,6 +118,46 @@ def test_rights_and_space_of_the_home(home: Home, monkeypatch: pytest.MonkeyPatc
 class _Usage:
     def __init__(self, total: int, free: int) -> None:
         self.total, self.free = total, free
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "parts"),
+    [
+        ("DRIFTLINE_SERVICE_TLS_CERTIFICATE", "/nowhere/server.pem", ["service"]),
+        ("DRIFTLINE_MONITOR_TLS_KEY", "/nowhere/server.key", ["monitor"]),
+        ("DRIFTLINE_SERVICE_ID_SECRETS", "short", ["service"]),
+        ("DRIFTLINE_MONITOR_WEBHOOK_URL", "ftp://example.org", ["monitor"]),
+        ("DRIFTLINE_OIDC_ISSUER", "https://login.example.org", ["service", "monitor"]),
+        ("DRIFTLINE_ARTIFACTS", "nothing://models", ["service", "monitor"]),
+        ("DRIFTLINE_SERVICE_HOST", "0.0.0.0", ["service"]),
+        ("DRIFTLINE_LOG_SEGMENT_BYTES", "-1", ["service", "monitor"]),
+    ],
+)
+def test_doctor_finds_what_refuses_a_start(
+    home: Home, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, parts: list[str]
+) -> None:
+    if "OIDC" in variable:  # also where keys exist
+        key, _ = make_key([], name="n", scopes=["read"], expires="", now=0)
+        KeyFile.of(home).change(lambda _: [key])
+    assert {one.state for one in installation.check_starts(home)} == {"ok"}
+    before = sorted(home.root.rglob("*"))
+    monkeypatch.setenv(variable, value)
+    failed = [one for one in installation.check_starts(home) if one.state == "failed"]
+    assert [one.remedy.split()[3] for one in failed] == parts
+    if "service" in parts:
+        refused = CliRunner().invoke(driftline, ["serve"]).exception
+        assert isinstance(refused, DriftlineError)
+        assert str(refused) == failed[0].message
+    assert sorted(home.root.rglob("*")) == before
+
+
+def test_a_file_in_place_of_the_log_or_bad_secrets_refuse_a_start(home: Home) -> None:
+    (home.root / "prediction-id-secrets").write_text("short")
+    assert [one.state for one in installation.check_starts(home)] == ["failed", "ok"]
+    home.log.touch()
+    found = list(installation.check_starts(home))
+    assert [one.state for one in found] == ["failed", "failed"]
+    assert f"{home.log} is no folder" in found[0].message
 
 
 def test_a_clock_before_the_newest_event_fails(home: Home) -> None:
