@@ -42,10 +42,12 @@ class Broker:
         *,
         node: int = 1,
         advertised: int | None = None,
+        session: int = 2,
     ) -> None:
         """`controllers` are the ports of every node's controller, of node 1 first.
 
-        `advertised` is the port that clients connect to, if it is not `port`.
+        `advertised` is the port that clients connect to, if it is not `port`. A killed node comes
+        back, and another leads its partitions, `session` seconds later at the earliest.
         """
         self.bootstrap = f"127.0.0.1:{advertised or port}"
         self.port = port
@@ -68,6 +70,8 @@ class Broker:
             f"listeners={own}\n"
             f"advertised.listeners=PLAINTEXT://{self.bootstrap}\n"
             "controller.listener.names=CONTROLLER\n"
+            f"broker.session.timeout.ms={1000 * session}\n"
+            f"broker.heartbeat.interval.ms={200 * session}\n"
             f"log.dirs={folder}/data\n"
             f"offsets.topic.replication.factor={len(controllers)}\n"
             "offsets.topic.num.partitions=1\n"
@@ -198,7 +202,8 @@ def cluster(
         yield named
         return
     libraries = request.getfixturevalue("kafka_libraries")
-    node = Broker(libraries, tmp_path_factory.mktemp("kafka"), free_port(), [free_port()])
+    folder = tmp_path_factory.mktemp("kafka")
+    node = Broker(libraries, folder, free_port(), [free_port()], session=9)  # never killed
     try:
         node.start()
         yield node.bootstrap

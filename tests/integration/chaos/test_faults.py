@@ -28,6 +28,24 @@ def _service(root: Path, free_port: Callable[[], int]) -> Service:
     return service
 
 
+# First: the service and the clients of the other tests are not there yet.
+def test_one_of_three_brokers_killed(
+    three_brokers: list[Broker], tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    servers = ",".join(broker.bootstrap for broker in three_brokers)
+    settings = KafkaSettings(bootstrap_servers=servers)
+    stage = Stage(_service(tmp_path, free_port), settings, replicas=3)
+    try:
+        stage.create_topics()
+        stage.rest()
+        since = time.monotonic()
+        three_brokers[0].kill()
+        stage.clients.until(more=500, seconds=by_depth(1, 30))
+        stage.check("one of three brokers killed", since)
+    finally:
+        stage.stop()
+
+
 class Alone(Stage):
     """With one broker, behind a proxy."""
 
@@ -161,20 +179,3 @@ def test_serving_worker_killed(stage: Alone) -> None:
         stage.kill_worker()
         stage.clients.until(more=200)
     stage.check(f"serving worker killed {times} times", since)
-
-
-def test_one_of_three_brokers_killed(
-    three_brokers: list[Broker], tmp_path: Path, free_port: Callable[[], int]
-) -> None:
-    servers = ",".join(broker.bootstrap for broker in three_brokers)
-    settings = KafkaSettings(bootstrap_servers=servers)
-    stage = Stage(_service(tmp_path, free_port), settings, replicas=3)
-    try:
-        stage.create_topics()
-        stage.rest()
-        since = time.monotonic()
-        three_brokers[0].kill()
-        stage.clients.until(more=500, seconds=by_depth(1, 30))
-        stage.check("one of three brokers killed", since)
-    finally:
-        stage.stop()
