@@ -1,6 +1,5 @@
 """Versions come and go under load on two workers, and no request fails."""
 
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from tritonclient.utils import InferenceServerException
 from registry.limits import UNCHANGED
 from registry.manifest import Version
 from registry.worker_reports import read_workers
+from tests.preloaded import run
 from tests.service.conftest import Service
 from tests.service.test_live_repository import BODY
 
@@ -85,9 +85,7 @@ class Traffic:
 def _driftline(service: Service, *arguments: str, ends_with: int = 0) -> str:
     """What the command says, to people and about errors."""
     command = [sys.executable, "-m", "driftline", *arguments]
-    done = subprocess.run(
-        command, check=False, env=service.environment, capture_output=True, text=True, timeout=90
-    )
+    done = run(command, env=service.environment, timeout=90)
     assert done.returncode == ends_with, done.stderr
     return done.stdout + done.stderr
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from tests.e2e.planted_models import (
     slow,
     wrong_for_dear_blue_rows,
 )
+from tests.preloaded import Command, run
 from tests.service.conftest import Service
 from tests.tiny_model import write_tiny
 
@@ -46,7 +46,7 @@ INVALID_EVERY = by_depth(40, 100)  # keys: fewer of them need more requests to b
 def driftline(environment: dict[str, str], *arguments: str) -> tuple[int, str]:
     """Run a command; return its exit status and what it printed."""
     command = [sys.executable, "-P", "-m", "driftline", *arguments]
-    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    done = run(command, env=environment)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -124,7 +124,7 @@ def system(
         history = open_history(service.home)
         set_gates(history, "tiny", GateFile(gates=GATES), actor="ann", why="agreed")
         history.close()
-        monitor = subprocess.Popen(
+        monitor = Command(
             [sys.executable, "-m", "driftline", "monitor", "--port", "0"],
             env=service.environment, stderr=(root / "monitor.log").open("w"),
         )  # fmt: skip

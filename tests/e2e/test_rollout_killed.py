@@ -29,6 +29,7 @@ from registry.settings import open_history
 from tests.crash import kill, kill_session, serving_workers
 from tests.depth import by_depth
 from tests.e2e.planted_models import DEAR, invalid_for_dear_rows, register
+from tests.preloaded import Command
 from tests.service.conftest import Service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3_000)]
@@ -150,7 +151,7 @@ class Study:
 
     def _start_monitor(self) -> "subprocess.Popen[bytes]":
         log = (self.service.root / "monitor.log").open("ab")
-        return subprocess.Popen(
+        return Command(
             [sys.executable, "-m", "driftline", "monitor", "--port", "0"],
             env=self.service.environment, stderr=log, start_new_session=True,
         )  # fmt: skip

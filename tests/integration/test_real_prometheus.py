@@ -19,6 +19,7 @@ from registry.approvals import Approvals
 from registry.history.rows import ApprovalRule, ReleasePolicy
 from registry.history.store import History
 from tests.deploy.prometheus_tools import PROMETHEUS, RULES, tool
+from tests.preloaded import Command
 from tests.service.conftest import Service
 
 DASHBOARDS = sorted((PROMETHEUS.parent / "grafana" / "dashboards").glob("*.json"))
@@ -122,9 +123,7 @@ class Stack:
 
     def _run(self, name: str, *command: str) -> None:
         log = (self._root / f"{name}.log").open("wb")
-        self._processes.append(
-            subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
-        )
+        self._processes.append(Command(command, env=self._environment, stdout=log, stderr=log))
 
     def _configuration(self) -> Path:
         """The configuration that we hand out, at the addresses of this test and in a hurry."""

@@ -25,6 +25,7 @@ from registry.history.store import History
 from registry.store import Registry
 from tests.depth import NIGHTLY, by_depth
 from tests.postgres_server import PostgresServer, running
+from tests.preloaded import Command
 from tests.service.conftest import Service
 from tests.tiny_model import register_tiny
 
@@ -157,7 +158,7 @@ def _promote(registry: Registry, home: Home, callers: list[Caller], number: str)
 
 def _command(home: Home, tmp_path: Path, *arguments: str) -> "subprocess.Popen[str]":
     wait = {"DRIFTLINE_REGISTRY_WAIT_S": f"{OUTAGE_S + 240:g}", "DRIFTLINE_HOME": str(home.root)}
-    return subprocess.Popen(
+    return Command(
         [sys.executable, "-m", "driftline", *arguments, "--timeout", "180"],
         env={**os.environ, **wait}, cwd=tmp_path, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

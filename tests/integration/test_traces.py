@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from opentelemetry.trace import StatusCode, Tracer
 from driftline.client import AsyncClient, Client, ClientError
 from eventlog.events import PredictionEvent
 from eventlog.kafka import KafkaSettings
+from tests.preloaded import Command, run
 from tests.service.conftest import Service
 from tests.telemetry.otlp_receiver import Received, receiving
 
@@ -107,9 +107,9 @@ def test_one_trace_leads_from_the_client_to_the_window(
     assert recorded["driftline.prediction.id"].string_value == event.prediction_id
     assert not any("5.0" in str(one) or "green" in str(one) for one in infer.attributes)
 
-    run = [sys.executable, "-m", "driftline"]
+    driftline = [sys.executable, "-m", "driftline"]
     log = (service.root / "forward.log").open("wb")
-    forwarder = subprocess.Popen([*run, "forward"], env=service.environment, stdout=log, stderr=log)
+    forwarder = Command([*driftline, "forward"], env=service.environment, stdout=log, stderr=log)
     _until(lambda: spans.named("send"))
     forwarder.terminate()
     assert forwarder.wait(60) == 0
@@ -119,8 +119,9 @@ def test_one_trace_leads_from_the_client_to_the_window(
 
     environment = service.environment | {"DRIFTLINE_MONITOR_SOURCE": "kafka"}
     page = str(free_port())  # nobody asks it
-    watch = [*run, "monitor", "--port", page, "--until-idle", "--close"]
-    subprocess.run(watch, env=environment, check=True, timeout=120, capture_output=True)
+    watch = [*driftline, "monitor", "--port", page, "--until-idle", "--close"]
+    done = run(watch, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
     ((process, window),) = spans.named("score window")
     assert process == "driftline-monitor"
     (link,) = window.links

@@ -23,6 +23,7 @@ from registry.store import Registry
 from tests.crash import kill_session
 from tests.depth import by_depth
 from tests.postgres_server import PostgresServer
+from tests.preloaded import Command, run
 from tests.tiny_model import BINARY, register_tiny
 
 HOUR = 3_600_000_000
@@ -119,7 +120,7 @@ def _monitor(
     """The monitor on a home of its own that shares the registry and the log."""
     fields = {"DRIFTLINE_HOME": str(home), "DRIFTLINE_MONITOR_POLL_RECORDS": "30"}
     fields["DRIFTLINE_MONITOR_DATABASE"] = str(where)
-    return subprocess.Popen(
+    return Command(
         [sys.executable, "-m", "driftline", "monitor", "--until-idle", "--close", "--port", "0"],
         env={**environment, **fields},
         stdout=subprocess.DEVNULL,
@@ -256,14 +257,8 @@ def test_the_past_comes_out_the_same_again_and_otherwise_by_another_policy(
     here = {**environment, "DRIFTLINE_HOME": str(home), "COLUMNS": "400"}
 
     def command(*arguments: str, **elsewhere: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "driftline", *arguments],
-            env={**here, **elsewhere},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        command = [sys.executable, "-m", "driftline", *arguments]
+        return run(command, env={**here, **elsewhere}, timeout=120)
 
     again = command("replay", "--into", str(tmp_path / "again"))
     assert "recomputed, 0 differ" in again.stdout, again.stderr

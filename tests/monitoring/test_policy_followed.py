@@ -1,6 +1,5 @@
 """`driftline monitor` as a real process that has nothing to do, while its policy is changed."""
 
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from monitoring.windows.watermark import RECENT
 from registry.policies import PolicyChange, digest
 from registry.store import Registry
 from tests.crash import kill_session
+from tests.preloaded import Command, run
 from tests.tiny_model import register_tiny
 
 HOUR = 3_600_000_000
@@ -54,7 +54,7 @@ class Running:
     def __init__(self, said: Path) -> None:
         self._said = said
         with said.open("w") as file:
-            self._process = subprocess.Popen(
+            self._process = Command(
                 [sys.executable, "-m", "driftline", "monitor", "--port", "0"],
                 stderr=file,
                 start_new_session=True,  # so that its scoring process can be killed with it
@@ -154,11 +154,6 @@ def test_a_running_monitor_follows_a_change_and_a_replay_finds_the_same(
     lengths = [result.window.end - result.window.start for result in results]
     assert lengths == [HOUR, HOUR, HOUR // 2, HOUR // 2]
     monitor.kill()
-    replay = subprocess.run(
-        [sys.executable, "-m", "driftline", "replay", "--into", str(tmp_path / "again")],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    command = [sys.executable, "-m", "driftline", "replay", "--into", str(tmp_path / "again")]
+    replay = run(command, timeout=120)
     assert "recomputed, 0 differ" in replay.stdout, replay.stdout + replay.stderr

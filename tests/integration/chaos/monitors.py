@@ -17,6 +17,7 @@ from monitoring.storage.database import Database, DatabaseAddress
 from monitoring.storage.store import Store
 from tests.crash import frozen, kill_session
 from tests.integration.chaos.story import Story
+from tests.preloaded import Command
 
 PATIENCE = 600  # seconds: the machine may be busy, and a monitor takes seconds to start
 COMPARED = {
@@ -61,7 +62,7 @@ class Monitors:
 
     def join(self, *arguments: str) -> Process:
         """Start one monitor; it has a session, so that its scorer can be killed with it."""
-        process = subprocess.Popen(
+        process = Command(
             [sys.executable, "-m", "driftline", "monitor", "--port=0", *arguments],
             env=self._environment,
             start_new_session=True,

@@ -10,6 +10,7 @@ from kafka import KafkaAdminClient
 from eventlog.kafka import KafkaSettings, create_topics
 from tests.crash import kill, replace_worker
 from tests.integration.chaos.oracle import Clients, Topic, p99, read_topic
+from tests.preloaded import Command
 
 
 class Stage:
@@ -28,7 +29,7 @@ class Stage:
 
     def start_forwarder(self) -> None:
         log = (self.service.root / "forward.log").open("ab")
-        self._forwarder = subprocess.Popen(
+        self._forwarder = Command(
             [sys.executable, "-m", "driftline", "forward"],
             env={
                 **self.service.environment,

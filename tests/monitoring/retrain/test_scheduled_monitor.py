@@ -12,12 +12,13 @@ from registry.history.store import History
 from registry.schedules import Schedules
 from telemetry.clock import now_us
 from tests.crash import kill_session
+from tests.preloaded import Command
 
 HOUR = 3_600_000_000
 
 
 def monitor(home: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+    return Command(
         [sys.executable, "-m", "driftline", "monitor", "--until-idle", "--port", "0"],
         env={**os.environ, "DRIFTLINE_HOME": str(home), "DRIFTLINE_MONITOR_DATABASE": ""},
         stdout=subprocess.DEVNULL,
