@@ -78,8 +78,10 @@ def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-    except OSError:
+    except OSError as error:
         draft.unlink(missing_ok=True)
+        if error.filename is None:  # as of a write to a full disk
+            error.filename = str(path)
         raise
     sync_folder(path.parent)
 

@@ -1,5 +1,6 @@
 """Files and folders of a home are for one user alone, whatever is there before."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -161,3 +162,15 @@ def test_a_link_that_another_user_planted_is_not_written_through(
         assert link.is_symlink()
     assert target.exists() is there
     assert not there or target.read_bytes() == b"theirs"
+
+
+def test_a_write_to_a_full_disk_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*keys\.json'"):
+        replace_file(tmp_path / "keys.json", b"{}")
+    assert list(tmp_path.iterdir()) == []
