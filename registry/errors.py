@@ -9,6 +9,7 @@ RegistryError
 ├── InvalidModel          an ONNX file that cannot be served
 ├── InvalidManifest       a manifest that cannot be read or does not agree with the file
 ├── ChangedFile           a stored file is not as it was registered
+│   └── UnknownReport     no gate report has this digest
 ├── InvalidReference      reference data that does not fit the model
 ├── InvalidLimits         limits that a version cannot have
 ├── InvalidGates          gates that cannot be read, or that a model cannot have
@@ -74,6 +75,10 @@ class InvalidManifest(RegistryError):
 
 class ChangedFile(RegistryError):
     """A stored file of a version is missing, or its bytes are not those that were registered."""
+
+
+class UnknownReport(ChangedFile):
+    """No gate report has the digest, here or in the shared store."""
 
 
 class InvalidReference(RegistryError):

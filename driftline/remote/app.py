@@ -31,7 +31,13 @@ from driftline.registry_access import rows_of
 from driftline.registry_change import RegistryChange
 from driftline.remote.errors import status_of_error
 from driftline.remote.jobs import Jobs
-from driftline.remote.rules import READERS, RemoteMatch, allows_any, match_remote_rule
+from driftline.remote.rules import (
+    READERS,
+    REPORT_READERS,
+    RemoteMatch,
+    allows_any,
+    match_remote_rule,
+)
 from driftline.remote.uploads import InvalidUpload, Uploads
 from driftline.remote.work import GateWork, JobView, RegisterWork, RemoteJob, SchedulePage
 from driftline.version_summaries import MOST_MODELS, ModelQuery, read_page
@@ -186,6 +192,10 @@ class _Routes:
         self._uploads.path(digest)  # it is a digest
         reports = open_reports(self._home)
         report = await asyncio.to_thread(reports.read, digest)
+        grant: Grant = request.state.grant
+        if not allows_any(grant, REPORT_READERS, report.model):
+            expected = " or ".join(REPORT_READERS)
+            raise Forbidden(f"{grant.actor} lacks the scope {expected}, for this model or for all")
         if "text/html" in request.headers.get("accept", ""):
             page = reports.page(digest)
             if not page.exists():

@@ -13,6 +13,9 @@ _MODEL = "/v1/registry/models/{model}"
 # Who changes a model may read what was done to it.
 READERS: tuple[Scope, ...] = ("read", "register", "approve", "promote", "admin", "operate")
 
+# The report names its model; the route checks these scopes for it.
+REPORT_READERS: tuple[Scope, ...] = ("read", "approve", "register")
+
 
 class RemoteRule(msgspec.Struct, frozen=True):
     """The scopes of which a route requires one; for the model in its path, if it names one."""
@@ -24,7 +27,7 @@ ROUTES: dict[tuple[str, str], RemoteRule] = {
     ("GET", "/health"): RemoteRule(("open",)),
     ("GET", "/v1/registry/models"): RemoteRule(("read",)),
     ("GET", "/v1/registry/workers"): RemoteRule(READERS),
-    ("GET", "/v1/registry/reports/{digest}"): RemoteRule(("read", "approve", "register")),
+    ("GET", "/v1/registry/reports/{digest}"): RemoteRule(REPORT_READERS),
     ("PUT", "/v1/registry/uploads/{digest}"): RemoteRule(("register",)),
     ("GET", "/v1/registry/jobs/{job}"): RemoteRule(("register",)),
     ("GET", "/v1/registry/rows"): RemoteRule(("read",)),

@@ -1,13 +1,14 @@
 """Store reports of gate runs by their digest, and record runs in the registry's history."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 
 from eventlog.durable_files import make_folder, replace_file
 from eventlog.settings import Home
 from registry.artifacts import ArtifactStore, open_artifacts
-from registry.errors import ChangedFile, RegistryConflict
+from registry.errors import ChangedFile, RegistryConflict, UnknownReport
 from registry.gates.outcomes import GateReport, encode_report, report_digest
 from registry.history.rows import GateResult, HistoryRow, encode_detail
 from registry.history.state import LifecycleState
@@ -39,18 +40,34 @@ class GateReports:
             self._artifacts.put(self.folder, {self._file(digest).name: digest})
 
     def read(self, digest: str) -> GateReport:
-        """Return a report; raises ChangedFile if it is missing or its bytes changed."""
+        """Return a report; raises UnknownReport, or ChangedFile if its bytes changed."""
         place = self._file(digest)
         if not place.exists() and self._artifacts is not None:
-            make_folder(self.folder)
-            self._artifacts.fetch(place.name, digest, place)
+            return self._fetch(self._artifacts, digest)
         try:
             stored = place.read_bytes()
+        except FileNotFoundError:
+            raise UnknownReport(f"no gate report has the digest {digest}") from None
         except OSError as error:
             raise ChangedFile(f"gate report {place} cannot be read: {error.strerror}") from None
         if report_digest(stored) != digest:
             raise ChangedFile(f"gate report {place} was changed: run driftline gate again")
         return msgspec.json.decode(stored, type=GateReport)
+
+    def _fetch(self, artifacts: ArtifactStore, digest: str) -> GateReport:
+        """Copy a report from the shared store, which also has files that are no reports."""
+        make_folder(self.folder)
+        with TemporaryDirectory(dir=self.folder) as folder:
+            arrived = Path(folder) / f"{digest}.json"
+            if not artifacts.has([digest]):
+                raise UnknownReport(f"no gate report has the digest {digest}")
+            artifacts.fetch(f"gate report {arrived.name}", digest, arrived)
+            try:
+                report = msgspec.json.decode(arrived.read_bytes(), type=GateReport)
+            except msgspec.DecodeError:
+                raise UnknownReport(f"no gate report has the digest {digest}") from None
+            arrived.replace(self._file(digest))
+        return report
 
     def page(self, digest: str) -> Path:
         """Return the file of a report's HTML page."""
