@@ -114,6 +114,7 @@ def start(  # noqa: PLR0913  # its options
 @SERVER
 def status(model: str, alias: str, server: str) -> None:
     """Show the latest rollout of an alias of MODEL, and what the monitor decided."""
+    from driftline.monitor_api import awaited_there  # noqa: PLC0415 - needs a monitor's extra
     from monitoring.presenter.rollout_waits import awaited  # noqa: PLC0415 - a monitor's extra
     from monitoring.rollouts.judgements import read_judgements  # noqa: PLC0415
 
@@ -127,7 +128,8 @@ def status(model: str, alias: str, server: str) -> None:
     click.echo(rollout_line(model, now) + then)
     judgements = {} if server else read_judgements(Home.from_environment())
     pause, judgement = pause_of(state, now), judgements.get(now.id)
-    for sentence in awaited(now, pause, judgement, now_us(), here=not server):
+    lines = awaited_there(model, alias, now.id) if server and now.phase == "running" else ()
+    for sentence in lines or awaited(now, pause, judgement, now_us(), here=not server):
         click.echo(f"  {sentence}")
     for line in _verdicts(state, now):
         click.echo(line)

@@ -60,8 +60,8 @@ def positions_of_period(log: Path, first: int) -> Mapping[str, Position]:
         before = None
         for segment in segments(folder):
             before = segment
-            known, greatest = _greatest(segment)
-            if not known or (greatest is not None and greatest >= first):
+            has_times, greatest = _greatest(segment)
+            if not has_times or (greatest is not None and greatest >= first):
                 break
         if before is not None:
             positions[folder.name] = Position(before.epoch, before.base)

@@ -9,11 +9,16 @@ from monitoring.web.charts.svg import drawing, element
 from registry.gates.outcomes import GateFigure, GateOutcome, GateReport
 
 _STYLE = """
+:root { color-scheme: light dark }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem }
 table { border-collapse: collapse; width: 100% } td, th { padding: .25rem .75rem .25rem 0;
 text-align: left; vertical-align: top; border-bottom: 1px solid #8884 }
 .passed { color: #2e7d32 } .failed { color: #c62828 } .unknown { color: #9a6700 }
-svg text { font: 12px system-ui, sans-serif } code { font-size: 13px }
+svg text { font: 12px system-ui, sans-serif } code { font-size: 13px; overflow-wrap: anywhere }
+.plot { overflow-x: auto }
+@media (max-width: 48rem) { table { display: block; overflow-x: auto } td { min-width: 7rem } }
+@media (prefers-color-scheme: dark) {
+.passed { color: #81c784 } .failed { color: #ef9a9a } .unknown { color: #ffcc80 } }
 """
 _LEGEND = (
     "Plots: the dot is the version's figure, the grey line its 95 % interval, the circle the "
@@ -92,7 +97,8 @@ def _plot(figures: list[GateFigure]) -> Markup:
     drawn = [gate_figure for gate_figure in figures if gate_figure.value is not None][:50]
     parts = [part for place, gate_figure in enumerate(drawn) for part in _line(gate_figure, place)]
     height = _LINE * max(len(drawn), 1) + 10
-    return drawing(_WIDTH, height, "Figures, their intervals and their limits", *parts)
+    plot = drawing(_WIDTH, height, "Figures, their intervals and their limits", *parts)
+    return element("div", plot, class_="plot")
 
 
 def _line(gate_figure: GateFigure, place: int) -> list[Markup]:
