@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-# Below site-packages. By package, because in some a folder named tests is no test.
+# Below site-packages. By package, because in some a folder named tests is not a test.
 SUPERFLUOUS = (
     *(f"{name}/**/tests" for name in ("numpy", "pandas", "pyarrow", "scipy", "sklearn", "zmq")),
     "statsmodels/**/tests",

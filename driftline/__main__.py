@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 if not sys.flags.safe_path and Path(sys.path[0]).resolve() != Path(__file__).resolve().parents[1]:
-    del sys.path[0]  # the current folder, whose own service.py or registry/ is none of ours
+    del sys.path[0]  # the current folder: its service.py or registry/ must not shadow Driftline's
 
 from driftline.cli import main
 

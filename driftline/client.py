@@ -61,7 +61,7 @@ __all__ = [
 
 
 def _refusal(response: httpx.Response) -> ClientError:
-    """Return the client's error for a reply that is no success, with the service's message."""
+    """Return the client's error for a reply that is not 2xx, with the service's message."""
     try:
         message = str(response.json()["error"])
     except (ValueError, KeyError, TypeError):

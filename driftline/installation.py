@@ -65,7 +65,7 @@ def check_home(home: Home) -> Iterator[CheckResult]:
         )
     elif not root.is_dir() or not os.access(root, os.R_OK | os.W_OK | os.X_OK):
         remedy = f"chown or chmod u+rwx {root}, or set DRIFTLINE_HOME"
-        yield CheckResult("home", "failed", f"{root} is no folder that this user can write", remedy)
+        yield CheckResult("home", "failed", f"{root} is not writable for this user", remedy)
     elif (mode := stat.S_IMODE(root.stat().st_mode)) & stat.S_IRWXO:
         state: State = "failed" if mode & stat.S_IWOTH else "warning"
         text = f"{root} is open to every user (mode {mode:o})"

@@ -95,7 +95,7 @@ def _to_end(reader: Reader, place: KafkaSettings, clock: Callable[[], float]) ->
 
 
 def _is_new(record: Record, latest: dict[tuple[str, str, int], int]) -> bool:
-    """Return whether the record is no repetition: the forwarder may send a batch twice."""
+    """Return whether the record is new: the forwarder may send a batch twice."""
     writer = record.stream, record.source, record.epoch
     if record.source and record.sequence <= latest.get(writer, -1):
         return False

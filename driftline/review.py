@@ -58,7 +58,7 @@ def export(*, model: str, to: str, output: Path | None, limit: int) -> None:
     finally:
         desk.close()
     if not waiting:
-        Registry(home).versions(model)  # raises UnknownModel: a typing error is no empty queue
+        Registry(home).versions(model)  # raises UnknownModel: a misspelt name is not an empty queue
     items = [item_of(row, manifests.of(row.version)) for row in waiting]
     content = export_rows(items, FORMATS[_FORMATS.index(to)])
     if output is None:

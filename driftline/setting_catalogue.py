@@ -41,7 +41,7 @@ class Setting(NamedTuple):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Return the values that are allowed; empty if they are no enumeration."""
+        """Return the values that are allowed; empty if they are not an enumeration."""
         return tuple(choice for choice in get_args(self.kind) if isinstance(choice, str))
 
 

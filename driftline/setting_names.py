@@ -1,4 +1,4 @@
-"""Find misspelt variables: those that read as settings and are none."""
+"""Find misspelt variables: names that look like a setting but are not one."""
 
 import difflib
 import os
@@ -25,7 +25,7 @@ def require_known(environ: Mapping[str, str] = os.environ) -> None:
 
 
 def misspelt(environ: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each variable that reads as a setting and is none.
+    """Return a sentence for each variable that looks like a setting but is not one.
 
     These are names that begin as those of an installed part, and names that resemble a setting.
     Others, such as DRIFTLINE_IMAGE of a deployment, are not ours.

@@ -22,7 +22,7 @@ class Value(msgspec.Struct, frozen=True):
     value: str  # masked
     source: str  # default, variable, or file PATH
     description: str
-    allowed: list[str]  # empty if the values are no enumeration
+    allowed: list[str]  # empty if the values are not an enumeration
     fault: str = ""  # what was expected instead of the value
 
 

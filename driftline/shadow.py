@@ -67,7 +67,7 @@ def stop(*, model: str, number: str, why: str) -> None:
     numbers = [number] if number else list(history.state(model).shadows)
     for shadow_number in numbers:
         Shadows(history).stop(model, shadow_number, actor=actor, why=why)
-        click.echo(f"{model} version {shadow_number} is no shadow any more")
+        click.echo(f"{model} version {shadow_number} is not a shadow any more")
     if not numbers:
         click.echo(f"{model} has no shadow")
 

@@ -14,7 +14,7 @@ from telemetry.backoff import Backoff
 
 _FIRST_PAUSE = 1.0  # seconds before a restart, doubled while a process fails repeatedly
 _LONGEST_PAUSE = 30.0
-_STABLE = 60.0  # seconds after which a failure is no repetition
+_STABLE = 60.0  # seconds after which a failure does not count as repeated
 _LIVED = 5.0  # seconds after which a child without a health check has started
 _MOST_FAILURES = 5  # restarts in a row that fail before all children are stopped
 

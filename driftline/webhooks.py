@@ -101,7 +101,7 @@ def list_letters(limit: int) -> None:
     """List dead letters: origin, reason and first bytes."""
     letters = open_store().dead_letters(limit)
     if not letters:
-        click.echo("There is no dead letter.")
+        click.echo("There are no dead letters.")
         return
     table = table_of("Number", "Origin", "Reason", "Begins with")
     for letter in letters:

@@ -10,6 +10,6 @@ def parse_size(text: str) -> int:
     """Return the bytes of a size such as 512MiB, 0 for "". Raises ValueError for another text."""
     match = re.fullmatch(PATTERN, text)
     if match is None:
-        raise ValueError(f"{text!r} is no size; expected a number and KiB, MiB, GiB or TiB: 2GiB")
+        raise ValueError(f"{text!r} is not a size; expected a size such as 512MiB or 2GiB")
     unit = match[2]
     return int(text.removesuffix(unit)) << _UNITS[unit] if unit else 0

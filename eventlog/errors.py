@@ -5,7 +5,7 @@
     ├── AlreadyRunning          another process of this role uses the same home
     ├── EventLogError
     │   ├── LogUnavailable      the log cannot accept events now
-    │   ├── UnreadableEvent     bytes that are no event of a known schema version
+    │   ├── UnreadableEvent     bytes that are not an event of a known schema version
     │   ├── NotForwardable      an event that does not fit into a Kafka message
     │   ├── Refused             Kafka refused messages for their content
     │   └── NotAcknowledged     Kafka did not acknowledge all messages
@@ -42,7 +42,7 @@ class LogUnavailable(EventLogError):
 
 
 class UnreadableEvent(EventLogError):
-    """A record is no event of a known schema version, or stands for one that was not forwarded."""
+    """A record is not an event of a known schema version, or replaces one not forwarded."""
 
     def __init__(
         self, reason: str, received: int | None = None, shard: str = "", number: int = 0

@@ -85,7 +85,7 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return spell(numbers) if self.datatype.startswith("FP") else numbers
 
     def raw_bytes(self) -> bytes:
-        """Return the raw contents; raises ValueError if there are none, or they are no base64."""
+        """Return the raw contents; raises ValueError if there are none, or they are not base64."""
         contents: Any = self.raw  # base64 text, or bytes that are not encoded
         if not contents and self.raw_at is not None:
             raise ValueError("its raw contents were in another part of the record, which is gone")
@@ -233,7 +233,7 @@ class HeartbeatEvent(
     number: int = 0
     predictions: int = 0  # of this shard in this epoch
     labels: int = 0
-    refused_labels: int = 0  # that no version of their model can have; they are no events
+    refused_labels: int = 0  # labels that no version of the model can have; they are not logged
     next_us: int = 0  # until the next heartbeat at the latest; 0: the writer has ended
     # Of the registry's history that the writer follows; stated once for each revision it came to.
     revision: int = 0

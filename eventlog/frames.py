@@ -43,7 +43,7 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class Damage(msgspec.Struct, frozen=True):
-    """Mark bytes [start, end) that are no valid frame."""
+    """Mark bytes [start, end) that are not a valid frame."""
 
     start: int
     end: int
@@ -106,7 +106,7 @@ def _varint(number: int) -> bytes:
 
 
 def span(head: bytes) -> FrameExtent | None:
-    """Read a frame's extent from its first HEADER bytes; None if they are no complete header.
+    """Read a frame's extent from its first HEADER bytes; None if the header is not complete.
 
     Does not verify the CRC, which needs the whole frame.
     """

@@ -29,7 +29,7 @@ class LogSearch(msgspec.Struct):
     predictions: list[PredictionEvent] = []  # without inputs, outputs and summaries
     labels: list[FeedbackEvent] = []
     omitted: int = 0  # events beyond MOST_EVENTS
-    damaged: int = 0  # ranges of bytes, in segments with the id, that are no frame
+    damaged: int = 0  # ranges of bytes, in segments with the id, that are not a frame
 
 
 def find_prediction(

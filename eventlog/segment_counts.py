@@ -1,7 +1,7 @@
 """Count the events of segments by minute of reception, without decoding their content.
 
 A complete segment never changes, so its counts are stored, and read again while its file has the
-same size and time. Damage, gaps and records that are no event are not counted here: a source with
+same size and time. Damage, gaps and records that are not events are not counted here: a source with
 any of them must be read in full.
 """
 
@@ -154,7 +154,7 @@ def _until(segment: Segment, position: Position) -> int:
 
 
 def _minute(value: bytes, sequence: int) -> int | None:
-    """Return the minute of an event's reception; None for a heartbeat, which is no answer."""
+    """Return the minute of an event's reception; None for a heartbeat, which answers no request."""
     try:
         head = _heads.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

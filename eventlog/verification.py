@@ -19,7 +19,7 @@ class SourceFindings(msgspec.Struct):
     source: str
     epochs: int = 0
     events: int = 0  # readable
-    unreadable: int = 0  # records in frames with a wrong CRC, or bytes that are no event
+    unreadable: int = 0  # records in frames with a wrong CRC, or bytes that are not an event
     missing: int = 0  # sequences without a record, because a full disk dropped their events
     gaps_by_shard: dict[str, int] = {}  # numbers without a readable record
     torn_bytes: int = 0  # incomplete last frame: a write in progress, or an interrupted one

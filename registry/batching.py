@@ -102,7 +102,7 @@ def judge(
 
 
 class _OutOfTime(BaseException):
-    """Trial runs took too long; no Exception, because a failed trial run is none."""
+    """Trial runs took too long; not an Exception, which would count as a failed run."""
 
 
 def _limited(run: Run, seconds: float) -> Run:

@@ -1,6 +1,6 @@
 """Inputs that take the bytes of a file, which operators of onnxruntime-extensions decode.
 
-Such a file must be checked before the model runs: a decoder ends the process over what is no image,
+Such a file must be checked before the model runs: invalid bytes make a decoder end the process,
 and a small file may hold an image or a recording of gigabytes.
 """
 

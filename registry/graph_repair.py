@@ -1,12 +1,12 @@
-"""Change an ONNX graph where its exporter wrote what cannot be served, but means what can.
+"""Repair ONNX graphs that cannot be served as exported, without changing predictions.
 
 - A ZipMap turns probabilities [N, classes] into a list of dictionaries, which no tensor protocol
-  carries: the operator is removed, and its output is the tensor that it took.
-- Text operators default to the locale en_US.UTF-8, which containers rarely have: they get C.UTF-8,
-  which changes the case of letters alike.
-- Exporters declare outputs in shapes that the model does not answer: LightGBM the label [1] instead
-  of [N], CatBoost a regression [N] instead of [N, 1], PyTorch the rows of the example. Such a
-  declaration is corrected if runs show it.
+  can carry. The operator is removed, so that the output is the tensor of probabilities.
+- Text operators default to the locale en_US.UTF-8, which containers rarely have. It is replaced by
+  C.UTF-8, which converts upper and lower case in the same way.
+- Exporters declare wrong output shapes: LightGBM declares the label as [1] instead of [N], CatBoost
+  a regression as [N] instead of [N, 1], PyTorch a fixed number of rows. Trial runs show the actual
+  shape, and the declaration is corrected.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,14 +21,14 @@ from registry.generated_rows import generated_answers
 from registry.onnx_file import nodes_of
 from registry.rows import FREE
 
-_OPSET = 13  # of Identity, where the graph has no operator of ONNX itself
-_FEW, _MORE = 3, 5  # rows of two runs, whose shapes show which dimension is that of the rows
+_OPSET = 13  # version of Identity if the graph imports no standard operators
+_FEW, _MORE = 3, 5  # rows of two trial runs; the row dimension is the one that differs
 _COMMON_LOCALES = {"", "en_US", "en_US.UTF-8", "en_US.utf8"}
 _PORTABLE_LOCALE = "C.UTF-8"
 
 
 def repair(data: bytes) -> tuple[bytes, list[str]]:
-    """Return the file to serve, and what was changed; the same bytes if nothing was."""
+    """Return the repaired file and a description of each change; `data` itself if none."""
     model = onnx.load_model_from_string(data)
     changes = [*_remove_zipmaps(model), *_set_locales(model)]
     return (model.SerializeToString() if changes else data), changes
@@ -37,9 +37,9 @@ def repair(data: bytes) -> tuple[bytes, list[str]]:
 def correct_shapes(
     data: bytes, session: onnxruntime.InferenceSession, files: Files = MappingProxyType({})
 ) -> tuple[bytes, list[str]]:
-    """Correct the declared shapes of outputs that contradict what the model answers.
+    """Correct declared output shapes that differ from the shapes of trial runs.
 
-    Returns the file to serve, and what was changed; the same bytes if nothing was.
+    Returns the corrected file and a description of each change; `data` itself if none.
     """
     corrections = dict(_corrections(session, files))
     if not corrections:
@@ -51,7 +51,7 @@ def correct_shapes(
             declared, answered = corrections[output.name]
             _declare(output, answered)
             changes.append(
-                f"output {output.name!r} was declared {_shown(declared)} and answers "
+                f"output {output.name!r} was declared {_shown(declared)} but has the shape "
                 f"{_shown(answered)}"
             )
     return model.SerializeToString(), changes
@@ -111,7 +111,7 @@ def _set_locales(model: onnx.ModelProto) -> Iterator[str]:
 def _corrections(
     session: onnxruntime.InferenceSession, files: Files
 ) -> Iterator[tuple[str, tuple[Sequence[Any], list[int]]]]:
-    """Yield output, declared and answered shape, where a run contradicts the declaration."""
+    """Yield the output's name with its declared and actual shape, if they differ."""
     inputs = session.get_inputs()
     if not inputs or any(not node.shape or isinstance(node.shape[0], int) for node in inputs):
         return
@@ -131,7 +131,7 @@ def _shapes(answers: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def _fits(declared: Sequence[Any], answered: tuple[int, ...]) -> bool:
-    """Return whether a declared shape allows an answered one."""
+    """Return whether a declared shape allows the actual one."""
     return len(declared) == len(answered) and all(
         not isinstance(size, int) or size == answered_size
         for size, answered_size in zip(declared, answered, strict=True)
@@ -139,9 +139,9 @@ def _fits(declared: Sequence[Any], answered: tuple[int, ...]) -> bool:
 
 
 def _common(few: tuple[int, ...], more: tuple[int, ...], *, fixed: bool) -> list[int] | None:
-    """Return the shape that both runs have, FREE if they differ; None if ranks do.
+    """Return the common shape of two runs, FREE where sizes differ; None if the ranks differ.
 
-    Trailing sizes are `fixed` if those of the inputs are.
+    `fixed`: dimensions after the first have a constant size, because those of the inputs do.
     """
     if len(few) != len(more):
         return None

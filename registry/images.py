@@ -36,11 +36,11 @@ def thumbnail(image: Array, axis: int) -> bytes:
 
     Every n-th pixel is taken, so the same image gives the same bytes everywhere. Numbers are taken
     as 0 to 1, 0 to 255 or -1 to 1, whichever holds them all, else from the least to the greatest.
-    Raises ValueError for what is no image.
+    Raises ValueError for an array that is not an image.
     """
     pixels = np.moveaxis(image, axis, -1)
     if pixels.ndim != 3 or pixels.shape[-1] not in _CHANNELS or not pixels.size:
-        raise ValueError(f"shape {list(image.shape)} is no image")
+        raise ValueError(f"shape {list(image.shape)} is not an image")
     step = -(-max(pixels.shape[:2]) // THUMBNAIL_SIDE)
     small = _bytes(pixels[::step, ::step, :3])
     return encode_png(small[:, :, 0] if small.shape[-1] == 1 else small)

@@ -48,8 +48,8 @@ def read_label(label: Label, classes: Collection[str] | None) -> Label | None:
 def invalid_reason(label: Label, classes: Collection[str] | None) -> str:
     """Return why the model cannot have this label."""
     if classes is None:
-        return f"its label {label!r:.80} is no finite number"
-    return f"its label {label!r:.80} is none of the classes {', '.join(sorted(classes)):.200}"
+        return f"its label {label!r:.80} is not a finite number"
+    return f"its label {label!r:.80} is not one of the classes {', '.join(sorted(classes)):.200}"
 
 
 _BOOLEANS = {"true": "1", "false": "0"}

@@ -49,7 +49,7 @@ def _class_names(path: Path) -> list[Any]:
     except OSError as error:
         raise InvalidManifest(f"{where} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise InvalidManifest(f"{where} is no text in UTF-8, or no JSON: {error}") from None
+        raise InvalidManifest(f"{where} is not UTF-8 text, or not JSON: {error}") from None
     if not isinstance(names, list) or not names:
         raise InvalidManifest(f"{where} names no classes; expected one in each line, or a list")
     return [name.strip() if isinstance(name, str) else name for name in names]

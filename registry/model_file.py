@@ -91,7 +91,7 @@ def _part(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, int, int]:
         offset = int(entries.get("offset", 0))
         length = int(entries.get("length", size - offset))
     except ValueError:
-        raise InvalidModel(f"{what}: offset and length are no numbers") from None
+        raise InvalidModel(f"{what}: offset and length are not numbers") from None
     if offset < 0 or length < 0 or offset + length > size:
         raise InvalidModel(
             f"{what}: bytes {offset} to {offset + length} of {file.name}, which has {size}"
@@ -108,7 +108,7 @@ def _inside(folder: Path, location: str, what: str) -> Path:
     if not file.is_relative_to(folder.resolve()):
         raise InvalidModel(f"{what} is at {location!r}, a link that leads out of the folder")
     if not file.is_file():
-        raise InvalidModel(f"{what} is at {location!r}, which is no file of the folder")
+        raise InvalidModel(f"{what} is at {location!r}, which is not a file of the folder")
     return file
 
 

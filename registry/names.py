@@ -32,7 +32,7 @@ def require_alias(alias: str) -> None:
 
 
 def require_request_id(request: str) -> None:
-    """Raise InvalidName for what is no id of a request; "" is none."""
+    """Raise InvalidName for what is not an id of a request; "" means no id and is allowed."""
     if request and not _REQUEST.fullmatch(request):
         raise InvalidName(
             f"request {request[:100]!r}: expected the id of a retraining request, such as "

@@ -64,7 +64,7 @@ def check_payload(
     for name, rule in policy.fields.items():
         if name not in datatype_of:
             raise InvalidManifest(
-                f"payload.fields names {name!r}, which is no feature, input or output; "
+                f"payload.fields names {name!r}, which is not a feature, input or output; "
                 f"expected one of {', '.join(sorted(datatype_of))}"
             )
         answers = {prediction.label, prediction.probabilities, prediction.scores}

@@ -373,8 +373,8 @@ def _probabilities(
     probable = (array >= -_ROUNDING) & (array <= 1 + _ROUNDING)
     if not probable.all() or (abs(array.sum(axis=1) - 1) > 1e-3).any():
         raise InvalidModel(
-            f"output {prediction.probabilities!r} holds values that are no probabilities; expected "
-            "numbers from 0 to 1 that sum to 1 in each row"
+            f"output {prediction.probabilities!r} holds values that are not probabilities; "
+            "expected numbers from 0 to 1 that sum to 1 in each row"
         )
     _require_class_order(manifest, array, np.asarray(answers, dtype=object))
     return _by_column(manifest, array)

@@ -56,7 +56,7 @@ def read_times(column: "pd.Series[Any]") -> Array:
     if outside.any():
         row = int(outside.argmax())
         raise InvalidReference(
-            f"reference column {column.name!r}, row {row}: {times[row]} is no event time; expected "
-            "1971-01-01 to 2099-12-31, integers in microseconds since 1970"
+            f"reference column {column.name!r}, row {row}: {times[row]} is not an event time; "
+            "expected 1971-01-01 to 2099-12-31, integers in microseconds since 1970"
         )
     return np.asarray(times, dtype=np.int64)

@@ -172,7 +172,7 @@ class _Probe:
             }
             try:
                 again = self._run(rounded)[name]
-            except Exception:  # noqa: BLE001, S112  # a failed run is no evidence
+            except Exception:  # noqa: BLE001, S112  # a failed run proves nothing
                 continue
             if again.shape == alone.shape and _distance(alone, again) * 4 >= distance:
                 return True

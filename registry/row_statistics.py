@@ -66,7 +66,7 @@ def projections(rows: Array, indices: Sequence[int]) -> dict[int, Array]:
 
 
 def text_statistics(rows: Sequence[Sequence[Any]], statistics: Collection[str]) -> dict[str, Array]:
-    """Return the wanted statistics of rows of texts, or of bytes that are no text.
+    """Return the wanted statistics of rows of texts, or of bytes that are not text.
 
     `length` is in characters, of bytes that are not UTF-8 in bytes. `word_count` splits at ASCII
     whitespace. `empty` is 1 where all texts of a row are empty. Numbers of a row's texts add up.

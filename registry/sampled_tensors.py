@@ -70,7 +70,7 @@ def vector_column(tensor: str) -> str:
 
 
 def check_embeddings(manifest: Manifest) -> None:
-    """Raise InvalidManifest if a policy compares what are no vectors."""
+    """Raise InvalidManifest if a policy compares values that are not vectors."""
     model_signature = signature(manifest)
     rows = batch_dimension(model_signature)
     specs = {spec.name: spec for spec in (*model_signature.outputs, *model_signature.inputs)}
@@ -82,7 +82,7 @@ def check_embeddings(manifest: Manifest) -> None:
             )
         if name not in specs:
             raise InvalidManifest(
-                f"monitoring.embedding_drift names {name!r}, which is no input or output; "
+                f"monitoring.embedding_drift names {name!r}, which is not an input or output; "
                 f"expected one of {', '.join(sorted(specs))}"
             )
         spec = specs[name]

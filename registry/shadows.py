@@ -69,7 +69,7 @@ def active_shadow(state: LifecycleState, model: str, number: str) -> Shadow:
     shadow = state.shadows.get(number)
     if shadow is None:
         numbers = ", ".join(state.shadows) or "none"
-        raise UnknownVersion(f"version {number} of {model} is no shadow; shadows: {numbers}")
+        raise UnknownVersion(f"version {number} of {model} is not a shadow; shadows: {numbers}")
     return shadow
 
 
@@ -88,7 +88,7 @@ def require_shadowable(model: str, before: Manifest, after: Manifest) -> None:
                 "hides it"
             )
     if not after.features:
-        raise VersionRefused("the version takes inputs that are no features")
+        raise VersionRefused("the version takes inputs that are not features")
 
 
 def _require_startable(state: LifecycleState, model: str, number: str, alias: str) -> None:

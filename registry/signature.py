@@ -66,7 +66,7 @@ def optional_inputs_question(
 ) -> str:
     """Return the question whether requests may set inputs with a default; empty without any.
 
-    Older exporters list every weight among the inputs: these are no inputs of a request.
+    Older exporters list every weight among the inputs: a request does not send these.
     """
     names = [node.name for node in session.get_overridable_initializers()]
     questioned = [name for name in names if name not in optional]

@@ -22,7 +22,7 @@ from registry.errors import RegistryError
 from registry.history.audit import ChainHead
 from telemetry.clock import now_us
 
-# Signed bytes begin with it: a signature that the key made for something else is none of a head.
+# Signed bytes begin with it: so that a signature of other data never passes for one of a head.
 _PURPOSE = "driftline registry head 1"
 _LARGEST = 65_536  # bytes of a key or a head
 _PRIVATE = serialization.PrivateFormat.PKCS8

@@ -119,7 +119,7 @@ def check_segments(manifest: Manifest) -> None:
         segment = SegmentPolicy.of(declared)
         where = f"monitoring.segments: {segment.column!r}"
         if segment.column not in kinds:
-            raise InvalidManifest(f"{where} is no feature; expected one of {_listed(kinds)}")
+            raise InvalidManifest(f"{where} is not a feature; expected one of {_listed(kinds)}")
         if segment.column in columns:
             raise InvalidManifest(f"{where} is named twice")
         columns.add(segment.column)

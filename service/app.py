@@ -81,7 +81,7 @@ class PredictReply(BaseModel):
 
     model: str
     version: str
-    prediction_id: str = Field(description="Names the request in feedback; rows count from 0.")
+    prediction_id: str = Field(description="Id for feedback; rows are numbered from 0.")
     predictions: list[RowPrediction]
 
 

@@ -20,7 +20,7 @@ LONGEST_KEY = 256  # characters
 def choose_arm(
     call: Call, request: InferRequest, inputs: Inputs, manifest: Manifest, rollout: Rollout
 ) -> Arm:
-    """Return the arm of a request; raises InvalidRequest for a key that is none."""
+    """Return the arm of a request; raises InvalidRequest for an invalid key."""
     key = routing_key(call, request) or _feature(inputs, manifest, rollout.feature)
     hashed = hash_key(key or request.id or call.prediction_id, rollout.id)
     within = position(hashed) < rollout.share

@@ -13,7 +13,7 @@ TESTED: Mapping[str, str] = {"uvicorn": "0.54", "bentoml": "1.4", "zttp": "0.0.3
 
 
 def check_versions(installed: Callable[[str], str] = version) -> None:
-    """Raise SettingError if a library's version is none that the service was tested with."""
+    """Raise SettingError if the service was not tested with a library's version."""
     for name, tested in TESTED.items():
         release = installed(name)
         if f"{release}.".startswith(f"{tested}."):

@@ -185,7 +185,7 @@ def monitoring() -> Any:
         "Traffic": [
             series(
                 "Requests of an hour",
-                "All versions of a model together, newest judged hour; and as in the weeks before.",
+                "All versions of a model, newest evaluated hour, and as in earlier weeks.",
                 "short",
                 (hourly, "requests {{model}}"),
                 ('driftline_traffic_expected{model=~"$model"}', "expected {{model}}"),
@@ -339,7 +339,7 @@ def event_log() -> Any:
             series("Ledger", "Events lost, recovered, missing or duplicated.", "short", *counted),
             series(
                 "Unreadable",
-                "Records that are no event.",
+                "Records that are not an event.",
                 "short",
                 ("sum by (source) (driftline_unreadable_events_total)", "{{source}}"),
             ),

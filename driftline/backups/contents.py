@@ -83,7 +83,7 @@ def _read_record(folder: Path) -> BackupRecord:
             )
         return msgspec.json.decode(path.read_bytes(), type=BackupRecord)
     except FileNotFoundError:
-        raise BackupFault(f"{folder} is no backup: it has no {RECORD}") from None
+        raise BackupFault(f"{folder} is not a backup: it has no {RECORD}") from None
     except msgspec.DecodeError as error:
         raise BackupFault(f"{path} cannot be read: {error}") from None
 

@@ -147,7 +147,7 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Delete the folder: the job is done."""
-        (self._folder / "job.json").unlink()  # first: what is left of a crash is no job
+        (self._folder / "job.json").unlink()  # first: a crash must leave no readable job
         shutil.rmtree(self._folder, ignore_errors=True)
         self._removed = True  # the next process may have created it again
         sync_folder(self._folder.parent)

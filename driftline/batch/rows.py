@@ -108,7 +108,7 @@ def _numbers(
 
 
 def _to_numbers(column: pa.ChunkedArray, *, whole: bool) -> tuple[Array, Array]:
-    """Return the numbers of a column, and a mask of values that are none.
+    """Return the numbers of a column, and a mask of values that are not numbers.
 
     A missing one is NaN. Of tensors of whole numbers it is no value at all: floats would round
     large ones, so those stay integers.
@@ -124,7 +124,7 @@ def _to_numbers(column: pa.ChunkedArray, *, whole: bool) -> tuple[Array, Array]:
 
 
 def _parsed(column: pa.ChunkedArray, *, whole: bool) -> tuple[Array, Array]:
-    """Return texts as numbers, and a mask of those that are none."""
+    """Return texts as numbers, and a mask of those that are not numbers."""
     kind, missing = (pa.int64(), 0) if whole else (pa.float64(), np.nan)
     try:
         numbers = pc.cast(column, kind).fill_null(missing).to_numpy()

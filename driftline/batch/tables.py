@@ -9,8 +9,8 @@ from pyarrow import csv
 from driftline.batch.errors import BatchError
 from driftline.batch.storage import ArrowFault, InputFile, Storage
 
-_BLOCK = 4 << 20  # bytes of CSV that are parsed at once
-_PARQUET_ROWS = 65_536  # largest number of rows that are decoded at once
+_BLOCK = 4 << 20  # bytes of CSV parsed in one piece
+_PARQUET_ROWS = 65_536  # largest number of rows decoded in one piece
 
 
 def columns_of(storage: Storage, file: InputFile) -> pa.Schema:
@@ -39,7 +39,7 @@ def row_count(storage: Storage, file: InputFile) -> int | None:
 def read_tables(
     storage: Storage, file: InputFile, columns: Sequence[str], rows: int, skip: int = 0
 ) -> Iterator[pa.Table]:
-    """Yield tables of `rows` rows after the first `skip`, the last one smaller.
+    """Yield tables of `rows` rows after the first `skip`; the last table may be smaller.
 
     Raises BatchError for a file that is damaged or truncated.
     """
@@ -75,7 +75,7 @@ def regroup(batches: Iterable[pa.RecordBatch], rows: int, skip: int = 0) -> Iter
 def _parquet(
     storage: Storage, file: InputFile, columns: Sequence[str], rows: int, skip: int
 ) -> tuple[Iterator[pa.RecordBatch], int]:
-    """Return the batches after the row groups that `skip` covers, and the rows left to skip.
+    """Skip whole row groups; return the batches of the others, and the rows still to skip.
 
     Each batch has at most `rows` rows.
     """
@@ -106,7 +106,7 @@ def _csv(storage: Storage, file: InputFile, columns: Sequence[str]) -> Iterator[
 def _open_csv(
     storage: Storage, file: InputFile, columns: Sequence[str] | None
 ) -> csv.CSVStreamingReader:
-    """Open a CSV file: values are strings, empty values are missing; None reads every column."""
+    """Open a CSV file; `columns=None` reads all. Values are strings; empty ones are missing."""
     source = storage.files.open_input_stream(file.path)
     names = [] if columns is None else list(columns)
     convert = csv.ConvertOptions(

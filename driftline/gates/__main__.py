@@ -28,7 +28,7 @@ def main() -> None:
     """Read the job and run it."""
     end_with_parent(signal.SIGKILL)
     replies = os.dup(1)
-    os.dup2(2, 1)  # what libraries print is no message
+    os.dup2(2, 1)  # text that libraries print is not a message
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=GateJob)
 
     def send(message: GateMessage) -> None:

@@ -149,7 +149,7 @@ class ModelRun:
         try:
             return {name: _tensor(specs[name].datatype, value) for name, value in inputs.items()}
         except (TypeError, ValueError) as error:
-            raise InvalidFeatures(f"inputs are no tensors: {error}") from None
+            raise InvalidFeatures(f"inputs are not tensors: {error}") from None
 
     def answer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return every output of a request, both as nested lists; raises a RegistryError."""

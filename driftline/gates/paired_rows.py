@@ -167,7 +167,7 @@ def predict_rows(
     rerun = ModelRerun(Baseline(version, frame))
     if not rerun.possible:
         raise NotEnoughData(
-            f"version {version.number} takes inputs that are no features, or predicts nothing"
+            f"version {version.number} takes inputs that are not features, or predicts nothing"
         )
     columns = columns_of(version.manifest.features, frame)
     fits = rerun.fitting(columns, len(frame))

@@ -20,7 +20,7 @@ from registry.history.rows import GateVerdict
 
 _OBJECTIVES = ("--p99-ms", "1000000", "--max-error-share", "1")  # the gate judges, not the load
 
-_WHOLE_MS = 1.0  # percentiles are measured in whole ms: a smaller difference is none
+_WHOLE_MS = 1.0  # percentiles are measured in whole ms: a smaller difference does not count
 
 
 def check_load(gate: LoadGate, context: GateContext) -> GateOutcome:

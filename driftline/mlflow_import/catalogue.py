@@ -18,7 +18,7 @@ _SETTINGS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-_OWN = ("driftline.", "mlflow.")  # tags that are no statements of their author
+_OWN = ("driftline.", "mlflow.")  # tags that tools write, not the author
 
 
 class MlflowUnavailable(DriftlineError):
@@ -97,7 +97,7 @@ class MlflowCatalogue:
         with self._faults(f"the files of {version.uri} cannot be fetched"):
             place = Path(self._download(artifact_uri=version.uri, dst_path=str(folder)))
         if not (place / "MLmodel").is_file():
-            raise MlflowUnavailable(f"{self.server}: {version.uri} has no MLmodel: it is no model")
+            raise MlflowUnavailable(f"{self.server}: {version.uri} has no MLmodel: not a model")
         return place
 
     def tag(self, model: str, version: str, tags: Mapping[str, str]) -> None:

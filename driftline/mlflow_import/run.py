@@ -1,4 +1,4 @@
-"""Import one version of MLflow as a version of ours, and export what became of it."""
+"""Import model versions from MLflow, and write their state here back to MLflow as tags."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -25,29 +25,29 @@ class ImportOptions(NamedTuple):
     """The options of an import."""
 
     reference: Path | None = None
-    fields: Mapping[str, Any] = {}  # of the manifest; they replace those of MLflow
-    trust: bool = False  # convert other flavors, which runs code of the model's author
-    promote: bool = True  # the first version of a model
+    fields: Mapping[str, Any] = {}  # manifest fields that override MLflow's
+    trust: bool = False  # convert models that are not ONNX, which runs the author's code
+    promote: bool = True  # make a model's first version champion
 
 
 class _Files(NamedTuple):
     name: str
-    onnx: Path  # the file, or its folder
+    onnx: Path  # the ONNX file, or the folder that contains it
     fields: Mapping[str, Any]
     options: ImportOptions
 
 
 class MlflowImport:
-    """Import versions of one MLflow registry into one of ours."""
+    """Import versions from an MLflow registry into a Driftline registry."""
 
     def __init__(self, catalogue: MlflowCatalogue, server: str = "") -> None:
-        """`server` is the URL of a registry server, empty for the registry of this machine."""
+        """`server` is the URL of a registry server; "" means the registry of this machine."""
         self.catalogue = catalogue
         self.access: RegistryAccess = open_access(server)
         self._register: Callable[[_Files], None] = partial(_there, server) if server else _here
 
     def imported(self, name: str) -> dict[tuple[str, str], Version]:
-        """Return the versions of a model by model and version in this MLflow registry."""
+        """Return the imported versions of a model, by MLflow's model name and version."""
         try:
             versions = self.access.versions(name)
         except UnknownModel:
@@ -68,12 +68,12 @@ class MlflowImport:
         version: MlflowVersion,
         options: ImportOptions = ImportOptions(),  # noqa: B008
     ) -> None:
-        """Register a version under a name, unless it is; raises a DriftlineError."""
+        """Register a version under a name if it is not registered yet; raises DriftlineError."""
         require_model_name(name)
         before = self.imported(name).get((version.model, version.version))
         if version.version and before is not None:
             there = f"{version.model} version {version.version}"
-            click.echo(f"{name} version {before.number} is {there} of MLflow already")
+            click.echo(f"{name} version {before.number} was imported earlier from MLflow's {there}")
             return
         with tempfile.TemporaryDirectory(prefix="driftline-mlflow-") as folder:
             package = read_package(self.catalogue.fetch(version, Path(folder)))
@@ -89,7 +89,7 @@ class MlflowImport:
             self._register(_Files(name, onnx, {**fields, **options.fields}, options))
 
     def export(self, name: str) -> int:
-        """Tag the imported versions in MLflow with what became of them; return how many."""
+        """Tag the imported versions in MLflow with their state here; return their number."""
         state = reduce_rows(self.access.history(name))
         imported = self.imported(name)
         for (model, number), version in imported.items():

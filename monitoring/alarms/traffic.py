@@ -12,7 +12,7 @@ such hours differ from each other in the model's own history:
 - The last 24 hours are judged as well: they show that a model with few requests has stopped. Days
   of 23 or 25 hours are not.
 
-Hours that broke their limits are no part of the history, unless the same hours of two weeks in a
+Hours that broke their limits do not enter the history, unless the same hours of two weeks in a
 row did: then that is what the model has now. While 24 hours are as usual, traffic has only moved
 within the day: if an hour deviates the same way on a fourth day, its level follows the three
 before.

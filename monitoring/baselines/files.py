@@ -94,7 +94,7 @@ def _numbers(values: Sequence[Any]) -> pa.Array:
 
 
 def _number(value: Any) -> float | None:
-    """Return a stored value as a float; words that are no number become missing."""
+    """Return a stored value as a float; words that are not a number become missing."""
     if isinstance(value, str):
         return _INFINITIES.get(value)
     try:

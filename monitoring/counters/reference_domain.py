@@ -78,7 +78,7 @@ class _Categories:
         except TypeError:  # lists and the like have no hash
             return [self._look(value) for value in column]
         if None not in codes:
-            return codes  # type: ignore[return-value] # none is None
+            return codes  # type: ignore[return-value] # no value is None
         if len(self._remembered) > _REMEMBERED:
             self._remembered.clear()
         self._remembered.update((value, self._look(value)) for value in set(column))

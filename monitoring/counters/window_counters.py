@@ -133,13 +133,13 @@ class ErrorSums(msgspec.Struct):
     """Error sums of a regression: prediction minus label."""
 
     rows: int = 0
-    undefined: int = 0  # rows whose error is no finite number; not in the sums
+    undefined: int = 0  # rows whose error is not a finite number; not in the sums
     errors: ExactSum = ExactSum()
     absolute: ExactSum = ExactSum()
     squares: ExactSum = ExactSum()
 
     def add(self, pairs: Iterable[Pair]) -> None:
-        """Count rows; a truth that is no number says nothing."""
+        """Count rows; a label that is not a number is not counted."""
         true = [(number(truth), predicted) for truth, predicted in pairs]
         errors = [number(predicted) - truth for truth, predicted in true if isfinite(truth)]
         finite = [error for error in errors if isfinite(error)]

@@ -106,7 +106,7 @@ class Ingestion:
             return None
         if isinstance(event, FeedbackEvent):
             return self._ingest_label(event, record)
-        if not event.online:  # in no window: a nightly job is no drift of the online requests
+        if not event.online:  # in no window: a nightly job is not drift of requests
             self._state.count(f"{event.protocol}_events")
             self._state.count(f"{event.protocol}_rows", event.rows)
             if event.protocol == "batch" and event.version:

@@ -1,4 +1,4 @@
-"""State how many requests a model had in its newest judged hour, and what was expected."""
+"""State how many requests a model had in its newest evaluated hour, and what was expected."""
 
 from monitoring.alarms.traffic import WEEKS, JudgedHour
 from monitoring.presenter.formats import number, several

@@ -20,7 +20,7 @@ _GROUPS: dict[Rule, str] = {
     SELECTION_GAP: "unequal selection rates by",
     TRUE_POSITIVE_GAP: "unequal true-positive rates by",
 }
-_SHOWN = 3  # columns
+_SHOWN = 3  # columns named in the sentence
 
 
 def window_sentence(result: Result, chief: Score | None) -> str:
@@ -45,7 +45,7 @@ def window_sentence(result: Result, chief: Score | None) -> str:
 
 
 def _refused(result: Result) -> str:
-    """State that no request was answered, where the verdict says so; else empty."""
+    """State that no request was answered; return "" if some were."""
     if result.verdict != "degraded" or result.events.get("ok"):
         return ""
     outcomes = ", ".join(f"{number(n)} {outcome}" for outcome, n in result.events.items() if n)
@@ -76,7 +76,7 @@ def _drift(result: Result) -> str:
     share = _drifted_share(result)
     if drifted := [score.column for score in drifted_columns(result)]:
         names = ", ".join(drifted[:_SHOWN]) + (", …" if len(drifted) > _SHOWN else "")
-        if share is not None and share.note:  # it counts features, and predictions drift too
+        if share is not None and share.note:  # features only; `drifted` also has predictions
             return f"{share.note} drifted; largest drift: {names}"
         return f"{several(len(drifted), 'column')} drifted: {names}"
     if strong := breached("drift", result):

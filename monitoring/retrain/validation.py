@@ -99,7 +99,7 @@ def _schema(rows: TrainingRows, manifest: Manifest) -> Iterator[DataFinding]:
             yield DataFinding("schema", "failed", "the rows have no such column", feature.name)
         elif feature.kind == "numeric" and (odd := _share_of_words(rows.frame[feature.name])):
             bad = True
-            message = f"{odd:.1%} of the values are no numbers"
+            message = f"{odd:.1%} of the values are not numbers"
             yield DataFinding("schema", "failed", message, feature.name, odd, 0.0)
     if not bad:
         yield DataFinding("schema", "passed", f"all {len(manifest.features)} features are there")

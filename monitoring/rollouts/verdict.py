@@ -191,7 +191,7 @@ class Comparison:
 
 
 def _is_invalid(event: PredictionEvent) -> bool:
-    """Return whether an output holds a value that is no finite number."""
+    """Return whether an output holds a value that is not a finite number."""
     return any(
         value is None or value in ("Infinity", "-Infinity")
         for tensor in event.outputs.values()

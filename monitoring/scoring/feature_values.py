@@ -44,7 +44,7 @@ class FeatureValues:
     def codes(self) -> Array:
         """One number a row, equal where values are; NaN if there is none.
 
-        Of a numeric feature the value itself, infinities too; what is no number has no code.
+        Of a numeric feature the value itself, infinities too; other values have no code.
         """
         if self.feature.kind == "numeric":
             return _numbers(self._values)

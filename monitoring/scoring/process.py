@@ -143,7 +143,7 @@ def _resident(pid: int) -> int:
 def _starved(pid: int) -> float:
     """Return for how many seconds a process was ready to run, but had no processor.
 
-    A machine that is too busy is no fault of a job. 0 if the system does not tell.
+    A job is not to blame for a busy machine. 0 if the system does not report it.
     """
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9

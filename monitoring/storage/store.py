@@ -187,7 +187,7 @@ class Store:
         return as_struct(rows[0][0], JudgedHours) if has_hours else JudgedHours()
 
     def newest_traffic(self) -> dict[str, JudgedHour]:
-        """Read the newest judged hour of each model that has one."""
+        """Read the newest evaluated hour of each model that has one."""
         rows = self._all(traffic.JUDGED)
         hours = ((str(model), as_struct(body, NewestHour)) for model, body in rows if body)
         return {model: hour.newest for model, hour in hours if hour.newest is not None}

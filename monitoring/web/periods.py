@@ -25,7 +25,7 @@ class DayRange(msgspec.Struct, frozen=True):
 
     @property
     def window(self) -> Window:
-        """The same as times; raises ValueError for what is no day, or if the last is earlier."""
+        """The same as times; raises ValueError for what is not a day, or if the last is earlier."""
         window = Window(_start(self.first), _start(self.last) + DAY)
         if window.end <= window.start:
             raise ValueError(f"{self.last} is before {self.first}")

@@ -123,7 +123,7 @@ class Queries(Protocol):
         ...
 
     def newest_traffic(self) -> dict[str, JudgedHour]:
-        """Return the newest judged hour of each model."""
+        """Return the newest evaluated hour of each model."""
         ...
 
     def acknowledge(self, alarm_id: str, step: AlarmStep) -> bool:

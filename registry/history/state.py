@@ -312,8 +312,8 @@ class LifecycleState(msgspec.Struct):
     def candidates(self, numbers: Collection[str]) -> dict[str, str]:
         """Return which versions cannot be champion by policy, bar or rejection, and why.
 
-        A version that champion or another protected alias names is none. Approvals do not expire
-        here: a version that was allowed is not taken from those who call it.
+        Versions with the alias champion or another protected one are left out. Approvals do not
+        expire here: callers of a version that was approved once keep access to it.
         """
         alias_numbers = {
             number

@@ -29,7 +29,7 @@ def write_exit(folder: Path, pid: int, status: int) -> None:
 def take_exit(folder: Path, pid: int) -> str:
     """Return why a worker ended, and forget it.
 
-    Empty if nobody knows, and for signals from outside, which are no fault of a model.
+    Empty if it is unknown, and for signals from outside, which no model causes.
     """
     path = folder / str(pid)
     try:

@@ -92,7 +92,7 @@ class LoadedModels:
         self._names: dict[str, list[tuple[str, str]]] = {}  # the routes of each model
         self._polling = asyncio.Lock()
         # One at a time: what a run costs is measured as a version is loaded, and two on few cores
-        # are no faster together.
+        # are not faster together.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="loading")
         self._unreported = False  # whether the last report could not be written
         self.revision = -1  # of the registry, up to which it was read

@@ -114,7 +114,7 @@ def measure_generated(
         elif many > 1:
             cost = RunCost(cost.first_row, cost.first_row, cost.size)
     except ServingError as error:
-        _logger.info("warm-up inputs were rejected, which is no fault of the model: %s", error)
+        _logger.info("warm-up inputs were rejected, which is not the model's fault: %s", error)
         return UNKNOWN_COST
     return UNKNOWN_COST if varied else cost
 

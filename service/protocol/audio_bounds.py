@@ -20,12 +20,12 @@ _WAV_SAMPLES = 2  # of a byte: ADPCM has 4 bits for each
 
 
 def check_audio(data: bytes | memoryview, tensor: str) -> None:
-    """Raise InvalidRequest for what is no WAV, FLAC or MP3, or may have too many samples."""
+    """Raise InvalidRequest unless these are WAV, FLAC or MP3 of not too many samples."""
     content = bytes(data)
     rate = _rate(content)
     if rate is None:
         raise InvalidRequest(
-            f"{len(content)} bytes that are no recording; expected a WAV, FLAC or MP3",
+            f"{len(content)} bytes that are not a recording; expected a WAV, FLAC or MP3",
             tensor=tensor,
         )
     if rate < _LEAST_RATE:
@@ -47,7 +47,7 @@ def is_audio(data: bytes | memoryview) -> bool:
 
 
 def _rate(data: bytes) -> int | None:
-    """Return the samples per second that the head states; None if it is no recording's."""
+    """Return the samples per second that the head states; None if it is not one."""
     if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
         return _wav_rate(data)
     if data[:4] == b"fLaC":

@@ -21,7 +21,7 @@ _EXPECTED = "expected RFC 3339 with an offset, e.g. 2013-04-01T06:00:00Z, or int
 def read_event_time(value: object) -> int:
     """Return microseconds since the epoch.
 
-    Raises InvalidRequest for anything that is no point in time from EARLIEST to LATEST, and names
+    Raises InvalidRequest for anything but a point in time from EARLIEST to LATEST, and names
     the unit that a number seems to be in.
     """
     microseconds = _microseconds(value)

@@ -63,7 +63,7 @@ def read_feedback(body: bytes) -> list[FeedbackLabel]:
         decoded = _items.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(
-            'the body is no feedback: expected {"prediction_id": ..., "label": ...}, '
+            'the body is not feedback: expected {"prediction_id": ..., "label": ...}, '
             f"or a list of them: {error}"
         ) from None
     except RecursionError:

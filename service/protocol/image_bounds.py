@@ -1,7 +1,7 @@
 """Check an encoded image before a model decodes it. Pure.
 
 A file of a few kilobytes can state an image of gigabytes; the size is in the head of every format.
-What is no image, or a damaged JPEG, must not reach the decoder: libjpeg ends the process over it.
+Only valid images may reach the decoder: libjpeg ends the process for a damaged JPEG.
 """
 
 from service.errors import InvalidRequest
@@ -11,11 +11,12 @@ MOST_PIXELS = 64 * 2**20  # of one image
 
 
 def check_image(data: bytes | memoryview, tensor: str) -> None:
-    """Raise InvalidRequest for what is no image, or one of more than MOST_PIXELS pixels."""
+    """Raise InvalidRequest for bytes that are not an image, or more than MOST_PIXELS pixels."""
     size = image_size(bytes(data[:26])) or _jpeg_size(data, tensor)
     if size is None:
         raise InvalidRequest(
-            f"{len(data)} bytes that are no image; expected a JPEG, PNG, GIF or BMP", tensor=tensor
+            f"{len(data)} bytes that are not an image; expected a JPEG, PNG, GIF or BMP",
+            tensor=tensor,
         )
     width, height = size
     if width * height > MOST_PIXELS:
@@ -38,7 +39,7 @@ def image_size(head: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_size(data: bytes | memoryview, tensor: str) -> tuple[int, int] | None:
-    """Return width and height of a JPEG, None for what is none; raises InvalidRequest."""
+    """Return width and height of a JPEG, None if it is not a JPEG; raises InvalidRequest."""
     if bytes(data[:2]) != b"\xff\xd8":
         return None
     try:

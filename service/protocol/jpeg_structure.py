@@ -1,6 +1,6 @@
 """Check the segments of a JPEG as libjpeg reads them (ITU-T T.81, annex B). Pure.
 
-libjpeg ends the process over a fault in a segment: a table that is no code, a component without a
+libjpeg ends the process over a fault in a segment: an invalid code table, a component without a
 table. The decoder waits forever for the end of a file that was cut. Faults in the compressed data
 itself are warnings, so these are not looked at.
 """
@@ -96,7 +96,7 @@ class _Reader:
                 raise JpegFault("a Huffman table is cut or unknown")
             codes = accumulate(counts, lambda code, count: 2 * code + count)
             if any(code > 1 << length for length, code in enumerate(codes, start=1)):
-                raise JpegFault("a Huffman table is no code")
+                raise JpegFault("a Huffman table is not a code")
             if kind == 0 and max(content[place + 17 : end]) > 15:
                 raise JpegFault("a Huffman table holds too large a difference")
             self._codes.add((kind, number))
@@ -161,4 +161,4 @@ class _Reader:
         high, low = bits >> 4, bits & 15
         spectral = last == 0 if first == 0 else first <= last <= 63 and count == 1
         if not spectral or (high and low != high - 1) or low > 13:
-            raise JpegFault("a scan is no step of a progression")
+            raise JpegFault("a scan is not a step of a progression")

@@ -1,4 +1,4 @@
-"""The service's REST API as an OpenAPI document: what `/docs.json` answers."""
+"""Describe the service's REST API as an OpenAPI document, served at `/docs.json`."""
 
 from functools import cache
 from typing import Any, Literal
@@ -16,27 +16,27 @@ from service.telemetry.statistics import ModelStatistics
 
 _ABOUT = (
     "Open Inference Protocol over REST, with named features and feedback. The reference is "
-    "docs/protocol.md; inference takes raw tensors as well, by the protocol's binary extension."
+    "docs/protocol.md. Inference also accepts raw tensors, by the protocol's binary extension."
 )
 
 _Value = dict[str, Any]
 
 
 class Live(msgspec.Struct):
-    """Whether the process answers."""
+    """Whether the process is alive."""
 
     live: bool
 
 
 class Ready(msgspec.Struct):
-    """Whether inference is answered, or why not."""
+    """Whether inference requests are answered; if not, `reason` states why."""
 
     ready: bool
     reason: str = ""
 
 
 class ModelReady(msgspec.Struct):
-    """Whether a model or version answers, or why not."""
+    """Whether a model or version is ready; if not, `reason` states why."""
 
     name: str
     ready: bool
@@ -71,7 +71,7 @@ _INPUT: _Value = {
         "name": _NAME,
         "shape": _SHAPE,
         "datatype": _DATATYPE,
-        "data": {"type": "array", "description": "Flat, or nested as the shape states."},
+        "data": {"type": "array", "description": "A flat list, or lists nested to the shape."},
         "parameters": _PARAMETERS,
     },
 }
@@ -136,7 +136,7 @@ _PREDICTIONS: _Value = {
     "properties": {
         "model": {"type": "string"},
         "version": {"type": "string"},
-        "prediction_id": {"type": "string", "description": "For feedback; rows count from 0."},
+        "prediction_id": {"type": "string", "description": "Id for feedback."},
         "predictions": {"type": "array", "items": _ROW_PREDICTION},
     },
 }
@@ -149,7 +149,7 @@ _ROWS: _Value = {
         "model": _NAME,
         "rows": {
             "type": "array",
-            "items": {"type": "object", "description": "Values by the name of the feature."},
+            "items": {"type": "object", "description": "Values by feature name."},
         },
         "version": {**_NUMBER_OR_TEXT, "description": "Number or alias; the champion if left out."},
         "event_time": {
@@ -170,8 +170,8 @@ _FEEDBACK_ITEM: _Value = {
     "type": "object",
     "additionalProperties": False,
     "description": (
-        "Either `prediction_id`, or `model` and `request_id`; either `label`, or `labels` of the "
-        "rows from `row` on."
+        "Either `prediction_id`, or `model` and `request_id`. Either `label` for one row, or "
+        "`labels` for consecutive rows; `row` is the first."
     ),
     "properties": {
         "prediction_id": {"type": ["string", "null"]},
@@ -217,7 +217,7 @@ def _post(path: str, tag: Tag, summary: str, reply: Any, body: Any, **more: Any)
 
 
 def _of_model(summary: str, reply: Any, suffix: str = "", tag: Tag = "models") -> dict[str, Any]:
-    """Describe a route of a model, and the same of one version."""
+    """Describe a route twice: for a model, and for one version of it."""
     return {
         f"{path}{suffix}": [_get(f"{path}{suffix}", tag, summary, reply)]
         for path in (_MODEL, _VERSION)
@@ -272,15 +272,15 @@ def _routes() -> dict[str, list[Operation]]:
         **_inference(),
         "/v2": [_get("/v2", "models", "Name, version and extensions", ServerMetadata)],
         **_of_model("Inputs, outputs and versions of a model", ModelMetadata),
-        **_of_model("Configuration, as Triton's clients read it", ModelConfiguration, "/config"),
+        **_of_model("Configuration in Triton's format", ModelConfiguration, "/config"),
         "/v2/models/stats": [
             _get("/v2/models/stats", "operation", "Statistics of all models", StatisticsReply)
         ],
         **_of_model("Statistics of a model", StatisticsReply, "/stats", "operation"),
-        "/v2/health/live": [_get("/v2/health/live", "health", "Whether the process lives", Live)],
-        **_ready("/v2/health/ready", Ready, "Whether inference is answered"),
-        **_ready(f"{_MODEL}/ready", ModelReady, "Whether a model answers"),
-        **_ready(f"{_VERSION}/ready", ModelReady, "Whether a version answers"),
+        "/v2/health/live": [_get("/v2/health/live", "health", "Process liveness", Live)],
+        **_ready("/v2/health/ready", Ready, "Whether inference is ready"),
+        **_ready(f"{_MODEL}/ready", ModelReady, "Whether a model is ready"),
+        **_ready(f"{_VERSION}/ready", ModelReady, "Whether a version is ready"),
         **probes,
         index: [
             _post(
@@ -301,5 +301,5 @@ def _routes() -> dict[str, list[Operation]]:
 
 @cache
 def describe() -> dict[str, Any]:
-    """Return the document; its paths are those of `ROUTES`, without pages for people."""
+    """Return the document; it has every path of `ROUTES` except the HTML pages."""
     return describe_api("Driftline", VERSION, _ABOUT, _routes())

@@ -14,7 +14,7 @@ _SMALLEST = 64 << 10
 
 
 class UnsealedMemory(ValueError):
-    """A received descriptor is no memory of a sealed size."""
+    """A received descriptor is not memory of a sealed size."""
 
 
 class WrittenMemory:
@@ -49,7 +49,7 @@ class ReadMemory:
             try:
                 seals = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
             except OSError:
-                raise UnsealedMemory("the descriptor is no memfd") from None
+                raise UnsealedMemory("the descriptor is not a memfd") from None
             if seals & _SIZE_SEALS != _SIZE_SEALS:
                 raise UnsealedMemory(f"the memory's size is not sealed (seals {seals:#x})")
             size = os.fstat(descriptor).st_size

@@ -122,12 +122,12 @@ _REFUSED_LABELS = Counter(
 )
 _RESTARTS = Counter(
     "driftline_model_restarts_total",
-    "Starts of an isolated model's process after it had ended.",
+    "Restarts of an isolated model's process.",
     ["model", "version"],
 )
 _CLOCK_DEPARTURES = Counter(
     "driftline_clock_departures_total",
-    "Times that the system's clock moved by more than 5 seconds at once.",
+    "Jumps of the system's clock by more than 5 seconds.",
 )
 _DROPPED = Counter(
     "driftline_events_dropped_total",
@@ -145,7 +145,7 @@ _DISK_SIZE = Gauge(
 )
 _LOADED = Gauge(
     "driftline_loaded_versions",
-    "Model versions that are loaded, in the worker that has loaded fewest.",
+    "Loaded model versions; the smallest count over all workers.",
     multiprocess_mode="livemin",
 )
 
@@ -154,7 +154,7 @@ def count_request(
     version: Version | None, protocol: Protocol, outcome: Outcome, seconds: float
 ) -> None:
     """Count one finished inference request."""
-    # An unknown model's name is no label value: clients could create any number of them.
+    # An unknown model's name is not used as a label value: clients could create any number of them.
     model, number = ("", "") if version is None else (version.model, version.number)
     _REQUESTS.inc((model, number, protocol, outcome))
     if outcome == "ok":

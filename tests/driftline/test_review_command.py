@@ -44,7 +44,7 @@ def test_labels_of_a_file_are_recorded_once(home: Home, tmp_path: Path) -> None:
     done = _run("import", "tiny", str(file), "--why", "looked at it")
     assert done.output.startswith("2 labels recorded by local:")
     assert "1 label refused" in str(done.exception)
-    assert "its label 'seven' is none of the classes 0, 1" in str(done.exception)
+    assert "its label 'seven' is not one of the classes 0, 1" in str(done.exception)
     again = _run("import", "tiny", str(file))
     assert again.output.startswith("0 labels recorded")
     assert "2 decided before" in again.output

@@ -124,7 +124,7 @@ def test_digits_in_files_are_recognized(running: Service, encode: Callable[..., 
 
 
 def test_a_file_that_is_no_image_is_the_requests_fault(running: Service) -> None:
-    with pytest.raises(triton.InferenceServerException, match="that are no image"):
+    with pytest.raises(triton.InferenceServerException, match="that are not an image"):
         _infer(running, "digit-files", "logits", image=np.zeros(40, np.uint8))
 
 

@@ -346,7 +346,7 @@ def test_the_truth_of_a_regression_is_a_finite_number(
     store = Store(tmp_path / "monitor.db")
     assert [live.labelled for live in store.live("tiny", GOOD)] == [int(fits)]
     reasons = [letter.reason for letter in store.dead_letters(9)]
-    assert [reason for reason in reasons if "is no finite number" not in reason] == []
+    assert [reason for reason in reasons if "is not a finite number" not in reason] == []
     assert len(reasons) == (not fits)
 
 

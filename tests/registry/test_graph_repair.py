@@ -94,7 +94,7 @@ def test_a_shape_that_runs_contradict_is_corrected(
     assert version.manifest.signature is not None
     assert version.manifest.signature.outputs[0].shape == answered
     (change,) = read_inference(Path(version.path)).changes
-    assert change.endswith("and answers [N, 1]")
+    assert change.endswith("but has the shape [N, 1]")
 
 
 def test_an_output_without_rows_stays_as_declared(registry: Registry) -> None:

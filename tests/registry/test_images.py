@@ -40,5 +40,5 @@ def test_large_images_become_small_in_both_layouts(axis: int, channels: int) -> 
 
 @pytest.mark.parametrize("shape", [(5, 5), (2, 8, 8), (3, 0, 8), (3, 8, 8, 8)])
 def test_what_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="is no image"):
+    with pytest.raises(ValueError, match="is not an image"):
         thumbnail(np.zeros(shape, np.float32), 0)

@@ -74,7 +74,7 @@ def test_the_file_without_its_folder_is_refused_with_the_way_out(
         ("weights.bin", {"offset": "20"}, ""),
         ("weights.bin", {"offset": "20", "length": "8"}, "bytes 20 to 28 .* which has 24"),
         ("weights.bin", {"offset": "-4"}, "bytes -4 to"),
-        ("weights.bin", {"length": "many"}, "are no numbers"),
+        ("weights.bin", {"length": "many"}, "are not numbers"),
     ],
 )
 def test_data_elsewhere_is_refused(

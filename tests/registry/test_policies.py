@@ -162,7 +162,7 @@ def test_changes_are_kept_with_who_when_and_why_beside_a_version_that_stays(
         ({"drift_thresholds": {"cost": 1}}, "names no feature: 'cost'"),
         ({"drift_methods": {"price": "chisquare"}}, "'price' is numeric and 'chisquare' no method"),
         ({"drift_methods": {"prediction": "ks"}}, "'prediction' is categorical"),
-        ({"segments": ["cost"]}, "'cost' is no feature"),
+        ({"segments": ["cost"]}, "'cost' is not a feature"),
         ({"alarms": {"smallest_drift": float("inf")}}, "expected finite numbers"),
         ({"window": {"length": None}}, "state length, rows or both"),
         ({"alarms": {"min_rows": None}}, "Expected `int`, got `null`"),

@@ -137,7 +137,7 @@ def test_scores_that_are_no_probabilities_are_refused(
 ) -> None:
     next(n for n in classifier.graph.node if n.op_type == "Sigmoid").op_type = "Neg"
     with pytest.raises(
-        InvalidModel, match="'probabilities' holds values that are no probabilities"
+        InvalidModel, match="'probabilities' holds values that are not probabilities"
     ):
         answer_reference(load(classifier.SerializeToString()), MANIFEST, rows)
 

@@ -39,8 +39,8 @@ def test_times_are_read_to_the_microsecond(column: "pd.Series[Any]") -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ([NOON // 1_000_000] * 2, r"'t', row 0: 1704110400 is no event time; .* microseconds"),
-        ([NOON, NOON * 1_000], "row 1: .* is no event time"),
+        ([NOON // 1_000_000] * 2, r"'t', row 0: 1704110400 is not an event time; .* microseconds"),
+        ([NOON, NOON * 1_000], "row 1: .* is not an event time"),
         (["2024-01-01", "soon"], "holds no event times"),
         (["2024-01-01", None], "row 1 has no event time"),
         ([1.5, 2.5], "holds no event times"),

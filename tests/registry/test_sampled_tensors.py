@@ -44,7 +44,7 @@ def test_vectors_are_bounded_in_number_by_their_width() -> None:
 @pytest.mark.parametrize(
     ("tensor", "reason"),
     [
-        ("nothing", "which is no input or output; expected one of label, numbers"),
+        ("nothing", "which is not an input or output; expected one of label, numbers"),
         ("label", r"'label' is INT64 \[-1\]; expected floats \[N, d\]"),
         ("series", "expected floats"),
         ("words", "expected floats"),

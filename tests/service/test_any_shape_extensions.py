@@ -90,7 +90,7 @@ async def test_an_encoded_image_is_one_row(tmp_path: Path) -> None:
 async def test_what_is_no_image_and_a_bomb_are_the_requests_fault(tmp_path: Path) -> None:
     bench = AnyShapeBench(tmp_path)
     await bench.serve(decoder(), session={"extensions": True})
-    with pytest.raises(InvalidRequest, match="50 bytes that are no image; expected a JPEG"):
+    with pytest.raises(InvalidRequest, match="50 bytes that are not an image; expected a JPEG"):
         await bench.as_binary(file=np.arange(50, dtype=np.uint8))
     bomb = png(60_000, 60_000, b"")
     with pytest.raises(InvalidRequest, match=rf"60000 x 60000 pixels; expected .* {MOST_PIXELS}"):
@@ -213,7 +213,7 @@ def _changed(marker: int, place: int, value: int) -> bytes:
         (_without(0xC4), "no Huffman table"),
         (_without(0xC0), "no frame"),
         (_without(0xDA), "ends before the image"),
-        (jpeg()[:2] + _segment(0xC4, b"\x00" + b"\x03" + bytes(18)) + jpeg()[2:], "is no code"),
+        (jpeg()[:2] + _segment(0xC4, b"\x00" + b"\x03" + bytes(18)) + jpeg()[2:], "is not a code"),
         (jpeg()[:2] + _segment(0xC4, b"\x00" + bytes(5)) + jpeg()[2:], "cut or unknown"),
         (jpeg()[:2] + _segment(0xCC, b"\x00\x00") + jpeg()[2:], "no kind that is decoded"),
         (jpeg()[:2] + _segment(0xC0, b"\x0c" + bytes(8)) + jpeg()[2:], "one of 8 bits"),

@@ -3,7 +3,7 @@
 Rows are put in blocks as long as a window, and blocks in classes by their place in the period. A
 season makes blocks of one class more alike than others. How much more is compared with the same
 blocks in classes by chance (permutation test), so rows may be correlated within a block, and blocks
-may have any distribution. A trend, and what changes from one period to the next, are no season.
+may have any distribution. A trend, and what changes from one period to the next, are not a season.
 """
 
 from typing import Any

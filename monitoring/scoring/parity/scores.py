@@ -45,7 +45,7 @@ class ParityScorer:
     ) -> list[Score]:
         """Score parity, and the effect of each drifted column and of all of them together.
 
-        `drifted` names columns; those that are no feature are ignored. Their values are mapped to
+        `drifted` names columns; those that are not features are ignored. Their values are mapped to
         the distribution in `against`; None: in the registered reference. Empty if rows alone do
         not give the model's inputs, or it predicts nothing that could be compared.
         """
@@ -186,7 +186,7 @@ def _put_back(
 
 
 def _column(feature: Feature, values: "pd.Series[Any]") -> Sequence[Any] | Array:
-    """Return a logged column as `to_tensors` takes it; what is no number stays for it to refuse."""
+    """Return a logged column as `to_tensors` takes it; it refuses what is not a number."""
     if feature.kind == "numeric":
         try:
             return values.to_numpy(dtype=float, na_value=np.nan)

@@ -129,7 +129,7 @@ def _of_classes(
 
 def _of_errors(errors: ErrorSums, pairs: Sequence[_WeightedPair]) -> Metrics:
     if errors.undefined:
-        return {}  # where one error is no number, neither is their mean
+        return {}  # where one error is not a number, neither is their mean
     if pairs:
         return _of_weighted_errors(errors, pairs)
     return {

@@ -63,7 +63,7 @@ def grouping(baseline: Baseline, segment: SegmentPolicy) -> Grouping | str:
     features = {feature.name: feature for feature in baseline.features}
     feature = features.get(segment.column)
     if feature is None:
-        return f"{segment.column!r} is no feature"
+        return f"{segment.column!r} is not a feature"
     if reason := withheld(baseline.manifest).get(feature.name):
         return reason
     if (feature.kind == "numeric") != bool(segment.edges):

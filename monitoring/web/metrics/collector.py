@@ -135,7 +135,7 @@ def _unscored(scoring: ScoringLag | None) -> Iterator[Metric]:
     )
     age = GaugeMetricFamily(
         "driftline_monitor_oldest_waiting_score_seconds",
-        "Time since the oldest such window was queued or the monitor started; 0 if there is none.",
+        "Longest time that a queued window has waited to be scored; 0 if none waits.",
     )
     if scoring is not None:
         waiting.add_metric([], scoring.waiting)
@@ -164,7 +164,7 @@ def _sources(ledger: Iterable[SourceLedger]) -> Iterator[Metric]:
         "driftline_events_duplicated", "Duplicate events, ignored.", labels=SOURCE
     )
     unreadable = CounterMetricFamily(
-        "driftline_unreadable_events", "Records that match no event schema.", labels=SOURCE
+        "driftline_unreadable_events", "Records that do not match an event schema.", labels=SOURCE
     )
     for source in ledger:
         monitored.add_metric([source.source], source.events - source.unreadable)
@@ -257,7 +257,7 @@ def _whole(latest: Iterable[Result]) -> Iterator[Metric]:
 
 
 def _latest(latest: Iterable[Result]) -> Iterator[Metric]:
-    rows = GaugeMetricFamily("driftline_window_rows", "Rows, latest window.", labels=VERSION)
+    rows = GaugeMetricFamily("driftline_window_rows", "Rows of the latest window.", labels=VERSION)
     end = GaugeMetricFamily(
         "driftline_window_end_seconds",
         "Event time at which the latest window ends.",
@@ -389,7 +389,7 @@ def _busiest(findings: Queries, most: int) -> tuple[list[tuple[str, str]], int]:
 def _quiet(versions: int) -> Metric:
     quiet = GaugeMetricFamily(
         "driftline_versions_without_series",
-        "Versions without series: too many others had requests more recently.",
+        "Versions omitted here, because too many others had requests more recently.",
     )
     quiet.add_metric([], versions)
     return quiet

@@ -14,7 +14,7 @@ def segment_metrics(results: Iterable[Sequence[Result]]) -> Iterator[Metric]:
     """Yield each figure of a version's newest window that has it; windows are oldest first."""
     figures = GaugeMetricFamily(
         "driftline_window_segment",
-        "A figure of the rows of one group (column=value), latest window where it is known.",
+        "Score of the rows of one segment (column=value), latest window that has it.",
         labels=[*_VERSION, "segment", "score"],
     )
     gaps = GaugeMetricFamily(

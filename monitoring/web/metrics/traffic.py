@@ -8,15 +8,15 @@ from monitoring.alarms.traffic import JudgedHour
 
 
 def traffic_metrics(newest: Mapping[str, JudgedHour]) -> Iterator[Metric]:
-    """Yield the metrics of the newest judged hour of each model."""
+    """Yield the metrics of the newest evaluated hour of each model."""
     requests = GaugeMetricFamily(
         "driftline_traffic_requests",
-        "Requests of a model, all versions together, newest judged hour.",
+        "Requests of a model, all versions together, newest evaluated hour.",
         labels=["model"],
     )
     expected = GaugeMetricFamily(
         "driftline_traffic_expected",
-        "Requests expected from the same hours of the weeks before, newest judged hour.",
+        "Requests expected from the same hours of the weeks before, newest evaluated hour.",
         labels=["model"],
     )
     for model, judged in newest.items():

@@ -147,7 +147,7 @@ def test_a_gap_between_groups_is_limited(versions: dict[str, Version]) -> None:
         ({"kind": "metric", "metric": "accuracy"}, "no limit; expected at_least or at_most or"),
         ({"kind": "metric", "metric": "rmse", "at_most": 1}, "'rmse' is not computed for this"),
         ({"kind": "metric", "metric": "f1", "at_least": 1, "segment": "color"},
-         "segment: 'color' is no feature; expected one of"),
+         "segment: 'color' is not a feature; expected one of"),
         ({"kind": "metric", "metric": "f1", "at_least": 1, "segment": "price"},
          "segment: 'price' is numeric; expected edges"),
         ({"kind": "gap", "at_most": 0.1}, "no segment"),

@@ -195,7 +195,7 @@ def test_a_shadow_ends(scene: Scene, end: str) -> None:
     drain(mirror)
     assert scene.log.logged == []
     assert scene.history.state("m").shadows == mirror.report.shadows == {}
-    with pytest.raises(UnknownVersion, match="version 2 of m is no shadow; shadows: none"):
+    with pytest.raises(UnknownVersion, match="version 2 of m is not a shadow; shadows: none"):
         scene.shadows.stop("m", "2", actor="ben")
 
 

@@ -169,7 +169,7 @@ def test_a_segment_that_is_withheld_or_unknown_says_so(baseline: Baseline, windo
     scores = SegmentScorer(watched, PerformanceScorer(watched)).score(window(), drift=True)
     assert [(s.segment, s.value, s.note) for s in scores] == [
         ("colour", None, "not scored: dropped by payload policy"),
-        ("size", None, "'size' is no feature"),
+        ("size", None, "'size' is not a feature"),
         ("price", None, "a numeric feature needs edges"),
     ]
 
@@ -187,7 +187,7 @@ def test_one_group_that_fails_leaves_the_others(baseline: Baseline, window: Draw
 @pytest.mark.parametrize(
     ("segments", "said"),
     [
-        (["size"], "'size' is no feature; expected one of 'colour', 'price'"),
+        (["size"], "'size' is not a feature; expected one of 'colour', 'price'"),
         (["price"], "'price' is numeric; expected edges"),
         ([SegmentPolicy("colour", edges=[1.0])], "'colour' is categorical; expected no edges"),
         ([SegmentPolicy("price", edges=[1.0, 1.0])], "expected ascending edges"),

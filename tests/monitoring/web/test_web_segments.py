@@ -17,7 +17,7 @@ SCORES = [
     Score(name="roc_auc", value=None, segment="carrier=UA", note="3 labels are known"),
     Score(name="rows", value=12.0, segment="carrier=a=b", note="too few"),
     Score(name="selection_rate_gap", value=0.19, low=0.1, high=0.3, segment="carrier", note="UA"),
-    Score(name="segments", value=None, segment="size", note="'size' is no feature"),
+    Score(name="segments", value=None, segment="size", note="'size' is not a feature"),
 ]
 
 
@@ -33,7 +33,7 @@ def test_segments_are_read_by_column_and_group(store: Any) -> None:
     assert [group.name for group in carrier.groups] == ["UA", "a=b"]
     assert list(carrier.figures) == ["selection_rate", "roc_auc"]
     assert [gap.value for gap in carrier.gaps] == [0.19]
-    assert (size.column, size.groups, size.note) == ("size", [], "'size' is no feature")
+    assert (size.column, size.groups, size.note) == ("size", [], "'size' is not a feature")
 
 
 def test_a_window_shows_its_segments(client: httpx.Client, store: Any) -> None:
@@ -46,7 +46,7 @@ def test_a_window_shows_its_segments(client: httpx.Client, store: Any) -> None:
     assert "0.4100.380 to 0.440" in text
     assert "ROC AUC: 3 labels are known" in text
     assert "Gap in selection rate: 0.190 (0.100 to 0.300); UA" in text
-    assert "&#39;size&#39; is no feature" in text
+    assert "&#39;size&#39; is not a feature" in text
 
 
 def test_a_gap_beyond_its_limit_is_said_with_the_limit(client: httpx.Client, store: Any) -> None:
