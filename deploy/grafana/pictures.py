@@ -51,18 +51,18 @@ def prometheus(url: str, minutes: float) -> Ask:
     end = time.time()
 
     def ask(query: str) -> list[dict[str, Any]]:
-        asked = {"query": query, "start": end - 60 * minutes, "end": end}
-        fields = urllib.parse.urlencode(asked | {"step": 60 * minutes / POINTS})
+        period = {"query": query, "start": end - 60 * minutes, "end": end}
+        fields = urllib.parse.urlencode(period | {"step": 60 * minutes / POINTS})
         reply = httpx.get(f"{url}/api/v1/query_range?{fields}", timeout=60, trust_env=False)
-        found: list[dict[str, Any]] = reply.raise_for_status().json()["data"]["result"]
-        return found
+        series: list[dict[str, Any]] = reply.raise_for_status().json()["data"]["result"]
+        return series
 
     return ask
 
 
 def page(board: dict[str, Any], ask: Ask) -> str:
     """Return a dashboard as HTML."""
-    panels = [panel for one in board["panels"] for panel in (one, *one.get("panels", []))]
+    panels = [panel for row in board["panels"] for panel in (row, *row.get("panels", []))]
     chosen = _chosen(board["templating"]["list"], ask)
     body = "".join(_panel(_filled_in(panel, chosen), ask) for panel in panels)
     title = html.escape(board["title"])
@@ -74,12 +74,12 @@ def _chosen(variables: Sequence[dict[str, Any]], ask: Ask) -> dict[str, str]:
     """Return the value of each variable: the first one, or all where several may be chosen."""
     chosen = {"__rate_interval": "1m"}
     for variable in variables:
-        found = re.fullmatch(r"label_values\((.*), (\w+)\)", str(variable.get("query")))
-        if variable.get("includeAll") or not found:
+        match = re.fullmatch(r"label_values\((.*), (\w+)\)", str(variable.get("query")))
+        if variable.get("includeAll") or not match:
             chosen[variable["name"]] = ".*"
             continue
-        series = ask(_with_values(found[1], chosen))
-        values = sorted({one["metric"].get(found[2], "") for one in series})
+        series = ask(_with_values(match[1], chosen))
+        values = sorted({labels["metric"].get(match[2], "") for labels in series})
         chosen[variable["name"]] = values[0] if values else ".*"
     return chosen
 
@@ -100,36 +100,36 @@ def _panel(panel: dict[str, Any], ask: Ask) -> str:
     title = html.escape(panel["title"])
     if panel["type"] == "row":
         return f"<h2>{title}</h2>"
-    found = [one for target in panel["targets"] for one in _series(target, ask)]
+    series = [line for target in panel["targets"] for line in _series(target, ask)]
     unit = panel.get("fieldConfig", {}).get("defaults", {}).get("unit", "short")
     drawn = {"stat": _number, "heatmap": _heatmap}.get(panel["type"], _lines)
-    shown = drawn(found, unit) if found else '<div class="empty">No data</div>'
+    shown = drawn(series, unit) if series else '<div class="empty">No data</div>'
     place = f"grid-column: span {panel['gridPos']['w']}"
     meaning = html.escape(panel.get("description", ""))
     return f'<section style="{place}"><h3>{title}</h3><p>{meaning}</p>{shown}</section>'
 
 
 def _series(target: dict[str, Any], ask: Ask) -> list[Series]:
-    found = [
+    series = [
         Series(
-            _legend(target.get("legendFormat", ""), one["metric"]),
-            {float(at): float(value) for at, value in one["values"] if value != "NaN"},
+            _legend(target.get("legendFormat", ""), line["metric"]),
+            {float(at): float(value) for at, value in line["values"] if value != "NaN"},
         )
-        for one in ask(target["expr"])
+        for line in ask(target["expr"])
     ]
-    return _buckets(found) if target.get("format") == "heatmap" else found
+    return _buckets(series) if target.get("format") == "heatmap" else series
 
 
 def _buckets(cumulative: Sequence[Series]) -> list[Series]:
     """Return what lies in each bucket of a histogram, the highest first."""
-    ordered = sorted(cumulative, key=lambda one: float(one.name))
+    ordered = sorted(cumulative, key=lambda line: float(line.name))
     below: dict[float, float] = {}
-    found = []
-    for one in ordered:
-        own = {at: value - below.get(at, 0.0) for at, value in one.points.items()}
-        found.append(Series(one.name, own))
-        below = one.points
-    return found[::-1]
+    buckets = []
+    for bucket in ordered:
+        own = {at: value - below.get(at, 0.0) for at, value in bucket.points.items()}
+        buckets.append(Series(bucket.name, own))
+        below = bucket.points
+    return buckets[::-1]
 
 
 def _legend(template: str, labels: dict[str, str]) -> str:
@@ -138,45 +138,45 @@ def _legend(template: str, labels: dict[str, str]) -> str:
     return re.sub(r"{{\s*(\w+)\s*}}", lambda match: labels.get(match[1], ""), template)
 
 
-def _number(found: Sequence[Series], unit: str) -> str:
-    values = [list(one.points.values())[-1] for one in found if one.points]
+def _number(series: Sequence[Series], unit: str) -> str:
+    values = [list(line.points.values())[-1] for line in series if line.points]
     return f'<b class="number">{_with_unit(values[0], unit) if values else "No data"}</b>'
 
 
-def _lines(found: Sequence[Series], unit: str) -> str:
-    times = sorted({at for one in found for at in one.points})
-    values = [value for one in found for value in one.points.values()]
+def _lines(series: Sequence[Series], unit: str) -> str:
+    times = sorted({at for line in series for at in line.points})
+    values = [value for line in series for value in line.points.values()]
     if not values:
         return '<div class="empty">No data</div>'
     high = max(*values, 0) or 1.0
     low = min(*values, 0)
     parts = [_tick(low + (high - low) * part / 4, low, high, unit) for part in range(5)]
     legend = []
-    for index, one in enumerate(found):
+    for index, line in enumerate(series):
         colour = COLOURS[index % len(COLOURS)]
         places = " ".join(
-            f"{_x(at, times):.1f},{_y(value, low, high):.1f}" for at, value in one.points.items()
+            f"{_x(at, times):.1f},{_y(value, low, high):.1f}" for at, value in line.points.items()
         )
         parts.append(f'<polyline points="{places}" fill="none" stroke="{colour}"/>')
-        legend.append(f'<li><i style="background: {colour}"></i>{html.escape(one.name)}</li>')
+        legend.append(f'<li><i style="background: {colour}"></i>{html.escape(line.name)}</li>')
     return f"{_svg(parts, times)}<ul>{''.join(legend)}</ul>"
 
 
-def _heatmap(found: Sequence[Series], unit: str) -> str:
+def _heatmap(series: Sequence[Series], unit: str) -> str:
     """Draw one row for each series; series of one legend share a row, as in Grafana."""
-    times = sorted({at for one in found for at in one.points})
-    names = list(dict.fromkeys(one.name for one in found))
-    top = max((value for one in found for value in one.points.values()), default=0) or 1.0
+    times = sorted({at for line in series for at in line.points})
+    names = list(dict.fromkeys(line.name for line in series))
+    top = max((value for line in series for value in line.points.values()), default=0) or 1.0
     tall, wide = HEIGHT / len(names), (WIDTH - LEFT) / max(len(times), 1)
     parts = []
-    for one in found:
-        y = names.index(one.name) * tall
+    for line in series:
+        y = names.index(line.name) * tall
         parts += [
             f'<rect x="{_x(at, times):.1f}" y="{y:.1f}" width="{wide:.1f}" height="{tall:.1f}" '
             f'fill="#ff9830" opacity="{value / top:.2f}"/>'
-            for at, value in one.points.items()
+            for at, value in line.points.items()
         ]
-        parts.append(f'<text x="0" y="{y + tall / 2 + 4:.1f}">{html.escape(one.name)}</text>')
+        parts.append(f'<text x="0" y="{y + tall / 2 + 4:.1f}">{html.escape(line.name)}</text>')
     return f"{_svg(parts, times)}<ul><li>highest: {_with_unit(top, unit)}</li></ul>"
 
 
