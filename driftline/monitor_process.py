@@ -24,7 +24,7 @@ from eventlog.division import Division
 from eventlog.durable_files import close_to_others
 from eventlog.errors import SettingError
 from eventlog.kafka_settings import KAFKA_PREFIX, KafkaSettings
-from eventlog.lag import TrackedReader
+from eventlog.lag import ReaderLag, TrackedReader
 from eventlog.log import Positions, Reader
 from eventlog.process_lock import ProcessLock
 from eventlog.segments import SegmentReader
@@ -190,8 +190,9 @@ class _Workshop:
         """Create the consumer of a whole log."""
         journal = Journal(self._store)
         state = self._state(journal, None)
+        reading = self._live.reading
         reader = TrackedReader(
-            _reader(self._home, self._settings, state.positions), self._live.reading
+            _reader(self._home, self._settings, state.positions, reading), reading
         )
         self._parts.callback(reader.close)
         return self._consumer(
@@ -244,6 +245,7 @@ class _Workshop:
             claim=group.claim,
         )
         self._parts.callback(reader.close)
+        self._live.reading.damaged = reader.damaged
         group.follow(reader)
         return group
 
@@ -317,13 +319,17 @@ def _outbox(address: DatabaseAddress, *, notices: bool) -> OutboxPart:
     )
 
 
-def _reader(home: Home, settings: MonitorSettings, positions: Positions) -> Reader:
+def _reader(
+    home: Home, settings: MonitorSettings, positions: Positions, reading: ReaderLag
+) -> Reader:
     if settings.source == "segments":
         return SegmentReader(home.log, positions)
     from eventlog.kafka_reader import KafkaReader  # noqa: PLC0415 - a library of its own
 
     kafka = from_environment(KafkaSettings, KAFKA_PREFIX)
-    return KafkaReader(kafka, settings.group, positions, settings.patience)
+    reader = KafkaReader(kafka, settings.group, positions, settings.patience)
+    reading.damaged = reader.damaged
+    return reader
 
 
 def _judge(home: Home, settings: MonitorSettings, live: LiveFigures) -> RolloutJudge:

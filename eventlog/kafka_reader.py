@@ -27,7 +27,7 @@ from kafka.errors import (
 from eventlog import wire
 from eventlog.errors import LogUnavailable, UnreadableEvent
 from eventlog.kafka import PROTOCOL_VERSION, partition_fault
-from eventlog.kafka_records import FetchedRecord, read_lean
+from eventlog.kafka_records import DamagedBatch, FetchedRecord, read_lean
 from eventlog.kafka_settings import KafkaSettings
 from eventlog.log import Gap, Loss, Position, Positions, Record
 from eventlog.merge import Merge
@@ -86,6 +86,8 @@ class KafkaReader:
         self._first_ends: dict[TopicPartition, int] = {}  # when the partition was assigned
         self._gaps: list[Gap] = []
         self._unplaced: set[TopicPartition] = set()
+        # Offset of the batch that cannot be read, by stream; this object stays the reader's.
+        self.damaged: dict[str, int] = {}
         self._connected = True
         self._fault = ""  # of the partitions, as logged last
         self._consumer = KafkaConsumer(
@@ -224,11 +226,25 @@ class KafkaReader:
                 if place in self._lives:
                     self._try(self._go_back, place, at.offset if at else None)
             return {}
+        except DamagedBatch as error:
+            self._note_damaged(error)
+            return {}
         except KafkaError as error:
             self._log_once(error)
             return {}
         self._connected = True
         return fetched
+
+    def _note_damaged(self, error: DamagedBatch) -> None:
+        """Remember where a partition cannot be read; it is fetched again until a person acts."""
+        stream = _stream(error.place)
+        if self.damaged.get(stream) != error.offset:
+            _logger.error(
+                "%s; nothing after it is read. Repair the topic, or delete the records up to it "
+                "(runbook DriftlineBatchDamaged)",
+                error,
+            )
+        self.damaged[stream] = error.offset
 
     def _follow_assignment(self) -> None:
         """Drop partitions that were revoked, and notice re-created topics."""
@@ -236,6 +252,7 @@ class KafkaReader:
         self._unplaced.update(self._listener.take())
         for place in self._lives.keys() - assigned:
             self._merge(place).close(_stream(place))
+            self.damaged.pop(_stream(place), None)
             del self._lives[place], self._next[place], self._first_ends[place]
         self._unplaced.update(assigned - self._lives.keys())
         for place, life in self._lives.items():
@@ -261,6 +278,8 @@ class KafkaReader:
         read = _damaged if place.topic == self._settings.dead_letters else _record
         merge.add(stream, [read(fetched, stream, life) for fetched in messages])
         self._next[place] = messages[-1].offset + 1
+        if stream in self.damaged and self._next[place] > self.damaged[stream]:
+            del self.damaged[stream]  # the topic was repaired
 
     def _go_back(self, place: TopicPartition, offset: int | None) -> None:
         """Continue at the offset where the log diverges; None: unknown, so at the oldest record."""
@@ -300,6 +319,7 @@ class KafkaReader:
         stream = _stream(place)
         self._consumer.seek(place, offset)
         self._merge(place).open(stream)
+        self.damaged.pop(stream, None)
         self._lives[place], self._next[place] = life, offset
         self._unplaced.discard(place)
         if loss is not None:

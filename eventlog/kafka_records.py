@@ -20,6 +20,15 @@ class FetchedRecord(msgspec.Struct, frozen=True, gc=False):
     raw: bytes = b""  # see wire.py
 
 
+class DamagedBatch(CorruptRecordError):  # type: ignore[misc] # the library ships no types
+    """A batch of a partition does not match its checksum, or its records cannot be separated."""
+
+    def __init__(self, place: Any, offset: int) -> None:
+        super().__init__(f"{place.topic}/{place.partition}: the batch at {offset} is damaged")
+        self.place = place
+        self.offset = offset
+
+
 class FetchedRecords(Fetcher.PartitionRecords):  # type: ignore[misc] # the library ships no types
     """Replace the client's records of one fetched partition; `read_lean` installs it.
 
@@ -29,11 +38,11 @@ class FetchedRecords(Fetcher.PartitionRecords):  # type: ignore[misc] # the libr
     def _unpack_records(
         self, tp: Any, records: Any, _key_deserializer: Any, _value_deserializer: Any
     ) -> Iterator[FetchedRecord]:
-        """Yield the records of all batches; raises CorruptRecordError."""
+        """Yield the records of all batches; raises DamagedBatch."""
         while (batch := records.next_batch()) is not None:
             lean = _read(batch)
             if lean is None:
-                raise CorruptRecordError(f"{tp.topic}/{tp.partition}: batch at {batch.base_offset}")
+                raise DamagedBatch(tp, batch.base_offset)
             self.leader_epoch = batch.leader_epoch
             self.bytes_read += batch.size_in_bytes
             base, raws = batch.base_offset, lean.raws

@@ -1,6 +1,6 @@
 """Track a reader's lag."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from eventlog.errors import UnreadableEvent
 from eventlog.log import Gap, Reader, Record
@@ -14,6 +14,8 @@ class ReaderLag:
         self._now = now
         self.polled = now()  # time of the last poll
         self._oldest: float | None = None  # reception of the oldest record in progress
+        # Offset of the batch that cannot be read, by stream; the reader's own.
+        self.damaged: Mapping[str, int] = {}
 
     @property
     def lag(self) -> float:

@@ -14,7 +14,7 @@ from kafka.record.default_records import DefaultRecordBatchBuilder
 from eventlog import wire
 from eventlog.batch_records import read_records
 from eventlog.kafka_reader import KafkaReader
-from eventlog.kafka_records import FetchedRecord, FetchedRecords
+from eventlog.kafka_records import DamagedBatch, FetchedRecord, FetchedRecords
 from eventlog.kafka_settings import KafkaSettings
 
 PLACE = TopicPartition("t", 0)
@@ -105,5 +105,27 @@ def test_the_reader_reads_lean_records() -> None:
     reader = KafkaReader(KafkaSettings(bootstrap_servers="127.0.0.1:1"), "g", {}, 0)
     try:
         assert reader._consumer._fetcher.PartitionRecords is FetchedRecords  # noqa: SLF001
+    finally:
+        reader.close()
+
+
+def test_a_damaged_batch_is_named_until_its_partition_begins_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = KafkaReader(KafkaSettings(bootstrap_servers="127.0.0.1:1"), "g", {}, 0)
+
+    def poll(*_: object) -> None:
+        raise DamagedBatch(PLACE, 7)
+
+    monkeypatch.setattr(reader._consumer, "poll", poll)  # noqa: SLF001
+    monkeypatch.setattr(reader._consumer, "seek", lambda *_: None)  # noqa: SLF001
+    try:
+        for _ in range(3):
+            reader.fetch(5)
+        assert reader.damaged == {"t/0": 7}
+        (line,) = caplog.messages
+        assert "t/0: the batch at 7 is damaged; nothing after it is read" in line
+        reader._begin(PLACE, 1, 8, "overrun", 1)  # noqa: SLF001
+        assert reader.damaged == {}
     finally:
         reader.close()

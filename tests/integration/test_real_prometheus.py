@@ -36,12 +36,14 @@ WATCHED = {
 }
 FIRING = 'ALERTS{alertname="DriftlineModelAlarm", alertstate="firing", rule="drift"}'
 NV_COUNTS = ["nv_inference_request_success", "nv_inference_count"]
-# What a stack has none of after a minute: a judged hour, predicted files, a schedule that is due.
+# What a stack has none of after a minute: a judged hour, predicted files, a schedule that is due,
+# a damaged batch.
 LATER = [
     "driftline_traffic_requests",
     "driftline_traffic_expected",
     "driftline_batch_day_outside_share",
     "driftline_schedule_undecided_seconds",
+    "driftline_monitor_damaged_batch_offset",
 ]
 _SELECTOR = re.compile(r"\b((?:driftline[\w:]*|up)(?:\{[^}]*\})?)")
 

@@ -123,10 +123,17 @@ def _behind(progress: ReaderLag | None) -> Iterator[Metric]:
     polled = GaugeMetricFamily(
         "driftline_monitor_last_poll_timestamp_seconds", "When the monitor last read the log."
     )
+    damaged = GaugeMetricFamily(
+        "driftline_monitor_damaged_batch_offset",
+        "Offset of the batch behind which a Kafka partition cannot be read; absent: all is read.",
+        labels=["topic", "partition"],
+    )
     if progress is not None:
         lag.add_metric([], progress.lag)
         polled.add_metric([], progress.polled)
-    yield from (lag, polled)
+        for stream, offset in dict(progress.damaged).items():
+            damaged.add_metric(stream.rsplit("/", 1), offset)
+    yield from (lag, polled, damaged)
 
 
 def _unscored(scoring: ScoringLag | None) -> Iterator[Metric]:

@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from eventlog.lag import ReaderLag
 from monitoring.alarms.traffic import JudgedHour
-from monitoring.web.metrics.collector import StoreCollector
+from monitoring.web.metrics.collector import StoreCollector, exposition
 from monitoring.web.report_files import locate
 from monitoring.windows.traffic import JudgedHours
 
@@ -299,3 +300,13 @@ def test_versions_beyond_the_most_have_no_series_but_are_counted(store: Any) -> 
     assert 1 <= len(shown) <= 1 + len(open_alarms)
     assert without.value == len(named) - len(shown)
     assert open_alarms <= shown
+
+
+def test_a_damaged_batch_of_kafka_has_a_metric(store: Any) -> None:
+    lag = ReaderLag(lambda: 0.0)
+    assert b"driftline_monitor_damaged_batch_offset{" not in exposition(store, lag)
+    lag.damaged = {"driftline.predictions/3": 7}
+    line = (
+        b'driftline_monitor_damaged_batch_offset{partition="3",topic="driftline.predictions"} 7.0'
+    )
+    assert line in exposition(store, lag)
