@@ -12,6 +12,8 @@ from driftline.answered_request import require_request
 from driftline.first_promotion import promote_first
 from driftline.gates.registration import gate_registered
 from driftline.local_actor import Actor
+from eventlog.errors import AlreadyRunning
+from eventlog.process_lock import require_unlocked
 from eventlog.settings import Home
 from registry.inference_record import read_inference
 from registry.manifest import Version
@@ -48,10 +50,19 @@ def register_and_print(  # noqa: PLR0913  # the files, and what they are registe
         click.secho(f"warning: {doubt}", fg="yellow", err=True)
     gate_registered(home, version, actor.name)
     if promote and actor.may_promote and promote_first(registry, version, actor.name):
-        click.echo(f"{model} champion is version {version.number}: to serve it, driftline up")
+        click.echo(f"{model} champion is version {version.number}: {_next_step(home)}")
     elif not registry.aliases(model):
         click.echo(f"to serve it: driftline promote {model} --version {version.number}")
     return version
+
+
+def _next_step(home: Home) -> str:
+    """Return how the champion comes to answer; a service that runs here loads it by itself."""
+    try:
+        require_unlocked(home.lock("service"), "service")
+    except AlreadyRunning:
+        return "the running service loads it"
+    return "to serve it, driftline up"
 
 
 def _print(version: Version) -> None:

@@ -83,7 +83,20 @@ def register(  # noqa: PLR0913  # what the command takes as options
     gate_registered(Home.from_environment(), version, actor.name)
     if promote and actor.may_promote and promote_first(registry, version, actor.name):
         sys.stderr.write(f"{name} champion is version {version.number}: it answers requests\n")
+    else:
+        sys.stderr.write(f"{_unpromoted(version, registry.aliases(name))}\n")
     return RegisteredVersion(**msgspec.structs.asdict(version))
+
+
+def _unpromoted(version: Version, aliases: Mapping[str, str]) -> str:
+    """Return what a version waits for that no request reaches by an alias."""
+    model, number = version.model, version.number
+    champion = aliases.get("champion")
+    state = f"champion is version {champion}" if champion else "no version is champion"
+    return (
+        f"{model} version {number} is registered; {state}: driftline promote {model} --version "
+        f"{number}"
+    )
 
 
 def _without(reference: Any, target: str) -> Any:

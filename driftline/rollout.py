@@ -9,7 +9,7 @@ import msgspec
 
 from driftline.changes import ChangeRollout, StartRollout
 from driftline.convergence import wait_for_workers
-from driftline.number_types import FINITE
+from driftline.number_types import FINITE, FiniteRange
 from driftline.registry_access import SERVER, RegistryAccess, open_access
 from driftline.registry_change import RegistryChange
 from eventlog.errors import SettingError
@@ -53,7 +53,10 @@ _WAIT = click.option("--wait/--no-wait", default=True, help="Wait until every wo
     "--tolerate", default=1.25, type=FINITE, show_default=True, help="Allowed rate, as a multiple."
 )
 @click.option(
-    "--latency-objective", default=0.0, type=FINITE, help="Milliseconds.  [default: measured]"
+    "--latency-objective",
+    default=0.0,
+    type=FiniteRange(min=0),
+    help="Milliseconds.  [default: measured]",
 )
 @click.option(
     "--metrics", default="", help="What is judged.  [default: errors,latency,outputs,labels]"

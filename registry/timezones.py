@@ -19,6 +19,11 @@ def find_zone(name: str) -> ZoneInfo:
     """Return a time zone; raises ValueError, with the nearest name, for an unknown one."""
     if name != _OF_THIS_MACHINE and (zone := zone_if_any(name)) is not None:
         return zone
+    raise ValueError(unknown_zone(name))
+
+
+def unknown_zone(name: str) -> str:
+    """Return the error of a name that no time zone has, with the nearest one."""
     names = {zone.lower(): zone for zone in available_timezones() - {_OF_THIS_MACHINE}}
     query = name[:100].lower().replace(" ", "_")
     # A city alone is what people write: "New_York", "Berlin".
@@ -28,7 +33,7 @@ def find_zone(name: str) -> ZoneInfo:
     )
     nearest = (names | cities)[similar[0]] if similar else ""
     hint = f"did you mean {nearest}?" if nearest else "such as Europe/Berlin or UTC"
-    raise ValueError(
+    return (
         f"time zone {name[:100]!r}: expected a name of the IANA database"
         f"{'; ' if nearest else ', '}{hint}"
     )

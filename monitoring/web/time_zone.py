@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitoring.presenter.formats import ZONE
-from registry.timezones import zone_if_any
+from registry.timezones import unknown_zone, zone_if_any
 
 COOKIE = "driftline_tz"
 PARAMETER = "tz"
@@ -34,11 +34,7 @@ class TimeZoneChoice:
         name = request.query_params.get(PARAMETER, "")
         chosen = _zone(name)
         if name and chosen is None:
-            refusal = PlainTextResponse(
-                f"tz is {name[:_LONGEST]!r}; expected a time zone of the IANA database, such as "
-                "Europe/Berlin or UTC\n",
-                400,
-            )
+            refusal = PlainTextResponse(f"tz: {unknown_zone(name[:_LONGEST])}\n", 400)
             await refusal(scope, receive, send)
             return
         zone = chosen or _zone(request.cookies.get(COOKIE, "")) or UTC

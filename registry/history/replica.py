@@ -22,6 +22,8 @@ _PAUSE_S = 2.0  # after a failure, before the server is tried again
 
 _logger = logging.getLogger(__name__)
 
+_outages: set[Path] = set()  # copies whose outage this process has logged: several may read one
+
 
 class ReplicatedDatabase:
     """A `HistoryDatabase`: writes on the server, reads on the copy."""
@@ -65,9 +67,10 @@ class ReplicatedDatabase:
         except RegistryUnavailable as error:
             self._go_on_without(error)
             return
-        if self._lost_at is not None:
+        self._lost_at = None
+        if self._path in _outages:
+            _outages.discard(self._path)
             _logger.info("the registry's database is back")
-            self._lost_at = None
         while self._head != head:
             try:
                 self._head = copy_page(self._server, self._copy, head)
@@ -87,7 +90,8 @@ class ReplicatedDatabase:
             revision, _ = read_head(copy)
         if revision == 0:
             raise error
-        if self._lost_at is None:
+        if self._path not in _outages:
+            _outages.add(self._path)
             _logger.warning("%s; using this machine's copy, revision %d", error, revision)
         self._lost_at = self._clock()
 

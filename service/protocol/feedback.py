@@ -116,4 +116,9 @@ def _prediction_id(index: int, item: _Item) -> str:
         raise InvalidRequest(
             f"item {index}: expected a prediction_id of 1 to {_MOST_CHARACTERS} characters, not NUL"
         )
+    if prediction_id.startswith("<") and prediction_id.endswith(">"):
+        raise InvalidRequest(
+            f"item {index}: prediction_id is {prediction_id!r}; expected the prediction_id of a "
+            "reply in place of it"
+        )
     return prediction_id

@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 from onnx import TensorProto, helper
 
 from driftline.cli import driftline
+from eventlog.process_lock import ProcessLock
+from eventlog.settings import Home
 from registry.errors import InvalidDescription, UnknownModel, UnknownVersion
 
 MANIFEST = {
@@ -64,6 +66,12 @@ def test_no_promote_names_the_next_step(files: list[str]) -> None:
     assert "driftline promote taxi --version 1" in result.output
     assert run("models").output.splitlines()[1].split()[:2] == ["taxi", "1"]
     assert "champion" not in run("models").output
+
+
+def test_beside_a_running_service_nothing_is_to_be_started(files: list[str]) -> None:
+    with ProcessLock(Home.from_environment().lock("service"), "service"):
+        result = run("register", *files, "--name", "taxi")
+    assert "taxi champion is version 1: the running service loads it" in result.output
 
 
 def test_a_later_version_is_never_promoted(files: list[str], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from driftline.cli import driftline
 
@@ -52,3 +53,8 @@ def test_the_error_names_the_value() -> None:
     (limit,) = (p for name, p in NUMBERS if name == "driftline deadletters retry numbers")
     with pytest.raises(click.BadParameter, match="'9223372036854775808' has more than 64 bits"):
         limit.type.convert("9223372036854775808", limit, None)
+
+
+def test_the_error_names_the_option() -> None:
+    start = ["rollout", "start", "m", "--version", "2", "--latency-objective", "-1"]
+    assert "--latency-objective" in CliRunner().invoke(driftline, start).output

@@ -98,9 +98,13 @@ def test_a_notebook_shows_a_table_with_the_question_and_a_terminal_lines() -> No
     assert "inputs      price: FP32 [any, 1]\n            colour: BYTES [any, 1]" in repr(version)
 
 
-def test_a_later_version_is_not_promoted(home: Home) -> None:
+def test_a_later_version_is_not_promoted(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     driftline.register("tiny", tiny_classifier())
+    assert "tiny champion is version 1: it answers requests" in capsys.readouterr().err
     driftline.register("tiny", tiny_classifier(), manifest={"description": "newer"})
+    assert capsys.readouterr().err.endswith(
+        "tiny version 2 is registered; champion is version 1: driftline promote tiny --version 2\n"
+    )
     assert Registry(home).aliases("tiny") == {"champion": "1"}
 
 

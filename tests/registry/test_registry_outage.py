@@ -59,7 +59,8 @@ def test_an_outage_stops_changes_and_no_reader(
     with pytest.raises(RegistryUnavailable):
         elsewhere.revision()
     sentences = [record.message for record in caplog.records if "copy" in record.message]
-    assert all(s.endswith("using this machine's copy, revision 2") for s in sentences)
+    (sentence,) = sentences  # though two readers of this process use the copy
+    assert sentence.endswith("using this machine's copy, revision 2")
 
     waits = History(where, copy, wait_s=180)
     change = Thread(target=waits.promote, args=("taxi", "champion", "3"), kwargs=_BY_CYD)

@@ -93,6 +93,7 @@ def test_feedback_is_one_truth_per_label() -> None:
         (b"7", "expected"),
         (b"[" * 50_000, "expected|deep"),
         (b'{"prediction_id": "", "label": 1}', "item 0: expected a prediction_id"),
+        (b'{"prediction_id": "<the id>", "label": 1}', "item 0: .*<the id>.* of a reply"),
         (b'[{"prediction_id": "p", "label": 1}, {"prediction_id": "p"}]', "item 1: .*`labels`"),
         (b'{"prediction_id": "p", "label": 1, "labels": [1]}', "either"),
         (b'{"prediction_id": "p", "label": 1, "row": -1}', "row is -1"),

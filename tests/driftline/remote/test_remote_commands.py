@@ -195,7 +195,11 @@ def test_operators_work_from_another_machine(
     assert "is learning its baseline" in elsewhere.run("everything", "baseline", "metro").output
     chosen = ("baseline", "metro", "--from", "2026-11-01", "--to", "2026-11-02")
     assert "no database" in str(elsewhere.run("everything", *chosen).exception)
+    owner = ("describe", "metro", "--owner", "team sky", "--tag", "tier-1", "--why", "audit")
+    assert elsewhere.run("everything", *owner).output == ("metro: owner team sky; tags tier-1\n")
+    assert "owner team sky; tags tier-1" in elsewhere.run("risk", "describe", "metro").output
     for command in (
+        owner,
         ("limits", "metro", "--max-bytes", "5"),
         ("unload", "metro"),
         policy,

@@ -44,6 +44,8 @@ def test_the_choice_leaves_the_filters(client: httpx.Client) -> None:
 def test_what_is_no_zone_is_refused_or_ignored(client: httpx.Client, name: str) -> None:
     refused = client.get("/", params={"tz": name})
     assert (refused.status_code, "IANA" in refused.text) == (400, True)
+    similar = client.get("/?tz=Europe/Berln")
+    assert (similar.status_code, "did you mean Europe/Berlin?" in similar.text) == (400, True)
     assert "set-cookie" not in refused.headers
     cookie = {"cookie": "driftline_tz=" + name.replace("\r\n", "")}
     assert "in UTC." in client.get("/", headers=cookie).text
