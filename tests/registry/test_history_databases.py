@@ -36,6 +36,8 @@ from registry.history.sqlite import SCHEMA_VERSION
 from registry.history.state import LifecycleState
 from registry.history.store import History
 from registry.limits import LimitChange
+from tests.postgres_server import PostgresServer
+from tests.prepared_statements import refused
 
 
 @pytest.fixture
@@ -266,6 +268,12 @@ def test_an_address_that_leads_nowhere_is_named(address: str, sentence: str) -> 
 
 def test_the_generated_sql_is_that_of_the_statements() -> None:
     assert Path(sql.__file__).read_text() == statements.generate()
+
+
+def test_postgresql_accepts_every_statement(postgres: PostgresServer) -> None:
+    url = postgres.schema()
+    History(url).revision()
+    assert refused(url, sql.POSTGRESQL) == {}
 
 
 @pytest.mark.parametrize("edited", [False, True])
