@@ -212,12 +212,17 @@ def cluster(
 
 
 @pytest.fixture
-def topics(cluster: str) -> KafkaSettings:
-    """Topics of this test's own, three partitions each, on the shared cluster."""
-    settings = KafkaSettings(
+def own_topics(cluster: str) -> KafkaSettings:
+    """Names of topics of this test's own on the shared cluster, which has none of them yet."""
+    return KafkaSettings(
         bootstrap_servers=cluster,
         acknowledge_within=60,
         topic_prefix=f"test-{secrets.token_hex(4)}",
     )
-    create_topics(settings, partitions=3, replicas=1)
-    return settings
+
+
+@pytest.fixture
+def topics(own_topics: KafkaSettings) -> KafkaSettings:
+    """Topics of this test's own, three partitions each, on the shared cluster."""
+    create_topics(own_topics, partitions=3, replicas=1)
+    return own_topics

@@ -146,9 +146,9 @@ def sequences_of(records: list[Any]) -> list[int]:
 
 
 def test_every_event_arrives_readable_keyed_and_with_cloudevents_headers(
-    broker: Any, settings: KafkaSettings, writer: SegmentWriter, tmp_path: Path
+    own_topics: KafkaSettings, writer: SegmentWriter, tmp_path: Path
 ) -> None:
-    broker.start()
+    settings = own_topics
     assert {*partition_counts(settings, timeout_s=30).values()} == {0}
     assert len(create_topics(settings, partitions=4, replicas=1).created) == 5
     assert create_topics(settings, partitions=4, replicas=1) == TopicChanges([], [])
@@ -207,13 +207,12 @@ def test_every_event_arrives_readable_keyed_and_with_cloudevents_headers(
 
 
 def test_topics_that_a_model_cannot_share_are_refused_with_the_reason(
-    broker: Any,
-    settings: KafkaSettings,
+    own_topics: KafkaSettings,
     writer: SegmentWriter,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    broker.start()
+    settings = own_topics
     create_topics(settings, partitions=2, replicas=1)
     admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
     admin.create_partitions({settings.feedback: NewPartitions(3)})
@@ -288,7 +287,7 @@ def test_a_full_disk_of_the_broker_costs_delay_and_no_event(
         before = len(running.errors)
         while len(running.errors) == before:
             assert time.monotonic() < deadline
-            _predict(writer, 500)  # until a segment of the topic must grow
+            _predict(writer, 50)  # until a segment of the topic must grow
             time.sleep(0.05)
         ballast.unlink()
         broker.stop()
@@ -301,9 +300,9 @@ def test_a_full_disk_of_the_broker_costs_delay_and_no_event(
 
 
 def test_a_restarted_forwarder_continues_at_its_cursor(
-    broker: Any, settings: KafkaSettings, writer: SegmentWriter, tmp_path: Path
+    own_topics: KafkaSettings, writer: SegmentWriter, tmp_path: Path
 ) -> None:
-    broker.start()
+    settings = own_topics
     create_topics(settings, partitions=1, replicas=1)
     for end in (300, 600):
         _predict(writer, 300)
