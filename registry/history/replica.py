@@ -14,7 +14,7 @@ from msgspec.structs import asdict
 
 from registry.errors import RegistryError, RegistryUnavailable
 from registry.history.database import HistoryConnection, HistoryDatabase
-from registry.history.rows import FIRST, HistoryRow, next_chain
+from registry.history.rows import FIRST, HistoryRow, next_chain, read_row
 from registry.history.sqlite import SqliteDatabase
 
 _PAGE = 1_000  # rows in one transaction
@@ -126,7 +126,7 @@ def copy_page(
         until = min(have[0] + _PAGE, head[0])
         with source.transaction() as connection:
             copied_rows = connection.all("AFTER", after=have[0], until=until)
-        rows = [HistoryRow(*row) for row in copied_rows]  # type: ignore[arg-type]
+        rows = [read_row(record) for record in copied_rows]
         revision, chain = have
         for row in rows:
             revision, chain = revision + 1, next_chain(chain, row)

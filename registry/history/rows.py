@@ -16,9 +16,11 @@ below define their `detail`. The revision is set by the append.
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from registry.errors import DamagedRow
 from registry.limits import LimitChange
@@ -89,6 +91,33 @@ class HistoryRow(msgspec.Struct, frozen=True):
                 f"cannot be read: {error}; it was edited, or a newer release wrote it; see "
                 "driftline audit verify"
             ) from None
+
+
+_TYPES = tuple(HistoryRow.__annotations__.values())
+_FIRST_TIME, _LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999  # years 1 to 9999
+
+
+def read_row(record: Sequence[object]) -> HistoryRow:
+    """Return the row of a record in the table's order.
+
+    An edit of SQLite's file can leave values that no row has. They become text, or 0, so that the
+    rest can be read; the chain does not agree with them.
+    """
+    if tuple(map(type, record)) != _TYPES:
+        record = [
+            value if isinstance(value, kind) else _replacement(value, kind)
+            for value, kind in zip(record, _TYPES, strict=True)
+        ]
+    row = HistoryRow(*record)  # type: ignore[arg-type]
+    if not _FIRST_TIME <= row.time <= _LAST_TIME:
+        return replace(row, time=0)
+    return row
+
+
+def _replacement(value: object, kind: type) -> object:
+    if kind is int:
+        return 0
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 class Registration(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -35,6 +35,7 @@ from registry.history.rows import (
     Registration,
     encode_detail,
     next_chain,
+    read_row,
 )
 from registry.history.state import (
     DesiredState,
@@ -456,7 +457,7 @@ def _rows(connection: HistoryConnection, model: str) -> list[HistoryRow]:
 
 
 def _structs(records: Sequence[tuple[object, ...]]) -> list[HistoryRow]:
-    return [HistoryRow(*row) for row in records]  # type: ignore[arg-type]  # in the table's order
+    return [read_row(record) for record in records]
 
 
 def _int(value: object) -> int:

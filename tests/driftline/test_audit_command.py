@@ -123,6 +123,30 @@ def test_a_model_without_rows_is_named(history: History) -> None:
     assert isinstance(run("history", "bus").exception, UnknownModel)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "time = 'noon'",
+        "time = 9223372036854775807",
+        "time = -9223372036854775808",
+        "model = x'ff00'",
+        "actor = x'fffe'",
+        "detail = x'7b'",
+        "number = x'80'",
+    ],
+)
+def test_values_that_no_row_has_are_shown_and_found(
+    home: Home, history: History, change: str
+) -> None:
+    _edit(home, f"UPDATE history SET {change} WHERE revision = 3")
+    assert run("history", "taxi").exit_code == 0
+    assert run("history", "taxi", "--json").exit_code == 0
+    found = run("audit", "verify").exception
+    assert isinstance(found, HistoryChanged)
+    assert "revision 3 was changed" in str(found)
+    assert history.aliases("taxi")["champion"] == "2"
+
+
 def test_an_untouched_history_agrees(history: History) -> None:
     result = run("audit", "verify")
     assert result.exit_code == 0
