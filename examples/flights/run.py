@@ -179,9 +179,10 @@ async def _story(manifest: Manifest, traffic: list[Flight], closed: ClosedLoop) 
         async with transports(manifest, REST_PORT, GRPC_PORT) as (rest, grpc):
             labels = await replay(traffic, [rest, grpc], rest, after_hour, close_the_loop)
     console.print(f"{len(traffic):,} predictions requested, {labels:,} labels sent.")
+    comparison = asyncio.create_task(asyncio.to_thread(closed.months))  # while it waits
     await _until_monitored(len(traffic) + labels)
     closed.report_verdicts()
-    months = closed.months()
+    months = await comparison
     console.print(_table(months))
     console.print(summary(months))
 

@@ -117,6 +117,7 @@ def test_a_rollout_is_shown_and_changed_in_a_browser(office: Office, page: httpx
     assert office.state.aliases == {"champion": "2"}
     shown = page.get("/models/tiny/2", headers=ann).text
     assert "completed" in shown
+    assert "<dt>Version 2 answers</dt><dd>100%</dd>" in shown
     assert "Roll champion back to version 1" in shown
     back = {"action": "rollback", "why": "worse", "number": "1"}
     stale = page.post(ONE, data={**back, "revision": "1"}, headers=ann)
