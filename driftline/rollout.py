@@ -220,6 +220,7 @@ def _verdicts(state: LifecycleState, now: Rollout) -> list[str]:
     rows = [row for row in state.verdicts if row.evidence == now.id]
     decoded = [(row, row.decode(RolloutVerdict)) for row in rows]
     return [
-        f"  {row.actor}: {verdict.verdict} at step {verdict.step + 1}: {row.why}"
+        f"  {row.actor}: {verdict.verdict} at step {verdict.step + 1}"
+        + (f": {row.why}" if row.why else "")
         for row, verdict in decoded
     ]

@@ -1,11 +1,12 @@
 """Print a comparison in the terminal."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 
-from monitoring.comparisons import ScoreRow, VersionComparison, VersionTraffic
+from monitoring.comparisons import Estimated, ScoreRow, VersionComparison, VersionTraffic
 from monitoring.presenter.comparison_text import (
     estimated_text,
     headline_sentence,
@@ -14,6 +15,8 @@ from monitoring.presenter.comparison_text import (
     verdict_word,
 )
 from monitoring.presenter.formats import percent
+
+_WIDE = 130  # columns for the widest table with borders
 
 
 def print_comparison(comparison: VersionComparison, console: Console | None = None) -> None:
@@ -29,11 +32,20 @@ def print_comparison(comparison: VersionComparison, console: Console | None = No
         console.print(f"note: {note}", markup=False, highlight=False)
 
 
-def _table(title: str, names: Sequence[str], left_aligned: int = 1) -> Table:
+def _table(console: Console, title: str, names: Sequence[str], left_aligned: int = 1) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold")
+    if console.width < _WIDE:
+        table.box, table.padding = None, (0, 1, 0, 0)
     for place, name in enumerate(names):
-        table.add_column(name, justify="left" if place < left_aligned else "right")
+        justify: Literal["left", "right"] = "left" if place < left_aligned else "right"
+        table.add_column(name, justify=justify, overflow="fold")
     return table
+
+
+def _estimate(console: Console, estimate: Estimated) -> str:
+    """Return a value with its interval, which stands below it in a narrow terminal."""
+    text = estimated_text(estimate)
+    return text.replace(" (", "\n(") if console.width < _WIDE else text
 
 
 def _print_scores(console: Console, comparison: VersionComparison) -> None:
@@ -41,6 +53,7 @@ def _print_scores(console: Console, comparison: VersionComparison) -> None:
     if not rows:
         return
     table = _table(
+        console,
         "Scores on labelled rows, with 95 % intervals",
         (
             "score",
@@ -51,13 +64,14 @@ def _print_scores(console: Console, comparison: VersionComparison) -> None:
         ),
     )
     for row in rows:
-        table.add_row(*_score(row, comparison))
+        table.add_row(*_score(console, row, comparison))
     console.print(table)
 
 
-def _score(row: ScoreRow, comparison: VersionComparison) -> tuple[str, ...]:
-    parts = (estimated_text(row.first), estimated_text(row.second))
-    return score_name(row), *parts, estimated_text(row.difference), verdict_word(row, comparison)
+def _score(console: Console, row: ScoreRow, comparison: VersionComparison) -> tuple[str, ...]:
+    estimates = (row.first, row.second, row.difference)
+    parts = (_estimate(console, estimate) for estimate in estimates)
+    return score_name(row), *parts, verdict_word(row, comparison)
 
 
 def _print_groups(console: Console, comparison: VersionComparison) -> None:
@@ -66,6 +80,7 @@ def _print_groups(console: Console, comparison: VersionComparison) -> None:
     score = next((group.score for group in comparison.groups if group.score), None)
     title = score_name(score) if score else "score"
     table = _table(
+        console,
         "Segments",
         ("segment", "group", "rows", "agreement", f"{title} {comparison.first}",
          f"{title} {comparison.second}", "difference", "better"),
@@ -75,9 +90,9 @@ def _print_groups(console: Console, comparison: VersionComparison) -> None:
         scored = ("–", "–", "–", "")
         if group.score:
             scored = (
-                estimated_text(group.score.first),
-                estimated_text(group.score.second),
-                estimated_text(group.score.difference),
+                _estimate(console, group.score.first),
+                _estimate(console, group.score.second),
+                _estimate(console, group.score.difference),
                 verdict_word(group.score, comparison),
             )
         table.add_row(
@@ -90,6 +105,7 @@ def _print_answers(console: Console, comparison: VersionComparison) -> None:
     if not comparison.answers:
         return
     table = _table(
+        console,
         "Answers",
         (f"version {comparison.first}", f"version {comparison.second}", "rows"),
         left_aligned=2,
@@ -103,6 +119,7 @@ def _print_calibration(console: Console, comparison: VersionComparison) -> None:
     if not comparison.calibration:
         return
     table = _table(
+        console,
         "Calibration: probability of the positive class, and its share of the labels",
         ("version", "predicted → observed, from the least probable tenth on"),
         left_aligned=2,
@@ -115,6 +132,7 @@ def _print_calibration(console: Console, comparison: VersionComparison) -> None:
 
 def _print_traffic(console: Console, comparison: VersionComparison) -> None:
     table = _table(
+        console,
         "Requests of the period, times in milliseconds (p50, p95, p99)",
         ("version", "requests", "failed", "reply", "run", "run as shadow"),
     )

@@ -1,6 +1,7 @@
 """Two versions on a shadow's rows, on replayed rows, and on the rows that each answered."""
 
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from msgspec import json
+from rich.console import Console
 
 from driftline.compare import commands
 from driftline.comparison.run import ComparisonRequest, compare_versions
+from driftline.comparison.table import print_comparison
 from driftline.gates.context import NotEnoughData
 from driftline.logged_periods import Period
 from eventlog.events import FeedbackEvent, PredictionEvent, Tensor
@@ -200,3 +203,11 @@ def test_versions_that_predict_different_things_are_not_compared(scene: Scene) -
     request = ComparisonRequest(model="tiny", first="1", second=other)
     with pytest.raises(NotEnoughData, match="predicts no class and no number"):
         compare_versions(request)
+
+
+def test_a_narrow_terminal_cuts_no_word(scene: Scene) -> None:
+    written = StringIO()
+    print_comparison(scene.compare("shadow"), Console(file=written, width=80))
+    lines = written.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line for line in lines if "…" in line] == []
