@@ -150,7 +150,8 @@ def percent(share: float | None) -> str:
         return "<1%"
     if 0.99 < share < 1:
         return ">99%"
-    return f"{share:.0%}"
+    text = f"{share:.0%}"
+    return "0%" if text == "-0%" else text  # a probability of float32 can be -1e-7
 
 
 def duration(seconds: float | None) -> str:

@@ -94,7 +94,8 @@ def _read(number: int, record: Mapping[str, Any]) -> Labelled:
 def _task(item: ReviewItem) -> dict[str, Any]:
     result = {"from_name": "label", "to_name": "row", **_value(item)}
     best = max(
-        (probability for probability in item.probabilities.values() if _is_number(probability)),
+        (_score(probability) for probability in item.probabilities.values()),
+        key=lambda score: -1.0 if score is None else score,
         default=None,
     )
     prediction: dict[str, Any] = {"model_version": _model(item), "result": [result]}
@@ -107,6 +108,11 @@ def _task(item: ReviewItem) -> dict[str, Any]:
         "inclusion": item.inclusion,
     }
     return {"data": {"features": item.features, **about}, "predictions": [prediction]}
+
+
+def _score(probability: Any) -> float | None:
+    """Return a probability as the tools take it: float32 sums can be outside of 0 to 1."""
+    return min(1.0, max(0.0, probability)) if _is_number(probability) else None
 
 
 def _value(item: ReviewItem) -> dict[str, Any]:
@@ -153,7 +159,7 @@ def _record(item: ReviewItem) -> dict[str, Any]:
         "suggestions": {
             "label": {
                 "value": str(item.predicted) if item.classes else item.predicted,
-                "score": chance if _is_number(chance) else None,
+                "score": _score(chance),
                 "agent": _model(item),
             }
         },

@@ -62,7 +62,15 @@ def test_figures_never_round_to_a_false_zero(value: float | None, said: str) -> 
 
 @pytest.mark.parametrize(
     ("share", "said"),
-    [(0.0, "0%"), (0.0004, "<1%"), (0.456, "46%"), (0.9996, ">99%"), (1.0, "100%"), (None, "–")],
+    [
+        (0.0, "0%"),
+        (-1.2e-07, "0%"),
+        (0.0004, "<1%"),
+        (0.456, "46%"),
+        (0.9996, ">99%"),
+        (1.0, "100%"),
+        (None, "–"),
+    ],
 )
 def test_only_nothing_is_no_percent_and_only_everything_a_hundred(
     share: float | None, said: str

@@ -88,6 +88,13 @@ def test_a_record_of_argilla_has_texts_and_a_suggestion() -> None:
     assert record["metadata"]["inclusion"] == 0.25
 
 
+def test_scores_are_within_0_and_1() -> None:
+    odd = msgspec.structs.replace(ITEM, probabilities={"0": -1.2e-07, "1": 1.0000001192092896})
+    assert json.loads(export_rows([odd], "label-studio"))[0]["predictions"][0]["score"] == 1.0
+    (record,) = json.loads(export_rows([odd], "argilla"))
+    assert record["suggestions"]["label"]["score"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("classes", "predicted", "keys"),
     [
