@@ -79,7 +79,7 @@ def require_free(addresses: Sequence[Address]) -> None:
 @contextmanager
 def reserved(addresses: Sequence[Address]) -> Iterator[None]:
     """Check every address as `require_free` does, and hold the shared ones while the block runs."""
-    _require_distinct(addresses)
+    require_distinct(addresses)
     with ExitStack() as guards:
         for address in addresses:
             if address.port == 0:  # the system will choose a free one
@@ -90,7 +90,8 @@ def reserved(addresses: Sequence[Address]) -> Iterator[None]:
         yield
 
 
-def _require_distinct(addresses: Sequence[Address]) -> None:
+def require_distinct(addresses: Sequence[Address]) -> None:
+    """Raise SettingError that names the setting of a port which is none, or is stated twice."""
     by_port: dict[int, Address] = {}
     for address in addresses:
         if not 0 <= address.port <= _HIGHEST_PORT:

@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from access.keyfile import KeyFile
-from access.ports import Address, require_free
+from access.ports import Address, require_distinct, require_free
 from driftline.database_revisions import CONNECT_S, read_revision
 from driftline.port_owner import port_owner
 from driftline.setting_catalogue import settings
@@ -87,7 +87,13 @@ def check_home(home: Home) -> Iterator[CheckResult]:
 
 def check_ports(home: Home) -> Iterator[CheckResult]:
     """Try whether each port can be listened on, unless the process of this home has it."""
-    for role, lock, address in _addresses():
+    parts = list(_addresses())
+    try:
+        require_distinct([address for _, _, address in parts])
+    except SettingError as error:
+        yield CheckResult("ports", "failed", str(error), "choose another port")
+        return
+    for role, lock, address in parts:
         if running := holder(home.lock(lock)):
             yield CheckResult("ports", "ok", f"{address}: the {role} of this home runs ({running})")
             continue

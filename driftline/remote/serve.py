@@ -1,6 +1,7 @@
 """`driftline registry serve`: the registry of this machine, for commands on others."""
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Mapping
@@ -26,16 +27,20 @@ from eventlog.settings import Home, from_environment
 from registry.store import Registry, store_folder
 from telemetry import logs
 
+_logger = logging.getLogger(__name__)
+
 
 class _RegistryServer(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, handshake_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, handshake_s: float, url: str) -> None:
         super().__init__(config)
         self._handshake_s = handshake_s
+        self._url = url
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, with bounds for handshakes."""
         count_handshakes(asyncio.get_running_loop(), self._handshake_s)
         await super().startup(sockets)
+        _logger.info("registry server ready at %s", self._url)
 
 
 def serve_registry(overrides: Mapping[str, object]) -> None:
@@ -84,6 +89,7 @@ def serve_registry(overrides: Mapping[str, object]) -> None:
             ssl_context_factory=None if tls is None else lambda *_: tls.context(),
         ),
         settings.client_timeout_s,
+        f"{'http' if tls is None else 'https'}://{settings.host}:{settings.port}/",
     )
     listener = bound(numeric(settings.host), settings.port)
     listener.listen()

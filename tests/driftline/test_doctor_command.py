@@ -89,6 +89,13 @@ def test_the_port_of_a_running_service_of_this_home_is_no_fault(
     assert "is free" in next(installation.check_ports(home)).message
 
 
+def test_one_port_for_two_listeners_fails(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRIFTLINE_MONITOR_PORT", os.environ["DRIFTLINE_SERVICE_GRPC_PORT"])
+    found = only(installation.check_ports(home))
+    assert found.state == "failed"
+    assert "expected one that DRIFTLINE_SERVICE_GRPC_PORT does not have" in found.message
+
+
 def test_a_port_that_none_listens_on_has_no_owner() -> None:
     assert port_owner(_free()) == ""
     assert port_owner(3000, Path("/nowhere")) == ""

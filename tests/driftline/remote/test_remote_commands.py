@@ -239,6 +239,10 @@ def test_a_version_from_another_machine_names_its_request(
     assert server.history.state("barge").answers["rr_1"].number == "1"
 
 
+def test_the_server_states_its_address(server: RegistryServer) -> None:
+    server.until(lambda: f"registry server ready at {server.url}/" in server.log.read_text())
+
+
 @pytest.mark.parametrize("command", ["request", "approve", "reject", "promote"])
 def test_a_key_that_is_not_known_changes_nothing(elsewhere: Elsewhere, command: str) -> None:
     done = elsewhere.run("dl_0_0", command, "taxi", "--version", "1", "--why", "x")
