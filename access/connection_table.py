@@ -13,7 +13,7 @@ import msgspec
 
 RESERVE = 32  # connections beyond the limit that may only probe
 SLOWEST = 16_384  # bytes a second; a larger message has more time
-_SWEEP_S = 1.0  # between two looks at all connections
+_SWEEP_S = 1.0  # seconds between checks of all connections
 _EVICTED_SHARE = 32  # one of so many connections makes way at once
 
 
@@ -21,7 +21,7 @@ class ConnectionLimits(msgspec.Struct, frozen=True):
     """Bounds of what the clients of a port may take."""
 
     connections: int = 4_096
-    client_timeout_s: float = 20.0  # for a head, a body, and for a client that reads nothing
+    client_timeout_s: float = 20.0  # for a head, a body, a reply that is not read
 
 
 class TableConnection(Protocol):

@@ -86,7 +86,7 @@ class Http1Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.proven = False  # whether a request of this connection was authorized
         self._may_only_probe = False
-        self._restricted = False  # to probes, or to the rest of a refused request
+        self._restricted = False  # restricted to probes, or to the rest of a refused request
         self._since = 0.0  # when the head, the body or the idle time began, by the loop's clock
         self._message_bytes = 0
         self._unsent, self._unsent_since = 0, 0.0

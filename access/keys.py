@@ -70,7 +70,7 @@ class Grant(msgspec.Struct, frozen=True):
 
     scopes: frozenset[str]
     expires: float = float("inf")
-    actor: str = ""  # as the registry's history names the caller, for example key:NAME
+    actor: str = ""  # actor as the registry's history names the caller, for example key:NAME
     roles: frozenset[str] = frozenset()
 
     def allows(self, scope: Scope, model: str | None = None) -> bool:

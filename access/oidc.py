@@ -27,7 +27,7 @@ _ALGORITHMS = frozenset({
 _LONGEST_TOKEN = 16_384
 _LARGEST_SET = 1 << 20
 _RECHECK_S = 60.0  # after which a token is verified again: its key may have been withdrawn
-_RETRY_S = 5.0  # between two fetches after a failure, or for unknown keys
+_RETRY_S = 5.0  # seconds between fetches after a failure, or for unknown keys
 _STALE_S = 3_600.0  # how long fetched keys are valid while the provider cannot be reached
 
 _logger = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ _logger = logging.getLogger(__name__)
 class OidcSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Accept tokens of an identity provider (DRIFTLINE_OIDC_*); the first three, or none."""
 
-    issuer: str = ""  # as tokens state it in `iss`
-    audience: str = ""  # that tokens must be made for, in `aud`
+    issuer: str = ""  # issuer as tokens state it in `iss`
+    audience: str = ""  # audience that tokens must be made for, in `aud`
     jwks_url: str = ""  # where the provider publishes its keys; https, or http on loopback
     # Claim with names of roles of the key file; dots lead into objects: realm_access.roles.
     roles_claim: str = "roles"
@@ -85,7 +85,7 @@ class TokenVerifier:
     ) -> None:
         """`start` runs a fetch apart from the caller. Raises SettingError."""
         try:
-            import jwt  # noqa: PLC0415 - an extra
+            import jwt  # noqa: PLC0415 - belongs to an extra
         except ImportError:
             raise SettingError(f"{PREFIX}ISSUER: needs pip install 'driftline[oidc]'") from None
         self._jwt = jwt

@@ -2,7 +2,7 @@
 
 import resource
 
-OWN_FILES = 160  # of a process: its log, models, database, libraries; measured, with a reserve
+OWN_FILES = 160  # files of a process: log, models, database, libraries; measured plus a reserve
 _FEWEST = 16
 
 

@@ -27,17 +27,17 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     summary: str
     tag: str
-    scope: str  # that a key needs; "open": none
+    scope: str  # scope that a key needs; "open": none
     method: str = "get"
     description: str = ""
     reply: Any = None  # None: an empty reply
-    media_type: str = JSON  # of the reply
+    media_type: str = JSON  # media type of the reply
     other_replies: Mapping[int, Any] = {}
     body: Any = None
     body_required: bool = True
-    examples: Mapping[str, Any] = {}  # of the body, by name
+    examples: Mapping[str, Any] = {}  # examples of the body, by name
     query: Mapping[str, Schema] = {}
-    headers: Mapping[str, Schema] = {}  # of the request
+    headers: Mapping[str, Schema] = {}  # headers of the request
     reply_headers: Mapping[str, str] = {}  # descriptions by name
 
 

@@ -17,7 +17,7 @@ from eventlog.errors import SettingError
 # OpenSSL's name for TLS 1.2 suites with forward secrecy; TLS 1.3 suites are always enabled.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
-_LOOK_S = 1.0  # between two looks at the files
+_LOOK_S = 1.0  # seconds between checks of the files
 
 _logger = logging.getLogger(__name__)
 

@@ -49,7 +49,7 @@ def request(*, model: str, number: str, alias: str, why: str, server: str) -> No
 @click.option("--digest", default="", help="First digits of the content that you checked.")
 @click.option("--report", default="", help="First digits of the gate report that you read.")
 @SERVER
-def approve(  # noqa: PLR0913  # its options
+def approve(  # noqa: PLR0913  # one argument per option
     *, model: str, number: str, alias: str, why: str, digest: str, report: str, server: str
 ) -> None:
     """Approve a version of MODEL for an alias, if you neither registered nor requested it.

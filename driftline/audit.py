@@ -154,7 +154,7 @@ def verify(  # its options
             raise HistoryChanged(fault)
     counted = "the log was not read"
     if log and not file:
-        from driftline.logged_events import log_place  # noqa: PLC0415 - a tenth of a second
+        from driftline.logged_events import log_place  # noqa: PLC0415 - takes 0.1 seconds to import
 
         counted = _compare_with_log(rows, log_place(home))
     last = ChainHead(rows[-1].revision, rows[-1].chain) if rows else ChainHead(0, FIRST)
@@ -189,7 +189,7 @@ def key() -> None:
     The private key stays in `audit-key.pem` below the home, or in the file that
     DRIFTLINE_AUDIT_KEY names.
     """
-    from registry.signed_heads import ensure_key, public_pem  # noqa: PLC0415 - cryptography
+    from registry.signed_heads import ensure_key, public_pem  # noqa: PLC0415 - cryptography is slow to import
 
     path = audit_key(Home.from_environment())
     private_key, created = ensure_key(path)
@@ -245,7 +245,7 @@ def export(*, file: Path, sign: bool, server: str) -> None:
 
 
 def _signed(last: ChainHead) -> bytes:
-    from registry.signed_heads import read_key, sign_head  # noqa: PLC0415 - cryptography
+    from registry.signed_heads import read_key, sign_head  # noqa: PLC0415 - cryptography is slow to import
 
     return msgspec.json.encode(sign_head(read_key(audit_key(Home.from_environment())), last))
 
@@ -284,7 +284,7 @@ def _stated_head(text: str, public_key: Path | None) -> ChainHead | None:
         if public_key is not None:
             raise click.UsageError(f"--head {text}: it is not signed; expected the file of a head")
         return _head(text) if text else None
-    from registry.signed_heads import (  # noqa: PLC0415 - cryptography
+    from registry.signed_heads import (  # noqa: PLC0415 - cryptography is slow to import
         check_signature,
         read_public_key,
         read_signed_head,

@@ -34,7 +34,7 @@ def commands() -> list[click.Command]:
 @click.option("--to", "end", type=_TIME, help="Event time before, UTC.")
 @click.option("--why", default="", help="Reason, recorded with the choice.")
 @SERVER
-def baseline(  # noqa: PLR0913  # its options
+def baseline(  # noqa: PLR0913  # one argument per option
     *,
     model: str,
     version: str,

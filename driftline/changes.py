@@ -105,7 +105,7 @@ class SetReleasePolicy(RegistryChange, frozen=True):
     name = "release-policy"
     scope = "admin"
     policy: dict[str, Any]
-    expected_revision: int | None = None  # of the model
+    expected_revision: int | None = None  # expected revision of the model
 
     def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
         history = _history(home)
@@ -202,7 +202,7 @@ class StartRollout(RegistryChange, frozen=True):
     judge: bool = True
     tolerate: float = 1.25
     latency_ms: float = 0.0
-    metrics: list[VerdictMetric] = []  # that are judged; empty: all that occur
+    metrics: list[VerdictMetric] = []  # metrics that are judged; empty: all that occur
     patience: float = 6.0  # bake times
     expire: float = 6.0
 

@@ -31,7 +31,7 @@ def require_learning(version: Version) -> None:
         )
 
 
-def choose(  # noqa: PLR0913  # a row's own fields
+def choose(  # noqa: PLR0913  # one argument per field of a row
     home: Home,
     registry: Registry,
     version: Version,
@@ -55,8 +55,8 @@ def choose(  # noqa: PLR0913  # a row's own fields
 def _stored(home: Home, version: Version, period: Window, why: str) -> BaselineRecord:
     """Write the rows of a period to a file and return its record."""
     from monitoring.baselines.files import BaselineFiles  # noqa: PLC0415 - Arrow, to write only
-    from monitoring.baselines.vectors import vector_columns  # noqa: PLC0415 - NumPy
-    from registry.sampled_tensors import sampled_vectors  # noqa: PLC0415 - NumPy
+    from monitoring.baselines.vectors import vector_columns  # noqa: PLC0415 - NumPy is slow to import
+    from registry.sampled_tensors import sampled_vectors  # noqa: PLC0415 - NumPy is slow to import
 
     address = database_address(home)
     if not exists(address):

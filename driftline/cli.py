@@ -23,7 +23,7 @@ class CommandSummary(NamedTuple):
 
     module: str
     summary: str
-    extra: str = ""  # that brings what the command needs
+    extra: str = ""  # extra that brings what the command needs
 
 
 class NotInstalled(click.ClickException):
@@ -311,7 +311,7 @@ def main() -> None:
     """Run the command and end the process; what it writes is for its user alone."""
     os.umask(0o077)
     if _PARENT in os.environ:
-        from eventlog.parent_death import end_with_parent  # noqa: PLC0415 - children only
+        from eventlog.parent_death import end_with_parent  # noqa: PLC0415 - needed in child processes only
 
         end_with_parent()
     try:

@@ -14,7 +14,7 @@ Label: TypeAlias = str | int | float | bool
 Row: TypeAlias = Mapping[str, Any]
 EventTime: TypeAlias = datetime | str | int
 
-MOST_LABELS = 10_000  # in one request of many
+MOST_LABELS = 10_000  # maximum labels in one request
 _PLAIN = {str, int, float, bool, type(None)}  # the usual cases
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -39,8 +39,8 @@ class RowPrediction(msgspec.Struct, frozen=True):
 
     label: Label | None
     probabilities: dict[str, float | str | None] = {}
-    labels: list[Label] = []  # that apply, of a model whose classes do not exclude each other
-    outputs: dict[str, Any] = {}  # of a model without a prediction
+    labels: list[Label] = []  # all labels that apply, for a multi-label model
+    outputs: dict[str, Any] = {}  # outputs of a model without a prediction
 
 
 class Prediction(msgspec.Struct, frozen=True):

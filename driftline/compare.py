@@ -42,7 +42,7 @@ _DAY = click.DateTime(["%Y-%m-%d"])
     help="Largest number of rows of each version.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def compare(  # noqa: PLR0913  # its options
+def compare(  # noqa: PLR0913  # one argument per option
     *,
     model: str,
     versions: str,
@@ -60,7 +60,7 @@ def compare(  # noqa: PLR0913  # its options
     first, second = _numbers(versions)
     comparison = _run(model, first, second, source, _period(start, end, days), rows)
     if as_json:
-        import msgspec  # noqa: PLC0415 - programs only
+        import msgspec  # noqa: PLC0415 - needed for programs only
 
         click.echo(msgspec.json.encode(comparison))
         return

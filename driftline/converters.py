@@ -173,7 +173,7 @@ def _numbered(name: str, count: int) -> list[str]:
     return [name] if count == 1 else [f"{name}_{place}" for place in range(count)]
 
 
-_CONVERTERS = {  # in this order: the first three also are scikit-learn estimators
+_CONVERTERS = {  # tried in this order: the first three also are scikit-learn estimators
     "xgboost": _xgboost,
     "lightgbm": _lightgbm,
     "catboost": _catboost,

@@ -24,7 +24,7 @@ def commands() -> list[click.Command]:
 @click.option("--untag", "removed", multiple=True, help="Tag to remove; may be repeated.")
 @click.option("--why", default="", help="Reason, recorded with the change.")
 @SERVER
-def describe(  # noqa: PLR0913  # its options
+def describe(  # noqa: PLR0913  # one argument per option
     *,
     model: str,
     owner: str | None,

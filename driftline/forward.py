@@ -18,7 +18,7 @@ def forward() -> None:
 
     DRIFTLINE_KAFKA_* holds the settings. DRIFTLINE_FORWARDER_METRICS_PORT exposes metrics.
     """
-    from driftline.forwarder_process import run_forwarder  # noqa: PLC0415 - Kafka's client
+    from driftline.forwarder_process import run_forwarder  # noqa: PLC0415 - Kafka's client is slow to import
 
     require_known()
     run_forwarder()
@@ -46,7 +46,7 @@ def topics() -> None:
 )
 def create(partitions: int, replicas: int) -> None:
     """Create missing topics, and report differences of existing ones."""
-    from eventlog.kafka import create_topics  # noqa: PLC0415 - Kafka's client
+    from eventlog.kafka import create_topics  # noqa: PLC0415 - Kafka's client is slow to import
 
     settings = from_environment(KafkaSettings, KAFKA_PREFIX)
     created = create_topics(settings, partitions=partitions, replicas=replicas)

@@ -192,7 +192,7 @@ def check_kafka(environ: Mapping[str, str]) -> Iterator[CheckResult]:
         yield CheckResult("kafka", "failed" if down else "warning", text, remedy)
         if down:
             return
-    from eventlog.kafka_topics import partition_counts  # noqa: PLC0415 - Kafka's client
+    from eventlog.kafka_topics import partition_counts  # noqa: PLC0415 - Kafka's client is slow to import
 
     yield check_topics(chosen, partition_counts(chosen, timeout_s=CONNECT_S))
 
@@ -241,7 +241,7 @@ def _database(name: str, place: Path | str, table: str, newest: str) -> CheckRes
         return CheckResult(name, "ok", f"{shown} does not exist yet")
     try:
         revision = read_revision(place, table)
-    except Exception as error:  # noqa: BLE001 - of two drivers
+    except Exception as error:  # noqa: BLE001 - two drivers have no common error
         text = f"{shown}: {' '.join(str(error).split())}"
         return CheckResult(name, "failed", text, "start the database, or correct its address")
     if revision == newest:

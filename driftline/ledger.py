@@ -31,7 +31,7 @@ from telemetry.clock import now_us
 _NOWHERE = Position(0, 0)
 _BEHIND_ALL = Position(1 << 62, 0)
 _UNKNOWN = 1 << 62
-_MOST_SHARDS = 10  # in one line
+_MOST_SHARDS = 10  # maximum shards in one line
 _FORMATS = ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]
 
 

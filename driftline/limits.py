@@ -53,7 +53,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--wait/--no-wait", default=True, help="Wait until every worker applied it.")
 @click.option("--timeout", default=60.0, type=SECONDS, show_default=True, help="Seconds to wait.")
 @SERVER
-def limits(  # noqa: PLR0913  # its options
+def limits(  # noqa: PLR0913  # one argument per option
     *,
     model: str,
     version: str,

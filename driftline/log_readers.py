@@ -17,7 +17,7 @@ def open_reader(
     """Read all partitions or sources from `at` on; without it, from `since` (microseconds)."""
     if settings.source == "segments":
         return SegmentReader(home.log, at or positions_at(home.log, since / 1e6))
-    from eventlog.kafka_reader import KafkaReader  # noqa: PLC0415 - a library of its own
+    from eventlog.kafka_reader import KafkaReader  # noqa: PLC0415 - a separate library
 
     kafka = from_environment(KafkaSettings, KAFKA_PREFIX)
     # A group of its own: it reads all partitions, whatever the monitors share.

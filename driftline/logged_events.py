@@ -21,7 +21,7 @@ from monitoring.settings import PREFIX, MonitorSettings
 LogPlace = Path | KafkaSettings
 
 _CHUNK = 1_000
-_PATIENCE_S = 30.0  # for a broker that returns nothing
+_PATIENCE_S = 30.0  # seconds for a broker that returns nothing
 _CLOCKS_US = 10_000_000  # by which the reception of a label may seem to precede its prediction's
 _BEGINNING: Mapping[str, Position] = {}
 
@@ -62,7 +62,7 @@ def logged_events(
     Raises LogUnavailable if a broker does not answer.
     """
     if isinstance(place, KafkaSettings):
-        from eventlog.kafka_reader import KafkaReader  # noqa: PLC0415 - a library of its own
+        from eventlog.kafka_reader import KafkaReader  # noqa: PLC0415 - a separate library
 
         group = f"driftline-replay-{secrets.token_hex(4)}"  # it reads all partitions
         yield from _to_end(KafkaReader(place, group, {}, 0.0), place, clock)

@@ -46,7 +46,7 @@ def commands() -> list[click.Command]:
     "--json", "as_json", is_flag=True, help="For programs: each version as one line of JSON."
 )
 @SERVER
-def models(  # noqa: PLR0913  # its options
+def models(  # noqa: PLR0913  # one argument per option
     *,
     pattern: str,
     versions: bool,

@@ -27,7 +27,7 @@ def monitor(until_idle: bool, close: bool, **options: str | int | None) -> None:
 
     A home has one monitor; with PostgreSQL several monitors share the work.
     """
-    from driftline.monitor_process import run_monitor  # noqa: PLC0415 - takes seconds
+    from driftline.monitor_process import run_monitor  # noqa: PLC0415 - takes seconds to import
 
     require_known()
     overrides: dict[str, object] = {n: value for n, value in options.items() if value is not None}

@@ -234,7 +234,7 @@ class _Workshop:
             note=self._live.reading.note,
             close_partition=close_partition,
         )
-        from eventlog.kafka_reader import KafkaReader  # noqa: PLC0415 - a library of its own
+        from eventlog.kafka_reader import KafkaReader  # noqa: PLC0415 - a separate library
 
         kafka = from_environment(KafkaSettings, KAFKA_PREFIX)
         reader = KafkaReader(
@@ -324,7 +324,7 @@ def _reader(
 ) -> Reader:
     if settings.source == "segments":
         return SegmentReader(home.log, positions)
-    from eventlog.kafka_reader import KafkaReader  # noqa: PLC0415 - a library of its own
+    from eventlog.kafka_reader import KafkaReader  # noqa: PLC0415 - a separate library
 
     kafka = from_environment(KafkaSettings, KAFKA_PREFIX)
     reader = KafkaReader(kafka, settings.group, positions, settings.patience)

@@ -35,7 +35,7 @@ def commands() -> list[click.Command]:
 @click.option("--reset", is_flag=True, help="Revoke all changes.")
 @click.option("--why", default="", help="Reason, recorded with the change.")
 @SERVER
-def policy(  # noqa: PLR0913  # its options
+def policy(  # noqa: PLR0913  # one argument per option
     *, model: str, version: str, file: Path | None, reset: bool, why: str, server: str
 ) -> None:
     """Show or change the monitoring policy of MODEL, or of one VERSION (number or alias).

@@ -45,7 +45,7 @@ def commands() -> list[click.Command]:
 )
 @click.option("--restart", is_flag=True, help="Begin again instead of resuming.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
-def predict(  # noqa: PLR0913  # its options
+def predict(  # noqa: PLR0913  # one argument per option
     *,
     model: str,
     source: str,

@@ -29,7 +29,7 @@ _TIMEOUT = click.option(
 @_WAIT
 @_TIMEOUT
 @SERVER
-def promote(  # noqa: PLR0913  # its options
+def promote(  # noqa: PLR0913  # one argument per option
     *,
     model: str,
     number: str,
@@ -56,7 +56,7 @@ def promote(  # noqa: PLR0913  # its options
 @_WAIT
 @_TIMEOUT
 @SERVER
-def unload(  # noqa: PLR0913  # its options
+def unload(  # noqa: PLR0913  # one argument per option
     *, model: str, number: str, undo: bool, wait: bool, timeout: float, server: str
 ) -> None:
     """Unload a version, or every version of a model, in every worker."""

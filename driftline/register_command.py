@@ -73,7 +73,7 @@ def register(  # noqa: PLR0913  # one for each option
     The ONNX file alone is enough; a folder may hold it with its external data. What is inferred
     from it is printed.
     """
-    from registry.manifest_file import read_fields  # noqa: PLC0415 - not for --help
+    from registry.manifest_file import read_fields  # noqa: PLC0415 - not needed for --help
 
     fields = read_fields(manifest) if manifest else {}
     if held_out is not None:

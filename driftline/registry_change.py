@@ -13,15 +13,15 @@ from registry.history.rollout_state import Rollout
 class ChangeResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """The result of a change."""
 
-    revision: int  # of the registry, after it
+    revision: int  # revision of the registry after the change
     actor: str
-    number: str = ""  # of the version
+    number: str = ""  # number of the version
     before: str = ""  # version that the alias named before
     barred: bool = False
     report: str = ""  # digest of the gate report that a decision refers to
     known: bool = True  # whether the model has a version
     rollout: Rollout | None = None
-    rows: int = 0  # of a chosen baseline
+    rows: int = 0  # rows of a chosen baseline
     changed: bool = True  # False: it was so before
     note: str = ""  # why something that should follow did not
 

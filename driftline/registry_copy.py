@@ -49,7 +49,7 @@ def serve(**options: str | int | None) -> None:
     Every caller needs a key. Environment variables DRIFTLINE_REGISTRY_SERVER_<NAME> hold every
     other setting.
     """
-    from driftline.remote.serve import serve_registry  # noqa: PLC0415 - not for --help
+    from driftline.remote.serve import serve_registry  # noqa: PLC0415 - not needed for --help
 
     require_known()
     serve_registry({name: value for name, value in options.items() if value is not None})

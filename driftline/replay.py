@@ -42,7 +42,7 @@ def replay(begin: datetime | None, end: datetime | None, into: Path, *, repair: 
     """
     if repair and (begin or end):
         raise click.UsageError("--repair: expected neither --from nor --to, all of the log counts")
-    from driftline.log_replay import (  # noqa: PLC0415 - the whole monitor
+    from driftline.log_replay import (  # noqa: PLC0415 - imports the whole monitor
         differences,
         recorded_results,
         watch_log,
@@ -77,7 +77,7 @@ def replay(begin: datetime | None, end: datetime | None, into: Path, *, repair: 
 @_TO
 def backtest(policy: Path, begin: datetime | None, end: datetime | None) -> None:
     """List the alarms that another policy would have raised on the recorded log."""
-    from driftline.log_replay import (  # noqa: PLC0415 - the whole monitor
+    from driftline.log_replay import (  # noqa: PLC0415 - imports the whole monitor
         compare_alarms,
         recorded_results,
         watch_log,

@@ -22,7 +22,7 @@ def commands() -> list[click.Command]:
 @click.option("--wait/--no-wait", default=True, help="Wait until every worker applied it.")
 @click.option("--timeout", default=60.0, type=SECONDS, show_default=True, help="Seconds to wait.")
 @SERVER
-def rollback(  # noqa: PLR0913  # its options
+def rollback(  # noqa: PLR0913  # one argument per option
     *,
     model: str,
     number: str,

@@ -71,7 +71,7 @@ _WAIT = click.option("--wait/--no-wait", default=True, help="Wait until every wo
 @_WHY
 @_WAIT
 @SERVER
-def start(  # noqa: PLR0913  # its options
+def start(  # noqa: PLR0913  # one argument per option
     *,
     model: str,
     number: str,
@@ -165,7 +165,7 @@ _change("promote", "Point the alias of MODEL at the version that is rolled out."
 @click.option("--bar/--no-bar", default=False, help="Bar the content of the version.")
 @_WAIT
 @SERVER
-def abort(  # noqa: PLR0913  # its options
+def abort(  # noqa: PLR0913  # one argument per option
     *, model: str, alias: str, why: str, bar: bool, wait: bool, server: str
 ) -> None:
     """End the rollout of MODEL: the version before answers everything again."""
@@ -205,7 +205,7 @@ def rollout_line(model: str, now: Rollout) -> str:
         why = f": {now.why}" if now.why else ""
         return f"{head} is {now.phase}{why} (rollout {now.id})"
     steps = ", ".join(f"{share:.4g}" for share in (100 * step for step in now.steps))
-    since = ""  # of a paused one the time is that of its step, not of the pause
+    since = ""  # a paused rollout's time is the begin of its step, not of the pause
     if now.phase == "running":
         since = f" since {datetime.fromtimestamp(now.since / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"
         bakes = now.since / 1e6 + now.bake_s - time.time()

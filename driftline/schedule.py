@@ -34,7 +34,7 @@ def commands() -> list[click.Command]:
 @click.option("--remove", is_flag=True, help="End the schedule of MODEL.")
 @click.option("--why", default="", help="Reason, recorded with the change.")
 @SERVER
-def schedule(  # noqa: PLR0913  # its options
+def schedule(  # noqa: PLR0913  # one argument per option
     *,
     model: str,
     cron: str,

@@ -10,7 +10,7 @@ from eventlog.errors import SettingError
 
 _OURS = "DRIFTLINE_"
 _INTERNAL = {"DRIFTLINE_PARENT_PID"}  # set by Driftline's processes for their children
-_SIMILAR = 0.8  # of difflib's ratio, without DRIFTLINE_
+_SIMILAR = 0.8  # minimum ratio of difflib, without the prefix DRIFTLINE_
 _PREFIXES = tuple({part.prefix for part in PARTS} - {_OURS} | {"DRIFTLINE_REGISTRY_"})
 # What Kubernetes sets for each Service of the namespace, by the Service's name.
 _SERVICE_LINK = re.compile(

@@ -21,7 +21,7 @@ from service.settings import read_settings
 
 # -P: a service.py or registry/ in the current folder must not shadow our package.
 _DRIFTLINE = [sys.executable, "-P", "-m", "driftline"]
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - the loopback address of each
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced by a loopback address
 
 
 def commands() -> list[click.Command]:

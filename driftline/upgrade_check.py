@@ -65,7 +65,7 @@ def _databases(home: Home) -> Iterator[UpgradeFinding]:
 
 def _migrations(folder: Path) -> list[tuple[str, str]]:
     """Return revision and first line of each migration, the oldest first."""
-    from alembic.script import ScriptDirectory  # noqa: PLC0415 - half a second
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - takes half a second to import
 
     scripts = list(ScriptDirectory(str(folder)).walk_revisions())
     return [
@@ -83,7 +83,7 @@ def database_finding(
         return UpgradeFinding(part=name, outcome="new", message=message)
     try:
         revision = read_revision(place, table)
-    except Exception as error:  # noqa: BLE001 - of two drivers
+    except Exception as error:  # noqa: BLE001 - two drivers have no common error
         message = f"{shown} cannot be read: {' '.join(str(error).split())}"
         return UpgradeFinding(part=name, outcome="unknown", message=message)
     if revision == newest:

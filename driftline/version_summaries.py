@@ -12,7 +12,7 @@ from registry.settings import open_history
 from registry.store import ModelState, Registry
 from registry.worker_reports import WorkerReport, selects
 
-MOST_MODELS = 1000  # of a page
+MOST_MODELS = 1000  # maximum models of a page
 
 
 class VersionSummary(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -25,14 +25,14 @@ class VersionSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     aliases: list[str] = []
     reasons: list[str] = []  # why it is not ready, or a candidate
     damaged: str = ""  # why its files cannot be read
-    owner: str = ""  # of the model
-    tags: list[str] = []  # of the model
+    owner: str = ""  # owner of the model
+    tags: list[str] = []  # tags of the model
 
 
 class ModelQuery(msgspec.Struct, frozen=True):
     """A query for one page of the models, in the order of their names."""
 
-    pattern: str = ""  # as in `team-a-*,fraud`; "": every model
+    pattern: str = ""  # pattern as in `team-a-*,fraud`; "": every model
     after: str = ""  # name of the last model of the page before
     limit: int = MOST_MODELS  # models, each with all its versions
     tag: str = ""  # "": any

@@ -32,12 +32,12 @@ class SourceCounts(msgspec.Struct):
     missing: int = 0  # events that the monitor misses and still expects
     uncounted: int = 0  # ingested by a release that did not count events by minute
     begins: int = 0  # first minute that segments and monitor cover completely
-    end: Position = Position(0, 0)  # of the log: after its last record
+    end: Position = Position(0, 0)  # position after the last record of the log
     cut: bool = False  # whether the log has lost events that were read
     damaged: int = 0  # unreadable records before the monitor's position
     removed: bool = False  # whether the source had a folder in the log
     lost: int = 0  # numbers that the monitor does not expect any more
-    missing_by_shard: dict[str, int] = msgspec.field(default_factory=dict)  # as its monitor found
+    missing_by_shard: dict[str, int] = msgspec.field(default_factory=dict)  # by shard
     silent_since: int = 0  # reception at which a heartbeat was due that never came; 0: none
 
 

@@ -7,14 +7,14 @@ event from Kafka costs.
 
 from typing import NamedTuple
 
-RAW_NAME = b"driftline_raw"  # of the header that holds a record's raw part
+RAW_NAME = b"driftline_raw"  # name of the header that holds a record's raw part
 _LONGEST_VARINT = 10  # bytes of a 64-bit number, 7 bits in each
 
 
 class BatchRecords(NamedTuple):
     """Hold the records of a batch in columns."""
 
-    offsets: list[int]  # from the batch's base offset
+    offsets: list[int]  # offsets from the batch's base offset
     values: list[bytes]  # empty if a record has none
     raws: dict[int, bytes]  # the raw parts, by index of their record
 

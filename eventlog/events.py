@@ -54,7 +54,7 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     may pass `data` as encoded JSON (msgspec.Raw); readers always get a list.
     """
 
-    datatype: str  # of the Open Inference Protocol: FP32, INT64, BYTES, ...
+    datatype: str  # datatype of the Open Inference Protocol: FP32, INT64, BYTES, ...
     shape: list[int]
     data: list[Any]
     # Replaces `data` for large tensors: the protocol's raw contents, little-endian, in base64.
@@ -129,13 +129,13 @@ class PredictionEvent(
     batch_offset: int = 0  # first row of this request in the batch
     queue_us: int = 0
     run_us: int = 0
-    total_us: int = 0  # from reception to the append of this event
+    total_us: int = 0  # microseconds from reception to the append of this event
     inputs: dict[str, Tensor] = {}
     outputs: dict[str, Tensor] = {}
     traceparent: str = ""
     inclusion: float = 1.0  # probability that the payload is logged
     payload: Payload = "kept"  # whether the event holds inputs and outputs
-    payload_digest: str = ""  # of the omitted payload: SHA-256 in hex, or ALGORITHM:HEX
+    payload_digest: str = ""  # digest of an omitted payload: SHA-256 in hex, or ALGORITHM:HEX
     payload_bytes: int = 0  # size of the omitted payload
     cache_hit: bool = False  # answered from the cache; the model did not run
     load_test: bool = False  # sent by a load test, and not to be monitored
@@ -144,7 +144,7 @@ class PredictionEvent(
     routing_key: str = ""  # hash of the request's routing key, the same within a rollout
     # Name -> one number per row, None if it has none. Complete even if the payload is omitted.
     summaries: dict[str, list[float | None]] = {}
-    shard: str = ""  # of the model; empty: of no chain of numbers
+    shard: str = ""  # shard of the model; empty: of no chain of numbers
     number: int = 0  # gap-free within source, epoch and shard, from 0
     # Of rows of a file: column -> what is counted -> values; complete without the payload, too.
     counts: dict[str, dict[str, int]] = {}
@@ -184,14 +184,14 @@ class FeedbackEvent(
     prediction_id: str
     label: Label
     row: int = 0
-    load_test: bool = False  # of a prediction that a load test asked for
-    shard: str = ""  # that the prediction id names; a hash of an id that names none
+    load_test: bool = False  # whether a load test asked for the prediction
+    shard: str = ""  # shard that the prediction id names; a hash of an id that names none
     number: int = 0  # gap-free within source, epoch and shard, from 0
     actor: str = ""  # who stated the label, as key:NAME; empty if no key was required
     verified: bool = False  # whether this deployment made the id, and the actor may label its model
     review: ReviewAction = ""  # decision of a person; it supersedes other labels of the row
     why: str = ""  # the reason of a decision
-    inclusion: float = 0.0  # of a decision: probability that the row was picked
+    inclusion: float = 0.0  # probability that the decided row was picked for review
 
     @property
     def may_precede(self) -> bool:
@@ -231,7 +231,7 @@ class HeartbeatEvent(
     received: int  # when it was written
     shard: str
     number: int = 0
-    predictions: int = 0  # of this shard in this epoch
+    predictions: int = 0  # predictions of this shard in this epoch
     labels: int = 0
     refused_labels: int = 0  # labels that no version of the model can have; they are not logged
     next_us: int = 0  # until the next heartbeat at the latest; 0: the writer has ended
@@ -258,5 +258,5 @@ class FeedbackEventV1(FeedbackEvent, frozen=True, kw_only=True, tag="driftline.f
         return True
 
 
-RequestEvent = PredictionEvent | FeedbackEvent  # that a client caused
+RequestEvent = PredictionEvent | FeedbackEvent  # events that a client caused
 Event = RequestEvent | HeartbeatEvent

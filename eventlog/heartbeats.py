@@ -18,8 +18,8 @@ from eventlog.log import Appender
 from eventlog.shards import NO_MODEL
 from eventlog.stamps import Stamps
 
-TICK_US = 5_000_000  # between two ticks
-LONGEST_US = 60_000_000  # between two heartbeats of an idle shard, for each 100 shards
+TICK_US = 5_000_000  # microseconds between ticks
+LONGEST_US = 60_000_000  # microseconds between heartbeats of an idle shard, for each 100 shards
 _TOGETHER = 100
 
 
@@ -28,7 +28,7 @@ class _Pace(msgspec.Struct):
 
     due: int = 0
     pause: int = TICK_US // 2
-    number: int = 0  # of events when the last heartbeat was written
+    number: int = 0  # number of events when the last heartbeat was written
     refused: int = 0  # labels by then
 
 
@@ -41,7 +41,7 @@ class Heartbeats:
         self._now = now
         self._paces: dict[str, _Pace] = {}
         self._refused: dict[str, int] = {}
-        self._head = 0, ""  # of the registry's history, as it was stated last
+        self._head = 0, ""  # head of the registry's history that was stated last
         self._unstated: tuple[int, str] | None = None
 
     def follow(self, revision: int, chain: str) -> None:

@@ -79,7 +79,7 @@ class KafkaReader:
         self._patience = patience
         self._topics = settings.topics
         self._claim = claim
-        self._merges: dict[int, Merge] = {}  # by partition number; 0: of all, without `claim`
+        self._merges: dict[int, Merge] = {}  # keyed by partition number; 0: of all, without `claim`
         self._heard = time.monotonic()  # when the group's coordinator was known
         self._lives: dict[TopicPartition, int] = {}  # topic epoch of each partition being read
         self._next: dict[TopicPartition, int] = {}
@@ -89,7 +89,7 @@ class KafkaReader:
         # Offset of the batch that cannot be read, by stream; this object stays the reader's.
         self.damaged: dict[str, int] = {}
         self._connected = True
-        self._fault = ""  # of the partitions, as logged last
+        self._fault = ""  # fault of the partitions that was logged last
         self._consumer = KafkaConsumer(
             **settings.connection,
             api_version=PROTOCOL_VERSION,
@@ -372,7 +372,7 @@ class PartitionReader:
     def drained(self) -> bool:
         """Return whether all records were returned."""
         places = self._complete()
-        return bool(places) and self._reader._is_drained(self._number, places)  # noqa: SLF001 - its other half
+        return bool(places) and self._reader._is_drained(self._number, places)  # noqa: SLF001 - the other half of the same class
 
     @property
     def patience(self) -> float:
@@ -424,7 +424,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # the library 
         while self._assigned:
             yield self._assigned.popleft()
 
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - all
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - implements a protocol
         """Await the new assignment; the owner handles records already returned."""
         self.rebalancing = True
 

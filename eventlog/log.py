@@ -37,7 +37,7 @@ class Position(msgspec.Struct, frozen=True, order=True):
     sequence: int
 
 
-Positions = Mapping[str, Position]  # by stream
+Positions = Mapping[str, Position]  # keyed by stream
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -109,7 +109,7 @@ class Gap(msgspec.Struct, frozen=True):
 class ShardCounts(msgspec.Struct):
     """Hold the events of one shard that a writer has appended in its epoch."""
 
-    number: int = 0  # of all events; also the number of the next one
+    number: int = 0  # number of all events; also the number of the next one
     predictions: int = 0
     labels: int = 0
 

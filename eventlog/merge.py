@@ -26,8 +26,8 @@ class StreamOrder:
     """The sort keys of one stream's records: their reception, while its clocks are right."""
 
     def __init__(self) -> None:
-        self._clocks: dict[str, ReceptionClock] = {}  # by source
-        self._verdicts: dict[str, tuple[int, bool]] = {}  # by source: departure, whether wrong
+        self._clocks: dict[str, ReceptionClock] = {}  # keyed by source
+        self._verdicts: dict[str, tuple[int, bool]] = {}  # source: (departure, is wrong)
 
     def take(self, record: Record) -> None:
         """Record that the stream's next record was taken."""

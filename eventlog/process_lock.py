@@ -49,7 +49,7 @@ class Holder(msgspec.Struct, frozen=True):
     pid: int
     host: str
     started: datetime
-    release: str = ""  # of Driftline; empty: up to 0.2.0, which did not state it
+    release: str = ""  # release of Driftline; empty: up to 0.2.0, which did not state it
 
     @classmethod
     def this_process(cls, role: str) -> Self:

@@ -27,7 +27,7 @@ class CountedEvents(msgspec.Struct):
     """Hold the events of a source by minute: all, and those before each position."""
 
     logged: Counter[int] = msgspec.field(default_factory=Counter)
-    before: dict[str, Counter[int]] = {}  # by the name of the position
+    before: dict[str, Counter[int]] = {}  # keyed by the name of the position
     first: int | None = None  # minute of the first event
     end: Position = Position(0, 0)  # after the last record
 

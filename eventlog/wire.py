@@ -32,7 +32,7 @@ _CONTENT_TYPE = ("content-type", b"application/json")
 _TYPES: dict[type[Event], tuple[str, bytes]] = {
     kind: ("ce_type", str(kind.__struct_config__.tag).encode()) for kind in get_args(_Readable)
 }
-TAGS = frozenset(tag.decode() for _, tag in _TYPES.values())  # of all readable events
+TAGS = frozenset(tag.decode() for _, tag in _TYPES.values())  # tags of all readable events
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(_Readable)
 
 

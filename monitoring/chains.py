@@ -21,12 +21,12 @@ class Chain(msgspec.Struct, kw_only=True):
     shard: str
     epoch: int = 0
     next_number: int = 0  # one past the highest one of the epoch
-    events: int = 0  # of the epoch, each once
-    missing_before: int = 0  # of earlier epochs
+    events: int = 0  # events of the epoch, each once
+    missing_before: int = 0  # missing events of earlier epochs
     # Reception until which the next heartbeat is promised; 0: none was seen, or the writer ended.
     promised: int = 0
     ended: bool = False  # whether the newest heartbeat was the last one
-    refused_labels: int = 0  # of the epoch, as heartbeats state
+    refused_labels: int = 0  # refused labels of the epoch, as heartbeats state them
 
     @property
     def missing(self) -> int:

@@ -62,9 +62,9 @@ class VersionTraffic(msgspec.Struct, frozen=True, omit_defaults=True):
     requests: int = 0
     failed: int = 0
     total_ms: dict[str, float] = {}  # p50, p95 and p99, from reception to the event
-    run_ms: dict[str, float] = {}  # of the runs of the model
+    run_ms: dict[str, float] = {}  # duration of the runs of the model, in ms
     shadow_requests: int = 0
-    shadow_run_ms: dict[str, float] = {}  # of its runs as a shadow
+    shadow_run_ms: dict[str, float] = {}  # duration of its runs as a shadow, in ms
 
 
 class AnswerPair(msgspec.Struct, frozen=True):
@@ -84,14 +84,14 @@ class VersionComparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     origin: Origin
     created: int  # microseconds since the epoch
     period: str  # first and last day
-    rows: list[int]  # of each version; equal where the rows are the same
+    rows: list[int]  # rows of each version; equal where the rows are the same
     labelled: list[int]
     agreement: Estimated | None = None
     answers: list[AnswerPair] = []
     scores: list[ScoreRow] = []
     cost: ScoreRow | None = None
     groups: list[GroupRow] = []
-    calibration: dict[str, list[CalibrationBin]] = {}  # by version
+    calibration: dict[str, list[CalibrationBin]] = {}  # keyed by version
     traffic: list[VersionTraffic] = []
     notes: list[str] = []
 

@@ -32,7 +32,7 @@ from registry.manifest import Version
 MOST_WAITING = 4 << 30  # bytes
 LONGEST_STEP_S = 2.0  # then the rest of what was polled waits for the next step
 _PREFETCHED = 500  # records whose stored rows are read at once
-RETRY_STEPS = 10  # between two looks for dead letters to retry
+RETRY_STEPS = 10  # steps between checks for dead letters to retry
 
 
 def tune_garbage_collection() -> None:

@@ -12,7 +12,7 @@ from registry.history.provenance import Provenance
 class VersionLineage(msgspec.Struct, frozen=True, kw_only=True):
     """The origin of a version, by its stored files and its registration."""
 
-    lineage: dict[str, str] = {}  # of the manifest
+    lineage: dict[str, str] = {}  # lineage of the manifest
     task: str = ""
     target: str = ""
     trained_by: str = ""
@@ -35,7 +35,7 @@ class TracedWindow(msgspec.Struct, frozen=True, kw_only=True):
     window: Window
     closed: bool
     verdict: Verdict | None = None
-    revision: int = 0  # of its result
+    revision: int = 0  # revision of its result
     rows: int = 0
     labelled: int = 0
     report: str = ""  # file name of the HTML report

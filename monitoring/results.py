@@ -24,23 +24,23 @@ Severity = Literal["warning", "critical"]
 ESTIMATED = "estimated_"  # before the name of a figure that was estimated without labels
 GAP = "estimation_gap"  # how much worse the truth is than the estimate for the same rows
 ERROR_GAP = "error_gap"  # the same of plain errors
-EVIDENCE = "gap_evidence"  # of lasting gaps, weighed over windows
+EVIDENCE = "gap_evidence"  # evidence of lasting gaps, weighed over windows
 
 PARITY = "parity"  # share of logged answers that the registered version does not give again
 EFFECT = "effect"  # what the drift of a column (of all) does to the answers
 SHIFT = "effect_shift"  # by how much it moves their mean
 
-SELECTION_GAP: Rule = "selection_rate_gap"  # between groups; names of rules as well
+SELECTION_GAP: Rule = "selection_rate_gap"  # gap between groups; also the name of a rule
 TRUE_POSITIVE_GAP: Rule = "true_positive_rate_gap"
 
-STRONGEST = "strongest_drift"  # of any column, in parts of what one column by itself may drift
-EMBEDDING_DRIFT = "embedding_drift"  # of a tensor's sampled vectors; raises no alarm
-JOINT = "joint_drift"  # of how columns go together, in parts of what is allowed
+STRONGEST = "strongest_drift"  # largest drift of a column, divided by its limit for an alarm alone
+EMBEDDING_DRIFT = "embedding_drift"  # drift of a tensor's sampled vectors; raises no alarm
+JOINT = "joint_drift"  # change of correlations, divided by its limit
 MOVED = "joint_change"  # the part of a column in it
-REFERENCE_ROWS = "reference_rows"  # that drift was measured against, where that is not fixed
-LEARNED_ROWS = "learned_rows"  # of a baseline that is being learned
+REFERENCE_ROWS = "reference_rows"  # rows of a trailing reference
+LEARNED_ROWS = "learned_rows"  # rows of a baseline that is being learned
 TRAFFIC: Rule = "traffic"  # requests of a model in an hour; name of a rule as well
-BUDGET = "false_alarms"  # that are allowed per window, all rules together
+BUDGET = "false_alarms"  # allowed false alarms per window, all rules together
 
 
 class Window(msgspec.Struct, frozen=True, order=True):
@@ -145,7 +145,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     note_id: str
     model: str
     version: str
-    start: int | None = None  # of the window; None if the note is about an alarm
+    start: int | None = None  # start of the window; None if the note is about an alarm
     alarm_id: str = ""
     text: str
     actor: str
@@ -172,7 +172,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str = ""  # made by the presenter: what is wrong, the number, evidence, columns
     columns: list[str] = []  # the three with the largest drift, in order
     severity: Severity = "warning"
-    steps: list[AlarmStep] = []  # in order
+    steps: list[AlarmStep] = []  # steps in order of time
     policy: str = ""  # digest of the one by which `latest` broke the rule, or kept it
     revised: list[RevisedWindow] = []  # the newest ones, in order of event time
 
@@ -189,13 +189,13 @@ class RetrainRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     alarm_id: str = ""
     rule: Rule | Literal["schedule"]
     reason: str
-    columns: list[Score]  # that broke their threshold, worst first; none of a schedule
-    window: Window | None = None  # that broke the rule
+    columns: list[Score]  # columns beyond their threshold, worst first; empty for a schedule
+    window: Window | None = None  # window that broke the rule
     positions: dict[str, Position]  # the log had been read up to here, by source
     rows_url: str  # rows with their labels, Parquet: of the window, or of the period
     register_hint: str  # the command that registers the result
-    due: int = 0  # of a schedule, microseconds since the epoch
-    period: Window | None = None  # from the first to the last closed window with rows
+    due: int = 0  # scheduled time, microseconds since the epoch
+    period: Window | None = None  # period from the first to the last closed window with rows
     training_url: str = ""  # the period's rows with their labels and weights, Parquet
     validation_url: str = ""  # what was found about them, JSON
 
@@ -272,7 +272,7 @@ class SourceLedger(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 0
     heartbeats: int = 0  # not among the events
     lost: int = 0  # numbers that never came and were given up
-    recovered: int = 0  # of those given up, how many came after all
+    recovered: int = 0  # events that arrived after they had counted as lost
     duplicated: int = 0
     unreadable: int = 0
     cuts: int = 0  # times that the log had lost events that were already ingested

@@ -15,7 +15,7 @@ class Sample(msgspec.Struct, frozen=True, order=True):
 
     tensor: str
     number: int  # its hash
-    start: int  # of the pane that its event time lies in
+    start: int  # start of the pane that contains the row's event time
     form: SampleForm
     body: bytes
 

@@ -34,7 +34,7 @@ class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
     baseline: BaselineRecord | None = None
     learning: bool = False  # nothing to compare with yet: describe the columns
     order: list[int] = []  # the rows' numbers in the order of event time; empty: not known
-    inputs: InputCounters | None = None  # of all rows, where these are not all
+    inputs: InputCounters | None = None  # counters of all rows, if these rows are a sample
     answers: LabelCounters | None = None  # the same
     drift: bool  # score drift and data quality (at close), or only performance (a revision)
     policy: Monitoring | None = None  # None: the manifest's, in a job of an earlier release
@@ -42,8 +42,8 @@ class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
     files: list[Sample] = []  # encoded images of which pictures are to be made
     vectors: dict[str, list[bytes]] = {}  # sampled, by tensor; FP32, little-endian
     reviewed: dict[str, list[Any]] = {}  # rows whose only label is a person's, as `columns`
-    review_weights: list[float] = []  # of their labels
-    reference_vectors: dict[str, list[bytes]] = {}  # of earlier windows; empty: the reference's
+    review_weights: list[float] = []  # weights of the labels of `reviewed`
+    reference_vectors: dict[str, list[bytes]] = {}  # earlier windows'; empty: the reference's
 
     def without_rows(self) -> "ScoreJob":
         """Return the job without what takes memory."""
@@ -58,7 +58,7 @@ class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     scores: list[Score]
     report: str = ""  # the file that was written
-    pictures: list[Sample] = []  # of the job's files
+    pictures: list[Sample] = []  # pictures of the job's files
     error: str = ""  # the scoring as a whole failed; scores is empty
     poison: bool = False  # the scoring process died or hung in every try
 

@@ -22,7 +22,7 @@ from registry.gates.reports import GateReports
 from registry.history.provenance import Provenance, StatedAnswer, provenance_of
 from registry.history.rows import HistoryRow, Registration
 
-_MOST_WINDOWS = 128  # of those that begin before the prediction, and may hold it
+_MOST_WINDOWS = 128  # maximum windows searched for a prediction, newest first
 
 
 class _Identity(NamedTuple):

@@ -15,7 +15,7 @@ from monitoring.results import Result, Window
 from telemetry.tracing import Attributes, Span, Tracing, is_sampled
 
 _MOST_KNOWN = 2_000  # requests of one model version that may be linked later
-_MOST_LINKS = 32  # of one window, the latest
+_MOST_LINKS = 32  # maximum links of one window; the latest are retained
 
 
 class WindowTraces:

@@ -20,8 +20,8 @@ from registry.history.store import History
 class ReadSubject(NamedTuple):
     """Digests, or their first digits, of what an approver has read; "" if they state none."""
 
-    digest: str = ""  # of the version's content
-    report: str = ""  # of the gate report
+    digest: str = ""  # digest of the version's content
+    report: str = ""  # digest of the gate report
 
 
 ANYTHING = ReadSubject()
@@ -38,7 +38,7 @@ class Approvals:
         self._history = history
         self._clock = clock or history.time_ns
 
-    def set_policy(  # noqa: PLR0913  # a row's own fields
+    def set_policy(  # noqa: PLR0913  # one argument per field of a row
         self,
         model: str,
         policy: ReleasePolicy,
@@ -83,7 +83,7 @@ class Approvals:
 
         return self._history.append(model, decide)
 
-    def approve(  # noqa: PLR0913  # a row's own fields
+    def approve(  # noqa: PLR0913  # one argument per field of a row
         self,
         model: str,
         number: str,
@@ -139,7 +139,7 @@ class Approvals:
 
         return self._history.append(model, decide)
 
-    def _row(  # noqa: PLR0913, PLR0917  # a row's own fields
+    def _row(  # noqa: PLR0913, PLR0917  # one argument per field of a row
         self,
         kind: str,
         model: str,

@@ -21,7 +21,7 @@ class ArtifactStore:
 
     def __init__(self, url: str) -> None:
         """Connect to nothing yet; raises ArtifactsUnavailable for a URL of an unknown kind."""
-        import fsspec  # noqa: PLC0415 - where it is used
+        import fsspec  # noqa: PLC0415 - imported only where it is used
 
         self.url = url
         with self._faults("cannot be opened"):

@@ -21,7 +21,7 @@ class BaselineRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     end: int
     rows: int
     windows: list[int] = []  # starts of those that it was learned from
-    why: str = ""  # of a chosen one
+    why: str = ""  # reason for a chosen baseline
 
 
 class RecordedBaseline(msgspec.Struct, frozen=True):

@@ -33,14 +33,14 @@ from registry.signature import optional_inputs_question, read_signature, with_wi
 from registry.validation import complete
 
 Array = np.ndarray[Any, Any]
-Fields = Mapping[str, Any]  # of a manifest as its author states them
+Fields = Mapping[str, Any]  # fields of a manifest as its author states them
 _GENERATED_ROWS = 16
 
 
 class Candidate(NamedTuple):
     """A version before it is stored."""
 
-    onnx: bytes  # as it is served
+    onnx: bytes  # the file as it is served
     session: onnxruntime.InferenceSession
     manifest: Manifest  # completed, except for classes that only the reference knows
     reference: pd.DataFrame | None  # with a column for each feature

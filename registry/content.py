@@ -7,7 +7,7 @@ import msgspec
 
 from registry.manifest import BaselinePolicy, Manifest
 
-_NEWER_FIELDS = {  # that the first release did not have, with their defaults
+_NEWER_FIELDS = {  # fields added after the first release, with their defaults
     "batching": "auto",
     "coerce": False,
     "event_time": "",

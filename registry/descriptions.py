@@ -21,7 +21,7 @@ class Descriptions:
         self._history = history
         self._clock = clock
 
-    def change(  # noqa: PLR0913  # a row's own fields
+    def change(  # noqa: PLR0913  # one argument per field of a row
         self,
         model: str,
         *,

@@ -13,7 +13,7 @@ import onnx
 from registry.errors import InvalidModel
 from registry.stored_files import DATA
 
-_FOLDER = "session.model_external_initializers_file_folder_path"  # of ONNX Runtime
+_FOLDER = "session.model_external_initializers_file_folder_path"  # name of ONNX Runtime's setting
 _PAGE = 4_096  # bytes; mapped weights begin at a multiple
 
 

@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 
 _WORDS = ["red", "green", "a", "small", "house", "on", "the", "hill", "1", "2", "yes", "no"]
 _IMAGE = 32  # pixels of a free height or width: survives five halvings
-_LENGTH = 8  # of another free dimension
+_LENGTH = 8  # length of another free dimension
 # Names that exporters make up, another for each tensor: they say nothing about equality.
 GENERATED_NAME = re.compile(
     r"|\?|None|-1|unk__\d+|.+_dynamic_axes_\d+|.+_dim_\d+|.*DynamicDimension\.\d+"

@@ -12,8 +12,8 @@ Array = np.ndarray[Any, Any]
 
 THUMBNAIL_SIDE = 64  # pixels, at most
 _CHANNELS = {1, 3, 4}  # grey, colours, colours with opacity
-_SMALLEST_SIDE = 4  # in pixels
-_RANGES = ((0, 1), (0, 255), (-1, 1))  # of the numbers of an image
+_SMALLEST_SIDE = 4  # minimum width and height of an image in pixels
+_RANGES = ((0, 1), (0, 255), (-1, 1))  # possible ranges of an image's numbers
 _DATATYPES = {"UINT8", "FP16", "BF16", "FP32", "FP64"}
 
 

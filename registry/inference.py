@@ -18,7 +18,7 @@ from registry.manifest import Feature, Kind, Manifest, Prediction, Signature, Ta
 from registry.rows import FREE, batch_dimension
 
 _CODES = 20  # distinct integers that still are codes
-_MOST_COLUMNS = 100  # of an input whose columns nothing names; more are a vector
+_MOST_COLUMNS = 100  # maximum unnamed columns of an input that become features; more are a vector
 _TEXT_WORDS = 3.0  # words of a value on average, from which on it is a text
 _LABEL_NAMES = ("label", "class")
 _NUMBER_NAMES = {"variable"}  # skl2onnx's name for the output of a regressor
@@ -29,8 +29,8 @@ Array = np.ndarray[Any, Any]
 class Hints(msgspec.Struct, frozen=True):
     """The facts that an ONNX file states beside its signature."""
 
-    columns: list[str] = []  # of the only input, in order
-    classes: list[Label] = []  # in the order of the columns of the probabilities
+    columns: list[str] = []  # columns of the only input, in order
+    classes: list[Label] = []  # classes in the order of the columns of the probabilities
 
 
 def infer_features(

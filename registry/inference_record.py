@@ -10,9 +10,9 @@ FILE = "inference.json"
 class Inference(msgspec.Struct, omit_defaults=True):
     """The inferred properties of a version."""
 
-    reasons: dict[str, str] = {}  # by field of the manifest
+    reasons: dict[str, str] = {}  # keyed by field of the manifest
     questions: list[str] = []  # each with the option that settles it
-    changes: list[str] = []  # of the graph, in the copy that is served
+    changes: list[str] = []  # changes of the served copy of the graph
     original: str = ""  # sha256 of the file as given, where it was changed
     doubts: list[str] = []  # about the reference
 

@@ -167,7 +167,7 @@ class AlarmPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_score: float | None = None  # lowest `score` without a performance alarm
     score: str = ""  # default: roc_auc for classification, mae for regression
     min_segment_score: float | None = None  # lowest `score` of each group of each segment
-    max_gap: MaxGap = MaxGap()  # between the groups of a segment
+    max_gap: MaxGap = MaxGap()  # max gap between the groups of a segment
     # Least requests of the model in an hour, all versions together; null: as in the weeks before.
     min_traffic: Annotated[int, Meta(ge=1)] | None = None
     timezone: str = "UTC"  # whose clocks the traffic follows; a name of the IANA database
@@ -247,7 +247,7 @@ class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # Input or output that holds vectors -> Evidently's method for a sample of them; no alarm.
     embedding_drift: dict[str, str] = {}
     trailing: Trailing | None = None  # overrides the reference, for drift
-    baseline: BaselinePolicy = BaselinePolicy()  # for a version without a reference
+    baseline: BaselinePolicy = BaselinePolicy()  # baseline for a version without a reference
     rerun: RerunPolicy = RerunPolicy()
     review: ReviewPolicy | None = None  # null: no row is picked
     segments: Annotated[

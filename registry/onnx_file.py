@@ -41,7 +41,7 @@ def load(
     options.intra_op_num_threads = threads
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001  # a class of its own for each fault, no common base
+    except Exception as error:  # noqa: BLE001  # the faults have no common base class
         hint = _LOCALE if "locale" in str(error) else ""
         raise InvalidModel(f"ONNX Runtime cannot load the file: {error}{hint}") from None
 

@@ -13,7 +13,7 @@ from registry.manifest import Manifest
 PREDICTION = "prediction"
 LABEL = "label"
 SCORE = "probability"  # the positive class's probability among the columns that drift
-TIME = "event_time"  # of a reference row, in microseconds since the epoch
+TIME = "event_time"  # time of a reference row, in microseconds since the epoch
 WITHHELD = "payload_withheld"  # whether only the summaries of a row are known
 _PROBABILITY = "probability_"  # and a class
 _MARK = "@"

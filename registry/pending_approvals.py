@@ -25,7 +25,7 @@ class PendingApproval(msgspec.Struct, frozen=True):
     requested: int
     expires: int
     required: int
-    roles: list[str]  # of which an approver needs one; empty: anybody else
+    roles: list[str]  # an approver needs one of them; empty: any other person
     approved_by: list[str]
     replaces: str  # version that the alias names, "" for none
     report: str  # digest of the gate report, "" without one
@@ -86,7 +86,7 @@ class PendingApprovals:
         self._clock = clock or history.time_ns
         self._lock = threading.Lock()
         self._revision = 0
-        self._states: dict[str, LifecycleState] = {}  # of models with requests
+        self._states: dict[str, LifecycleState] = {}  # states of models with requests
 
     def read(self) -> list[PendingApproval]:
         """Return what waits now, oldest first; raises RegistryUnavailable."""

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from registry.errors import InvalidReference
 from registry.manifest import Feature, Signature, TensorSpec
 
-_MOST_COLUMNS = 100  # of an array that is taken apart into features without being asked to
+_MOST_COLUMNS = 100  # maximum columns of an array that are split into features by default
 _MOST_ROWS = 10_000_000
 _UNNAMED = ""  # the column of a .npy file, for the only input
 Array = np.ndarray[Any, Any]

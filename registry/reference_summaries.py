@@ -36,7 +36,7 @@ def summarize_rows(
     for start, feed, size, real_rows in _feeds(manifest, tensors, rows, together=together):
         try:
             outputs = dict(zip(names, session.run(names, dict(feed)), strict=True))
-        except Exception as error:  # noqa: BLE001  # a class of its own for each fault
+        except Exception as error:  # noqa: BLE001  # each fault has its own class
             raise InvalidModel(f"the model fails on reference row {start}: {error}") from None
         summarized = summarizer.summarize({**outputs, **feed}, size)
         for name, column in columns.items():

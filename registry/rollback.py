@@ -14,7 +14,7 @@ class Rollback(NamedTuple):
 
     revision: int
     before: str  # number of the version that the alias named
-    number: str  # that it names now
+    number: str  # number that the alias names now
     barred: bool
 
 
@@ -34,7 +34,7 @@ def earlier_version(state: LifecycleState, model: str, alias: str) -> str:
     )
 
 
-def roll_back(  # noqa: PLR0913  # a row's own fields
+def roll_back(  # noqa: PLR0913  # one argument per field of a row
     history: History,
     model: str,
     alias: str,

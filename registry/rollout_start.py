@@ -19,7 +19,7 @@ class RolloutSubject(NamedTuple):
     alias: str
 
 
-def start_rollout(  # noqa: PLR0913  # a row's own fields
+def start_rollout(  # noqa: PLR0913  # one argument per field of a row
     history: History,
     versions: VersionSource,
     subject: RolloutSubject,

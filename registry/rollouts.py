@@ -97,7 +97,7 @@ class Rollouts:
         self._history = history
         self._clock = clock or history.time_ns
 
-    def start(  # noqa: PLR0913  # a row's own fields
+    def start(  # noqa: PLR0913  # one argument per field of a row
         self,
         model: str,
         number: str,

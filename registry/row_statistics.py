@@ -92,7 +92,7 @@ def _floats(rows: Array) -> Array:
 class _Block(msgspec.Struct):
     """The statistics of some columns, by row; only those that were requested."""
 
-    counts: Any  # of finite values
+    counts: Any  # counts of finite values
     totals: Array
     squares: Any = 0.0  # sum of squared differences from the mean of this block
     norms: Any = 0.0  # sum of squares

@@ -17,7 +17,7 @@ SampleKind = Literal["image", "bytes", "text", "vector"]
 SHOWN = 12  # rows of a window
 EMBEDDING_METHODS = ("distance", "mmd", "model", "ratio")  # Evidently's names
 MOST_VECTORS = 1_000  # rows of a window
-_MOST_NUMBERS = 1 << 18  # of a window's vectors: 1 MiB
+_MOST_NUMBERS = 1 << 18  # maximum numbers of a window's vectors: 1 MiB
 _WIDEST = 4_096
 
 

@@ -31,7 +31,7 @@ class Schedules:
         self._history = history
         self._clock = clock or history.time_ns
 
-    def set(  # noqa: PLR0913  # a row's own fields
+    def set(  # noqa: PLR0913  # one argument per field of a row
         self,
         model: str,
         cron: str,

@@ -42,7 +42,7 @@ def probabilities(prediction: Prediction, scores: Array) -> Array | None:
     if prediction.activation == "sigmoid":
         with np.errstate(over="ignore"):
             return np.asarray(1 / (1 + np.exp(-values)))
-    shifted = np.exp(values - values.max(axis=1, keepdims=True))  # of at most 1: no overflow
+    shifted = np.exp(values - values.max(axis=1, keepdims=True))  # at most 1: no overflow
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
 

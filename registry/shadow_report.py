@@ -23,7 +23,7 @@ class ShadowCounts(msgspec.Struct, omit_defaults=True):
     agreed: int = 0  # rows with the answer that was given; of classifications
     failed: int = 0  # rows that the model fails on
     skipped: dict[SkipReason, int] = {}  # requests of its share that it did not run on
-    run_us: int = 0  # in all
+    run_us: int = 0  # total microseconds of runs
     note: str = ""  # why it does not run
 
     def skip(self, reason: SkipReason, requests: int = 1) -> None:
@@ -37,8 +37,8 @@ class ShadowReport(msgspec.Struct, omit_defaults=True):
 
     updated: int = 0  # microseconds since the epoch
     lag_s: float = 0.0  # how long ago the last request that was read was received
-    positions: dict[str, Position] = {}  # by stream
-    shadows: dict[str, ShadowCounts] = {}  # by id
+    positions: dict[str, Position] = {}  # keyed by stream
+    shadows: dict[str, ShadowCounts] = {}  # keyed by id
 
     def stale_s(self, clock: Callable[[], int] = time.time_ns) -> float:
         """Return the seconds since the report was written."""

@@ -20,7 +20,7 @@ class Shadows:
         self._history = history
         self._clock = clock or history.time_ns
 
-    def start(  # noqa: PLR0913  # a row's own fields
+    def start(  # noqa: PLR0913  # one argument per field of a row
         self,
         model: str,
         number: str,
@@ -56,7 +56,7 @@ class Shadows:
 
         return self._history.append(model, decide)
 
-    def _row(  # noqa: PLR0913, PLR0917  # a row's own fields
+    def _row(  # noqa: PLR0913, PLR0917  # one argument per field of a row
         self, model: str, number: str, alias: str, change: ShadowChange, actor: str, why: str
     ) -> HistoryRow:
         detail = encode_detail(change)

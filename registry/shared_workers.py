@@ -17,7 +17,7 @@ from registry.errors import RegistryUnavailable
 from registry.history.store import History
 from registry.worker_reports import WorkerReport
 
-_BEAT_S = 5.0  # between two repetitions
+_BEAT_S = 5.0  # seconds between repetitions
 _RETRY_S = 1.0  # after a failure
 
 _logger = logging.getLogger(__name__)

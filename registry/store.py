@@ -71,8 +71,8 @@ class ModelState(msgspec.Struct, frozen=True):
     versions: list[Version]  # oldest first
     desired: DesiredState
     damaged: dict[str, str] = {}  # number -> why the version cannot be read
-    remote: set[str] = set()  # of those, numbers that `version` fetches from another machine
-    revision: int = 0  # of the model's latest row
+    remote: set[str] = set()  # numbers whose files `version` fetches from another machine
+    revision: int = 0  # revision of the model's latest row
     description: ModelDescription = NO_DESCRIPTION
 
 
@@ -206,7 +206,7 @@ class Registry:
         """Return the version number of each alias."""
         return self._history.aliases(model)
 
-    def promote(  # noqa: PLR0913  # a row's own fields
+    def promote(  # noqa: PLR0913  # one argument per field of a row
         self,
         model: str,
         number: str,

@@ -43,7 +43,7 @@ class StoredVersions:
         history: History,
         artifacts: ArtifactStore | None,
         now: Callable[[], int],
-        bound: CacheBound = CacheBound(),  # noqa: B008 - immutable
+        bound: CacheBound = CacheBound(),  # noqa: B008 - the default is immutable
     ) -> None:
         self._folders = folders
         self._history = history

@@ -4,7 +4,7 @@ from difflib import get_close_matches
 from zoneinfo import ZoneInfo, available_timezones
 
 _OF_THIS_MACHINE = "localtime"  # another zone elsewhere
-_SIMILAR = 0.75  # of a name to what was written
+_SIMILAR = 0.75  # minimum similarity of a suggested name
 
 
 def zone_if_any(name: str) -> ZoneInfo | None:

@@ -234,7 +234,7 @@ def _describe(path: Path, model: str, version: str, number: str, metadata: dict[
 def _read(path: Path) -> Version | None:
     """Read a version, None if it is another application's BentoML model."""
     try:
-        content = yaml.load((path / _DESCRIPTION).read_bytes(), _Loader)  # noqa: S506  # a safe one
+        content = yaml.load((path / _DESCRIPTION).read_bytes(), _Loader)  # noqa: S506  # a safe loader
     except FileNotFoundError:
         raise InvalidManifest(f"{_DESCRIPTION} is missing") from None
     try:

@@ -28,7 +28,7 @@ from service.telemetry.metrics import count_refused
 from service.worker import Worker
 from telemetry import logs
 
-_LAST_MOMENT_S = 5.0  # to close the log in, after the grace for requests
+_LAST_MOMENT_S = 5.0  # seconds for closing the log after the grace for requests
 
 _settings = read_settings()
 

@@ -44,7 +44,7 @@ class Arm(msgspec.Struct, frozen=True):
     key: str  # hash of the routing key
 
 
-NO_ARM = Arm("", "", "")  # in events: no rollout decided
+NO_ARM = Arm("", "", "")  # in events of requests that no rollout decided
 
 
 class Call(msgspec.Struct, kw_only=True):
@@ -64,17 +64,17 @@ class Call(msgspec.Struct, kw_only=True):
     trace: CallTrace | None = None  # records its progress
     version: Version | None = None
     alias: str = ""
-    routing_key: str = ""  # that the caller states, for rollouts
+    routing_key: str = ""  # routing key that the caller states, for rollouts
     authorization: bytes | None = None  # the caller's admitted header
-    account: Account | None = None  # of the caller's key, which counts the request
-    arm: Arm | None = None  # of the rollout that decided about the version
-    revision: int = 0  # of the registry, when the version was resolved
+    account: Account | None = None  # account of the caller's key, which counts the request
+    arm: Arm | None = None  # arm of the rollout that decided about the version
+    revision: int = 0  # revision of the registry, when the version was resolved
     request: InferRequest | None = None
     event_time: int | None = None
-    priority: int = 0  # that the caller states, 1 the highest; 0: none
+    priority: int = 0  # priority that the caller states, 1 the highest; 0: none
     inputs: Inputs | None = None
     logged: bool = False  # whether its event is in the log
-    prediction_id: str = ""  # of that event; set before a run, or on failure
+    prediction_id: str = ""  # prediction id of that event; set before a run, or on failure
     load_test: bool = False  # whether a load test sent it, which is not monitored
     event_time_ahead: int = UNLIMITED  # microseconds; `event_time` may exceed `received` by so much
     cancelled: bool = False  # whether the client cancelled
@@ -105,7 +105,7 @@ class InferenceResponse(msgspec.Struct, frozen=True):
     outputs: dict[str, Tensor]  # all outputs, as the event carries them
     run: RunResult
     coerced: str = ""  # which inputs were converted, and how
-    arm: Arm | None = None  # of the rollout that decided about the version
+    arm: Arm | None = None  # arm of the rollout that decided about the version
 
     def output_names(self) -> list[str]:
         """Return the requested outputs in the client's order; the model's own if it named none."""

@@ -41,7 +41,7 @@ class WorkerCommand(msgspec.Struct, frozen=True):
     arguments: Sequence[str]
     environment: Mapping[str, str]
     folder: str
-    listener_index: int  # of the argument that is replaced by the listener's descriptor
+    listener_index: int  # index of the argument that the listener's descriptor replaces
 
 
 def descriptors() -> dict[int, str]:
@@ -145,7 +145,7 @@ def _run_worker(command: WorkerCommand, listener: int, supervisor: int) -> NoRet
         os.setsid()
         _prctl(_SET_NAME, b"worker")
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        with open(os.devnull) as empty:  # noqa: PTH123  # for its descriptor
+        with open(os.devnull) as empty:  # noqa: PTH123  # only its descriptor is needed
             os.dup2(empty.fileno(), 0)
         os.environ.clear()
         os.environ.update(command.environment)

@@ -31,7 +31,7 @@ class HeadLog:
         self._heartbeats = heartbeats
         self._writer = writer
         self._changed = asyncio.Event()
-        self._revision = -1  # that the worker follows
+        self._revision = -1  # revision that the worker follows
 
     def follow(self, revision: int) -> None:
         """Note that the worker follows a revision."""

@@ -333,7 +333,7 @@ class _ReferenceRanges:
         if name in self._categories:
             return value is None or str(value) in self._categories[name]
         low, high = self._ranges.get(name, (-inf, inf))
-        return bool(low <= value <= high or value != value)  # noqa: PLR0124  # NaN
+        return bool(low <= value <= high or value != value)  # noqa: PLR0124  # true for NaN
 
     def _bounds_of(self, spec: TensorSpec) -> tuple[Array, Array] | None:
         """Return the bounds of each column; None if a column is categorical."""

@@ -37,7 +37,7 @@ _logger = logging.getLogger(__name__)
 
 Reply = Callable[[InferenceResponse | DriftlineError], None]
 
-_LONGEST_NAME = 128  # of what a client may write into an event that no model stands behind
+_LONGEST_NAME = 128  # maximum length of a name that no model has
 _OUTCOMES: dict[type[DriftlineError], Outcome] = {
     RegistryError: "invalid",
     InvalidRequest: "invalid",
@@ -96,7 +96,7 @@ class PredictionLog:
         self._now = now
         self._count = count
         self._policies = PayloadPolicies()
-        self._summarizers: dict[str, Summarizer] = {}  # by digest
+        self._summarizers: dict[str, Summarizer] = {}  # keyed by digest
 
     def protect(self, version: Version, key: bytes) -> None:
         """Apply a version's payload policy to its events from now on; raises SettingError.

@@ -32,8 +32,8 @@ from service.fork_server import ForkServer, descriptors
 from service.settings import PREFIX, Settings
 from telemetry import logs
 
-_RESPAWN_S = 1.0  # between two looks for dead workers
-_CONFLICT_S = 0.05  # between two tries to stop the arbiter
+_RESPAWN_S = 1.0  # seconds between checks for dead workers
+_CONFLICT_S = 0.05  # seconds between attempts to stop the arbiter
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 _create_arbiter = circus.create_standalone_arbiter
 TARGET = "service.app:Driftline"

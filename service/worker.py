@@ -64,7 +64,7 @@ from telemetry.tracing import Tracing
 
 _logger = logging.getLogger(__name__)
 
-_GAUGE_S = 1.0  # between two looks at what is measured rather than counted
+_GAUGE_S = 1.0  # seconds between updates of the gauges
 # How long the event loop may go on when a thread has run a batch and wants to come back with it;
 # Python's 5 ms cost a model of 2 ms a sixth of its answers while a flood was being refused.
 _SWITCH_S = 0.0005

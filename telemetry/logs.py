@@ -28,7 +28,7 @@ _CHATTY = (  # below warnings
 class LoggingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """DRIFTLINE_LOGGING_*: the lines on standard error."""
 
-    format: Format = "text"  # for a person, or one JSON object a line
+    format: Format = "text"  # text for people, or one JSON object per line
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 

@@ -25,7 +25,7 @@ def backup(folder: Path) -> None:
     Everything may run meanwhile. FOLDER must not exist yet. It holds secrets: protect it as the
     home itself.
     """
-    from driftline.backups.take import take_backup  # noqa: PLC0415 - not for --help
+    from driftline.backups.take import take_backup  # noqa: PLC0415 - not needed for --help
 
     record = take_backup(Home.from_environment(), folder)
     click.echo(f"{folder}: {_summary(record)}")

@@ -36,8 +36,8 @@ class BackupRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int
     release: str
-    time: str  # of its begin, ISO 8601, UTC
-    revision: int  # of the registry's history
+    time: str  # time at which the backup began, ISO 8601, UTC
+    revision: int  # revision of the registry's history
     head: str  # the chain after that revision
     shared_registry: bool  # the history came from a database that machines share
     events: int  # readable ones in the log

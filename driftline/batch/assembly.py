@@ -15,7 +15,7 @@ from driftline.batch.storage import FORMATS, Storage, suffix
 from driftline.batch.tables import regroup
 
 _GROUP = 131_072  # rows of a row group
-_REJECTS = "_rejects.csv"  # in a folder, where a reader of tables ignores it
+_REJECTS = "_rejects.csv"  # file in a folder; readers of tables ignore a leading underscore
 
 
 def rejects_name(output: str) -> str:

@@ -33,7 +33,7 @@ from service.protocol.tensors import to_tensor
 from telemetry.clock import now_us
 
 Array = np.ndarray[Any, Any]
-_MOST_BYTES = 512 << 10  # of a payload: Kafka takes messages of at most 1 MiB by default
+_MOST_BYTES = 512 << 10  # maximum payload: Kafka's default limit of a message is 1 MiB
 _READ = 256  # records at once
 
 
@@ -41,7 +41,7 @@ class ChunkRun(NamedTuple):
     """The facts of one chunk that its event states."""
 
     prediction_id: str
-    rows: int  # that the model answered
+    rows: int  # rows that the model answered
     first: int  # row of the file that the chunk begins with
     file: str
     started: int  # microseconds since the epoch

@@ -53,7 +53,7 @@ class Done(msgspec.Struct, frozen=True):
 
     job: BatchJob
     rows: int
-    computed: int  # of them in this process
+    computed: int  # chunks that this process computed
     rejected: int
     seconds: float
 

@@ -19,7 +19,7 @@ from service.sessions.session import Session
 from service.settings import Settings
 
 Array = np.ndarray[Any, Any]
-_MOST_ROWS = 16_384  # of one run
+_MOST_ROWS = 16_384  # maximum rows of one run
 
 
 class BatchModel:

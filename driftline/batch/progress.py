@@ -10,7 +10,7 @@ import click
 
 from driftline.terminal import own_control
 
-_EVERY_S = 10.0  # between two lines
+_EVERY_S = 10.0  # seconds between lines
 
 
 class RowProgress(Protocol):
@@ -47,7 +47,7 @@ class Bar:
     """A bar with rows, rate and the remaining time."""
 
     def __init__(self, total: int | None) -> None:
-        from rich.console import Console  # noqa: PLC0415 - terminals only
+        from rich.console import Console  # noqa: PLC0415 - needed for terminals only
         from rich.progress import (  # noqa: PLC0415
             BarColumn,
             MofNCompleteColumn,

@@ -23,7 +23,7 @@ class Finding(NamedTuple):
 
     feature: str
     rows: int
-    share: float  # of the rows that can be predicted
+    share: float  # share of the rows that can be predicted
     detail: str
 
     def __str__(self) -> str:
@@ -145,6 +145,6 @@ class _Categories:
 
 def category_text(value: Any) -> str | None:
     """Return a category as the reference's domains name it; None if it is missing."""
-    if value == "" or value != value:  # noqa: PLR0124  # NaN
+    if value == "" or value != value:  # noqa: PLR0124  # true for NaN
         return None
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

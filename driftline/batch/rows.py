@@ -18,13 +18,13 @@ Rejects = dict[int, str]  # row of the table -> reason
 
 _LONGEST_VALUE = 80  # characters of a value that a reason quotes
 _TRUTH = {"true": 1.0, "false": 0.0}
-_MISSING_TEXTS = ("", "nan", "na", "n/a", "null", "none")  # of a number, in lower case
+_MISSING_TEXTS = ("", "nan", "na", "n/a", "null", "none")  # missing numbers, lower case
 
 
 class ReadRows(NamedTuple):
     """The rows that the model can take."""
 
-    tensors: dict[str, Array]  # by input, one row for each row of `places`
+    tensors: dict[str, Array]  # keyed by input, one row for each row of `places`
     places: Array  # their rows in the table
     rejects: Rejects
 

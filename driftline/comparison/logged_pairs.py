@@ -19,16 +19,16 @@ from registry.manifest import Manifest, Version
 from registry.outputs import label_output, probabilities_output
 
 Array = np.ndarray[Any, Any]
-_MOST_TIMES = 500_000  # of each version, whose quantiles are computed
+_MOST_TIMES = 500_000  # maximum durations per version from which quantiles are computed
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 class LoggedSides(NamedTuple):
     """The logged events of two versions in a period."""
 
-    answered: dict[str, dict[RowId, PredictionEvent]]  # by version: rows that it answered
+    answered: dict[str, dict[RowId, PredictionEvent]]  # keyed by version: rows that it answered
     shadowed: dict[RowId, PredictionEvent]  # rows of the second version as a shadow
-    originals: dict[RowId, PredictionEvent]  # of those, what the first one answered
+    originals: dict[RowId, PredictionEvent]  # the first version's answers to these rows
     traffic: list[VersionTraffic]
     days: tuple[int, int]  # first and last, since the epoch
 

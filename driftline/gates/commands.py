@@ -42,7 +42,7 @@ def commands() -> list[click.Command]:
 @click.option("--version", "number", default="", help="Show the last report of this version.")
 @EXPECTED_REVISION
 @SERVER
-def gates(  # noqa: PLR0913  # its options
+def gates(  # noqa: PLR0913  # one argument per option
     *,
     model: str,
     file: Path | None,
@@ -88,7 +88,7 @@ def gate(*, model: str, number: str, why: str, html: Path | None, server: str) -
         return
     home = Home.from_environment()
     number = open_history(home).aliases(model).get(number, number)
-    from driftline.gates.printed_run import run_and_print  # noqa: PLC0415  # of the monitor's extra
+    from driftline.gates.printed_run import run_and_print  # noqa: PLC0415  # belongs to the monitor's extra
 
     run = run_and_print(home, model, number, why, local_actor("register", model).name)
     if html is not None:

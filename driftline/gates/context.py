@@ -27,10 +27,10 @@ class GateJob(msgspec.Struct, frozen=True):
 
     candidate: Version
     champion: Version | None
-    manifests: dict[str, Manifest]  # of every version of the model, by number
+    manifests: dict[str, Manifest]  # manifests of every version of the model, by number
     log: str  # folder of the event log, if it is in segments
-    folder: str  # for files of the run; the runner removes it
-    gates: dict[str, Any]  # by name, as they were stated
+    folder: str  # folder for files of the run; the runner removes it
+    gates: dict[str, Any]  # keyed by name, as they were stated
     kafka: KafkaSettings | None = None  # instead of the folder
 
 
@@ -49,7 +49,7 @@ class GateContext(msgspec.Struct, frozen=True):
     folder: Path
     progress: Callable[[str], None]
     log: LogPlace = Path()
-    manifests: Mapping[str, Manifest] = {}  # of every version of the model, by number
+    manifests: Mapping[str, Manifest] = {}  # manifests of every version of the model, by number
 
     @property
     def versions(self) -> Mapping[str, Version]:

@@ -45,7 +45,7 @@ def commands() -> list[click.Command]:
 @click.option("--gate", "name", default="golden", show_default=True, help="Name of the gate.")
 @click.option("--why", default="", help="Reason, recorded with the change.")
 @SERVER
-def golden(  # noqa: PLR0913  # its options
+def golden(  # noqa: PLR0913  # one argument per option
     *,
     model: str,
     file: Path | None,
@@ -143,7 +143,7 @@ def _answered(
         return [msgspec.to_builtins(request) for request in requests]
     if server:
         raise InvalidGates("with --server, expected outputs in every request: no model runs here")
-    from driftline.gates.outputs import ModelRun  # noqa: PLC0415 - ONNX Runtime
+    from driftline.gates.outputs import ModelRun  # noqa: PLC0415 - ONNX Runtime is slow to import
 
     registry = Registry(Home.from_environment())
     run = ModelRun(registry.version(model, registry.aliases(model).get(number, number)))

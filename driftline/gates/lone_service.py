@@ -48,7 +48,7 @@ class LoneService:
         self.url = f"http://127.0.0.1:{port}"
         self.grpc = f"127.0.0.1:{grpc_port}"
         self._ports = ["--host", "127.0.0.1", "--port", str(port), "--grpc-port", str(grpc_port)]
-        self.seconds = 0.0  # from start to ready
+        self.seconds = 0.0  # seconds from start to ready
 
     def __enter__(self) -> Self:
         self.home.root.mkdir(parents=True)

@@ -24,7 +24,7 @@ from registry.gates.specification import Gate, kind_of
 
 # -P: a registry/ in the current folder must not shadow our package.
 COMMAND = (sys.executable, "-P", "-m", "driftline.gates")
-_START_S = 180.0  # for the imports of a fresh process
+_START_S = 180.0  # seconds for the imports of a fresh process
 _CHUNK = 1 << 16
 
 

@@ -41,7 +41,7 @@ class RecordedRun(NamedTuple):
     stale: str  # why the version is not released although the run passed, "" if it is
 
 
-def gate_version(  # noqa: PLR0913  # a row's own fields
+def gate_version(  # noqa: PLR0913  # one argument per field of a row
     home: Home,
     model: str,
     number: str,

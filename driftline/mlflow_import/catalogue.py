@@ -28,7 +28,7 @@ class MlflowUnavailable(DriftlineError):
 class MlflowVersion(msgspec.Struct, frozen=True):
     """A model version of MLflow, or the model of a run."""
 
-    uri: str  # of its files
+    uri: str  # URI of the version's files
     model: str = ""  # registered name; empty: of a run
     version: str = ""
     run: str = ""
@@ -52,7 +52,7 @@ class MlflowCatalogue:
             raise SettingError("expected --tracking-uri, or MLFLOW_TRACKING_URI")
         for name, value in _SETTINGS.items():
             os.environ.setdefault(name, value)
-        import mlflow  # noqa: PLC0415 - takes seconds
+        import mlflow  # noqa: PLC0415 - takes seconds to import
 
         logging.getLogger("urllib3").setLevel(logging.ERROR)  # it prints each of its retries
         mlflow.set_tracking_uri(self.server)
@@ -117,7 +117,7 @@ class MlflowCatalogue:
 
     @contextmanager
     def _faults(self, what: str) -> Iterator[None]:
-        import mlflow.exceptions  # noqa: PLC0415 - takes seconds
+        import mlflow.exceptions  # noqa: PLC0415 - takes seconds to import
 
         try:
             yield

@@ -81,7 +81,7 @@ def _load(package: Package) -> Any:
         if kind not in {"pickle", "cloudpickle"}:
             raise UnsupportedModel(f"serialization_format {kind}: expected pickle or cloudpickle")
         with (package.folder / str(settings.get("pickled_model", "model.pkl"))).open("rb") as file:
-            return pickle.load(file)  # noqa: S301 - a person trusts it, and it runs in here alone
+            return pickle.load(file)  # noqa: S301 - trusted by the user; runs in this child process only
     path = str(package.folder / str(settings["data"]))
     if flavor == "xgboost":
         xgboost = importlib.import_module("xgboost")

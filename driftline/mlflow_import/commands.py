@@ -37,7 +37,7 @@ def commands() -> list[click.Command]:
 @_TRUST
 @click.option("--promote/--no-promote", default=True, help="Promote the first version of a model.")
 @SERVER
-def import_version(  # noqa: PLR0913  # its options
+def import_version(  # noqa: PLR0913  # one argument per option
     *,
     source: str,
     name: str,
@@ -54,7 +54,7 @@ def import_version(  # noqa: PLR0913  # its options
     an ONNX file. Columns of its signature become features, its input example is tried, and its
     run, tags and data sets become the lineage.
     """
-    from registry.manifest_file import read_fields  # noqa: PLC0415 - not for --help
+    from registry.manifest_file import read_fields  # noqa: PLC0415 - not needed for --help
 
     mlflow_name = parse_name(source)
     if mlflow_name.run and not name:
@@ -83,7 +83,7 @@ def import_version(  # noqa: PLR0913  # its options
 @_URI
 @_TRUST
 @SERVER
-def follow(  # noqa: PLR0913  # its options
+def follow(  # noqa: PLR0913  # one argument per option
     *,
     registry: str,
     model: str,

@@ -120,7 +120,7 @@ def _state(state: Any, version: Version) -> str:
 
 
 def _here(files: _Files) -> None:
-    from driftline.printed_registration import register_and_print  # noqa: PLC0415 - seconds
+    from driftline.printed_registration import register_and_print  # noqa: PLC0415 - takes seconds to import
 
     register_and_print(
         Home.from_environment(),

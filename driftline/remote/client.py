@@ -23,10 +23,10 @@ from registry.manifest import Version
 from registry.worker_reports import WorkerReport
 
 _TIMEOUT = httpx.Timeout(90.0, connect=10.0)  # longer than a change waits for its database
-_TRIES = 4  # of what was refused for lack of capacity, or found no connection
+_TRIES = 4  # attempts after a lack of capacity or a failed connection
 _PAUSE_S = 0.5
 _CHUNK = 1 << 20
-_WAIT_S = 10  # that the server waits for news of a job
+_WAIT_S = 10  # seconds that the server waits for news of a job
 
 _Reply = TypeVar("_Reply")
 

@@ -46,7 +46,7 @@ def _do(job: RemoteJob, folder: Path) -> JobResult:
 
 
 def _register(job: RemoteJob, work: RegisterWork, folder: Path) -> JobResult:
-    from driftline.printed_registration import register_and_print  # noqa: PLC0415 - seconds
+    from driftline.printed_registration import register_and_print  # noqa: PLC0415 - takes seconds to import
 
     uploads = Path(job.folder)
     with tempfile.TemporaryDirectory(dir=folder) as place:
@@ -69,7 +69,7 @@ def _register(job: RemoteJob, work: RegisterWork, folder: Path) -> JobResult:
 
 
 def _gate(job: RemoteJob, work: GateWork) -> JobResult:
-    from driftline.gates.printed_run import run_and_print  # noqa: PLC0415 - seconds
+    from driftline.gates.printed_run import run_and_print  # noqa: PLC0415 - takes seconds to import
     from registry.settings import open_history  # noqa: PLC0415
 
     home = Home.from_environment()

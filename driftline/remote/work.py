@@ -42,9 +42,9 @@ class JobResult(msgspec.Struct, frozen=True, omit_defaults=True):
 
     kind: str = ""  # name of the error's class; "" if there is none
     error: str = ""
-    number: str = ""  # of the version
+    number: str = ""  # number of the version
     digest: str = ""
-    verdict: str = ""  # of the gate run
+    verdict: str = ""  # verdict of the gate run
     report: str = ""  # digest of its report
     passed: bool = True
     fault: str = ""  # traceback of an unexpected error, for the server's log alone
@@ -55,12 +55,12 @@ class JobView(msgspec.Struct, frozen=True, omit_defaults=True):
 
     id: str
     ended: bool = False
-    lines: list[str] = []  # of its output, after those that the caller has
+    lines: list[str] = []  # output lines after those that the caller has
     result: JobResult | None = None
 
 
 class SchedulePage(msgspec.Struct, frozen=True, omit_defaults=True):
     """One page of schedules; an empty `next` marks the last one."""
 
-    rows: list[HistoryRow]  # in the order of models
+    rows: list[HistoryRow]  # one row for each model, in the order of the models
     next: str = ""  # `after` of the next page

@@ -8,8 +8,8 @@ from eventlog.events import PredictionEvent, Tensor
 class Answer(NamedTuple):
     """A version's prediction for one request."""
 
-    event: PredictionEvent  # of the request
-    outputs: dict[str, Tensor]  # of its rows without a failure
+    event: PredictionEvent  # event of the request
+    outputs: dict[str, Tensor]  # outputs of its rows without a failure
     failed: int  # rows that the model fails on
     agreed: int  # rows with the class that was answered
     run_us: int

@@ -19,8 +19,8 @@ from registry.history.store import History
 from registry.shadow_report import ShadowCounts, ShadowReport
 
 MOST_LAG_S = 60.0
-_RECORDS = 256  # that are read at once
-_MOST_ROWS = 2_048  # of one run, after which the clock is read again
+_RECORDS = 256  # records that are read in one read
+_MOST_ROWS = 2_048  # maximum rows of one run, after which the clock is read again
 
 _logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ Load = Callable[[str, str], Answering]  # model, number; raises DriftlineError
 class Mirror:
     """The shadows under way; belongs to one thread."""
 
-    def __init__(  # noqa: PLR0913  # its ports
+    def __init__(  # noqa: PLR0913  # one argument per port
         self,
         history: History,
         open_reader: OpenReader,
@@ -70,7 +70,7 @@ class Mirror:
         self.report = report or ShadowReport()
         self._reader: Reader | None = None
         self._revision = -1
-        self._running: dict[str, _Running] = {}  # by id of the shadow
+        self._running: dict[str, _Running] = {}  # keyed by id of the shadow
 
     def close(self) -> None:
         """Release the log."""

@@ -25,9 +25,9 @@ from telemetry.clock import now_us
 
 _logger = logging.getLogger(__name__)
 
-_PAUSE_S = 0.5  # between two looks at an idle log
-_LONGEST_PAUSE_S = 30.0  # between two attempts after failures
-_REPORT_S = 2.0  # between two reports while nothing happens
+_PAUSE_S = 0.5  # seconds between checks of an idle log
+_LONGEST_PAUSE_S = 30.0  # seconds between attempts after failures
+_REPORT_S = 2.0  # seconds between reports while nothing happens
 _NICENESS = 10  # serving has the processors first
 
 

@@ -83,14 +83,14 @@ class RuleState(msgspec.Struct, frozen=True):
 
     broken: int = 0  # windows in a row
     kept: int = 0
-    first: Window | None = None  # of the broken ones
+    first: Window | None = None  # first broken window
     open_alarm: str = ""  # id of the alarm that is not resolved
-    evidence: dict[str, list[float]] = {}  # of concept drift, as earlier releases stored it
+    evidence: dict[str, list[float]] = {}  # concept drift, in files of earlier releases
     quiet_until: int = 0  # event time at which the cool-down ends
     state: State | Literal[""] = ""  # empty: stored by an earlier release
-    judged: list[JudgedWindow] = []  # in order of event time
+    judged: list[JudgedWindow] = []  # judged windows in order of event time
     settled_until: int = 0  # windows that begin before this event time are not judged again
-    gaps: Evidence = Evidence()  # of concept drift
+    gaps: Evidence = Evidence()  # evidence of concept drift
 
     @property
     def current(self) -> State:

@@ -54,7 +54,7 @@ _OF_GROUPS: dict[str, Rule] = {
 BY_LABELS: tuple[Rule, ...] = ("performance", "concept", "segment", TRUE_POSITIVE_GAP)
 _ENOUGH_LABELS = 0.5  # share of a window's rows from which on values are judged as they are
 _ENOUGH_REVIEWED = 30  # rows that only the review queue has labelled
-_ENOUGH_REQUESTS = 30  # from which on a window without an answer is degraded
+_ENOUGH_REQUESTS = 30  # minimum requests for the verdict "degraded" without an answer
 
 
 def verdict(result: Result, policy: AlarmPolicy, *, learning: bool = False) -> Verdict:
@@ -79,7 +79,7 @@ def verdict(result: Result, policy: AlarmPolicy, *, learning: bool = False) -> V
 
 def judgement(rule: Rule, result: Result, policy: AlarmPolicy) -> Judgement:
     """Return what a window shows about a rule."""
-    few = result.rows < policy.min_rows and rule != TRAFFIC  # of which few rows are the fault
+    few = result.rows < policy.min_rows and rule != TRAFFIC  # few rows cause a traffic alarm
     if few or not scores_of(rule, result):
         return "not enough data"
     if rule == "estimate" and judgement("performance", result, policy) != "not enough data":

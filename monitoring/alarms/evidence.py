@@ -30,7 +30,7 @@ _FULL = 2.0 * len(_STRIDES)  # times the limit: evidence is cut off there, so th
 _MOST = 8.0  # standard errors that one window can bring
 _MOST_WINDOWS = 64  # whose gaps a revision may replace
 
-Sums = dict[str, list[float]]  # by gap, one number per stride
+Sums = dict[str, list[float]]  # keyed by gap, one number per stride
 
 
 class WindowGaps(msgspec.Struct, frozen=True):
@@ -38,14 +38,14 @@ class WindowGaps(msgspec.Struct, frozen=True):
 
     window: Window
     gaps: dict[str, float]
-    note: str = ""  # of the first gap
+    note: str = ""  # note of the first gap
 
 
 class Evidence(msgspec.Struct, frozen=True):
     """Evidence over windows: sums of the early ones, and the gaps of those that may be revised."""
 
     base: Sums = {}
-    windows: list[WindowGaps] = []  # in order of event time
+    windows: list[WindowGaps] = []  # windows in order of event time
     start: int = 0  # windows that begin before this event time bring nothing
 
 

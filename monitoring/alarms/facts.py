@@ -9,9 +9,9 @@ class AlarmFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The reason of an open alarm, as its latest window shows it."""
 
     rule: Rule
-    score: Score  # that broke the rule: value, limit and note
+    score: Score  # score that broke the rule: value, limit and note
     since: Window  # the first window that broke it
     labelled: int  # rows with a label
     scored: int  # columns with a drift score
-    drifted: int  # of them, beyond their threshold
-    columns: list[Score]  # to name, the largest drift first
+    drifted: int  # features beyond their threshold
+    columns: list[Score]  # columns to name, the largest drift first

@@ -35,7 +35,7 @@ class ScheduleDecision(msgspec.Struct, frozen=True):
 class ScheduleProgress(msgspec.Struct, frozen=True):
     """The decided part of a model's schedule; stored with the outbox, in one transaction."""
 
-    revision: int = 0  # of the row that set the schedule
+    revision: int = 0  # revision of the row that set the schedule
     until: int = 0  # later instants are not decided
     decisions: list[ScheduleDecision] = []  # the latest ones, in order
 

@@ -34,14 +34,14 @@ from registry.manifest import AlarmPolicy
 HOUR = 3_600_000_000  # microseconds
 DAY = 24  # hours
 WEEK = 7 * DAY
-WEEKS = 4  # of history
+WEEKS = 4  # weeks of history
 _LEAST_WEEKS = 3  # with the hour in question, before anything is compared
 _NEW = 2  # weeks in a row that broke the rule: the traffic is another one now
-_SHIFTED_DAYS = 3  # in a row on which the same hour deviated: it has moved within the day
-_LESS = 2 / 3  # of what is expected, and
+_SHIFTED_DAYS = 3  # consecutive days with the same deviating hour: the daily pattern moved
+_LESS = 2 / 3  # share of the expected requests, and
 _MORE = 2.0  # times what is expected: smaller changes break no rule
 _MARGIN = 1.5  # above what the history reached
-_MEDIAN = NormalDist().inv_cdf(0.75) ** 2  # of the square of a standard normal number
+_MEDIAN = NormalDist().inv_cdf(0.75) ** 2  # median of the square of a standard normal number
 
 TrafficState = Literal["learning", "normal", "none", "low", "high"]
 
@@ -187,8 +187,8 @@ class _PastHour(NamedTuple):
     at: int
     value: int
     expected: float
-    factor: float  # of the variance, for the uncertainty of `expected`
-    residual: float  # of logarithms
+    factor: float  # factor of the variance, for the uncertainty of `expected`
+    residual: float  # residual of logarithms
 
     @property
     def large(self) -> bool:

@@ -15,7 +15,7 @@ class BatchDay(msgspec.Struct, frozen=True):
     events: int = 0  # chunks
     failed: int = 0  # chunks of which no row was answered
     rows: int = 0  # answered
-    counted: int = 0  # of them, rows whose values were counted
+    counted: int = 0  # rows whose values were counted
     counts: dict[str, dict[str, int]] = {}  # column -> missing, outside, or class -> rows
 
 

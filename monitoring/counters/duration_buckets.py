@@ -10,7 +10,7 @@ from math import ceil
 from typing import TypeVar
 
 _Key = TypeVar("_Key")
-Counts = Mapping[int, int]  # by bucket
+Counts = Mapping[int, int]  # keyed by bucket
 
 _FINE = 3  # bits: eight buckets to a doubling
 _PARTS = 1 << _FINE

@@ -25,7 +25,7 @@ class ExactSum(msgspec.Struct, frozen=True):
         """Return the number `numerator / 2**shift`."""
         if not numerator:
             return cls()
-        twos = min(shift, (numerator & -numerator).bit_length() - 1)  # that both have
+        twos = min(shift, (numerator & -numerator).bit_length() - 1)  # common factors of two
         return cls(f"{numerator >> twos:x}", shift - twos)
 
     @property

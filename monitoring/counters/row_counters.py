@@ -29,7 +29,7 @@ class RowCounters:
         """Compare values with the reference of `version`."""
         self._version = version
         self._regression = version.manifest.task == "regression"
-        self._held: dict[int, _HeldRows] = {}  # by the start of their window
+        self._held: dict[int, _HeldRows] = {}  # keyed by the start of their window
         self._rows = 0
 
     def add(self, window: CountedWindow, values: Sequence[Any]) -> None:

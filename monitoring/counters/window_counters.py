@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Pair = tuple[Any, Any]  # what was true and what was predicted: numbers or texts
 
-MOST_NAMES = 50  # of classes that are counted by name
+MOST_NAMES = 50  # maximum classes counted by name
 _LONGEST_NAME = 100
 
 
@@ -30,7 +30,7 @@ class InputCounters(msgspec.Struct):
 
     rows: int = 0  # whose values were looked at
     withheld: int = 0  # whose payload was not kept
-    summarized: int = 0  # of these, whose summaries were looked at
+    summarized: int = 0  # rows whose summaries were examined
     missing: list[int] = []  # by monitored column, in the manifest's order
     outside: list[int] = []  # beyond the reference's range, or of a category it does not have
 

@@ -77,7 +77,7 @@ class ConsumerState:
         self._timeline = timeline
         self._positions: dict[str, Position] = journal.positions()
         self._ledgers: dict[LedgerKey, SourceLedger] = journal.ledgers()
-        self._clocks: dict[str, int] = {}  # by source: the reception that its clock has reached
+        self._clocks: dict[str, int] = {}  # source: latest reception
         for ledger in self._ledgers.values():
             self._raise_clock(ledger)
         self._incomplete = {key for key in self._ledgers if self._is_incomplete(key)}
@@ -88,14 +88,14 @@ class ConsumerState:
         self._changed_ledgers: set[LedgerKey] = set()
         self._counts: Counter[str] = Counter()
         self._changed_chains: dict[tuple[str, str], Chain] = {}
-        self._ingested: Counter[tuple[str, int]] = Counter()  # by source and minute of reception
+        self._ingested: Counter[tuple[str, int]] = Counter()  # key: source, minute of reception
         self._batches: dict[tuple[str, str, int], BatchDay] = {}
         self._late = LateEvents()
         self._touched: dict[Key, VersionState] = {}
         self._versions: dict[Key, VersionState] = {}
         self._undrained: dict[Key, VersionState] = {}  # since the log was last read to its end
         self._of_model: dict[str, list[VersionState]] = {}
-        self._order: dict[Key, int] = {}  # in which versions were added
+        self._order: dict[Key, int] = {}  # order in which versions were added
         self._deadlines: Deadlines[Key] = Deadlines()
         self._stale: dict[Key, VersionState] = {}  # their deadlines may have changed
         self._saved_progress: dict[Key, bytes] = {}

@@ -17,7 +17,7 @@ from monitoring.storage.predictions import Key
 from monitoring.windows import retention
 
 _PIECE = 4_000  # rows deleted in one step, besides twice as many as it brought
-MOST_ROWS = 1_000_000  # of one event, which may state any number
+MOST_ROWS = 1_000_000  # maximum rows of one event, which may state any number
 
 
 class Expiry:
@@ -42,7 +42,7 @@ class Expiry:
     def window_expired(self, version: VersionState, until: int, mark: int) -> None:
         """Expire a version's rows: a window that ends at `until` expired at this watermark."""
         version.expire_rows(self._kept, until, mark)
-        span = int(self._kept.results_days * retention.DAY)  # as long as the windows' results
+        span = int(self._kept.results_days * retention.DAY)  # like the windows' results
         self._journal.compact_late(version.key, until - span)
         self._undeleted[version.key] = version
 

@@ -18,7 +18,7 @@ from eventlog.log import Position
 from eventlog.reception_clock import TOLERANCE, ReceptionClock
 from monitoring.results import Hole, SourceLedger
 
-MOST_HOLES = 256  # of a source; beyond, the oldest is closed for good
+MOST_HOLES = 256  # maximum holes of a source; the oldest is closed permanently beyond it
 
 
 def enter(

@@ -74,7 +74,7 @@ class TrafficState:
             if not judged.ended and owns(model)
         }
         self._awake = set(self._models)  # may have an hour to judge
-        self._deadlines: Deadlines[str] = Deadlines()  # of the others
+        self._deadlines: Deadlines[str] = Deadlines()  # deadlines of the others
         self._counted: set[str] = set()  # since the last save
         self._judged: set[str] = set()
 

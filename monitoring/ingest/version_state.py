@@ -82,7 +82,7 @@ class VersionState:
         self._recorded: Sequence[RecordedBaseline] = ()
         self._is_announced = progress.baseline is None
         self._due = 0  # no pane or window ends before this event time
-        self._delay: int | None = None  # of its events, once it was asked for
+        self._delay: int | None = None  # delay of its events; None until it is first asked for
         self._windows = windows
         self._starts = sorted(windows)
         in_order = [windows[start] for start in self._starts]
@@ -92,7 +92,7 @@ class VersionState:
         heapify(self._awaiting)
         self._samples: dict[int, RowSample] = {}
         self.shown_inputs = shown_inputs(version.manifest)
-        self._sampled_tensors: dict[str, list[SampledTensor]] = {}  # by digest of the policy
+        self._sampled_tensors: dict[str, list[SampledTensor]] = {}  # keyed by digest of the policy
         self._tensor_samples = TensorSamples(self._tensor_sizes, sampled_hashes)
         self._relabelled: set[int] = set()  # closed windows with new labels since the last look
         self._unsaved: set[int] = set()

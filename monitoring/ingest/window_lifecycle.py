@@ -58,7 +58,7 @@ class WindowLifecycle:
         self._state = state
         self._expiry = expiry
         self._reviews = reviews
-        self._minute = state.latest // MINUTE  # of reception, in which idle versions were checked
+        self._minute = state.latest // MINUTE  # reception minute of the last check of idle versions
 
     def update(self, version: VersionState, *, drained: bool) -> list[WaitingScore]:
         """Close, revise and expire the windows of a version that the watermark has passed."""

@@ -85,7 +85,7 @@ class PartitionGroup:
         self._clock = clock
         self._holders = Holders(database, holder)
         self._reader: GroupReader | None = None
-        self._partitions = 0  # of the log; 0: not known yet
+        self._partitions = 0  # partitions of the log; 0: not known yet
         self._held: dict[int, tuple[Consumer, TrackedPart]] = {}
         self._due = 0.0  # time of the next report
         self._steps = 0

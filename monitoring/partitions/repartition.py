@@ -35,7 +35,7 @@ from monitoring.storage.sql import progress, results
 
 _logger = logging.getLogger(__name__)
 
-Ends = Mapping[str, tuple[int, int]]  # by stream: first offset, end
+Ends = Mapping[str, tuple[int, int]]  # keyed by stream: first offset, end
 _TAGGED = re.compile(r"[0-9a-f]{10}-")
 _HOW = (
     "stop the forwarders, let the monitors ingest every record with the former number of "

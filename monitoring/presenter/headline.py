@@ -8,9 +8,9 @@ from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.presenter.formats import moment, number, period, several
 from monitoring.results import REFUSED_LABELS, Alarm, DisabledReceiver, PartitionHolder, Result
 
-_LATE_SHARE = 0.01  # of all rows of a version, from where on late ones are a headline
+_LATE_SHARE = 0.01  # smallest share of late rows that becomes a headline
 _MOST_NAMED = 10  # partitions in one sentence
-_REFUSED_SHARE = 0.01  # of all labels, from where on refused ones are a headline
+_REFUSED_SHARE = 0.01  # smallest share of refused labels that becomes a headline
 
 
 class Headline(msgspec.Struct, frozen=True):
@@ -25,9 +25,9 @@ class WindowTrouble(msgspec.Struct, frozen=True):
 
     model: str
     version: str
-    summary: str  # of the window
+    summary: str  # summary of the window
     window: Result
-    progress: str = ""  # of the rules towards an alarm
+    progress: str = ""  # progress of the rules towards an alarm
 
 
 class MonitorFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from monitoring.results import Result
 
-_FEWEST_LABELS = 30  # from how many on scores are computed: MIN_VALUES of the scoring
+_FEWEST_LABELS = 30  # smallest number of labels with scores: MIN_VALUES of the scoring
 
 
 def performance_state(history: Sequence[Result]) -> str:

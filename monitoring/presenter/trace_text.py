@@ -9,7 +9,7 @@ from monitoring.presenter import formats, links
 from registry.history.provenance import Provenance
 from registry.history.rows import HistoryRow
 
-MOST_LINES = 20  # of labels, and of rows
+MOST_LINES = 20  # maximum lines of labels, and of rows
 
 
 class TraceLine(NamedTuple):

@@ -29,7 +29,7 @@ from registry.history.store import History
 from registry.schedules import latest_due, next_due
 
 _logger = logging.getLogger(__name__)
-_EVERY_S = 1.0  # between two looks at the registry
+_EVERY_S = 1.0  # seconds between checks of the registry
 
 
 class _Schedule:
@@ -47,7 +47,7 @@ class _Schedule:
 class ScheduledRequests:
     """The schedules of the models that one consumer owns; belongs to its thread."""
 
-    def __init__(  # noqa: PLR0913  # its ports
+    def __init__(  # noqa: PLR0913  # one argument per port
         self,
         journal: Journal,
         history: History,
@@ -74,7 +74,7 @@ class ScheduledRequests:
         self._owns = owns
         self._elapsed = elapsed
         self._look = 0.0
-        self._revision = -1  # of the registry, up to which schedules were read
+        self._revision = -1  # revision of the registry, up to which schedules were read
         self._schedules: dict[str, _Schedule] = {}
         self._failure = ""
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 WEIGHT = "weight"
 WINDOW_START = "window_start"
-MOST_ROWS = 1_000_000  # of the newest windows
+MOST_ROWS = 1_000_000  # maximum rows, taken from the newest windows
 _PAGE = 200  # results read at once
 
 
@@ -28,7 +28,7 @@ class TrainingWindow(msgspec.Struct, frozen=True):
     window: Window
     rows: int
     sampled: int
-    labelled: int  # of the sampled rows
+    labelled: int  # sampled rows with a label
 
 
 class TrainingRows(msgspec.Struct, frozen=True):
@@ -63,7 +63,7 @@ class RowSource(Protocol):
 
 def training_rows(source: RowSource, request: RetrainRequest) -> TrainingRows | None:
     """Collect the rows of a request's period; None if it has none, or retention deleted them."""
-    import pandas as pd  # noqa: PLC0415 - the terminal's commands have no use for it
+    import pandas as pd  # noqa: PLC0415 - terminal commands do not need it
 
     period = request.period or request.window
     frames: list[pd.DataFrame] = []
@@ -97,7 +97,7 @@ def _pop_weights(frame: "pd.DataFrame") -> "pd.Series[float]":
 
     A feature of that name stands before the prediction, and so never at this place.
     """
-    import pandas as pd  # noqa: PLC0415 - the terminal's commands have no use for it
+    import pandas as pd  # noqa: PLC0415 - terminal commands do not need it
 
     place = len(frame.columns) - 2
     if place < 0 or str(frame.columns[place]).lstrip("@") != WEIGHT:

@@ -25,7 +25,7 @@ _MISSING_MORE = 0.05  # share of missing values above that of the reference
 _LEAK = 0.995  # agreement of one feature with the label
 _DUPLICATES = 0.01  # share of rows that the reference has too
 _MOSTLY = 0.5  # share of numbers from which a feature is one
-_FEW_VALUES = 50  # of a number that is looked at like a category
+_FEW_VALUES = 50  # numbers with at most so many values are treated as categories
 _MOST_CLASSES = 20
 _MOST_CATEGORIES = 0.5  # distinct values for a row: above it, a feature is an identifier
 

@@ -26,14 +26,14 @@ class ReviewItem(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     version: str
     time: int  # event time
-    parts: list[Part]  # that picked it
+    parts: list[Part]  # parts of the selection that picked the row
     inclusion: float  # probability that it was picked
-    margin: float | None  # between the probabilities of the two best classes
-    features: dict[str, Any]  # as logged
+    margin: float | None  # margin between the probabilities of the two best classes
+    features: dict[str, Any]  # features as logged
     predicted: Any
-    probabilities: dict[str, Any] = {}  # by class
+    probabilities: dict[str, Any] = {}  # keyed by class
     classes: list[Label] = []  # empty: the label is a number
-    label: Label | None = None  # that a person has stated
+    label: Label | None = None  # label that a person has stated
     reviewer: str = ""
     why: str = ""
 

@@ -19,7 +19,7 @@ from registry.features import monitored_columns
 from registry.manifest import Version
 from registry.outputs import label_output, probabilities_output
 
-_EDGES = (-0.25, 0.0, 0.25)  # of the cells of one projection
+_EDGES = (-0.25, 0.0, 0.25)  # edges of the cells of one projection
 _CELLS = len(_EDGES) + 1
 assert _CELLS**2 == STRATA
 

@@ -13,9 +13,9 @@ LeaseState = Literal["leased", "skipped", "decided"]
 class ReviewRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A row that may be picked or, with an inclusion, that was picked."""
 
-    prediction_id: str  # as callers know it
+    prediction_id: str  # prediction id as callers know it
     time: int  # event time
-    values: list[Any]  # in the order of row_layout.columns
+    values: list[Any]  # values in the order of row_layout.columns
     predicted: Any
     uniforms: tuple[float, float, float]
     margin: float | None = None

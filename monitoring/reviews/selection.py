@@ -26,8 +26,8 @@ import msgspec
 from registry.manifest import ReviewPolicy
 
 DAY = 86_400
-STRATA = 16  # of rows, by their features
-_SHARPNESS = 8  # of the weight (1 - margin) ** 8: a margin of 0.1 has 0.43, one of 0.5 has 0.004
+STRATA = 16  # number of groups of rows with similar features
+_SHARPNESS = 8  # exponent of the weight (1 - margin) ** 8: 0.43 for a margin of 0.1, 0.004 for 0.5
 
 Part = Literal["uncertain", "diverse", "random"]
 PARTS: tuple[Part, ...] = ("uncertain", "diverse", "random")
@@ -59,8 +59,8 @@ class ReviewCandidate(msgspec.Struct, frozen=True):
     """The properties by which a row is selected."""
 
     place: Place
-    uniforms: tuple[float, float, float]  # in ]0, 1[, one for each part
-    margin: float | None  # between the probabilities of the two best classes; None: no score
+    uniforms: tuple[float, float, float]  # random numbers in ]0, 1[, one for each part
+    margin: float | None  # margin between the probabilities of the two best classes; None: no score
     stratum: int
 
 
@@ -69,7 +69,7 @@ class Choice(msgspec.Struct, frozen=True):
 
     place: Place
     inclusion: float  # probability that it was picked
-    parts: list[Part]  # that picked it
+    parts: list[Part]  # parts of the selection that picked the row
 
 
 def uniforms(event_id: str, row: int) -> tuple[float, float, float]:
@@ -146,7 +146,7 @@ class PeriodSelection:
             for of, weight in zip(draws, weights, strict=True):
                 missed *= 1 - of.probability(number, weight)
             if parts:
-                order = sum(candidate.uniforms) % 1  # of the three, none of which decides it alone
+                order = sum(candidate.uniforms) % 1  # depends on all three equally
                 chosen.append((order, Choice(candidate.place, 1 - missed, parts)))
         return [choice for _, choice in sorted(chosen, key=lambda pair: (pair[0], pair[1].place))]
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import betainc, betaln
 
 Counts = Any  # a number, or an array of numbers
-Evidence = Any  # of the same shape, floats
+Evidence = Any  # floats in the same shape
 
 
 def arm_probability(share: float, tolerate: float) -> float:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 ACTOR = "monitor"
 _BATCH = 1_000  # records between two judgements
-_PAUSE_S = 1.0  # between two looks at an idle log
-_LONGEST_PAUSE_S = 30.0  # between two attempts after failures
+_PAUSE_S = 1.0  # seconds between checks of an idle log
+_LONGEST_PAUSE_S = 30.0  # seconds between attempts after failures
 
 _logger = logging.getLogger(__name__)
 
@@ -102,9 +102,9 @@ class RolloutJudge:
         self._open_reader = open_reader
         self._labels = labels
         self._reader: Reader | None = None
-        self._revision = 0  # of the registry, up to which it was read
-        self._judged: dict[str, _JudgedRollout] = {}  # by id of the rollout
-        self._paused: dict[str, list[Pause]] = {}  # by model
+        self._revision = 0  # revision of the registry, up to which it was read
+        self._judged: dict[str, _JudgedRollout] = {}  # keyed by id of the rollout
+        self._paused: dict[str, list[Pause]] = {}  # keyed by model
 
     def close(self) -> None:
         """Release the log."""

@@ -12,7 +12,7 @@ from eventlog.durable_files import replace_file
 from eventlog.settings import Home
 from monitoring.presenter.rollout_waits import CurrentJudgement
 
-_PAUSE_S = 1.0  # between two writes
+_PAUSE_S = 1.0  # seconds between writes
 
 
 class JudgementFile:

@@ -24,7 +24,7 @@ from registry.history.rows import VerdictMetric, VerdictPolicy
 
 METRICS: tuple[VerdictMetric, ...] = get_args(VerdictMetric)
 REQUIRED = {"errors", "latency"}  # without which no version is known to be no worse
-MOST_KEYS = 200_000  # of each arm and metric; later keys are not counted
+MOST_KEYS = 200_000  # maximum keys of each arm and metric; later keys are not counted
 _MOST_PENDING = 200_000  # answers that may still be labelled
 _CALIBRATION = 200  # keys of the version before whose first answers set the latency objective
 _USUAL = 0.95  # quantile of those
@@ -63,12 +63,12 @@ class Judgement(msgspec.Struct, frozen=True):
     """The verdict on the counts of a step."""
 
     verdict: Literal["continue", "promote", "roll back", "pause"]
-    metric: VerdictMetric | Literal[""]  # that decided, or the first one without a result
+    metric: VerdictMetric | Literal[""]  # metric that decided, or the first one without a result
     # By metric: bad and all keys of the version, then of before.
     counts: dict[VerdictMetric, list[int]]
     # By metric: how far the evidence is that the version is worse, in parts of what rolls it back.
     evidence: dict[VerdictMetric, float] = {}
-    bounds: dict[VerdictMetric, Bound] = {}  # of the metrics that a promotion needs
+    bounds: dict[VerdictMetric, Bound] = {}  # bounds of the metrics that a promotion needs
 
 
 class Comparison:
@@ -83,7 +83,7 @@ class Comparison:
         self._required = set(policy.metrics or REQUIRED)
         self._counts = {m: {"rollout": ArmCounts(), "before": ArmCounts()} for m in METRICS}
         self._objective = policy.latency_ms * 1_000
-        self._calibration: dict[str, int] = {}  # by key: duration of the first answer, in us
+        self._calibration: dict[str, int] = {}  # key: duration of its first answer, in us
         self._pending: dict[str, tuple[str, str, object]] = {}  # id -> arm, key, predicted label
         self._latest = rollout.since
         self._p = arm_probability(rollout.share, policy.tolerate)

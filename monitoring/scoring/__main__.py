@@ -12,7 +12,7 @@ def main() -> None:
     """Score until standard input closes."""
     gc.disable()  # it would look at all that the imports make again and again: a seventh of a start
     try:
-        from monitoring.scoring.loop import ScoringLoop  # noqa: PLC0415 - its failure has a status
+        from monitoring.scoring.loop import ScoringLoop  # noqa: PLC0415 - an import error becomes a status
 
         loop = ScoringLoop()
     except (DriftlineError, OSError) as error:  # a setting or a home that its message names

@@ -124,7 +124,7 @@ class FeatureTable:
         self.order = np.asarray(order if len(order) else range(len(frame)), dtype=np.int64)
         self._frame = frame
         self._values: dict[str, FeatureValues] = {}
-        self._duplicates: dict[int, tuple[float, float]] = {}  # by number of rows
+        self._duplicates: dict[int, tuple[float, float]] = {}  # keyed by number of rows
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -13,7 +13,7 @@ import numpy as np
 from monitoring.samples import Sample
 from registry.images import THUMBNAIL_SIDE, encode_png
 
-MOST_PIXELS = 16 << 20  # of one image: 64 MiB of colours
+MOST_PIXELS = 16 << 20  # maximum pixels of one image: 64 MiB of colours
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP")
 
 

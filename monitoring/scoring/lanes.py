@@ -23,8 +23,8 @@ class Lanes:
 
     def __init__(self) -> None:
         """Start without jobs."""
-        self._lanes: dict[str, deque[Attempt]] = {}  # by model, the next in turn first
-        self._not_before: dict[str, float] = {}  # by model whose first job failed
+        self._lanes: dict[str, deque[Attempt]] = {}  # keyed by model, the next in turn first
+        self._not_before: dict[str, float] = {}  # model: time of the next attempt
         self._running: set[str] = set()
 
     def add(self, job: ScoreJob) -> None:

@@ -44,8 +44,8 @@ class ScoringQueue:
         self._lag = lag or ScoringLag()
         self._lag.restart()
         self._scorer = scorer
-        self._waiting: dict[str, deque[WaitingScore]] = {}  # by model, the next in turn first
-        self._in_hand: dict[str, tuple[PendingScore, int]] = {}  # by key; without their rows
+        self._waiting: dict[str, deque[WaitingScore]] = {}  # keyed by model, the next in turn first
+        self._in_hand: dict[str, tuple[PendingScore, int]] = {}  # score's key: without rows
         self._held: dict[str, int] = {}  # bytes of the jobs in hand, by model
         self._held_bytes = 0  # the sum of them
         self.size = 0  # bytes of all unfinished jobs

@@ -44,7 +44,7 @@ class Baseline:
         self.frame: pd.DataFrame = load_reference(version) if rows is None else rows
         self.learned = learned
         self.own = OwnColumns(self.manifest)
-        self._categories: dict[str, dict[str, int]] = {}  # by feature
+        self._categories: dict[str, dict[str, int]] = {}  # keyed by feature
 
     @cached_property
     def features(self) -> list[Feature]:

@@ -194,7 +194,7 @@ def _statement(statement: Query | str) -> Query:
 
 @lru_cache
 def _compiled(statement: str) -> Query:
-    from monitoring.storage.statements import compile_text  # noqa: PLC0415 - SQLAlchemy
+    from monitoring.storage.statements import compile_text  # noqa: PLC0415 - SQLAlchemy is slow to import
 
     return compile_text(statement)
 

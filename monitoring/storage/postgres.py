@@ -50,7 +50,7 @@ _HAS_VERSION = (
     "SELECT 1 FROM information_schema.tables "
     "WHERE table_schema = current_schema() AND table_name = %s"
 )
-_VERSION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - ours
+_VERSION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - constant text only
 
 
 class MonitorConnection(LimitedConnection):
@@ -85,7 +85,7 @@ class Postgres:
 
     def migrate(self) -> None:
         """Run the migrations that the schema lacks, on a connection of their own."""
-        from monitoring.storage.migrations import upgrade_postgresql  # noqa: PLC0415 - SQLAlchemy
+        from monitoring.storage.migrations import upgrade_postgresql  # noqa: PLC0415 - SQLAlchemy is slow to import
 
         try:
             upgrade_postgresql(lambda: psycopg.connect(self._where), _ONE_WRITER, _ONE_SCHEMA)

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-Values = Sequence[object]  # of a statement, in the order of its placeholders or columns
-Row = tuple[object, ...]  # that a query found
+Values = Sequence[object]  # values of a statement, in the order of its placeholders or columns
+Row = tuple[object, ...]  # one row of a result
 
 
 class Compiled(msgspec.Struct, frozen=True):
     """A statement in a database's own words."""
 
     sql: str
-    names: tuple[str, ...] = ()  # of the values, in the order of the placeholders
+    names: tuple[str, ...] = ()  # names of the values, in the order of the placeholders
     constants: dict[str, object] = {}  # the values that are part of the statement
 
     def values(self, values: Mapping[str, object]) -> Values:

@@ -34,7 +34,7 @@ def columns(manifest: Manifest) -> list[str]:
 class PredictedRow(msgspec.Struct, gc=False):
     """One answered row with values: all of them, or its summaries if its payload was not kept."""
 
-    values: Sequence[Any]  # in the order of `columns`
+    values: Sequence[Any]  # values in the order of `columns`
     predicted: bytes | None  # the prediction, encoded
     partial: bool = False  # the values are the summaries alone
 

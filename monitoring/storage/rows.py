@@ -24,7 +24,7 @@ class StoredRow(msgspec.Struct):
     row: int
     model: str
     version: str
-    start: int  # of the pane that its event time lies in
+    start: int  # start of the pane that contains the row's event time
     number: int | None  # its hash; None: it came late and no window holds it
     body: bytes | None  # its values, if the window's sample keeps them
     label: bytes | None
@@ -37,7 +37,7 @@ class StoredPrediction(msgspec.Struct):
 
     model: str
     version: str
-    start: int  # of the pane that its event time lies in
+    start: int  # start of the pane that contains the row's event time
     late: bool  # whether it came late, so that no window holds it
     label: Label | None
     time: int | None  # event time of the prediction, where it was kept
@@ -49,7 +49,7 @@ class SampledRow(msgspec.Struct, frozen=True):
 
     body: bytes
     label: bytes | None
-    place: tuple[int, str, int]  # in the order of event time
+    place: tuple[int, str, int]  # sorts rows by event time
 
 
 class EarlyLabel(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from monitoring.storage.sql.new_file import TABLES
 _ANY_TABLE = "SELECT 1 FROM sqlite_master LIMIT 1"
 _KEYS_PER_QUERY = 500
 _PLACEHOLDERS = ", ".join("?" * _KEYS_PER_QUERY)
-_CACHE_KIB = 32_768  # for pages; a day of labels reads rows from the whole file
+_CACHE_KIB = 32_768  # page cache; a day of labels reads rows from the whole file
 _BUSY_TIMEOUT_S = 10.0  # wait for another connection's transaction
 # Errors of the file, the disk or memory; every other error is a fault of the statement.
 _UNAVAILABLE = {
@@ -77,7 +77,7 @@ class Sqlite:
         """
         if self._create_tables():
             return
-        from monitoring.storage.migrations import upgrade_sqlite  # noqa: PLC0415 - SQLAlchemy
+        from monitoring.storage.migrations import upgrade_sqlite  # noqa: PLC0415 - SQLAlchemy is slow to import
 
         self._require_no_monitor()
         try:
@@ -117,7 +117,7 @@ class Sqlite:
             "stop it first, or use its own commands"
         )
 
-    def begin(self, *, serialized: bool) -> None:  # noqa: ARG002 - always true
+    def begin(self, *, serialized: bool) -> None:  # noqa: ARG002 - implements a protocol
         """Begin a transaction after every other writing one has ended."""
         self._read("BEGIN IMMEDIATE")
 

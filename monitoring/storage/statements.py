@@ -110,11 +110,11 @@ class RowChange:
         self.columns = columns
         self._build = build
 
-    def for_one(self, dialect: Dialect) -> Executable:  # noqa: ARG002 - the same in each
+    def for_one(self, dialect: Dialect) -> Executable:  # noqa: ARG002 - implements a protocol
         """Build the statement for one row, with a bind parameter for each value."""
         return self._build(_bound(self.columns))
 
-    def for_all(self, dialect: Dialect, staged: Table) -> Executable:  # noqa: ARG002 - the same
+    def for_all(self, dialect: Dialect, staged: Table) -> Executable:  # noqa: ARG002 - implements a protocol
         """Build the statement for all rows of a staging table."""
         return self._build({column.name: column for column in staged.c})
 

@@ -514,7 +514,7 @@ class _Sample(NamedTuple):
 
 
 def _frame(table: dict[str, list[Any]]) -> "pd.DataFrame":
-    import pandas as pd  # noqa: PLC0415 - the terminal's commands have no use for it
+    import pandas as pd  # noqa: PLC0415 - terminal commands do not need it
 
     return pd.DataFrame({name: stored_rows.numbers_again(table[name]) for name in table})
 

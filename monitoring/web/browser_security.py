@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from access.browser_guard import BrowserGuard
 from access.errors import AccessError, UnknownHost
 
-OPEN = "/health"  # for probes, which carry no key and call by any name
+OPEN = "/health"  # path without authentication, for probes
 PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

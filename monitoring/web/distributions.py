@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from monitoring.scoring.reference import Baseline, Column
 
 MOST_COLUMNS = 40
-MOST_VALUES = 12  # that have a bin each; more are ranges of numbers, or one bin for the rest
-_RANGES = 18  # of equal width, between the outermost hundredths of the reference
+MOST_VALUES = 12  # values with a bin each; others share ranges of numbers or one bin
+_RANGES = 18  # number of equal ranges between the 1st and 99th percentile of the reference
 _KEPT = 8  # versions
 _ROUNDING = 1e-9
 
@@ -34,7 +34,7 @@ class Bin(msgspec.Struct, frozen=True):
     """A value or a range, and its share of the rows that have any."""
 
     name: str
-    expected: float  # in the reference
+    expected: float  # share in the reference
     found: float
 
 
@@ -76,7 +76,7 @@ class References:
             return None
 
     def _read(self, version: Version, learned: str) -> "Baseline | None":
-        from monitoring.scoring.reference import Baseline  # noqa: PLC0415 - pandas
+        from monitoring.scoring.reference import Baseline  # noqa: PLC0415 - pandas is slow to import
 
         key = learned or version.digest
         if key not in self._known:
@@ -119,7 +119,7 @@ def distributions(
 
 def distribution(column: "Column", reference: Rows, rows: Rows) -> Distribution:
     """Return one column of the rows beside those of the reference."""
-    from monitoring.scoring.reference import comparable  # noqa: PLC0415 - pandas
+    from monitoring.scoring.reference import comparable  # noqa: PLC0415 - pandas is slow to import
 
     expected = comparable(reference.frame[column.stored], column).dropna()
     current = comparable(rows.frame[column.stored], column).dropna()

@@ -69,13 +69,13 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
     alarms: list[Alarm]  # firing and acknowledged
     late: LateCounts = LateCounts()  # what came too late for any window
     labels: bool = True  # whether any are expected
-    rules: dict[Rule, RuleState] = {}  # that were judged
+    rules: dict[Rule, RuleState] = {}  # rules that were judged
     policy: AlarmPolicy = AlarmPolicy()  # the newest
     label_wait: float = 0  # seconds
-    rollout: Rollout | None = None  # of this version, under way
-    shadow: Shadow | None = None  # as which it runs
-    owner: str = ""  # of the model
-    tags: list[str] = []  # of the model
+    rollout: Rollout | None = None  # rollout of this version, under way
+    shadow: Shadow | None = None  # shadow that the version runs as
+    owner: str = ""  # owner of the model
+    tags: list[str] = []  # tags of the model
 
     def series(self, name: str) -> list[float | None]:
         """Return a score of the whole over the last windows."""

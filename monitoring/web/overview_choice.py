@@ -18,10 +18,10 @@ class OverviewChoice(msgspec.Struct, frozen=True, kw_only=True):
     """Fields are named as in the address; empty ones choose everything."""
 
     q: str = ""  # part of a model's name, version, owner or tags
-    verdict: str = ""  # of the latest window
+    verdict: str = ""  # verdict of the latest window
     alarms: str = ""  # "1": only versions with open alarms
-    tag: str = ""  # of the model
-    owner: str = ""  # of the model
+    tag: str = ""  # tag of the model
+    owner: str = ""  # owner of the model
     sort: str = ""
 
     def address(self, first: int = 0, **changed: str) -> str:

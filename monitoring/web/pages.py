@@ -77,7 +77,7 @@ BATCH_DAYS = 14
 ON_ONE_PAGE = 60  # windows
 SHOWN_AT_FIRST = 12  # windows in a table; the others of the page are folded
 LATEST_DELIVERIES = 8
-ROWS_ON_ONE_PAGE = 200  # of the overview
+ROWS_ON_ONE_PAGE = 200  # rows on one page of the overview
 
 
 def routes() -> list[Route]:

@@ -28,7 +28,7 @@ class PolicyPeriodView(msgspec.Struct, frozen=True, kw_only=True):
     end: int | None  # exclusive; None: still current
     policy: str  # the digest, as results have it
     monitoring: Monitoring  # the policy itself
-    revision: int = 0  # of the registry; 0: the manifest's policy
+    revision: int = 0  # revision of the registry; 0: the manifest's policy
     actor: str = ""
     made: int = 0  # microseconds since the epoch
     why: str = ""

@@ -38,8 +38,8 @@ class _Form(msgspec.Struct, frozen=True):
     action: str = "correct"  # the button of a class sends no action
     prediction_id: str = ""
     row: int = 0
-    place: int | None = None  # of the class among the manifest's
-    value: str = ""  # of a number
+    place: int | None = None  # position among the manifest's classes
+    value: str = ""  # label of a regression, as typed
     why: str = ""
 
 

@@ -30,7 +30,7 @@ class RolloutDesk(NamedTuple):
     """The ports of the rollout pages."""
 
     history: History
-    judgements: Callable[[], Mapping[str, CurrentJudgement]] = dict  # by id of the rollout
+    judgements: Callable[[], Mapping[str, CurrentJudgement]] = dict  # keyed by id of the rollout
 
 
 class RolloutChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ class AliasPanel(msgspec.Struct, frozen=True, kw_only=True):
 
     alias: str
     panel: RolloutPanel | None
-    number: str = ""  # that the alias names
+    number: str = ""  # number that the alias names
     target: str = ""  # version of a rollback; empty: there is none
     revision: int = 0
 

@@ -45,7 +45,7 @@ class ExampleRows(msgspec.Struct, frozen=True):
     result: Result
     rows: "pd.DataFrame"
     answer: AnswerColumns
-    choices: list[Choice]  # that the window's rows allow
+    choices: list[Choice]  # choices that the window's rows allow
     choice: Choice
     where: str  # COLUMN=VALUE, or empty: every group
 
@@ -158,7 +158,7 @@ def _segment(
     segment = next((segment for segment in segments if segment.column == column), None)
     if segment is None:
         return None
-    from monitoring.scoring.segments import grouping  # noqa: PLC0415 - pandas
+    from monitoring.scoring.segments import grouping  # noqa: PLC0415 - pandas is slow to import
 
     baseline = request.app.state.references.of(result.model, result.version)
     groups = grouping.grouping(baseline, segment) if baseline else ""

@@ -5,7 +5,7 @@ import msgspec
 from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import ESTIMATED, Result, Score
 
-FIGURES = {  # in the order in which they are shown
+FIGURES = {  # in the order of display
     "selection_rate": "selection rate",
     "true_positive_rate": "true-positive rate",
     "mean_prediction": "mean prediction",

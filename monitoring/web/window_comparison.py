@@ -22,7 +22,7 @@ from monitoring.web.window_view import ColumnView
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_WINDOWS = 400  # of a period
+MOST_WINDOWS = 400  # maximum windows of a period
 _OF_WHOLE: dict[str, tuple[str, Callable[[float | None], str]]] = {
     **{name: (title, figure) for name, title in PERFORMANCE.items()},
     **{

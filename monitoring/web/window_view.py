@@ -42,7 +42,7 @@ class ColumnView(msgspec.Struct, frozen=True):
 
     name: str
     drift: Score | None
-    severity: float | None  # in thresholds; 1 and above is drift
+    severity: float | None  # value divided by the threshold; 1 and above is drift
     others: dict[str, Score]  # "missing_share", "out_of_range_share", ...
 
     @property

@@ -7,7 +7,7 @@ import msgspec
 from monitoring.results import Window
 from registry.manifest import BaselinePolicy
 
-MOST_ROWS = 20_000  # of a baseline, or the policy's `min_rows` where that is more
+MOST_ROWS = 20_000  # maximum rows of a baseline, or the policy's `min_rows` where that is more
 
 
 class LearnedWindow(msgspec.Struct, frozen=True, array_like=True):

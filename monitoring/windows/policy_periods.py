@@ -45,7 +45,7 @@ class PolicyTimeline:
         self._starts = [period.start for period in periods]
         self._graces = [period.policy.window.grace * SECOND for period in periods]
         self.least_grace = min(self._graces)  # in microseconds; no window closes sooner
-        self._pane = Window(0, 0)  # of the last look-up: the next event is likely to lie in it
+        self._pane = Window(0, 0)  # pane of the last look-up; the next event is likely in it, too
 
     def at(self, time: int) -> PolicyPeriod:
         """Return the period of an event time."""

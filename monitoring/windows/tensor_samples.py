@@ -33,7 +33,7 @@ class TensorSamples:
         """
         self._sizes = sizes
         self._sampled_hashes = sampled_hashes
-        self._samples: dict[int, dict[str, RowSample]] = {}  # by start of the window
+        self._samples: dict[int, dict[str, RowSample]] = {}  # keyed by start of the window
 
     def offer(self, tensor: str, window: Window, number: int) -> tuple[bool, int | None]:
         """Offer a row by its hash: whether it is sampled, and the hash of the row it evicts."""

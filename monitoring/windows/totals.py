@@ -25,7 +25,7 @@ _KNOWN: dict[str, Callable[[Result], bool]] = {
 class ClosedTotals(msgspec.Struct, frozen=True):
     """All closed windows of one model version; rows = labelled + pending + expired."""
 
-    windows: dict[str, int] = {}  # by verdict
+    windows: dict[str, int] = {}  # keyed by verdict
     rows: int = 0
     labelled: int = 0
     pending: int = 0

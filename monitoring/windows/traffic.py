@@ -49,7 +49,7 @@ class JudgedHours(msgspec.Struct):
     until: int = 0  # the hour after the last
     requests: list[int] = []
     broken: list[int] = []  # hours
-    version: str = ""  # that answers most requests, and bears the alarms
+    version: str = ""  # version that answers most requests, and bears the alarms
     newest: JudgedHour | None = None
 
     def history(self, hour: int, requests: int) -> TrafficHistory:

@@ -31,7 +31,7 @@ class SourceProgress(msgspec.Struct):
 
     newest: int  # newest event time, at most the reception
     received: int  # newest credible reception at its last event
-    delays: list[int] = []  # from event time to reception, of the last events
+    delays: list[int] = []  # delays from event time to reception, of the last events
 
     def advance(self, time: int, received: int, clock: int) -> None:
         """Record an event; `clock` is the source's newest credible reception."""
@@ -62,7 +62,7 @@ class VersionProgress(msgspec.Struct):
 
     model: str
     version: str
-    progress: dict[str, SourceProgress] = {}  # by source
+    progress: dict[str, SourceProgress] = {}  # keyed by source
     columns: list[str] = []  # names of a stored row's values
     lag: int = 0  # delay of sources that have no delays: an earlier release ingested their events
     recent: list[int] = []  # starts of the windows that the trailing reference samples

@@ -49,9 +49,9 @@ class WindowState(msgspec.Struct):
     answers: LabelCounters = msgspec.field(default_factory=LabelCounters)
     phase: Phase = "open"
     scored_labels: int = 0  # labelled rows when it was last scored
-    revision: int = -1  # of its newest result
+    revision: int = -1  # revision of its newest result
     reviews: int = 0  # decisions of people about its rows
-    scored_reviews: int = 0  # of these, when it was last scored
+    scored_reviews: int = 0  # reviews that the latest score contained
 
     @property
     def window(self) -> Window:

@@ -23,13 +23,13 @@ class CheckJob(msgspec.Struct, frozen=True):
 class CheckStatus(msgspec.Struct, frozen=True):
     """The exit of a check's process."""
 
-    status: int | None  # as os.waitpid returns it; None: it took too long
+    status: int | None  # exit status as os.waitpid returns it; None: timed out
 
 
 class CheckRequest(msgspec.Struct, frozen=True):
     """A request to check the files in a folder."""
 
-    fields: dict[str, Any] = {}  # of the manifest
+    fields: dict[str, Any] = {}  # fields of the manifest
     has_reference: bool = False
     target: str = ""
     infer_only: bool = False  # stop before trial runs and the reference's answers

@@ -97,7 +97,7 @@ def _work(job: CheckJob) -> None:
         status = error.errno if error.errno in {*FULL, NO_MEMORY} else 1
         if status == 1:
             traceback.print_exc()
-    except BaseException:  # noqa: BLE001  # a fault of ours; the caller learns of the status
+    except BaseException:  # noqa: BLE001  # our fault: the caller gets a status
         traceback.print_exc()
     finally:
         os._exit(status)

@@ -51,7 +51,7 @@ class GateReport(msgspec.Struct, frozen=True):
 
     model: str
     number: str
-    digest: str  # of the version's content
+    digest: str  # digest of the version's content
     policy: int  # revision of the release policy
     verdict: GateVerdict
     gates: list[GateOutcome]
@@ -102,7 +102,7 @@ def at_most(
 ) -> GateFigure:
     """Judge a figure by its upper limit."""
     outcome: GateVerdict = "passed"
-    if value is None or value != value:  # noqa: PLR0124  # NaN
+    if value is None or value != value:  # noqa: PLR0124  # true for NaN
         value, outcome = None, "not enough data"
     elif limit is not None and value > limit:
         outcome = "failed"

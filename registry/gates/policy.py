@@ -95,7 +95,7 @@ def check_gates(gates: Mapping[str, Any], place: str = "") -> None:
         raise InvalidGates(f"{place}the gates have {size:,} bytes; expected at most {_LARGEST:,}")
 
 
-def set_gates(  # noqa: PLR0913  # a row's own fields
+def set_gates(  # noqa: PLR0913  # one argument per field of a row
     history: History,
     model: str,
     gate_file: GateFile,

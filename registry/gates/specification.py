@@ -28,7 +28,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class LoadGate(Gate, frozen=True, kw_only=True, tag="load"):
     """The version loads in a fresh serving process and answers one request."""
 
-    at_most_seconds: Positive | None = None  # from the start of the process to ready
+    at_most_seconds: Positive | None = None  # start of the process to ready
 
 
 class GoldenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,13 +117,13 @@ class CostGate(ScoredGate, frozen=True, kw_only=True, tag="cost"):
 class GapGate(ScoredGate, frozen=True, kw_only=True, tag="gap"):
     """The largest difference of a metric between two groups keeps its limit."""
 
-    metric: str = "selection_rate"  # of the positive class; or a metric of performance
+    metric: str = "selection_rate"  # metric of the positive class; or a metric of performance
 
 
 class DataGate(Gate, frozen=True, kw_only=True, tag="data"):
     """The candidate's reference is like the champion's: same columns, ranges and distributions."""
 
-    schema: Literal["same", "superset", "any"] = "same"  # of the champion's features
+    schema: Literal["same", "superset", "any"] = "same"  # relation to the champion's features
     out_of_range: Share = 0.05  # share of rows beyond the champion's range or categories
     drift: Margin = 0.2  # Wasserstein (standard deviations) or Jensen-Shannon distance
     min_rows: Annotated[int, Meta(ge=2)] = 100
@@ -137,8 +137,8 @@ class ReplayGate(ScoredGate, frozen=True, kw_only=True, tag="replay"):
     last_day: Day = ""
     max_rows: Annotated[int, Meta(ge=2, le=1_000_000)] = 5_000  # a sample, by the rows' hash
     agreement: Share | None = None  # least share of rows with the champion's prediction
-    tolerance: Margin = 0.1  # of equal numbers, in standard deviations of the champion's
-    metric: str = ""  # of labelled rows; its limits are those of kind: metric
+    tolerance: Margin = 0.1  # maximum difference, in the champion's standard deviations
+    metric: str = ""  # metric of labelled rows; its limits are those of kind: metric
     at_least: float | None = None
     costs: Costs = {}  # instead of a metric
     worst: Annotated[int, Meta(ge=0, le=1_000)] = 20  # disagreements that are listed

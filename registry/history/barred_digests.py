@@ -10,7 +10,7 @@ No alias may be pointed at such a digest. Its rollouts and shadows end, and no c
 
 from registry.history.rows import HistoryRow
 
-Rows = dict[str, HistoryRow]  # by digest: the first row that decided it
+Rows = dict[str, HistoryRow]  # keyed by digest: the first row that decided it
 
 
 def after_bar(rejected: Rows, barred: Rows, row: HistoryRow) -> bool:

@@ -53,7 +53,7 @@ def open_database(address: DatabaseAddress) -> HistoryDatabase:
             f"DRIFTLINE_REGISTRY: expected postgresql://HOST/DATABASE or nothing, not {kind}:..."
         )
     try:
-        from registry.history.postgres import PostgresDatabase  # noqa: PLC0415 - where it is used
+        from registry.history.postgres import PostgresDatabase  # noqa: PLC0415 - imported only where it is used
     except ImportError as error:
         raise RegistryUnavailable(
             f"DRIFTLINE_REGISTRY needs psycopg: {error}; install driftline[registry]"

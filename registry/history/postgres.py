@@ -169,7 +169,7 @@ def _server_us(connection: ServerConnection) -> int:
 
 
 def _revision(connection: ServerConnection) -> object:
-    row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - ours
+    row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - constant text only
     return None if row is None else row[0]
 
 

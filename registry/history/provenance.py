@@ -18,7 +18,7 @@ class StatedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     received: int  # microseconds
     digest: str = ""
     alias: str = ""  # empty: by the version's number
-    revision: int = 0  # of the registry then; 0: unknown
+    revision: int = 0  # revision of the registry then; 0: unknown
     rollout: str = ""  # id
     by_rollout: bool = False  # whether the rollout's version answered
 
@@ -37,7 +37,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     pointed: HistoryRow | None = None  # promotion, rollback or rollout by which the alias answered
     policy: HistoryRow | None = None  # the release policy of that time
     gated: HistoryRow | None = None  # the gate run that counted then
-    verdict: str = ""  # of the gate run
+    verdict: str = ""  # verdict of the gate run
     gates: dict[str, str] = {}  # outcome by name
     requested: HistoryRow | None = None
     approvals: list[Approval] = []

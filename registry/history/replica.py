@@ -35,7 +35,7 @@ class ReplicatedDatabase:
         self._path = path
         self._copy = SqliteDatabase(path, copy=True)
         self._clock = clock
-        self._head = (0, FIRST)  # of the server, up to which the copy is known to be complete
+        self._head = (0, FIRST)  # head of the server, up to which the copy is known to be complete
         self._lost_at: float | None = None
 
     @contextmanager

@@ -39,9 +39,9 @@ class Rollout(msgspec.Struct, frozen=True):
     started: int
     actor: str
     feature: str = ""  # whose value is the routing key
-    why: str = ""  # of the latest change
-    revision: int = 0  # of the row that began the present step
-    policy: VerdictPolicy | None = None  # of the monitor's verdicts; None: people decide
+    why: str = ""  # reason of the latest change
+    revision: int = 0  # revision of the row that began the present step
+    policy: VerdictPolicy | None = None  # policy of the monitor's verdicts; None: people decide
 
     @property
     def active(self) -> bool:

@@ -56,7 +56,7 @@ FIRST = "0" * 64  # the chain before the first row
 GateVerdict = Literal["passed", "failed", "not enough data"]
 StepAction = Literal["start", "step", "pause", "resume", "abort"]
 VerdictMetric = Literal["errors", "latency", "outputs", "labels"]
-CatchUp = Literal["latest", "none"]  # of the instants that passed while no monitor ran
+CatchUp = Literal["latest", "none"]  # what happens to instants that passed while no monitor ran
 
 Detail = TypeVar("Detail", bound=msgspec.Struct)
 
@@ -66,13 +66,13 @@ class HistoryRow(msgspec.Struct, frozen=True):
 
     revision: int
     model: str
-    kind: str  # of KINDS, or one that a newer release wrote
-    number: str  # of the version; "" for every version of the model, future ones too
+    kind: str  # one of KINDS, or a newer release's
+    number: str  # number of the version; "" for every version of the model, future ones too
     time: int  # microseconds since the epoch
     actor: str
     alias: str = ""
     detail: str = ""  # JSON of the struct that belongs to the kind
-    digest: str = ""  # of the version's content
+    digest: str = ""  # digest of the version's content
     why: str = ""
     evidence: str = ""  # what the fact rests on: the digest of a report, or an id
     chain: str = ""  # set by the append: SHA-256 over the chain before it (in hex) and its bytes
@@ -146,7 +146,7 @@ class VerdictPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     latency_ms: float = 0.0  # slower answers are bad; 0: twice the 95th percentile of before
     patience: float = 6.0  # bake times without a result after which the rollout pauses
     expire: float = 6.0  # bake times after which a rollout that was so paused ends
-    metrics: list[VerdictMetric] = []  # that are judged; each is then needed; empty: all that occur
+    metrics: list[VerdictMetric] = []  # required metrics; empty: all that occur
 
 
 class RolloutPlan(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -178,7 +178,7 @@ class ShadowChange(msgspec.Struct, frozen=True, omit_defaults=True):
 
     shadow: str
     action: Literal["start", "stop"]
-    share: float = 1.0  # of the alias's requests
+    share: float = 1.0  # share of the alias's requests
 
 
 class ScheduleChange(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -186,7 +186,7 @@ class ScheduleChange(msgspec.Struct, frozen=True, omit_defaults=True):
 
     action: Literal["set", "remove"]
     cron: str = ""  # five fields
-    timezone: str = "UTC"  # of the IANA database
+    timezone: str = "UTC"  # name in the IANA database
     catch_up: CatchUp = "latest"
 
 
@@ -202,8 +202,8 @@ class RolloutVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
 
     verdict: Literal["promote", "roll back", "pause", "expire"]
     step: int = 0
-    metric: str = ""  # that decided
-    counts: dict[str, list[int]] = {}  # by metric: bad and all keys of the version, then of before
+    metric: str = ""  # metric that decided
+    counts: dict[str, list[int]] = {}  # bad and all keys: new, then old version
 
 
 class ApprovalRule(
@@ -223,10 +223,10 @@ class ReleasePolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     """The requirements of a version before a protected alias can name it."""
 
     gates: dict[str, Any] = {}  # name -> as its author stated it; see gates/specification.py
-    approvals: dict[str, ApprovalRule] = {}  # by alias
+    approvals: dict[str, ApprovalRule] = {}  # keyed by alias
     on_register: Literal["", "run"] = ""
     on_approve: Literal["", "rollout"] = ""
-    rollout: RolloutPlan = RolloutPlan()  # that an approval starts
+    rollout: RolloutPlan = RolloutPlan()  # rollout that an approval starts
 
 
 class ApprovalSubject(msgspec.Struct, frozen=True, omit_defaults=True):

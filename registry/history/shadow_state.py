@@ -18,11 +18,11 @@ class Shadow(msgspec.Struct, frozen=True):
     id: str
     number: str  # the version that runs
     alias: str  # whose answers it runs on
-    share: float  # of them
+    share: float  # share of the requests
     since: int  # microseconds since the epoch
     actor: str
     why: str = ""
-    revision: int = 0  # of the row that began it
+    revision: int = 0  # revision of the row that began it
 
 
 def after_shadow(shadows: dict[str, Shadow], row: HistoryRow) -> None:

@@ -51,8 +51,8 @@ class DesiredState(msgspec.Struct, frozen=True):
 class LifecycleState(msgspec.Struct):
     """Everything that the history states of one model."""
 
-    revision: int = 0  # of the model's latest row
-    registered: dict[str, HistoryRow] = {}  # by number
+    revision: int = 0  # revision of the model's latest row
+    registered: dict[str, HistoryRow] = {}  # keyed by number
     answers: dict[str, HistoryRow] = {}  # latest candidate by the id of the request it answers
     aliases: dict[str, str] = {}
     alias_changes: list[HistoryRow] = []  # promotions and rollbacks, oldest first
@@ -62,13 +62,13 @@ class LifecycleState(msgspec.Struct):
     gated: dict[str, HistoryRow] = {}  # latest gate run by digest
     policy_row: HistoryRow | None = None  # the release policy
     requested: dict[tuple[str, str], HistoryRow] = {}  # latest request by alias and digest
-    approved: dict[tuple[str, str], list[HistoryRow]] = {}  # by alias and digest
-    rejected: dict[str, HistoryRow] = {}  # by digest
-    barred: dict[str, HistoryRow] = {}  # by digest
+    approved: dict[tuple[str, str], list[HistoryRow]] = {}  # keyed by alias and digest
+    rejected: dict[str, HistoryRow] = {}  # keyed by digest
+    barred: dict[str, HistoryRow] = {}  # keyed by digest
     rollouts: dict[str, Rollout] = {}  # the latest of each alias
     earlier_rollouts: dict[tuple[str, str], Rollout] = {}  # the latest by alias and number
     shadows: dict[str, Shadow] = {}  # under way, by number
-    schedule: HistoryRow | None = None  # of retraining
+    schedule: HistoryRow | None = None  # schedule of retraining
     description_row: HistoryRow | None = None  # owner and tags
     verdicts: list[HistoryRow] = []
     unknown: HistoryRow | None = None  # the first row of a kind that this release does not know

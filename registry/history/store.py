@@ -48,7 +48,7 @@ from registry.limits import LimitChange
 
 _LIVE_S = 15  # a worker that has not repeated its report for so long is not counted
 _FORGOTTEN_S = 3_600
-_PAUSE_S = 0.5  # between two tries of a change that waits
+_PAUSE_S = 0.5  # seconds between attempts of a change that waits
 _PAGE = 1_000  # rows read at once by who follows every model
 
 _RELEASES = frozenset({"promoted", "requested", "approved"})
@@ -203,7 +203,7 @@ class History:
             yield from page
             after += _PAGE
 
-    def register(  # noqa: PLR0913  # a row's own fields
+    def register(  # noqa: PLR0913  # one argument per field of a row
         self,
         model: str,
         number: str,
@@ -247,7 +247,7 @@ class History:
 
         self.append(model, decide)
 
-    def promote(  # noqa: PLR0913  # a row's own fields
+    def promote(  # noqa: PLR0913  # one argument per field of a row
         self,
         model: str,
         alias: str,
@@ -305,7 +305,7 @@ class History:
         """Record that a version, or with "" every version, is not to be loaded."""
         return self._add(HistoryRow(0, model, "unloaded", number, time, actor))
 
-    def change_limits(  # noqa: PLR0913  # a row's own fields
+    def change_limits(  # noqa: PLR0913  # one argument per field of a row
         self,
         model: str,
         number: str,
@@ -322,7 +322,7 @@ class History:
         row = HistoryRow(0, model, "limits", number, time, actor, detail=encode_detail(change))
         return self._add(row, expected_revision)
 
-    def change_policy(  # noqa: PLR0913  # a row's own fields
+    def change_policy(  # noqa: PLR0913  # one argument per field of a row
         self,
         model: str,
         number: str,

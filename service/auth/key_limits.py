@@ -137,7 +137,7 @@ class TokenBucket:
         self._name = name
         self._rate = rate
         self._burst_s = burst_s
-        self.seconds = 1 / rate if rate else 0.0  # of one unit
+        self.seconds = 1 / rate if rate else 0.0  # seconds in which one unit is refilled
         self.until = now
 
     def require(self, number: int, now: float) -> None:

@@ -15,7 +15,7 @@ _ONE_MODEL = "predict:"
 class LabelScope(msgspec.Struct, frozen=True):
     """The predictions that a caller may label."""
 
-    tags: frozenset[str] | None  # of the models; None: of every model
+    tags: frozenset[str] | None  # tags of the models; None: of every model
     unverified: bool  # whether ids that this deployment did not make are accepted
     actor: str = ""  # whose key it is
 

@@ -4,7 +4,7 @@ from math import ceil, inf
 
 from service.errors import Overloaded
 
-_WEIGHT = 0.2  # of the newest batch in the moving average
+_WEIGHT = 0.2  # weight of the newest batch in the moving average
 
 
 class Admission:
@@ -41,7 +41,7 @@ class Admission:
 
     @property
     def _pace(self) -> float:
-        return self.row_seconds if self._ahead is None else self._ahead._pace  # noqa: SLF001  # its own kind
+        return self.row_seconds if self._ahead is None else self._ahead._pace  # noqa: SLF001  # an instance of the same class
 
     def check_capacity(self) -> None:
         """Raise Overloaded if even the smallest request would be refused now."""

@@ -59,7 +59,7 @@ class Job(Generic[Ticket, Result]):
         self.reply = reply
         self.priority = priority
         self.group = group
-        self.level = 0  # as the queue counts it
+        self.level = 0  # level as the queue counts it
         self.queued = 0.0
         self.done = False  # replied to, or abandoned by its caller
 

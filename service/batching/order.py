@@ -15,7 +15,7 @@ class QueuedJob(Protocol):
     """The attributes of a job that decide its position."""
 
     queued: float  # time of arrival
-    level: int  # of priority; 0 is the highest
+    level: int  # level of priority; 0 is the highest
 
 
 Job = TypeVar("Job", bound=QueuedJob)

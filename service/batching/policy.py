@@ -11,10 +11,10 @@ class BatchPolicy(msgspec.Struct, frozen=True):
 
     max_rows: int  # 1: requests run one by one
     max_delay: float = 0.0  # seconds
-    levels: int = 1  # of priority; order.py has the rule
-    default_level: int = 1  # of who states none, or one that there is not; 1 is the highest
+    levels: int = 1  # number of priority levels; order.py has the rule
+    default_level: int = 1  # for a missing or unknown priority; 1 is the highest
     step: float = 1.0  # seconds that a level is worth
-    max_bytes: float = inf  # of the merged inputs
+    max_bytes: float = inf  # maximum bytes of the merged inputs
 
     def full(self, rows: int, size: int) -> bool:
         """Return whether a batch of `rows` rows and `size` bytes can take no more."""

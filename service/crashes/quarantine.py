@@ -36,7 +36,7 @@ class QuarantinedVersion(msgspec.Struct, frozen=True):
 
     model: str
     number: str
-    revision: int  # of the registry: a later operation on the version ends the quarantine
+    revision: int  # revision of the registry: a later operation on the version ends the quarantine
     reason: str
 
 

@@ -25,7 +25,7 @@ from registry.manifest import Version
 from service.call import NO_ARM, Call
 
 FILE, FAULT = "runs", "fault"
-LONGEST_NAME = 128  # of what a client may write into an event
+LONGEST_NAME = 128  # maximum length of a name that a client chose
 _HEADER = struct.Struct("<8sqq")  # magic, process id, epoch of its events
 _MAGIC = b"runs\0\0\0\1"
 _SLOT = struct.Struct("<BxxxIQ")  # 1 while it counts, length of the content, thread that runs it
@@ -69,7 +69,7 @@ class RunInFlight(msgspec.Struct, frozen=True, array_like=True):
     """A batch that ran when the worker died; without requests, a version that was being loaded."""
 
     version: RunningVersion
-    sequence: int  # of the log, before the run: its events would have come later
+    sequence: int  # sequence of the log before the run; the run's events have greater ones
     requests: list[RunningRequest]
     thread: int = 0
 

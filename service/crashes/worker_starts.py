@@ -36,7 +36,7 @@ class WorkerStarts:
     def __init__(self, folder: Path) -> None:
         """`folder` holds what workers state."""
         self._folder = folder
-        self._failures = 0  # in a row
+        self._failures = 0  # consecutive failures
 
     def ended(self, pid: int, status: int) -> str:
         """Take note of a worker's end; return why the service must end, "" if it continues.

@@ -63,7 +63,7 @@ class Streaming(msgspec.Struct, frozen=True):
 
 
 Method = Unary | Streaming
-Methods = Mapping[str, Method]  # by path, as in /package.Service/Method
+Methods = Mapping[str, Method]  # keyed by path, as in /package.Service/Method
 
 
 def parse(read: Callable[[bytes], Request], data: bytes) -> Request:

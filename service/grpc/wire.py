@@ -17,10 +17,10 @@ ACCEPTED = (b"grpc-accept-encoding", b",".join(ENCODINGS))
 HEAD: list[Header] = [(b"content-type", CONTENT_TYPE), ACCEPTED]
 WORTH_COMPRESSING = 1_024  # bytes
 
-_PREFIX = struct.Struct(">BI")  # of a message: whether it is compressed, and its length
-_MOST_DIGITS = 8  # of a timeout
+_PREFIX = struct.Struct(">BI")  # a message's prefix: whether it is compressed, and its length
+_MOST_DIGITS = 8  # maximum digits of a timeout
 _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
-_WINDOW_BITS = {b"gzip": 31, b"deflate": 15}  # of zlib, which derives the format from them
+_WINDOW_BITS = {b"gzip": 31, b"deflate": 15}  # zlib's codes of the formats
 _OK = (b"grpc-status", b"0")
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 

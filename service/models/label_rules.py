@@ -16,7 +16,7 @@ from service.errors import InvalidLabels
 from service.protocol.feedback import FeedbackLabel
 
 Rule = frozenset[str] | None  # the classes of a version; None: a number
-Manifests = Callable[[str], Sequence[Manifest]]  # of a model by its tag; none if not all are known
+Manifests = Callable[[str], Sequence[Manifest]]  # argument: a model's tag
 
 
 def check_labels(

@@ -43,7 +43,7 @@ from service.models.routing import (
 
 _Key = tuple[str, str]  # model and version number
 
-_RETRY_S = 10.0  # between two reads of models with missing or damaged files
+_RETRY_S = 10.0  # seconds between reads of models with missing or damaged files
 
 _logger = logging.getLogger(__name__)
 
@@ -80,12 +80,12 @@ class LoadedModels:
         self._clock = clock
         self._quarantine = quarantine
         self._retry_at = 0.0  # when models with damaged versions are read again
-        self._states: dict[str, ModelState] = {}  # as they were read last
+        self._states: dict[str, ModelState] = {}  # states as last read
         self._tags: dict[str, str] = {}  # the models of prediction ids, by their tags
         self._outcomes: dict[
             _Key, LoadedVersion | UnavailableVersion
         ] = {}  # of what was loaded, or tried last
-        self._loads: dict[_Key, asyncio.Task[None]] = {}  # that are under way
+        self._loads: dict[_Key, asyncio.Task[None]] = {}  # loads that are under way
         self._begun: dict[_Key, int] = {}  # the revision that asked for them
         self._loaded: dict[str, Loaded] = {}
         self._routes: Routes = {}
@@ -95,7 +95,7 @@ class LoadedModels:
         # are not faster together.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="loading")
         self._unreported = False  # whether the last report could not be written
-        self.revision = -1  # of the registry, up to which it was read
+        self.revision = -1  # revision of the registry, up to which it was read
 
     def resolve(self, model: str, selector: str) -> tuple[LoadedVersion, str]:
         """Return the version that serves a selector, and the alias it was found by.

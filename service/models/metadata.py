@@ -28,7 +28,7 @@ class ModelMetadata(msgspec.Struct, frozen=True):
     """The Open Inference Protocol's description of a model."""
 
     name: str
-    versions: list[str]  # that are loaded, oldest first
+    versions: list[str]  # versions that are loaded, oldest first
     platform: str
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]

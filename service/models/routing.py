@@ -61,8 +61,8 @@ class Route(msgspec.Struct, frozen=True):
     canary: Canary | None = None
 
 
-Loaded = Mapping[str, LoadedVersion | UnavailableVersion]  # by version number, oldest first
-Routes = dict[tuple[str, str], Route]  # by model and selector
+Loaded = Mapping[str, LoadedVersion | UnavailableVersion]  # keyed by version number, oldest first
+Routes = dict[tuple[str, str], Route]  # keyed by model and selector
 
 
 def routes_of(

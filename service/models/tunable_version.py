@@ -16,7 +16,7 @@ from service.models.routing import LoadedVersion
 from service.protocol.validation import InputCheck
 from service.settings import Settings
 
-Caches = WeakValueDictionary[tuple[str, str], ResponseCache]  # by model and version
+Caches = WeakValueDictionary[tuple[str, str], ResponseCache]  # keyed by model and version
 
 
 class TunableVersion:

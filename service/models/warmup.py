@@ -24,8 +24,8 @@ Run = Callable[[Mapping[str, Array]], dict[str, Array]]
 
 _REPEATS = 5
 _ROWS = 64
-_MOST_BYTES = 16 * 2**20  # of generated inputs
-_SIZE = 8  # of a free dimension in generated inputs
+_MOST_BYTES = 16 * 2**20  # maximum bytes of generated inputs
+_SIZE = 8  # size of a free dimension in generated inputs
 _SHORT = 64  # letters of a text that cost no more than the measured ones
 _SLOW = 0.001  # seconds, from where on more rows are not tried
 
@@ -49,7 +49,7 @@ class RunCost(msgspec.Struct, frozen=True):
         return expected * (size / usual) ** 2 if usual and size > usual else expected
 
 
-UNKNOWN_COST = RunCost(inf, 0.0)  # of runs that never block the event loop
+UNKNOWN_COST = RunCost(inf, 0.0)  # cost of runs that never block the event loop
 
 
 def measure(

@@ -9,14 +9,14 @@ import re
 
 from service.errors import InvalidRequest
 
-MOST_SAMPLES = 64 * 2**20  # of one recording, at its own rate
+MOST_SAMPLES = 64 * 2**20  # maximum samples of one recording, at its own rate
 _LEAST_RATE = 4_000  # samples per second; decoders resample to a rate of the model
 _FLAC_FRAME = re.compile(rb"\xff[\xf8\xf9](?=(.))", re.DOTALL)
 _MP3_FRAME = re.compile(rb"\xff[\xe2-\xff]")
-_MP3_SAMPLES = 2 * 1_152  # of a frame of two channels
-_MOST_FLAC_SAMPLES = 65_536  # of a frame whose size is stated apart
-_CHANNELS = 8  # of FLAC at most
-_WAV_SAMPLES = 2  # of a byte: ADPCM has 4 bits for each
+_MP3_SAMPLES = 2 * 1_152  # samples of an MP3 frame with two channels
+_MOST_FLAC_SAMPLES = 65_536  # maximum samples of a FLAC frame with a separate size
+_CHANNELS = 8  # maximum channels of FLAC
+_WAV_SAMPLES = 2  # samples of a byte: ADPCM has 4 bits for each
 
 
 def check_audio(data: bytes | memoryview, tensor: str) -> None:

@@ -14,10 +14,10 @@ from service.errors import InvalidRequest, TooLarge
 from service.protocol.event_time import read_event_time
 from service.protocol.prediction_ids import prediction_id_of
 
-MOST_LABELS = 10_000  # in one request
-MOST_BYTES = 4 << 20  # of one request, decompressed
+MOST_LABELS = 10_000  # maximum labels in one request
+MOST_BYTES = 4 << 20  # maximum bytes of one request, decompressed
 LONGEST_LABEL = 1_024  # bytes of UTF-8
-_MOST_CHARACTERS = 128  # of a prediction id
+_MOST_CHARACTERS = 128  # maximum characters of a prediction id
 _LAST_ROW = 2**31 - 1
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1  # what every reader of the log can hold
 
@@ -29,7 +29,7 @@ class FeedbackLabel(msgspec.Struct, frozen=True):
     row: int
     label: Label
     event_time: int | None  # microseconds; None: when it is received
-    load_test: bool = False  # of a prediction that a load test asked for
+    load_test: bool = False  # whether a load test asked for the prediction
 
 
 class _Item(msgspec.Struct, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ Only valid images may reach the decoder: libjpeg ends the process for a damaged 
 from service.errors import InvalidRequest
 from service.protocol.jpeg_structure import JpegFault, check_jpeg
 
-MOST_PIXELS = 64 * 2**20  # of one image
+MOST_PIXELS = 64 * 2**20  # maximum pixels of one image
 
 
 def check_image(data: bytes | memoryview, tensor: str) -> None:

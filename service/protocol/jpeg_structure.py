@@ -15,7 +15,7 @@ _ALONE = {0x01, *range(0xD0, 0xD8)}  # without a length: TEM, restarts
 _SKIPPED = {*range(0xE0, 0xF0), 0xFE}  # APPn, COM
 _FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive; Huffman-coded
 _PROGRESSIVE = 0xC2
-_MOST_BLOCKS = 10  # of an interleaved unit
+_MOST_BLOCKS = 10  # maximum blocks of an interleaved unit
 
 
 class JpegFault(Exception):

@@ -19,8 +19,8 @@ from registry.datatypes import NUMPY
 from service.errors import InvalidRequest
 from service.protocol.messages import Array, InferRequest, RequestTensor
 
-_Parameter = str | int | float | bool | None  # as in protobuf: nothing nests
-_MANY_BYTES = 65_536  # of one tensor
+_Parameter = str | int | float | bool | None  # scalars only, as in protobuf
+_MANY_BYTES = 65_536  # bytes from which a tensor counts as large
 _WORDS = Literal["NaN", "Infinity", "-Infinity"]
 _FLOAT_LIMITS = {  # larger values would round to infinity
     "FP16": 65_519.0,

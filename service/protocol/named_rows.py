@@ -41,8 +41,8 @@ class NamedRowPrediction(msgspec.Struct, omit_defaults=True):
 
     label: Label | None
     probabilities: dict[str, float | str | None] = {}
-    labels: list[Label] = []  # that apply, of a model whose classes do not exclude each other
-    outputs: dict[str, Any] = {}  # of a model without a prediction
+    labels: list[Label] = []  # all labels that apply, for a multi-label model
+    outputs: dict[str, Any] = {}  # outputs of a model without a prediction
 
 
 def read_rows(

@@ -18,7 +18,7 @@ from eventlog.shards import tag_of
 from service.errors import InvalidRequest
 
 _MAC_BYTES = 6
-_MOST_CHARACTERS = 128  # of a caller's own id
+_MOST_CHARACTERS = 128  # maximum characters of a caller's own id
 _SIGNED = re.compile(r"([0-9a-f]{10})-[0-9a-z]{1,24}-[0-9a-f]{1,16}-[0-9a-f]{12}")
 _OWN = re.compile(r"([0-9a-f]{10})-own-[0-9a-f]{32}")
 

@@ -31,8 +31,8 @@ _ALONE = -1  # no dimension: a group of one request, which sets an optional inpu
 class Inputs(msgspec.Struct, frozen=True):
     """The checked inputs of one request."""
 
-    arrays: dict[str, Array]  # by name, as the session takes them
-    tensors: dict[str, Tensor]  # by name, as the event carries them
+    arrays: dict[str, Array]  # keyed by name, as the session takes them
+    tensors: dict[str, Tensor]  # keyed by name, as the event carries them
     rows: int
     size: int  # bytes
     group: Group = ()  # requests of one group may share a run

@@ -25,7 +25,7 @@ class Head(msgspec.Struct, frozen=True):
     model: str
     selector: str  # version number, alias or "" for the champion
     keep_alive: bool = True  # whether the connection stays open after the reply
-    length: int | None = None  # of the body, in bytes; None if it is chunked
+    length: int | None = None  # length of the body, in bytes; None if it is chunked
     json_length: bytes | None = None  # header of the binary extension: where the JSON ends
     traceparent: str = ""
     routing_key: str = ""

@@ -35,7 +35,7 @@ class ChildMessage(msgspec.Struct, frozen=True):
     kind: int
     run: int = 0
     tensors: dict[str, Array] = {}
-    content: bytes = b""  # of a message without tensors
+    content: bytes = b""  # content of a message without tensors
 
 
 class Channel:

@@ -49,7 +49,7 @@ class ChildConfig(msgspec.Struct, frozen=True):
     """The configuration that the process needs to load its model."""
 
     path: str
-    sha256: str  # of the file, in hex; "" if it is not known
+    sha256: str  # sha256 of the file, in hex; "" if it is not known
     session: SessionOptions
     memory: int = 0  # bytes of data that the process may have; 0: no limit
 

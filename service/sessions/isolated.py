@@ -20,8 +20,8 @@ from service.sessions.model_process import COMMAND, ModelProcess, ProcessEnded
 from telemetry.backoff import pause_after
 
 Array = np.ndarray[Any, Any]
-START_S = 600.0  # for a large model
-STOP_S = 1.0  # from the stop of a run to the end of its process
+START_S = 600.0  # seconds in which a large model must have started
+STOP_S = 1.0  # seconds from the stop of a run to the end of its process
 _FIRST_S, _LONGEST_S = 1.0, 30.0  # pauses between a second death in a row and the next start
 _HEALTHY_S = 60.0  # after which a death is the first in a row
 
@@ -51,9 +51,9 @@ class IsolatedSession:
         self._clock = clock
         self._stop_s = stop_s
         self._command = command
-        self._lock = threading.Lock()  # of runs and starts
+        self._lock = threading.Lock()  # serializes runs and starts
         self._numbers = itertools.count(1)
-        self._deaths = 0  # in a row
+        self._deaths = 0  # consecutive deaths
         self._retry_at = 0.0
         self._reason = ""
         self._retired = False

@@ -30,7 +30,7 @@ from service.sessions.child import KINDS, STOP, ChildConfig, ChildError, ChildSi
 Array = np.ndarray[Any, Any]
 # -P: a service/ in the current folder must not shadow our package.
 COMMAND = (sys.executable, "-P", "-m", "service.sessions.child")
-_END_S = 5.0  # for a process that has closed its connection
+_END_S = 5.0  # seconds for a process that has closed its connection
 # Variables that libraries need; never the worker's keys, passwords or addresses.
 _VARIABLES = {"PATH", "HOME", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
 _PREFIXES = ("LC_", "LANG", "LD_", "CUDA", "NVIDIA_", "OMP_", "ORT_", "KMP_", "MKL_")

@@ -53,7 +53,7 @@ class Session:
             self._session = onnxruntime.InferenceSession(model, options, providers=providers)
         except RegistryError as error:
             raise NotReady(str(error)) from None
-        except Exception as error:  # noqa: BLE001  # a class of its own for each fault
+        except Exception as error:  # noqa: BLE001  # each fault has its own class
             raise NotReady(f"ONNX Runtime cannot load the model: {error}") from None
         # A provider that does not start, for want of its device, is otherwise left out in silence.
         lost = {name for name, _ in providers} - set(self._session.get_providers())
@@ -90,7 +90,7 @@ class Session:
             raise InvalidRequest(
                 "the model cannot run on these values; expected values like those it was trained on"
             ) from None
-        except Exception as error:  # noqa: BLE001  # a class of its own for each fault
+        except Exception as error:  # noqa: BLE001  # each fault has its own class
             if lacks_memory(error):
                 _logger.warning("a run lacks memory: %s", without_values(str(error)))
                 raise OutOfMemory(f"the model's run needs more memory than {_allowed()}") from None

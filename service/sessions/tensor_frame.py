@@ -17,8 +17,8 @@ from registry.datatypes import NUMPY, of_array
 
 Array = np.ndarray[Any, Any]
 _ALIGNMENT = 64
-_MOST_DIMENSIONS = 32  # of a NumPy array
-_LONGEST = 1 << 40  # of a dimension
+_MOST_DIMENSIONS = 32  # maximum dimensions of a NumPy array
+_LONGEST = 1 << 40  # maximum size of a dimension
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -43,7 +43,7 @@ class TensorFrame(msgspec.Struct, frozen=True):
 
     header: bytes
     parts: list[tuple[int, Array | bytes]]  # offset and content
-    size: int  # of the whole
+    size: int  # size of the whole frame in bytes
 
 
 def lay_out(tensors: Mapping[str, Array]) -> TensorFrame:

@@ -19,7 +19,7 @@ from prometheus_client.mmap_dict import MmapedDict
 from eventlog.durable_files import open_private
 
 _INITIAL = 1 << 16  # bytes, as in prometheus-client
-_RETRY_S = 1.0  # between attempts to allocate blocks
+_RETRY_S = 1.0  # seconds between attempts to allocate blocks
 
 
 class AllocatedDict(MmapedDict):

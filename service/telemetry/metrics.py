@@ -22,7 +22,7 @@ from service.telemetry.buffered import BufferedCounter, BufferedHistogram
 install()
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_PARTS = (0.0001, 0.00025, *_SECONDS)  # for the shorter parts of a request
+_PARTS = (0.0001, 0.00025, *_SECONDS)  # buckets for the parts of a request, which are shorter
 _FLUSHING = 0.0005  # share of a core that flushing may use; pauses end at _LATEST
 _LATEST = 10.0  # seconds; scrapes are 15 s apart by default
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)

@@ -33,7 +33,7 @@ class InferenceStatistics(msgspec.Struct):
     Cache hits count in `success` and `queue` only.
     """
 
-    success: Duration = msgspec.field(default_factory=Duration)  # from receipt to log append
+    success: Duration = msgspec.field(default_factory=Duration)  # receipt to log append
     fail: Duration = msgspec.field(default_factory=Duration)
     queue: Duration = msgspec.field(default_factory=Duration)  # waiting for the run
     compute_input: Duration = msgspec.field(default_factory=Duration)  # reading and checking
@@ -80,9 +80,9 @@ class _Runs:
 
     def __init__(self) -> None:
         self.count = self.requests = 0
-        self.queue_us = 0  # of all requests
+        self.queue_us = 0  # total microseconds in the queue
         self.run_us = self.runs_us = 0  # by run; by request
-        self.total = 0.0  # of all requests
+        self.total = 0.0  # total of all requests
         self.output = self.outputs = 0.0  # by run; by request
 
     @property

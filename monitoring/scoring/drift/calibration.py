@@ -20,7 +20,7 @@ from monitoring.scoring.drift.null_distribution import DRAWS, NullDistribution
 from monitoring.scoring.drift.tails import Tail
 from monitoring.scoring.score_rules import Array
 
-_LEAST = float(-np.log(0.01))  # for the share, no column drifts more often than this by chance
+_LEAST = float(-np.log(0.01))  # bound of a column's chance of drift, for the share rule
 _SEEN = 0.02  # a share of the draws that is counted; a smaller one is extrapolated
 _COUNTED = 0.004  # the least probability at which broken windows are counted
 _STEPS = 30  # halvings

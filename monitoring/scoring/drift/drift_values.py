@@ -16,12 +16,12 @@ import pandas as pd
 from monitoring.scoring.reference import Column, comparable
 from monitoring.scoring.score_rules import Array
 
-MOST_CATEGORIES = 200  # that are counted one by one
+MOST_CATEGORIES = 200  # maximum categories that are counted one by one
 # Rows of a category that is counted by itself: with fewer, the bootstrap understates distances.
 _FREQUENT = 10
 _RARE = 0.1  # share of rarer categories from which categories are pooled
 _UNKNOWN = 0.5  # share of rows with values that half of the reference lacks, as identifiers have
-_PIECES = 40  # of neighbouring rows that the reference is halved by, alternately
+_PIECES = 40  # pieces of neighbouring rows, alternately in either half of the reference
 _KNOWN, _OTHER = "rare", "other"
 _READABLE = (0.01, 1e100)  # spreads at which reports show numbers in their own unit
 _CONSTANT = 1e-12  # relative to the largest number: what varies less is constant

@@ -30,7 +30,7 @@ _COLOURS = (
     *("#ed0400", "#0a5f38", "#6c3461", "#71aa34", "#6b8ba4"),
     *("#60460f", "#a00498", "#017b92", "#ffad01", "#464196"),
 )
-_COMPONENTS = 16  # that `ratio` tests one by one
+_COMPONENTS = 16  # components that `ratio` tests one by one
 
 # Methods whose value is a p-value: drift lies below the threshold. All others are distances.
 P_VALUES = frozenset(
@@ -38,7 +38,7 @@ P_VALUES = frozenset(
     | {"g_test", "TVD", "es", "empirical_mmd"}
 )
 
-Columns = Mapping[str, "pd.Series[Any]"]  # by name
+Columns = Mapping[str, "pd.Series[Any]"]  # keyed by name
 
 
 class ColumnTest(msgspec.Struct, frozen=True):

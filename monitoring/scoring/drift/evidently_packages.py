@@ -71,7 +71,7 @@ def _sources(package: str, text: str) -> dict[str, tuple[str, str]]:
             continue
         module = resolve_name("." * statement.level + (statement.module or ""), package)
         for alias in statement.names:
-            is_part = module == package  # from a package itself, its modules are imported
+            is_part = module == package  # a package's own imports are its modules
             source = (f"{package}.{alias.name}", "") if is_part else (module, alias.name)
             sources[alias.asname or alias.name] = source
     return sources

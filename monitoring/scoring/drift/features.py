@@ -14,7 +14,7 @@ from monitoring.scoring.drift.statistics import jensenshannon, wasserstein
 from monitoring.scoring.feature_values import FeatureTable, FeatureValues
 from monitoring.scoring.score_rules import MIN_VALUES, Array
 
-_ERRORS = 0.01  # of a part that has not changed, features together
+_ERRORS = 0.01  # allowed error rate for an unchanged part, all features together
 
 
 def drifted_features(

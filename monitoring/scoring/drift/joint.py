@@ -32,12 +32,12 @@ from monitoring.scoring.reference import Column
 from monitoring.scoring.score_rules import MIN_VALUES, Array
 
 _COMMON = 3  # values of a categorical column that are looked at
-_LEAST_SHARE = 0.05  # of a value that is looked at: rarer ones seem common by chance
+_LEAST_SHARE = 0.05  # smallest share of an examined value: rarer ones seem common by chance
 _MOST = 64  # columns that are paired, at most: 2,016 pairs
-_VARIANCE = 0.8  # of the reference that the kept directions carry
+_VARIANCE = 0.8  # share of the reference's variance in the retained directions
 _SMALLEST = 1e-9  # what varies less is constant
-_PIECES = 40  # of neighbouring rows that the reference is halved by, alternately
-ROWS_PER_COLUMN = 40  # of the reference, at least
+_PIECES = 40  # pieces of neighbouring rows, alternately in either half of the reference
+ROWS_PER_COLUMN = 40  # minimum reference rows per column
 
 
 class JointChange(msgspec.Struct, frozen=True):
@@ -256,7 +256,7 @@ def _cross_fitted(frame: pd.DataFrame, columns: list[Column]) -> tuple[list[_Hal
 def _minor(rows: Array) -> Array:
     """Return the directions [d, minor] in which rows vary least."""
     values, directions = np.linalg.eigh(rows.T @ rows / max(len(rows), 1))
-    carried = np.cumsum(values) / max(float(values.sum()), _SMALLEST)  # from the least up
+    carried = np.cumsum(values) / max(float(values.sum()), _SMALLEST)  # smallest value first
     count = max(1, int(np.sum(carried <= 1 - _VARIANCE)))
     minor: Array = directions[:, :count]
     return minor

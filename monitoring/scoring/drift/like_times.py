@@ -31,10 +31,10 @@ from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.reference import Baseline, Column
 from monitoring.scoring.score_rules import Array
 
-_LEAST_ROWS = 200  # of one time, and as many as a window's blocks have
-_MOST_COLUMNS = 64  # that a season is looked for in
+_LEAST_ROWS = 200  # minimum rows of one season, and of the blocks of a window
+_MOST_COLUMNS = 64  # maximum columns that are tested for a season
 _COMMON = 3  # values of a categorical column
-_MOST_BLOCKS = 56  # of the past that are compared
+_MOST_BLOCKS = 56  # maximum past blocks that are compared
 _KEPT = 200  # times whose limits are kept
 
 
@@ -52,8 +52,8 @@ class LikeTimes:
     def __init__(self, baseline: Baseline) -> None:
         """Nothing is looked at before the first window."""
         self._baseline = baseline.in_order_of_time()
-        self._seasons: dict[int, int] = {}  # by length of blocks
-        self._whole: dict[int, LikeRows] = {}  # by length of windows
+        self._seasons: dict[int, int] = {}  # keyed by length of blocks
+        self._whole: dict[int, LikeRows] = {}  # keyed by length of windows
         self._parts: dict[tuple[int, int, int], LikeRows | None] = {}
 
     def of(self, window: Window) -> LikeRows:

@@ -39,8 +39,8 @@ _WINDOWS = 4  # beside each drawn reference
 _WINDOWS_OF_LARGE = 20
 _LARGE = 20
 _MAX_BLOCKS = 20_000  # blocks in a reference
-_WINDOW_BLOCKS = 20  # in a window, at least
-_REFERENCE_BLOCKS = 200  # in the rows that are kept, at least: fewer show less than the variance
+_WINDOW_BLOCKS = 20  # minimum blocks in a window
+_REFERENCE_BLOCKS = 200  # minimum blocks in the retained rows: fewer underestimate the variance
 _STARTS = 2_000  # places where a block may begin
 _BOOTSTRAP_SEED = 20130101
 _STEPS = 4  # size classes from one power of two to the next
@@ -119,7 +119,7 @@ class NullDistribution(msgspec.Struct, frozen=True):
 class PastWindows(NamedTuple):
     """The statistics of a reference's own windows."""
 
-    values: dict[str, Array]  # by statistic, "drift x" or "missing x": [windows]
+    values: dict[str, Array]  # keyed by statistic, "drift x" or "missing x": [windows]
     sizes: list[int]  # rows of each window
     places: Sequence[Array]  # rows of the calibrated reference's own windows, of all or of some
 
@@ -141,11 +141,11 @@ STRONG_FACTOR = (
 )
 DEFAULTS = {"numeric": "wasserstein", "categorical": "jensenshannon"}
 _SMALLEST_P = 1e-300
-_P_VALUE = 0.05  # as large as a p-value's threshold gets: Evidently's own default
+_P_VALUE = 0.05  # largest threshold of a p-value: Evidently's own default
 _SLOW = frozenset({"ed", "anderson", *UNFIT_METHODS})
 _APART = 200  # draws where Evidently computes
-_ROWS = 50_000  # of the reference that are looked at
-_PIECES = 50  # of neighbouring rows, where it is larger
+_ROWS = 50_000  # maximum reference rows that are examined
+_PIECES = 50  # pieces of neighbouring rows that are drawn from a larger reference
 _TAIL_SEED = 20130103
 
 

@@ -17,10 +17,10 @@ DAY = 24 * HOUR
 WEEK = 7 * DAY
 SEVERAL = 3  # periods that a reference must hold
 _LENGTHS = tuple(hours * HOUR for hours in (1, 2, 3, 4, 6, 8, 12, 24, 84))  # divide a day or a week
-_DEGREE = 3  # of a trend
+_DEGREE = 3  # degree of the trend polynomial
 _PERMUTATIONS = 199
 _SURE = 0.01
-_LEAST_SHARE = 0.5  # of the median rows of a block that a block must have
+_LEAST_SHARE = 0.5  # smallest size of a block, as a share of the blocks' median
 _SEED = 20130107
 
 

@@ -16,10 +16,10 @@ from scipy.stats import binom
 from monitoring.scoring.drift.calibration import DriftLimits
 from monitoring.scoring.score_rules import Array
 
-LEAST_WINDOWS = 7  # in a reference: fewer show no season
-_MOST_WINDOWS = 56  # that are looked at
+LEAST_WINDOWS = 7  # minimum windows in a reference that can show a season
+_MOST_WINDOWS = 56  # maximum windows that are examined
 _SURE = 0.99
-_MARGIN = 0.5  # of a threshold, above the greatest value of the past: the next window varies, too
+_MARGIN = 0.5  # share of a threshold added to the greatest past value: the next window varies, too
 
 
 def neighbouring_rows(reference: int, window: int) -> list[Array]:

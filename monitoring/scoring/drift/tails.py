@@ -9,9 +9,9 @@ import numpy as np
 
 from monitoring.scoring.score_rules import Array
 
-_BULK = 0.9  # of the draws lie below what the tail is fitted to
+_BULK = 0.9  # share of the draws below the fitted tail
 _EXPONENTIAL = 1e-9  # a shape of nothing
-_SHAPES = (-0.1, 0.4)  # of tails that are believed: beyond, a hundred values decide by themselves
+_SHAPES = (-0.1, 0.4)  # plausible tail shapes; others are artefacts of a hundred values
 
 
 class Tail:

@@ -39,9 +39,9 @@ from monitoring.scoring.score_rules import Array
 class WindowThresholds(msgspec.Struct, frozen=True):
     """Thresholds for windows of one size."""
 
-    drifted: dict[str, float]  # by column, in the unit of its method
-    alone: dict[str, float]  # by column, where it raises an alarm by itself
-    missing: dict[str, float]  # by feature: the change of the missing share that does
+    drifted: dict[str, float]  # keyed by column: limit in the unit of its method
+    alone: dict[str, float]  # keyed by column: limit for an alarm of this column alone
+    missing: dict[str, float]  # keyed by feature: limit for the change of the missing share
     joint: Array  # by measure of `JointDrift`; empty if there is none
     met: bool  # whether the budget can be kept: the user's own thresholds may exceed it
     seasonal: bool = False  # whether thresholds are widened for what the reference itself varies
@@ -52,7 +52,7 @@ class ChanceLimits(msgspec.Struct, frozen=True):
 
     limits: DriftLimits
     joint: Array  # by measure of `JointDrift`
-    shared: dict[str, bool]  # by statistic: whether it is of a column whose share is judged
+    shared: dict[str, bool]  # keyed by statistic: whether its column's share is judged
     joint_possible: bool
 
 

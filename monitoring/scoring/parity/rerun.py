@@ -27,7 +27,7 @@ from registry.payload import withheld
 from registry.scores import derive
 from registry.stored_files import data_size
 
-Columns = Mapping[str, Sequence[Any] | Array]  # by feature, one value a row
+Columns = Mapping[str, Sequence[Any] | Array]  # keyed by feature, one value a row
 
 _LARGEST = 512 * 2**20  # bytes of a model file; a larger one would crowd out the monitor itself
 _SMALL = 16 * 2**20  # up to which all rows of the policy are run
@@ -39,7 +39,7 @@ class RerunPredictions(msgspec.Struct, frozen=True):
     """Predictions of the version for some rows."""
 
     values: list[Any]  # classes as text, or numbers
-    probabilities: Mapping[str, Array] = {}  # by class as text
+    probabilities: Mapping[str, Array] = {}  # keyed by class as text
     score: Array | None = None  # the positive class's probability, or the predicted numbers
 
 
@@ -165,5 +165,5 @@ class ModelRerun:
 
 
 @lru_cache(maxsize=_SESSIONS)
-def _session(file: str, _digest: str, extensions: bool) -> Any:  # noqa: FBT001  # of the cache's key
+def _session(file: str, _digest: str, extensions: bool) -> Any:  # noqa: FBT001  # part of the cache's key
     return load(Path(file).read_bytes(), threads=1, extensions=extensions, folder=Path(file).parent)

@@ -172,7 +172,7 @@ def roc_auc(in_class: Array, score: Array, weights: Array | None = None) -> floa
     outside = weights - inside
     if not inside.any() or not outside.any():
         return None
-    starts = np.flatnonzero(np.diff(score[order], prepend=np.nan) != 0)  # of runs of equal scores
+    starts = np.flatnonzero(np.diff(score[order], prepend=np.nan) != 0)  # runs of equal scores
     inside, outside = np.add.reduceat(inside, starts), np.add.reduceat(outside, starts)
     below = np.cumsum(outside) - outside / 2  # weight outside with a lower score; ties count half
     return rounded(float((inside * below).sum() / (inside.sum() * outside.sum())))

@@ -48,8 +48,8 @@ from registry.manifest import Manifest, SegmentPolicy
 class GroupLimits(msgspec.Struct, frozen=True):
     """The limits of a policy for its groups, corrected for the number of comparisons."""
 
-    gaps: tuple[GapLimit, GapLimit]  # of the selection rate, and of the true-positive rate
-    score: float | None  # of the policy's metric, in every group
+    gaps: tuple[GapLimit, GapLimit]  # selection rate, true-positive rate
+    score: float | None  # limit of the policy's metric in every group
     chance: float  # the probability at which a group may breach it without cause
 
     @classmethod

@@ -44,7 +44,7 @@ def line_chart(
     marks: Sequence[Mark],
     axis: Axis,
     threshold: float | Sequence[float | None] | None,
-    beside: Beside = Beside(),  # noqa: B008 - frozen
+    beside: Beside = Beside(),  # noqa: B008 - the default is immutable
 ) -> Markup:
     """Return one number a window; `marks` run along the sheet's slots, the threshold across them.
 
