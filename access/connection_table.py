@@ -79,7 +79,7 @@ class ConnectionTable:
             connection.check_deadline(now)
 
     def _evict(self) -> None:
-        """Drop the strangers that wait the longest, several at once: a look at all costs time."""
+        """Drop the strangers that have waited longest, several at a time: each scan costs time."""
         waiting = [
             (since, number, connection)
             for number, connection in enumerate(self._connections)

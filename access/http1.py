@@ -287,7 +287,7 @@ class Http1Connection(HttpToolsProtocol):
         self.send_last_reply()
 
     def shutdown(self) -> None:
-        """Close an idle connection as the server ends; after a reply otherwise.
+        """Close the connection because the server ends: immediately if idle, else after the reply.
 
         An idle client rarely reads, so it would not confirm the end of TLS for all of its time.
         """

@@ -1,4 +1,4 @@
-"""The file that keeps the keys: `keys.json` in the home, or where DRIFTLINE_KEYS_FILE says."""
+"""Store the keys in a file: `keys.json` in the home, or the path in DRIFTLINE_KEYS_FILE."""
 
 import fcntl
 import os
@@ -28,7 +28,7 @@ class _Contents(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class KeyFile:
-    """The keys of one installation; replaced as a whole, so nobody reads half of a change."""
+    """The keys of one installation; replaced as a whole, so readers never see half of a change."""
 
     def __init__(self, path: Path, *, configured: bool = False) -> None:
         """`configured`: whether the environment names this file."""
@@ -90,11 +90,11 @@ class KeyFile:
         return {} if contents is None else contents.roles
 
     def change(self, edit: Callable[[list[Key]], list[Key]]) -> None:
-        """Replace the keys by what `edit` makes of them, one change after another."""
+        """Replace the keys by the result of `edit`; concurrent changes are serialized."""
         self._change(lambda contents: replace(contents, keys=edit(contents.keys)))
 
     def change_roles(self, edit: Callable[[Roles, list[Key]], Roles]) -> None:
-        """Replace the roles by what `edit` makes of them and of the keys; raises InvalidKey."""
+        """Replace the roles by the result of `edit(roles, keys)`; raises InvalidKey."""
 
         def edited(contents: _Contents) -> _Contents:
             roles = edit(dict(contents.roles), contents.keys)

@@ -1,4 +1,4 @@
-"""API keys and roles: how a key is made, what of it is kept, what it allows. Pure but for chance.
+"""Create API keys, store their hashes, and decide what they allow. Pure except for randomness.
 
 A key reads `dl_<id>_<secret>`: the id finds the record, the secret is 256 random bits in hex. Only
 the SHA-256 of the secret is kept. A slow, salted hash is for passwords, which can be guessed one
@@ -86,7 +86,7 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 def certificate_grant(name: str) -> Grant:
-    """Return what a client certificate allows where no key is required: everything."""
+    """Return the grant of a client certificate if no key is required: everything."""
     return Grant(frozenset(SCOPES), actor=f"cert:{name}")
 
 
@@ -139,7 +139,7 @@ def make_key(  # noqa: PLR0913  # its fields
         raise InvalidKey("no scope and no role: a key without them allows nothing")
     if sum(key.name == name and key.is_live(now) for key in keys) >= LIVE_PER_NAME:
         raise InvalidKey(
-            f"{name} has {LIVE_PER_NAME} live keys; expected at most one beside the new: revoke one"
+            f"{name} has {LIVE_PER_NAME} live keys; at most two are allowed: revoke one"
         )
     secret = secrets.token_hex(32)
     key = Key(

@@ -1,4 +1,4 @@
-"""Bearer tokens of an OpenID Connect provider, beside API keys.
+"""Bearer tokens of an OpenID Connect provider, in addition to API keys.
 
 A token is a JWT, signed with a public key that the provider publishes (JWKS). Only asymmetric
 algorithms are accepted, and only those of the key that the token names. Keys are fetched by a
@@ -83,7 +83,7 @@ class TokenVerifier:
         clock: Callable[[], float] = time.time,
         start: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
-        """`start` runs a fetch apart from the caller. Raises SettingError."""
+        """`start` runs a fetch in another thread. Raises SettingError."""
         try:
             import jwt  # noqa: PLC0415 - belongs to an extra
         except ImportError:

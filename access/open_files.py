@@ -1,4 +1,4 @@
-"""The open files that the system allows this process, of which every connection takes one."""
+"""Limit connections by the number of files that the process may open."""
 
 import resource
 

@@ -114,12 +114,13 @@ def _reserve(address: Address) -> socket.socket | None:
 
 def _guard(probe: socket.socket) -> socket.socket | None:
     """Return a socket that holds the port alone while the probe runs."""
-    if sys.platform != "linux":  # elsewhere a port is shared only where that was said first
+    # Other systems share a port only if the first socket has allowed it.
+    if sys.platform != "linux":
         return None
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     guard = socket.socket(probe.family, socket.SOCK_STREAM)
     try:
-        # Without SO_REUSEADDR, by which others could still have the port alone.
+        # Without SO_REUSEADDR, because another process could then bind the port exclusively.
         guard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if probe.family == socket.AF_INET6:
             v6only = probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)

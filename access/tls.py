@@ -1,6 +1,6 @@
 """TLS of a port: its certificate, and the client certificates that it requires.
 
-Files that are replaced apply to the handshakes after that; open connections stay as they are.
+Replaced files apply to later handshakes; open connections do not change.
 """
 
 import logging

@@ -33,7 +33,7 @@ def alarms(context: click.Context) -> None:
 
 
 @alarms.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For programs: what /api/alarms answers.")
+@click.option("--json", "as_json", is_flag=True, help="Print the JSON of /api/alarms.")
 def listing(as_json: bool = False) -> None:  # noqa: FBT001, FBT002  # click calls it by name
     """List every alarm, worst first."""
     store = open_store()

@@ -283,7 +283,7 @@ class Describe(RegistryChange, frozen=True):
 
     name = "description"
     scope = "operate"
-    owner: str | None = None  # None: as it is; "": none
+    owner: str | None = None  # None: unchanged; "": no owner
     add: list[str] = []
     remove: list[str] = []
 

@@ -1,4 +1,4 @@
-"""The `driftline` command: lists its commands and imports the one that is called."""
+"""Define the `driftline` command, which imports a subcommand only when it is called."""
 
 import atexit
 import importlib.util
@@ -36,7 +36,7 @@ class NotInstalled(click.ClickException):
 
 _REGISTRY, _LOG, _SERVICE, _MONITOR = "registry", "eventlog", "service", "monitoring"
 _LOAD, _UP, _MLFLOW = "loadtests", "service,monitoring", "mlflow"
-# What an extra alone brings, beside a package of ours.
+# Packages that only an extra installs, with the package of ours that needs them.
 _MARKS = {
     _REGISTRY: ("registry", "bentoml"),
     _LOG: ("eventlog", "kafka"),

@@ -253,7 +253,7 @@ class Client:
     ) -> int:
         """Send the labels of many predictions, 10,000 a request; return how many labels.
 
-        Requests before one that fails are accepted; sending all of them again changes nothing.
+        Requests before a failed one were accepted. It is safe to send all of them again.
         """
         accepted = 0
         for content in feedback_bodies(items, event_time):

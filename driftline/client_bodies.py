@@ -167,9 +167,9 @@ def _item(predicted: Predicted, labels: Any, event_time: EventTime | None) -> di
 
 
 def _time(time: EventTime) -> str | int:
-    """Return microseconds of a datetime; other times as they are stated.
+    """Convert a datetime to microseconds; return other times unchanged.
 
-    Raises ValueError for a datetime without a zone: nobody can know which it means.
+    Raises ValueError for a datetime without a zone: its zone is ambiguous.
     """
     if not isinstance(time, datetime):
         return time if isinstance(time, str) else int(_plain(time))

@@ -41,7 +41,7 @@ _DAY = click.DateTime(["%Y-%m-%d"])
     "--rows", default=10_000, show_default=True, type=click.IntRange(30, 1_000_000),
     help="Largest number of rows of each version.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(  # noqa: PLR0913  # one argument per option
     *,
     model: str,

@@ -22,5 +22,5 @@ def completion(shell: str) -> None:
     fish: driftline completion fish > ~/.config/fish/completions/driftline.fish
     """
     shell_class = get_completion_class(shell)
-    assert shell_class is not None  # click brings one for each of them
+    assert shell_class is not None  # click has a class for each of these shells
     click.echo(shell_class(driftline, {}, "driftline", "_DRIFTLINE_COMPLETE").source())

@@ -18,7 +18,7 @@ def commands() -> list[click.Command]:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs: a list of settings.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of settings.")
 @click.option("--changed", is_flag=True, help="Only settings that have not their default.")
 def config(as_json: bool, changed: bool) -> None:  # noqa: FBT001  # click calls it by name
     """Show every setting, its value and where it came from; secrets are masked.

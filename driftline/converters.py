@@ -162,7 +162,7 @@ def _torch(model: Any, rows: Any) -> bytes:
 
 
 def _answers(answer: Any) -> dict[str, Any]:
-    """Return what a module answers by name; the exporter invents names that nobody states."""
+    """Return a module's outputs by name; the exporter invents missing names."""
     if isinstance(answer, Mapping):
         return {str(name): tensor for name, tensor in answer.items()}
     tensors = answer if isinstance(answer, tuple | list) else (answer,)

@@ -1,4 +1,4 @@
-"""`driftline describe`: who answers for a model, and the tags by which people find it."""
+"""`driftline describe`: set the owner and the tags of a model."""
 
 import click
 

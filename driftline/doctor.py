@@ -19,7 +19,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs: a list of findings.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of findings.")
 def doctor(as_json: bool) -> None:  # noqa: FBT001  # click calls it by name
     """Check this installation: settings, home, disk, ports, clock, Kafka, databases, versions.
 

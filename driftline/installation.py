@@ -1,4 +1,4 @@
-"""Checks of an installation: each looks at one thing, changes nothing, and says what to do."""
+"""Checks of an installation: each checks one thing, changes nothing, and states the remedy."""
 
 import os
 import shutil

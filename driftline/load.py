@@ -143,7 +143,7 @@ def _check_replay(
 
 
 def _start_workers(command: list[str], count: int) -> list[str]:
-    """Start locust workers; return the options of their master, with which they exit.
+    """Start locust workers, which exit with their master; return the master's options.
 
     The --processes option of locust is not used: it forks after libraries have started threads.
     """

@@ -1,4 +1,4 @@
-"""Open readers of the log for processes beside the monitor: segments, or the topics of Kafka."""
+"""Open readers of the log (segments or Kafka) for processes other than the monitor."""
 
 import secrets
 from collections.abc import Mapping

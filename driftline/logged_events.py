@@ -22,7 +22,7 @@ LogPlace = Path | KafkaSettings
 
 _CHUNK = 1_000
 _PATIENCE_S = 30.0  # seconds for a broker that returns nothing
-_CLOCKS_US = 10_000_000  # by which the reception of a label may seem to precede its prediction's
+_CLOCKS_US = 10_000_000  # tolerated clock difference between a label and its prediction
 _BEGINNING: Mapping[str, Position] = {}
 
 
@@ -43,12 +43,12 @@ def describe(place: LogPlace) -> str:
 
 
 def predicted_since(place: LogPlace, first: int) -> Mapping[str, Position]:
-    """Return a start from which every prediction at event time `first` or later is read."""
+    """Return the start position for reading predictions with event time `first` or later."""
     return positions_of_period(place, first) if isinstance(place, Path) else _BEGINNING
 
 
 def received_since(place: LogPlace, first: int) -> Mapping[str, Position]:
-    """Return a start from which every event that was received at `first` or later is read."""
+    """Return the start position for reading events received at `first` or later."""
     return positions_at(place, (first - _CLOCKS_US) / 1e6) if isinstance(place, Path) else {}
 
 

@@ -1,4 +1,4 @@
-"""Find where in the log a period of event time begins, so that not all of it is read.
+"""Find the position at which a period of event time begins, to avoid reading the whole log.
 
 The files beside complete segments (eventlog/event_times.py) lead to the days of the latest event.
 If the latest request of the model is older, the log is read again, from its days on.

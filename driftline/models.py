@@ -42,9 +42,7 @@ def commands() -> list[click.Command]:
     type=click.IntRange(1, 1_000_000),
     help=f"Most models to list.  [default: {_LIMIT}; with --json all]",
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="For programs: each version as one line of JSON."
-)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line per version.")
 @SERVER
 def models(  # noqa: PLR0913  # one argument per option
     *,

@@ -1,6 +1,6 @@
 """The process behind `driftline monitor`: log, windows, status page and webhooks.
 
-Apart from the command, so that its `--help` imports none of it.
+It is separate from the command, so that `--help` does not import it.
 """
 
 import logging

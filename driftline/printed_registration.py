@@ -1,4 +1,4 @@
-"""Register a version, run its gates where the policy says so, and print what was found out."""
+"""Register a version, run gates if the policy requires it, and print the findings."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -35,7 +35,7 @@ def commands() -> list[click.Command]:
 def provision(folder: Path, name: str, server: str) -> None:
     """Register the models of a folder and set their aliases; a second run changes nothing.
 
-    An alias that was moved by another command since then stays where it is.
+    An alias that another command has moved since then is not changed.
 
     FOLDER/MODEL/VERSION/ holds model.onnx, and may hold manifest.yaml and reference.parquet.
     Versions are registered in the order of their folder names (2 before 10) as 1, 2, and so on.

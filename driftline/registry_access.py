@@ -40,7 +40,7 @@ class RegistryAccess(Protocol):
     """The operations of commands on a registry, local or remote."""
 
     def change(self, model: str, change: RegistryChange) -> ChangeResult:
-        """Make a change; raises a DriftlineError that says why it cannot be made."""
+        """Make a change; raises a DriftlineError with the reason if it is refused."""
         ...
 
     def history(self, model: str) -> Sequence[HistoryRow]:
@@ -71,7 +71,7 @@ class RegistryAccess(Protocol):
         ...
 
     def schedules(self) -> Iterable[HistoryRow]:
-        """Return the rows by which models have a retraining schedule."""
+        """Return the history rows that set retraining schedules."""
         ...
 
 
@@ -82,7 +82,7 @@ class LocalRegistry:
         self._home = home
 
     def change(self, model: str, change: RegistryChange) -> ChangeResult:
-        """Make a change as the user, or with the key where one is required."""
+        """Make a change as the local user, or as the key's owner if a key is required."""
         check_change(model, change)
         actor = local_actor(change.scope, model)
         if note := unused_key_note(actor.name):
@@ -115,7 +115,7 @@ class LocalRegistry:
         return open_history(self._home).all_rows()
 
     def schedules(self) -> Iterable[HistoryRow]:
-        """Return the rows by which models have a retraining schedule."""
+        """Return the history rows that set retraining schedules."""
         return open_history(self._home).schedules()
 
 

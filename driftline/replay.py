@@ -11,8 +11,8 @@ from eventlog.settings import Home
 from monitoring.presenter import formats
 
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
-_FROM = click.option("--from", "begin", type=_TIME, help="Event time from, UTC.")
-_TO = click.option("--to", "end", type=_TIME, help="Event time before, UTC.")
+_FROM = click.option("--from", "begin", type=_TIME, help="Start of the event time, inclusive, UTC.")
+_TO = click.option("--to", "end", type=_TIME, help="End of the event time, exclusive, UTC.")
 
 
 def commands() -> list[click.Command]:

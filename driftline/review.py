@@ -135,7 +135,7 @@ def _record(  # noqa: PLR0913, PLR0917  # what a label is recorded with
     actor: str,
     why: str,
 ) -> tuple[str, str]:
-    """Record one label; returns what became of it, and why it was refused."""
+    """Record one label; return its outcome and, if it was refused, the reason."""
     from monitoring.review_desk.leases import ReviewConflict, UnknownReview  # noqa: PLC0415
 
     if labelled_row.label is None:

@@ -85,7 +85,7 @@ PARTS = [
 ]
 
 _EVERYWHERE = "Every process"
-# Variables that are read where they are needed, by no struct.
+# Variables that are not part of a settings struct.
 OTHERS = [
     Setting(_EVERYWHERE, name, str, default, description)
     for name, default, description in (

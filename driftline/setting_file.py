@@ -14,7 +14,7 @@ from eventlog.errors import SettingError
 
 _SWITCH = "DRIFTLINE_CONFIG"
 _applied: dict[str, Path] = {}  # the file that each variable came from
-_named: dict[str, str] = {}  # the switch, as it was before a file was read
+_named: dict[str, str] = {}  # DRIFTLINE_CONFIG before a file was read
 
 
 def apply_file(path: Path, environ: MutableMapping[str, str]) -> None:
@@ -31,7 +31,7 @@ def apply_file(path: Path, environ: MutableMapping[str, str]) -> None:
 
 
 def as_started(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment with DRIFTLINE_CONFIG as it was before a file was read."""
+    """Return the environment with the DRIFTLINE_CONFIG that was set before a file was read."""
     if not _applied:
         return dict(environ)
     return {name: text for name, text in environ.items() if name != _SWITCH} | _named

@@ -1,4 +1,4 @@
-"""`driftline shadow`: run a version on what the champion answers, without answering anybody."""
+"""`driftline shadow`: run a version on what the champion answers, without answering requests."""
 
 import click
 
@@ -20,7 +20,7 @@ def commands() -> list[click.Command]:
 
 @click.group()
 def shadow() -> None:
-    """Run a version on what the champion answered, and answer nobody.
+    """Run a version on what the champion answered, and answer no requests.
 
     `driftline up` runs shadows; with other processes, `driftline shadow run` does.
     """

@@ -49,7 +49,7 @@ def commands() -> list[click.Command]:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs: what /api/overview answers.")
+@click.option("--json", "as_json", is_flag=True, help="Print the JSON of /api/overview.")
 def status(as_json: bool) -> None:  # noqa: FBT001  # click calls it by name
     """Show every model version and its alarms, worst first."""
     store = open_store()
@@ -227,5 +227,5 @@ def table_of(*headers: str) -> Table:
 
 
 def plain(text: str, style: str = "") -> Text:
-    """Return words of others as they are: no markup, and nothing that could steer the terminal."""
+    """Escape text from outside: no markup and no control characters for the terminal."""
     return Text(escaped(" ".join(text.splitlines())), style=style)

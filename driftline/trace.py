@@ -1,4 +1,4 @@
-"""`driftline trace`: from a prediction to its version, its release, its label and its window."""
+"""`driftline trace`: show a prediction's version, release, label and window."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ _LONGEST = 512  # characters of an id
 
 
 class UnknownPrediction(DriftlineError):
-    """No place knows the prediction."""
+    """The prediction was not found anywhere."""
 
 
 def commands() -> list[click.Command]:
@@ -35,14 +35,14 @@ def commands() -> list[click.Command]:
 @click.command()
 @click.argument("prediction_id")
 @click.option("--log/--no-log", default=True, help="Search the log of this machine.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: everything, as one object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def trace(*, prediction_id: str, log: bool, as_json: bool) -> None:
     """Show where a prediction came from, and what followed from it.
 
-    Version, digest, alias or rollout, who registered, approved and promoted it, gates, origin,
-    labels, window and alarms: from the log of this machine, the registry, and the monitor's
-    database. A part that is not here is named with what was searched. Exits 1 if no place knows
-    the prediction.
+    Prints version, digest, alias or rollout, who registered, approved and promoted it, gates,
+    origin, labels, window and alarms. Reads the log of this machine, the registry and the monitor's
+    database. For each missing part, it prints what was searched. Exits 1 if the prediction is not
+    found anywhere.
     """
     if not 0 < len(prediction_id) <= _LONGEST or "\0" in prediction_id:
         raise click.BadParameter(f"expected 1 to {_LONGEST} characters", param_hint="PREDICTION_ID")
@@ -70,9 +70,10 @@ def read_trace(
     log: bool = True,
     show: Callable[[], AbstractContextManager[Callable[[int, int], None]]] = _silent,
 ) -> PredictionTrace:
-    """Return what this machine knows of a prediction; raises DatabaseUnavailable.
+    """Return what this machine has about a prediction.
 
-    `show` is a context that shows how much of the log was read. Raises RegistryUnavailable too.
+    `show` is a context that displays how much of the log was read. Raises DatabaseUnavailable and
+    RegistryUnavailable.
     """
     address = database_address(home)
     store = Store(address) if exists(address) else None
@@ -117,7 +118,7 @@ def _search(
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show how much of the log was read, where a person looks on."""
+    """Display how much of the log was read if standard error is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _read, _size: None
         return

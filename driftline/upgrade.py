@@ -17,7 +17,7 @@ _COLOURS = {"upgrade": "yellow", "running": "yellow", "refused": "red", "unknown
 
 @click.command()
 @click.option("--check", is_flag=True, required=True, help="Look only: nothing is changed.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: a list of findings.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of findings.")
 def upgrade(check: bool, as_json: bool) -> None:  # noqa: ARG001, FBT001  # click calls it by name
     """Show what this release would do to databases, log and home, without doing it.
 

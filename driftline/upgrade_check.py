@@ -18,7 +18,7 @@ from eventlog.settings import Home, from_environment
 
 Outcome = Literal["current", "upgrade", "new", "refused", "unknown", "running"]
 _ROLES = ("service", "monitor", "forwarder")
-_TAIL = 4 << 20  # bytes of a segment's end, in which the newest events are looked for
+_TAIL = 4 << 20  # bytes of a segment's end, that is searched for the newest events
 _NEWER = "run the release that wrote it, or a newer one"
 
 

@@ -54,7 +54,7 @@ def read_records(data: bytes, count: int) -> BatchRecords | None:
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """Decode a zigzag number of 7 bits per byte, lowest first; return it and where it ends.
+    """Decode a zigzag number of 7 bits per byte, lowest first; return it and its end.
 
     Raises IndexError if the data ends, and ValueError if the number has more than 64 bits.
     """

@@ -75,7 +75,7 @@ def latest_time(log: Path) -> int | None:
 
 
 def _greatest(segment: Segment) -> tuple[bool, int | None]:
-    """Return whether the times of a segment are known, and the greatest of them."""
+    """Return whether a segment's times are known, and the latest one."""
     with suppress(OSError, UnicodeDecodeError):
         if match := _LINE.fullmatch(times_path(segment.path).read_text()):
             return True, int(match[2]) if match[2] else None

@@ -1,4 +1,4 @@
-"""Read the records of fetched batches, without what kafka-python decodes and nobody reads."""
+"""Read the records of fetched batches, without decoding the parts that are not needed."""
 
 from collections.abc import Iterator
 from typing import Any

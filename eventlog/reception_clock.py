@@ -1,6 +1,6 @@
-"""Follow the clock of one source through its receptions, but not where it is wrong. Pure.
+"""Follow the clock of one source by its reception times, except wrong ones. Pure.
 
-A clock that leaps forward says one of two things: nothing was received for a while, or the clock is
+A clock that leaps forward has one of two causes: nothing was received for a while, or the clock is
 wrong. What follows tells: a wrong clock returns. So a departed clock is believed once receptions
 cover a minute from where it departed to. One that returns earlier is forgotten. The same holds for
 a clock that is set back. Only the order of the source's own records decides.

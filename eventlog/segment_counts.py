@@ -147,7 +147,7 @@ def _tally(
 
 
 def _until(segment: Segment, position: Position) -> int:
-    """Return the sequence in the epoch of the segment up to which a reader has come."""
+    """Return the sequence that a reader has reached in the segment's epoch."""
     if position.epoch == segment.epoch:
         return position.sequence
     return 0 if position.epoch < segment.epoch else 1 << 62

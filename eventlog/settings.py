@@ -90,7 +90,7 @@ class ForwarderSettings(msgspec.Struct, frozen=True):
 
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0  # port of the metrics endpoint; 0: none
-    # Names, besides IP addresses and localhost, by which it may be called; * for any
+    # Allowed host names, besides IP addresses and localhost; * allows any
     metrics_hosts: str = ""
 
 
@@ -200,7 +200,7 @@ class Home(msgspec.Struct, frozen=True):
 
     @property
     def approval_webhooks(self) -> Path:
-        """Return the file of which requests for approval were sent by webhook."""
+        """Return the file that lists the approval requests sent by webhook."""
         return self.root / "approval-webhooks.json"
 
     @property

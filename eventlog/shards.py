@@ -30,7 +30,7 @@ NO_MODEL = shard_of("")
 
 
 def shard_of_label(prediction_id: str, *, verified: bool) -> str:
-    """Return the shard that a prediction id names; that of no model, if nobody verified the id."""
+    """Return the shard that a verified prediction id names; NO_MODEL for any other id."""
     return prediction_id[:SHARD_DIGITS] if verified else NO_MODEL
 
 

@@ -25,7 +25,7 @@ class Stamp(NamedTuple):
 
 
 class Stamps:
-    """Stamp events in the order in which they will be appended, together and next."""
+    """Stamp the next events to append, in the order of appending."""
 
     def __init__(self, writer: EventNumbers) -> None:
         self._writer = writer

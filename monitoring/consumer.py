@@ -1,7 +1,7 @@
 """The monitor's loop: poll, ingest, close windows, commit; evaluate what is scored, commit.
 
 A step is one transaction: what was read, what follows from it and the positions of the log are
-committed together, so a crash repeats a step and never half of one. Scoring runs beside the loop.
+committed together, so a crash repeats a whole step. Scoring runs in parallel to the loop.
 """
 
 import gc

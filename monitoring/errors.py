@@ -31,7 +31,7 @@ class PartitionsChanged(DatabaseUnavailable):
 
 
 class NewerDatabase(MonitoringError):
-    """A newer release has changed the schema of the monitor's database; the message says how."""
+    """A newer release has changed the schema of the monitor's database; the message states how."""
 
 
 class OlderMonitor(MonitoringError):

@@ -67,5 +67,5 @@ class PredictionTrace(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def found(self) -> bool:
-        """Whether any place knows the prediction itself."""
+        """Whether the prediction itself was found."""
         return self.event is not None or self.monitor is not None or bool(self.labels)

@@ -15,20 +15,20 @@ Rule = AlarmRule
 
 REFUSED_LABELS = "refused_labels"  # name of the total of labels that the service refused
 
-PERFORMANCE = frozenset(  # figures of answers beside the truth
+PERFORMANCE = frozenset(  # scores that need labels
     {"accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier", "calibration_error"}
     | {"mae", "rmse", "mape", "r2", "bias"}
 )
 Severity = Literal["warning", "critical"]
 
-ESTIMATED = "estimated_"  # before the name of a figure that was estimated without labels
-GAP = "estimation_gap"  # how much worse the truth is than the estimate for the same rows
-ERROR_GAP = "error_gap"  # the same of plain errors
+ESTIMATED = "estimated_"  # prefix of scores that were estimated without labels
+GAP = "estimation_gap"  # how much worse the measured score is than the estimate for the same rows
+ERROR_GAP = "error_gap"  # the same gap for error rates
 EVIDENCE = "gap_evidence"  # evidence of lasting gaps, weighed over windows
 
-PARITY = "parity"  # share of logged answers that the registered version does not give again
-EFFECT = "effect"  # what the drift of a column (of all) does to the answers
-SHIFT = "effect_shift"  # by how much it moves their mean
+PARITY = "parity"  # share of logged predictions that a re-run does not reproduce
+EFFECT = "effect"  # share of predictions that change with the drift of one or all columns
+SHIFT = "effect_shift"  # change of the mean prediction by that drift
 
 SELECTION_GAP: Rule = "selection_rate_gap"  # gap between groups; also the name of a rule
 TRUE_POSITIVE_GAP: Rule = "true_positive_rate_gap"
@@ -36,7 +36,7 @@ TRUE_POSITIVE_GAP: Rule = "true_positive_rate_gap"
 STRONGEST = "strongest_drift"  # largest drift of a column, divided by its limit for an alarm alone
 EMBEDDING_DRIFT = "embedding_drift"  # drift of a tensor's sampled vectors; raises no alarm
 JOINT = "joint_drift"  # change of correlations, divided by its limit
-MOVED = "joint_change"  # the part of a column in it
+MOVED = "joint_change"  # contribution of one column to the joint drift
 REFERENCE_ROWS = "reference_rows"  # rows of a trailing reference
 LEARNED_ROWS = "learned_rows"  # rows of a baseline that is being learned
 TRAFFIC: Rule = "traffic"  # requests of a model in an hour; name of a rule as well
@@ -54,20 +54,20 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     """One number about a window: of a column, of a segment, or of the whole."""
 
     name: str  # "drift", "missing_share", "out_of_range_share", "roc_auc", "drifted_share", ...
-    value: float | None  # None: could not be scored, `note` says why
+    value: float | None  # None: could not be scored, see `note`
     column: str = ""
     method: str = ""  # e.g. Evidently's name of the drift method
     threshold: float | None = None
     breached: bool = False
     note: str = ""
-    low: float | None = None  # where the value may lie as well: 95 %
+    low: float | None = None  # lower bound of the 95 % confidence interval
     high: float | None = None
-    # Of which rows alone: "carrier=UA"; "carrier" where it compares the column's values.
+    # Rows of the score: "carrier=UA"; "carrier" for a comparison of all values of the column.
     segment: str = ""
 
     @property
     def of_whole(self) -> bool:
-        """Whether it is of all rows and of no single column."""
+        """Whether the score covers all rows and all columns."""
         return not self.column and not self.segment
 
     @property
@@ -76,7 +76,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
         return self.name, self.column, self.segment
 
 
-# Revision of the definitions of scores: grows with a release that scores the same rows otherwise.
+# Version of the definitions of scores. It grows if a release scores the same rows differently.
 # 1: up to release 0.2, whose results do not state it.
 FIGURES = 2
 
@@ -84,7 +84,7 @@ FIGURES = 2
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a window of one model version, as of `revision`.
 
-    Conservation: rows = labelled + pending + expired; conflicting labels are counted apart.
+    Conservation: rows = labelled + pending + expired; conflicting labels are not in this sum.
     """
 
     model: str
@@ -93,25 +93,25 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 0  # grows each time late labels change the numbers
     events: dict[str, int] = {}  # requests by outcome
     rows: int = 0  # rows answered
-    sampled: int = 0  # rows kept and scored
+    sampled: int = 0  # rows retained and scored
     labelled: int = 0
     pending: int = 0
     expired: int = 0
     conflicting: int = 0
-    # Confusion matrix of a classification: labelled rows by label and prediction. Empty with more
-    # classes than a person reads. Rows without a stored payload are not in it. Labels of the review
-    # queue count by their weights.
+    # Confusion matrix of a classification: labelled rows by label and prediction. Empty if there
+    # are too many classes to display. Rows without a stored payload are not in it. Labels of the
+    # review queue count by their weights.
     confusion: dict[str, dict[str, int | float]] = {}
     verdict: Verdict = "ok"
     scores: list[Score] = []
-    report: str = ""  # file name of Evidently's HTML below the reports folder, empty: none
-    policy: str = ""  # digest of the policy that it was watched by; empty: of an earlier release
+    report: str = ""  # path of Evidently's HTML in the reports folder; empty: no report
+    policy: str = ""  # digest of the window's policy; empty in results of earlier releases
     figures: int = 1  # definitions of its scores, see FIGURES
     reviewed: int = 0  # rows whose only label is that of the review queue; not in `labelled`
 
 
 class LateCounts(msgspec.Struct, frozen=True):
-    """Counts of the events that came too late for their window; no other figure holds them."""
+    """Counts of events that came too late for their window; no other counter includes them."""
 
     events: int = 0
     rows: int = 0  # answered ones
@@ -127,7 +127,7 @@ class AlarmStep(msgspec.Struct, frozen=True):
 
 
 class Silence(msgspec.Struct, frozen=True, kw_only=True):
-    """Alarms that match fire and are seen, and ask for nothing; empty fields match all."""
+    """Matching alarms fire and are shown, but send no webhook; empty fields match all."""
 
     silence_id: str
     model: str = ""
@@ -168,19 +168,19 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     rule: Rule
     state: Literal["firing", "acknowledged", "resolved"]
     since: Window  # the first window that broke the rule
-    latest: Window  # the last window seen while it was open
+    latest: Window  # the last window that was judged while the alarm was open
     sentence: str = ""  # made by the presenter: what is wrong, the number, evidence, columns
-    columns: list[str] = []  # the three with the largest drift, in order
+    columns: list[str] = []  # the three columns with the largest drift, in order
     severity: Severity = "warning"
     steps: list[AlarmStep] = []  # steps in order of time
-    policy: str = ""  # digest of the one by which `latest` broke the rule, or kept it
-    revised: list[RevisedWindow] = []  # the newest ones, in order of event time
+    policy: str = ""  # digest of the policy by which `latest` was judged
+    revised: list[RevisedWindow] = []  # the newest revised windows, in order of event time
 
 
 class RetrainRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The body of the webhook: everything that a training job needs.
 
-    A request of an alarm names the alarm and its window, one of a schedule the time it was due.
+    A request of an alarm names the alarm and its window. One of a schedule names the due time.
     """
 
     model: str
@@ -191,13 +191,13 @@ class RetrainRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     reason: str
     columns: list[Score]  # columns beyond their threshold, worst first; empty for a schedule
     window: Window | None = None  # window that broke the rule
-    positions: dict[str, Position]  # the log had been read up to here, by source
+    positions: dict[str, Position]  # positions up to which the log had been read, by source
     rows_url: str  # rows with their labels, Parquet: of the window, or of the period
     register_hint: str  # the command that registers the result
     due: int = 0  # scheduled time, microseconds since the epoch
     period: Window | None = None  # period from the first to the last closed window with rows
     training_url: str = ""  # the period's rows with their labels and weights, Parquet
-    validation_url: str = ""  # what was found about them, JSON
+    validation_url: str = ""  # result of the validation of these rows, JSON
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,9 +213,9 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DisabledReceiver(msgspec.Struct, frozen=True, kw_only=True):
-    """A receiver that wants no more webhooks, until a person says otherwise."""
+    """A receiver that gets no more webhooks until an operator enables it again."""
 
-    receiver: str  # names its address without telling it, which may hold a secret
+    receiver: str  # hash of its address, which may contain a secret
     host: str
     since: int
     reason: str
@@ -238,25 +238,25 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """A record of the log that could not be ingested."""
 
     number: int
-    origin: str  # source, epoch and sequence, or where it lay
+    origin: str  # source, epoch and sequence, or the place in the log
     reason: str
     body: bytes
 
 
-SILENCE = 30_000_000  # microseconds without a report, after which nobody holds a partition
+SILENCE = 30_000_000  # microseconds without a report, after which a partition counts as not held
 
 
 class PartitionHolder(msgspec.Struct, frozen=True, kw_only=True):
     """The monitor that reported a partition of the log last."""
 
     partition: int
-    holder: str  # empty: released, and not held since
-    since: int  # microseconds since the epoch, as the next one
+    holder: str  # empty: released and not held since then
+    since: int  # this and `reported`: microseconds since the epoch
     reported: int
-    behind: int  # records that were not ingested then
+    behind: int  # records that were not ingested at that time
 
     def is_held(self, now: int) -> bool:
-        """Return whether a monitor reported it a moment ago."""
+        """Return whether the latest report is recent."""
         return bool(self.holder) and now - self.reported < SILENCE
 
 
@@ -264,9 +264,9 @@ class SourceLedger(msgspec.Struct, frozen=True, kw_only=True):
     """The received numbers of one source of the log."""
 
     source: str
-    epoch: int  # with `next_sequence` the highest place ever seen, plus one
+    epoch: int  # with `next_sequence`: one past the highest place ever seen
     next_sequence: int
-    # The reception that its clock has reached and, where it is doubted, where it departed to.
+    # Latest reception time and, if it jumped implausibly, the time that it jumped to.
     received: int = msgspec.field(name="heard", default=0)  # microseconds
     departed: int = 0
     events: int = 0
@@ -275,7 +275,7 @@ class SourceLedger(msgspec.Struct, frozen=True, kw_only=True):
     recovered: int = 0  # events that arrived after they had counted as lost
     duplicated: int = 0
     unreadable: int = 0
-    cuts: int = 0  # times that the log had lost events that were already ingested
+    cuts: int = 0  # number of times that the log had lost ingested events
     holes: list[Hole] = []  # below the highest place, in order
     divided: bool = False  # the sum of its shards: it has no highest place
 

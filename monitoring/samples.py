@@ -1,4 +1,4 @@
-"""Sampled rows of tensors, as they are stored: small, and safe to look at."""
+"""Sampled rows of tensors, as they are stored: small, and safe to display."""
 
 from typing import Literal
 

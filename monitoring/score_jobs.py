@@ -39,7 +39,7 @@ class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
     drift: bool  # score drift and data quality (at close), or only performance (a revision)
     policy: Monitoring | None = None  # None: the manifest's, in a job of an earlier release
     report: str = ""  # file name for Evidently's HTML below the reports folder, empty: none
-    files: list[Sample] = []  # encoded images of which pictures are to be made
+    files: list[Sample] = []  # encoded images to convert to pictures
     vectors: dict[str, list[bytes]] = {}  # sampled, by tensor; FP32, little-endian
     reviewed: dict[str, list[Any]] = {}  # rows whose only label is a person's, as `columns`
     review_weights: list[float] = []  # weights of the labels of `reviewed`

@@ -62,7 +62,7 @@ class TraceSources(NamedTuple):
 
 
 class TraceReader:
-    """Put a trace together; each source may be missing, and the trace then says so."""
+    """Assemble a trace; it states which sources were missing."""
 
     def __init__(self, sources: TraceSources, places: Mapping[str, str]) -> None:
         """`places` names what is searched for each part that `PredictionTrace` may not find."""

@@ -119,5 +119,5 @@ def _line(error: BaseException) -> str:
 
 
 def open_artifacts(url: str) -> ArtifactStore | None:
-    """Return the shared store at a URL, None without one: files are where they were registered."""
+    """Return the shared store at a URL; None: files stay on the registering machine."""
     return ArtifactStore(url) if url else None

@@ -42,7 +42,7 @@ class Candidate(NamedTuple):
 
     onnx: bytes  # the file as it is served
     session: onnxruntime.InferenceSession
-    manifest: Manifest  # completed, except for classes that only the reference knows
+    manifest: Manifest  # completed, except for classes that only the reference states
     reference: pd.DataFrame | None  # with a column for each feature
     inference: Inference
 
@@ -125,7 +125,7 @@ def _with_extensions(
 def _served(
     onnx: bytes, manifest: Manifest, inference: Inference, folder: Path | None
 ) -> tuple[bytes, onnxruntime.InferenceSession]:
-    """Return the file as it is served, and its session; note what was changed."""
+    """Return the file to serve and its session; record the changes."""
     extensions = manifest.session.extensions
     served, changes = repair(onnx)
     session = load(served, extensions=extensions, folder=folder)

@@ -47,7 +47,7 @@ class Revisions(Protocol):
         ...
 
     def changed(self, since: int) -> set[str]:
-        """Return the models of which anything changed after this revision."""
+        """Return the models that changed after this revision."""
         ...
 
 

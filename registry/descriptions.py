@@ -1,4 +1,4 @@
-"""Owner and tags of a model: changes of them, and what they may be."""
+"""Change and validate owner and tags of a model."""
 
 import re
 import time

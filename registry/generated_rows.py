@@ -1,4 +1,4 @@
-"""Generate rows for a model of which nothing but its inputs is known.
+"""Generate rows for a model from its input signature alone.
 
 Values are those that most models take: small numbers, indices that every table has, short texts.
 """

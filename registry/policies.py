@@ -30,7 +30,7 @@ class PolicyChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 
 
 class DatedPolicy(msgspec.Struct, frozen=True):
-    """Hold a policy and the change that led to it."""
+    """A policy and the change that set it."""
 
     policy: Monitoring
     at: int  # start, in microseconds since the Unix epoch; 0: from the beginning

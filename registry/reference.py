@@ -208,7 +208,7 @@ def _doubts_of_methods(manifest: Manifest, reference: "pd.DataFrame") -> list[st
     }
     return [
         f"drift_methods: z compares one value of {name!r} with all others, and the reference has "
-        f"{count}: drift among the others is not seen; chisquare looks at all"
+        f"{count}: drift among the others is not seen; chisquare uses all"
         for name, count in counts.items()
         if count > 2
     ]

@@ -18,7 +18,7 @@ class Pause(NamedTuple):
 
 
 def pauses(state: LifecycleState) -> list[Pause]:
-    """Return the pauses of a model's rollouts that verdicts began and nobody has ended."""
+    """Return the pauses of a model's rollouts that verdicts began and that have not ended."""
     candidates = (pause_of(state, rollout) for rollout in state.rollouts.values())
     return [pause for pause in candidates if pause is not None]
 

@@ -1,4 +1,4 @@
-"""Start rollouts: one that a person asks for, or the one that a release policy asks for."""
+"""Start rollouts on request of a person or of a release policy."""
 
 from math import inf
 from typing import NamedTuple

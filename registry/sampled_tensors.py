@@ -22,7 +22,7 @@ _WIDEST = 4_096
 
 
 class SampledTensor(msgspec.Struct, frozen=True):
-    """A tensor of which a window keeps the rows with the smallest hashes."""
+    """A tensor whose rows with the smallest hashes are sampled by each window."""
 
     name: str
     kind: SampleKind

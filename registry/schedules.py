@@ -1,4 +1,4 @@
-"""Retraining schedules: cron expressions in a time zone, and the instants at which they are due.
+"""Retraining schedules: cron expressions in a time zone and their due times.
 
 An instant is a time in microseconds since the epoch. Daylight saving follows Debian's cron: a job
 at a fixed hour runs once on the day of 25 hours, and on the day of 23 hours right after the hour

@@ -238,7 +238,7 @@ class Registry:
     def provide_alias(self, model: str, alias: str, number: str, *, actor: str = "") -> HistoryRow:
         """Point the alias at the version, unless a person or a rollout set it last.
 
-        Returns the row by which the alias names its version afterwards. Raises as `promote` does.
+        Returns the row that points the alias at its version afterwards. Raises as `promote` does.
         """
         require_alias(alias)
         version = self.version(model, number)

@@ -56,7 +56,7 @@ class StoredVersions:
         return sorted({*self._folders.names(), *self._history.models()})
 
     def read(self, model: str, *, fetch: Callable[[str], bool] = lambda _: False) -> KnownVersions:
-        """Return the versions of a model; missing files of those that `fetch` wants are fetched."""
+        """Return the versions of a model; fetch the missing files of those that `fetch` accepts."""
         history = self._history.state(model)
         stored = self._folders.read(model)
         failed: dict[str, str] = {}
@@ -171,7 +171,7 @@ class StoredVersions:
         return {}
 
     def touch(self, version: Version) -> None:
-        """Note that a version is used now, if old copies are deleted at all."""
+        """Record the use of a version if unused copies are deleted."""
         if self._artifacts is not None and self._bound.size:
             self._folders.touch(Path(version.path))
 

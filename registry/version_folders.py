@@ -31,7 +31,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # before anything imports
 _DESCRIPTION = "model.yaml"  # BentoML's name for it
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
 _FOLDER = re.compile(r"([1-9][0-9]{0,17})-[0-9a-f]{12}")
-_NUMBER = "driftline.number"  # the label that tells our versions from other BentoML models
+_NUMBER = "driftline.number"  # label that distinguishes these versions from other BentoML models
 _STAGING = ".driftline-staging"
 _CHECK = ".driftline-check-"  # a folder for each registration whose files are checked
 _LOCK = ".driftline-lock"

@@ -1,4 +1,4 @@
-"""Create the Call of each request as it is received."""
+"""Create the Call of each request on reception."""
 
 import time
 from collections.abc import Callable

@@ -31,7 +31,7 @@ from service.protocol.tensors import from_raw
 
 _logger = logging.getLogger(__name__)
 
-Hide = Callable[[Any], Any]  # a value that is not missing -> what the log says instead
+Hide = Callable[[Any], Any]  # present value -> value to log instead
 
 _LONGEST_HASH = 32  # hexadecimal digits
 _SHORTEST_KEY = 16  # bytes
@@ -349,7 +349,7 @@ class _ReferenceRanges:
 
 def _outside(rows: Array, low: Array, high: Array) -> int:
     """Count the values of [N, k] outside their column's bounds; NaN is not counted."""
-    # The extremes of the columns mostly say enough, and cost less than a look at each value.
+    # The extremes of the columns usually suffice, and are cheaper than checking each value.
     if (rows.min(axis=0) >= low).all() and (rows.max(axis=0) <= high).all():
         return 0
     return int(((rows < low) | (rows > high)).sum())

@@ -120,7 +120,7 @@ def _arbiter(failures: list[str], watchers: list[Any], **options: Any) -> Any:
 
     async def stop() -> None:
         while True:
-            with suppress(ConflictError):  # while a look at the workers runs
+            with suppress(ConflictError):  # while the workers are being checked
                 await arbiter.stop()
                 return
             await asyncio.sleep(_CONFLICT_S)

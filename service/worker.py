@@ -65,13 +65,13 @@ from telemetry.tracing import Tracing
 _logger = logging.getLogger(__name__)
 
 _GAUGE_S = 1.0  # seconds between updates of the gauges
-# How long the event loop may go on when a thread has run a batch and wants to come back with it;
-# Python's 5 ms cost a model of 2 ms a sixth of its answers while a flood was being refused.
+# Seconds after which the event loop must yield to a thread that has run a batch. Python's default
+# of 5 ms cost a model of 2 ms a sixth of its replies during a flood of refused requests.
 _SWITCH_S = 0.0005
-# Objects that the collector lets gather. Requests leave no garbage to it, but those in flight are
-# more than Python's 700, which made it look at them with every batch: 6 % of a gRPC call.
+# New objects that start a garbage collection. Requests leave no cyclic garbage, but those
+# in flight exceed Python's 700, so each batch started a collection: 6 % of a gRPC call.
 _YOUNG_OBJECTS = 5_000
-_FLUSH_S = 0.25  # how late another worker's /metrics shows what this one counted, with few models
+_FLUSH_S = 0.25  # delay until another worker's /metrics shows this one's counts, with few models
 
 
 class Worker:

@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def release() -> str:
-    """Return the version of the distribution; "unpackaged" in a bento, whose own tag says it."""
+    """Return the version of the distribution; "unpackaged" in a bento, whose tag names it."""
     try:
         return version("driftline")
     except PackageNotFoundError:

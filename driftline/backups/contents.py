@@ -41,7 +41,7 @@ class BackupRecord(msgspec.Struct, frozen=True, kw_only=True):
     head: str  # the chain after that revision
     shared_registry: bool  # the history came from a database that machines share
     events: int  # readable ones in the log
-    faults: list[str] = []  # what was damaged already, and is so in the backup
+    faults: list[str] = []  # files that were already damaged when they were copied
     files: dict[str, StoredFile]
 
 

@@ -28,7 +28,7 @@ def rejects_name(output: str) -> str:
 def assemble(run: BatchRun) -> int:
     """Write the output and any list of rejects; return the number of rejected rows.
 
-    Each file appears complete: a reader sees the one before, or the new one.
+    Each file appears complete: a reader sees the old file or the new one.
     """
     output = run.job.output
     rejected = _list_rejects(run, rejects_name(output))

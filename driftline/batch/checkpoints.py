@@ -119,7 +119,7 @@ class Checkpoints:
         return count
 
     def write(self, file: int, chunk: int, finished: FinishedChunk) -> None:
-        """Store a finished chunk; after a crash it is there completely or not at all."""
+        """Store a finished chunk atomically."""
         reasons = msgspec.json.encode({str(row): why for row, why in finished.rejects.items()})
         table = finished.table.replace_schema_metadata({_REJECTS: reasons})
         sink = pa.BufferOutputStream()

@@ -1,4 +1,4 @@
-"""The events of a batch job: one for each chunk, and each of them once.
+"""Log the events of a batch job: exactly one for each chunk.
 
 A process that is killed may have logged a chunk that is not finished. The next one reads what was
 logged, computes the chunk again and does not log it again.

@@ -36,7 +36,7 @@ class _Values(NamedTuple):
 
 
 def require_columns(manifest: Manifest, schema: pa.Schema, name: str) -> None:
-    """Raise BatchError for a column that is missing, or whose type no value of it can have."""
+    """Raise BatchError if a column is missing or has a type that the feature cannot take."""
     types = {spec.name: spec.datatype for spec in signature(manifest).inputs}
     missing = [feature.name for feature in manifest.features if feature.name not in schema.names]
     if missing:

@@ -62,7 +62,7 @@ def _run(name: str, gate: Gate, context: GateContext) -> GateOutcome:
         reason = f"it needs more than {gate.memory_mb} MB"
     except (GateFailed, DriftlineError) as error:
         reason = str(error)
-    except Exception as error:  # noqa: BLE001  # whatever it is, the version has not passed
+    except Exception as error:  # noqa: BLE001  # after any error, the version has not passed
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return GateOutcome(name, kind_of(gate), "failed", reason)
 

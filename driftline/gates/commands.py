@@ -139,7 +139,7 @@ def _print_report(report: GateReport) -> None:
 
 
 def _brief(gate: Any) -> Any:
-    """Return a gate as it was stated, with its golden requests replaced by their number."""
+    """Return a gate's specification, with the golden requests replaced by their number."""
     if isinstance(gate, dict) and isinstance(gate.get("requests"), list):
         return gate | {"requests": f"{len(gate['requests'])} golden requests"}
     return gate

@@ -72,7 +72,7 @@ def golden(  # noqa: PLR0913  # one argument per option
     added = [] if file is None else _answered(model, _read(file), number, server)
 
     def amend() -> tuple[int, int]:
-        """Change the gates as they are now; return the number of requests and the revision."""
+        """Change the current gates; return the number of requests and the revision."""
         state = _state(access, model)
         gate = _gate(state, model, name)
         requests = _without(gate["requests"], removed, name) + added

@@ -29,7 +29,7 @@ _CHUNK = 1 << 16
 
 
 class _Stopped(Exception):
-    """The process gave no outcome; the message says why."""
+    """The process returned no outcome; the message states the reason."""
 
 
 def run_gates(

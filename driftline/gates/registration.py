@@ -1,4 +1,4 @@
-"""Run gates on registration, where the release policy of the model says so."""
+"""Run gates on registration if the model's release policy requires it."""
 
 import click
 

@@ -99,7 +99,7 @@ def _equal(gate: ReplayGate, paired: PairedRows) -> Array:
 
 
 def _difference(paired: PairedRows) -> Array:
-    """Return how far the predictions of each row are apart: in a probability, or as numbers."""
+    """Return the difference of both predictions of each row, in probability or as numbers."""
     mine, theirs = paired.mine, paired.theirs
     assert theirs is not None
     if paired.manifest.task == "regression":

@@ -22,7 +22,7 @@ _OWN = ("driftline.", "mlflow.")  # tags that tools write, not the author
 
 
 class MlflowUnavailable(DriftlineError):
-    """MLflow does not answer, or refuses; the message says where and why."""
+    """MLflow does not respond or refuses; the message states where and why."""
 
 
 class MlflowVersion(msgspec.Struct, frozen=True):

@@ -50,7 +50,7 @@ def run_child(package: Package, *, convert: bool) -> None:
 
 
 def main() -> None:
-    """Do the work on standard input; the last line of an error says why not."""
+    """Run the job on standard input; the last line of an error states the reason."""
     end_with_parent()
     work = msgspec.json.decode(sys.stdin.buffer.read(), type=ChildWork)
     if work.memory:

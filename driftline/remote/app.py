@@ -59,7 +59,7 @@ _Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
 def registry_app(home: Home, authorizer: Authorizer, uploads: Uploads, most_jobs: int) -> Starlette:
-    """Return the application; every call of it needs a key."""
+    """Return the application; every request needs a key."""
     routes = _Routes(home, uploads)
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The registry behind `--server URL`: what commands ask of it, over HTTP."""
+"""Call the registry server of `--server URL` over HTTP."""
 
 import hashlib
 import time
@@ -95,7 +95,7 @@ class RemoteRegistry:
             after = page[-1].revision
 
     def schedules(self) -> Iterator[HistoryRow]:
-        """Yield the rows by which models have a retraining schedule, up to 1,000 a request."""
+        """Yield the history rows that set retraining schedules, up to 1,000 per request."""
         after = ""
         while True:
             query = urlencode({"after": after})

@@ -10,7 +10,7 @@ from access.keys import Grant, Scope
 from driftline.changes import CHANGES
 
 _MODEL = "/v1/registry/models/{model}"
-# Who changes a model may read what was done to it.
+# A caller that may change a model may read its history.
 READERS: tuple[Scope, ...] = ("read", "register", "approve", "promote", "admin", "operate")
 
 # The report names its model; the route checks these scopes for it.
@@ -18,7 +18,7 @@ REPORT_READERS: tuple[Scope, ...] = ("read", "approve", "register")
 
 
 class RemoteRule(msgspec.Struct, frozen=True):
-    """The scopes of which a route requires one; for the model in its path, if it names one."""
+    """A route requires one of these scopes, for the model in its path if there is one."""
 
     scopes: tuple[Scope, ...]
 

@@ -39,7 +39,7 @@ class Uploads:
         seconds: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """One file has at most `largest` bytes, all of them `total`, for so many seconds."""
+        """Limit one file to `largest` bytes, all files to `total` bytes, their age to `seconds`."""
         self._folder = folder
         self._largest = largest
         self._total = total

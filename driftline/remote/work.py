@@ -51,7 +51,7 @@ class JobResult(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class JobView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A job as its caller sees it."""
+    """The state of a job that its caller gets."""
 
     id: str
     ended: bool = False

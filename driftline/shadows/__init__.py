@@ -1,1 +1,1 @@
-"""Run versions on what another one answered: a reader of the log beside the service."""
+"""Run shadow versions on logged requests, in a process separate from the service."""

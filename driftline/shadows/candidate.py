@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 
 
 class ShadowRun:
-    """One version that answers nobody."""
+    """One version that answers no requests."""
 
     def __init__(self, version: Version) -> None:
         self._version = version

@@ -1,6 +1,6 @@
 """Follow the log and run shadows on what was answered, as far as time allows.
 
-The service knows nothing of it, so a candidate that is slow, frozen or dead delays no reply.
+It is separate from the service, so a slow, frozen or dead candidate delays no reply.
 Requests older than the longest lag are skipped and counted, so that the lag stays bounded.
 """
 

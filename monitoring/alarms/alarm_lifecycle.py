@@ -142,7 +142,7 @@ def judge(
 ) -> tuple[RuleState, Alarm | None]:
     """Return the state with this window, and the alarm that fires, stays open or resolves.
 
-    `alarm` is the open one that the state names, as it is now (it may be acknowledged).
+    `alarm` is the current open alarm of the state; it may be acknowledged.
     """
     shown = judgement(rule, result, policy)
     if shown == "not enough data" or result.window.start < _settled(before):

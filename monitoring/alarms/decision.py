@@ -52,7 +52,7 @@ _OF_GROUPS: dict[str, Rule] = {
     TRUE_POSITIVE_GAP: TRUE_POSITIVE_GAP,
 }
 BY_LABELS: tuple[Rule, ...] = ("performance", "concept", "segment", TRUE_POSITIVE_GAP)
-_ENOUGH_LABELS = 0.5  # share of a window's rows from which on values are judged as they are
+_ENOUGH_LABELS = 0.5  # minimum share of labelled rows for judging measured values
 _ENOUGH_REVIEWED = 30  # rows that only the review queue has labelled
 _ENOUGH_REQUESTS = 30  # minimum requests for the verdict "degraded" without an answer
 

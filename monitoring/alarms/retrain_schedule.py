@@ -56,7 +56,7 @@ def decide(  # noqa: PLR0913  # what a decision depends on
     now: int,
     open_request: Callable[[], str],
 ) -> ScheduleProgress:
-    """Return the progress after a look at the clock; the same one where nothing is due.
+    """Return the progress at the present time; unchanged if nothing is due.
 
     `revision` and `since` are those of the schedule: instants before it was set are not its own.
     `open_request` returns the id of a request that awaits its candidate, "" without one; it is

@@ -167,7 +167,7 @@ class _Series:
         self._hours_of_week = [local.local(start + at) % WEEK for at in range(WEEKS * WEEK)]
 
     def past(self) -> Iterator["_PastHour"]:
-        """Yield the hours of the history, each beside the same hours of the other weeks."""
+        """Yield each hour of the history with the same hours of the other weeks."""
         values = self.values
         same: list[list[int]] = [[] for _ in range(WEEK)]
         for at, hour_of_week in enumerate(self._hours_of_week):

@@ -12,7 +12,7 @@ _logger = logging.getLogger(__name__)
 
 
 class BaselineHistory(Protocol):
-    """The port by which baselines are recorded; the registry is one."""
+    """Port that records baselines; the registry implements it."""
 
     def record_baseline(self, version: Version, record: BaselineRecord, *, actor: str = "") -> int:
         """Record a baseline, unless it is recorded already."""

@@ -104,7 +104,7 @@ def _number(value: Any) -> float | None:
 
 
 def _categories(values: Sequence[Any]) -> pa.Array:
-    """Keep categories as they are; of mixed types, as text."""
+    """Return categories unchanged, or as text if their types are mixed."""
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):

@@ -10,7 +10,7 @@ from registry.sampled_tensors import vector_column
 def vector_columns(
     vectors: Mapping[str, Sequence[bytes]], rows: int
 ) -> dict[str, list[list[float] | None]]:
-    """Return a column of vectors for each tensor; the vectors do not belong to the rows beside.
+    """Return a column of vectors for each tensor, independent of the other columns' rows.
 
     Rows without one hold None. Vectors beyond the number of rows are left out.
     """

@@ -13,7 +13,7 @@ class BatchDay(msgspec.Struct, frozen=True):
     """The counts of one version's batch jobs on one day (UTC, by their own clock)."""
 
     events: int = 0  # chunks
-    failed: int = 0  # chunks of which no row was answered
+    failed: int = 0  # chunks without an answered row
     rows: int = 0  # answered
     counted: int = 0  # rows whose values were counted
     counts: dict[str, dict[str, int]] = {}  # column -> missing, outside, or class -> rows

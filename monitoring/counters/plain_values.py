@@ -1,4 +1,4 @@
-"""Values as they are counted, whatever library they come from.
+"""Convert values of any library to the plain types that are counted.
 
 NumPy is not imported: the monitor's results are read by commands that need none.
 """

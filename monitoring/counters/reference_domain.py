@@ -91,7 +91,7 @@ class _Categories:
 
 
 def bounds(numbers: Iterable[Array]) -> Range:
-    """Return the range of the finite ones among float64 arrays; of none at all, everything."""
+    """Return the range of the finite values of float64 arrays; unlimited if there are none."""
     low, high = np.inf, -np.inf
     for part in numbers:
         finite = part[np.isfinite(part)]

@@ -38,7 +38,7 @@ class RowCounters:
         self._flush_many()
 
     def add_summaries(self, window: CountedWindow, values: Sequence[Any]) -> None:
-        """Count a row of which the summaries alone are known, in the manifest's order."""
+        """Count a row that has only summaries, in the manifest's order."""
         self._of(window).summaries.append(values)
         self._flush_many()
 

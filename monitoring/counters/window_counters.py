@@ -45,13 +45,13 @@ class InputCounters(msgspec.Struct):
         )
 
     def add_summaries(self, odd: "Array") -> None:
-        """Count rows of which the summaries alone are known; nothing is odd about the others."""
+        """Count rows that have only summaries; `odd` has a row for each that is not ordinary."""
         self.add(odd)
         self.rows -= len(odd)
         self.summarized += len(odd)
 
     def merge(self, other: "InputCounters") -> None:
-        """Count what another tally has counted."""
+        """Add the counts of other counters."""
         self.rows += other.rows
         self.withheld += other.withheld
         self.summarized += other.summarized
@@ -123,7 +123,7 @@ class ConfusionMatrix(msgspec.Struct):
             self._bound()
 
     def _bound(self) -> None:
-        """Bound the number of names, whichever of them came first."""
+        """Bound the number of names, independent of their order."""
         names = self.names
         if self.crowded or len(names) > MOST_NAMES or any(len(n) > _LONGEST_NAME for n in names):
             self.crowded, self.cells = True, {}
@@ -184,7 +184,7 @@ class LabelCounters(msgspec.Struct):
     def corrected(
         self, before: Sequence[Pair], after: Sequence[Pair], *, regression: bool
     ) -> "LabelCounters":
-        """Return a copy in a canonical order, with some rows counted otherwise."""
+        """Return a copy in canonical order, with some rows counted differently."""
         ordered = self.in_order()
         counters = ordered.errors if regression else ordered.confusion
         counters.remove(before)

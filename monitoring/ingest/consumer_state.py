@@ -244,7 +244,7 @@ class ConsumerState:
 
     @property
     def ledgers(self) -> Mapping[LedgerKey, SourceLedger]:
-        """The received numbers of each source, or of each shard of it."""
+        """The received numbers of each source or of each of its shards."""
         return self._ledgers
 
     def sources(self) -> Collection[str]:

@@ -1,6 +1,6 @@
 """Delete what its retention has passed, a piece with every step.
 
-What expires is decided at once, where the log says so (retention.py). Deleting it from the database
+The log alone decides what expires (retention.py). Deleting it from the database
 takes many small pieces, which no result depends on.
 """
 

@@ -158,7 +158,7 @@ class Ingestion:
         return self._ingest_event(event, record)
 
     def skip(self, gap: Gap) -> None:
-        """Continue behind a part of the log that is gone; the ledger knows which events it held."""
+        """Continue after a deleted part of the log; the ledger counts its events."""
         message = str(gap)
         _logger.error("%s", message)
         self._state.skip_to(gap.stream, gap.after)

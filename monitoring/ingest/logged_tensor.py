@@ -20,16 +20,16 @@ _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM")
 
 
 class LoggedTensor:
-    """The rows of a tensor of an event; decoded when the first is asked for."""
+    """The rows of an event's tensor, decoded on first use."""
 
     def __init__(self, of: SampledTensor, tensor: Tensor, rows: int) -> None:
-        """`tensor` is the tensor `of` an event of `rows` rows."""
+        """`tensor` has the values of the sampled tensor `of` in an event of `rows` rows."""
         self._of = of
         self._held = tensor
         self._rows = rows
 
     def sample(self, row: int, number: int, start: int) -> Sample:
-        """Return what is stored of a row; form `none` where it cannot be shown."""
+        """Return the sample to store for a row; its form is `none` if it cannot be shown."""
         try:
             form, body = self._body(row)
         except (ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
@@ -48,7 +48,7 @@ class LoggedTensor:
         if not data.startswith(_MAGIC):
             return "none", b""
         if len(data) > LARGEST_FILE:
-            return "none", f"{len(data):,} bytes, more than are kept to be shown".encode()
+            return "none", f"{len(data):,} bytes are too many to be shown".encode()
         return "file", data
 
     @cached_property

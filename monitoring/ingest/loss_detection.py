@@ -15,7 +15,8 @@ class LossDetection:
         """`clock` gives seconds from an arbitrary start."""
         self._state = state
         self._clock = clock
-        self._marks: dict[LedgerKey, tuple[Position, float]] = {}  # where it stood, and when
+        # Position and time of the last check.
+        self._marks: dict[LedgerKey, tuple[Position, float]] = {}
 
     def is_due(self, patience: float) -> bool:
         """Return whether `detect` would count anything as lost."""
@@ -35,7 +36,7 @@ class LossDetection:
                 self._marks.pop(key, None)
 
     def _overdue(self, key: LedgerKey, top: Position, patience: float) -> Position | None:
-        """Return the position below which everything had its time; None: keep waiting."""
+        """Return the position below which everything had its time; None: wait longer."""
         if not patience:
             return top
         mark, since = self._marks.setdefault(key, (top, self._clock()))

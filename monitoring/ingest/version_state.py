@@ -1,4 +1,4 @@
-"""One monitored model version: its windows, counters and samples, and what of them is unsaved.
+"""One monitored model version: windows, counters, samples, and their unsaved changes.
 
 Every change of a window goes through its `VersionState`, which notes what has to be saved or looked
 at again. Callers get effects back (closed windows, evictions, changes to save) and apply them to
@@ -180,7 +180,7 @@ class VersionState:
         return self._sample(state.window).offer(number)
 
     def sampled_tensors(self, start: int) -> list[SampledTensor]:
-        """Return the tensors of which a window that begins here samples rows."""
+        """Return the tensors that a window with this start samples rows of."""
         period = self.period(start)
         tensors = self._sampled_tensors.get(period.digest)
         if tensors is None:

@@ -140,7 +140,7 @@ class WindowLifecycle:
         closing: bool = False,
         final: bool = False,
     ) -> WaitingScore:
-        """Schedule the scoring of a window as it is at this moment of the log.
+        """Schedule the scoring of a window with its present contents.
 
         `closing`: drift and data quality, too; a revision scores performance alone. `final`: no
         further label is awaited.

@@ -1,4 +1,4 @@
-"""Record which monitor holds which partition, for the page and the commands of all of them.
+"""Record which monitor holds which partition, for the page and the commands.
 
 The lock decides who holds a partition; these rows only show it.
 """

@@ -44,7 +44,7 @@ _HOW = (
 
 
 def settle_layout(database: Database, partitions: int, ends: Callable[[], Ends]) -> int:
-    """Return `partitions`; transfer the stored state first if it has another number of them.
+    """Return `partitions`; first transfer stored state that has another number of partitions.
 
     Raises PartitionsChanged if a transfer is needed and not possible now.
     """

@@ -142,7 +142,7 @@ def _traffic(facts: AlarmFacts) -> Parts:
 
 
 def _count(note: str) -> str:
-    """Return an expected number of requests: a digit after the point where it is small."""
+    """Format an expected number of requests; small numbers have one decimal."""
     count = float(note)
     return f"{count:,.0f}" if count >= 10 else f"{count:.1f}"
 

@@ -16,7 +16,7 @@ class BatchRow(msgspec.Struct, frozen=True):
 
     start: int  # microseconds since the epoch
     rows: int
-    failed: int  # chunks of which no row was answered
+    failed: int  # chunks without an answered row
     missing: str  # the columns with the largest shares
     outside: str
     predicted: str

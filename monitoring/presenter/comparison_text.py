@@ -1,4 +1,4 @@
-"""Texts of comparisons of versions, for page and terminal."""
+"""Describe comparisons of versions, for pages and the terminal."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ _ORIGINS = {
 
 
 def headline_sentence(comparison: VersionComparison) -> str:
-    """Return which versions were compared on what, how often they agree, and which is better."""
+    """Name versions and rows of a comparison, how often they agree, and which is better."""
     rows = " and ".join(f"{count:,}" for count in dict.fromkeys(comparison.rows))
     labelled = " and ".join(f"{count:,}" for count in dict.fromkeys(comparison.labelled))
     where = origin_sentence(comparison)
@@ -36,7 +36,7 @@ def origin_sentence(comparison: VersionComparison) -> str:
 
 
 def verdict_sentence(comparison: VersionComparison) -> str:
-    """Return on which scores a version is better beyond chance."""
+    """Name the scores on which a version is significantly better."""
     if not comparison.scores:
         return "Too few labels to score them."
     sides = {"second": comparison.second, "first": comparison.first}
@@ -61,7 +61,7 @@ def score_name(row: ScoreRow) -> str:
 
 
 def verdict_word(row: ScoreRow, comparison: VersionComparison) -> str:
-    """Return which version is better, "" within chance."""
+    """Return which version is better; "" if the difference may be chance."""
     number = {"first": comparison.first, "second": comparison.second}.get(row.better, "")
     return f"version {number}" if number else ""
 
@@ -76,7 +76,7 @@ def estimated_text(estimate: Estimated) -> str:
 
 
 def times_text(times: Mapping[str, float]) -> str:
-    """Return quantiles of times, – without any."""
+    """Return the quantiles of times as text, or "–" if there are none."""
     return ", ".join(f"{value:.2f}" for value in times.values()) or "–"
 
 

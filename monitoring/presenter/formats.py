@@ -46,7 +46,7 @@ def local(time: int) -> datetime:
 
 
 def period(window: Window) -> str:
-    """Return a window as a person says it: "7–14 Jul 2013", "7 Jul 2013, 14:00–15:00"."""
+    """Format a window for people: "7–14 Jul 2013", "7 Jul 2013, 14:00–15:00"."""
     first, end = local(window.start), local(window.end)
     if not (_midnight(first) and _midnight(end) and end > first):
         if first.date() == end.date():
@@ -79,7 +79,7 @@ def moment(time: int) -> str:
 
 
 def number(count: int | None) -> str:
-    """Return a count with thousands apart: "6,412"."""
+    """Format a count with thousands separators: "6,412"."""
     return NOTHING if count is None else f"{count:,}"
 
 

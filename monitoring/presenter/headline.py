@@ -95,7 +95,7 @@ def held_partitions(partitions: Sequence[PartitionHolder], now: int) -> str:
 
 
 def late_rows(model: str, version: str, late: int, rows: int) -> str:
-    """State how many rows were late beside `rows` in closed windows; empty for less than 1 %."""
+    """State the number of late rows, next to `rows` in closed windows; "" below 1 %."""
     if not late or late < _LATE_SHARE * (late + rows):
         return ""
     return (

@@ -57,7 +57,7 @@ def approval_path(model: str, number: str, alias: str) -> str:
 
 
 def rollout_api_path(model: str, alias: str) -> str:
-    """Return the path by which the rollout of an alias is read and changed."""
+    """Return the path for reading and changing the rollout of an alias."""
     return f"/api/models/{quote(model, safe='')}/rollouts/{quote(alias, safe='')}"
 
 

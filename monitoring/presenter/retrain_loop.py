@@ -1,4 +1,4 @@
-"""Follow a retraining request to what came of it. Pure.
+"""Follow a retraining request to its outcome. Pure.
 
 alarm → request → candidate → gates → approval → rollout → now. The first step that is not done is
 what the loop awaits, or where it ended.

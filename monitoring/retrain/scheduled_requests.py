@@ -1,8 +1,8 @@
-"""Put the requests of schedules into the outbox, beside those of alarms.
+"""Add scheduled retraining requests to the webhook outbox.
 
-A duty of the monitor that owns a model's state: the progress of its schedule and the request are
-one transaction on the connection that fences the owner, so a crash repeats a decision and never
-half of one. Monitors with databases of their own make the same ids, by which receivers act once.
+Only the monitor that owns a model's state does this. One transaction, on the connection that fences
+the owner, saves the schedule's progress and the request. After a crash, the decision is repeated as
+a whole. Monitors with separate databases create the same ids, so receivers can drop duplicates.
 """
 
 import logging
@@ -33,7 +33,7 @@ _EVERY_S = 1.0  # seconds between checks of the registry
 
 
 class _Schedule:
-    """The schedule of a model, and when to look at it again."""
+    """The schedule of a model, and the next time at which it is due."""
 
     def __init__(self, state: LifecycleState, progress: ScheduleProgress) -> None:
         assert state.schedule is not None
@@ -79,7 +79,7 @@ class ScheduledRequests:
         self._failure = ""
 
     def step(self) -> None:
-        """Decide on what is due; while the registry cannot be read, later."""
+        """Decide on due schedules; postpone them while the registry cannot be read."""
         if self._elapsed() < self._look:
             return
         self._look = self._elapsed() + _EVERY_S
@@ -91,7 +91,7 @@ class ScheduledRequests:
                     self._decide(model, schedule, now)
         except RegistryError as error:
             if str(error) != self._failure:
-                _logger.warning("%s; schedules are decided on later", error)
+                _logger.warning("%s; schedules are postponed", error)
             self._failure = str(error)
         else:
             self._failure = ""
@@ -135,7 +135,7 @@ class ScheduledRequests:
         before: ScheduleProgress,
         after: ScheduleProgress,
     ) -> None:
-        """Make the request that the newest decision asks for; part of a transaction."""
+        """Create the request of the newest decision, within the caller's transaction."""
         if after.decisions == before.decisions:
             return
         decision = after.decisions[-1]

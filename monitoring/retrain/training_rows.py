@@ -23,7 +23,7 @@ _PAGE = 200  # results read at once
 
 
 class TrainingWindow(msgspec.Struct, frozen=True):
-    """One window among the rows: how many rows it had, and how many of them are here."""
+    """One window of the training rows: its total rows and the included ones."""
 
     window: Window
     rows: int
@@ -107,7 +107,7 @@ def _pop_weights(frame: "pd.DataFrame") -> "pd.Series[float]":
 
 
 def _newest_first(source: RowSource, request: RetrainRequest, period: Window) -> "list[Result]":
-    """Return the windows of a period, the newest first; pages of them are read at a time."""
+    """Return the windows of a period, newest first; the database is read in pages."""
     results: list[Result] = []
     before = period.end
     while page := source.results(request.model, request.version, last=_PAGE, before=before):

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 CheckState = Literal["passed", "not checked", "warning", "failed"]
 Check = Literal["schema", "missing", "leakage", "duplicates", "labels"]
-FEW_LABELS = 100  # labelled rows; with fewer, nothing can be said about leakage
+FEW_LABELS = 100  # labelled rows; with fewer, leakage cannot be judged
 _MISSING_MORE = 0.05  # share of missing values above that of the reference
 _LEAK = 0.995  # agreement of one feature with the label
 _DUPLICATES = 0.01  # share of rows that the reference has too
-_MOSTLY = 0.5  # share of numbers from which a feature is one
+_MOSTLY = 0.5  # minimum share of numbers for a numeric feature
 _FEW_VALUES = 50  # numbers with at most so many values are treated as categories
 _MOST_CLASSES = 20
 _MOST_CATEGORIES = 0.5  # distinct values for a row: above it, a feature is an identifier
@@ -66,7 +66,7 @@ def validate(  # noqa: PLR0913  # what a report names
     manifest: Manifest,
     reference: "pd.DataFrame | None",
 ) -> ValidationReport:
-    """Validate rows beside a version's manifest and reference."""
+    """Validate rows against a version's manifest and reference."""
     findings = [
         *_schema(rows, manifest),
         *_missing(rows, manifest, reference),

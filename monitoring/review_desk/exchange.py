@@ -47,7 +47,7 @@ def export_rows(items: Sequence[ReviewItem], to: Format) -> bytes:
 
 
 def import_rows(content: bytes) -> list[Labelled]:
-    """Return what a file says, whatever tool wrote it; raises ValueError for any other file."""
+    """Return the decisions in a labelling tool's file; raises ValueError for any other file."""
     try:
         document = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

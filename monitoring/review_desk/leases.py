@@ -45,7 +45,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DecisionLog(Protocol):
-    """The port by which decisions are logged."""
+    """Port that logs decisions."""
 
     def close(self) -> None:
         """Release the log."""

@@ -1,4 +1,4 @@
-"""The properties by which a row is selected: its margin, and its stratum among similar rows. Pure.
+"""Compute what the selection uses of a row: its margin, and its stratum of similar rows. Pure.
 
 Strata are the cells of two random projections (locality-sensitive hashing, Datar and others 2004;
 projections of +1 and -1, Achlioptas 2003). Numbers are scaled to the range of the reference, so

@@ -56,7 +56,7 @@ class Sizes(msgspec.Struct, frozen=True):
 
 
 class ReviewCandidate(msgspec.Struct, frozen=True):
-    """The properties by which a row is selected."""
+    """The properties of a row that the selection uses."""
 
     place: Place
     uniforms: tuple[float, float, float]  # random numbers in ]0, 1[, one for each part
@@ -113,7 +113,7 @@ class PeriodSelection:
             self.offer(candidate)
 
     def offer(self, candidate: ReviewCandidate) -> tuple[bool, list[Place]]:
-        """Return whether the row may be picked, and the rows that no longer may because of it."""
+        """Return whether the row may be picked, and the rows that it displaces."""
         if candidate.place in self._known:
             return False, []
         dropped: list[Place] = []
@@ -168,7 +168,7 @@ class PeriodSelection:
 
 
 def certainty(margin: float | None) -> float:
-    """Return the weight of a row among the uncertain ones; 0: it is never one of them."""
+    """Return the weight of a row among the uncertain rows; 0: never picked as uncertain."""
     return 0.0 if margin is None else max(0.0, 1 - margin) ** _SHARPNESS
 
 

@@ -10,7 +10,7 @@ from monitoring.scoring.process import CANNOT_START
 
 def main() -> None:
     """Score until standard input closes."""
-    gc.disable()  # it would look at all that the imports make again and again: a seventh of a start
+    gc.disable()  # repeated collections during imports take a seventh of the start
     try:
         from monitoring.scoring.loop import ScoringLoop  # noqa: PLC0415 - an import error becomes a status
 

@@ -119,7 +119,7 @@ class FeatureTable:
     def __init__(
         self, features: Sequence[Feature], frame: pd.DataFrame, order: Sequence[int] = ()
     ) -> None:
-        """`order` are the numbers of the rows in the order of event time; empty: as they are."""
+        """`order`: row numbers sorted by event time; empty if the rows are sorted."""
         self.features = features
         self.order = np.asarray(order if len(order) else range(len(frame)), dtype=np.int64)
         self._frame = frame

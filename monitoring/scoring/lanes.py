@@ -50,7 +50,7 @@ class Lanes:
         self._not_before[attempt.job.model] = not_before
 
     def next_time(self) -> float | None:
-        """Return the earliest time at which a paused model may run; None without any."""
+        """Return the earliest time at which a paused model may run; None if none is paused."""
         paused = (t for model, t in self._not_before.items() if model not in self._running)
         return min(paused, default=None)
 

@@ -14,7 +14,7 @@ import msgspec
 from eventlog.parent_death import child_environment
 from monitoring.score_jobs import ScoreJob, ScoreReply, read, write
 
-_LOOK = 0.25  # seconds between two looks at the memory of the process
+_LOOK = 0.25  # seconds between checks of the process's memory
 _MOST_STARVED = 9.0  # times a job's limit: for so long it may wait for a processor besides
 CANNOT_CONTINUE = 75  # status of a process whose next try may succeed; EX_TEMPFAIL of sysexits.h
 CANNOT_START = 78  # status of a process that failed before its first job; EX_CONFIG of sysexits.h

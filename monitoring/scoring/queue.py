@@ -1,4 +1,4 @@
-"""Queue scoring jobs: all of them in the database, the next few of each model in memory."""
+"""Queue scoring jobs: all in the database, the next few of each model in memory."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -47,7 +47,7 @@ class ScoringQueue:
         self._waiting: dict[str, deque[WaitingScore]] = {}  # keyed by model, the next in turn first
         self._in_hand: dict[str, tuple[PendingScore, int]] = {}  # score's key: without rows
         self._held: dict[str, int] = {}  # bytes of the jobs in hand, by model
-        self._held_bytes = 0  # the sum of them
+        self._held_bytes = 0  # total bytes of the jobs in memory
         self.size = 0  # bytes of all unfinished jobs
         self.add(journal.queued_jobs())
 
@@ -100,7 +100,7 @@ class ScoringQueue:
             del self._held[model]
 
     def replies(self) -> list[tuple[PendingScore, ScoreReply]]:
-        """Return finished jobs with their replies, each model's as they were queued."""
+        """Return finished jobs with their replies; each model's are in the order of queueing."""
         scored = []
         for reply in self._scorer.replies():
             pending, size = self._in_hand.pop(reply.key)

@@ -1,4 +1,4 @@
-"""Score windows in other processes, one model's beside another's.
+"""Score windows in other processes, several models at a time.
 
 The jobs of one model run one at a time and in their order; models take turns (`lanes.py`). If a
 process dies over a job or exceeds a limit, the job is retried once, and other models go ahead
@@ -23,7 +23,7 @@ from monitoring.scoring.process import FailedTry, JobLimits, ScoringProcess
 _logger = logging.getLogger(__name__)
 _PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try
 _TRIES_BY_JOB = 2
-_IDLE = 300.0  # seconds after which a process beside the first one is ended
+_IDLE = 300.0  # idle seconds after which a second or further process is ended
 _UNLIMITED = JobLimits()
 
 

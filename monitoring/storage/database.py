@@ -64,7 +64,7 @@ class Driver(Protocol):
         ...
 
     def write(self, statement: RowQuery, rows: Sequence[Values]) -> None:
-        """Run a row statement for each row; no two of them may touch the same."""
+        """Run a row statement for each row; no two may change the same row."""
         ...
 
     def limit_idleness(self) -> None:
@@ -74,7 +74,7 @@ class Driver(Protocol):
     def try_lock(self, name: str) -> bool:
         """Take a lock that this connection holds until it ends or unlocks; False: another has it.
 
-        Always granted where nobody else can be at work.
+        Always granted if no other monitor can be at work.
         """
         ...
 
@@ -151,7 +151,7 @@ class Database:
         self._driver.write(statement, [values])
 
     def many(self, statement: RowQuery, rows: Sequence[Values]) -> None:
-        """Run a row statement once per row of values; no two of them may touch the same."""
+        """Run a row statement once per row of values; no two may change the same row."""
         if rows:
             self._driver.write(statement, rows)
 
@@ -162,7 +162,7 @@ class Database:
     def try_lock(self, name: str) -> bool:
         """Take a lock that this connection holds until it ends or unlocks; False: another has it.
 
-        Always granted in SQLite, where nobody else is at work.
+        Always granted in SQLite, which has one monitor.
         """
         return self._driver.try_lock(name)
 

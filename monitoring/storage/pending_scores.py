@@ -32,7 +32,7 @@ class ModelOfPendingScore(msgspec.Struct, frozen=True):
 
 
 class WaitingScore(msgspec.Struct, frozen=True):
-    """A scoring that was decided on; all of it lies in the database."""
+    """A scheduled scoring; all its data are in the database."""
 
     number: int
     size: int  # bytes that it has there

@@ -43,9 +43,9 @@ class Predictions:
         self._known: dict[
             _Place, StoredPrediction
         ] = {}  # as they lie in the database, and their new labels
-        self._searched: set[str] = set()  # ids of which the database has no rows but the known
+        self._searched: set[str] = set()  # ids whose rows in the database are all known
         self._early: dict[str, dict[int, EarlyLabel]] = {}  # labels that wait, of the ids looked up
-        self._regrouped: set[str] = set()  # those of them that are to be rewritten
+        self._regrouped: set[str] = set()  # ids that must be rewritten
         self._waiting: list[_Place] = []  # labels that began to wait, not written yet
         row = database.one(queries.EARLY_UNTIL, partition=partition)
         # Labels that were received before it wait no more.

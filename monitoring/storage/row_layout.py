@@ -32,7 +32,7 @@ def columns(manifest: Manifest) -> list[str]:
 
 
 class PredictedRow(msgspec.Struct, gc=False):
-    """One answered row with values: all of them, or its summaries if its payload was not kept."""
+    """One answered row with values: all of them, or its summaries if its payload was not stored."""
 
     values: Sequence[Any]  # values in the order of `columns`
     predicted: bytes | None  # the prediction, encoded
@@ -75,7 +75,7 @@ class RowLayout:
         return list(_values(self._manifest, event))
 
     def encode(self, row: PredictedRow) -> bytes:
-        """Return the values as they are stored: a list, or the summaries alone by name."""
+        """Return the stored form of the values: a list, or only the summaries by name."""
         if row.partial:
             return encode(dict(zip(self._summaries, row.values, strict=True)))
         return encode(row.values)
@@ -96,7 +96,7 @@ class RowLayout:
         return len(event.inputs) > self._inputs
 
     def _only_row(self, event: PredictionEvent) -> list[Any] | None:
-        """Return the row of an event as most are; None for one that wants a closer look."""
+        """Return the row of an ordinary event; None for one that needs the slow path."""
         inputs = event.inputs
         for name, size in self._widths.items():
             tensor = inputs.get(name)

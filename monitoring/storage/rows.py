@@ -40,8 +40,8 @@ class StoredPrediction(msgspec.Struct):
     start: int  # start of the pane that contains the row's event time
     late: bool  # whether it came late, so that no window holds it
     label: Label | None
-    time: int | None  # event time of the prediction, where it was kept
-    predicted: bytes | None = None  # the prediction, where it was stored
+    time: int | None  # event time of the prediction, if it was stored
+    predicted: bytes | None = None  # the prediction, if it was stored
 
 
 class SampledRow(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class EarlyLabel(msgspec.Struct, frozen=True):
     """A label that came before its prediction."""
 
     label: bytes
-    time: int | None  # when the truth became known, where it was kept
+    time: int | None  # event time of the label, if it was stored
     received: int  # when the log received it
     anywhere: bool = False  # it is of version 1, whose labels lie in any partition
 

@@ -1,4 +1,4 @@
-"""The tables of the monitor's database: the one place that knows tables and columns.
+"""Define the tables and columns of the monitor's database.
 
 A change here needs a migration (`migrations/versions`); a test compares both. Columns named `body`
 hold JSON of the structs named beside them.

@@ -1,4 +1,4 @@
-"""The outbox of several monitors, of which one at a time sends what is due."""
+"""The outbox of several monitors; one monitor at a time sends due webhooks."""
 
 from monitoring.results import Delivery, DisabledReceiver
 from monitoring.storage.store import Store

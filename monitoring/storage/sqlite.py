@@ -172,7 +172,7 @@ class Sqlite:
         """Do nothing: a file has no locks that a stalled process could hold."""
 
     def try_lock(self, name: str) -> bool:  # noqa: ARG002
-        """Return True: a file has one monitor, so nobody else holds the lock."""
+        """Return True: a file has only one monitor, so the lock is free."""
         return True
 
     def unlock(self, name: str) -> None:

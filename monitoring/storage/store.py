@@ -257,7 +257,7 @@ class Store:
         )  # fmt: skip
 
     def delete_note(self, note_id: str) -> bool:
-        """Delete a note; False where none has this id."""
+        """Delete a note; return False if none has this id."""
         with self._one_at_a_time, self._database.transaction():
             return self._database.do(notes.DELETE, note_id=note_id) > 0
 
@@ -419,7 +419,7 @@ class Store:
     def has_duty(self, name: str) -> bool:
         """Return whether this store's connection holds a duty of one monitor at a time.
 
-        It takes the duty where no other has it, until its connection ends.
+        It takes the duty if no other monitor has it, until its connection ends.
         """
         with self._one_at_a_time:
             return self._database.try_lock(f"duty {name}")

@@ -58,7 +58,7 @@ class WindowLabels(msgspec.Struct, frozen=True):
         return stored_rows.by_column(names, bodies, labels, only) if bodies else {}
 
     def sample(self, sampled: Sequence[SampledRow]) -> list[bytes | None]:
-        """Return the labels of sampled rows: none of those that are weighed apart."""
+        """Return the labels of sampled rows, without separately weighted ones."""
         labels: list[bytes | None] = []
         alone = {(row.joined_by, row.row) for row in self.alone}
         for row in sampled:

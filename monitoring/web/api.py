@@ -73,7 +73,7 @@ def findings_of(request: Request) -> Queries:
 
 
 async def loops_of(request: Request) -> list[RetrainLoop]:
-    """Return every retraining request with what came of it, newest first."""
+    """Return every retraining request with its outcome, newest first."""
     loops: RetrainLoops | None = request.app.state.loops
     return await loops.read(findings_of(request)) if loops is not None else []
 
@@ -236,7 +236,7 @@ async def picture(request: Request) -> Response:
 
 
 async def retraining(request: Request) -> Response:
-    """Return every retraining request and what came of it, newest first."""
+    """Return every retraining request with its outcome, newest first."""
     return json_response(await loops_of(request))
 
 

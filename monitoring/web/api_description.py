@@ -71,7 +71,7 @@ class OverviewReply(msgspec.Struct):
 
 
 class HeldPartition(PartitionHolder, frozen=True):
-    """A partition, and whether its monitor reported it a moment ago."""
+    """A partition, and whether its monitor reported it recently."""
 
     held: bool
 

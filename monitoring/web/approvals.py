@@ -29,7 +29,7 @@ from registry.rollout_start import RolloutSubject, start_approved
 _logger = logging.getLogger(__name__)
 
 _MOST_CHANGES = 300
-# A report's page is made by us and holds a style of its own; nothing in it runs.
+# A report's page is generated here and has its own style; scripts are not allowed.
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 

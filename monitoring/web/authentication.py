@@ -30,7 +30,7 @@ _ROLLOUT = re.compile(r"/api/models/(?P<model>[^/]+)/rollouts/.*")
 
 
 class Authentication:
-    """Lets nobody see anything without a key that may `read`, or change without one to `operate`.
+    """Requires a key with the scope `read` for pages, and `operate` for changes.
 
     A decision about a version needs `approve`, rows to label and their labels `review`, changes of
     a rollout `promote`: for the model that the address names. Style sheet and scripts need any key.

@@ -49,7 +49,7 @@ class Distribution(msgspec.Struct, frozen=True):
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """Rows that are compared, and where they are, in words."""
+    """Rows to compare, and a description of their origin."""
 
     frame: "pd.DataFrame"
     where: str

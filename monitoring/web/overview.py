@@ -93,7 +93,7 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def searched(self) -> str:
-        """Name, version, owner and tags, in which a search looks."""
+        """Name, version, owner and tags, which a search covers."""
         return " ".join([self.model, self.version, self.owner, *self.tags]).lower()
 
     @property
@@ -125,7 +125,7 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def order(self) -> tuple[int, float, str, str]:
-        """The key by which rows are sorted."""
+        """Sort key of rows."""
         share = self.latest and value(self.latest, "drifted_share")
         return self.rank, -(share or 0.0), self.model, self.version
 

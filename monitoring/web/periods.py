@@ -1,4 +1,4 @@
-"""Periods of several windows as one result, so that two of them can be compared. Pure.
+"""Combine the windows of a period into one result, to compare periods. Pure.
 
 Counts and the confusion matrix are sums. A score is the mean of the windows that have it, weighted
 by their rows, or by their labelled rows for scores of performance. It has no interval: those of

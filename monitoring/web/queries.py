@@ -159,7 +159,7 @@ class Queries(Protocol):
         ...
 
     def delete_note(self, note_id: str) -> bool:
-        """Delete a note; False where none has this id."""
+        """Delete a note; return False if none has this id."""
         ...
 
     def deliveries(self) -> list[Delivery]:

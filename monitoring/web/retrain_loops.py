@@ -1,4 +1,4 @@
-"""The retraining requests of every model, and what came of them."""
+"""The retraining requests of every model, with their outcomes."""
 
 import asyncio
 import threading

@@ -23,7 +23,7 @@ class SampledInputView(msgspec.Struct, frozen=True):
 
 
 def sampled_inputs(findings: Queries, result: Result) -> list[SampledInputView]:
-    """Return the inputs of which anything can be shown; empty if payloads are not logged."""
+    """Return the inputs that can be shown; empty if payloads are not logged."""
     folder = samples_path(result.model, result.version, result.window.start)
     rows: dict[str, list[SampledRowView]] = {}
     for place, sample in enumerate(findings.samples(result.model, result.version, result.window)):

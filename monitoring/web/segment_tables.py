@@ -1,4 +1,4 @@
-"""A window's segments as its reader sees them: a table a column, a row a group. Pure."""
+"""Arrange a window's segments for display: one table per column, one row per group. Pure."""
 
 import msgspec
 

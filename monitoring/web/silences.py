@@ -20,7 +20,7 @@ _MOST = 366 * 86_400  # seconds of a silence
 
 
 class SilenceRequest(msgspec.Struct, frozen=True, rename={"length": "for"}):
-    """For how long and why; the alarm says what."""
+    """Duration and reason of a silence; the alarm determines what it matches."""
 
     length: str  # such as 24h
     reason: str

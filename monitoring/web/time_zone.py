@@ -51,7 +51,7 @@ def _zone(name: str) -> ZoneInfo | None:
 
 
 def zone_name() -> str:
-    """Return the name of the zone in which this request is answered."""
+    """Return the name of the request's time zone."""
     return str(ZONE.get())
 
 

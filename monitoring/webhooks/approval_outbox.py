@@ -1,6 +1,6 @@
 """Webhooks that ask for approvals, due as long as their requests wait.
 
-The registry has the requests, so the outbox is a view of them. What was sent is a file beside it,
+The registry has the requests, so the outbox is a view of them. Sent ones are listed in a file,
 replaced as a whole. A monitor on another machine has a file of its own and sends the same id.
 """
 

@@ -1,4 +1,4 @@
-"""Standard Webhooks signatures: how a receiver knows that a webhook is ours and unchanged."""
+"""Sign webhooks (Standard Webhooks), so that receivers can verify origin and content."""
 
 import base64
 import binascii

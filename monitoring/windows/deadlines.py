@@ -1,4 +1,4 @@
-"""Find which of many keys are due at a time, without a look at each of them. Pure."""
+"""Find which of many keys are due, without checking each key. Pure."""
 
 from collections.abc import Hashable
 from heapq import heappop, heappush

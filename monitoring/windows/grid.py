@@ -77,7 +77,7 @@ class Grid(msgspec.Struct, frozen=True):
         return Window(start, start + size)
 
 
-GridAt = Callable[[int], Grid]  # the one that holds at an event time
+GridAt = Callable[[int], Grid]  # the grid at an event time
 
 
 def due(
@@ -134,5 +134,5 @@ def grid(policy: WindowPolicy, start: int = 0, end: int = END_OF_TIME) -> Grid:
     offset = policy.offset * SECOND
     if policy.rows is not None:
         return Grid(length, policy.step * SECOND, policy.rows, start, end, offset)
-    assert length is not None  # the policy sees to it
+    assert length is not None  # the policy guarantees it
     return Grid(length, length, None, start, end, offset)

@@ -32,7 +32,7 @@ class PolicyPeriod(msgspec.Struct, frozen=True):
 
     @property
     def policy(self) -> Monitoring:
-        """The policy by which its windows are monitored."""
+        """The monitoring policy of its windows."""
         return self.held.policy
 
 

@@ -40,7 +40,7 @@ class TensorSamples:
         return self._of(window)[tensor].offer(number)
 
     def begin(self, window: Window) -> None:
-        """Begin a window of which nothing is stored."""
+        """Begin a window that has nothing stored yet."""
         sizes = self._sizes(window.start)
         self._samples[window.start] = {name: RowSample(size) for name, size in sizes.items()}
 

@@ -31,7 +31,7 @@ class ClosedTotals(msgspec.Struct, frozen=True):
     pending: int = 0
     expired: int = 0
     conflicting: int = 0
-    newest: dict[str, int] = {}  # start of the newest window of which something is known
+    newest: dict[str, int] = {}  # start of the newest known window
 
 
 def add(closed: ClosedTotals, result: Result, before: Result | None) -> ClosedTotals:

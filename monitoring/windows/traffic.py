@@ -44,7 +44,7 @@ class OpenHours(msgspec.Struct):
 
 
 class JudgedHours(msgspec.Struct):
-    """The hours of a model that were judged: a row of them without a gap, up to `until`."""
+    """The evaluated hours of a model, without gaps, up to `until`."""
 
     until: int = 0  # the hour after the last
     requests: list[int] = []

@@ -145,7 +145,7 @@ def _phase_of(flags: _Flags) -> Phase:
 
 
 def merge_panes(states: Iterable[WindowState]) -> list[WindowState]:
-    """Return open windows as a person sees them, oldest first: panes belong to the open one."""
+    """Return open windows for display, oldest first; panes are part of the open window."""
     merged: list[WindowState] = []
     for state in states:
         if state.phase == "pane" and merged:

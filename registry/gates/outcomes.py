@@ -35,7 +35,7 @@ class GateOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     figures: list[GateFigure] = []
     examples: list[dict[str, Any]] = []  # rows to look at, such as the worst disagreements
     blocking: bool = True
-    against_champion: bool = False  # whether the champion was a part of it
+    against_champion: bool = False  # whether it was compared with the champion
     seconds: float = 0.0
 
 
@@ -110,7 +110,7 @@ def at_most(
 
 
 def encode_report(report: GateReport) -> bytes:
-    """Encode a report as it is stored."""
+    """Encode a report for storage."""
     return msgspec.json.format(msgspec.json.encode(report), indent=1)
 
 

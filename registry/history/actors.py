@@ -13,7 +13,7 @@ KINDS = frozenset({"key", "oidc", "cert", "local"})
 
 
 def person_of(actor: str) -> str:
-    """Return the name by which an actor is compared, for four eyes.
+    """Return the name that identifies the same person in four-eyes checks.
 
     Who has an account and a key of the same name is one person.
     """

@@ -121,7 +121,7 @@ class EventCheck:
                     )
 
     def fault(self, event: PredictionEvent) -> str:
-        """Return what an event states otherwise than the history, "" if nothing."""
+        """Return the difference between an event and the history; "" if there is none."""
         if not event.version:
             return ""
         place = f"event {event.event_id} ({event.model} version {event.version})"

@@ -35,7 +35,7 @@ class HistoryDatabase(Protocol):
         ...
 
     def time_ns(self) -> int:
-        """Return the time in nanoseconds by which changes are dated: that of the database."""
+        """Return the database's time in nanoseconds, which dates changes."""
         ...
 
     def close(self) -> None:

@@ -107,7 +107,7 @@ class PostgresDatabase:
                 self._idle.close()
 
     def _begin(self) -> ServerConnection:
-        """Begin on the idle connection, or on a new one where it is lost."""
+        """Begin a transaction on the idle connection, or on a new one if it is lost."""
         if self._idle is not None and not self._idle.closed:
             with suppress(psycopg.OperationalError, psycopg.InterfaceError):
                 self._follow_clock(self._idle)
@@ -148,7 +148,7 @@ class PostgresDatabase:
             raise IncompatibleRegistry(f"{self._name}: {MIGRATED}")
 
     def _prepare(self, connection: ServerConnection) -> None:
-        """Create or migrate the table, where this release's is not there."""
+        """Create or migrate the table if it is not this release's."""
         revision = None
         if connection.execute(_HAS_TABLE, (VERSION_TABLE,)).fetchone() is not None:
             revision = _revision(connection)

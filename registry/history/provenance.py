@@ -42,7 +42,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     requested: HistoryRow | None = None
     approvals: list[Approval] = []
     later: list[HistoryRow] = []  # what happened to the version after the answer
-    differences: list[str] = []  # what the event states otherwise than the history
+    differences: list[str] = []  # differences between the event and the history
 
 
 def provenance_of(rows: Sequence[HistoryRow], answer: StatedAnswer) -> Provenance:

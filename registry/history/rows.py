@@ -50,7 +50,7 @@ KINDS = frozenset({
 ALIAS_KINDS = frozenset({"promoted", "rolled_back"})
 CHAMPION = "champion"  # the alias of requests that name no version
 PROVISION = "provision"  # evidence of promotions that `driftline provision` may replace
-NO_CHAMPION = "none"  # what a gate compared with where no version was champion
+NO_CHAMPION = "none"  # stands for the champion in a comparison without one
 FIRST = "0" * 64  # the chain before the first row
 
 GateVerdict = Literal["passed", "failed", "not enough data"]
@@ -137,7 +137,7 @@ class GateResult(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class VerdictPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The policy by which the monitor judges a rollout."""
+    """The policy of the monitor's verdicts on a rollout."""
 
     false_rollback: float = 0.01  # probability to roll a version back that is not worse
     false_promotion: float = 0.05  # probability to advance a version that is worse than allowed
@@ -150,7 +150,7 @@ class VerdictPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RolloutPlan(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The steps by which a version takes over the requests of an alias."""
+    """The steps in which a version takes over the requests of an alias."""
 
     steps: list[float] = msgspec.field(
         default_factory=lambda: [0.05, 0.25, 0.5, 1.0]
@@ -182,7 +182,7 @@ class ShadowChange(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ScheduleChange(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The schedule by which a model's retraining is requested, or its end."""
+    """A model's retraining schedule, or its end."""
 
     action: Literal["set", "remove"]
     cron: str = ""  # five fields
@@ -191,7 +191,7 @@ class ScheduleChange(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ModelDescription(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Owner of a model, and the tags by which people find it."""
+    """Owner and tags of a model."""
 
     owner: str = ""  # a person or a team
     tags: list[str] = []  # sorted

@@ -1,4 +1,4 @@
-"""The tables of the registry's history: the one place that knows their columns.
+"""Define the tables and columns of the registry's history.
 
 A change here needs a migration (`migrations/versions`); a test compares both.
 """

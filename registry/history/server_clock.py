@@ -1,4 +1,4 @@
-"""The clock of a database server, by which every machine dates its changes.
+"""Read the clock of the database server, which dates the changes of every machine.
 
 Machines whose clocks differ would otherwise write rows with times out of order, and disagree about
 when an approval expires.

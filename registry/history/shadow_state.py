@@ -13,7 +13,7 @@ from registry.history.rows import HistoryRow, ShadowChange
 
 
 class Shadow(msgspec.Struct, frozen=True):
-    """A version that runs on what another one answered, and answers nobody."""
+    """A version that runs on what another one answered, and answers no requests."""
 
     id: str
     number: str  # the version that runs

@@ -83,7 +83,7 @@ class SqliteDatabase:
         return connection
 
     def _prepare(self) -> None:
-        """Create or migrate the table, where this release's is not there."""
+        """Create or migrate the table if it is not this release's."""
         with closing(self._connect()) as connection:
             version = _schema_version(connection) or _create_tables(connection)
         if version > SCHEMA_VERSION:

@@ -147,7 +147,7 @@ class LifecycleState(msgspec.Struct):
         return {number for number, row in self.registered.items() if row.digest == digest}
 
     def alias_row(self, alias: str) -> HistoryRow | None:
-        """Return the row by which an alias names its version, None if it names none."""
+        """Return the row that pointed an alias at its version; None if it names none."""
         rows = (row for row in reversed(self.alias_changes) if row.alias == alias)
         return next(rows, None)
 
@@ -349,7 +349,7 @@ def reduce_rows(rows: Iterable[HistoryRow]) -> LifecycleState:
 
 
 def alias_at(rows: Iterable[HistoryRow], alias: str, time: int) -> HistoryRow | None:
-    """Return the row by which an alias named its version at a time, None before the first."""
+    """Return the row that had pointed an alias at its version at a time; None before the first."""
     alias_row = None
     for row in rows:
         if row.kind in ALIAS_KINDS and row.alias == alias and row.time <= time:

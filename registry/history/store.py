@@ -1,4 +1,4 @@
-"""The registry's append-only history: what appends to it and what reads it.
+"""Append to and read the registry's history, which is append-only.
 
 Every row's number is the registry's revision; revisions have no gaps. State follows from the rows
 of a model alone (`state.py`). An append reads the state and adds its rows in one transaction.
@@ -181,7 +181,7 @@ class History:
             return _rows(connection, model)
 
     def schedules(self) -> list[HistoryRow]:
-        """Return the rows by which models have a retraining schedule, in the order of models."""
+        """Return the history rows that set retraining schedules, in the order of models."""
         with self._database.transaction() as connection:
             rows = _structs(connection.all("OF_KIND", of_kind="schedule"))
         latest = {row.model: row for row in rows}
@@ -216,7 +216,7 @@ class History:
         answers: str = "",
         now: int = 0,
     ) -> None:
-        """Record that a version was registered; a second record of it is not made.
+        """Record that a version was registered, unless it is recorded already.
 
         One of an earlier release, without digest, is completed by another row. A version that is
         registered again as the answer to a request, `answers`, gets another row, of the time `now`.
@@ -279,7 +279,7 @@ class History:
         """Point the alias at the version, unless something else than this method set it last.
 
         A rollout since then, under way or ended, is something else.
-        Returns the row by which the alias names its version afterwards. Raises VersionRefused.
+        Returns the row that points the alias at its version afterwards. Raises VersionRefused.
         """
         row = HistoryRow(0, model, "promoted", number, time, actor, alias, evidence=PROVISION)
 

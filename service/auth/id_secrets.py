@@ -15,7 +15,7 @@ from eventlog.settings import Home
 
 FILE = "prediction-id-secrets"
 SHORTEST = 16  # characters
-_MOST = 16  # secrets: each costs a comparison of every id that none of them signed
+_MOST = 16  # maximum secrets: an unsigned id is compared with each of them
 _LARGEST = 64 << 10  # bytes of the file
 
 

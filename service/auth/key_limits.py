@@ -133,7 +133,7 @@ class TokenBucket:
     __slots__ = ("_burst_s", "_name", "_rate", "seconds", "until")
 
     def __init__(self, name: str, rate: int, burst_s: int, now: float) -> None:
-        """`rate` is in units a second, 0 for no limit; `burst_s` of it may be spent at once."""
+        """`rate`: units per second, 0 for no limit; `burst_s`: seconds of it that form a burst."""
         self._name = name
         self._rate = rate
         self._burst_s = burst_s

@@ -23,7 +23,7 @@ class LabelScope(msgspec.Struct, frozen=True):
     def of(cls, grant: Grant | None, *, unverified: bool) -> "LabelScope":
         """Return the scope of a key; None: no key is required.
 
-        `unverified` is the setting. An id that nobody verified names no model, so only a key for
+        `unverified` is the setting. An unverified id names no model, so only a key for
         every model may use it.
         """
         if grant is None:

@@ -144,7 +144,7 @@ class Batcher(Generic[Ticket, Result]):
         self._varied = False  # whether jobs may be of several groups
         self._busy = False
         self._wake_up: asyncio.Handle | None = None
-        self._fills_until = -inf  # when that is, where it is for the batch to fill
+        self._fills_until = -inf  # time until which the batch may fill
         self._started = 0.0  # when the batch that runs left the queue
         self._first_deadline = inf  # no queued job's deadline is earlier
 
@@ -187,7 +187,7 @@ class Batcher(Generic[Ticket, Result]):
             job.level = limits.level(job.priority)
             admissions[job.level].enter(job.size, job.rows)
             self._queue.append(job)
-        if self._fills_until > -inf:  # as the former limits said
+        if self._fills_until > -inf:  # set by the former limits
             self._hurry()
 
     def cancel(self, job: Job[Ticket, Result]) -> bool:

@@ -8,7 +8,7 @@ import msgspec
 from eventlog.errors import DriftlineError
 from service.batching.merge import Array, Arrays
 
-Ticket = TypeVar("Ticket")  # whatever the caller wants to find again beside the outputs
+Ticket = TypeVar("Ticket")  # the caller's own reference to a request, returned with the outputs
 Result = TypeVar("Result")
 Drop = Literal["cancelled", "expired"]  # why a job left the queue and never ran
 

@@ -70,7 +70,7 @@ def key_of(inputs: Arrays, caller: bytes = b"") -> bytes:
     for name in sorted(inputs):
         array = inputs[name]
         digest.update(f"{name}{array.shape}".encode())
-        if array.dtype == object:  # texts, each of which says where it ends
+        if array.dtype == object:  # texts, each with its length
             digest.update(msgspec.msgpack.encode(array.ravel().tolist()))
         else:
             digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

@@ -58,7 +58,7 @@ def only_common_suspect(deaths: Sequence[RecordedDeath], now: float) -> tuple[st
 
 
 class Quarantine:
-    """The quarantine of a home, as one worker sees it."""
+    """One worker's view of the quarantine of a home."""
 
     def __init__(self, home: Path) -> None:
         self._folder = home

@@ -31,7 +31,7 @@ def report_failed_start(folder: Path, error: BaseException) -> None:
 
 
 class WorkerStarts:
-    """The starts of a service's workers, as their supervisor sees their ends."""
+    """Decide when a supervisor restarts workers, by their ends."""
 
     def __init__(self, folder: Path) -> None:
         """`folder` holds what workers state."""

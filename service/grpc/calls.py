@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 
 
 class CallContext(Protocol):
-    """One call as its method sees it; `answer` or `refuse` ends it, once."""
+    """The interface of one call to its method; `answer` or `refuse` ends it, once."""
 
     authorization: bytes | None
     traceparent: str

@@ -1,4 +1,4 @@
-"""Bound the concurrent calls of a worker: those that need no key apart from all others."""
+"""Bound the concurrent calls of a worker, with a separate limit for calls without a key."""
 
 from typing import Protocol
 

@@ -353,7 +353,7 @@ class LoadedModels:
         key, loop = (model, number), asyncio.get_running_loop()
         reason = await loop.run_in_executor(self._thread, self._try_fetch, model, number)
         states: dict[str, ModelState] = {}
-        with suppress(RegistryError):  # then as it was read last
+        with suppress(RegistryError):  # then use the state read last
             states = await asyncio.to_thread(self._states_of, {model})
         begun = self._begun.pop(key)
         del self._loads[key]

@@ -15,7 +15,7 @@ from service.protocol.messages import Array, InferRequest
 
 
 class ArrayTensor(msgspec.Struct):
-    """One input that is an array already."""
+    """An input whose values are already an array."""
 
     name: str
     datatype: str
@@ -33,7 +33,7 @@ class ArrayTensor(msgspec.Struct):
 
     @property
     def sent(self) -> None:
-        """None: the values were sent by row."""
+        """None, because no tensor was sent: the request has rows."""
 
 
 class NamedRowPrediction(msgspec.Struct, omit_defaults=True):
@@ -56,7 +56,7 @@ def read_rows(
     bare = [spec.name for spec in signature(manifest).inputs if spec.name not in carried]
     if bare:
         raise InvalidRequest(
-            f"no feature has a name in input {', '.join(map(repr, bare))} of this model; expected "
+            f"input {', '.join(map(repr, bare))} of this model has no named features; expected "
             "tensors, sent to POST /v2/models/{model}/infer"
         )
     _check_names(rows, names)
@@ -89,7 +89,7 @@ def read_predictions(
 
 
 def _by_class(prediction: Prediction, tensor: Tensor) -> list[dict[str, Any]]:
-    """Return the values of each row of [N, classes] by class."""
+    """Return one mapping from class to value for each row of a tensor [N, classes]."""
     classes = [str(name) for name in prediction.classes]
     values, count = tensor.values(), len(classes)
     return [
@@ -99,7 +99,7 @@ def _by_class(prediction: Prediction, tensor: Tensor) -> list[dict[str, Any]]:
 
 
 def _rows_of(outputs: Mapping[str, Tensor]) -> list[NamedRowPrediction]:
-    """Return each row of the outputs that have one for each."""
+    """Return the outputs by row; outputs without one value per row are left out."""
     counts = [tensor.shape[0] for tensor in outputs.values() if tensor.shape]
     rows = counts[0] if counts else 0
     row_outputs: list[dict[str, Any]] = [{} for _ in range(rows)]

@@ -3,7 +3,7 @@
     <tag of the model>-<process>-<counter>-<MAC>     a3f09c1e72-5e0c3b9a11d2-1f-9b2c7d0e11aa
     <tag of the model>-own-<hash>                    from the caller's own id of a request
 
-The MAC is keyed by a secret, so nobody else can name a prediction that was never made. A caller's
+The MAC is keyed by a secret, so a caller cannot invent a valid id. A caller's
 own id has none: its prediction id must be the same whichever secret signs.
 """
 

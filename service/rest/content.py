@@ -18,10 +18,6 @@ LARGE = 16_384  # bytes
 _MOST_RATIO = 200
 _ANY_RATIO = 1 << 20  # bytes that a body may have after decompression, whatever its ratio
 
-# JSON of numbers and texts shrinks 3 to 20 times. A body that shrinks more is mostly repetition.
-_MOST_RATIO = 200
-_ANY_RATIO = 1 << 20  # bytes that a body may have after decompression, whatever its ratio
-
 _WINDOWS: dict[bytes, int] = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}  # zlib's wbits
 _REPLY_WINDOWS: dict[Encoding, int] = {"gzip": 31, "deflate": 15}
 # JSON, raw tensors, and the types that curl and fetch send by default.
@@ -46,7 +42,7 @@ def check_type(header: bytes) -> None:
     if kind not in _TYPES and not kind.endswith(b"+json"):
         raise Unsupported(
             f"content type {_quoted(header)}; expected application/json, or "
-            "application/octet-stream for JSON with raw tensors behind it"
+            "application/octet-stream for JSON followed by raw tensors"
         )
 
 

@@ -44,9 +44,7 @@ class _PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
     rows: msgspec.Raw
     version: str | int | None = None  # some serialisers write a field that is not set as null
     event_time: str | int | None = None
-    request_id: str | int | None = (
-        None  # the caller's own, by which labels may refer to the prediction
-    )
+    request_id: str | int | None = None  # the caller's own id, which labels may state
     routing_key: str | int | None = None
 
     def decode(self, manifest: Manifest) -> InferRequest:

@@ -86,7 +86,7 @@ KINDS: dict[str, type[ServingError]] = {
 
 
 class _Stops(threading.Thread):
-    """Stop the current run when the worker says so; end with the worker."""
+    """Stop the current run on the worker's command; end with the worker."""
 
     def __init__(self, control: socket.socket) -> None:
         super().__init__(name="control", daemon=True)

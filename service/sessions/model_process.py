@@ -97,7 +97,7 @@ class ModelProcess:
             self._control.send(STOP.pack(run), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
     def kill(self) -> None:
-        """End the process at once; the thread that waits for a run sees it."""
+        """Kill the process; the thread that waits for a run then gets an error."""
         self._process.kill()
 
     def _how_it_ended(self, error: str) -> str:

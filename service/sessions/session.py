@@ -55,7 +55,7 @@ class Session:
             raise NotReady(str(error)) from None
         except Exception as error:  # noqa: BLE001  # each fault has its own class
             raise NotReady(f"ONNX Runtime cannot load the model: {error}") from None
-        # A provider that does not start, for want of its device, is otherwise left out in silence.
+        # Otherwise ONNX Runtime silently omits a provider whose device is missing.
         lost = {name for name, _ in providers} - set(self._session.get_providers())
         if lost:
             raise NotReady(

@@ -1,4 +1,4 @@
-"""Sampled inputs of a window: the same whatever the steps, small, and safe to look at."""
+"""Sampled inputs of a window: the same whatever the steps, small, and safe to display."""
 
 import io
 import random

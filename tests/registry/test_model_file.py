@@ -70,7 +70,7 @@ def test_the_file_without_its_folder_is_refused_with_the_way_out(
         ("", {}, "expected a path inside the folder"),
         ("link.bin", {}, "a link that leads out of the folder"),
         ("inner/weights.bin", {}, "a link that leads out of the folder"),
-        ("absent.bin", {}, "no file of the folder"),
+        ("absent.bin", {}, "not a file of the folder"),
         ("weights.bin", {"offset": "20"}, ""),
         ("weights.bin", {"offset": "20", "length": "8"}, "bytes 20 to 28 .* which has 24"),
         ("weights.bin", {"offset": "-4"}, "bytes -4 to"),

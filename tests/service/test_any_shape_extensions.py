@@ -205,7 +205,7 @@ def _changed(marker: int, place: int, value: int) -> bytes:
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"", "no image"),
+        (b"", "not an image"),
         (b"\xff\xd8", "cut before its end"),
         (b"\xff\xd8\xff\xd9", "ends before the image"),
         (jpeg()[:-2], "cut before its end"),

@@ -22,7 +22,7 @@ from monitoring.scoring.score_rules import Array
 
 _LEAST = float(-np.log(0.01))  # bound of a column's chance of drift, for the share rule
 _SEEN = 0.02  # a share of the draws that is counted; a smaller one is extrapolated
-_COUNTED = 0.004  # the least probability at which broken windows are counted
+_COUNTED = 0.004  # smallest probability that is estimated by counting broken windows
 _STEPS = 30  # halvings
 _SMALLEST = 1e-9
 
@@ -70,7 +70,7 @@ def calibrate(  # noqa: PLR0913 - five settings of one calculation
     windows: int,
     consecutive: int,
 ) -> DriftLimits:
-    """Find the thresholds at which a window without drift breaks the rule with probability `level`.
+    """Find thresholds that a window without drift breaks with probability `level`.
 
     `share`: of the shared columns, that makes a window drifted. `windows`: drawn beside each
     reference. `consecutive`: windows that an alarm takes.

@@ -19,11 +19,11 @@ from monitoring.scoring.score_rules import Array
 MOST_CATEGORIES = 200  # maximum categories that are counted one by one
 # Rows of a category that is counted by itself: with fewer, the bootstrap understates distances.
 _FREQUENT = 10
-_RARE = 0.1  # share of rarer categories from which categories are pooled
+_RARE = 0.1  # categories are pooled if rare ones have at least this share
 _UNKNOWN = 0.5  # share of rows with values that half of the reference lacks, as identifiers have
 _PIECES = 40  # pieces of neighbouring rows, alternately in either half of the reference
 _KNOWN, _OTHER = "rare", "other"
-_READABLE = (0.01, 1e100)  # spreads at which reports show numbers in their own unit
+_READABLE = (0.01, 1e100)  # reports show numbers of these spreads in their own unit
 _CONSTANT = 1e-12  # relative to the largest number: what varies less is constant
 
 
@@ -33,7 +33,7 @@ class DriftValues:
     def __init__(
         self, column: Column, reference: "pd.Series[Any]", retained: "pd.Series[Any]"
     ) -> None:
-        """`reference`: all its values as stored; `retained`: those that calibration looks at."""
+        """`reference`: all its values as stored; `retained`: those that calibration uses."""
         self.column = column
         self._reference = reference
         self._values = comparable(retained, column)
@@ -51,7 +51,7 @@ class DriftValues:
 
     @cached_property
     def retained(self) -> "pd.Series[Any]":
-        """The values that calibration looks at, in the reference's order."""
+        """The values that calibration uses, in the reference's order."""
         return self._converted(self._values)
 
     @property

@@ -93,9 +93,9 @@ def test_columns(
 def write_report(
     tests: list[ColumnTest], current: pd.DataFrame, reference: pd.DataFrame, html: Path
 ) -> None:
-    """Write Evidently's report of these columns; nothing if it can handle none of them.
+    """Write Evidently's report of the columns that it can handle, if any.
 
-    One that Evidently cannot handle would lose all of it, so then each is tried by itself.
+    A column that Evidently cannot handle fails the report; then each column is tried alone.
     """
     try:
         _run(tests, current, reference, html)

@@ -1,4 +1,4 @@
-"""Import parts of Evidently without all of it.
+"""Import parts of Evidently without the rest.
 
 `import evidently` imports its user interface, its tools for language models and every metric, which
 takes several seconds and hundreds of megabytes. The packages below are replaced by ones that import

@@ -221,7 +221,7 @@ def _moments(rows: Array) -> tuple[Array, Array]:
 
 
 class _Half:
-    """One half of a reference: its encoding, and the directions in which it hardly varies."""
+    """One half of a reference: its encoding and its directions of least variance."""
 
     def __init__(self, half: pd.DataFrame, other: pd.DataFrame, columns: list[Column]) -> None:
         """Fit `half`; the mean error of the `other` is the unit."""

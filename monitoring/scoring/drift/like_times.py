@@ -134,7 +134,7 @@ def _measures(column: Column, values: "pd.Series[Any]") -> list[Array]:
 
 
 class _PastOfAll:
-    """The windows of a whole reference's own past, each compared with all of it."""
+    """Windows of a whole reference, each compared with the whole reference."""
 
     def __init__(self, blocks: Sequence[Array]) -> None:
         """`blocks` are rows of the reference."""

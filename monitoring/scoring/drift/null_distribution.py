@@ -125,7 +125,7 @@ class PastWindows(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Sequence["PastWindows"]) -> "PastWindows":
-        """Join windows of several references; what one of them lacks did not drift."""
+        """Join windows of several references; statistics that one lacks count as no drift."""
         names = sorted({name for part in parts for name in part.values})
         values = {
             name: np.concatenate(

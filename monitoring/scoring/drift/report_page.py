@@ -30,7 +30,7 @@ def sealed(html: str) -> str:
 
 
 def _escaped(json: str) -> str:
-    """Escape what HTML reads, all of which JSON has in strings alone."""
+    """Escape HTML's special characters, which JSON has only in strings."""
     return json.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

@@ -30,7 +30,7 @@ from registry.stored_files import data_size
 Columns = Mapping[str, Sequence[Any] | Array]  # keyed by feature, one value a row
 
 _LARGEST = 512 * 2**20  # bytes of a model file; a larger one would crowd out the monitor itself
-_SMALL = 16 * 2**20  # up to which all rows of the policy are run
+_SMALL = 16 * 2**20  # size up to which all rows of the policy are run
 _FEWEST = 50  # rows, however large the model
 _SESSIONS = 8  # kept, of the versions that were scored last
 
@@ -77,7 +77,7 @@ class ModelRerun:
 
     @property
     def dependence(self) -> str:
-        """The reason why rows cannot be run as they were served; empty if they can.
+        """The reason why rows cannot be re-run like served requests; empty if they can.
 
         A window's rows come from many requests and do not say from which: where the rows of a run
         have a bearing on each other, the answers in the log cannot be found again.

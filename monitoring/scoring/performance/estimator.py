@@ -67,7 +67,7 @@ class Outer(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, score: Array, is_it: Array) -> "Outer":
-        """Compute it from the reference's scores of one class, and whether each row is of it."""
+        """Compute it from the reference's scores of a class, and whether rows have this class."""
         order, count = np.argsort(score, kind="stable"), max(MIN_VALUES, int(_OUTER * len(score)))
         first, last = order[:count], order[-count:]
         return cls(

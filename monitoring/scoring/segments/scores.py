@@ -105,7 +105,7 @@ class SegmentScorer:
     ) -> list[Score]:
         """Score every group and the gaps between groups; with `drift`, each group's drift, too.
 
-        Rows that people labelled come apart, as `reviewed`.
+        Rows that people labelled are separate, in `reviewed`.
         """
         scores: list[Score] = []
         for place, segment in enumerate(self._segments):

@@ -1,4 +1,4 @@
-"""Statements on how far the log is ingested, and on what was counted of it."""
+"""Statements on the ingested positions and the event counters."""
 
 from sqlalchemy import bindparam, delete, func, literal_column, select
 

@@ -13,7 +13,7 @@ _LETTER = 7.4  # pixels, about
 
 
 def bars(shown: Distribution) -> Markup:
-    """Return one column's bins from left to right; each says its shares when pointed at."""
+    """Return one column's bins from left to right; each shows its shares in a tooltip."""
     words = [_words(bin_, shown.beside) for bin_ in shown.bins]
     changed = max(
         range(len(words)), key=lambda n: abs(shown.bins[n].found - shown.bins[n].expected)

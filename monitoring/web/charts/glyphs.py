@@ -9,7 +9,7 @@ from monitoring.web.charts.svg import drawing, element, path
 
 
 def sparkline(values: Sequence[float | None], label: str, threshold: float | None = None) -> Markup:
-    """Return a line that breaks where there is no value; the dashed rule is the threshold."""
+    """Return a line with gaps for missing values; the dashed rule is the threshold."""
     width, height, margin = 96.0, 22.0, 3.0
     low, high, _ = domain(finite([*values, threshold]))
     x = Scale(0, max(len(values) - 1, 1), margin, width - margin)

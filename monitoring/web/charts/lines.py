@@ -24,7 +24,7 @@ class Axis(msgspec.Struct, frozen=True):
 
 
 class Beside(msgspec.Struct, frozen=True):
-    """Another number a window, and between what it may lie; drawn behind the first."""
+    """A second series with its interval, drawn behind the first."""
 
     values: Sequence[float | None] = ()
     lows: Sequence[float | None] = ()

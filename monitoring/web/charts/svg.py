@@ -35,7 +35,7 @@ def drawing(
 
 
 def path(points: Sequence[tuple[float, float] | None], class_: str = "line") -> Markup:
-    """Return a line through the points that breaks if there is none."""
+    """Return a line through the points, with gaps for missing ones."""
     steps, pen_down = [], False
     for point in points:
         if point is not None:

@@ -1,4 +1,4 @@
-"""Metrics of the rows of files: the newest day of each version, apart from its windows."""
+"""Metrics of the rows of files: the newest day of each version; windows do not include them."""
 
 from collections.abc import Iterator, Mapping
 
