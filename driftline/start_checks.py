@@ -23,7 +23,7 @@ def check_stores(home: Home) -> None:
 
     from_environment(LogSettings, LOG_PREFIX)
     if home.log.exists() and not home.log.is_dir():
-        raise SettingError(f"{home.log} is no folder; expected that of the event log: move it away")
+        raise SettingError(f"{home.log} is not a folder; expected the event log: move it away")
     open_artifacts(artifacts_url())
 
 

@@ -164,7 +164,7 @@ def test_a_file_in_place_of_the_log_or_bad_secrets_refuse_a_start(home: Home) ->
     home.log.touch()
     found = list(installation.check_starts(home))
     assert [one.state for one in found] == ["failed", "failed"]
-    assert f"{home.log} is no folder" in found[0].message
+    assert f"{home.log} is not a folder" in found[0].message
 
 
 def test_a_clock_before_the_newest_event_fails(home: Home) -> None:

@@ -143,23 +143,23 @@ CASES = [
     Bad("a label for no row", a_label("bad", 1, row=-1), "its row -1"),
     Bad("a label for row 2^63", a_label("bad", 1, row=2**63), "its row 9223372036854775808"),
     Bad(
-        "a label of the wrong type", a_label("bad", "yes"), "its label 'yes' is none",
+        "a label of the wrong type", a_label("bad", "yes"), "its label 'yes' is not one",
         {"labels": 1, "unfit_labels": 1}, [KNOWN],
     ),
     Bad(
-        "a label of a class that the model does not know", a_label("bad", 2), "none of the classes",
+        "a label of an unknown class", a_label("bad", 2), "not one of the classes",
         {"labels": 1, "unfit_labels": 1}, [KNOWN],
     ),
     Bad(
-        "a label of half a class", a_label("bad", 0.5), "none of the classes",
+        "a label of half a class", a_label("bad", 0.5), "not one of the classes",
         {"labels": 1, "unfit_labels": 1}, [KNOWN],
     ),
     Bad(
-        "a label of 2^63", a_label("bad", 2**63), "none of the classes",
+        "a label of 2^63", a_label("bad", 2**63), "not one of the classes",
         {"labels": 1, "unfit_labels": 1}, [KNOWN],
     ),
     Bad(
-        "an infinite label", a_label("bad", "Infinity"), "none of the classes",
+        "an infinite label", a_label("bad", "Infinity"), "not one of the classes",
         {"labels": 1, "unfit_labels": 1}, [KNOWN],
     ),
     Bad(

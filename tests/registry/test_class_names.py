@@ -40,8 +40,8 @@ def test_names_come_from_a_file(
         ("absent.txt", None, "file absent.txt cannot be read"),
         ("empty.txt", b"", "names no classes"),
         ("other.json", b'{"cat": 0}', "names no classes"),
-        ("broken.json", b"[", "no JSON"),
-        ("binary.txt", b"\xff\xfe\xff", "no text in UTF-8"),
+        ("broken.json", b"[", "not JSON"),
+        ("binary.txt", b"\xff\xfe\xff", "not UTF-8 text"),
         ("nested.json", b'[["cat"]]', "classes"),
     ],
 )

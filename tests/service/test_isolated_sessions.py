@@ -200,7 +200,7 @@ def test_a_crash_fails_its_run_and_the_next_one_starts_the_process_again(
         ("sends nonsense", "malformed message"),
         ("sends an unknown error", "malformed message"),
         ("sends memory that may shrink", "not sealed"),
-        ("sends a file", "no memfd"),
+        ("sends a file", "not a memfd"),
     ],
 )
 def test_whatever_the_process_does_its_run_fails_with_the_reason(

@@ -49,10 +49,13 @@ def test_what_a_version_can_have_is_accepted(label: Label, manifests: Sequence[M
 @pytest.mark.parametrize(
     ("label", "manifests", "words"),
     [
-        *((label, [BINARY], "none of the classes 0, 1;") for label in (3, "yes", 0.5, "", "nan")),
-        *((label, [REGRESSION], "no finite number;") for label in (True, "x", "nan", "1e999")),
-        ("Cat", [WORDS], "none of the classes cat, dog;"),
-        ("mouse", [BINARY, WORDS], "none of the classes cat, dog;"),
+        *(
+            (label, [BINARY], "not one of the classes 0, 1;")
+            for label in (3, "yes", 0.5, "", "nan")
+        ),
+        *((label, [REGRESSION], "not a finite number;") for label in (True, "x", "nan", "1e999")),
+        ("Cat", [WORDS], "not one of the classes cat, dog;"),
+        ("mouse", [BINARY, WORDS], "not one of the classes cat, dog;"),
     ],
 )
 def test_what_no_version_can_have_is_refused_by_name(

@@ -219,7 +219,7 @@ def test_labels_that_no_version_can_have_are_refused_and_none_of_the_request_is_
             refused = service.http.post("/v1/feedback", json=[{**whose, "labels": labels}])
             assert refused.status_code == 400
             assert f"prediction {named}, row" in refused.json()["error"]
-            assert "none of the classes 0, 1" in refused.json()["error"]
+            assert "not one of the classes 0, 1" in refused.json()["error"]
     assert len(service.events()) == before
     assert "driftline_labels_refused_total 4.0" in service.http.get("/metrics").text
     accepted = {"prediction_id": named, "labels": ["1", True]}
