@@ -1,5 +1,6 @@
 """Prometheus and Alertmanager accept what they are given, and each alert fires as it says."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from tests.deploy.prometheus_tools import PROMETHEUS, RULES, run
 
 ROOT = Path(__file__).parents[2]
 CASES = Path(__file__).parent / "alerts_test.yml"
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 
 def _alerts() -> list[dict[str, Any]]:
@@ -43,3 +45,11 @@ def test_every_alert_has_its_runbook_and_every_runbook_its_alert() -> None:
     for page in pages:
         sections = [line for line in page.read_text().splitlines() if line.startswith("## ")]
         assert sections == ["## What it means", "## How to investigate", "## What to do"]
+
+
+def test_an_alert_is_described_as_in_its_runbook() -> None:
+    for alert in _alerts():
+        page = (ROOT / alert["annotations"]["runbook_url"]).read_text()
+        meaning = page.partition("## What it means\n\n")[2].partition("\n\n")[0]
+        shown = _LINK.sub(r"\1", " ".join(meaning.split())).replace("`", "")
+        assert alert["annotations"]["description"] == shown, alert["alert"]
