@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import importlib
+import inspect
 import itertools
 import os
 import secrets
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from coverage import Coverage
 from hypothesis import HealthCheck, settings
@@ -43,6 +45,11 @@ settings.register_profile(
     max_examples=by_depth(25, 200),
 )
 settings.load_profile("shared")
+
+# httpx gives up after five seconds, for which a shared machine may stand still, too.
+_HTTPX_DEFAULT = inspect.signature(httpx.Client).parameters["timeout"].default
+for _step in ("connect", "read", "write", "pool"):
+    setattr(_HTTPX_DEFAULT, _step, 120.0)
 
 
 # They wait for processes and brokers: last, one of them would run alone on an idle machine.

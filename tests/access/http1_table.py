@@ -249,7 +249,7 @@ class Reply:
 
 def converse(address: tuple[str, int], *pieces: bytes) -> list[Reply]:
     """Send all pieces, then read replies until the server closes."""
-    with socket.create_connection(address, timeout=20) as line:
+    with socket.create_connection(address, timeout=60) as line:
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with suppress(ConnectionError):  # it may close before all is sent
             for piece in pieces:

@@ -85,7 +85,7 @@ class Traffic:
 def _driftline(service: Service, *arguments: str, ends_with: int = 0) -> str:
     """What the command says, to people and about errors."""
     command = [sys.executable, "-m", "driftline", *arguments]
-    done = run(command, env=service.environment, timeout=90)
+    done = run(command, env=service.environment, timeout=400)
     assert done.returncode == ends_with, done.stderr
     return done.stdout + done.stderr
 

@@ -120,7 +120,7 @@ def test_one_trace_leads_from_the_client_to_the_window(
     environment = service.environment | {"DRIFTLINE_MONITOR_SOURCE": "kafka"}
     page = str(free_port())  # nobody asks it
     watch = [*driftline, "monitor", "--port", page, "--until-idle", "--close"]
-    done = run(watch, env=environment, timeout=120)
+    done = run(watch, env=environment, timeout=400)
     assert done.returncode == 0, done.stderr
     ((process, window),) = spans.named("score window")
     assert process == "driftline-monitor"

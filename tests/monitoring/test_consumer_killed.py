@@ -258,7 +258,7 @@ def test_the_past_comes_out_the_same_again_and_otherwise_by_another_policy(
 
     def command(*arguments: str, **elsewhere: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "driftline", *arguments]
-        return run(command, env={**here, **elsewhere}, timeout=120)
+        return run(command, env={**here, **elsewhere}, timeout=400)
 
     again = command("replay", "--into", str(tmp_path / "again"))
     assert "recomputed, 0 differ" in again.stdout, again.stderr

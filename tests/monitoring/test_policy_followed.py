@@ -155,5 +155,5 @@ def test_a_running_monitor_follows_a_change_and_a_replay_finds_the_same(
     assert lengths == [HOUR, HOUR, HOUR // 2, HOUR // 2]
     monitor.kill()
     command = [sys.executable, "-m", "driftline", "replay", "--into", str(tmp_path / "again")]
-    replay = run(command, timeout=120)
+    replay = run(command, timeout=400)
     assert "recomputed, 0 differ" in replay.stdout, replay.stdout + replay.stderr

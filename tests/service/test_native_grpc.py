@@ -130,7 +130,7 @@ class Raw:
         host, port = at.split(":")
         self.http2 = zttp.Connection(zttp.CLIENT, zttp.HTTP2)
         self.http2.initiate_connection()
-        self.socket = socket.create_connection((host, int(port)), timeout=20)
+        self.socket = socket.create_connection((host, int(port)), timeout=60)
 
     def ask(
         self, body: bytes, *, path: bytes = INFER.encode(), method: bytes = b"POST", **headers: str
@@ -208,7 +208,7 @@ def test_bytes_that_are_no_http2_end_their_connection_and_no_other(at: str, data
     with grpc.insecure_channel(at) as channel:
         channel.unary_unary(INFER)(_request())
         host, port = at.split(":")
-        with socket.create_connection((host, int(port)), timeout=20) as stranger:
+        with socket.create_connection((host, int(port)), timeout=60) as stranger:
             stranger.sendall(data)
             stranger.shutdown(socket.SHUT_WR)
             while stranger.recv(4096):
