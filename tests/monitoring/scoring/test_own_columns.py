@@ -121,8 +121,7 @@ def _columns(version: Version) -> dict[str, list[Any]]:
     return by_column(columns(version.manifest), bodies, labels)
 
 
-def _score(root: Path, version: Version, rows: dict[str, list[Any]]) -> list[Score]:
-    scorer = WindowScorer(ScorerCache(Registry(Home(root / "home"))), root / "reports")
+def _score(scorer: WindowScorer, version: Version, rows: dict[str, list[Any]]) -> list[Score]:
     window, number = Window(0, 1), version.number
     report = f"{version.model}.html"
     reply = scorer.score(
@@ -154,16 +153,22 @@ def _numbers(scores: list[Score], names: dict[str, str]) -> dict[tuple[str, str,
 
 
 @pytest.fixture(scope="module")
+def scorer(root: Path) -> WindowScorer:
+    """Calibrates each version once."""
+    return WindowScorer(ScorerCache(Registry(Home(root / "home"))), root / "reports")
+
+
+@pytest.fixture(scope="module")
 def colliding(root: Path) -> Version:
     return _register(root, "colliding", COLLIDING, "@score")
 
 
 def test_features_with_names_of_own_columns_get_the_scores_of_any_other_names(
-    root: Path, colliding: Version
+    root: Path, scorer: WindowScorer, colliding: Version
 ) -> None:
     plain = _register(root, "plain", PLAIN, "bought")
-    expected = _score(root, plain, _columns(plain))
-    found = _score(root, colliding, _columns(colliding))
+    expected = _score(scorer, plain, _columns(plain))
+    found = _score(scorer, colliding, _columns(colliding))
     own = {"@@prediction": "prediction", "@probability": "probability"}
     names = dict(zip(COLLIDING, PLAIN, strict=True)) | own
     assert {s.name for s in expected} >= {"drift", "joint_drift", "roc_auc", "parity", "effect"}
@@ -178,11 +183,11 @@ def test_the_names_of_ordinary_models_do_not_change(root: Path) -> None:
 
 
 def test_a_job_of_an_earlier_release_is_scored_without_the_feature_that_it_lost(
-    root: Path, colliding: Version
+    scorer: WindowScorer, colliding: Version
 ) -> None:
     earlier = _columns(colliding)
     own = OwnColumns(colliding.manifest)
     earlier["label"] = earlier.pop(own.label)
-    by_about = {score.about: score for score in _score(root, colliding, earlier)}
+    by_about = {score.about: score for score in _score(scorer, colliding, earlier)}
     assert by_about["drift", "label", ""].note == "all values are missing"
     assert by_about["roc_auc", "", ""].value is not None
