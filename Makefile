@@ -8,7 +8,7 @@ export DRIFTLINE_HOME ?= $(CURDIR)/.driftline
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: run up test check suite nightly coverage chaos kills format bench accuracy attack compare replay overload many load docs images pytorch s3 mlflow lock ci audit sbom publish proto clean help
+.PHONY: run up test check suite nightly coverage chaos kills format bench accuracy attack compare replay overload many load docs wheels images pytorch s3 mlflow lock ci audit sbom publish proto clean help
 
 help: ## list the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -107,6 +107,9 @@ compare: $(VENV)/.dev ## compare with bare handlers, BentoML, MLServer and LitSe
 
 docs: $(VENV)/.dev ## the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+wheels: $(VENV)/.dev ## the wheels of the client and of the server, in dist/
+	for project in . server; do (cd $$project && $(CURDIR)/$(BIN)/hatchling build -t wheel -d $(CURDIR)/dist) || exit 1; done
 
 images: ## build the four images with docker, podman or buildah, whatever is here, and say their sizes (ARGS=--base-from-debian where no registry is)
 	$(PYTHON) deploy/build_images.py $(ARGS)
