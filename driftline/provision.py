@@ -11,6 +11,7 @@ from driftline.gates.registration import gate_registered
 from driftline.local_actor import local_actor
 from driftline.operator_changes import ProvideAlias
 from driftline.registry_access import SERVER, RegistryAccess, open_access, open_remote
+from driftline.terminal import finish_unread
 from eventlog.settings import Home
 from registry.errors import InvalidManifest
 from registry.store import Registry
@@ -32,6 +33,7 @@ def commands() -> list[click.Command]:
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--name", default="", help="Model name, if FOLDER is one version.")
 @SERVER
+@finish_unread()
 def provision(folder: Path, name: str, server: str) -> None:
     """Register the models of a folder and set their aliases; a second run changes nothing.
 

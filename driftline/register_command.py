@@ -9,6 +9,7 @@ from driftline.describe import OWNER, TAG
 from driftline.local_actor import local_actor
 from driftline.printed_registration import register_and_print
 from driftline.registry_access import SERVER, open_access, open_remote
+from driftline.terminal import finish_unread
 from eventlog.settings import Home
 from registry.descriptions import require_description
 
@@ -54,6 +55,7 @@ def commands() -> list[click.Command]:
 @OWNER
 @TAG
 @SERVER
+@finish_unread()
 def register(  # noqa: PLR0913  # one for each option
     *,
     onnx: Path,

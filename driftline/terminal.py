@@ -5,6 +5,7 @@ that no text can move the cursor, change the window's title, or look like anothe
 colours of `rich` pass.
 """
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -73,6 +74,48 @@ def escaped_streams() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+class _UnreadStream:
+    """A text stream that drops what is written after its reader has ended."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._drop()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._drop()
+
+    def _drop(self) -> None:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, self._stream.fileno())
+        os.close(nothing)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def finish_unread() -> Iterator[None]:
+    """Let a change of several steps finish although the reader of its output ends: `| head`."""
+    before = sys.stdout
+    stream = cast("TextIO", _UnreadStream(before))
+    _in_use.append(stream)
+    sys.stdout = stream
+    try:
+        yield
+    finally:
+        stream.flush()
+        sys.stdout = before
 
 
 def own_control(stream: TextIO) -> TextIO:

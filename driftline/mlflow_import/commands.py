@@ -11,6 +11,7 @@ from driftline.mlflow_import.run import ImportOptions, MlflowImport
 from driftline.mlflow_import.sources import parse_name
 from driftline.number_types import FiniteRange
 from driftline.registry_access import SERVER
+from driftline.terminal import finish_unread
 from eventlog.errors import DriftlineError, SettingError
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -37,6 +38,7 @@ def commands() -> list[click.Command]:
 @_TRUST
 @click.option("--promote/--no-promote", default=True, help="Promote the first version of a model.")
 @SERVER
+@finish_unread()
 def import_version(  # noqa: PLR0913  # one argument per option
     *,
     source: str,
