@@ -13,8 +13,8 @@ from driftline.logged_events import LogPlace, logged_events, predicted_since
 from eventlog.event_times import latest_time
 from eventlog.events import Event
 from registry.gates.specification import ReplayGate
+from telemetry.clock import DAY
 
-DAY = 86_400_000_000  # microseconds
 Result = TypeVar("Result")
 
 

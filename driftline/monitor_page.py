@@ -33,13 +33,12 @@ from monitoring.web.rollouts import RolloutDesk
 from monitoring.web.server import serving
 from monitoring.webhooks.approval_outbox import ApprovalOutbox
 from monitoring.webhooks.delivery import Sender, approval_receiver, sending
-from monitoring.windows.retention import DAY
 from registry.gates.reports import open_reports
 from registry.pending_approvals import PendingApprovals
 from registry.settings import open_history
 from registry.shadow_report import read_report
 from registry.store import Registry
-from telemetry.clock import now_us
+from telemetry.clock import DAY, now_us
 
 
 class LiveFigures(NamedTuple):

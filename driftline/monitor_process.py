@@ -60,12 +60,11 @@ from monitoring.webhooks.delivery import (
     sending,
 )
 from monitoring.windows.policy_source import ReadableVersions, RegistryPolicies
-from monitoring.windows.retention import DAY
 from registry.settings import open_history
 from registry.store import Registry
 from telemetry import logs
 from telemetry.backoff import Backoff
-from telemetry.clock import now_us
+from telemetry.clock import DAY, now_us
 from telemetry.tracing import Tracing
 
 _logger = logging.getLogger(__name__)

@@ -25,10 +25,9 @@ from monitoring.storage.store import Store
 from monitoring.web.overview import EventBalance, VersionRow, look
 from monitoring.web.retrain_loops import LATEST, RetrainLoops
 from monitoring.web.window_view import chief_score, coverage, value
-from monitoring.windows.retention import DAY
 from registry.catalogue import Catalogue
 from registry.settings import open_history
-from telemetry.clock import now_us
+from telemetry.clock import DAY, now_us
 
 _TONES = {"alarm": "bold red", "warning": "yellow", "ok": "green", "quiet": "dim"}
 COLOURS = {

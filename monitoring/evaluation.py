@@ -34,8 +34,9 @@ from monitoring.storage.pending_scores import PendingScore
 from monitoring.storage.predictions import Key
 from monitoring.webhooks.body import AlarmNotice, alarm_envelope, envelope
 from monitoring.webhooks.outdated_requests import supersede_requests
-from monitoring.windows.retention import DAY, samples_us
+from monitoring.windows.retention import samples_us
 from registry.errors import RegistryError
+from telemetry.clock import DAY
 
 
 class Evaluation:

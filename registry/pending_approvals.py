@@ -9,8 +9,7 @@ from registry.errors import DamagedRow
 from registry.history.rows import ApprovalSubject, GateResult, HistoryRow
 from registry.history.state import LifecycleState
 from registry.history.store import History
-
-_DAY = 86_400_000_000  # microseconds
+from telemetry.clock import DAY
 
 
 class PendingApproval(msgspec.Struct, frozen=True):
@@ -67,7 +66,7 @@ def _pending(  # noqa: PLR0913, PLR0917  # what a request is about
         request.actor,
         request.why,
         request.time,
-        int(request.time + rule.expire_days * _DAY),
+        int(request.time + rule.expire_days * DAY),
         rule.required,
         rule.roles,
         [row.actor for row in approved],

@@ -3,6 +3,9 @@
 import re
 import time
 
+HOUR = 3_600_000_000  # microseconds
+DAY = 24 * HOUR
+
 _DURATION = re.compile(r"([0-9]{1,6})([mhdw])")
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 

@@ -17,9 +17,9 @@ from benchmarks.accuracy.monitor import Watch, numbered
 from benchmarks.accuracy.populations import Population, baseline
 from monitoring.alarms.budget import level
 from monitoring.results import Window
-from monitoring.scoring.drift.season_test import DAY
 from registry.manifest import AlarmPolicy, FalseAlarms, Monitoring, WindowPolicy
 from registry.own_columns import TIME
+from telemetry.clock import DAY
 
 Draw = Callable[[np.random.Generator, int], dict[str, Any]]  # generator, rows -> features
 

@@ -10,13 +10,14 @@ from driftline.gates.context import NotEnoughData
 from driftline.gates.logged_rows import RowId, features_of, labels_of, row_hash
 from driftline.gates.paired_rows import PairedRows
 from driftline.logged_events import LogPlace, logged_events, predicted_since
-from driftline.logged_periods import DAY, Period, read_period
+from driftline.logged_periods import Period, read_period
 from eventlog.events import Event, PredictionEvent
 from monitoring.comparisons import VersionTraffic
 from monitoring.counters.plain_values import category, number
 from monitoring.scoring.parity.rerun import RerunPredictions
 from registry.manifest import Manifest, Version
 from registry.outputs import label_output, probabilities_output
+from telemetry.clock import DAY
 
 Array = np.ndarray[Any, Any]
 _MOST_TIMES = 500_000  # maximum durations per version from which quantiles are computed

@@ -28,7 +28,7 @@ from driftline.gates.context import GateContext, NotEnoughData
 from driftline.gates.logged_rows import read_logged_rows
 from driftline.gates.paired_rows import PairedRows, evaluate
 from driftline.logged_events import LogPlace, log_place
-from driftline.logged_periods import DAY, Period
+from driftline.logged_periods import Period
 from eventlog.settings import Home
 from monitoring.comparisons import Origin, StoredComparisons, VersionComparison
 from registry.errors import UnknownVersion
@@ -38,6 +38,7 @@ from registry.manifest import Manifest, Version
 from registry.outputs import label_output
 from registry.settings import open_history
 from registry.store import Registry
+from telemetry.clock import DAY
 
 Source = Literal["auto", "shadow", "replay", "canary"]
 

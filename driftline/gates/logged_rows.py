@@ -9,13 +9,14 @@ import pandas as pd
 
 from driftline.gates.context import NotEnoughData
 from driftline.logged_events import LogPlace, logged_events, received_since
-from driftline.logged_periods import DAY, Period, read_period
+from driftline.logged_periods import Period, read_period
 from eventlog.events import Event, FeedbackEvent, Label, PredictionEvent
 from registry.errors import InvalidFeatures
 from registry.feature_tensors import to_columns
 from registry.labels import classes_of, read_label
 from registry.manifest import Manifest
 from registry.payload import withheld
+from telemetry.clock import DAY
 
 RowId = tuple[str, int]  # prediction id, row
 _Sampled = tuple[int, str, int, PredictionEvent]  # minus its hash, prediction id, row

@@ -30,8 +30,8 @@ from monitoring.alarms.budget import hourly_level
 from monitoring.alarms.local_hours import LocalHours
 from monitoring.results import TRAFFIC, Result, Score, Window
 from registry.manifest import AlarmPolicy
+from telemetry.clock import HOUR
 
-HOUR = 3_600_000_000  # microseconds
 DAY = 24  # hours
 WEEK = 7 * DAY
 WEEKS = 4  # weeks of history

@@ -5,8 +5,7 @@ from collections import Counter
 import msgspec
 
 from eventlog.events import PredictionEvent
-
-_DAY = 86_400_000_000
+from telemetry.clock import DAY
 
 
 class BatchDay(msgspec.Struct, frozen=True):
@@ -32,7 +31,7 @@ def unusual_share(day: BatchDay) -> float | None:
 
 def day_of(event: PredictionEvent) -> int:
     """Return the start of the day of an event, in microseconds since the epoch."""
-    return event.received // _DAY * _DAY
+    return event.received // DAY * DAY
 
 
 def include(day: BatchDay, event: PredictionEvent) -> BatchDay:

@@ -30,12 +30,13 @@ from monitoring.storage.journal import Journal, LedgerKey
 from monitoring.storage.predictions import Key
 from monitoring.windows.deadlines import Deadlines
 from monitoring.windows.policy_periods import PolicyTimeline, as_registered
-from monitoring.windows.retention import DAY, Retention
+from monitoring.windows.retention import Retention
 from monitoring.windows.watermark import VersionProgress
 from monitoring.windows.window_state import WindowState
 from registry.baselines import RecordedBaseline
 from registry.errors import RegistryError
 from registry.manifest import Version
+from telemetry.clock import DAY
 
 _logger = logging.getLogger(__name__)
 

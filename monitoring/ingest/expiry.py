@@ -15,6 +15,7 @@ from monitoring.ingest.version_state import VersionState
 from monitoring.storage.journal import Journal
 from monitoring.storage.predictions import Key
 from monitoring.windows import retention
+from telemetry.clock import DAY, HOUR
 
 _PIECE = 4_000  # rows deleted in one step, besides twice as many as it brought
 MOST_ROWS = 1_000_000  # maximum rows of one event, which may state any number
@@ -42,13 +43,13 @@ class Expiry:
     def window_expired(self, version: VersionState, until: int, mark: int) -> None:
         """Expire a version's rows: a window that ends at `until` expired at this watermark."""
         version.expire_rows(self._kept, until, mark)
-        span = int(self._kept.results_days * retention.DAY)  # like the windows' results
+        span = int(self._kept.results_days * DAY)  # like the windows' results
         self._journal.compact_late(version.key, until - span)
         self._undeleted[version.key] = version
 
     def received(self, received: int) -> None:
         """Expire early labels and minutes, once an hour of the log's reception time."""
-        if received < self._hour + retention.HOUR:
+        if received < self._hour + HOUR:
             return
         self._hour = retention.hour(received, 0)
         predictions = self._journal.predictions

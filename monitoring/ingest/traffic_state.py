@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from monitoring.alarms.traffic import (
     DAY,
-    HOUR,
     Calibration,
     JudgedHour,
     TrafficHistory,
@@ -16,6 +15,7 @@ from monitoring.storage.journal import Journal
 from monitoring.windows.deadlines import Deadlines
 from monitoring.windows.traffic import JudgedHours, OpenHours
 from registry.manifest import AlarmPolicy
+from telemetry.clock import HOUR
 
 
 class ModelTraffic:

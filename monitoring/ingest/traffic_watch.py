@@ -7,7 +7,7 @@ log. Heartbeats let that time pass without requests.
 from collections.abc import Callable, Iterable, Mapping
 
 from eventlog.answer_counts import MINUTE
-from monitoring.alarms.traffic import HOUR, traffic_result
+from monitoring.alarms.traffic import traffic_result
 from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.ingest.traffic_state import ModelTraffic
 from monitoring.ingest.version_state import VersionState
@@ -15,6 +15,7 @@ from monitoring.results import Result
 from monitoring.windows.grid import SECOND
 from monitoring.windows.traffic import RETAINED, bearer
 from monitoring.windows.watermark import IDLE
+from telemetry.clock import HOUR
 
 JudgeTraffic = Callable[[VersionState, Result, str], None]
 

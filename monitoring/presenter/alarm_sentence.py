@@ -20,10 +20,10 @@ from monitoring.results import (
     Rule,
     Score,
 )
+from telemetry.clock import DAY
 
 MOST_WORDS = 40
 _SHOWN = 3  # columns
-_DAY = 86_400_000_000
 
 Parts = tuple[str, str]  # what is wrong with its number, and the evidence
 
@@ -185,4 +185,4 @@ def _labels(facts: AlarmFacts) -> str:
 
 def _since(facts: AlarmFacts) -> str:
     start = facts.since.start
-    return f"since {day(start) if start % _DAY == 0 else moment(start)}"
+    return f"since {day(start) if start % DAY == 0 else moment(start)}"

@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from monitoring.alarms.traffic import HOUR
 from monitoring.presenter.links import model_path
 from monitoring.presenter.retrain_loop import RetrainLoop
 from monitoring.presenter.schedule_text import ScheduleView
@@ -30,7 +29,7 @@ from monitoring.web.sampled_inputs import sampled_inputs
 from monitoring.windows.grid import END_OF_TIME
 from registry.errors import RegistryError
 from registry.pending_approvals import PendingApproval, PendingApprovals
-from telemetry.clock import now_us
+from telemetry.clock import HOUR, now_us
 
 if TYPE_CHECKING:
     import pandas as pd

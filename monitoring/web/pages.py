@@ -35,7 +35,6 @@ from monitoring.web.api import (
 )
 from monitoring.web.charts import glyphs, version_charts
 from monitoring.web.charts.bars import bars
-from monitoring.web.charts.scale import DAY
 from monitoring.web.distributions import (
     Distribution,
     References,
@@ -68,7 +67,7 @@ from monitoring.webhooks.body import AlarmNotice, read_request
 from monitoring.windows.grid import END_OF_TIME
 from registry.errors import RegistryUnavailable
 from registry.features import expects_labels
-from telemetry.clock import now_us
+from telemetry.clock import DAY, now_us
 
 if TYPE_CHECKING:
     from monitoring.scoring.reference import Baseline

@@ -14,7 +14,7 @@ import msgspec
 
 from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import Result, Score, Window
-from monitoring.web.charts.scale import DAY
+from telemetry.clock import DAY
 
 
 class DayRange(msgspec.Struct, frozen=True):

@@ -14,11 +14,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from monitoring.windows.grid import SECOND
 from monitoring.windows.watermark import VersionProgress
-
-HOUR = 3_600 * SECOND
-DAY = 24 * HOUR
+from telemetry.clock import DAY, HOUR
 
 Days = Annotated[float, Meta(ge=0, le=36_500)]
 

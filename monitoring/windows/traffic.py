@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from monitoring.alarms.traffic import DAY, HOUR, WEEK, WEEKS, JudgedHour, TrafficHistory
+from monitoring.alarms.traffic import DAY, WEEK, WEEKS, JudgedHour, TrafficHistory
+from telemetry.clock import HOUR
 
 RETAINED = WEEKS * WEEK + 3 * DAY  # hours: what a day is calibrated by, and 24 hours before that
 _MOST_OPEN = RETAINED + 2 * DAY

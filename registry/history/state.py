@@ -28,8 +28,8 @@ from registry.history.rows import (
 )
 from registry.history.shadow_state import Shadow, after_answering, after_shadow, without
 from registry.limits import LimitChange, sum_up
+from telemetry.clock import DAY
 
-_DAY = 86_400_000_000  # microseconds
 _MOST_NAMED = 5  # gates
 NO_POLICY = ReleasePolicy()
 NO_DESCRIPTION = ModelDescription()
@@ -202,7 +202,7 @@ class LifecycleState(msgspec.Struct):
 
     def oldest_decision(self, alias: str, now: int) -> float:
         """Return the time before which requests and approvals for an alias have expired."""
-        return now - self.policy.approvals[alias].expire_days * _DAY
+        return now - self.policy.approvals[alias].expire_days * DAY
 
     def involved(self, alias: str, number: str) -> set[str]:
         """Return who cannot approve a version: its registrants, trainer and last requester.

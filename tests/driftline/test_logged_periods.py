@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from driftline.logged_periods import DAY, Period, read_period
+from driftline.logged_periods import Period, read_period
 from eventlog.events import Event, PredictionEvent
 from eventlog.segments import SegmentWriter
 from eventlog.settings import LogSettings
+from telemetry.clock import DAY
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,10 @@ from monitoring.scoring.report_retention import ReportRetention
 from monitoring.storage.database import Database, DatabaseAddress
 from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
-from monitoring.windows.retention import DAY, Retention, advance, hour
+from monitoring.windows.retention import Retention, advance, hour
 from monitoring.windows.watermark import VersionProgress
 from registry.manifest import Version
+from telemetry.clock import DAY
 from tests.depth import by_depth
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Log, Monitor, everything
 

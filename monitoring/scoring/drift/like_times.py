@@ -18,18 +18,11 @@ from monitoring.counters.plain_values import category, number
 from monitoring.results import Window
 from monitoring.scoring.drift.drift_values import by_frequency
 from monitoring.scoring.drift.null_distribution import NullSampler, PastWindows
-from monitoring.scoring.drift.season_test import (
-    DAY,
-    HOUR,
-    SEVERAL,
-    WEEK,
-    block_length,
-    full_blocks,
-    season_of,
-)
+from monitoring.scoring.drift.season_test import SEVERAL, WEEK, block_length, full_blocks, season_of
 from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.reference import Baseline, Column
 from monitoring.scoring.score_rules import Array
+from telemetry.clock import DAY, HOUR
 
 _LEAST_ROWS = 200  # minimum rows of one season, and of the blocks of a window
 _MOST_COLUMNS = 64  # maximum columns that are tested for a season

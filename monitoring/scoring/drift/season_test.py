@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from telemetry.clock import DAY, HOUR
+
 Array = np.ndarray[Any, Any]
 
-HOUR = 3_600_000_000  # microseconds
-DAY = 24 * HOUR
 WEEK = 7 * DAY
 SEVERAL = 3  # periods that a reference must hold
 _LENGTHS = tuple(hours * HOUR for hours in (1, 2, 3, 4, 6, 8, 12, 24, 84))  # divide a day or a week

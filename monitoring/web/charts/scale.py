@@ -8,8 +8,8 @@ from itertools import pairwise
 import msgspec
 
 from monitoring.presenter.formats import local
+from telemetry.clock import DAY
 
-DAY = 86_400_000_000
 LARGEST = 1e30
 SMALLEST = 1e-12  # less is drawn as nothing
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from monitoring.counters.batch_days import BatchDay, unusual_share
+from telemetry.clock import DAY
 
-SHOWN = 8 * 86_400_000_000  # microseconds: a weekly job has a series from one run to the next
+SHOWN = 8 * DAY  # a weekly job has a series from one run to the next
 
 
 def batch_metrics(days: Mapping[tuple[str, str], BatchDay]) -> Iterator[Metric]:

@@ -12,16 +12,10 @@ from benchmarks.accuracy.populations import baseline
 from monitoring.results import Score, Window
 from monitoring.scoring.drift.columns import score_drift
 from monitoring.scoring.drift.like_times import LikeTimes
-from monitoring.scoring.drift.season_test import (
-    DAY,
-    HOUR,
-    WEEK,
-    block_length,
-    full_blocks,
-    season_of,
-)
+from monitoring.scoring.drift.season_test import WEEK, block_length, full_blocks, season_of
 from monitoring.scoring.reference import Baseline
 from registry.manifest import Monitoring, WindowPolicy
+from telemetry.clock import DAY, HOUR
 
 MONDAY = 1_704_067_200_000_000  # 2024-01-01
 PER_DAY = 144  # rows
