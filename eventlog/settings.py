@@ -42,7 +42,7 @@ def from_environment(
 
 
 def fault(value: str, kind: Any) -> str:
-    """Return what a setting of this type expects instead of the value; "" if it is valid.
+    """Return the expected form of an invalid value; "" if the value is valid.
 
     No setting is negative or infinite.
     """
@@ -82,7 +82,7 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     # separated by a comma. Empty: every reader that has stored a position; until one has, nothing
     # is deleted.
     retain_for: str = ""
-    sweep_seconds: PositiveFloat = 60.0  # seconds between two sweeps
+    sweep_seconds: PositiveFloat = 60.0  # seconds between sweeps
 
 
 class ForwarderSettings(msgspec.Struct, frozen=True):
@@ -155,7 +155,7 @@ class Home(msgspec.Struct, frozen=True):
 
     @property
     def exits(self) -> Path:
-        """Return the folder of how worker processes ended, by process id."""
+        """Return the folder of the records of ended worker processes, by process id."""
         return self.root / "exits"
 
     @property
@@ -185,7 +185,7 @@ class Home(msgspec.Struct, frozen=True):
 
     @property
     def rollouts(self) -> Path:
-        """Return the file of what the monitor has counted of each running rollout."""
+        """Return the file of the monitor's counts of each running rollout."""
         return self.root / "rollouts.json"
 
     @property

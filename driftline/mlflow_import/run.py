@@ -73,7 +73,7 @@ class MlflowImport:
         before = self.imported(name).get((version.model, version.version))
         if version.version and before is not None:
             there = f"{version.model} version {version.version}"
-            click.echo(f"{name} version {before.number} was imported earlier from MLflow's {there}")
+            click.echo(f"{name} version {before.number} is already imported from MLflow's {there}")
             return
         with tempfile.TemporaryDirectory(prefix="driftline-mlflow-") as folder:
             package = read_package(self.catalogue.fetch(version, Path(folder)))

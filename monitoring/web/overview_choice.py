@@ -10,12 +10,12 @@ import msgspec
 from monitoring.results import Verdict
 from monitoring.web.overview import VersionRow, sorted_by
 
-MOST_LISTED = 12  # tags and owners beside the table
+MOST_LISTED = 12  # maximum tags and owners in the sidebar
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 class OverviewChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """Fields are named as in the address; empty ones choose everything."""
+    """Fields have the names of the address's parameters; an empty field matches everything."""
 
     q: str = ""  # part of a model's name, version, owner or tags
     verdict: str = ""  # verdict of the latest window
@@ -25,7 +25,7 @@ class OverviewChoice(msgspec.Struct, frozen=True, kw_only=True):
     sort: str = ""
 
     def address(self, first: int = 0, **changed: str) -> str:
-        """Return the address with some of it changed, from the first page on unless stated."""
+        """Return the address with some fields changed, on page 1 unless stated."""
         fields = msgspec.structs.asdict(self) | changed
         query = urlencode({"from": first or "", **fields})
         parts = [part for part in query.split("&") if not part.endswith("=")]
@@ -39,7 +39,7 @@ class OverviewChoice(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def in_words(self) -> str:
-        """The choices as the end of a sentence about a version."""
+        """Describe the choices as the end of a sentence: "No version ..."."""
         parts = (
             f"matches “{self.q}”" if self.q else "",
             f"is {self.verdict}" if self.verdict else "",
@@ -60,7 +60,7 @@ class OverviewChoice(msgspec.Struct, frozen=True, kw_only=True):
         return sorted_by(chosen, self.sort)
 
     def matching(self, rows: Iterable[VersionRow]) -> list[VersionRow]:
-        """Return the rows that search, tag and owner choose, whatever the other filters."""
+        """Return the rows that match search, tag and owner, ignoring the other filters."""
         return [
             row
             for row in rows

@@ -50,7 +50,7 @@ class ExampleRows(msgspec.Struct, frozen=True):
     where: str  # COLUMN=VALUE, or empty: every group
 
     def query(self, **changed: object) -> str:
-        """Return what follows the `?` of an address of these rows, with some of it changed."""
+        """Return the query string of an address of these rows, with some parameters changed."""
         parameters = {"show": self.choice, "where": self.where} | changed
         defaults = {"show": "all", "where": "", "from": 0}
         return urlencode({k: v for k, v in parameters.items() if v != defaults[k]})

@@ -1,7 +1,7 @@
-"""Read gates as their author stated them.
+"""Parse and validate the gates of a release policy.
 
-A release policy stores gates unparsed, so that a kind of a newer release stays readable. Misspelt
-kinds and fields are refused with what was meant.
+A release policy stores gates unparsed, so that gates of newer releases stay readable.
+Misspelt kinds and fields are refused with a suggestion.
 """
 
 import re
@@ -44,7 +44,7 @@ _ONE_OF: dict[type[Gate], tuple[str, ...]] = {  # a gate without any of these co
 
 
 def read_gates(entries: Mapping[str, Any]) -> dict[str, Gate]:
-    """Return the gates by name; raises InvalidGates for the first that is wrong, and how."""
+    """Return the gates by name; raises InvalidGates for the first invalid gate."""
     if len(entries) > _MOST_GATES:
         raise InvalidGates(f"{len(entries)} gates; expected at most {_MOST_GATES}")
     return {str(name): _read_gate(str(name), fields) for name, fields in entries.items()}
@@ -78,7 +78,7 @@ def _read_gate(name: str, fields: Any) -> Gate:
 
 
 def _fault(gate: Gate) -> str:
-    """Return what is wrong with words in a gate, "" if nothing."""
+    """Return the fault of a gate's names and combination of fields; "" if there is none."""
     if isinstance(gate, MetricGate | GapGate) or (isinstance(gate, ReplayGate) and gate.metric):
         metrics = (*METRICS, *RATES) if isinstance(gate, GapGate) else METRICS
         if gate.metric not in metrics:
@@ -115,7 +115,7 @@ def _cost_fault(costs: Costs) -> str:
 
 
 def meant(word: object, words: Iterable[str]) -> str:
-    """Return what a misspelt word probably means, and every word that there is."""
+    """Return a suggestion for a misspelt word, and all allowed words."""
     words = list(words)
     close = get_close_matches(str(word), words, 1)
     hint = f"; did you mean {close[0]!r}?" if close else ";"

@@ -1,4 +1,4 @@
-"""The history's facts about the version that answered a request. Pure."""
+"""Find what the registry's history records about the version that answered a request. Pure."""
 
 from collections.abc import Sequence
 
@@ -17,26 +17,26 @@ class StatedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     number: str
     received: int  # microseconds
     digest: str = ""
-    alias: str = ""  # empty: by the version's number
-    revision: int = 0  # revision of the registry then; 0: unknown
-    rollout: str = ""  # id
+    alias: str = ""  # alias that the request named; "": it named the version's number
+    revision: int = 0  # revision of the registry at the time of the answer; 0: unknown
+    rollout: str = ""  # id of the rollout
     by_rollout: bool = False  # whether the rollout's version answered
 
 
 class Approval(msgspec.Struct, frozen=True):
-    """An approval that came before the version answered."""
+    """An approval of the version from before the answer."""
 
     row: HistoryRow
-    counted: bool  # by the rule of the time: not stale, not expired, of another person
+    counted: bool  # valid at the time of the answer: not stale, not expired, from another person
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows on which an answer rests; None or empty if the history has none."""
+    """History rows that explain an answer; None or empty if there are none."""
 
     registered: HistoryRow | None = None
     pointed: HistoryRow | None = None  # promotion, rollback or rollout by which the alias answered
-    policy: HistoryRow | None = None  # the release policy of that time
-    gated: HistoryRow | None = None  # the gate run that counted then
+    policy: HistoryRow | None = None  # the release policy at the time of the answer
+    gated: HistoryRow | None = None  # the gate run that was valid at that time
     verdict: str = ""  # verdict of the gate run
     gates: dict[str, str] = {}  # outcome by name
     requested: HistoryRow | None = None
@@ -46,13 +46,13 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def provenance_of(rows: Sequence[HistoryRow], answer: StatedAnswer) -> Provenance:
-    """Return what the rows of a model, in order, state about an answer."""
+    """Return the provenance of an answer from a model's history rows, which are in order."""
     earlier_rows = [row for row in rows if _before(row, answer)]
     state = reduce_rows(earlier_rows)
     registered = state.registered.get(answer.number)
     digest = answer.digest or (registered.digest if registered else "")
     pointed = _pointed(earlier_rows, answer)
-    # What was required was checked on the rows before the one that points at the version.
+    # The requirements were checked before the row that points the alias at the version.
     checked = state if pointed is None else reduce_rows(_until(earlier_rows, pointed))
     gated = checked.gated.get(digest)
     result = _result(gated)

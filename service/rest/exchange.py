@@ -17,12 +17,12 @@ from service.rest.dependencies import InferenceDependencies
 from service.rest.head import Head
 from service.rest.replies import encode_error, encode_response
 
-_MOST_STATED = 65_536  # bytes of the JSON of a refused request that is read
+_MOST_STATED = 65_536  # maximum JSON bytes that are read of a refused request
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class ReplyChannel(Protocol):
-    """The connection of the request, as an exchange uses it."""
+    """The interface of the request's connection."""
 
     proven: bool  # whether a request of this connection was authorized
 
@@ -75,7 +75,7 @@ class Exchange:
         self.disconnected = False
 
     def begin(self) -> None:
-        """Authorize and submit: all earlier requests of the connection are answered."""
+        """Authorize and submit, now that all earlier requests of the connection are answered."""
         if self.response_complete:
             return
         self._begun = True
