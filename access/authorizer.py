@@ -90,7 +90,7 @@ class Authorizer:
             raise self.counted(Forbidden("this key does not allow this call"))
 
     def grant_of(self, authorization: bytes | None) -> Grant | None:
-        """Return what the key in an admitted header allows; None if no key is required."""
+        """Return the grant of the key in an admitted header; None if no key is required."""
         return self._verified.get(authorization) if authorization else None
 
     def holds(self, scope: Scope, authorization: bytes | None, model: str) -> bool:
@@ -116,7 +116,7 @@ class Authorizer:
         return grant
 
     def _grant(self, authorization: bytes, now: float) -> Grant | None:
-        """Return what a key or a token allows; None if it is neither."""
+        """Return the grant of a key or token; None if it is neither."""
         grant = self._ring.grant(authorization, now)
         token = bearer(authorization)
         if grant is not None or self._tokens is None or token.count(b".") != 2:

@@ -98,7 +98,7 @@ class KeyRing:
         self._keys = {key.id: key for key in keys if key.is_live(now)}
 
     def grant(self, authorization: bytes, now: float) -> Grant | None:
-        """Return what `Bearer dl_<id>_<secret>` allows, or None if the key is not valid."""
+        """Return the grant of `Bearer dl_<id>_<secret>`, or None if the key is not valid."""
         prefix, _, rest = bearer(authorization).partition(b"_")
         identity, _, secret = rest.partition(b"_")
         key = self._keys.get(identity.decode("latin-1"))

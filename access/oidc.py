@@ -65,7 +65,7 @@ def oidc_settings(environ: Mapping[str, str] = os.environ) -> OidcSettings | Non
 
 
 def configured_tokens(environ: Mapping[str, str] = os.environ) -> TokenSource | None:
-    """Return what verifies tokens, None if no provider is set; it begins to fetch keys.
+    """Return a token verifier, which begins to fetch keys; None if no provider is set.
 
     Raises SettingError.
     """
@@ -99,7 +99,7 @@ class TokenVerifier:
         self._fetch_if_due(clock())
 
     def verify(self, token: bytes) -> VerifiedToken | None:
-        """Return what a token states; None unless it is valid now."""
+        """Return the claims of a token; None if it is not valid now."""
         now = self._clock()
         self._fetch_if_due(now)
         if len(token) > _LONGEST_TOKEN or now - self._fetched > _STALE_S:

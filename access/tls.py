@@ -64,7 +64,7 @@ class Tls(msgspec.Struct, frozen=True):
         self._fixed_context(())
 
     def stamp(self) -> _Stamp:
-        """Return what changes with the files; raises OSError."""
+        """Return a value that differs after the files change; raises OSError."""
         statuses = [
             Path(path).stat() for path in filter(None, (self.certificate, self.key, self.client_ca))
         ]

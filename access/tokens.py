@@ -15,5 +15,5 @@ class TokenSource(Protocol):
     """Verifies bearer tokens without waiting for anything."""
 
     def verify(self, token: bytes) -> VerifiedToken | None:
-        """Return what a token states, None unless it is valid now."""
+        """Return the claims of a token; None if it is not valid now."""
         ...

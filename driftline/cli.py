@@ -258,7 +258,7 @@ def _require_own(module: str) -> None:
 
 
 def _missing(command: str, error: ImportError) -> NotInstalled:
-    """Return what is missing, as an error; raise one that has another cause."""
+    """Return an error that names the missing package; re-raise an error of another cause."""
     _require_own(error.name or "")
     if not isinstance(error, ModuleNotFoundError) or command not in COMMANDS:
         raise error
@@ -375,7 +375,7 @@ def _is_expected(error: Exception) -> bool:
 
 
 def _explain(error: Exception) -> str:
-    """Return what failed and where, on one line."""
+    """Describe an exception and its place on one line."""
     if isinstance(error, OSError) and error.strerror:
         place = error.filename2 or error.filename
         return f"{place}: {error.strerror}" if place else error.strerror

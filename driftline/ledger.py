@@ -171,7 +171,7 @@ def _read_segments(
     *,
     verify: bool,
 ) -> None:
-    """Count what the segments hold; `verify`: decode every event, and trust no stored counts."""
+    """Count the events of the segments; `verify`: decode every event, ignore stored counts."""
     for path in _sources(home):
         present = segments(path)
         first = first_answered_epoch(path)
@@ -241,7 +241,7 @@ def _minute(when: datetime | None, default: int) -> int:
 
 
 def _losses(account: Balance) -> list[str]:
-    """Return what the numbers of a source and its heartbeats show."""
+    """Describe the lost events and missing heartbeats of a source."""
     lines = []
     if account.lost:
         lines.append(

@@ -32,7 +32,7 @@ class Actor(NamedTuple):
 
 
 def local_actor(scope: Scope, model: str | None = None) -> Actor:
-    """Return who runs the command; raises Unauthenticated or Forbidden if a key is required."""
+    """Return the actor of the command; raises Unauthenticated or Forbidden without a valid key."""
     if not requires_key():
         return Actor(f"local:{_user()}", frozenset(_groups()))
     key = read_key()
@@ -58,7 +58,7 @@ def local_actor(scope: Scope, model: str | None = None) -> Actor:
 
 
 def unused_key_note(actor: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Return what to say if the environment has a key that the command does not use, else ""."""
+    """Return a warning about an unused key in the environment; "" if there is none."""
     names = [name for name in (KEY, KEY_FILE) if environ.get(name, "").strip()]
     if not names or requires_key():
         return ""

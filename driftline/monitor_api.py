@@ -30,7 +30,7 @@ class _Alias(msgspec.Struct):
 def awaited_there(
     model: str, alias: str, rollout: str, transport: httpx.BaseTransport | None = None
 ) -> Sequence[str]:
-    """Return what a rollout under way awaits, as its monitor states it.
+    """Return what the monitor states that an active rollout awaits.
 
     Empty where no address is set, where the monitor does not know the rollout yet, and where it
     does not answer, which is printed.

@@ -57,7 +57,7 @@ def register_and_print(  # noqa: PLR0913  # the files, and what they are registe
 
 
 def _next_step(home: Home) -> str:
-    """Return how the champion comes to answer; a service that runs here loads it by itself."""
+    """Return how to serve the champion; a service that runs here loads it automatically."""
     try:
         require_unlocked(home.lock("service"), "service")
     except AlreadyRunning:

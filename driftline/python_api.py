@@ -89,7 +89,7 @@ def register(  # noqa: PLR0913  # what the command takes as options
 
 
 def _unpromoted(version: Version, aliases: Mapping[str, str]) -> str:
-    """Return what a version waits for that no request reaches by an alias."""
+    """Return what a version without an alias needs before it gets requests."""
     model, number = version.model, version.number
     champion = aliases.get("champion")
     state = f"champion is version {champion}" if champion else "no version is champion"

@@ -161,7 +161,7 @@ class PredictionEvent(
 
     @property
     def joined_by(self) -> str:
-        """Return what joins a prediction and its labels; see `join_key`."""
+        """Return the key that joins a prediction and its labels; see `join_key`."""
         return join_key(self.prediction_id)
 
 
@@ -205,7 +205,7 @@ class FeedbackEvent(
 
     @property
     def joined_by(self) -> str:
-        """Return what joins a prediction and its labels; see `join_key`."""
+        """Return the key that joins a prediction and its labels; see `join_key`."""
         return join_key(self.prediction_id)
 
 

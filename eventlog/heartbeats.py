@@ -1,4 +1,4 @@
-"""State what a writer has logged of each shard, every few seconds and when it ends.
+"""Log heartbeats: a writer's number of events per shard, every few seconds and at its end.
 
 A shard with new events has a heartbeat at the next tick. One without has them at growing intervals:
 idle shards cost the log about 100 heartbeats a minute at most, however many they are. Each
@@ -65,7 +65,7 @@ class Heartbeats:
         return len(due)
 
     def end(self) -> None:
-        """State that nothing follows. Raises LogUnavailable."""
+        """Log the end of this writer. Raises LogUnavailable."""
         self._write(self._now(), dict.fromkeys(self._shards(), 0))
 
     def _shards(self) -> list[str]:

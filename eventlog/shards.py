@@ -35,7 +35,7 @@ def shard_of_label(prediction_id: str, *, verified: bool) -> str:
 
 
 def join_key(prediction_id: str) -> str:
-    """Return what a prediction and its labels are joined by: the id, without its model's tag.
+    """Return the key that joins a prediction and its labels: the id without its model's tag.
 
     Ids of callers had no tag up to release 0.2; their labels must find their predictions still.
     """

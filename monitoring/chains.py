@@ -47,7 +47,7 @@ class Chain(msgspec.Struct, kw_only=True):
             self.missing_before = max(0, self.missing_before - 1)
 
     def hear(self, beat: HeartbeatEvent) -> int:
-        """Record what a heartbeat states; return how many more labels were refused."""
+        """Record a heartbeat's counts; return the number of newly refused labels."""
         if beat.epoch == self.epoch and beat.number + 1 == self.next_number:
             self.ended = not beat.next_us
             self.promised = beat.received + beat.next_us if beat.next_us else 0

@@ -128,7 +128,7 @@ class Consumer:
         self._submit(jobs)
 
     def positions(self) -> Positions:
-        """Return how far each stream is ingested, as committed with the last step."""
+        """Return the position of each stream, as committed with the last step."""
         return self._state.positions
 
     @property

@@ -1,4 +1,4 @@
-"""Read what is known about one prediction: the log, the registry, the monitor's database."""
+"""Trace one prediction through the log, the registry and the monitor's database."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -201,7 +201,7 @@ def _about(
 
 
 def _answer(event: PredictionEvent | None, about: _Identity | None) -> StatedAnswer | None:
-    """Return how the request was answered; without its event, only by which version.
+    """Return the answer to the request; without its event, only the version.
 
     The event time does not say when it was answered, because clients may state it.
     """

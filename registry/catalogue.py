@@ -71,5 +71,5 @@ class Catalogue(PolicySource, Protocol):
         ...
 
     def named_versions(self, model: str) -> NamedVersions:
-        """Return what the aliases of a model name, and its rollouts and shadows under way."""
+        """Return a model's aliases with their versions, and its active rollouts and shadows."""
         ...

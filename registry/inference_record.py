@@ -23,7 +23,7 @@ def write_inference(folder: Path, inference: Inference) -> None:
 
 
 def read_inference(folder: Path) -> Inference:
-    """Read what was inferred for a version; nothing for one of an earlier release."""
+    """Read a version's inference record; empty for versions of earlier releases."""
     try:
         return msgspec.json.decode((folder / FILE).read_bytes(), type=Inference)
     except (FileNotFoundError, msgspec.DecodeError):

@@ -56,7 +56,7 @@ _BOOLEANS = {"true": "1", "false": "0"}
 
 
 def _spelling(label: Label) -> str:
-    """Return what all spellings of a class have in common."""
+    """Return the normalized spelling of a class."""
     text = category(label).strip()
     number = _number(text)
     if number is not None:

@@ -32,7 +32,7 @@ class CacheBound(NamedTuple):
 def evictions(
     cached: Sequence[CachedVersion], limit: int, may_go: Callable[[CachedVersion], bool]
 ) -> Iterator[CachedVersion]:
-    """Yield what to remove so that the rest is within the limit, or only what must stay is left.
+    """Yield versions to remove until the rest fits the limit or only required ones are left.
 
     `may_go` is asked for one after the other, and only while the limit is exceeded.
     """

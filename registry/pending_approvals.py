@@ -88,7 +88,7 @@ class PendingApprovals:
         self._states: dict[str, LifecycleState] = {}  # states of models with requests
 
     def read(self) -> list[PendingApproval]:
-        """Return what waits now, oldest first; raises RegistryUnavailable."""
+        """Return the pending requests, oldest first; raises RegistryUnavailable."""
         with self._lock:
             revision = self._history.revision()
             if revision != self._revision:

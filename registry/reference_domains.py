@@ -1,4 +1,4 @@
-"""Read which values the features of a version's reference have."""
+"""Read the domain of each feature of a version's reference."""
 
 from collections.abc import Sequence
 from math import isnan

@@ -8,7 +8,7 @@ REFERENCE = "reference.parquet"
 
 
 def reference_path(version: Version) -> Path:
-    """Return where the version's reference is, if it has one."""
+    """Return the path of the version's reference, if it has one."""
     return Path(version.path) / REFERENCE
 
 

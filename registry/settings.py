@@ -30,7 +30,7 @@ class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def artifacts_url(environ: Mapping[str, str] = os.environ) -> str:
-    """Return where the files of versions are shared, "" if they are not."""
+    """Return the URL of the shared files of versions; "" if they are not shared."""
     return from_environment(RegistrySettings, PREFIX, environ).artifacts
 
 

@@ -48,7 +48,7 @@ class SignedHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def head(self) -> ChainHead:
-        """Return what is signed."""
+        """Return the bytes that are signed."""
         return ChainHead(self.revision, self.chain)
 
 

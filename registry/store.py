@@ -196,7 +196,7 @@ class Registry:
         )
 
     def named_versions(self, model: str) -> NamedVersions:
-        """Return what the aliases of a model name, its rollouts under way, owner and tags."""
+        """Return a model's aliases with their versions, active rollouts, owner and tags."""
         state = self._history.state(model)
         under_way = [rollout for rollout in state.rollouts.values() if rollout.active]
         aliases = dict(sorted(state.aliases.items()))

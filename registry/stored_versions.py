@@ -234,7 +234,7 @@ class StoredVersions:
 
 
 def _registered(folders: FolderContents, history: LifecycleState) -> FolderContents:
-    """Return what was found, without folders whose content is not what the history registered."""
+    """Return the stored versions, without folders that differ from the registered content."""
     others = {
         version.number: f"stored version {version.number} of {version.model} is damaged: "
         "its content is not what was registered under this number"

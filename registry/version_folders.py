@@ -99,7 +99,7 @@ class VersionFolders:
         return version
 
     def touch(self, path: Path) -> None:
-        """Note that a version is used now; nothing happens in a store that is read-only."""
+        """Record the use of a version; do nothing in a read-only store."""
         with suppress(OSError):
             os.utime(path)
 

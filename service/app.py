@@ -34,7 +34,7 @@ _settings = read_settings()
 
 
 def _worker() -> Worker:
-    """Return what BentoML's startup hook created in this process."""
+    """Return the objects that BentoML's startup hook created in this process."""
     worker: Worker = bentoml.get_current_service().worker
     return worker
 
@@ -43,7 +43,7 @@ class ServiceConnection(Connection.bounded(connection_limits(_settings), PROBES)
     """The HTTP connections of a worker."""
 
     def dependencies(self) -> InferenceDependencies:
-        """Return what inference needs of the worker."""
+        """Return the worker's objects that inference needs."""
         return _worker().inference
 
 

@@ -34,7 +34,7 @@ class HeadLog:
         self._revision = -1  # revision that the worker follows
 
     def follow(self, revision: int) -> None:
-        """Note that the worker follows a revision."""
+        """Record the registry revision that the worker has applied."""
         if revision not in {self._revision, 0}:  # an empty history has no head
             self._revision = revision
             self._changed.set()
@@ -57,7 +57,7 @@ class HeadLog:
 
 
 async def beat_periodically(heartbeats: Heartbeats, writer: Appender) -> None:
-    """Write what is due forever; skip it while the disk has space for requests alone."""
+    """Write due heartbeats forever; skip them while the disk has space only for requests."""
     while True:
         await asyncio.sleep(TICK_US / 1e6)
         if writer.full:
@@ -69,7 +69,7 @@ async def beat_periodically(heartbeats: Heartbeats, writer: Appender) -> None:
 
 
 def end_heartbeats(heartbeats: Heartbeats) -> None:
-    """State that the worker has ended."""
+    """Log the end of the worker."""
     try:
         heartbeats.end()
     except LogUnavailable as error:

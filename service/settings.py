@@ -87,7 +87,7 @@ def grpc_server(settings: Settings) -> Literal["native", "aio"]:
 
 
 def connection_limits(settings: Settings) -> ConnectionLimits:
-    """Return what the clients of one port may take of a worker."""
+    """Return the limits on the clients of one port."""
     ports = 3 if settings.admin_port else 2
     allowed = allow_open_files()
     return ConnectionLimits(

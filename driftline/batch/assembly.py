@@ -19,7 +19,7 @@ _REJECTS = "_rejects.csv"  # file in a folder; readers of tables ignore a leadin
 
 
 def rejects_name(output: str) -> str:
-    """Return where the rejects of a job are listed."""
+    """Return the path of a job's list of rejects."""
     if suffix(output) in FORMATS:
         return f"{output[: -len(suffix(output))]}.rejects.csv"
     return f"{output.rstrip('/')}/{_REJECTS}"

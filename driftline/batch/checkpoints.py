@@ -103,7 +103,7 @@ class Checkpoints:
         return job
 
     def add_writer(self, writer: Writer) -> list[Writer]:
-        """Note where events are written from now on; return the earlier ones."""
+        """Record the log to which events are written from now on; return the earlier ones."""
         path = self._folder / "writers.json"
         earlier: list[Writer] = []
         if path.exists():

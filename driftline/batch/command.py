@@ -58,7 +58,7 @@ class Done(msgspec.Struct, frozen=True):
     seconds: float
 
     def lines(self) -> Iterator[str]:
-        """Yield what the command prints."""
+        """Yield the lines that the command prints."""
         job = self.job
         rate = self.computed / self.seconds if self.seconds else 0.0
         resumed = f", {self.rows - self.computed:,} of them before" if self.earlier else ""
@@ -201,7 +201,7 @@ def _same(output: str, file: InputFile) -> bool:
 
 
 def _folder(home: Home, output: str) -> Path:
-    """Return where the job keeps its chunks: beside an output on this machine."""
+    """Return the folder of the job's chunks, next to an output on this machine."""
     if "://" in output:
         name = hashlib.sha256(output.encode()).hexdigest()[:16]
         return home.root / "batch" / name

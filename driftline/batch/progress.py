@@ -1,4 +1,4 @@
-"""Show how far a job is: a bar in a terminal, else a line from time to time."""
+"""Show the progress of a job: a bar in a terminal, else a line every few seconds."""
 
 import sys
 import time

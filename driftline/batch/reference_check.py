@@ -39,7 +39,7 @@ class CheckReport(NamedTuple):
     note: str  # what was not checked, "" if all was
 
     def over(self, share: float) -> list[str]:
-        """Return what concerns more than a share of the rows."""
+        """Return the findings that concern more than a share of the rows."""
         worst = [str(finding) for finding in self.findings if finding.share > share]
         if self.rejected > share * self.rows:
             part = self.rejected / self.rows
@@ -101,7 +101,7 @@ class _Range:
             self._extremes = min(least, float(beyond.min())), max(most, float(beyond.max()))
 
     def finding(self, rows: int) -> Finding | None:
-        """Return what was found, None if nothing."""
+        """Return the finding, None if there is none."""
         if not self._outside:
             return None
         least, most = self._extremes
@@ -133,7 +133,7 @@ class _Categories:
                 self._more += count
 
     def finding(self, rows: int) -> Finding | None:
-        """Return what was found, None if nothing."""
+        """Return the finding, None if there is none."""
         count = self._unseen.total() + self._more
         if not count:
             return None

@@ -1,4 +1,4 @@
-"""Count what is odd about the values of a chunk, for its event.
+"""Count missing and out-of-reference values of a chunk, for its event.
 
 The payload of a chunk is usually too large for the log. Its counts are exact for every row: missing
 values, values outside the reference's range or categories, and rows by predicted class.
@@ -72,7 +72,7 @@ class ValueCounter:
     def _odd_numbers(
         self, features: Sequence[Feature], rows: Array
     ) -> Iterator[tuple[str, int, int]]:
-        """Yield how many values are missing and outside, of all columns at once."""
+        """Yield the numbers of missing and outside values, for all columns together."""
         places = [feature.index for feature in features]
         chosen = rows if places == list(range(rows.shape[1])) else rows[:, places]
         ranges = [self._ranges.get(feature.name, _ANY) for feature in features]

@@ -123,7 +123,7 @@ def answered_rows(log: LogPlace, sides: LoggedSides, version: Version) -> Paired
 def _originals(
     events: Iterable[Event], first: Version, rows: set[RowId]
 ) -> dict[RowId, PredictionEvent]:
-    """Return what a version answered to the rows that a shadow ran on."""
+    """Return a version's predictions for the rows that a shadow ran on."""
     event_ids = {name for name, _ in rows}
     originals: dict[RowId, PredictionEvent] = {}
     for event in _predictions(events, first.model):
@@ -212,7 +212,7 @@ def _features(
 def _answers(
     manifest: Manifest, rows: Sequence[RowId], events: Mapping[RowId, PredictionEvent]
 ) -> tuple[RerunPredictions, Array]:
-    """Return what was logged as the answer of each row, and a mask of rows that have one."""
+    """Return the logged prediction of each row, and a mask of rows that have one."""
     prediction = manifest.prediction
     label, chances = label_output(prediction), probabilities_output(prediction)
     values, has_answer = [], np.zeros(len(rows), dtype=bool)

@@ -19,7 +19,7 @@ class MlflowName(NamedTuple):
 
 
 def parse_name(source: str) -> MlflowName:
-    """Return what `source` names; raises SettingError with the forms."""
+    """Parse `source`; raises SettingError that lists the valid forms."""
     text = source.removeprefix(_PREFIX)
     if text.startswith("runs:/"):
         run, _, path = text.removeprefix("runs:/").partition("/")

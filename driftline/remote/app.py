@@ -159,7 +159,7 @@ class _Routes:
         return _json(await asyncio.to_thread(read_page, self._home, _query(request)))
 
     async def workers(self, request: Request) -> Response:
-        """Return what workers serve, of the models that the caller may read or change."""
+        """Return the served versions of the models that the caller may read or change."""
         grant: Grant = request.state.grant
         reports = await asyncio.to_thread(AllWorkers(self._home).read)
         return _json([report.about(partial(allows_any, grant, READERS)) for report in reports])

@@ -38,7 +38,7 @@ class AnswerLog:
         )
 
     def close(self) -> None:
-        """State that nothing follows, and release the source."""
+        """Log the end of this writer, and release the source."""
         with suppress(LogUnavailable):
             Heartbeats(self._writer, now_us).end()
         self._writer.close()

@@ -78,7 +78,7 @@ def verdict(result: Result, policy: AlarmPolicy, *, learning: bool = False) -> V
 
 
 def judgement(rule: Rule, result: Result, policy: AlarmPolicy) -> Judgement:
-    """Return what a window shows about a rule."""
+    """Judge one rule on one window."""
     few = result.rows < policy.min_rows and rule != TRAFFIC  # few rows cause a traffic alarm
     if few or not scores_of(rule, result):
         return "not enough data"
@@ -171,5 +171,5 @@ def _rule_of(score: Score) -> Rule | None:
 
 
 def _beyond(score: Score) -> float:
-    """Return how far a score lies from its limit."""
+    """Return the distance of a score from its limit."""
     return abs((score.value or 0.0) - (score.threshold or 0.0))

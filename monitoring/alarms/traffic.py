@@ -84,7 +84,7 @@ class Calibration(msgspec.Struct, frozen=True):
 
 
 def calibrate(history: TrafficHistory, hour: int, policy: AlarmPolicy) -> Calibration:
-    """Return what the four weeks before `hour` show; it holds for a day."""
+    """Return the calibration by the four weeks before `hour`; it is valid for a day."""
     level, day_level = hourly_level(policy)
     hours = LocalHours(policy.timezone)
     spread, limit = _calibrated(_Series(history, hour, 1, hours), level, policy.consecutive)

@@ -20,7 +20,7 @@ class BaselineHistory(Protocol):
 
 
 def recorder(history: BaselineHistory) -> Callable[[Version, BaselineRecord], None]:
-    """Return what records a learned baseline.
+    """Return the port that records learned baselines.
 
     The monitor's database holds it as well, so a registry that only reads loses nothing but the
     row. A monitor repeats the record when it starts.

@@ -1,1 +1,1 @@
-"""Count what the rows of a window hold: exact, mergeable, independent of their order."""
+"""Counters over a window's rows: exact, mergeable, independent of row order."""

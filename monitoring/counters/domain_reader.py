@@ -1,4 +1,4 @@
-"""Read what the monitor must know of a version's reference while it ingests its rows."""
+"""Read the values of a version's reference that ingestion compares rows with."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -28,7 +28,7 @@ def read_domain(version: Version) -> Domain:
 
 
 def known_values(version: Version) -> list[KnownValues]:
-    """Return what the reference has of each monitored column, as `read_domain` reads it."""
+    """Return the reference's domain of each monitored column, as `read_domain` reads it."""
     hidden = unmonitored(version.manifest)
     columns = monitored_columns(version.manifest)
     columns_shown = [column for column in columns if column.name not in hidden]

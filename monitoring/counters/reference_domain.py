@@ -39,7 +39,7 @@ class Domain:
         ]
 
     def codes(self, rows: Sequence[Sequence[Any]]) -> Array:
-        """Return what is odd about each value, uint8 [rows, features]; rows may be longer."""
+        """Return a code for each value (ordinary, missing, outside), uint8 [rows, features]."""
         codes = np.zeros((self.width, len(rows)), np.uint8)
         if rows:
             columns = list(zip(*rows, strict=True))

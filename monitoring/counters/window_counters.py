@@ -94,7 +94,7 @@ class ConfusionMatrix(msgspec.Struct):
                 del self.cells[true]
 
     def merge(self, other: "ConfusionMatrix") -> None:
-        """Count what another has counted."""
+        """Add the counts of another one."""
         self.rows += other.rows
         self.hits += other.hits
         self.crowded |= other.crowded
@@ -162,7 +162,7 @@ class ErrorSums(msgspec.Struct):
         self.merge(opposite)
 
     def merge(self, other: "ErrorSums") -> None:
-        """Count what another has counted."""
+        """Add the counts of another one."""
         self.rows += other.rows
         self.undefined += other.undefined
         self.errors += other.errors
@@ -177,7 +177,7 @@ class LabelCounters(msgspec.Struct):
     errors: ErrorSums = msgspec.field(default_factory=ErrorSums)
 
     def merge(self, other: "LabelCounters") -> None:
-        """Count what another has counted."""
+        """Add the counts of another one."""
         self.confusion.merge(other.confusion)
         self.errors.merge(other.errors)
 

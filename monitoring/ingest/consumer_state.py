@@ -131,7 +131,7 @@ class ConsumerState:
         return self._clocks.get(source) or self._latest
 
     def advance(self, stream: str, after: Position) -> None:
-        """Record how far a stream has been ingested; a repeated record moves nothing back."""
+        """Record the position of a stream; an earlier position is ignored."""
         before = self._positions.get(stream)
         if before is None or before < after:
             self._positions[stream] = after
@@ -240,7 +240,7 @@ class ConsumerState:
         return {key: self._ledgers[key] for key in sorted(self._incomplete)}
 
     def give_up(self, key: LedgerKey, before: Position) -> None:
-        """Count what a ledger is missing below a position as lost."""
+        """Count a ledger's missing numbers below a position as lost."""
         self._set_ledger(key, source_ledger.give_up(self._ledgers[key], before))
 
     @property
@@ -292,7 +292,7 @@ class ConsumerState:
         return self._add(version, self._timeline(version), progress, {})
 
     def touch(self, version: VersionState) -> None:
-        """Note that a version may change: of ten thousand, most are idle in any one step."""
+        """Mark a version as possibly changed, so that a step can skip the others."""
         self._touched[version.key] = version
         self._undrained[version.key] = version
         self._stale[version.key] = version
@@ -362,7 +362,7 @@ class ConsumerState:
     # Saving
 
     def save(self) -> None:
-        """Write what changed; part of the step's transaction."""
+        """Write the changes within the step's transaction."""
         changed = [(key, self._ledgers[key]) for key in sorted(self._changed_ledgers)]
         self._journal.save_progress(self._positions, changed)
         self._changed_ledgers.clear()

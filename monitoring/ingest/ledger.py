@@ -109,7 +109,7 @@ def _between(top: Position, place: Position) -> list[Hole]:
 
 
 def _without(hole: Hole, place: Position) -> list[Hole]:
-    """Return what is left of a hole once the number at `place` has come."""
+    """Return the rest of a hole after the number at `place` has arrived."""
     after = Position(place.epoch, place.sequence + 1)
     parts: list[Hole] = []
     if hole.start.epoch == place.epoch:

@@ -66,7 +66,7 @@ class ReviewQueue:
         return True
 
     def labels(self, version: VersionState, state: WindowState) -> WindowLabels:
-        """Return what people decided about the rows of a window."""
+        """Return the review decisions about the rows of a window."""
         if not state.reviews:
             return WindowLabels()
         decided = self._journal.reviews.decided(version.key, state.window)

@@ -119,7 +119,7 @@ class TrafficState:
         self._judged.add(model)
 
     def save(self) -> None:
-        """Write what changed, and drop the models that had no request for weeks."""
+        """Write the changes, and drop models without requests for weeks."""
         models, counted = self._models, sorted(self._counted - self._judged)
         judged = sorted(self._judged)
         self._journal.save_traffic(

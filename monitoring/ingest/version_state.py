@@ -382,11 +382,11 @@ class VersionState:
     # Saving
 
     def encoded_progress(self) -> bytes:
-        """Return what is stored of the version besides its windows."""
+        """Return the stored state of the version, except its windows."""
         return rows.encode(self._progress)
 
     def pop_changes(self) -> WindowChanges:
-        """Return what changed since the last call, and drop the windows that have expired."""
+        """Return the changes since the last call, and drop expired windows."""
         self._counters.flush()
         changes = WindowChanges([], [])
         for start in sorted(self._unsaved):

@@ -1,4 +1,4 @@
-"""State what batch jobs of a day answered, and which columns differ from the reference. Pure."""
+"""Describe a day's batch jobs, and the columns that differ from the reference. Pure."""
 
 from collections.abc import Mapping
 

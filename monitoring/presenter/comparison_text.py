@@ -31,7 +31,7 @@ def headline_sentence(comparison: VersionComparison) -> str:
 
 
 def origin_sentence(comparison: VersionComparison) -> str:
-    """Return where the rows come from."""
+    """Describe the origin of the rows."""
     return _ORIGINS[comparison.origin].format(comparison.first, comparison.second)
 
 

@@ -29,7 +29,7 @@ def window_path(model: str, version: str, start: int) -> str:
 
 
 def notes_path(model: str, version: str, start: int) -> str:
-    """Return where notes on a window are written."""
+    """Return the address for posting notes on a window."""
     return f"{api_path(model, version)}/windows/{start}/notes"
 
 
@@ -97,7 +97,7 @@ def rows_path(model: str, version: str, start: int) -> str:
 
 
 def examples_path(model: str, version: str, start: int) -> str:
-    """Return where programs read the example rows of a window; `.csv` and `.parquet` are files."""
+    """Return the address of a window's example rows; `.csv` and `.parquet` are files."""
     return f"{api_path(model, version)}/windows/{start}/examples"
 
 

@@ -24,7 +24,7 @@ PERFORMANCE = {
 
 
 def baseline_name(baseline: BaselineRecord) -> str:
-    """Return what a baseline consists of, as part of a sentence."""
+    """Describe a baseline as part of a sentence."""
     span = period(Window(baseline.start, baseline.end))
     if baseline.origin == "chosen":
         return f"the baseline chosen from production, {span}"

@@ -100,7 +100,7 @@ def follow(
 
 
 def loop_wait(loop: RetrainLoop) -> str:
-    """Return what a loop awaits and for how long, "" if nothing is awaited."""
+    """State what a loop awaits and since when; "" if it awaits nothing."""
     if not loop.awaited:
         return ""
     what = {"request": "delivery", "candidate": "a candidate"}.get(loop.awaited, loop.awaited)

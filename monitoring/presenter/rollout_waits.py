@@ -34,7 +34,7 @@ def awaited(
     *,
     here: bool = True,
 ) -> list[str]:
-    """Return what must come before the next step, and what comes without it.
+    """State the conditions of a rollout's next step, and what happens without them.
 
     `now` is in microseconds since the epoch; `here`: a monitor of this home would have left its
     judgement. Empty for a rollout that has ended.

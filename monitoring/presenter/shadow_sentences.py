@@ -10,7 +10,7 @@ _RUN_IT = "driftline shadow run, or driftline up"
 
 
 def shadow_sentence(shadow: Shadow) -> str:
-    """Return what a shadow runs on, since when and by whom."""
+    """Describe a shadow: the champion, the start and the actor."""
     since = datetime.fromtimestamp(shadow.since / 1e6, UTC)
     return (
         f"version {shadow.number} runs on {shadow.share * 100:.4g} % of what "
@@ -19,7 +19,7 @@ def shadow_sentence(shadow: Shadow) -> str:
 
 
 def shadow_lines(shadow: Shadow, report: ShadowReport | None) -> list[str]:
-    """Return what a shadow did, and how far behind it is."""
+    """Describe a shadow's counts and lag."""
     counts = report.shadows.get(shadow.id) if report is not None else None
     if report is None or counts is None:
         return [f"no process has run it yet: {_RUN_IT}"]

@@ -28,7 +28,7 @@ class TraceSection(NamedTuple):
 
 
 def trace_sections(trace: PredictionTrace) -> list[TraceSection]:
-    """Return what is known, in the order from the answer to its consequences."""
+    """Return the sections of a trace, from the prediction to its consequences."""
     missing = trace.not_found
     sections = [
         TraceSection("Answer", list(_event(trace.event, trace.monitor)) if trace.event else []),

@@ -11,7 +11,7 @@ METRIC_NAMES = {
 
 
 def verdict_sentence(verdict: RolloutVerdict) -> str:
-    """Return what was decided, and the counts that it rests on."""
+    """Describe a verdict and its counts."""
     what = METRIC_NAMES.get(verdict.metric, "")
     if verdict.verdict == "roll back":
         return f"rolled back: more keys with {what}: {_counts(verdict, verdict.metric)}"

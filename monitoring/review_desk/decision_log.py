@@ -54,7 +54,7 @@ class LoggedDecisions:
             writer.append([event])
 
     def close(self) -> None:
-        """State that nothing follows, and release the source."""
+        """Log the end of this writer, and release the source."""
         with self._one_at_a_time:
             if self._writer is None:
                 return

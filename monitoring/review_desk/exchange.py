@@ -139,7 +139,7 @@ def _of_task(task: Mapping[str, Any]) -> Labelled:
 
 
 def _person(annotator: Any) -> str:
-    """Return who completed an annotation: a number, or what exports with names have."""
+    """Return the annotator: a number, or a name if the export has names."""
     if isinstance(annotator, Mapping):
         return str(annotator.get("email") or annotator.get("id") or "")
     return "" if annotator is None else str(annotator)

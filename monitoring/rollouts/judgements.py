@@ -41,7 +41,7 @@ class JudgementFile:
 
 
 def read_judgements(home: Home) -> dict[str, CurrentJudgement]:
-    """Return what a monitor of this home wrote last; nothing without one."""
+    """Return the latest judgements of this home's monitor; empty without a monitor."""
     try:
         return msgspec.json.decode(home.rollouts.read_bytes(), type=dict[str, CurrentJudgement])
     except (OSError, msgspec.DecodeError):

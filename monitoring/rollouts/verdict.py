@@ -123,7 +123,7 @@ class Comparison:
                 counts.include(key, bad=str(predicted) != str(event.label))
 
     def judge(self, now: int) -> Judgement:
-        """Return what the counts say; `now` is in microseconds since the epoch.
+        """Return the verdict of the counts; `now` is in microseconds since the epoch.
 
         A worker whose clock is ahead of `now` makes no step bake faster.
         """
@@ -159,7 +159,7 @@ class Comparison:
         ]
 
     def _bounds(self, counts: Collection[VerdictMetric]) -> dict[VerdictMetric, Bound]:
-        """Return what each metric shows that a promotion needs."""
+        """Return the result of each metric that a promotion needs."""
         bounds = {}
         for metric in self._metrics:
             if metric in self._required or metric in counts:

@@ -349,7 +349,7 @@ class Journal:
         ]
 
     def schedule_progress(self, model: str) -> ScheduleProgress:
-        """Read how far the schedule of a model is decided."""
+        """Read the progress of a model's schedule."""
         row = self.database.one(schedules.OF_MODEL, model=model)
         return ScheduleProgress() if row is None else as_struct(row[0], ScheduleProgress)
 

@@ -173,7 +173,7 @@ class Predictions:
         return self._sweep(queries.SWEEP_SAMPLES, key, until, limit)
 
     def flush(self) -> None:
-        """Write what is not in the database yet."""
+        """Write unsaved changes to the database."""
         if self._added:
             self._add()
         self._database.many(queries.EVICT, self._evicted)
@@ -267,7 +267,7 @@ class Predictions:
 
 
 def _as_stored(row: StoredRow) -> StoredPrediction:
-    """Return what the database holds of a row once it is written."""
+    """Return the stored form of a row."""
     return StoredPrediction(
         row.model,
         row.version,

@@ -96,7 +96,7 @@ class Reviews:
         )
 
     def flush(self) -> None:
-        """Write what is not in the database yet."""
+        """Write unsaved changes to the database."""
         if self._dropped:
             self._database.many(queries.DROP, self._dropped)
             self._dropped.clear()

@@ -81,7 +81,7 @@ class RowLayout:
         return encode(row.values)
 
     def rows_without_payload(self, event: PredictionEvent) -> Sequence[PredictedRow | None]:
-        """Return what is known of each answered row of an event whose payload was not kept.
+        """Return the summaries of each answered row of an event without a payload.
 
         Summaries are complete in every event. None if the version has none, or where they were
         withheld with the payload. Raises ValueError for summaries that do not fit the rows.

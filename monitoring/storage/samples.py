@@ -78,7 +78,7 @@ class Samples:
         )
 
     def flush(self) -> None:
-        """Write what is not in the database yet."""
+        """Write unsaved changes to the database."""
         if self._evicted:
             self._database.many(queries.EVICT, self._evicted)
             self._evicted.clear()

@@ -286,7 +286,7 @@ class Store:
         return [as_struct(body, Chain) for (body,) in self._all(progress.ALL_CHAINS)]
 
     def partitions(self) -> list[PartitionHolder]:
-        """Read who holds each partition of a divided log; empty if the log is not divided."""
+        """Read the holder of each partition of a divided log; empty if the log is not divided."""
         rows = self._all(progress.LAYOUT)
         number = as_int(rows[0][0]) if rows else 0
         holders = {as_int(row[0]): row[1:5] for row in self._all(partitions.ALL)}
@@ -368,7 +368,7 @@ class Store:
         return _Sample(progress_of_version.columns, rows)
 
     def _decided(self, model: str, version: str, window: Window) -> WindowLabels:
-        """Read what people decided about the rows of a window."""
+        """Read the review decisions about the rows of a window."""
         rows = self._all(
             reviews.DECIDED, model=model, version=version, begin=window.start, end=window.end
         )
@@ -449,7 +449,7 @@ class Store:
         return bool(dead[0])
 
     def schedules(self) -> dict[str, ScheduleProgress]:
-        """Read how far the schedule of each model is decided."""
+        """Read the progress of each model's schedule."""
         rows = self._all(schedules.ALL)
         return {str(model): as_struct(body, ScheduleProgress) for model, body in rows}
 

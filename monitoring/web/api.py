@@ -129,7 +129,7 @@ async def metrics(request: Request) -> Response:
 
 
 def _pending(requests: PendingApprovals | None) -> list[PendingApproval]:
-    """Return what waits for an approval; nothing while the registry cannot be read."""
+    """Return pending approvals; empty while the registry cannot be read."""
     try:
         return requests.read() if requests is not None else []
     except RegistryError:

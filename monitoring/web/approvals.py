@@ -73,7 +73,7 @@ async def pending(request: Request) -> Response:
 
 
 async def approval(request: Request) -> Response:
-    """Show what is asked for: differences of the manifests, gate report, and the decision."""
+    """Show one request: differences of the manifests, gate report, and the decision form."""
     desk, pending_approval = _desk(request), await _asked(request)
     catalogue: Catalogue | None = request.app.state.catalogue
     changes, missing = await asyncio.to_thread(_changes, catalogue, pending_approval)

@@ -244,7 +244,7 @@ def page(request: Request, template: str, status: int = 200, **context: Any) -> 
 
 
 def _choice(request: Request) -> OverviewChoice:
-    """Return what the address chooses. Raises HTTPException for a filter that does not exist."""
+    """Parse the filters in the address. Raises HTTPException for an unknown filter."""
     query = request.query_params
     allowed = {"verdict": VERDICTS, "alarms": ("1",)}
     for name, values in allowed.items():
@@ -273,7 +273,7 @@ def _span(request: Request) -> Window | None:
 
 
 def baseline_of(request: Request, result: Result) -> "Baseline | None":
-    """Return what a window was scored against; None if it is not here."""
+    """Return the reference or baseline of a window; None if it is not on this machine."""
     measured = window_view.find(result, REFERENCE_ROWS)
     references: References = request.app.state.references
     return references.of(result.model, result.version, measured.method if measured else "")

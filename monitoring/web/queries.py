@@ -167,7 +167,7 @@ class Queries(Protocol):
         ...
 
     def schedules(self) -> dict[str, ScheduleProgress]:
-        """Return how far the schedule of each model is decided."""
+        """Return the progress of each model's schedule."""
         ...
 
     def disabled(self) -> list[DisabledReceiver]:

@@ -74,13 +74,13 @@ async def history_rows(request: Request) -> Response:
 
 
 async def trace_page(request: Request) -> Response:
-    """Show what is known of a prediction, from its answer to the alarms."""
+    """Show the trace of a prediction, from its answer to the alarms."""
     trace = await _trace(request)
     return page(request, "trace.html", trace=trace, sections=trace_sections(trace))
 
 
 async def trace_data(request: Request) -> Response:
-    """Return what is known of a prediction for programs."""
+    """Return the trace of a prediction as JSON."""
     return json_response(await _trace(request))
 
 

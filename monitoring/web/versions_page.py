@@ -53,7 +53,7 @@ async def versions(request: Request) -> Response:
 
 
 def _newest_mix(rows: Sequence[VersionRow]) -> tuple[Window | None, Mix]:
-    """Return what share of the newest window's requests each version answered."""
+    """Return each version's share of the newest window's requests."""
     windows = [window for row in rows for window in (row.latest, row.filling) if window]
     shares = {window: mix for (_, window), mix in mixes(windows).items()}
     newest = max(shares, key=lambda window: window.start, default=None)

@@ -50,7 +50,7 @@ class ApprovalOutbox:
         self._contents: _Contents | None = None
 
     def due(self, now: int) -> list[Delivery]:
-        """Return what is to be sent now: each waiting request that was not received yet."""
+        """Return the webhooks to send now: pending requests that were not delivered yet."""
         try:
             waiting = {_id(approval): approval for approval in self._requests.read()}
         except RegistryError:
@@ -66,7 +66,7 @@ class ApprovalOutbox:
         ]
 
     def delivered(self, webhook_id: str) -> None:
-        """Note that the receiver has it."""
+        """Record that the receiver accepted it."""
         self._note(webhook_id, lambda attempts: replace(attempts, ended=True))
 
     def failed(self, webhook_id: str, error: str, next_attempt: int | None) -> None:  # noqa: ARG002

@@ -40,7 +40,7 @@ class Outbox(Protocol):
         ...
 
     def delivered(self, webhook_id: str) -> None:
-        """Note that the receiver has it."""
+        """Record that the receiver accepted it."""
         ...
 
     def failed(self, webhook_id: str, error: str, next_attempt: int | None) -> None:

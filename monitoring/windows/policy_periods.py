@@ -52,7 +52,7 @@ class PolicyTimeline:
         return self.periods[self._index(time)]
 
     def grid(self, time: int) -> Grid:
-        """Return where windows of this event time begin and end."""
+        """Return the bounds of the windows of this event time."""
         return self.at(time).grid
 
     def pane(self, time: int) -> Window:
@@ -62,7 +62,7 @@ class PolicyTimeline:
         return self._pane
 
     def longest_wait(self, since: int, until: int) -> int:
-        """Return how long any window between two event times awaits labels, in microseconds."""
+        """Return the longest wait for labels between two event times, in microseconds."""
         periods = [
             period for period in self.periods if since < period.grid.end and period.start < until
         ]
@@ -122,6 +122,6 @@ def _periods(begins: Sequence[tuple[int, DatedPolicy]]) -> PolicyTimeline:
 
 
 def _border(periods: PolicyTimeline, time: int) -> int:
-    """Return where the first pane begins that begins at this time or later."""
+    """Return the start of the first pane that begins at this time or later."""
     pane = periods.grid(time).pane(time)
     return time if pane.start == time else pane.end

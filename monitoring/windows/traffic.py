@@ -54,7 +54,7 @@ class JudgedHours(msgspec.Struct):
     newest: JudgedHour | None = None
 
     def history(self, hour: int, requests: int) -> TrafficHistory:
-        """Return what a judgement of the next hour needs."""
+        """Return the data for judging the next hour."""
         first = self.until - len(self.requests)
         requests_by_hour = {first + at: count for at, count in enumerate(self.requests) if count}
         requests_by_hour[hour] = requests

@@ -43,5 +43,5 @@ class CheckOutcome(msgspec.Struct, frozen=True):
 
 
 def note_stage(folder: Path, stage: str) -> None:
-    """Note what the check does now, for the case that it does not come back."""
+    """Record the current step of the check, in case the process dies in it."""
     (folder / STAGE).write_text(stage)

@@ -84,7 +84,7 @@ def worst(outcomes: Sequence[GateVerdict]) -> GateVerdict:
 
 
 def of_figures(figures: Sequence[GateFigure]) -> GateVerdict:
-    """Return what a gate's figures add up to.
+    """Return the outcome of a gate from its figures.
 
     Groups with too few rows do not count beside groups that have enough; a gate without a figure
     that could be judged has not enough data.

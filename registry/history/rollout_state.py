@@ -68,7 +68,7 @@ def _salted(salt: str) -> "hashlib.blake2b":
 
 
 def position(hashed: str) -> float:
-    """Return where a hashed routing key lies, from 0 to 1.
+    """Return the hash of a routing key as a number from 0 to 1.
 
     The rollout's version answers keys below its share, so a greater share removes no key.
     """

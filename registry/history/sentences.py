@@ -16,7 +16,7 @@ from registry.history.rows import (
 
 
 def describe_row(row: HistoryRow) -> str:
-    """Return what a row states: its kind, alias, version, and the gist of its detail."""
+    """Describe a row: its kind, alias, version, and a summary of its detail."""
     kind = row.kind.replace("_", " ")
     version = f"version {row.number}" if row.number else ""
     words = " ".join(word for word in (kind, row.alias, version) if word)
@@ -28,7 +28,7 @@ def describe_row(row: HistoryRow) -> str:
 
 
 def _details(row: HistoryRow) -> str:  # noqa: PLR0911  # one for each kind
-    """Return what the detail adds to the kind of a row; raises DamagedRow."""
+    """Describe the detail of a row; raises DamagedRow."""
     match row.kind:
         case "gated":
             return row.decode(GateResult).verdict

@@ -140,7 +140,7 @@ def _schema_version(connection: sqlite3.Connection) -> int:
 
 
 def _explain(error: sqlite3.Error) -> str:
-    """Return what is wrong with the file and what to do about it."""
+    """Describe the fault of the file and its remedy."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extension
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return f"locked by another process for {_PATIENCE_S} seconds; try again when it has ended"

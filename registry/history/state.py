@@ -176,7 +176,7 @@ class LifecycleState(msgspec.Struct):
         return self.policy_row.revision if self.policy_row else 0
 
     def subject(self, alias: str, digest: str) -> ApprovalSubject:
-        """Return what an approval of a digest for an alias would refer to now."""
+        """Return the current subject of an approval of a digest for an alias."""
         report = self.gated[digest].evidence if digest in self.gated else ""
         return ApprovalSubject(report, self.aliases.get(alias, ""), self.policy_revision)
 
@@ -205,7 +205,7 @@ class LifecycleState(msgspec.Struct):
         return now - self.policy.approvals[alias].expire_days * DAY
 
     def involved(self, alias: str, number: str) -> set[str]:
-        """Return who cannot approve a version: its registrants, trainer and last requester.
+        """Return the actors who cannot approve a version: registrants, trainer, last requester.
 
         The same content may be registered under several numbers.
         """
@@ -295,7 +295,7 @@ class LifecycleState(msgspec.Struct):
         )
 
     def desired(self, numbers: Collection[str]) -> DesiredState:
-        """Return what is to be served of a model that has these versions."""
+        """Return the desired state of a model that has these versions."""
         return DesiredState(
             dict(sorted(self.aliases.items())),
             {number for number in numbers if self.is_unloaded(number)},

@@ -159,7 +159,7 @@ class History:
         return reduce_rows(self.rows(model))
 
     def desired_state(self, model: str, numbers: Collection[str]) -> DesiredState:
-        """Return what is to be served of a model that has these versions."""
+        """Return the desired state of a model that has these versions."""
         return self.state(model).desired(numbers)
 
     def aliases(self, model: str) -> dict[str, str]:
@@ -437,7 +437,7 @@ def _require_known(state: LifecycleState) -> None:
 
 
 def _first(row: HistoryRow) -> str:
-    """Return who made a row, and what it states."""
+    """Return the actor and the description of a row."""
     at = datetime.fromtimestamp(row.time / 1e6, UTC)
     what = " ".join(word for word in (row.kind.replace("_", " "), row.alias) if word)
     version = f" version {row.number}" if row.number else ""

@@ -123,7 +123,7 @@ class Account:
         self._rows.until += rows * self._rows.seconds
 
     def end(self) -> None:
-        """Note that an admitted request is answered or cancelled."""
+        """Record that an admitted request was answered or cancelled."""
         self.running -= 1
 
 

@@ -70,7 +70,7 @@ class RunsInFlight(Protocol[Ticket_contra]):
         ...
 
     def enter(self, run: int) -> None:
-        """Note that the calling thread executes the run."""
+        """Record that the calling thread executes the run."""
         ...
 
     def end(self, run: int) -> None:

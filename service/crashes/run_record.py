@@ -126,7 +126,7 @@ class RunRecord:
         return slot
 
     def enter(self, slot: int) -> None:
-        """Note that the calling thread executes the run."""
+        """Record that the calling thread executes the run."""
         if self._map is not None and slot:
             _THREAD.pack_into(self._map, slot + 8, get_ident())
             if self._more:
@@ -251,7 +251,7 @@ def encode_version(version: Version) -> msgspec.Raw:
 
 
 def read_crash(folder: Path) -> Crash | None:
-    """Return what a dead worker of this source left, None if it ended in order.
+    """Return the record of a dead worker of this source; None if it ended normally.
 
     A content that cannot be read, after a power loss, is skipped.
     """

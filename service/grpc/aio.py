@@ -147,7 +147,7 @@ class _Slots:
         return awaited
 
     def arrived(self, awaited: "_Awaited") -> None:
-        """Note that the message is here."""
+        """Record that the message has arrived."""
         self._awaited.discard(awaited)
 
 

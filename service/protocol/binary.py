@@ -57,7 +57,7 @@ def encode_response(  # noqa: PLR0913 - one argument for each field of the answe
 
 
 def json_length(size_header: bytes, size: int) -> int:
-    """Return where the JSON of a body of `size` bytes ends; raises InvalidRequest."""
+    """Return the end of the JSON in a body of `size` bytes; raises InvalidRequest."""
     if not size_header.isdigit() or len(size_header) > _MOST_DIGITS or int(size_header) > size:
         raise InvalidRequest(
             f"header {HEADER}: got {size_header.decode('latin-1')!r}; expected the number of bytes "

@@ -45,7 +45,7 @@ class Connection(Http1Connection):
         self._stalled = False  # the client does not read its replies
 
     def dependencies(self) -> InferenceDependencies:
-        """Return what inference needs of the worker."""
+        """Return the worker's objects that inference needs."""
         raise NotImplementedError
 
     def data_received(self, data: bytes) -> None:

@@ -188,7 +188,7 @@ class IsolatedRun:
             return self._number
 
     def leave(self) -> None:
-        """Note that the process has answered or died."""
+        """Record that the process has answered or died."""
         with self._lock:
             self._process = None
             if self._timer is not None:

@@ -101,7 +101,7 @@ class Session:
         return dict(zip(self._outputs, results, strict=True))
 
     def _runner(self, providers: Sequence[tuple[str, object]]) -> Any:
-        """Return what runs the model.
+        """Return the function that runs the model.
 
         The wrapper in Python checks names, which are checked before, and falls back from failing
         providers; the CPU's has nothing to fall back to. The session below it saves 4 us a run.

@@ -47,7 +47,7 @@ class TensorFrame(msgspec.Struct, frozen=True):
 
 
 def lay_out(tensors: Mapping[str, Array]) -> TensorFrame:
-    """Return where each tensor goes; raises TypeError for a dtype without a datatype."""
+    """Return the offset of each tensor; raises TypeError for a dtype without a datatype."""
     contents = [(name, of_array(array), array) for name, array in tensors.items()]
     parts: list[Array | bytes] = [
         _encode([str(text) for text in array.ravel()])

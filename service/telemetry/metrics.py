@@ -223,7 +223,7 @@ def count_refused_labels(labels: int) -> None:
 
 
 def count_restart(version: Version) -> None:
-    """Count that the process of an isolated model was started again."""
+    """Count a restart of an isolated model's process."""
     _RESTARTS.labels(version.model, version.number).inc()
 
 

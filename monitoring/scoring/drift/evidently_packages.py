@@ -64,7 +64,7 @@ def _replace(name: str) -> None:
 
 
 def _sources(package: str, text: str) -> dict[str, tuple[str, str]]:
-    """Return what the file of a package imports from modules, by the name that it gives it."""
+    """Return the names that a package's file imports, with their modules."""
     sources: dict[str, tuple[str, str]] = {}
     for statement in ast.parse(text).body:
         if not isinstance(statement, ast.ImportFrom):

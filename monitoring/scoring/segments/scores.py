@@ -179,7 +179,7 @@ class _GroupedWindow:
             self.real = replace(self.real, weights=weights)
 
     def figures(self, rows: Array, place: int) -> dict[str, Callable[[str], list[Score]]]:
-        """Return what is computed for these rows, by the score that would report a failure."""
+        """Return the computations for these rows, by the score that reports a failure."""
         primary = self._performance.primary
         return {
             "mean_prediction": partial(self._answers, rows),
