@@ -62,7 +62,7 @@ WHY = {
     "fsspec": "model files on S3, GCS and other stores",
     "grpcio": "gRPC (`aio`), and the client side of every test",
     "grpcio-health-checking": "the standard health service of gRPC",
-    "grpcio-reflection": "lets grpcurl and the like list the methods",
+    "grpcio-reflection": "lets tools such as grpcurl list the methods",
     "httptools": "the HTTP/1.1 parser",
     "httpx": "the Python client, and webhooks",
     "jinja2": "the status page's templates",

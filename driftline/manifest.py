@@ -24,7 +24,7 @@ def commands() -> list[click.Command]:
 @click.option("--target", default="", help="Column of the reference that holds the labels.")
 def manifest(onnx: Path, fields_file: Path | None, reference: Path | None, target: str) -> None:
     """Print the complete manifest that registration would infer, with comments, to be edited."""
-    # ONNX, which --help does without.
+    # ONNX, which --help does not need.
     from registry.bounded.check import check_in_process  # noqa: PLC0415
     from registry.inference_record import read_inference  # noqa: PLC0415
     from registry.manifest_file import read_fields  # noqa: PLC0415

@@ -16,7 +16,7 @@ def commands() -> list[click.Command]:
 @click.argument("url")
 def probe(url: str) -> None:
     """Exit 0 if the URL returns 2xx, else 1 with the reason."""
-    import httpx  # noqa: PLC0415 - probe --help does without
+    import httpx  # noqa: PLC0415 - not needed for --help
 
     try:
         # A health check sends no secret, and certificates name the public address, not loopback.

@@ -79,7 +79,7 @@ def _register_there(remote: "RemoteRegistry", model: str, folder: Path) -> str:
 
 def _register_here(model: str, folder: Path) -> str:
     """Register a folder; return the number of the version."""
-    from registry.batching import (  # noqa: PLC0415 - ONNX Runtime, which --help does without
+    from registry.batching import (  # noqa: PLC0415 - not needed for --help
         INDEPENDENT,
         explain,
         read_verdict,

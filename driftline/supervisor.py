@@ -20,7 +20,7 @@ _MOST_FAILURES = 5  # restarts in a row that fail before all children are stoppe
 
 
 class Child(msgspec.Struct, frozen=True):
-    """A supervised process, and the URL that returns 200 once it is ready; "": at once."""
+    """A supervised process, and the URL that returns 200 once it is ready; "": no health check."""
 
     name: str
     command: list[str]
@@ -35,7 +35,7 @@ class Child(msgspec.Struct, frozen=True):
 class Supervisor:
     """Run children until `stop`, or until one cannot start.
 
-    The first start may not fail. After that, a few restarts in a row may.
+    A failure of the first start ends the run. Later, a few consecutive restarts may fail.
     """
 
     def __init__(
@@ -123,13 +123,13 @@ class Supervisor:
             await asyncio.sleep(pause)
 
     async def _announce(self, child: Child, events: Sequence[asyncio.Event]) -> None:
-        """Set the events once the child answers; at once for a child without a health check."""
+        """Set the events once the child answers; immediately for a child without a health check."""
         if not child.health:
             for event in events:
                 event.set()
             return
         # The certificate names the public address, not loopback; a health check sends no secret.
-        import httpx  # noqa: PLC0415 - up --help does without
+        import httpx  # noqa: PLC0415 - not needed for --help
 
         async with httpx.AsyncClient(timeout=2, trust_env=False, verify=False) as client:  # noqa: S501
             while True:

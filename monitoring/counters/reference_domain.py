@@ -75,7 +75,7 @@ class _Categories:
     def codes(self, column: Sequence[Any]) -> list[int]:
         try:
             codes = list(map(self._remembered.get, column))
-        except TypeError:  # lists and the like have no hash
+        except TypeError:  # values such as lists have no hash
             return [self._look(value) for value in column]
         if None not in codes:
             return codes  # type: ignore[return-value] # no value is None

@@ -22,7 +22,7 @@ def categories(values: "pd.Series[Any]") -> "pd.Series[Any]":
     """Convert every value to a category, once per distinct value; missing values stay missing."""
     try:
         codes, different = pd.factorize(values)
-    except TypeError:  # lists and the like have no hash
+    except TypeError:  # values such as lists have no hash
         return values.map(category, na_action="ignore")
     names = np.array([*map(category, different), None], dtype=object)  # the last is for none
     return pd.Series(names[codes], values.index, dtype=object)

@@ -1,10 +1,10 @@
-"""Statements of SQLAlchemy, and how they are compiled for both databases.
+"""Define statements with SQLAlchemy and compile them for both databases.
 
 Reads and deletions take named values. Insertions and updates are *row statements*: they take rows
 of values, one or many. They are built from the same definition in two forms: with a bind parameter
-for each value (`executemany`), or for all rows of a staging table at once (`COPY`).
+for each value (`executemany`), or for all rows of a staging table together (`COPY`).
 
-Nothing of this is imported to run a statement (see query.py): importing SQLAlchemy takes longer
+Running a statement does not import this module (see query.py): importing SQLAlchemy takes longer
 than most commands.
 """
 
@@ -67,10 +67,10 @@ class RowInsert:
         replace: Sequence[str] = (),
         add: Sequence[str] = (),
     ) -> None:
-        """Values are those of the columns `names` (none: all).
+        """Each row has values for the columns `names`; all columns if there are none.
 
-        Where the key exists, `keep` keeps the old row. Otherwise the columns `replace` take the new
-        value, and it is added to the columns `add`.
+        If the key exists, `keep` retains the old row. Without it, the columns `replace` get the
+        new values, and the columns `add` grow by them.
         """
         self.table = table
         self.columns = {name: table.c[name] for name in names or table.c.keys()}
@@ -99,7 +99,7 @@ class RowInsert:
 
 
 class RowChange:
-    """Change a table by rows of values; of many rows, no two may touch the same."""
+    """Change a table by rows of values; no two may change the same row."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ def compile_rows(statement: RowStatement, name: str) -> RowQuery:
 
 
 def _for_one(statement: RowStatement, dialect: Dialect) -> Compiled:
-    """Compile a row statement for one row; its names are those of the statement's columns."""
+    """Compile a row statement for one row; its parameters have the names of the columns."""
     done = _compiled(statement.for_one(dialect), dialect)
     names = tuple(name.removeprefix(_PREFIX) for name in done.names)
     return Compiled(done.sql, names, done.constants)

@@ -40,7 +40,7 @@ def _metric_fault(gate: ScoredGate, manifest: Manifest, score_names: list[str]) 
         if manifest.task != "classification":
             return "costs are about the classes of task: classification"
         if any(not isinstance(cost, dict) for cost in gate.costs.values()):
-            return "" if binary else "false_negative and the like need prediction.positive"
+            return "" if binary else "costs such as false_negative need prediction.positive"
         classes = [str(class_) for class_ in manifest.prediction.classes]
         cost_classes = [
             *gate.costs,

@@ -1,10 +1,10 @@
-"""Record the runs in flight in a file, so that it is known what ran when a worker died.
+"""Record the runs in flight in a file, which shows what ran when a worker died.
 
     <log>/<source>/runs      a header, then slots; a slot holds one batch, or nothing
     <log>/<source>/fault     what faulthandler wrote, with the thread that faulted
 
 The file is mapped into memory and has all its blocks: recording needs no system call, survives the
-process, and cannot fail on a full disk. A slot counts once its header is written, which comes last.
+process, and cannot fail on a full disk. A slot is valid once its header is written.
 """
 
 import mmap
@@ -28,12 +28,12 @@ FILE, FAULT = "runs", "fault"
 LONGEST_NAME = 128  # maximum length of a name that a client chose
 _HEADER = struct.Struct("<8sqq")  # magic, process id, epoch of its events
 _MAGIC = b"runs\0\0\0\1"
-_SLOT = struct.Struct("<BxxxIQ")  # 1 while it counts, length of the content, thread that runs it
+_SLOT = struct.Struct("<BxxxIQ")  # 1 if valid, length of the content, thread that runs it
 _THREAD = struct.Struct("<Q")
 _FIRST = 4096  # where the slots begin
 SLOT_BYTES = 16 << 10
 _MOST = SLOT_BYTES - _SLOT.size  # bytes of a slot's content
-_SLOTS = 16  # at first
+_SLOTS = 16  # initial number
 _MOST_SLOTS = 4096
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -48,7 +48,7 @@ class RunningVersion(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RunningRequest(msgspec.Struct, frozen=True, array_like=True):
-    """One request of a run in flight, as its event will name it."""
+    """One request of a run in flight, with the fields of its future event."""
 
     prediction_id: str
     request_id: str
@@ -59,7 +59,7 @@ class RunningRequest(msgspec.Struct, frozen=True, array_like=True):
     event_time: int | None
     rows: int
     traceparent: str
-    rollout: str = ""  # absent in records of earlier releases, as what follows
+    rollout: str = ""  # this and the next fields are absent in records of earlier releases
     arm: events.ArmName = ""
     routing_key: str = ""
     load_test: bool = False
@@ -80,7 +80,7 @@ class Crash(msgspec.Struct, frozen=True):
     pid: int
     epoch: int
     runs: list[RunInFlight]
-    fault: str  # what faulthandler wrote, "" if the process ended otherwise
+    fault: str  # output of faulthandler; "" if the process ended in another way
 
 
 class Numbered(Protocol):
@@ -154,7 +154,7 @@ class RunRecord:
             self.end(slot)
 
     def close(self) -> None:
-        """Remove the record: the worker ends in order."""
+        """Remove the record, because the worker ends normally."""
         if self._map is not None:
             self._map.close()
             self._map = None
@@ -191,7 +191,7 @@ class RunRecord:
             return 0
 
     def _grow(self, slots: int) -> None:
-        """Allocate blocks for more slots first: a page without one would kill the worker."""
+        """Allocate disk blocks before slots are used: writing without one would kill the worker."""
         with self._growth:
             size = _FIRST + slots * SLOT_BYTES
             if slots <= self._slots:
@@ -220,7 +220,7 @@ class VersionRuns:
         self.end = record.end
 
     def begin(self, calls: Sequence[Call]) -> int:
-        """Record a run of these calls, with the ids that their events will have."""
+        """Record a run of these calls, with the ids of their future events."""
         for call in calls:
             if not call.prediction_id:
                 call.prediction_id = self._new_id()
@@ -253,7 +253,7 @@ def encode_version(version: Version) -> msgspec.Raw:
 def read_crash(folder: Path) -> Crash | None:
     """Return the record of a dead worker of this source; None if it ended normally.
 
-    A content that cannot be read, after a power loss, is skipped.
+    Unreadable content, as after a power loss, is skipped.
     """
     try:
         data = (folder / FILE).read_bytes()

@@ -84,7 +84,7 @@ class LoadedModels:
         self._tags: dict[str, str] = {}  # the models of prediction ids, by their tags
         self._outcomes: dict[
             _Key, LoadedVersion | UnavailableVersion
-        ] = {}  # of what was loaded, or tried last
+        ] = {}  # latest attempt to load each version
         self._loads: dict[_Key, asyncio.Task[None]] = {}  # loads that are under way
         self._begun: dict[_Key, int] = {}  # the revision that asked for them
         self._loaded: dict[str, Loaded] = {}

@@ -134,7 +134,7 @@ def main() -> None:
                 _answer(channel, channel.receive(), session, stops)
     except ConnectionLost:
         pass
-    os._exit(0)  # without the destructors of libraries: nothing here needs an end in order
+    os._exit(0)  # skip the destructors of libraries; no resource needs them
 
 
 def _start(channel: Channel, config: ChildConfig) -> Session | None:

@@ -111,7 +111,7 @@ class NullDistribution(msgspec.Struct, frozen=True):
 
     values: Array
     floor: float  # below it a difference does not matter
-    strong: float = 0.0  # the same for a column by itself
+    strong: float = 0.0  # the same for one column that raises an alarm alone
     shared: bool = False  # whether it is one of the columns whose share is judged
     fixed: float | None = None  # the user's own limit
 

@@ -42,7 +42,7 @@ class MeasuredMetrics(msgspec.Struct, frozen=True):
     rows: int
     figures: Metrics = {}
     around: Mapping[str, Interval] = {}
-    effective: float = 0.0  # rows of weight 1 that say as much
+    effective: float = 0.0  # effective sample size: rows of weight 1 with the same precision
 
 
 class ReviewedRows(NamedTuple):
@@ -158,14 +158,14 @@ def _of_weighted_errors(errors: ErrorSums, pairs: Sequence[_WeightedPair]) -> Me
 
 
 _UNDEFINED = {"roc_auc": "not defined: all labels are of one class"}
-BAND_WIDTH = 2.0  # times the usual error, around an estimate
+BAND_WIDTH = 2.0  # half width of an estimate's band, in standard errors
 
 
 class PerformanceScorer:
     """Score the performance of one version's windows."""
 
     def __init__(self, baseline: Baseline) -> None:
-        """Metrics are compared with those of the reference."""
+        """Compute the reference's metrics, with which the windows' are compared."""
         self._baseline = baseline
         self.estimator = PerformanceEstimator(baseline)
         self._regression = baseline.manifest.task == "regression"
@@ -236,7 +236,7 @@ class PerformanceScorer:
         for part in parts:
             of = "" if part.rows == most else f"; of {part.rows:,} of {most:,} labels"
             if reviewed is not None:
-                of += f"; {len(reviewed.frame):,} of the review queue, which say as much as "
+                of += f"; {len(reviewed.frame):,} of the review queue, worth as much as "
                 of += f"{reviewed.total:.0f}"
             for name, value in part.figures.items():
                 note = _beside(self._of_reference().get(name)) + of
@@ -293,7 +293,7 @@ class PerformanceScorer:
         if limit is not None and value is not None:
             breached = value > limit if measured in ERRORS else value < limit
         if limit != self._limit and measured == self.primary:
-            note += f"; the limit {self._limit:g} is wider by what chance does in so few rows"
+            note += f"; the limit {self._limit:g} is widened for chance in so few rows"
         low, high = band or (None, None)
         return clipped(
             Score(
@@ -342,7 +342,7 @@ class PerformanceScorer:
 
 
 def _extrapolated(score: Score, ends: Sequence[float]) -> Score:
-    """Judge an estimate by the best that its extrapolated rows may be, and say so."""
+    """Judge an estimate by the best case of its extrapolated rows, and note it."""
     breached = score.breached
     if score.threshold is not None:
         error = score.name.removeprefix(ESTIMATED) in ERRORS

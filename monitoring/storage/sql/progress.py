@@ -1,4 +1,4 @@
-"""Statements on how far the log is ingested, and on what was counted of it; written by monitoring.storage.sql_writer."""
+"""Statements on the ingested positions and the event counters; written by monitoring.storage.sql_writer."""
 
 # fmt: off
 # ruff: noqa: E501
