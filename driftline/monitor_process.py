@@ -60,6 +60,7 @@ from monitoring.webhooks.delivery import (
     sending,
 )
 from monitoring.windows.policy_source import ReadableVersions, RegistryPolicies
+from registry.outputs import label_output
 from registry.settings import open_history
 from registry.store import Registry
 from telemetry import logs
@@ -339,7 +340,7 @@ def _judge(home: Home, settings: MonitorSettings, live: LiveFigures) -> RolloutJ
         return open_reader(home, settings, "rollouts", since, {})
 
     def label(model: str, number: str) -> str:
-        return registry.version(model, number).manifest.prediction.label
+        return label_output(registry.version(model, number).manifest.prediction)
 
     return RolloutJudge(open_history(home), reader, label, note=live.rollouts.replace)
 

@@ -173,6 +173,38 @@ def abort(  # noqa: PLR0913  # one argument per option
     _apply(open_access(server), model, change, wait=wait)
 
 
+@rollout.command()
+@click.argument("model")
+@click.option("--version", "number", default="", help="Version.  [default: the latest rollout]")
+@click.option("--metrics", default="", help="What is judged.  [default: as it was]")
+@click.option("--tolerate", type=FINITE, help="Allowed rate, as a multiple.  [default: as it was]")
+@click.option("--patience", type=FINITE, help="Bake times until it pauses.  [default: as it was]")
+@_ALIAS
+def backtest(  # noqa: PLR0913  # its options
+    *,
+    model: str,
+    number: str,
+    metrics: str,
+    tolerate: float | None,
+    patience: float | None,
+    alias: str,
+) -> None:
+    """Judge a past rollout of MODEL again from this machine's log.
+
+    Another policy shows what it would have decided. Nothing is changed.
+    """
+    from driftline.rollout_backtest import print_backtest  # noqa: PLC0415 - a monitor's extra
+
+    print_backtest(
+        model,
+        alias=alias,
+        number=number,
+        metrics=_metrics(metrics),
+        tolerate=tolerate,
+        patience=patience,
+    )
+
+
 def _apply(access: RegistryAccess, model: str, change: RegistryChange, *, wait: bool) -> None:
     """Make a change of a rollout, and print what it is now."""
     done = access.change(model, change)

@@ -92,3 +92,10 @@ def test_people_decide_without_a_verdict_policy(desk: Desk) -> None:
     assert "No verdict policy: people advance and end this rollout." in desk.status()
     desk.rollouts.abort("taxi", "champion", actor="ann", why="slow")
     assert "aborted: slow" in desk.status()
+
+
+def test_a_backtest_of_a_rollout_that_never_was_is_refused(desk: Desk) -> None:
+    desk.status()
+    result = CliRunner().invoke(driftline, ["rollout", "backtest", "taxi", "--version", "9"])
+    assert result.exit_code != 0
+    assert "champion of taxi had no rollout of version 9" in f"{result.exception}{result.output}"
