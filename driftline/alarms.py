@@ -142,7 +142,7 @@ def silence(model: str, version: str, rule: Rule, length: str, reason: str) -> N
 
 @alarms.command()
 def silences() -> None:
-    """List the silences that hold."""
+    """List the active silences."""
     now = now_us()
     holding = [silence for silence in open_store().silences() if silence.until > now]
     for silence in holding:

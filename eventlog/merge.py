@@ -4,8 +4,8 @@ The merge decides the order in which partitions are ingested. While a stream has
 and none in the buffer, the others wait, because its next record may be earlier.
 
 A record that was stamped by a wrong clock would hold up its stream until the others have reached
-that time. So where later records of its source show that the clock was wrong, the record is ordered
-by the time that its source had reached before.
+that time. If later records of its source show that the clock was wrong, the record is
+therefore ordered by its source's previous time.
 """
 
 from collections import deque
@@ -23,7 +23,7 @@ _START = ReceptionClock()
 
 
 class StreamOrder:
-    """The sort keys of one stream's records: their reception, while its clocks are right."""
+    """The sort keys of one stream's records: reception times, except those of wrong clocks."""
 
     def __init__(self) -> None:
         self._clocks: dict[str, ReceptionClock] = {}  # keyed by source
@@ -56,7 +56,7 @@ class StreamOrder:
         return received, record.sequence, record.source
 
     def _is_wrong(self, source: str, clock: ReceptionClock, following: Iterable[Record]) -> bool:
-        """Return whether a clock that departed forward is known to be wrong."""
+        """Return whether later records prove that a clock which jumped forward is wrong."""
         departed, wrong = self._verdicts.get(source, (0, False))
         if not clock.departed or departed == clock.departed:
             return bool(clock.departed) and wrong
@@ -67,9 +67,10 @@ class StreamOrder:
 
 
 def _returns(source: str, clock: ReceptionClock, following: Iterable[Record]) -> bool | None:
-    """Return whether a departed clock returns; None if the records do not tell yet.
+    """Return whether a clock that jumped returns; None if too few records follow.
 
-    One that stays for all that may be searched counts as returning: that only costs order.
+    A clock that has not returned within `_AHEAD` records counts as returning, which affects only
+    the order.
     """
     count = 0
     for count, record in enumerate(following, 1):  # noqa: B007  # counted to the end
@@ -85,7 +86,7 @@ def merged(
     unread: Mapping[str, Sequence[Record]], orders: Mapping[str, StreamOrder], most: int
 ) -> list[Record]:
     """Return the first records of these streams, at most `most`, in order."""
-    if len(unread) == 1:  # one worker: its order is that of its log
+    if len(unread) == 1:  # with one worker, the log's order is the result
         ((stream, records),) = unread.items()
         for record in (chosen := list(records[:most]))[-1:]:
             orders[stream].skip_to(record)

@@ -29,8 +29,8 @@ def load(
     """Return a CPU session over a checked ONNX model; of `threads` threads (0: one for each core).
 
     With `extensions` it knows the operators of onnxruntime-extensions. `folder` may hold its data.
-    Raises InvalidModel for bytes that are no ONNX model, that break its rules, that keep weights
-    elsewhere, or that ONNX Runtime cannot load.
+    Raises InvalidModel for bytes that are not an ONNX model or break its rules, if weights are
+    elsewhere, or if ONNX Runtime cannot load it.
     """
     check(parse(data), folder)
     options = onnxruntime.SessionOptions()
@@ -78,7 +78,7 @@ def parse(data: bytes) -> onnx.ModelProto:
         return onnx.load_model_from_string(data)
     except DecodeError:
         raise InvalidModel(
-            f"not an ONNX file: its {len(data)} bytes are no ONNX model, or it was cut short"
+            f"not an ONNX file: its {len(data)} bytes are not an ONNX model, or truncated"
         ) from None
 
 

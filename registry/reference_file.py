@@ -43,7 +43,7 @@ def parse_reference(data: bytes) -> pd.DataFrame:
         return pd.read_csv(io.BytesIO(data))
     except (pa.ArrowException, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InvalidReference(
-            f"the reference is no Parquet, CSV, .npz or .npy file: {error}"
+            f"the reference is not a Parquet, CSV, .npz or .npy file: {error}"
         ) from None
 
 

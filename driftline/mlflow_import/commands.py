@@ -20,7 +20,7 @@ _URI = click.option("--tracking-uri", default="", help="Of MLflow.  [default: ML
 _TRUST = click.option(
     "--trust",
     is_flag=True,
-    help="Convert models that are no ONNX files: runs code of their author, in a process.",
+    help="Convert models that are not ONNX files; this runs their author's code, in a process.",
 )
 
 

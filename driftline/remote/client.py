@@ -45,7 +45,7 @@ class RemoteRegistry:
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Raises SettingError for what is no URL."""
+        """Raises SettingError for an invalid URL."""
         base = url.rstrip("/")
         if not base.startswith(("http://", "https://")):
             raise SettingError(f"--server {url!r}: expected http://HOST:PORT or https://HOST")

@@ -56,7 +56,7 @@ class Uploads:
         return True
 
     def path(self, digest: str) -> Path:
-        """Return the place of a file; raises InvalidUpload for what is no SHA-256."""
+        """Return the place of a file; raises InvalidUpload for an invalid SHA-256."""
         if not _DIGEST.fullmatch(digest):
             raise InvalidUpload(f"upload {digest[:70]!r}: expected the SHA-256 of a file, in hex")
         return self._folder / digest

@@ -160,7 +160,7 @@ async def _decide_one(request: Request, model: str, decision: Decision) -> None:
         raise HTTPException(404, f"the row does not belong to {model}")
     if decision.action == "correct":
         if decision.label is None:
-            raise HTTPException(400, "expected label: the value that is correct")
+            raise HTTPException(400, "expected label: the correct value")
         manifest = await asyncio.to_thread(_manifest, request, picked)
         try:
             label = checked_label(decision.label, manifest)
@@ -180,7 +180,7 @@ async def _label(request: Request, form: _Form) -> Label:
     """Return the label that a form states: a class by its place, or a number."""
     if form.place is None:
         if not form.value.strip():
-            raise HTTPException(400, "expected the value that is correct")
+            raise HTTPException(400, "expected the correct value")
         return form.value
     desk = _desk(request)
     picked = await _run(lambda: desk.find(form.prediction_id, form.row))
@@ -237,7 +237,7 @@ def _actor(request: Request) -> str:
 
 
 async def _run(work: Callable[[], Found]) -> Found:
-    """Run in a thread; conflicts and missing rows become replies."""
+    """Run a call in a thread; convert conflicts and missing rows to error replies."""
     try:
         return await asyncio.to_thread(work)
     except UnknownReview as error:

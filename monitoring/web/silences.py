@@ -36,7 +36,7 @@ def routes() -> list[Route]:
 
 
 def holding(findings: Queries, model: str, version: str) -> list[Silence]:
-    """Return the silences that hold for alarms of a version."""
+    """Return the active silences for alarms of a version."""
     now = now_us()
     return [
         entry
@@ -46,7 +46,7 @@ def holding(findings: Queries, model: str, version: str) -> list[Silence]:
 
 
 async def silences(request: Request) -> Response:
-    """Return the silences that hold."""
+    """Return the active silences."""
     now = now_us()
     return json_response([entry for entry in findings_of(request).silences() if entry.until > now])
 
@@ -80,7 +80,7 @@ async def end(request: Request) -> Response:
         (entry for entry in findings.silences() if entry.silence_id == silence_id), None
     )
     if open_silence is None or not findings.unsilence(silence_id, now_us()):
-        raise HTTPException(404, "no silence of this id holds")
+        raise HTTPException(404, "no active silence has this id")
     return _done(request, open_silence)
 
 

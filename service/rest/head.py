@@ -31,7 +31,7 @@ class Head(msgspec.Struct, frozen=True):
     routing_key: str = ""
     expects_continue: bool = False
     authorization: bytes | None = None
-    foreign: AccessError | None = None  # how to refuse it if no key is required
+    foreign: AccessError | None = None  # error for a foreign host or origin, if no key is required
     kind: bytes = b""  # content-type of the body, if it is not application/json
     encoding: bytes = b""  # content-encoding of the body
     reply_encoding: Encoding | None = None  # preferred for a large reply
@@ -57,7 +57,7 @@ def read_head(
     keep_alive: bool,
     foreign: AccessError | None = None,
 ) -> Head:
-    """Return the head of these headers, whose names are in lower case."""
+    """Parse headers, whose names are in lower case, to a head."""
     fields: dict[str, Any] = {"foreign": foreign}
     for name, value in headers:
         if name == b"content-length":
