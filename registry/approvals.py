@@ -1,8 +1,8 @@
 """Requests, approvals and rejections of a version for an alias: rows of the registry's history.
 
 An approval refers to a digest, its gate report, the version that the alias names, and the release
-policy. If any of it changes, the approval is stale. Neither the registrant nor the requester can
-approve, and a rejection is final for the digest.
+policy. If any of it changes, the approval is stale: `LifecycleState.approvals` omits it. Neither
+the registrant nor the requester can approve, and a rejection is final for the digest.
 """
 
 from collections.abc import Callable, Collection
