@@ -21,8 +21,8 @@ class Costs(msgspec.Struct, frozen=True):
     # Measured, see docs/performance.md.
     serve: float = 37.0
     forward: float = 47.6
-    monitor: float = 49.1
-    database: float = 43.0  # of PostgreSQL, which several monitors share
+    monitor: float = 52.2
+    database: float = 20.0  # of PostgreSQL, which several monitors share
     event_bytes: float = 900.0
     # Assumed
     busy: float = 0.5  # mean share of a core in use, with room for peaks and the loss of a pod

@@ -62,7 +62,12 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
     if encoded < 0x80:
         return encoded >> 1 ^ -(encoded & 1), at + 1
     encoded &= 0x7F
-    for place in range(1, _LONGEST_VARINT):
+    byte = data[at + 1]
+    if byte < 0x80:  # as most lengths
+        encoded |= byte << 7
+        return encoded >> 1 ^ -(encoded & 1), at + 2
+    encoded |= (byte & 0x7F) << 7
+    for place in range(2, _LONGEST_VARINT):
         byte = data[at + place]
         encoded |= (byte & 0x7F) << 7 * place
         if byte < 0x80:

@@ -25,6 +25,7 @@ class Follower:
 
     def __init__(self, folder: Path, start: Position) -> None:
         self._folder = folder
+        self._name = folder.name
         self._expected = start
         self._segment: Segment | None = None
         self._file = -1
@@ -123,7 +124,7 @@ class Follower:
         if following is not None and present[0] < self._segment and self._segment not in present:
             # The folder was replaced by an older copy while it was read.
             after = Position(following.epoch, 0)
-            self._gaps.append(Gap(self._folder.name, after, "truncated", 0))
+            self._gaps.append(Gap(self._name, after, "truncated", 0))
         return following
 
     def _open_segment(self, following: Segment) -> None:
@@ -144,10 +145,11 @@ class Follower:
         """Buffer the records of a frame, after the damage before it."""
         if self._damaged:
             self._report_damage(frame.base)
+        raws, expected = frame.raws, self._expected.sequence
         for index, value in enumerate(frame.values):
             sequence = frame.base + index
-            if sequence >= self._expected.sequence:
-                raw = frame.raws.get(index, b"") if frame.raws else b""
+            if sequence >= expected:
+                raw = raws.get(index, b"") if raws else b""
                 self._push(sequence, _decode(value, sequence, raw), value, raw)
         self._end = max(self._end, frame.base + len(frame.values))
 
@@ -162,7 +164,7 @@ class Follower:
         later = sorted(epoch for epoch in epochs if epoch > self._expected.epoch)
         oldest = Position(present[0].epoch, present[0].base)
         self._expected = Position(later[0], 0) if later else oldest
-        self._gaps.append(Gap(self._folder.name, self._expected, "truncated", 0))
+        self._gaps.append(Gap(self._name, self._expected, "truncated", 0))
 
     def _check_position(self, epoch: int) -> None:
         """Report that an epoch ends before the position.
@@ -176,7 +178,7 @@ class Follower:
         beyond = self._expected.sequence - end
         if beyond > 0:
             self._expected = Position(epoch, end)
-            self._gaps.append(Gap(self._folder.name, self._expected, "truncated", beyond))
+            self._gaps.append(Gap(self._name, self._expected, "truncated", beyond))
 
     def _finish_epoch(self, last: Segment) -> None:
         """Report records missing at the end of an epoch: no later frame reveals that gap."""
@@ -190,7 +192,7 @@ class Follower:
         """Buffer an unreadable record for every missing sequence number before `until`."""
         reason = "damaged on disk" if self._damaged else "missing at the end of its epoch"
         for sequence in range(self._expected.sequence if first is None else first, until):
-            error = UnreadableEvent(f"{self._folder.name}: {reason}")
+            error = UnreadableEvent(f"{self._name}: {reason}")
             self._push(sequence, error, b"")
         self._damaged = 0
 
@@ -199,7 +201,7 @@ class Follower:
     ) -> None:
         epoch = self._expected.epoch
         self._ready_bytes += len(value) + len(raw)
-        self._ready.append(Record(self._folder.name, epoch, sequence, event, value, raw=raw))
+        self._ready.append(Record(self._name, epoch, sequence, event, value, raw=raw))
         self._expected = Position(epoch, sequence + 1)
 
 

@@ -39,4 +39,4 @@ def join_key(prediction_id: str) -> str:
 
     Ids of callers had no tag up to release 0.2; their labels must find their predictions still.
     """
-    return prediction_id[_TAG:] if prediction_id[_TAG : _TAG + 4] == "own-" else prediction_id
+    return prediction_id[_TAG:] if prediction_id.startswith("own-", _TAG) else prediction_id

@@ -8,6 +8,7 @@ import gc
 import time
 from collections.abc import Callable, Collection, Sequence
 
+from eventlog.answer_counts import MINUTE
 from eventlog.log import Positions, Reader, Record
 from monitoring.baselines.files import BaselineFiles
 from monitoring.evaluation import Evaluation
@@ -75,6 +76,7 @@ class Consumer:
         self._scheduled = scheduled
         self._polled: Sequence[Record] = ()  # and not yet ingested
         self._hold = hold
+        self._minute = state.latest // MINUTE  # of reception, that was reached last
         self._most_waiting = most_waiting
         self._changed_policies = changed_policies
         self._traces = traces or WindowTraces(None)
@@ -195,13 +197,20 @@ class Consumer:
             if version is not None:
                 # After every record, so that results do not depend on where a step ends.
                 jobs += self._lifecycle.update(version, drained=False)
-            jobs += self._lifecycle.update_idle()
-            self._traffic.update()
+            if self._state.latest // MINUTE != self._minute:
+                jobs += self._end_minute()
         self._polled = ()
         if drained:
             self._loss_detection.detect(self._reader.patience)
             for version in self._state.pop_undrained():
                 jobs += self._lifecycle.update(version, drained=True)
+        return jobs
+
+    def _end_minute(self) -> list[WaitingScore]:
+        """Update what needs no event of its own, once a minute of the log's reception time."""
+        self._minute = self._state.latest // MINUTE
+        jobs = self._lifecycle.update_idle()
+        self._traffic.update()
         return jobs
 
     def _save(self) -> None:

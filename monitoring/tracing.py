@@ -29,10 +29,10 @@ class WindowTraces:
 
     def ingested(self, record: Record) -> None:
         """Remember the request of an ingested record if its trace is sampled."""
-        event = record.event
-        if self._tracing is None or not isinstance(event, PredictionEvent):
+        if self._tracing is None:
             return
-        if event.version and is_sampled(event.traceparent):
+        event = record.event
+        if isinstance(event, PredictionEvent) and event.version and is_sampled(event.traceparent):
             new = partial(deque[tuple[int, str]], maxlen=_MOST_KNOWN)
             requests = self._known.setdefault((event.model, event.version), new())
             requests.append((event.time, event.traceparent))

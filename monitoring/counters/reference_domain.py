@@ -29,6 +29,7 @@ class Domain:
         self.width = len(domains)
         ranges = [(n, domain) for n, domain in enumerate(domains) if isinstance(domain, tuple)]
         self._numbers = [place for place, _ in ranges]
+        self._are_first = self._numbers == [*range(len(ranges))]  # before all other values of a row
         self._low, self._high = (
             np.array([domain for _, domain in ranges]).reshape(-1, 2, 1).swapaxes(0, 1)
         )
@@ -41,13 +42,31 @@ class Domain:
     def codes(self, rows: Sequence[Sequence[Any]]) -> Array:
         """Return a code for each value (ordinary, missing, outside), uint8 [rows, features]."""
         codes = np.zeros((self.width, len(rows)), np.uint8)
-        if rows:
+        if not rows:
+            return codes.T
+        numbers = self._numbers_in(rows)
+        if numbers is not None:
+            codes[self._numbers] = self._of_numbers(numbers)
+        if numbers is None or self._categories:
             columns = list(zip(*rows, strict=True))
-            if self._numbers:
-                codes[self._numbers] = self._of_numbers([columns[n] for n in self._numbers])
+            if numbers is None and self._numbers:
+                codes[self._numbers] = self._of_values([columns[n] for n in self._numbers])
             for place, categories in self._categories:
                 codes[place] = categories.codes(columns[place])
         return codes.T
+
+    def _numbers_in(self, rows: Sequence[Sequence[Any]]) -> Array | None:
+        """Return the numeric columns, float64 [features, rows]; None if they need a closer look.
+
+        Without columns of Python objects, which cost as much as their conversion.
+        """
+        if not self._are_first or not self._numbers:
+            return None
+        count = len(self._numbers)
+        try:
+            return np.array([row[:count] for row in rows], dtype=np.float64).T
+        except (TypeError, ValueError, OverflowError):
+            return None
 
     def codes_of_last(self, rows: Sequence[Sequence[Any]]) -> Array:
         """Return `codes` of rows that hold the last columns alone; the others have none."""
@@ -56,11 +75,14 @@ class Domain:
         codes[:, :others] = 0
         return codes
 
-    def _of_numbers(self, columns: list[tuple[Any, ...]]) -> Array:
+    def _of_values(self, columns: list[tuple[Any, ...]]) -> Array:
         try:
             numbers = np.array(columns, dtype=np.float64)
         except (TypeError, ValueError, OverflowError):
             numbers = np.array([[_number(value) for value in column] for column in columns])
+        return self._of_numbers(numbers)
+
+    def _of_numbers(self, numbers: Array) -> Array:
         outside = (numbers < self._low) | (numbers > self._high)
         return np.where(np.isnan(numbers), MISSING, outside * np.uint8(OUTSIDE))
 

@@ -34,8 +34,11 @@ class RowCounters:
 
     def add(self, window: CountedWindow, values: Sequence[Any]) -> None:
         """Count a row in its window."""
-        self._of(window).values.append(values)
-        self._flush_many()
+        rows = self._held.get(window.start)
+        (self._of(window) if rows is None else rows).values.append(values)
+        self._rows += 1  # as `_flush_many`, which a call for every event would cost
+        if self._rows >= _AT_ONCE:
+            self.flush()
 
     def add_summaries(self, window: CountedWindow, values: Sequence[Any]) -> None:
         """Count a row that has only summaries, in the manifest's order."""

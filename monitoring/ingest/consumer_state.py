@@ -147,9 +147,11 @@ class ConsumerState:
     def enter(self, record: Record, *, readable: bool, received: int) -> "Entry | None":
         """Enter a record into the ledger of its source; None: it was ingested before."""
         key, place = self._place(record)
-        ledger = self._ledgers.get(key)
-        before = ledger or SourceLedger(source=record.source, epoch=0, next_sequence=0)
-        event = record.event
+        ledger, event = self._ledgers.get(key), record.event
+        if ledger is None:
+            before = SourceLedger(source=record.source, epoch=0, next_sequence=0)
+        else:
+            before = ledger
         after, fresh = source_ledger.enter(
             before,
             place,
@@ -160,7 +162,7 @@ class ConsumerState:
         self._set_ledger(key, after)
         self.advance(record.stream, record.after)
         if after.received > self._clocks.get(record.source, 0):
-            self._raise_clock(after)
+            self._clocks[record.source] = after.received
             self._latest = max(self._latest, after.received)
         elif after.received < before.received:  # its clock was ahead
             self._lower_clock(record.source)
@@ -179,10 +181,11 @@ class ConsumerState:
         log was divided is known by its sequence. Events of version 1 have no number: those of one
         stream come in their order, and gaps between them mean nothing.
         """
-        by_sequence, event = Position(record.epoch, record.sequence), record.event
+        by_sequence = Position(record.epoch, record.sequence)
         whole = record.source, ""
         if self.division is None:
             return whole, by_sequence
+        event = record.event
         undivided = self._ledgers.get(whole)
         if undivided is not None and by_sequence < undivided.top:
             return whole, by_sequence

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from eventlog import wire
-from eventlog.answer_counts import LATEST, minute_of
+from eventlog.answer_counts import LATEST, MINUTE
 from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent, HeartbeatEvent, PredictionEvent, RequestEvent
 from eventlog.log import Gap, Record
@@ -62,7 +62,8 @@ class Ingestion:
     def ingest(self, record: Record) -> VersionState | None:
         """Ingest a record; returns the version that may have a window to close or revise."""
         event = record.event
-        target = self._other_partition(event.shard)
+        divided = self._state.division is not None
+        target = self._other_partition(event.shard) if divided else None
         if record.source and target is None:
             return self._ingest_record(record)
         self._state.advance(record.stream, record.after)
@@ -82,18 +83,19 @@ class Ingestion:
             return None
         kind = "heartbeats" if isinstance(event, HeartbeatEvent) else "monitored_events"
         self._state.count(kind)
-        if entry.before is not None:
-            self._report_clock(entry.before, entry.after)
+        before = entry.before
+        if before is not None and (before.departed or entry.after.received < before.received):
+            self._report_clock(before, entry.after)
         if isinstance(event, UnreadableEvent):
             if event.received is not None:  # the forwarder could read it
-                self._state.count_ingested(record.source, minute_of(received))
+                self._state.count_ingested(record.source, received // MINUTE)
             self._dead_letter(record, str(event))
             return None
         if isinstance(event, HeartbeatEvent):
             if not ahead:
                 self._expiry.received(self._state.latest)
             return None
-        self._state.count_ingested(record.source, minute_of(received))
+        self._state.count_ingested(record.source, received // MINUTE)
         if ahead:  # a wrong clock of one service must not expire what the others logged
             self._dead_letter(record, f"its reception {event.received} {_AHEAD}")
             return None
@@ -171,7 +173,7 @@ class Ingestion:
     # Predictions
 
     def _ingest_prediction(self, event: PredictionEvent, record: Record) -> VersionState | None:
-        if event.version and (target := self._other_partition(shard_of(event.model))) is not None:
+        if event.version and (target := self._other_partition_of(event.model)) is not None:
             self._hand_on(record, target, "events_of_version_1")  # keyed by prediction id
             return None
         self._state.count(f"predictions_{event.outcome}")
@@ -238,7 +240,7 @@ class Ingestion:
             self._state.count("unexpected_labels", len(early))
             early = {}
         for number, row in enumerate(predicted):
-            label = early.get(number)
+            label = early.get(number) if early else None
             read = None
             if label is not None:
                 read = read_label(rows.decode(label.label), version.classes)
@@ -306,7 +308,7 @@ class Ingestion:
             self._dead_letter(record, f"its row {event.row} is not between 0 and {_LAST_ROW}")
             return None
         stored = self._journal.predictions.find(event.joined_by, event.row)
-        target = None if stored is None else self._other_partition(shard_of(stored.model))
+        target = None if stored is None else self._other_partition_of(stored.model)
         if target is not None:  # its id names no shard: it was made elsewhere, or long ago
             self._hand_on(record, target, "labels_of_other_partitions")
             return None
@@ -387,6 +389,12 @@ class Ingestion:
             return None
         return division.owner(shard)
 
+    def _other_partition_of(self, model: str) -> int | None:
+        """Return the partition of a model's shard if it is not this one."""
+        if self._state.division is None:  # of the whole log: no event needs its shard
+            return None
+        return self._other_partition(shard_of(model))
+
     def _hand_on(self, record: Record, target: int, count: str) -> None:
         """Pass a record to the partition that it belongs to."""
         self._journal.retry_dead_letter(self._transfer(record, target, count))
@@ -412,7 +420,7 @@ def _implausible(event: PredictionEvent) -> str:
     """Return which of its numbers no request can have had; empty if there is none."""
     if not 0 <= event.received <= LATEST:
         return f"its reception {event.received} lies before 1970 or after 9999"
-    if not 0 <= event.time <= min(event.received + _FUTURE, LATEST):
+    if not 0 <= event.time <= LATEST or event.time > event.received + _FUTURE:
         return f"its event time {event.time} {_EXPECTED}"
     if not 0 <= event.rows <= MOST_ROWS:
         return f"its {event.rows} rows are not between 0 and {MOST_ROWS}"

@@ -1,12 +1,11 @@
 """Judge the traffic of models as the hours of event time end.
 
-It looks once per minute of the log's reception time, so a replay judges at the same places of the
-log. Heartbeats let that time pass without requests.
+The consumer has it look once per minute of the log's reception time, so a replay judges at the same
+places of the log. Heartbeats let that time pass without requests.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 
-from eventlog.answer_counts import MINUTE
 from monitoring.alarms.traffic import traffic_result
 from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.ingest.traffic_state import ModelTraffic
@@ -30,14 +29,10 @@ class TrafficWatch:
         """
         self._state = state
         self._judge = judge
-        self._minute = state.latest // MINUTE
 
     def update(self) -> None:
-        """Judge the hours that have ended; once a minute of the log's reception time."""
+        """Judge the hours that have ended."""
         latest = self._state.latest
-        if latest // MINUTE == self._minute:
-            return
-        self._minute = latest // MINUTE
         for model, traffic in self._state.traffic.pop_due(latest):
             versions = {state.version.number: state for state in self._state.versions_of(model)}
             if versions:

@@ -93,6 +93,10 @@ class VersionState:
         self._samples: dict[int, RowSample] = {}
         self.shown_inputs = shown_inputs(version.manifest)
         self._sampled_tensors: dict[str, list[SampledTensor]] = {}  # keyed by digest of the policy
+        self._last_tensors: tuple[int, list[SampledTensor]] = (
+            -1,
+            [],
+        )  # of a start
         self._tensor_samples = TensorSamples(self._tensor_sizes, sampled_hashes)
         self._relabelled: set[int] = set()  # closed windows with new labels since the last look
         self._unsaved: set[int] = set()
@@ -133,6 +137,7 @@ class VersionState:
         if timeline.periods == self._timeline.periods:
             return False
         self._timeline, self._due = timeline, 0
+        self._last_tensors = (-1, [])
         self.is_reviewed = _is_reviewed(timeline)
         return True
 
@@ -177,16 +182,20 @@ class VersionState:
 
     def sample(self, state: WindowState, number: int) -> tuple[bool, int | None]:
         """Offer a row by its hash: whether it is sampled, and the hash of the row it evicts."""
-        return self._sample(state.window).offer(number)
+        sample = self._samples.get(state.start)
+        return (self._sample(state.window) if sample is None else sample).offer(number)
 
     def sampled_tensors(self, start: int) -> list[SampledTensor]:
         """Return the tensors that a window with this start samples rows of."""
+        if start == self._last_tensors[0]:  # as for almost every event
+            return self._last_tensors[1]
         period = self.period(start)
         tensors = self._sampled_tensors.get(period.digest)
         if tensors is None:
             manifest = replace(self.version.manifest, monitoring=period.policy)
             tensors = [*self.shown_inputs, *sampled_vectors(manifest)]
             self._sampled_tensors[period.digest] = tensors
+        self._last_tensors = start, tensors
         return tensors
 
     def _tensor_sizes(self, start: int) -> dict[str, int]:

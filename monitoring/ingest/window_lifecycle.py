@@ -7,7 +7,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from eventlog.answer_counts import MINUTE
 from monitoring.alarms.decision import verdict
 from monitoring.baselines.files import BaselineFiles
 from monitoring.baselines.vectors import vector_columns
@@ -58,7 +57,6 @@ class WindowLifecycle:
         self._state = state
         self._expiry = expiry
         self._reviews = reviews
-        self._minute = state.latest // MINUTE  # reception minute of the last check of idle versions
 
     def update(self, version: VersionState, *, drained: bool) -> list[WaitingScore]:
         """Close, revise and expire the windows of a version that the watermark has passed."""
@@ -67,11 +65,7 @@ class WindowLifecycle:
         return self._update(version, version.watermark(drained=drained))
 
     def update_idle(self) -> list[WaitingScore]:
-        """Do the same for versions without traffic, once a minute of the log's reception time."""
-        minute = self._state.latest // MINUTE
-        if minute == self._minute:
-            return []
-        self._minute = minute
+        """Do the same for versions without traffic, whose sources have heard of a later time."""
         jobs: list[WaitingScore] = []
         for version in self._state.pop_idle_versions():
             jobs += self._update(version, self._state.idle_watermark(version))

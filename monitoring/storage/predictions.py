@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from eventlog.errors import UnreadableEvent
-from eventlog.events import Event, FeedbackEvent, HeartbeatEvent, Label
+from eventlog.events import Event, FeedbackEvent, Label, PredictionEvent
 from monitoring.results import Window
 from monitoring.storage.database import Database, as_bytes, as_bytes_or_none, as_int, as_int_or_none
 from monitoring.storage.query import Query
@@ -45,6 +45,7 @@ class Predictions:
         ] = {}  # as they lie in the database, and their new labels
         self._searched: set[str] = set()  # ids whose rows in the database are all known
         self._early: dict[str, dict[int, EarlyLabel]] = {}  # labels that wait, of the ids looked up
+        self._stored_early: bool | None = None  # whether the database has labels that wait
         self._regrouped: set[str] = set()  # ids that must be rewritten
         self._waiting: list[_Place] = []  # labels that began to wait, not written yet
         row = database.one(queries.EARLY_UNTIL, partition=partition)
@@ -55,9 +56,12 @@ class Predictions:
         """Read the stored rows and labels that these events refer to."""
         labels: set[str] = set()
         others: set[str] = set()
+        awaited = self._has_stored_early()
         for event in events:
-            if not isinstance(event, UnreadableEvent | HeartbeatEvent):
-                (labels if isinstance(event, FeedbackEvent) else others).add(event.joined_by)
+            if isinstance(event, FeedbackEvent):
+                labels.add(event.joined_by)
+            elif awaited and isinstance(event, PredictionEvent):
+                others.add(event.joined_by)
         self._search(labels)
         self._look_for_early(labels | others)
 
@@ -104,7 +108,7 @@ class Predictions:
     def add_early_label(self, prediction_id: str, row: int, early: EarlyLabel) -> bool:
         """Store a label until its prediction comes; False if an earlier one waits."""
         self._look_for_early({prediction_id})
-        waiting = self._early[prediction_id]
+        waiting = self._early.setdefault(prediction_id, {})
         if row not in waiting:
             self._waiting.append((prediction_id, row))
         elif waiting[row].received >= self.early_until:
@@ -116,9 +120,10 @@ class Predictions:
 
     def pop_early_labels(self, prediction_id: str) -> dict[int, EarlyLabel]:
         """Return the labels that waited for this prediction, by row, and delete them."""
-        if prediction_id not in self._early:
+        waiting = self._early.get(prediction_id)
+        if waiting is None:
             self._look_for_early({prediction_id})
-        waiting = self._early[prediction_id]
+            waiting = self._early.get(prediction_id)
         if not waiting:  # so it is for most predictions
             return {}
         self._early[prediction_id] = {}
@@ -191,6 +196,7 @@ class Predictions:
         self._known.clear()
         self._searched.clear()
         self._early.clear()
+        self._stored_early = None
 
     def _add(self) -> None:
         self._database.many(
@@ -245,14 +251,21 @@ class Predictions:
             )
         self._searched |= missing
 
+    def _has_stored_early(self) -> bool:
+        """Return whether any labels waited in the database when this transaction first asked."""
+        if self._stored_early is None:
+            row = self._database.one(queries.ANY_EARLY, partition=self._partition)
+            self._stored_early = row is not None
+        return self._stored_early
+
     def _look_for_early(self, prediction_ids: set[str]) -> None:
         """Cache the labels that wait for one of these."""
+        if not self._has_stored_early():
+            return
         missing = {name for name in prediction_ids if name not in self._early}
         if not missing:
             return
         self._early.update((name, {}) for name in missing)
-        if self._database.one(queries.ANY_EARLY, partition=self._partition) is None:
-            return
         rows = self._database.look_up(queries.EARLY, missing)
         for prediction_id, row, label, time, received, partition in rows:
             if partition not in (self._partition, ANYWHERE):

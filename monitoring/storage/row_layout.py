@@ -58,6 +58,7 @@ class RowLayout:
         self._slices = list(_slices(manifest.features))
         self._label_types = _NUMBERS if manifest.task == "regression" else _LABELS
         self._numbers = [n for n, f in enumerate(manifest.features) if f.kind == "numeric"]
+        self._all_numbers = len(self._numbers) == len(manifest.features)
         self._categories = [(n, f) for n, f in enumerate(manifest.features) if f.kind != "numeric"]
 
     def prediction(self, row: Sequence[Any]) -> bytes | None:
@@ -105,7 +106,8 @@ class RowLayout:
         row: list[Any] = []
         for name, begin, end in self._slices:
             row += inputs[name].data[begin:end]
-        if not {type(row[place]) for place in self._numbers} <= _NUMBERS:
+        numbers = row if self._all_numbers else [row[place] for place in self._numbers]
+        if not _NUMBERS.issuperset(map(type, numbers)):
             return None
         for place, feature in self._categories:
             row[place] = category(feature, row[place])
@@ -123,7 +125,7 @@ class RowLayout:
             probabilities = event.outputs[self._probabilities].data
             if len(probabilities) != len(self._manifest.prediction.classes):
                 return None
-            if not {type(value) for value in probabilities} <= _NUMBERS:
+            if not _NUMBERS.issuperset(map(type, probabilities)):
                 return None
             row += probabilities
         return row

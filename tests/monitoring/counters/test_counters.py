@@ -207,3 +207,13 @@ def test_a_sum_of_floats_is_exact(values: list[float]) -> None:
     assert total.mean(len(values)) == mean
     assert ExactSum.of(sum(integers), shift) == total
     assert total + ExactSum.of(-integers[0], shift) + ExactSum.of(integers[0], shift) == total
+
+
+def test_numbers_before_all_other_values_count_as_anywhere_else() -> None:
+    ranges = [(-1.0, 1.0), (0.0, 9.0)]
+    rows: list[list[Any]] = [[0.5, 3, "yes"], [7.0, -2, "no"], [True, 10**400, "no"]]
+    with_missing = [*rows, [None, math.inf, "no"], ["Infinity", 4.5, "yes"]]
+    for sample in (rows[:2], rows, with_missing):
+        behind_a_category = [[row[2], *row[:2]] for row in sample]
+        elsewhere = Domain(["any", *ranges]).codes(behind_a_category)
+        assert Domain(ranges).codes(sample).tolist() == elsewhere[:, 1:].tolist()
