@@ -26,7 +26,7 @@ _TYPES = {
     b"application/json",
     b"application/octet-stream",
     b"application/x-www-form-urlencoded",
-    b"text/decode_body",
+    b"text/plain",
 }
 
 

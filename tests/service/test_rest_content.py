@@ -109,6 +109,7 @@ def test_a_reply_is_compressed_as_the_client_prefers(header: bytes, chosen: str 
         b"application/octet-stream",
         b"application/vnd.api+json",
         b"application/x-www-form-urlencoded",
+        b"text/plain;charset=UTF-8",
     ],
 )
 def test_types_that_carry_json_are_taken(stated: bytes) -> None:

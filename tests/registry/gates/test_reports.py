@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from registry.artifacts import ArtifactStore
-from registry.errors import ChangedFile, RegistryConflict
+from registry.errors import ChangedFile, RegistryConflict, UnknownReport
 from registry.gates.outcomes import Champion, GateFigure, GateOutcome, GateReport
 from registry.gates.reports import GateReports, record_run
 from registry.history.rows import GateResult
@@ -34,7 +34,7 @@ def test_a_report_that_is_missing_or_changed_is_named(tmp_path: Path) -> None:
     (tmp_path / f"{digest}.json").write_text("{}")
     with pytest.raises(ChangedFile, match="was changed: run driftline gate again"):
         reports.read(digest)
-    with pytest.raises(ChangedFile, match="cannot be read: No such file"):
+    with pytest.raises(UnknownReport, match=f"no gate report has the digest {'0' * 64}"):
         reports.read("0" * 64)
 
 
