@@ -93,10 +93,8 @@ class VersionState:
         self._samples: dict[int, RowSample] = {}
         self.shown_inputs = shown_inputs(version.manifest)
         self._sampled_tensors: dict[str, list[SampledTensor]] = {}  # keyed by digest of the policy
-        self._last_tensors: tuple[int, list[SampledTensor]] = (
-            -1,
-            [],
-        )  # of a start
+        # Of the window start asked for last; no window starts before 0.
+        self._last_tensors: tuple[int, list[SampledTensor]] = (-1, [])
         self._tensor_samples = TensorSamples(self._tensor_sizes, sampled_hashes)
         self._relabelled: set[int] = set()  # closed windows with new labels since the last look
         self._unsaved: set[int] = set()
