@@ -8,7 +8,7 @@ export DRIFTLINE_HOME ?= $(CURDIR)/.driftline
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: run up test check suite nightly coverage chaos kills format bench accuracy attack compare replay overload many load docs wheels images pytorch s3 mlflow lock ci audit sbom publish proto clean help
+.PHONY: run up test check suite nightly coverage chaos kills format bench accuracy attack compare replay overload many load docs wheels images pytorch s3 mlflow lock ci audit sbom publish release proto clean help
 
 help: ## list the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -169,6 +169,11 @@ sbom: $(VENV)/.dev ## write a CycloneDX bill of materials for each image, from t
 
 publish: sbom ## push the images, sign them and attest their bills of materials (REGISTRY=host/owner TAG=1.2.3)
 	$(PYTHON) deploy/publish_images.py --registry $(REGISTRY) --tag $(TAG) --sbom $(SBOM)
+
+release: wheels docs ## attach the wheels and the documentation to the release of a tag (TAG=v1.2.3; needs gh)
+	grep -qx 'version = "$(TAG:v%=%)"' pyproject.toml
+	tar -czf "dist/documentation-$(TAG:v%=%).tar.gz" site
+	gh release create "$(TAG)" --verify-tag --notes "See CHANGELOG.md." dist/*
 
 proto: $(VENV)/.dev ## generate the gRPC messages; a descriptor pool of our own keeps other clients' copies of the protocol apart
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PROTO).proto

@@ -48,6 +48,7 @@ from registry.limits import LimitChange
 
 _LIVE_S = 15  # a worker that has not repeated its report for so long is not counted
 _FORGOTTEN_S = 3_600
+_REPORTED_S = 5  # after an outage, in which every worker reports again, so that all are counted
 _PAUSE_S = 0.5  # seconds between attempts of a change that waits
 _PAGE = 1_000  # rows read at once by who follows every model
 
@@ -92,7 +93,7 @@ class History:
         sent_rows: list[HistoryRow] = []
         while True:
             try:
-                return self._append(model, decide, expected_revision, sent_rows)
+                revision = self._append(model, decide, expected_revision, sent_rows)
             except RegistryUnavailable as error:
                 if time.monotonic() >= deadline:
                     raise
@@ -100,6 +101,10 @@ class History:
                     _logger.warning("%s; the change waits up to %g s for it", error, self._wait_s)
                     warned = True
                 time.sleep(_PAUSE_S)
+            else:
+                if warned:
+                    time.sleep(_REPORTED_S)
+                return revision
 
     def _append(
         self,

@@ -10,9 +10,9 @@ def test_serve_ends_with_the_reason_if_no_worker_can_start(
     run: Run, home: Home, free_port: Callable[[], int]
 ) -> None:
     home.root.mkdir(parents=True, exist_ok=True)
-    home.log.write_text("no folder")
+    home.workers.write_text("no folder")
     ended = run("serve", "--port", str(free_port()), "--grpc-port", str(free_port()))
     assert ended.returncode == 1
     last = ended.stderr.splitlines()[-1]
     assert last.startswith("driftline: no worker could start, 5 tries in a row: ")
-    assert str(home.log) in last
+    assert str(home.workers) in last

@@ -181,7 +181,7 @@ def test_a_regression_stores_its_numbers(
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PK\3\4", b"\x93NUMPY", b"\xff\xfe\0"])
 def test_other_bytes_are_no_reference(content: bytes) -> None:
-    with pytest.raises(InvalidReference, match=r"no Parquet, CSV, \.npz or \.npy file"):
+    with pytest.raises(InvalidReference, match=r"not a Parquet, CSV, \.npz or \.npy file"):
         parse_reference(content)
 
 

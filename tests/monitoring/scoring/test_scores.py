@@ -253,4 +253,4 @@ def test_a_limit_that_chance_would_break_too_often_is_wider_and_says_so(
     assert auc.threshold is not None
     assert (auc.threshold == 0.79) == kept
     assert auc.threshold <= 0.79
-    assert ("the limit 0.79 is wider" in auc.note) != kept
+    assert ("the limit 0.79 is widened" in auc.note) != kept
