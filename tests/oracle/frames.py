@@ -51,7 +51,14 @@ def _frames(data: bytes) -> Iterator[tuple[range, list[tuple[int, int, bytes]]]]
         base, length = unpack_from(">qi", data, at)
         end = at + 12 + length
         (crc,) = unpack_from(">I", data, at + 17)
-        if length < _HEADER - 12 or end > len(data) or crc32c(data[at + 21 : end]) != crc:
+        # The CRC leaves the base out, and covers it in the producer's epoch and sequence.
+        covered = unpack_from(">hi", data, at + 51)
+        if (
+            length < _HEADER - 12
+            or end > len(data)
+            or crc32c(data[at + 21 : end]) != crc
+            or base != covered[0] << 31 | covered[1]
+        ):
             at += 1  # a torn or damaged frame: look for the next one
             continue
         epoch, count = unpack_from(">q", data, at + 43)[0], unpack_from(">i", data, at + 57)[0]

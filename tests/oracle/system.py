@@ -147,6 +147,8 @@ class System:
         for path in self.log.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.copytree(copy, self.log, dirs_exist_ok=True)
+        # Flushed, so that a later power cut does not lose what was restored before it.
+        subprocess.run(["sync", "--file-system", self.log], check=True)
 
     def stop(self) -> None:
         for process in (self._service, self._monitor):

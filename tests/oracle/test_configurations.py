@@ -151,7 +151,7 @@ def test_windows_by_rows_do_not_depend_on_kills(
 ) -> None:
     counting = system()
     manifest = tmp_path / "manifest.yaml"
-    manifest.write_text("monitoring: {window: {rows: 40}, alarms: {min_rows: 10}}\n")
+    manifest.write_text("monitoring: {window: {rows: 40, step: 1}, alarms: {min_rows: 10}}\n")
     counting.register("--manifest", str(manifest))
     counting.start_service()
     counting.start_monitor()
