@@ -98,10 +98,10 @@ def test_a_server_that_cannot_start_says_why_and_leaves_nothing_behind(
         command=lambda *_: command,
         question=requests.open_inference_json,
     )
-    before = psutil.Process().children(recursive=True)
+    before = set(psutil.Process().children(recursive=True))
     with (
         pytest.raises(RuntimeError, match="no such model"),
         running(broken, subject, tmp_path / "run"),
     ):
         pytest.fail("it never answered")
-    assert psutil.Process().children(recursive=True) == before
+    assert set(psutil.Process().children(recursive=True)) <= before

@@ -1,5 +1,6 @@
 """The scoring process: in order, alive through death, never in the way."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -48,8 +49,9 @@ def _child() -> psutil.Process:
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         for child in psutil.Process(os.getpid()).children(recursive=True):
-            if "monitoring.scoring" in " ".join(child.cmdline()):
-                return child
+            with contextlib.suppress(psutil.Error):  # of another test, and ended
+                if "monitoring.scoring" in " ".join(child.cmdline()):
+                    return child
         time.sleep(0.02)
     raise AssertionError("there is no scoring process")
 

@@ -1,5 +1,6 @@
 """The scoring process, with stand-ins that answer as one likes: order, deaths and the end."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -149,6 +150,13 @@ def test_a_job_that_ends_it_every_time_costs_its_own_scores_and_no_other(
     assert lives.read_text() == "xxx"
 
 
+def _running_children() -> Iterator[list[str]]:
+    """Yield the commands of this process's children, zombies of other tests left out."""
+    for child in psutil.Process(os.getpid()).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            yield child.cmdline()
+
+
 def test_closing_ends_the_process_in_the_middle_of_a_job(lives: Path) -> None:
     process = ScorerPool([sys.executable, "-c", ECHO, str(lives)])
     _answers(process, "first")
@@ -158,8 +166,7 @@ def test_closing_ends_the_process_in_the_middle_of_a_job(lives: Path) -> None:
     process.close()
     assert process.replies() == []
     assert process.waiting == 1
-    children = psutil.Process(os.getpid()).children(recursive=True)
-    assert not [child for child in children if str(lives) in child.cmdline()]
+    assert not [command for command in _running_children() if str(lives) in command]
     assert lives.read_text() == "x", "a process that was closed is not started again"
 
 
