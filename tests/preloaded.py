@@ -26,7 +26,6 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -93,9 +92,14 @@ class Command(subprocess.Popen[Any]):
         """Return pid and status of the ended program, or zeros; as `Popen` expects it."""
         if self._end is None:
             return super()._try_wait(wait_flags)  # type: ignore[misc, no-any-return]
+        if self._end.fileno() < 0:  # collected before its end was asked for
+            return self.pid, signal.SIGKILL
         if wait_flags & os.WNOHANG and not select.select([self._end], [], [], 0)[0]:
             return 0, 0
-        status = int.from_bytes(_receive(self._end, _NUMBER), "big")
+        try:
+            status = int.from_bytes(_receive(self._end, _NUMBER), "big")
+        except EOFError:  # the process that forks was killed, and with it what it forked
+            status = signal.SIGKILL
         self._end.close()
         return self.pid, status
 
@@ -178,9 +182,15 @@ class _OwnServer(_Server):
 _own_server: _OwnServer | None = None  # in a fork that runs a command of the monitor
 
 
-@cache
+_fork_servers: dict[tuple[str, ...], _ForkServer] = {}
+
+
 def _fork_server(*libraries: str) -> _ForkServer:
-    return _ForkServer(*libraries)
+    """Return the process that forks with these libraries; a new one if a test has killed it."""
+    server = _fork_servers.get(libraries)
+    if server is None or server.process.poll() is not None:
+        server = _fork_servers[libraries] = _ForkServer(*libraries)
+    return server
 
 
 def _server_of(program: _Program) -> _Server:
