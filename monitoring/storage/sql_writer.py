@@ -4,12 +4,8 @@
 """
 
 import pkgutil
-import sqlite3
-from contextlib import closing
-from functools import partial
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from sqlalchemy import Executable
 
@@ -25,6 +21,7 @@ from monitoring.storage.statements import (
     compile_query,
     compile_rows,
 )
+from registry.history.statements import new_file
 
 _KINDS = [Compiled, Lookup, Query, RowQuery, Staged]
 _FOLDER = Path(__file__).with_name("sql")
@@ -53,16 +50,8 @@ def write() -> None:
 
 def _new_file() -> str:
     """Return the module with the statements that make the file as every migration leaves it."""
-    with TemporaryDirectory() as folder:
-        connect = partial(sqlite3.connect, Path(folder) / "new.db", isolation_level=None)
-        upgrade_sqlite(connect)
-        with closing(connect()) as migrated:
-            statements = [" ".join(statement.split()) for statement in migrated.iterdump()][1:-1]
-    # SQLAlchemy creates the indexes of a table in any order.
-    tables = [line for line in statements if not line.startswith("CREATE INDEX")]
-    indexes = sorted(line for line in statements if line.startswith("CREATE INDEX"))
     title = "Tables of a new SQLite file, as the migrations make them"
-    body = "".join(f"    {statement!r},\n" for statement in tables + indexes)
+    body = "".join(f"    {statement!r},\n" for statement in new_file(upgrade_sqlite))
     return f"{_LEADING.format(title=title)}# ruff: noqa: E501\n\nTABLES = (\n{body})\n"
 
 

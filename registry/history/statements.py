@@ -6,7 +6,7 @@ registry.history.statements` writes it, and a test compares.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -73,7 +73,7 @@ def generate() -> str:
         "POSTGRESQL": PGDialect_psycopg(paramstyle="pyformat"),  # type: ignore[no-untyped-call]
     }
     parts = [_HEADER, f"VERSION_TABLE = {VERSION_TABLE!r}", f"REVISION = {REVISION!r}"]
-    parts += ["TABLES = (", *(f"    {statement!r}," for statement in _new_file()), ")"]
+    parts += ["TABLES = (", *(f"    {statement!r}," for statement in new_file(_migrate)), ")"]
     for name, dialect in dialects.items():
         parts.append(f"{name} = {{")
         for key, statement in STATEMENTS.items():
@@ -83,16 +83,20 @@ def generate() -> str:
     return "\n".join(parts) + "\n"
 
 
-def _new_file() -> Iterator[str]:
-    """Yield the statements that make a new file as the migrations leave it."""
+def new_file(migrate: Callable[[Callable[[], sqlite3.Connection]], None]) -> list[str]:
+    """Return the statements that make a new file as `migrate` leaves the one that it opens."""
     with TemporaryDirectory() as folder:
         connect = partial(sqlite3.connect, Path(folder) / "new.db", isolation_level=None)
-        migrate_file(connect, "SELECT 1")
+        migrate(connect)
         with closing(connect()) as migrated:
-            statements = [" ".join(line.split()) for line in migrated.iterdump()][1:-1]
-            # SQLAlchemy creates the indexes of a table in any order.
-            yield from (line for line in statements if not line.startswith("CREATE INDEX"))
-            yield from sorted(line for line in statements if line.startswith("CREATE INDEX"))
+            lines = [" ".join(line.split()) for line in migrated.iterdump()][1:-1]
+    # SQLAlchemy creates the indexes of a table in any order.
+    indexes = sorted(line for line in lines if line.startswith("CREATE INDEX"))
+    return [line for line in lines if not line.startswith("CREATE INDEX")] + indexes
+
+
+def _migrate(connect: Callable[[], sqlite3.Connection]) -> None:
+    migrate_file(connect, "SELECT 1")
 
 
 if __name__ == "__main__":
