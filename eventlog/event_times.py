@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from eventlog.durable_files import create_private
 from eventlog.events import Event, PredictionEvent
-from eventlog.layout import Segment, segments
+from eventlog.layout import Segment, first_positions, segments, sources
 from eventlog.log import Position
 
 TIMES = ".times"
@@ -44,7 +45,7 @@ class EventTimes:
         text = "\n" if self._least is None else f"{self._least} {self._greatest}\n"
         with suppress(OSError):
             path = times_path(segment)
-            path.touch(0o600)
+            create_private(path)
             path.write_text(text)
 
 
@@ -55,22 +56,17 @@ def times_path(segment: Path) -> Path:
 
 def positions_of_period(log: Path, first: int) -> Mapping[str, Position]:
     """Return a position in each source; each prediction at `first` or later lies after it."""
-    positions = {}
-    for folder in sorted(path.parent for path in log.glob("*/lock")):
-        before = None
-        for segment in segments(folder):
-            before = segment
-            has_times, greatest = _greatest(segment)
-            if not has_times or (greatest is not None and greatest >= first):
-                break
-        if before is not None:
-            positions[folder.name] = Position(before.epoch, before.base)
-    return positions
+
+    def may_hold(segment: Segment) -> bool:
+        has_times, greatest = _greatest(segment)
+        return not has_times or (greatest is not None and greatest >= first)
+
+    return first_positions(log, may_hold)
 
 
 def latest_time(log: Path) -> int | None:
     """Return the greatest event time that a segment's file states; None without one."""
-    every = (segment for lock in log.glob("*/lock") for segment in segments(lock.parent))
+    every = (segment for folder in sources(log) for segment in segments(folder))
     return max((time for _, time in map(_greatest, every) if time is not None), default=None)
 
 

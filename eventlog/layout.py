@@ -1,6 +1,7 @@
 """List the files of a source and parse their names."""
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,22 +27,34 @@ def segments(folder: Path) -> list[Segment]:
     return sorted(Segment(int(m[1]), int(m[2]), folder / m[0]) for m in matches if m)
 
 
+def sources(log: Path) -> list[Path]:
+    """Return the folders of a log's sources, sorted by name."""
+    return sorted(path.parent for path in log.glob("*/lock"))
+
+
+def first_positions(log: Path, is_wanted: Callable[[Segment], bool]) -> dict[str, Position]:
+    """Return where the first wanted segment of each source begins; without one, the last one."""
+    positions = {}
+    for folder in sources(log):
+        present = segments(folder)
+        if present:
+            first = next(filter(is_wanted, present), present[-1])
+            positions[folder.name] = Position(first.epoch, first.base)
+    return positions
+
+
 def positions_at(log: Path, time: float) -> dict[str, Position]:
     """Return a position in each source; every record that was written since `time` lies after it.
 
     `time` is in seconds since the epoch. The position may be too early, by a segment at most.
     """
-    positions = {}
-    for folder in sorted(path.parent for path in log.glob("*/lock")):
-        before = None
-        for segment in segments(folder):
-            before = segment
-            with suppress(FileNotFoundError):  # deleted by retention
-                if segment.path.stat().st_mtime >= time:
-                    break
-        if before is not None:
-            positions[folder.name] = Position(before.epoch, before.base)
-    return positions
+
+    def is_written_since(segment: Segment) -> bool:
+        with suppress(FileNotFoundError):  # deleted by retention
+            return segment.path.stat().st_mtime >= time
+        return False
+
+    return first_positions(log, is_written_since)
 
 
 def ends(folder: Path) -> dict[int, int]:

@@ -31,7 +31,7 @@ from driftline.backups.postgres_dump import dump_database
 from eventlog.answer_counts import ANSWERED
 from eventlog.durable_files import make_folder, replace_file, sync_tree
 from eventlog.event_times import TIMES
-from eventlog.layout import segments
+from eventlog.layout import segments, sources
 from eventlog.process_lock import try_lock
 from eventlog.settings import Home
 from eventlog.verification import verify
@@ -123,8 +123,8 @@ def _copy_home(home: Home, part: Path) -> BackupRecord:
     _copy_file(audit_key(home), copy.audit_key)
     for name in _SINGLE_FILES:
         _copy_file(home.root / name, part / name)
-    sources = verify(copy.log) if copy.log.exists() else []
-    faults += [f"log: source {source.source} has damaged or missing events" for source in sources
+    findings = verify(copy.log) if copy.log.exists() else []
+    faults += [f"log: source {source.source} has damaged or missing events" for source in findings
                if source.unreadable or source.missing or source.gaps_by_shard]  # fmt: skip
     revision, head = history.head()
     history.close()
@@ -135,7 +135,7 @@ def _copy_home(home: Home, part: Path) -> BackupRecord:
         revision=revision,
         head=head,
         shared_registry=is_shared(),
-        events=sum(source.events for source in sources),
+        events=sum(source.events for source in findings),
         faults=faults,
         files={name: describe_file(part / name) for name in files_below(part)},
     )
@@ -164,7 +164,7 @@ def _copy_registry(home: Home, copy: Home) -> tuple[History, list[str]]:
 def _copy_log(log: Path, copy: Path) -> None:
     """Copy what the log has and the copy lacks. Files only grow, until retention deletes them."""
     _copy_file(log / "identity", copy / "identity")
-    for source in sorted(lock.parent for lock in log.glob("*/lock")):
+    for source in sources(log):
         folder = copy / source.name
         make_folder(folder)
         (folder / "lock").touch(0o600)
