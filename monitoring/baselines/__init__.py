@@ -1,1 +1,1 @@
-"""Baselines of versions without a registered reference: learned from production, or chosen."""
+"""Baselines for versions without a registered reference: learned from production, or chosen."""

@@ -1,4 +1,4 @@
-"""Record learned baselines in the registry's history, where the monitor may write it."""
+"""Record learned baselines in the registry's history, if the monitor may write there."""
 
 import logging
 from collections.abc import Callable
@@ -20,17 +20,17 @@ class BaselineHistory(Protocol):
 
 
 def recorder(history: BaselineHistory) -> Callable[[Version, BaselineRecord], None]:
-    """Return the port that records learned baselines.
+    """Return a function that records a learned baseline and logs a failure.
 
-    The monitor's database holds it as well, so a registry that only reads loses nothing but the
-    row. A monitor repeats the record when it starts.
+    A failure does no harm, because the monitor's database has the baseline too. The monitor tries
+    to record it again when it starts.
     """
 
-    def record(version: Version, learned: BaselineRecord) -> None:
+    def record(version: Version, baseline: BaselineRecord) -> None:
         try:
-            history.record_baseline(version, learned, actor="monitor")
+            history.record_baseline(version, baseline, actor="monitor")
         except RegistryError as error:
             name = f"{version.model} version {version.number}"
-            _logger.warning("%s: its baseline is not in the registry's history: %s", name, error)
+            _logger.warning("%s: its baseline cannot be recorded in the registry: %s", name, error)
 
     return record

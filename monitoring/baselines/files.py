@@ -1,7 +1,7 @@
 """Store the rows of a baseline as a Parquet file, named by its SHA-256.
 
-Equal rows give equal bytes, so a repeated step writes the same file again. The file is on disk
-before the database or the registry names it.
+Equal rows produce equal bytes, so a repeated step writes the same file. The file is on disk before
+the database or the registry refers to it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,17 +27,17 @@ _INFINITIES = {"Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
 class BaselineFiles:
-    """The folder of all baselines."""
+    """The folder that contains the file of each baseline."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` is created with the first file."""
+        """Store the files in `folder`, which is created with the first file."""
         self._folder = folder
 
     def write(self, manifest: Manifest, columns: Columns) -> str:
-        """Store rows durably and return the digest of the file.
+        """Store a version's rows durably, without their labels, and return the file's digest.
 
-        `columns` holds the version's stored rows; other columns are left out. Raises
-        DatabaseUnavailable if the file cannot be written: the step is then repeated.
+        Raises DatabaseUnavailable if the file cannot be written; the consumer then repeats the
+        step.
         """
         data = _encode(manifest, columns)
         digest = sha256(data).hexdigest()
@@ -53,19 +53,21 @@ class BaselineFiles:
         return digest
 
     def read(self, digest: str) -> "pd.DataFrame":
-        """Read the rows of a baseline; raises MissingBaseline."""
-        import pandas as pd  # noqa: PLC0415 - the consumer writes baselines and reads none
+        """Read a baseline's rows; raises MissingBaseline if the file is missing or damaged."""
+        import pandas as pd  # noqa: PLC0415 - the consumer only writes baselines
 
         path = self._path(digest)
         try:
             data = path.read_bytes()
         except OSError as error:
             raise MissingBaseline(
-                f"baseline {path}: {error.strerror}; monitors that share a database share this "
-                "folder; driftline baseline makes another one"
+                f"baseline {path}: {error.strerror}; monitors that share a database must "
+                "share this folder; `driftline baseline` chooses another baseline"
             ) from None
         if sha256(data).hexdigest() != digest:
-            raise MissingBaseline(f"baseline {path}: its content does not match its name")
+            raise MissingBaseline(
+                f"baseline {path}: the file is damaged: its SHA-256 is not its name"
+            )
         frame: pd.DataFrame = pq.read_table(pa.BufferReader(data)).to_pandas()
         return frame
 
@@ -94,7 +96,7 @@ def _numbers(values: Sequence[Any]) -> pa.Array:
 
 
 def _number(value: Any) -> float | None:
-    """Return a stored value as a float; words that are not a number become missing."""
+    """Return a stored value as a float, or None for a string that is not a number."""
     if isinstance(value, str):
         return _INFINITIES.get(value)
     try:

@@ -1,7 +1,7 @@
-"""Decide what a window of a version without a reference is compared with. Pure.
+"""Select the baseline of a window whose version has no reference. Pure.
 
-A chosen baseline holds for windows that begin MARGIN after it was recorded, as a changed policy
-does. So the choice is a function of event time, whenever the monitor learns of it.
+A chosen baseline applies to windows that begin MARGIN or more after it was recorded, like a changed
+policy. The selection therefore depends on event time, not on when the monitor reads the record.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from registry.baselines import BaselineRecord, RecordedBaseline
 def baseline_at(
     start: int, learned: BaselineRecord | None, recorded: Sequence[RecordedBaseline]
 ) -> BaselineRecord | None:
-    """Return the baseline of a window that begins at `start`; None while it is being learned."""
+    """Return the baseline of a window that begins at `start`; None if it is not learned yet."""
     chosen = [
         baseline.record
         for baseline in recorded

@@ -1,4 +1,4 @@
-"""Sampled vectors as columns of a baseline's rows."""
+"""Turn sampled vectors into columns of a baseline's rows."""
 
 from array import array
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,10 @@ from registry.sampled_tensors import vector_column
 def vector_columns(
     vectors: Mapping[str, Sequence[bytes]], rows: int
 ) -> dict[str, list[list[float] | None]]:
-    """Return a column of vectors for each tensor, independent of the other columns' rows.
+    """Return a column of vectors for each tensor, filled with None to the length `rows`.
 
-    Rows without one hold None. Vectors beyond the number of rows are left out.
+    The other values of a row come from other requests than its vectors. Vectors beyond `rows` are
+    left out.
     """
     columns: dict[str, list[list[float] | None]] = {}
     for tensor, bodies in vectors.items():
@@ -22,4 +23,4 @@ def vector_columns(
 
 
 def _floats(body: bytes) -> list[Any]:
-    return array("f", body).tolist()  # of this machine's order, little-endian
+    return array("f", body).tolist()  # float32 in the machine's byte order: little-endian

@@ -1,4 +1,4 @@
-"""Counts of the rows of files, by model version and day: a segment of traffic of its own. Pure."""
+"""Count the rows of batch jobs by model version and day, apart from online requests. Pure."""
 
 from collections import Counter
 
@@ -9,19 +9,19 @@ from telemetry.clock import DAY
 
 
 class BatchDay(msgspec.Struct, frozen=True):
-    """The counts of one version's batch jobs on one day (UTC, by their own clock)."""
+    """The counts of one version's batch jobs on one day (UTC, by the clock of the jobs)."""
 
-    events: int = 0  # chunks
-    failed: int = 0  # chunks without an answered row
-    rows: int = 0  # answered
-    counted: int = 0  # rows whose values were counted
-    counts: dict[str, dict[str, int]] = {}  # column -> missing, outside, or class -> rows
+    events: int = 0  # chunks of rows; each is one event
+    failed: int = 0  # chunks whose predictions failed
+    rows: int = 0  # predicted rows
+    counted: int = 0  # predicted rows whose values were compared with the reference
+    counts: dict[str, dict[str, int]] = {}  # column: {"missing", "outside" or a class: rows}
 
 
 def unusual_share(day: BatchDay) -> float | None:
-    """Return the largest share of the rows that lie outside the reference in one column.
+    """Return the share of rows outside the reference, for the column with the largest share.
 
-    None: no value was counted.
+    Return None if no value was compared.
     """
     if not day.counted:
         return None
@@ -30,12 +30,12 @@ def unusual_share(day: BatchDay) -> float | None:
 
 
 def day_of(event: PredictionEvent) -> int:
-    """Return the start of the day of an event, in microseconds since the epoch."""
+    """Return the start of an event's day (UTC), in microseconds since the epoch."""
     return event.received // DAY * DAY
 
 
 def include(day: BatchDay, event: PredictionEvent) -> BatchDay:
-    """Add the event of a chunk."""
+    """Return the counts with a chunk's event added."""
     answered = event.outcome == "ok"
     chunk = BatchDay(
         events=1,
@@ -48,7 +48,7 @@ def include(day: BatchDay, event: PredictionEvent) -> BatchDay:
 
 
 def merge(day: BatchDay, other: BatchDay) -> BatchDay:
-    """Add two counts; the order does not matter."""
+    """Return the sum of two days' counts; the order does not matter."""
     counts = {name: dict(counts) for name, counts in day.counts.items()}
     for name, rows_by_value in other.counts.items():
         both = Counter(counts.get(name, {}))

@@ -1,4 +1,4 @@
-"""Read the values of a version's reference that ingestion compares rows with."""
+"""Read the ranges and categories of a version's reference, with which rows are compared."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -15,49 +15,56 @@ from registry.manifest import Feature, Version
 from registry.payload import unmonitored
 from registry.reference_path import learns
 
-_AT_ONCE = 8_192  # rows
+_BATCH = 8_192  # rows read at once
 
 
 def read_domain(version: Version) -> Domain:
-    """Read as little as possible: most ranges are in the file's statistics.
+    """Return the domain of a version's reference; most ranges are read from the file's statistics.
 
-    Without a reference every value lies inside, so that missing ones are counted all the same.
+    Without a reference, every value is inside; missing values are counted nevertheless.
     Raises OSError or ValueError if the reference cannot be read.
     """
     return Domain(known_values(version))
 
 
 def known_values(version: Version) -> list[KnownValues]:
-    """Return the reference's domain of each monitored column, as `read_domain` reads it."""
+    """Return the reference's range or categories for each monitored column.
+
+    An entry is None if the payload policy hides the column. Raises OSError or ValueError if the
+    reference cannot be read.
+    """
     hidden = unmonitored(version.manifest)
     columns = monitored_columns(version.manifest)
-    columns_shown = [column for column in columns if column.name not in hidden]
+    visible = [column for column in columns if column.name not in hidden]
     if learns(version):
-        values_by_column = {column.name: _anything(column) for column in columns_shown}
+        domains = {column.name: _unlimited(column) for column in visible}
     else:
-        values_by_column = _known(Path(version.path) / "reference.parquet", columns_shown)
-    return [values_by_column.get(column.name) for column in columns]
+        domains = _from_reference(Path(version.path) / "reference.parquet", visible)
+    return [domains.get(column.name) for column in columns]
 
 
-def _anything(column: Feature) -> KnownValues:
+def _unlimited(column: Feature) -> KnownValues:
     return ANY_NUMBER if column.kind == "numeric" else "any"
 
 
-def _known(path: Path, columns: Sequence[Feature]) -> dict[str, KnownValues]:
-    values_by_column: dict[str, KnownValues] = {}
+def _from_reference(path: Path, columns: Sequence[Feature]) -> dict[str, KnownValues]:
+    domains: dict[str, KnownValues] = {}
     with pq.ParquetFile(path) as file:
         places = {name: place for place, name in enumerate(file.schema_arrow.names)}
         for column in columns:
-            if column.name not in places and not column.input:  # a summary that it does not have
-                values_by_column[column.name] = ANY_NUMBER
+            if column.name not in places and not column.input:  # a summary newer than the file
+                domains[column.name] = ANY_NUMBER
                 continue
-            span = column.kind == "numeric" and _stated(file.metadata, places[column.name])
-            values_by_column[column.name] = span or _read(file, column)
-    return values_by_column
+            span = column.kind == "numeric" and _range(file.metadata, places[column.name])
+            domains[column.name] = span or _read(file, column)
+    return domains
 
 
-def _stated(metadata: pq.FileMetaData, place: int) -> Range | None:
-    """Return a column's range by the file's statistics, which omit NaN; None: read the column."""
+def _range(metadata: pq.FileMetaData, place: int) -> Range | None:
+    """Return a column's range from the file's statistics, which omit NaN.
+
+    Return None if the statistics have no finite range, so that the column must be read.
+    """
     parts: Sequence[Any] = [
         metadata.row_group(group).column(place).statistics
         for group in range(metadata.num_row_groups)
@@ -69,16 +76,16 @@ def _stated(metadata: pq.FileMetaData, place: int) -> Range | None:
 
 
 def _read(file: pq.ParquetFile, feature: Feature) -> KnownValues:
-    batches = file.iter_batches(_AT_ONCE, columns=[feature.name], use_threads=False)
+    batches = file.iter_batches(_BATCH, columns=[feature.name], use_threads=False)
     columns = (batch.column(0) for batch in batches)
     if feature.kind == "numeric":
         return bounds(
             column.to_numpy(zero_copy_only=False).astype(np.float64) for column in columns
         )
-    return frozenset(category(value) for column in columns for value in _different(column))
+    return frozenset(category(value) for column in columns for value in _distinct(column))
 
 
-def _different(column: Any) -> list[Any]:
-    """Return the values that are there; a missing one may be NaN."""
+def _distinct(column: Any) -> list[Any]:
+    """Return a column's distinct values without None and NaN."""
     values = column.unique().to_pylist()
     return [value for value in values if value is not None and value == value]  # noqa: PLR0124

@@ -1,8 +1,8 @@
-"""Everything that decides how durations are counted lives here.
+"""Count durations in buckets and estimate quantiles from the counts. Durations are microseconds.
 
-Buckets are fixed for ever, eight to each doubling, so counts of the same buckets add up: what
-several consumers counted of one window is what one of them would have counted of it all, whatever
-the order. A quantile read from them is off by a sixteenth at most. Durations are microseconds.
+The buckets never change: eight for each doubling of the duration. Counts of several consumers
+therefore add up to the count of a single consumer, in any order. An estimated quantile is off by
+a sixteenth at most.
 """
 
 from collections.abc import Mapping, MutableMapping
@@ -10,14 +10,14 @@ from math import ceil
 from typing import TypeVar
 
 _Key = TypeVar("_Key")
-Counts = Mapping[int, int]  # keyed by bucket
+Counts = Mapping[int, int]  # bucket: number of durations
 
-_FINE = 3  # bits: eight buckets to a doubling
+_FINE = 3  # bits: 2**3 buckets for each doubling
 _PARTS = 1 << _FINE
 
 
 def count(counts: MutableMapping[int, int], duration: int) -> None:
-    """Count one duration; a negative one, of clocks that disagree, counts as none."""
+    """Count a duration; a negative duration, from clocks that disagree, counts as 0."""
     number = bucket(duration)
     counts[number] = counts.get(number, 0) + 1
 
@@ -29,7 +29,7 @@ def add(counts: MutableMapping[_Key, int], more: Mapping[_Key, int]) -> None:
 
 
 def bucket(duration: int) -> int:
-    """Return the number of the bucket that holds a duration; below 16 µs each has its own."""
+    """Return the number of a duration's bucket; a bucket below 16 µs has one duration."""
     if duration < 2 * _PARTS:
         return max(duration, 0)
     shift = duration.bit_length() - _FINE - 1
@@ -37,7 +37,7 @@ def bucket(duration: int) -> int:
 
 
 def middle(number: int) -> float:
-    """Return the middle of a bucket; the value itself if it holds one only."""
+    """Return the mean of a bucket's shortest and longest duration."""
     if number < 2 * _PARTS:
         return float(number)
     shift, part = divmod(number - _PARTS, _PARTS)
@@ -46,7 +46,7 @@ def middle(number: int) -> float:
 
 
 def quantile(counts: Counts, share: float) -> float | None:
-    """Return the duration that `share` of those counted do not exceed; None for none."""
+    """Return the duration that `share` of the durations do not exceed, or None without counts."""
     rank = ceil(share * sum(counts.values()))
     for number in sorted(counts):
         rank -= counts[number]

@@ -1,4 +1,4 @@
-"""Sums of floats without rounding, so that they do not depend on the order of what is summed."""
+"""Sum floats without rounding, so that the sum does not depend on their order."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,16 @@ import msgspec
 
 
 def whole(values: Sequence[float]) -> tuple[list[int], int]:
-    """Return finite floats as integers over one power of two: each is `integer / 2**shift`."""
+    """Return finite floats as integers and a common `shift`: each is `integer / 2**shift`."""
     ratios = [value.as_integer_ratio() for value in values]
     shift = max((below.bit_length() - 1 for _, below in ratios), default=0)
     return [above << shift + 1 - below.bit_length() for above, below in ratios], shift
 
 
 class ExactSum(msgspec.Struct, frozen=True):
-    """The number `int(digits, 16) / 2**shift`, in its lowest terms: equal ones are equal as JSON,
-    which has no integers of any size.
+    """The number `int(digits, 16) / 2**shift`, in lowest terms, so equal numbers are equal JSON.
+
+    The digits are text, because JSON readers limit the size of integers.
     """
 
     digits: str = "0"
@@ -25,7 +26,7 @@ class ExactSum(msgspec.Struct, frozen=True):
         """Return the number `numerator / 2**shift`."""
         if not numerator:
             return cls()
-        twos = min(shift, (numerator & -numerator).bit_length() - 1)  # common factors of two
+        twos = min(shift, (numerator & -numerator).bit_length() - 1)  # common factors of 2
         return cls(f"{numerator >> twos:x}", shift - twos)
 
     @property
@@ -40,11 +41,11 @@ class ExactSum(msgspec.Struct, frozen=True):
         return ExactSum.of(total, shift)
 
     def __neg__(self) -> "ExactSum":
-        """Return the number with the other sign."""
+        """Return the number with its sign changed."""
         return ExactSum.of(-self.numerator, self.shift)
 
     def mean(self, count: int) -> float:
-        """Return the mean of `count` numbers with this sum, as the nearest float or infinite."""
+        """Return the mean of `count` numbers with this sum: the nearest float, or infinity."""
         try:
             return self.numerator / (count << self.shift)
         except OverflowError:

@@ -1,6 +1,6 @@
-"""Convert values of any library to the plain types that are counted.
+"""Convert values of any library to the plain types that the counters need.
 
-NumPy is not imported: the monitor's results are read by commands that need none.
+This module does not import NumPy, because commands that only read results start without it.
 """
 
 import math
@@ -10,13 +10,13 @@ from registry.labels import category
 
 __all__ = ["MISSING", "OUTSIDE", "category", "number"]
 
-MISSING, OUTSIDE = 1, 2  # what can be odd about a value; 0 is nothing
+MISSING, OUTSIDE = 1, 2  # codes of a value that is not inside the reference; 0: it is inside
 
 
 def number(value: Any) -> float:
-    """Return a finite number, or NaN for all else: infinities, strings, what no float holds."""
+    """Return a finite float, or NaN if the value is not a number, infinite or too large."""
     try:
-        reported = float(value)
+        converted = float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
-    return reported if math.isfinite(reported) else math.nan
+    return converted if math.isfinite(converted) else math.nan

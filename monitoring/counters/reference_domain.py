@@ -1,7 +1,7 @@
-"""Everything that decides which values a reference does not know lives here.
+"""Find the values of rows that are missing or outside a version's reference.
 
-Many rows are looked at together, in columns, because looking at each value by itself would cost
-more than all else that is done with a row.
+Many rows are compared at once, column by column. Comparing single values would take longer than the
+rest of ingestion.
 """
 
 import math
@@ -13,23 +13,23 @@ import numpy as np
 from monitoring.counters.plain_values import MISSING, OUTSIDE, category
 
 Array = np.ndarray[Any, Any]
-Range = tuple[float, float]  # the least and the greatest finite number
-# Of a column: numbers, categories, any category, or not to be looked at.
+Range = tuple[float, float]  # the smallest and the largest finite number
+# A column's range, its categories, "any" for any category, or None for a column not compared.
 KnownValues = Range | frozenset[str] | Literal["any"] | None
 ANY_NUMBER: Range = (-math.inf, math.inf)
 
-_REMEMBERED = 10_000  # categories of a feature
+_MOST_CACHED = 10_000  # categories of a feature whose codes are cached
 
 
 class Domain:
     """The ranges and categories of a version's reference, by feature."""
 
     def __init__(self, domains: Sequence[KnownValues]) -> None:
-        """In the order of the monitored columns, which is that of a row's values."""
+        """Accept a domain for each monitored column, in the order of a row's values."""
         self.width = len(domains)
         ranges = [(n, domain) for n, domain in enumerate(domains) if isinstance(domain, tuple)]
         self._numbers = [place for place, _ in ranges]
-        self._are_first = self._numbers == [*range(len(ranges))]  # before all other values of a row
+        self._are_first = self._numbers == [*range(len(ranges))]  # before the categories
         self._low, self._high = (
             np.array([domain for _, domain in ranges]).reshape(-1, 2, 1).swapaxes(0, 1)
         )
@@ -40,7 +40,7 @@ class Domain:
         ]
 
     def codes(self, rows: Sequence[Sequence[Any]]) -> Array:
-        """Return a code for each value (ordinary, missing, outside), uint8 [rows, features]."""
+        """Return the code of each value (0, MISSING or OUTSIDE), uint8 [rows, columns]."""
         codes = np.zeros((self.width, len(rows)), np.uint8)
         if not rows:
             return codes.T
@@ -56,9 +56,10 @@ class Domain:
         return codes.T
 
     def _numbers_in(self, rows: Sequence[Sequence[Any]]) -> Array | None:
-        """Return the numeric columns, float64 [features, rows]; None if they need a closer look.
+        """Return the numeric columns, float64 [columns, rows], converted without a transposition.
 
-        Without columns of Python objects, which cost as much as their conversion.
+        Transposing Python objects would take as long as the conversion. Return None if it cannot
+        be avoided: a value is not a number, or categories precede numeric columns.
         """
         if not self._are_first or not self._numbers:
             return None
@@ -69,10 +70,10 @@ class Domain:
             return None
 
     def codes_of_last(self, rows: Sequence[Sequence[Any]]) -> Array:
-        """Return `codes` of rows that hold the last columns alone; the others have none."""
-        others = self.width - len(rows[0]) if rows else 0
-        codes = self.codes([[*[None] * others, *row] for row in rows])
-        codes[:, :others] = 0
+        """Return the codes of rows that have only the last columns; 0 for the first columns."""
+        absent = self.width - len(rows[0]) if rows else 0
+        codes = self.codes([[*[None] * absent, *row] for row in rows])
+        codes[:, :absent] = 0
         return codes
 
     def _of_values(self, columns: list[tuple[Any, ...]]) -> Array:
@@ -88,32 +89,32 @@ class Domain:
 
 
 class _Categories:
-    """The categories of one feature, and what was found out about others."""
+    """The categories of one feature, and a cache of the codes of values."""
 
     def __init__(self, names: frozenset[str] | Literal["any"]) -> None:
         self._known = names
-        self._remembered: dict[Any, int] = {}
+        self._cache: dict[Any, int] = {}
 
     def codes(self, column: Sequence[Any]) -> list[int]:
         try:
-            codes = list(map(self._remembered.get, column))
+            codes = list(map(self._cache.get, column))
         except TypeError:  # values such as lists have no hash
-            return [self._look(value) for value in column]
+            return [self._code(value) for value in column]
         if None not in codes:
             return codes  # type: ignore[return-value] # no value is None
-        if len(self._remembered) > _REMEMBERED:
-            self._remembered.clear()
-        self._remembered.update((value, self._look(value)) for value in set(column))
-        return [self._remembered[value] for value in column]
+        if len(self._cache) > _MOST_CACHED:
+            self._cache.clear()
+        self._cache.update((value, self._code(value)) for value in set(column))
+        return [self._cache[value] for value in column]
 
-    def _look(self, value: Any) -> int:
+    def _code(self, value: Any) -> int:
         if value is None:
             return MISSING
         return 0 if self._known == "any" or category(value) in self._known else OUTSIDE
 
 
 def bounds(numbers: Iterable[Array]) -> Range:
-    """Return the range of the finite values of float64 arrays; unlimited if there are none."""
+    """Return the range of the finite values of float64 arrays, or ANY_NUMBER if none is finite."""
     low, high = np.inf, -np.inf
     for part in numbers:
         finite = part[np.isfinite(part)]
@@ -123,7 +124,7 @@ def bounds(numbers: Iterable[Array]) -> Range:
 
 
 def _number(value: Any) -> float:
-    """Return a float; what no float can hold lies outside of every range."""
+    """Return a float: NaN for None, and an infinity for a value that no float can represent."""
     try:
         return np.nan if value is None else float(value)
     except OverflowError:

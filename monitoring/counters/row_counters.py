@@ -1,4 +1,4 @@
-"""Count the rows of windows many at a time, in columns."""
+"""Count rows in their windows, thousands at a time, because a count per row would be slow."""
 
 import logging
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from monitoring.counters.window_counters import InputCounters, LabelCounters, Pa
 from registry.manifest import Version
 
 _logger = logging.getLogger(__name__)
-_AT_ONCE = 4_096  # rows that are held back
+_MOST_BUFFERED = 4_096  # rows
 
 
 class CountedWindow(Protocol):
@@ -23,25 +23,25 @@ class CountedWindow(Protocol):
 
 
 class RowCounters:
-    """Holds rows of one version back until `flush` counts them in their windows together."""
+    """A buffer of one version's rows, which `flush` counts in their windows."""
 
     def __init__(self, version: Version) -> None:
         """Compare values with the reference of `version`."""
         self._version = version
         self._regression = version.manifest.task == "regression"
-        self._held: dict[int, _HeldRows] = {}  # keyed by the start of their window
+        self._buffers: dict[int, _BufferedRows] = {}  # start of a window: its rows
         self._rows = 0
 
     def add(self, window: CountedWindow, values: Sequence[Any]) -> None:
         """Count a row in its window."""
-        rows = self._held.get(window.start)
+        rows = self._buffers.get(window.start)
         (self._of(window) if rows is None else rows).values.append(values)
-        self._rows += 1  # as `_flush_many`, which a call for every event would cost
-        if self._rows >= _AT_ONCE:
+        self._rows += 1  # `_flush_many` inlined: a call for every event would cost time
+        if self._rows >= _MOST_BUFFERED:
             self.flush()
 
     def add_summaries(self, window: CountedWindow, values: Sequence[Any]) -> None:
-        """Count a row that has only summaries, in the manifest's order."""
+        """Count a row of which only the summaries are logged, in the manifest's order."""
         self._of(window).summaries.append(values)
         self._flush_many()
 
@@ -51,38 +51,43 @@ class RowCounters:
         self._flush_many()
 
     def flush(self) -> None:
-        """Count every row that is held back."""
-        for rows in self._held.values():
+        """Count every buffered row."""
+        for rows in self._buffers.values():
             rows.count_labels(regression=self._regression)
             if self._domain is not None:
                 rows.count_values(self._domain)
-        self._held.clear()
+        self._buffers.clear()
         self._rows = 0
 
-    def _of(self, window: CountedWindow) -> "_HeldRows":
-        rows = self._held.get(window.start)
+    def _of(self, window: CountedWindow) -> "_BufferedRows":
+        rows = self._buffers.get(window.start)
         if rows is None:
-            rows = self._held[window.start] = _HeldRows(window)
+            rows = self._buffers[window.start] = _BufferedRows(window)
         return rows
 
     def _flush_many(self) -> None:
         self._rows += 1
-        if self._rows >= _AT_ONCE:
+        if self._rows >= _MOST_BUFFERED:
             self.flush()
 
     @cached_property
     def _domain(self) -> Domain | None:
-        """None: values stay uncounted, which `WindowState.counted` shows."""
+        """The reference's domain, or None if it cannot be read and values are not compared."""
         try:
             return read_domain(self._version)
         except (OSError, ValueError, KeyError) as error:
             version = self._version
-            _logger.warning("%s %s: no exact counts: %s", version.model, version.number, error)
+            _logger.warning(
+                "%s %s: missing and outside values are not counted: %s",
+                version.model,
+                version.number,
+                error,
+            )
             return None
 
 
-class _HeldRows:
-    """Rows of one window."""
+class _BufferedRows:
+    """The buffered rows of one window."""
 
     def __init__(self, window: CountedWindow) -> None:
         self._window = window

@@ -1,7 +1,7 @@
-"""Everything that is counted of all rows of a window, sampled or not, lives here.
+"""Count missing values, values outside the reference and labels over all rows of a window.
 
-Counts add up: those of parts, however a window is taken apart and in whatever order they are put
-together, are those of the whole.
+The counters include rows that are not sampled. Counters of parts of a window, added in any order,
+equal the counters of the whole window.
 """
 
 from collections import Counter
@@ -19,36 +19,36 @@ from monitoring.counters.plain_values import MISSING, OUTSIDE, category, number
 if TYPE_CHECKING:
     from monitoring.counters.reference_domain import Array
 
-Pair = tuple[Any, Any]  # what was true and what was predicted: numbers or texts
+Pair = tuple[Any, Any]  # label and prediction: numbers or texts
 
-MOST_NAMES = 50  # maximum classes counted by name
-_LONGEST_NAME = 100
+MOST_NAMES = 50  # maximum classes of a confusion matrix
+_LONGEST_NAME = 100  # maximum characters of a class
 
 
 class InputCounters(msgspec.Struct):
-    """The number of missing values, and of those that the reference does not contain."""
+    """The number of missing values and of values outside the reference, for each column."""
 
-    rows: int = 0  # whose values were looked at
-    withheld: int = 0  # whose payload was not kept
-    summarized: int = 0  # rows whose summaries were examined
-    missing: list[int] = []  # by monitored column, in the manifest's order
-    outside: list[int] = []  # beyond the reference's range, or of a category it does not have
+    rows: int = 0  # rows whose payload was logged completely
+    withheld: int = 0  # all other rows
+    summarized: int = 0  # withheld rows whose summaries were logged
+    missing: list[int] = []  # missing values of each monitored column, in the manifest's order
+    outside: list[int] = []  # values outside the reference, in the same order
 
-    def add(self, odd: "Array", ordinary: int = 0) -> None:
-        """Count rows by what is odd about them (`Domain.odd`), and some without anything odd."""
+    def add(self, codes: "Array") -> None:
+        """Count rows by the codes of their values (`Domain.codes`)."""
         self.merge(
             InputCounters(
-                rows=len(odd) + ordinary,
-                missing=(odd == MISSING).sum(axis=0).tolist(),
-                outside=(odd == OUTSIDE).sum(axis=0).tolist(),
+                rows=len(codes),
+                missing=(codes == MISSING).sum(axis=0).tolist(),
+                outside=(codes == OUTSIDE).sum(axis=0).tolist(),
             )
         )
 
-    def add_summaries(self, odd: "Array") -> None:
-        """Count rows that have only summaries; `odd` has a row for each that is not ordinary."""
-        self.add(odd)
-        self.rows -= len(odd)
-        self.summarized += len(odd)
+    def add_summaries(self, codes: "Array") -> None:
+        """Count rows that have only summaries, by their codes (`Domain.codes_of_last`)."""
+        self.add(codes)
+        self.rows -= len(codes)
+        self.summarized += len(codes)
 
     def merge(self, other: "InputCounters") -> None:
         """Add the counts of other counters."""
@@ -59,89 +59,89 @@ class InputCounters(msgspec.Struct):
         self.outside = _sums(self.outside, other.outside)
 
 
-def _sums(some: list[int], others: list[int]) -> list[int]:
-    return [count + other for count, other in zip_longest(some, others, fillvalue=0)]
+def _sums(counts: list[int], others: list[int]) -> list[int]:
+    return [count + other for count, other in zip_longest(counts, others, fillvalue=0)]
 
 
 class ConfusionMatrix(msgspec.Struct):
     """The confusion matrix of a classification: rows by label and prediction."""
 
     rows: int = 0
-    hits: int = 0
-    cells: dict[str, dict[str, int]] = {}  # rows, by what was true and what was predicted
-    crowded: bool = False  # more classes than MOST_NAMES: there are no cells
+    hits: int = 0  # rows whose prediction equals the label
+    cells: dict[str, dict[str, int]] = {}  # label: {prediction: rows}
+    crowded: bool = False  # whether there are no cells, because of too many or too long classes
 
     def add(self, pairs: Iterable[Pair]) -> None:
-        """Count rows."""
-        for (truth, predicted), rows in Counter(pairs).items():
-            true, prediction = category(truth), category(predicted)
+        """Count labelled rows."""
+        for pair, rows in Counter(pairs).items():
+            label, prediction = map(category, pair)
             self.rows += rows
-            self.hits += rows * (true == prediction)
-            self._count(true, prediction, rows)
+            self.hits += rows * (label == prediction)
+            self._count(label, prediction, rows)
 
     def remove(self, pairs: Iterable[Pair]) -> None:
-        """Take rows back that were counted."""
-        for (truth, predicted), rows in Counter(pairs).items():
-            true, prediction = category(truth), category(predicted)
+        """Subtract labelled rows that were counted before."""
+        for pair, rows in Counter(pairs).items():
+            label, prediction = map(category, pair)
             self.rows -= rows
-            self.hits -= rows * (true == prediction)
-            row = self.cells.get(true, {})
+            self.hits -= rows * (label == prediction)
+            row = self.cells.get(label, {})
             if prediction in row:
                 row[prediction] -= rows
                 if not row[prediction]:
                     del row[prediction]
-            if true in self.cells and not row:
-                del self.cells[true]
+            if label in self.cells and not row:
+                del self.cells[label]
 
     def merge(self, other: "ConfusionMatrix") -> None:
-        """Add the counts of another one."""
+        """Add the counts of another matrix."""
         self.rows += other.rows
         self.hits += other.hits
         self.crowded |= other.crowded
-        for true, row in other.cells.items():
+        for label, row in other.cells.items():
             for prediction, rows in row.items():
-                self._count(true, prediction, rows)
+                self._count(label, prediction, rows)
         self._bound()
 
     @property
     def names(self) -> set[str]:
-        """The classes that were true or predicted."""
+        """The classes of the labels and predictions."""
         return set(self.cells).union(*self.cells.values())
 
     def in_order(self) -> "ConfusionMatrix":
-        """Return a copy in a canonical order."""
-        cells = {true: dict(sorted(self.cells[true].items())) for true in sorted(self.cells)}
+        """Return a copy with sorted cells."""
+        cells = {label: dict(sorted(self.cells[label].items())) for label in sorted(self.cells)}
         return replace(self, cells=cells)
 
-    def _count(self, true: str, prediction: str, rows: int) -> None:
+    def _count(self, label: str, prediction: str, rows: int) -> None:
         if self.crowded:
             return
-        row = self.cells.setdefault(true, {})
+        row = self.cells.setdefault(label, {})
         before = row.get(prediction)
         row[prediction] = rows + (before or 0)
         if before is None:
             self._bound()
 
     def _bound(self) -> None:
-        """Bound the number of names, independent of their order."""
+        """Delete the cells if there are too many classes, whatever the order of rows."""
         names = self.names
         if self.crowded or len(names) > MOST_NAMES or any(len(n) > _LONGEST_NAME for n in names):
             self.crowded, self.cells = True, {}
 
 
 class ErrorSums(msgspec.Struct):
-    """Error sums of a regression: prediction minus label."""
+    """Sums of a regression's errors; an error is the prediction minus the label."""
 
     rows: int = 0
-    undefined: int = 0  # rows whose error is not a finite number; not in the sums
+    undefined: int = 0  # rows whose error is not finite; the sums omit them
     errors: ExactSum = ExactSum()
-    absolute: ExactSum = ExactSum()
-    squares: ExactSum = ExactSum()
+    absolute: ExactSum = ExactSum()  # sum of absolute errors
+    squares: ExactSum = ExactSum()  # sum of squared errors
 
     def add(self, pairs: Iterable[Pair]) -> None:
-        """Count rows; a label that is not a number is not counted."""
-        true = [(number(truth), predicted) for truth, predicted in pairs]
-        errors = [number(predicted) - truth for truth, predicted in true if isfinite(truth)]
+        """Count labelled rows; a row whose label is not a finite number is skipped."""
+        labelled = [(number(label), prediction) for label, prediction in pairs]
+        errors = [number(prediction) - label for label, prediction in labelled if isfinite(label)]
         finite = [error for error in errors if isfinite(error)]
         self.rows += len(errors)
         self.undefined += len(errors) - len(finite)
@@ -153,16 +153,16 @@ class ErrorSums(msgspec.Struct):
         )
 
     def remove(self, pairs: Iterable[Pair]) -> None:
-        """Take rows back that were counted."""
-        gone = ErrorSums()
-        gone.add(pairs)
-        opposite = ErrorSums(
-            -gone.rows, -gone.undefined, -gone.errors, -gone.absolute, -gone.squares
+        """Subtract labelled rows that were counted before."""
+        sums = ErrorSums()
+        sums.add(pairs)
+        negative = ErrorSums(
+            -sums.rows, -sums.undefined, -sums.errors, -sums.absolute, -sums.squares
         )
-        self.merge(opposite)
+        self.merge(negative)
 
     def merge(self, other: "ErrorSums") -> None:
-        """Add the counts of another one."""
+        """Add other sums."""
         self.rows += other.rows
         self.undefined += other.undefined
         self.errors += other.errors
@@ -171,20 +171,20 @@ class ErrorSums(msgspec.Struct):
 
 
 class LabelCounters(msgspec.Struct):
-    """Counters of every labelled row: a confusion matrix or error sums."""
+    """Counters of all labelled rows: a confusion matrix for classes, error sums for numbers."""
 
     confusion: ConfusionMatrix = msgspec.field(default_factory=ConfusionMatrix)
     errors: ErrorSums = msgspec.field(default_factory=ErrorSums)
 
     def merge(self, other: "LabelCounters") -> None:
-        """Add the counts of another one."""
+        """Add other counters."""
         self.confusion.merge(other.confusion)
         self.errors.merge(other.errors)
 
     def corrected(
         self, before: Sequence[Pair], after: Sequence[Pair], *, regression: bool
     ) -> "LabelCounters":
-        """Return a copy in canonical order, with some rows counted differently."""
+        """Return a sorted copy in which the pairs `after` replace the pairs `before`."""
         ordered = self.in_order()
         counters = ordered.errors if regression else ordered.confusion
         counters.remove(before)
@@ -192,5 +192,5 @@ class LabelCounters(msgspec.Struct):
         return ordered.in_order()
 
     def in_order(self) -> "LabelCounters":
-        """Return a copy in a canonical order; later counts do not change it."""
+        """Return a sorted copy, which later counts do not change."""
         return LabelCounters(self.confusion.in_order(), replace(self.errors))

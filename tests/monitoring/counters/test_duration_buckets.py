@@ -56,6 +56,6 @@ def test_health_says_shares_and_quantiles_and_why_there_are_none() -> None:
     assert reported["latency_p99"].value == pytest.approx(2, rel=1 / 16)
     assert (reported["label_delay_p50"].value, reported["label_delay_p50"].note) == (
         None,
-        "no label is known",
+        "no label has arrived",
     )
     assert health({}, {}, {}) == []
