@@ -134,7 +134,7 @@ def monitor(where: str, settings: KafkaSettings, reference: str, control: Contro
     reader = KafkaReader(
         settings, settings.topic_prefix, group.positions, patience=30, claim=group.claim
     )
-    group.follow(reader)
+    group.set_reader(reader)
     while not control.pause.wait(0.1):
         group.step(AT_ONCE)
     while not control.ingest.wait(5):

@@ -13,7 +13,7 @@ from rich.console import Console
 from driftline.status import plain, table_of
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
-from monitoring.backtest import TimeRangeReader, watch_again
+from monitoring.backtest import TimeRangeReader, replay_log
 from monitoring.baselines.files import BaselineFiles
 from monitoring.consumer import tune_garbage_collection
 from monitoring.ingest.consumer_state import ConsumerState
@@ -45,7 +45,7 @@ def watch_log(
     *,
     repair: bool = False,
 ) -> Store:
-    """Monitor a period of the recorded log into a new database; `repair`: see `watch_again`."""
+    """Monitor a period of the recorded log into a new database; `repair`: see `replay_log`."""
     fresh = into / "monitor.db"
     if fresh.exists():
         raise click.ClickException(f"{fresh} exists; expected a folder without one")
@@ -67,7 +67,7 @@ def watch_log(
             journal, ReadableVersions(registry).version, timeline, retention(), recorded.baselines
         )
         baselines = BaselineFiles(home.baselines)
-        watch_again(reader, journal, state, scorer, stop, baselines, repair=repair)
+        replay_log(reader, journal, state, scorer, stop, baselines, repair=repair)
     finally:
         scorer.close()
         reader.close()

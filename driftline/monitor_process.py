@@ -246,7 +246,7 @@ class _Workshop:
         )
         self._parts.callback(reader.close)
         self._live.reading.damaged = reader.damaged
-        group.follow(reader)
+        group.set_reader(reader)
         return group
 
     def _state(self, journal: Journal, division: Division | None) -> ConsumerState:
@@ -351,7 +351,7 @@ def _follow(
     stopping: threading.Event,
     announcing: PositionPublisher | None,
 ) -> None:
-    wait = announcing.between(stopping.wait) if announcing else stopping.wait
+    wait = announcing.with_publishing(stopping.wait) if announcing else stopping.wait
     consumer.run(wait, settings.poll_records, settings.idle_pause)
 
 
@@ -376,4 +376,4 @@ def _drain(
     if isinstance(consumer, PartitionGroup):
         consumer.close()
     if announcing:
-        announcing.now()
+        announcing.publish()

@@ -1,1 +1,1 @@
-"""The consumer of the event log: windows, labels, scores, alarms, webhooks, and its web page."""
+"""The consumer of the event log: windows, labels, scores, alarms, webhooks and the status page."""

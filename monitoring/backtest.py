@@ -1,7 +1,7 @@
-"""Watching the recorded past again: into a database of its own, perhaps by another policy.
+"""Replay the recorded log into a separate database, with the same or another monitoring policy.
 
-What the monitor finds is a function of the log, so the same policy finds the same again, and
-another one finds what it would have found.
+Results depend only on the log and the policies. A replay with the same policies therefore
+reproduces the recorded results, and another policy shows the results that it would have had.
 """
 
 import threading
@@ -17,15 +17,15 @@ from monitoring.scoring.queue import Scorer
 from monitoring.storage.journal import Journal
 from telemetry.clock import now_us
 
-_AT_ONCE = 2_000  # records
-_PAUSE = 0.05  # seconds, while only scoring is in progress
+_POLL = 2_000  # records in one step
+_PAUSE = 0.05  # seconds between checks of running scoring jobs
 
 
 class TimeRangeReader:
-    """A reader that passes on predictions whose event time lies in [begin, end), and all labels."""
+    """A reader of all records except predictions whose event time is outside [begin, end)."""
 
     def __init__(self, reader: Reader, begin: int, end: int) -> None:
-        """Times in microseconds since the epoch."""
+        """Filter `reader`; `begin` and `end` are in microseconds since the epoch."""
         self._reader = reader
         self._begin = begin
         self._end = end
@@ -37,30 +37,30 @@ class TimeRangeReader:
 
     @property
     def patience(self) -> float:
-        """Return the gaps of the reader behind."""
+        """Return the patience of the filtered reader, in seconds."""
         return self._reader.patience
 
     def poll(self, limit: int) -> Sequence[Record]:
-        """Return the next records that lie between; empty only where the log has no more."""
+        """Return the next records within the time range; empty only at the end of the log."""
         while records := self._reader.poll(limit):
-            if batch := [record for record in records if self._is_between(record)]:
+            if batch := [record for record in records if self._is_in_range(record)]:
                 return batch
         return []
 
     def gaps(self) -> Sequence[Gap]:
-        """Return the gaps of the reader behind."""
+        """Return the gaps of the filtered reader."""
         return self._reader.gaps()
 
     def close(self) -> None:
         """Release files and connections."""
         self._reader.close()
 
-    def _is_between(self, record: Record) -> bool:
+    def _is_in_range(self, record: Record) -> bool:
         event = record.event
         return not isinstance(event, PredictionEvent) or self._begin <= event.time < self._end
 
 
-def watch_again(  # noqa: PLR0913, PLR0917 - the ports of the loop
+def replay_log(  # noqa: PLR0913, PLR0917 - the ports of the loop
     reader: Reader,
     journal: Journal,
     state: ConsumerState,
@@ -70,20 +70,20 @@ def watch_again(  # noqa: PLR0913, PLR0917 - the ports of the loop
     *,
     repair: bool = False,
 ) -> None:
-    """Take in what the reader has, to its end; every window is closed and scored afterwards.
+    """Ingest the log to its end, then close and score every window.
 
-    `journal` and `state` are of a new database. No webhook is sent: retraining requests stay in
-    its outbox. `baselines`: where those of versions without a reference are written. `repair`: no
-    row is late, and the database is one that a monitor can continue: windows that await events
-    stay open, and no retraining request is pending.
+    `journal` and `state` belong to a new database. No webhook is sent: retraining requests stay in
+    the outbox. Learned baselines are written to `baselines`. With `repair`, the result is a
+    database that a monitor can continue: no row is late, windows that await events stay open, and
+    no retraining request is pending.
     """
     evaluation = Evaluation(journal, state, page="", clock=now_us)
     consumer = Consumer(
-        journal, state, reader, scorer, evaluation, baselines=baselines, hold=repair
+        journal, state, reader, scorer, evaluation, baselines=baselines, close_at_end=repair
     )
     closed = repair
     while not stop.is_set():
-        if consumer.step(_AT_ONCE):
+        if consumer.step(_POLL):
             continue
         if consumer.scoring or not consumer.drained:
             stop.wait(_PAUSE)

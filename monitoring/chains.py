@@ -1,8 +1,8 @@
-"""Check the numbers of each shard of a source: how many are missing, and whether it is alive. Pure.
+"""Count the missing events of each shard of a source, and check the source's heartbeats. Pure.
 
-The ledger of a source states how many of its events are missing; its chains state in which shards.
-A chain counts the events of its newest epoch beside their highest number, so its memory does not
-grow with the disorder of the log.
+A source's ledger counts its missing events. A source's chains count them for each shard (a group of
+models). A chain stores only the number of events and the highest number in the newest
+epoch, so its size does not depend on the disorder of the log.
 """
 
 from collections.abc import Collection
@@ -11,7 +11,7 @@ import msgspec
 
 from eventlog.events import HeartbeatEvent
 
-PATIENCE = 60_000_000  # microseconds for which a heartbeat may be late
+PATIENCE = 60_000_000  # microseconds by which a heartbeat can be late
 
 
 class Chain(msgspec.Struct, kw_only=True):
@@ -20,21 +20,21 @@ class Chain(msgspec.Struct, kw_only=True):
     source: str
     shard: str
     epoch: int = 0
-    next_number: int = 0  # one past the highest one of the epoch
-    events: int = 0  # events of the epoch, each once
+    next_number: int = 0  # highest number of the epoch, plus 1
+    events: int = 0  # events of the epoch, without duplicates
     missing_before: int = 0  # missing events of earlier epochs
-    # Reception until which the next heartbeat is promised; 0: none was seen, or the writer ended.
+    # Reception time by which the source has promised its next heartbeat; 0 without a promise.
     promised: int = 0
-    ended: bool = False  # whether the newest heartbeat was the last one
-    refused_labels: int = 0  # refused labels of the epoch, as heartbeats state them
+    ended: bool = False  # whether the newest heartbeat announced the end of the source
+    refused_labels: int = 0  # labels that the service refused in the epoch, from heartbeats
 
     @property
     def missing(self) -> int:
-        """Numbers that were not seen: lost, unreadable, or on their way."""
+        """The number of missing events: lost, unreadable, or still in flight."""
         return self.missing_before + self.next_number - self.events
 
     def enter(self, epoch: int, number: int) -> None:
-        """Record an event that was not seen before."""
+        """Record an event that is not a duplicate."""
         if epoch > self.epoch:
             self.missing_before = self.missing
             self.epoch, self.next_number, self.events = epoch, number + 1, 1
@@ -46,8 +46,8 @@ class Chain(msgspec.Struct, kw_only=True):
         else:
             self.missing_before = max(0, self.missing_before - 1)
 
-    def hear(self, beat: HeartbeatEvent) -> int:
-        """Record a heartbeat's counts; return the number of newly refused labels."""
+    def record_heartbeat(self, beat: HeartbeatEvent) -> int:
+        """Record a heartbeat; return the number of labels refused since the previous heartbeat."""
         if beat.epoch == self.epoch and beat.number + 1 == self.next_number:
             self.ended = not beat.next_us
             self.promised = beat.received + beat.next_us if beat.next_us else 0
@@ -59,9 +59,9 @@ class Chain(msgspec.Struct, kw_only=True):
 
 
 def promise(chains: Collection[Chain]) -> int:
-    """Return when a source must have written a heartbeat; 0 if it has ended or promised none.
+    """Return the time by which a source must write a heartbeat; 0 if it has ended.
 
-    `chains` are all of one source. PATIENCE after that time, the promise is broken.
+    `chains` are all chains of one source. The source is considered dead PATIENCE after that time.
     """
     epoch = max((chain.epoch for chain in chains), default=0)
     latest = [chain for chain in chains if chain.epoch == epoch]

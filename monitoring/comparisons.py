@@ -1,4 +1,4 @@
-"""A comparison of two versions of a model, as the command stores it and the page shows it."""
+"""Comparisons of two versions of a model, which a command stores and the status page shows."""
 
 from pathlib import Path
 from typing import Literal
@@ -7,11 +7,11 @@ import msgspec
 
 from eventlog.durable_files import make_folder, replace_file
 
-Origin = Literal["shadow", "replay", "canary"]  # shadow, replay: both on the same rows
+Origin = Literal["shadow", "replay", "canary"]  # canary: the versions have different rows
 
 
 class Estimated(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A figure with its 95 % interval; None if it is not defined."""
+    """A figure with its 95 % confidence interval; fields without a defined value are None."""
 
     value: float | None = None
     low: float | None = None
@@ -19,7 +19,7 @@ class Estimated(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ScoreRow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One figure of both versions; `difference` is the second less the first."""
+    """One figure of both versions; `difference` is the second version's minus the first's."""
 
     name: str
     first: Estimated
@@ -29,7 +29,7 @@ class ScoreRow(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def better(self) -> Literal["first", "second", ""]:
-        """The version that is better beyond chance: the interval of the difference excludes 0."""
+        """The significantly better version: the interval of the difference excludes 0."""
         low, high = self.difference.low, self.difference.high
         if low is None or high is None or low <= 0 <= high:
             return ""
@@ -37,21 +37,21 @@ class ScoreRow(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class GroupRow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One group of a segment."""
+    """The figures of one group, such as one value of a segment column."""
 
     segment: str
     group: str
     rows: int
     labelled: int = 0
     agreement: float | None = None
-    score: ScoreRow | None = None  # None: too few labels
+    score: ScoreRow | None = None  # None with too few labels
 
 
 class CalibrationBin(msgspec.Struct, frozen=True):
-    """Rows of similar probability: its mean, and the share of the positive class."""
+    """Rows of similar predicted probability."""
 
-    predicted: float
-    observed: float
+    predicted: float  # mean predicted probability of the positive class
+    observed: float  # share of rows with the positive class as label
     rows: int
 
 
@@ -61,17 +61,17 @@ class VersionTraffic(msgspec.Struct, frozen=True, omit_defaults=True):
     version: str
     requests: int = 0
     failed: int = 0
-    total_ms: dict[str, float] = {}  # p50, p95 and p99, from reception to the event
-    run_ms: dict[str, float] = {}  # duration of the runs of the model, in ms
+    total_ms: dict[str, float] = {}  # p50, p95 and p99 of the duration of a request, in ms
+    run_ms: dict[str, float] = {}  # the same quantiles of model runs
     shadow_requests: int = 0
-    shadow_run_ms: dict[str, float] = {}  # duration of its runs as a shadow, in ms
+    shadow_run_ms: dict[str, float] = {}  # the same quantiles of its runs as a shadow
 
 
 class AnswerPair(msgspec.Struct, frozen=True):
-    """The number of rows with these two answers."""
+    """The number of rows with one pair of answers."""
 
-    first: str
-    second: str
+    first: str  # the first version's prediction
+    second: str  # the second version's prediction
     rows: int
 
 
@@ -79,19 +79,19 @@ class VersionComparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     """Two versions on the same rows, or on rows of the same period."""
 
     model: str
-    first: str  # number
-    second: str
+    first: str  # version number
+    second: str  # version number
     origin: Origin
     created: int  # microseconds since the epoch
     period: str  # first and last day
-    rows: list[int]  # rows of each version; equal where the rows are the same
-    labelled: list[int]
+    rows: list[int]  # rows of each version
+    labelled: list[int]  # labelled rows of each version
     agreement: Estimated | None = None
     answers: list[AnswerPair] = []
     scores: list[ScoreRow] = []
-    cost: ScoreRow | None = None
+    cost: ScoreRow | None = None  # mean cost of a row, if costs are configured
     groups: list[GroupRow] = []
-    calibration: dict[str, list[CalibrationBin]] = {}  # keyed by version
+    calibration: dict[str, list[CalibrationBin]] = {}  # version: its bins
     traffic: list[VersionTraffic] = []
     notes: list[str] = []
 
@@ -102,28 +102,28 @@ class VersionComparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
 
 
 class StoredComparisons:
-    """The latest comparison of each pair of versions, below a folder."""
+    """The latest comparison of each pair of versions, as JSON files."""
 
     def __init__(self, folder: Path | None) -> None:
-        """Without a folder there are none."""
+        """Store files below `folder`; without a folder, there are no comparisons."""
         self._folder = folder
 
     def add(self, comparison: VersionComparison) -> None:
-        """Replace the comparison of this pair; raises OSError."""
+        """Store a comparison in place of the pair's previous comparison; raises OSError."""
         assert self._folder is not None
         path = self._folder / comparison.model / _name(comparison.first, comparison.second)
         make_folder(path.parent)
         replace_file(path, msgspec.json.encode(comparison))
 
     def find(self, model: str, first: str, second: str) -> VersionComparison | None:
-        """Return a comparison; None if there is none, or if this release cannot read it."""
+        """Return a pair's comparison; None if there is none or this release cannot read it."""
         folder = self._of(model)
         if folder is None or not (first.isdecimal() and second.isdecimal()):
             return None
         return _read(folder / _name(first, second))
 
     def of_model(self, model: str) -> list[VersionComparison]:
-        """Return the comparisons of a model, the newest first."""
+        """Return a model's comparisons, newest first."""
         folder = self._of(model)
         comparisons = [] if folder is None else [_read(path) for path in folder.glob("*.json")]
         return sorted(
@@ -132,7 +132,7 @@ class StoredComparisons:
         )
 
     def _of(self, model: str) -> Path | None:
-        """Return the folder of a model; None for a name that no model has."""
+        """Return a model's folder; None for a name that no model can have."""
         if self._folder is None or "/" in model or "\0" in model or model.startswith("."):
             return None
         return self._folder / model

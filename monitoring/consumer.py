@@ -1,7 +1,7 @@
-"""The monitor's loop: poll, ingest, close windows, commit; evaluate what is scored, commit.
+"""The monitor's loop: poll, ingest, close windows, commit; evaluate scored windows, commit.
 
-A step is one transaction: what was read, what follows from it and the positions of the log are
-committed together, so a crash repeats a whole step. Scoring runs in parallel to the loop.
+Ingestion in a step is one transaction. It commits the records' effects together with the log's
+positions, so a crash repeats a whole step. Windows are scored by other processes in parallel.
 """
 
 import gc
@@ -30,19 +30,19 @@ from monitoring.tracing import WindowTraces
 from registry.baselines import BaselineRecord
 from registry.manifest import Version
 
-MOST_WAITING = 4 << 30  # bytes
-LONGEST_STEP_S = 2.0  # then the rest of what was polled waits for the next step
-_PREFETCHED = 500  # records whose stored rows are read at once
+MOST_WAITING = 4 << 30  # bytes of queued scoring jobs
+LONGEST_STEP_S = 2.0  # records polled but not ingested by then wait for the next step
+_PREFETCHED = 500  # records whose stored rows are read with one query
 RETRY_STEPS = 10  # steps between checks for dead letters to retry
 
 
 def tune_garbage_collection() -> None:
-    """Look less often for cycles among rows by the ten thousand, which never form any."""
+    """Run the garbage collector less often, because the many rows of a step form no cycles."""
     gc.set_threshold(100_000, 50, 100)
 
 
 class Consumer:
-    """Follows a log and keeps the monitor's database up to date."""
+    """Reads the event log and updates the monitor's database."""
 
     def __init__(  # noqa: PLR0913  # the ports of the loop
         self,
@@ -58,25 +58,25 @@ class Consumer:
         scoring_lag: ScoringLag | None = None,
         baselines: BaselineFiles | None = None,
         announce: Callable[[Version, BaselineRecord], None] = lambda *_: None,
-        hold: bool = False,
+        close_at_end: bool = False,
         clock: Callable[[], float] = time.monotonic,
         scheduled: Callable[[], None] = lambda: None,
     ) -> None:
-        """Read with `reader`, which begins at the positions of `state`.
+        """Read with `reader`, which starts at the positions of `state`.
 
-        `changed_policies` names the models
-        whose policies changed since its last call. While more than `most_waiting` bytes of scoring
-        jobs are queued, a step ingests a single record. Versions without a reference learn a
-        baseline, which is written to `baselines` and announced once it is committed. `hold`: no
-        window closes before the log is read to its end, so no row in it is late. `clock` bounds the
-        time of a step: it decides where a step ends, and never what follows from a record.
-        `scheduled` requests what schedules of the models ask for, in a transaction of its own.
+        - `changed_policies` returns the models whose policies have changed since its last call.
+        - `most_waiting`: while more bytes of scoring jobs are queued, a step ingests one record.
+        - `baselines`: the files of learned baselines; `announce` is called after their commit.
+        - `close_at_end`: no window closes before the end of the log, so no row in it is late.
+        - `clock` limits the time of a step. It decides how many records a step ingests, but not
+          how a record is ingested.
+        - `scheduled` adds the due retraining requests of schedules, in a separate transaction.
         """
         self._clock = clock
         self._scheduled = scheduled
-        self._polled: Sequence[Record] = ()  # and not yet ingested
-        self._hold = hold
-        self._minute = state.latest // MINUTE  # of reception, that was reached last
+        self._polled: Sequence[Record] = ()  # records polled but not ingested
+        self._close_at_end = close_at_end
+        self._minute = state.latest // MINUTE  # newest minute of reception
         self._most_waiting = most_waiting
         self._changed_policies = changed_policies
         self._traces = traces or WindowTraces(None)
@@ -92,17 +92,21 @@ class Consumer:
         self._lifecycle = WindowLifecycle(journal, state, self._expiry, self._reviews, baselines)
         self._announce = announce
         self._loss_detection = LossDetection(state)
-        self._unannounced: dict[Key, VersionState] = {}  # saved since baselines were announced
-        self._drained = False  # whether windows were updated since the log was read to its end
+        # Versions saved since learned baselines were last announced:
+        self._unannounced: dict[Key, VersionState] = {}
+        self._drained = False  # whether the last step ingested the log to its end
 
     def step(self, limit: int) -> bool:
-        """Ingest at most `limit` records, evaluate what is scored; returns whether anything was."""
-        crowded = self._queue.size > self._most_waiting
+        """Ingest at most `limit` records, and evaluate scored windows.
+
+        Return False if there was nothing to do, or if too many scoring jobs are queued.
+        """
+        is_overloaded = self._queue.size > self._most_waiting
         if not self._polled:
-            self._polled = self._reader.poll(1 if crowded else limit)
+            self._polled = self._reader.poll(1 if is_overloaded else limit)
         records = self._polled
         gaps = self._reader.gaps()
-        # After the poll, so that every policy older than these records is known.
+        # Must follow the poll: then every policy older than these records is known.
         if models := self._changed_policies():
             self._state.update_policies(models)
         drained = self._reader.drained
@@ -120,22 +124,22 @@ class Consumer:
             self._submit(jobs)
         evaluated = self._evaluate()
         self._scheduled()
-        return (bool(records) and not crowded) or evaluated or backlog
+        return (bool(records) and not is_overloaded) or evaluated or backlog
 
     def close_all(self) -> None:
-        """Close every open window now: no event is expected any more."""
+        """Close every open window now, because no further event is expected."""
         with self._journal.database.transaction(serialized=False):
             jobs = self._lifecycle.close_all()
             self._save()
         self._submit(jobs)
 
     def positions(self) -> Positions:
-        """Return the position of each stream, as committed with the last step."""
+        """Return each stream's position, as the last step committed it."""
         return self._state.positions
 
     @property
     def drained(self) -> bool:
-        """Whether the log was read to its end."""
+        """Whether the log is ingested to its end."""
         return self._drained
 
     @property
@@ -151,16 +155,18 @@ class Consumer:
     def run(self, wait: Callable[[float], bool], limit: int, idle_pause: float) -> None:
         """Step until `wait(seconds)` returns True.
 
-        Pause where the log is read to its end: the next transaction then holds more records.
+        Pause at the end of the log, so that the next transaction has more records.
         """
         steps = 0
         while not wait(0 if self.step(limit) and self.has_work else idle_pause):
             steps += 1
-            if steps % RETRY_STEPS == 0:  # not every step: a quiet one queries nothing
+            if (
+                steps % RETRY_STEPS == 0
+            ):  # not every step, so that a step without records runs no query
                 self.retry_dead_letters()
 
     def retry_dead_letters(self) -> bool:
-        """Ingest the dead letters marked for a retry; returns whether there were any."""
+        """Ingest the dead letters marked for a retry; return whether there were any."""
         if not self._journal.has_retries():
             return False
         jobs: list[WaitingScore] = []
@@ -177,9 +183,9 @@ class Consumer:
         return True
 
     def _ingest(self, records: Sequence[Record], *, drained: bool) -> list[WaitingScore]:
-        """Ingest records and update windows; returns the scoring jobs that were decided on.
+        """Ingest records and update windows; return the scheduled scoring jobs.
 
-        Those that the time of a step does not suffice for stay in `_polled`.
+        Records that exceed the time limit of a step stay in `_polled`.
         """
         jobs: list[WaitingScore] = []
         until = self._clock() + LONGEST_STEP_S
@@ -192,10 +198,10 @@ class Consumer:
                 return jobs
             version = self._ingestion.ingest(record)
             self._traces.ingested(record)
-            if self._hold:
+            if self._close_at_end:
                 continue
             if version is not None:
-                # After every record, so that results do not depend on where a step ends.
+                # After every record, so that results do not depend on which records share a step.
                 jobs += self._lifecycle.update(version, drained=False)
             if self._state.latest // MINUTE != self._minute:
                 jobs += self._end_minute()
@@ -207,7 +213,7 @@ class Consumer:
         return jobs
 
     def _end_minute(self) -> list[WaitingScore]:
-        """Update what needs no event of its own, once a minute of the log's reception time."""
+        """Update idle versions and traffic alarms, once a minute of the log's reception time."""
         self._minute = self._state.latest // MINUTE
         jobs = self._lifecycle.update_idle()
         self._traffic.update()
@@ -221,8 +227,8 @@ class Consumer:
     def _announce_baselines(self) -> None:
         unannounced, self._unannounced = list(self._unannounced.values()), {}
         for version in unannounced:
-            if (learned := version.pop_learned()) is not None:
-                self._announce(version.version, learned)
+            if (baseline := version.pop_learned()) is not None:
+                self._announce(version.version, baseline)
 
     def _submit(self, jobs: Sequence[WaitingScore]) -> None:
         self._queue.add(jobs)
@@ -233,7 +239,7 @@ class Consumer:
             self._traces.scheduled(job.key, job.model, job.version, job.window)
 
     def _evaluate(self) -> bool:
-        """Evaluate all that is scored by now, in one transaction."""
+        """Evaluate the windows scored so far, in one transaction; return whether there were any."""
         self._feed()
         scored = self._queue.replies()
         if not scored:

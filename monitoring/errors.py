@@ -2,13 +2,13 @@
 
 DriftlineError
 └── MonitoringError
-    ├── DatabaseUnavailable the monitor's database, or the registry's, is lost or out of reach
-    │   └── PartitionsChanged  its state is that of another number of partitions
+    ├── DatabaseUnavailable the database of the monitor or the registry cannot be used now
+    │   └── PartitionsChanged  the stored state is divided into another number of partitions
     ├── NewerDatabase       a newer release has changed the schema of the monitor's database
     ├── OlderMonitor        a running monitor uses the schema that a migration would change
     ├── MissingBaseline     the file of a learned baseline is missing or damaged
-    ├── ScoringUnavailable  no scoring process can start; the command ends
-    ├── DeliveryFailed      a webhook that could not be handed over
+    ├── ScoringUnavailable  no scoring process can start; the command stops
+    ├── DeliveryFailed      a webhook was not delivered
     └── PageUnavailable     the status page cannot be served
 """
 
@@ -16,22 +16,23 @@ from eventlog.errors import DriftlineError
 
 
 class MonitoringError(DriftlineError):
-    """Something about monitoring."""
+    """Base class of the errors of monitoring."""
 
 
 class DatabaseUnavailable(MonitoringError):
-    """The monitor's database, or the registry's, cannot be used now.
+    """The database of the monitor or the registry cannot be used now.
 
-    Of a transaction under way nothing is kept, unless it was lost in the very moment of its commit.
+    An open transaction is rolled back. If the connection is lost during a commit, it is unknown
+    whether the transaction was committed.
     """
 
 
 class PartitionsChanged(DatabaseUnavailable):
-    """The state has another number of partitions, and cannot be transferred now."""
+    """The stored state has another number of partitions, and cannot be transferred now."""
 
 
 class NewerDatabase(MonitoringError):
-    """A newer release has changed the schema of the monitor's database; the message states how."""
+    """A newer release has changed the monitor's database; the message says what to do."""
 
 
 class OlderMonitor(MonitoringError):
@@ -39,16 +40,16 @@ class OlderMonitor(MonitoringError):
 
 
 class MissingBaseline(MonitoringError):
-    """The file of a learned baseline is missing or damaged; the message says which."""
+    """The file of a learned baseline is missing or damaged; the message names the file."""
 
 
 class ScoringUnavailable(MonitoringError):
-    """No scoring process can start: its packages or its home do not work."""
+    """No scoring process can start, because packages are missing or its folder is unusable."""
 
 
 class DeliveryFailed(MonitoringError):
-    """A webhook's receiver could not be reached, or may not be; the message says which."""
+    """A webhook's receiver is unreachable or forbidden; the message states the reason."""
 
 
 class PageUnavailable(MonitoringError):
-    """The status page cannot be served; the message says on which address and why."""
+    """The status page cannot be served; the message states the address and the reason."""

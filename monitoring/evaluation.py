@@ -1,4 +1,4 @@
-"""Turn the scores of a window into a result, alarms and retraining requests, in one transaction."""
+"""Turn a window's scores into a result, alarms and retraining requests, in one transaction."""
 
 from collections.abc import Callable
 from typing import get_args
@@ -40,7 +40,7 @@ from telemetry.clock import DAY
 
 
 class Evaluation:
-    """Evaluates scored windows in the order in which their scoring was decided on."""
+    """Evaluates scored windows in the order in which their scoring was scheduled."""
 
     def __init__(
         self,
@@ -51,9 +51,9 @@ class Evaluation:
         clock: Callable[[], int],
         notices: bool = False,
     ) -> None:
-        """`page` is the monitor's address; `clock` gives microseconds since the epoch.
+        """`page` is the status page's address; `clock` returns microseconds since the epoch.
 
-        `notices`: alarms that request no retraining are put into the outbox, for people.
+        `notices`: alarms that request no retraining also send a webhook.
         """
         self._notices = notices
         self._journal = journal
@@ -62,37 +62,37 @@ class Evaluation:
         self._clock = clock
 
     def evaluate(self, pending: PendingScore, reply: ScoreReply) -> None:
-        """Store the result, judge its rules and request retraining; part of a transaction."""
+        """Store the result, judge its rules and request retraining, in the caller's transaction."""
         if reply.poison:
             dead_letter_job(self._journal, pending.number, reply.error)
         self._journal.delete_job(pending.number)
         try:
             version = self._state.version(pending.job.model, pending.job.version)
         except RegistryError:
-            return  # deleted meanwhile: there is no policy to judge it by
+            return  # the version was deleted, so there is no policy for the judgement
         result, evidence = self._result(version, pending, reply)
         self._store(version, pending, result)
         self._judge(version, pending, result, evidence)
         self._resolve_alarms_of_ended(pending)
         if pending.job.drift and version.shown_inputs:
-            self._keep_pictures(version, pending, reply)
+            self._store_pictures(version, pending, reply)
 
-    def _keep_pictures(
+    def _store_pictures(
         self, version: VersionState, pending: PendingScore, reply: ScoreReply
     ) -> None:
-        """Store the pictures of encoded images in place of their files."""
+        """Replace encoded image files by the pictures that the scoring process has made of them."""
         samples = self._journal.samples
         samples.replace(version.key, reply.pictures)
         if reply.poison:
-            return  # retried by command, with the files
+            return  # an operator may retry the job, which needs the files
         files = samples.files(version.key, pending.job.window)
         reason = b"cannot be shown: the window could not be scored with it"
         samples.replace(version.key, [replace(file, form="none", body=reason) for file in files])
 
     def _store(self, version: VersionState, pending: PendingScore, result: Result) -> None:
-        """Store the result, and delete those whose retention has passed.
+        """Store the result, and delete expired results.
 
-        Retention follows the order of scorings, which does not depend on how long they take.
+        Results expire in the order of scoring, which does not depend on how long scoring takes.
         """
         self._journal.add_result(result)
         if not result.pending:
@@ -124,7 +124,7 @@ class Evaluation:
         return replace(result, verdict=judgement), evidence
 
     def _weigh(self, version: VersionState, result: Result) -> tuple[Result, list[Score]]:
-        """Add the window's gaps to the evidence of concept drift."""
+        """Add the window's estimation gaps to the evidence of concept drift."""
         state = self._journal.rule_states(version.key).get("concept", RuleState())
         policy = version.policy(result.window.start)
         manifest = replace(version.version.manifest, monitoring=policy)
@@ -148,11 +148,12 @@ class Evaluation:
             self._request_retraining(version, alarm, result, pending)
 
     def judge_traffic(self, version: VersionState, hour: Result, before: str) -> None:
-        """Judge an hour of a model's requests; part of a transaction.
+        """Judge an hour of a model's requests, in the caller's transaction.
 
-        `version` bears its alarms, in place of the version with the number `before`.
+        The traffic alarm belongs to `version`. Before this hour, it belonged to the version with
+        the number `before`.
         """
-        self._journal.database.serialize()  # as each change of an alarm
+        self._journal.database.serialize()  # required for each change of an alarm
         if before and before != version.version.number:
             reason = f"version {version.version.number} answers most requests now"
             self._resolve((hour.model, before), hour.window, reason, {TRAFFIC})
@@ -165,9 +166,9 @@ class Evaluation:
             self._journal.add_delivery(name, alarm_envelope(name, now, notice), now)
 
     def _resolve_alarms_of_ended(self, pending: PendingScore) -> None:
-        """Resolve alarms of versions that no longer answer, while this one does.
+        """Resolve the alarms of versions that the window's version has replaced.
 
-        The time of the step is event time, so that a replay finds the same.
+        The alarm's step is dated in event time, so that a replay produces the same step.
         """
         job = pending.job
         reason = f"the version has no traffic any more; version {job.version} answers"
@@ -175,7 +176,7 @@ class Evaluation:
             self._resolve((job.model, number), job.window, reason, set(get_args(Rule)))
 
     def _resolve(self, key: Key, window: Window, reason: str, rules: set[Rule]) -> None:
-        """Resolve the open alarms of some rules of a version, as of the end of a window."""
+        """Resolve a version's open alarms of some rules, dated at the end of a window."""
         step = AlarmStep(window.end, "resolved", "monitor", reason)
         for rule, state in self._journal.rule_states(key).items():
             alarm = self._journal.alarm(state.open_alarm) if state.open_alarm else None
@@ -186,7 +187,7 @@ class Evaluation:
             self._journal.save_rule_state(key, rule, reset(window.start))
 
     def _is_silenced(self, alarm: Alarm) -> bool:
-        """Return whether a silence holds the alarm back; the alarm then records who and why."""
+        """Return whether a silence matches the alarm; add its actor and reason to the alarm."""
         now = self._clock()
         silence = silenced(alarm, self._journal.silences(), now)
         if silence is None:
@@ -198,7 +199,7 @@ class Evaluation:
     def _apply(
         self, version: VersionState, rule: Rule, stored: RuleState | None, result: Result
     ) -> Alarm | None:
-        """Judge one rule; returns the alarm if it fires now."""
+        """Judge one rule; return the alarm if it starts to fire."""
         before = stored or RuleState()
         open_alarm = self._journal.alarm(before.open_alarm) if before.open_alarm else None
         policy = version.policy(result.window.start)
@@ -209,7 +210,7 @@ class Evaluation:
             return None
         fires = open_alarm is None
         if fires and (earlier := self._journal.alarm(alarm.alarm_id)) is not None:
-            # A revision brought back the cause of an alarm that had resolved.
+            # A revised result breaks the rule again, so the resolved alarm fires again.
             alarm = replace(alarm, steps=earlier.steps, revised=earlier.revised)
         if alarm.state != "resolved" and breached(rule, result):
             alarm = replace(alarm, sentence=alarm_sentence(facts(alarm, result)))
@@ -219,7 +220,7 @@ class Evaluation:
     def _request_retraining(
         self, version: VersionState, alarm: Alarm, result: Result, pending: PendingScore
     ) -> None:
-        """Put a retraining request into the outbox, in place of an undelivered older one."""
+        """Add a retraining request to the outbox, in place of an undelivered older request."""
         body = request(
             alarm,
             result,
@@ -231,7 +232,7 @@ class Evaluation:
         span = samples_us(self._state.retention)
         body = replace(
             body,
-            # Not what is retained now: that depends on how far ingestion has come.
+            # Not the retained period: it depends on the progress of ingestion.
             period=Window(result.window.end - span, result.window.end),
             training_url=self._page + training_path(name),
             validation_url=self._page + validation_path(name),
@@ -242,11 +243,11 @@ class Evaluation:
 
 
 def _is_weighed(result: Result) -> bool:
-    """Return whether the labels represent their window, or no more are awaited."""
+    """Return whether a result has enough labels for the evidence, or awaits no more labels."""
     return has_enough_labels(result) or not result.pending
 
 
 def _revised(before: list[Score], scores: list[Score]) -> list[Score]:
-    """Return the scores that were not computed again, followed by those that were."""
+    """Return the new scores after the scores of `before` that have no new value."""
     about = {score.about for score in scores}
     return [score for score in before if score.about not in about] + scores

@@ -1,4 +1,4 @@
-"""Tells the log's retention how far the monitor is: what it has not committed is never deleted."""
+"""Publish the monitor's positions, so that the log retains records that are not yet committed."""
 
 import logging
 import time
@@ -9,11 +9,11 @@ from eventlog.log import Positions
 from eventlog.retention import write_positions
 
 _logger = logging.getLogger(__name__)
-_EVERY = 5.0  # seconds
+_EVERY = 5.0  # seconds between two writes
 
 
 class PositionPublisher:
-    """Writes committed positions to a file now and then."""
+    """Writes the committed positions to a file every few seconds."""
 
     def __init__(
         self,
@@ -21,16 +21,16 @@ class PositionPublisher:
         positions: Callable[[], Positions],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`positions` must be committed whenever `now` or `between` is called."""
+        """`positions` must return committed positions whenever `publish` runs."""
         self._path = path
         self._positions = positions
         self._clock = clock
         self._due = clock()
 
-    def now(self) -> None:
-        """Write the positions, on disk before this returns.
+    def publish(self) -> None:
+        """Write the positions durably.
 
-        A full disk only delays it: the log retains what older positions do not cover.
+        If it fails, only a warning is logged: the log then retains more records than necessary.
         """
         try:
             write_positions(self._path, self._positions())
@@ -38,13 +38,13 @@ class PositionPublisher:
             _logger.warning("%s: %s; trying again", self._path, error.strerror)
         self._due = self._clock() + _EVERY
 
-    def between(self, wait: Callable[[float], bool]) -> Callable[[float], bool]:
-        """Return a `wait` for the consumer's loop, which calls it after every step."""
+    def with_publishing(self, wait: Callable[[float], bool]) -> Callable[[float], bool]:
+        """Return a `wait` for the consumer's loop that also publishes every few seconds."""
 
-        def wait_and_announce(seconds: float) -> bool:
+        def wait_and_publish(seconds: float) -> bool:
             stop = wait(seconds)
             if stop or self._clock() >= self._due:
-                self.now()
+                self.publish()
             return stop
 
-        return wait_and_announce
+        return wait_and_publish

@@ -1,11 +1,11 @@
-"""Bounds and ids of notes, whether the page or a command writes them."""
+"""Limits and ids of the notes that people write on the status page or by a command."""
 
 import secrets
 
 LONGEST_NOTE = 2_000  # characters
-MOST_NOTES = 200  # on one window or alarm
+MOST_NOTES = 200  # for one window or alarm
 
 
 def new_note_id() -> str:
-    """Return an id that no other note has."""
+    """Return a new unique id."""
     return f"no_{secrets.token_hex(6)}"

@@ -1,4 +1,4 @@
-"""Everything that is known about one prediction, by the place that it was read from."""
+"""The parts of a prediction's trace: events, registry, version, monitored rows and windows."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from registry.history.provenance import Provenance
 
 
 class VersionLineage(msgspec.Struct, frozen=True, kw_only=True):
-    """The origin of a version, by its stored files and its registration."""
+    """The origin of a version: its manifest, its files and its registration."""
 
-    lineage: dict[str, str] = {}  # lineage of the manifest
+    lineage: dict[str, str] = {}  # the manifest's `lineage`
     task: str = ""
     target: str = ""
     trained_by: str = ""
-    files: dict[str, str] = {}  # SHA-256 by name, such as reference.parquet
+    files: dict[str, str] = {}  # file name: SHA-256
 
 
 class MonitoredRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,13 +24,13 @@ class MonitoredRow(msgspec.Struct, frozen=True, kw_only=True):
 
     row: int
     time: int | None  # event time
-    late: bool  # whether it came late, so that no window holds it
+    late: bool  # whether its event was late, so that it is in no window
     predicted: Any = None
-    label: Label | None = None  # joined
+    label: Label | None = None  # the joined label
 
 
 class TracedWindow(msgspec.Struct, frozen=True, kw_only=True):
-    """A window that holds the prediction."""
+    """A window that contains the prediction."""
 
     window: Window
     closed: bool
@@ -52,18 +52,18 @@ class MonitorTrace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PredictionTrace(msgspec.Struct, frozen=True, kw_only=True):
-    """A prediction, from its version's origin to the alarms that it was a part of."""
+    """A prediction with its version's origin, its labels, its windows and their alarms."""
 
     prediction_id: str
     event: PredictionEvent | None = None  # without its tensors
-    repeated: list[str] = []  # ids of other events of the same prediction id
+    repeated: list[str] = []  # ids of further events with the same prediction id
     labels: list[FeedbackEvent] = []
     registry: Provenance | None = None
-    answered_at: int = 0  # time of the registry's revision that answered; 0: unknown
+    answered_at: int = 0  # time of the registry revision that the service used; 0: unknown
     lineage: VersionLineage | None = None
-    gate_page: str = ""  # file of the gate report's page
+    gate_page: str = ""  # path of the gate report's HTML page
     monitor: MonitorTrace | None = None
-    not_found: dict[str, str] = {}  # part -> what was searched
+    not_found: dict[str, str] = {}  # missing part: the place that was searched
 
     @property
     def found(self) -> bool:

@@ -1,4 +1,4 @@
-"""The records of monitoring: results, alarms, retrain requests, deliveries, loss counts.
+"""The records of monitoring: results, alarms, retrain requests, webhooks, ledgers.
 
 Times are integer microseconds since the Unix epoch (UTC).
 """
@@ -22,24 +22,24 @@ PERFORMANCE = frozenset(  # scores that need labels
 Severity = Literal["warning", "critical"]
 
 ESTIMATED = "estimated_"  # prefix of scores that were estimated without labels
-GAP = "estimation_gap"  # how much worse the measured score is than the estimate for the same rows
-ERROR_GAP = "error_gap"  # the same gap for error rates
-EVIDENCE = "gap_evidence"  # evidence of lasting gaps, weighed over windows
+GAP = "estimation_gap"  # how much worse the measured score is than the same rows' estimate
+ERROR_GAP = "error_gap"  # estimation gap of the error rate
+EVIDENCE = "gap_evidence"  # evidence of persistent gaps, accumulated over windows
 
 PARITY = "parity"  # share of logged predictions that a re-run does not reproduce
 EFFECT = "effect"  # share of predictions that change with the drift of one or all columns
-SHIFT = "effect_shift"  # change of the mean prediction by that drift
+SHIFT = "effect_shift"  # change of the mean prediction with the drift of one or all columns
 
 SELECTION_GAP: Rule = "selection_rate_gap"  # gap between groups; also the name of a rule
 TRUE_POSITIVE_GAP: Rule = "true_positive_rate_gap"
 
-STRONGEST = "strongest_drift"  # largest drift of a column, divided by its limit for an alarm alone
+STRONGEST = "strongest_drift"  # largest drift of a column, relative to its limit for an alarm
 EMBEDDING_DRIFT = "embedding_drift"  # drift of a tensor's sampled vectors; raises no alarm
-JOINT = "joint_drift"  # change of correlations, divided by its limit
+JOINT = "joint_drift"  # change of correlations, relative to its limit
 MOVED = "joint_change"  # contribution of one column to the joint drift
 REFERENCE_ROWS = "reference_rows"  # rows of a trailing reference
 LEARNED_ROWS = "learned_rows"  # rows of a baseline that is being learned
-TRAFFIC: Rule = "traffic"  # requests of a model in an hour; name of a rule as well
+TRAFFIC: Rule = "traffic"  # requests of a model in an hour; also the name of a rule
 BUDGET = "false_alarms"  # allowed false alarms per window, all rules together
 
 
@@ -51,18 +51,18 @@ class Window(msgspec.Struct, frozen=True, order=True):
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """One number about a window: of a column, of a segment, or of the whole."""
+    """One number about a window, or about one of its columns or segments."""
 
     name: str  # "drift", "missing_share", "out_of_range_share", "roc_auc", "drifted_share", ...
-    value: float | None  # None: could not be scored, see `note`
+    value: float | None  # None if it could not be computed; `note` then states why
     column: str = ""
-    method: str = ""  # e.g. Evidently's name of the drift method
+    method: str = ""  # such as Evidently's name of the drift method
     threshold: float | None = None
     breached: bool = False
     note: str = ""
     low: float | None = None  # lower bound of the 95 % confidence interval
     high: float | None = None
-    # Rows of the score: "carrier=UA"; "carrier" for a comparison of all values of the column.
+    # Rows of the score, as "carrier=UA"; "carrier" for a comparison of all values of this column.
     segment: str = ""
 
     @property
@@ -72,28 +72,28 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def about(self) -> tuple[str, str, str]:
-        """The subject of the number; a window has one number of each."""
+        """The subject of the score; a window has one score for each subject."""
         return self.name, self.column, self.segment
 
 
-# Version of the definitions of scores. It grows if a release scores the same rows differently.
+# Version of the definitions of scores. A release that changes scores of the same rows increases it.
 # 1: up to release 0.2, whose results do not state it.
 FIGURES = 2
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a window of one model version, as of `revision`.
+    """The result of a window of one model version; `revision` counts its revisions.
 
-    Conservation: rows = labelled + pending + expired; conflicting labels are not in this sum.
+    Always rows = labelled + pending + expired; conflicting labels are not in this sum.
     """
 
     model: str
     version: str
     window: Window
-    revision: int = 0  # grows each time late labels change the numbers
+    revision: int = 0  # increases each time labels change the scores
     events: dict[str, int] = {}  # requests by outcome
-    rows: int = 0  # rows answered
-    sampled: int = 0  # rows retained and scored
+    rows: int = 0  # predicted rows
+    sampled: int = 0  # rows stored and scored
     labelled: int = 0
     pending: int = 0
     expired: int = 0
@@ -106,19 +106,19 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     scores: list[Score] = []
     report: str = ""  # path of Evidently's HTML in the reports folder; empty: no report
     policy: str = ""  # digest of the window's policy; empty in results of earlier releases
-    figures: int = 1  # definitions of its scores, see FIGURES
-    reviewed: int = 0  # rows whose only label is that of the review queue; not in `labelled`
+    figures: int = 1  # version of the definitions of its scores, see FIGURES
+    reviewed: int = 0  # rows with only a label from the review queue; not in `labelled`
 
 
 class LateCounts(msgspec.Struct, frozen=True):
-    """Counts of events that came too late for their window; no other counter includes them."""
+    """Counts of late events, which no other counter of a window includes."""
 
     events: int = 0
-    rows: int = 0  # answered ones
+    rows: int = 0  # predicted rows
 
 
 class AlarmStep(msgspec.Struct, frozen=True):
-    """A change of an alarm by a person, or by the monitor without a window."""
+    """A change of an alarm by a person, or by the monitor for a reason other than a result."""
 
     at: int
     deed: Literal["acknowledged", "resolved", "silenced"]
@@ -140,7 +140,7 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """A remark of a person on a window or an alarm of a version."""
+    """A person's remark about a window or an alarm of a version."""
 
     note_id: str
     model: str
@@ -153,14 +153,14 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RevisedWindow(msgspec.Struct, frozen=True, order=True):
-    """A window of an alarm whose result was revised after it had been judged."""
+    """A window of an alarm whose result was revised after its judgement."""
 
     window: Window
-    broken: bool  # whether it still breaks the rule
+    broken: bool  # whether the window still breaks the rule
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
-    """A judgement over consecutive results; `alarm_id` is derived from its cause."""
+    """An alarm of one rule over consecutive results; `alarm_id` is derived from its cause."""
 
     alarm_id: str
     model: str
@@ -168,11 +168,11 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     rule: Rule
     state: Literal["firing", "acknowledged", "resolved"]
     since: Window  # the first window that broke the rule
-    latest: Window  # the last window that was judged while the alarm was open
-    sentence: str = ""  # made by the presenter: what is wrong, the number, evidence, columns
-    columns: list[str] = []  # the three columns with the largest drift, in order
+    latest: Window  # the newest window that was judged while the alarm was open
+    sentence: str = ""  # text by the presenter: the fault, its number, the evidence, the columns
+    columns: list[str] = []  # the three columns with the largest drift, largest first
     severity: Severity = "warning"
-    steps: list[AlarmStep] = []  # steps in order of time
+    steps: list[AlarmStep] = []  # in order of time
     policy: str = ""  # digest of the policy by which `latest` was judged
     revised: list[RevisedWindow] = []  # the newest revised windows, in order of event time
 
@@ -180,7 +180,8 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
 class RetrainRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The body of the webhook: everything that a training job needs.
 
-    A request of an alarm names the alarm and its window. One of a schedule names the due time.
+    A request from an alarm states the alarm and its window. A request from a schedule states the
+    due time.
     """
 
     model: str
@@ -189,15 +190,15 @@ class RetrainRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     alarm_id: str = ""
     rule: Rule | Literal["schedule"]
     reason: str
-    columns: list[Score]  # columns beyond their threshold, worst first; empty for a schedule
-    window: Window | None = None  # window that broke the rule
-    positions: dict[str, Position]  # positions up to which the log had been read, by source
-    rows_url: str  # rows with their labels, Parquet: of the window, or of the period
-    register_hint: str  # the command that registers the result
+    columns: list[Score]  # scores of columns beyond their threshold, worst first
+    window: Window | None = None  # the window that broke the rule
+    positions: dict[str, Position]  # source: position up to which the log had been read
+    rows_url: str  # Parquet file of the rows of the window or period, with labels
+    register_hint: str  # command that registers the new model
     due: int = 0  # scheduled time, microseconds since the epoch
-    period: Window | None = None  # period from the first to the last closed window with rows
-    training_url: str = ""  # the period's rows with their labels and weights, Parquet
-    validation_url: str = ""  # result of the validation of these rows, JSON
+    period: Window | None = None  # span of the training rows
+    training_url: str = ""  # Parquet file of the period's rows, with labels and weights
+    validation_url: str = ""  # JSON report about the validation of the training rows
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,7 +214,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DisabledReceiver(msgspec.Struct, frozen=True, kw_only=True):
-    """A receiver that gets no more webhooks until an operator enables it again."""
+    """A receiver that gets no webhooks until an operator enables it again."""
 
     receiver: str  # hash of its address, which may contain a secret
     host: str
@@ -226,11 +227,11 @@ class Hole(msgspec.Struct, frozen=True, array_like=True):
 
     start: Position
     end: Position
-    lost: bool = False  # given up
+    lost: bool = False  # whether the missing events count as lost
 
     @property
     def size(self) -> int:
-        """The number of missing events; 0 if unknown, because the gap ends in another epoch."""
+        """The number of missing events; 0 if unknown, because the hole ends in another epoch."""
         return self.end.sequence - self.start.sequence if self.start.epoch == self.end.epoch else 0
 
 
@@ -238,22 +239,22 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """A record of the log that could not be ingested."""
 
     number: int
-    origin: str  # source, epoch and sequence, or the place in the log
+    origin: str  # source:epoch:sequence, or the stream's position
     reason: str
     body: bytes
 
 
-SILENCE = 30_000_000  # microseconds without a report, after which a partition counts as not held
+SILENCE = 30_000_000  # microseconds without a report after which a partition is not held
 
 
 class PartitionHolder(msgspec.Struct, frozen=True, kw_only=True):
-    """The monitor that reported a partition of the log last."""
+    """The monitor that was the last to report a partition of the log."""
 
     partition: int
-    holder: str  # empty: released and not held since then
-    since: int  # this and `reported`: microseconds since the epoch
-    reported: int
-    behind: int  # records that were not ingested at that time
+    holder: str  # empty if the partition was released and not held since then
+    since: int  # time of the holder's first report, in microseconds since the epoch
+    reported: int  # time of the newest report, in microseconds since the epoch
+    behind: int  # records that were not ingested at the newest report
 
     def is_held(self, now: int) -> bool:
         """Return whether the latest report is recent."""
@@ -264,27 +265,27 @@ class SourceLedger(msgspec.Struct, frozen=True, kw_only=True):
     """The received numbers of one source of the log."""
 
     source: str
-    epoch: int  # with `next_sequence`: one past the highest place ever seen
-    next_sequence: int
-    # Latest reception time and, if it jumped implausibly, the time that it jumped to.
-    received: int = msgspec.field(name="heard", default=0)  # microseconds
-    departed: int = 0
+    epoch: int  # newest epoch
+    next_sequence: int  # highest received number of the newest epoch, plus 1
+    # Newest credible reception time, in microseconds.
+    received: int = msgspec.field(name="heard", default=0)
+    departed: int = 0  # reception time after an implausible jump, in microseconds; 0 without one
     events: int = 0
-    heartbeats: int = 0  # not among the events
-    lost: int = 0  # numbers that never came and were given up
+    heartbeats: int = 0  # not included in `events`
+    lost: int = 0  # missing numbers that were given up
     recovered: int = 0  # events that arrived after they had counted as lost
     duplicated: int = 0
     unreadable: int = 0
-    cuts: int = 0  # number of times that the log had lost ingested events
-    holes: list[Hole] = []  # below the highest place, in order
-    divided: bool = False  # the sum of its shards: it has no highest place
+    cuts: int = 0  # number of deleted parts of the log that had to be skipped
+    holes: list[Hole] = []  # holes below `top`, in order
+    divided: bool = False  # whether this is the sum over shards, for which `top` has no meaning
 
     @property
     def top(self) -> Position:
-        """One past the highest place ever seen."""
+        """The position after the highest received position."""
         return Position(self.epoch, self.next_sequence)
 
     @property
     def missing(self) -> int:
-        """Numbers that may still be on their way."""
+        """The number of missing events that may still arrive."""
         return sum(hole.size for hole in self.holes if not hole.lost)

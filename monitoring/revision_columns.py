@@ -1,8 +1,8 @@
-"""State which columns of a window's rows a revision is scored from. Pure.
+"""Select the columns that a result revision needs. Pure.
 
-A revision scores what labels change: performance, and that of groups. For it, a classification
-needs predictions, probabilities and the columns of segments. A regression needs every feature,
-because its errors are estimated from them.
+A revision scores only performance, for all rows and for each segment, because labels do not change
+other scores. For this, a classification needs predictions, probabilities and the segments' columns.
+A regression needs every feature, because its errors are estimated from the features.
 """
 
 from collections.abc import Collection
@@ -14,7 +14,7 @@ from registry.manifest import Manifest, Monitoring, SegmentPolicy
 def revision_columns(
     manifest: Manifest, policy: Monitoring, columns: Collection[str]
 ) -> frozenset[str]:
-    """Return the columns among those of a stored row that a revision under a policy needs."""
+    """Return the columns of a stored row that a revision needs under a policy."""
     if manifest.task == "regression":
         return frozenset(columns)
     segments = {SegmentPolicy.of(declared).column for declared in policy.segments}

@@ -1,6 +1,6 @@
-"""Define the jobs and replies of the scoring process, and their framing on its pipes.
+"""The jobs and replies of the scoring process, and their format on its pipes.
 
-A message is its length (4 bytes, big-endian), then JSON.
+A message is its length (4 bytes, big-endian), followed by JSON.
 """
 
 import struct
@@ -18,38 +18,38 @@ from registry.manifest import Monitoring
 class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
     """One window to score."""
 
-    key: str  # names the job in its reply
+    key: str  # identifies the job in its reply
     model: str
     version: str
     window: Window
-    # Sampled rows by column: every feature, prediction, a probability for each class, label (None
-    # where not known), named by `OwnColumns`. A missing number is None. A revision has no more than
-    # it is scored from (revision_columns.py).
+    # The sampled rows by column: features, prediction, a probability for each class, and label,
+    # named by `OwnColumns`. A missing number or label is None. A revision has only the columns
+    # that it needs (revision_columns.py).
     columns: dict[str, list[Any]]
-    # Rows of earlier windows to measure drift against, by event time, by column; empty: the
+    # The trailing reference by column, in the order of event time; empty to use `baseline` or the
     # registered reference.
     reference: dict[str, list[Any]] = {}
-    # What drift is measured against in place of a registered reference; None: there is one, or
-    # the baseline is being learned.
+    # The baseline of a version without a registered reference; None if it is still being learned.
     baseline: BaselineRecord | None = None
-    learning: bool = False  # nothing to compare with yet: describe the columns
-    order: list[int] = []  # the rows' numbers in the order of event time; empty: not known
-    inputs: InputCounters | None = None  # counters of all rows, if these rows are a sample
-    answers: LabelCounters | None = None  # the same
-    drift: bool  # score drift and data quality (at close), or only performance (a revision)
-    policy: Monitoring | None = None  # None: the manifest's, in a job of an earlier release
-    report: str = ""  # file name for Evidently's HTML below the reports folder, empty: none
+    learning: bool = False  # whether the columns are only described, without a baseline
+    order: list[int] = []  # row numbers in the order of event time; empty if unknown
+    inputs: InputCounters | None = None  # counters of all rows, if `columns` is a sample
+    answers: LabelCounters | None = None  # counters of all labelled rows, if `columns` is a sample
+    drift: bool  # whether to score drift and data quality (at close), or only performance
+    policy: Monitoring | None = None  # None in a job of an earlier release: the manifest's policy
+    report: str = ""  # file name of Evidently's HTML in the reports folder; empty for no report
     files: list[Sample] = []  # encoded images to convert to pictures
-    vectors: dict[str, list[bytes]] = {}  # sampled, by tensor; FP32, little-endian
-    reviewed: dict[str, list[Any]] = {}  # rows whose only label is a person's, as `columns`
-    review_weights: list[float] = []  # weights of the labels of `reviewed`
-    reference_vectors: dict[str, list[bytes]] = {}  # earlier windows'; empty: the reference's
+    vectors: dict[str, list[bytes]] = {}  # sampled vectors by tensor; FP32, little-endian
+    reviewed: dict[str, list[Any]] = {}  # like `columns`: rows with only a label from a review
+    review_weights: list[float] = []  # weights of the rows in `reviewed`
+    # Sampled vectors of the trailing reference by tensor; empty to use the reference's vectors.
+    reference_vectors: dict[str, list[bytes]] = {}
 
     def without_rows(self) -> "ScoreJob":
-        """Return the job without what takes memory."""
-        rowless = msgspec.structs.replace(self, columns={}, reference={}, order=[], inputs=None)
-        rowless = msgspec.structs.replace(rowless, reviewed={})
-        return msgspec.structs.replace(rowless, files=[], vectors={}, reference_vectors={})
+        """Return the job without its large fields, to save memory."""
+        small = msgspec.structs.replace(self, columns={}, reference={}, order=[], inputs=None)
+        small = msgspec.structs.replace(small, reviewed={})
+        return msgspec.structs.replace(small, files=[], vectors={}, reference_vectors={})
 
 
 class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,10 +57,10 @@ class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
 
     key: str
     scores: list[Score]
-    report: str = ""  # the file that was written
-    pictures: list[Sample] = []  # pictures of the job's files
-    error: str = ""  # the scoring as a whole failed; scores is empty
-    poison: bool = False  # the scoring process died or hung in every try
+    report: str = ""  # name of the written report file
+    pictures: list[Sample] = []  # the pictures made of the job's files
+    error: str = ""  # why scoring failed; `scores` is then empty
+    poison: bool = False  # whether the scoring process died or hung in every attempt
 
 
 Kind = TypeVar("Kind")
@@ -76,7 +76,7 @@ def write(stream: IO[bytes], message: msgspec.Struct) -> None:
 
 
 def read(stream: IO[bytes], kind: type[Kind]) -> Kind | None:
-    """Read one message; None when the other side has closed the pipe."""
+    """Read one message; return None if the other process has closed the pipe."""
     head = stream.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         return None

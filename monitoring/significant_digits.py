@@ -1,6 +1,6 @@
-"""Round numbers that are stored, so that their last bits never differ. Pure."""
+"""Round stored numbers, so that they are equal on every machine. Pure."""
 
 
 def significant(value: float, digits: int = 9) -> float:
-    """Round to so many significant digits."""
+    """Return `value` rounded to `digits` significant digits."""
     return float(f"{value:.{digits}g}")

@@ -1,4 +1,4 @@
-"""Sum the ledgers of the shards of each source, as the partitions of a log keep them. Pure."""
+"""Sum each source's ledgers over its shards; partitions store a ledger for each shard. Pure."""
 
 from collections.abc import Iterable
 
@@ -7,19 +7,20 @@ from msgspec.structs import replace
 from eventlog.shards import SHARD_DIGITS
 from monitoring.results import SourceLedger
 
-UNDIVIDED = -1  # partition of what was counted before the log was divided
+UNDIVIDED = -1  # partition number of ledgers from before the log was divided
 
 
 def states_losses(shard: str, *, divided: bool) -> bool:
-    """Return whether the numbers of a ledger have no gaps, so that a missing one is lost.
+    """Return whether a ledger's numbers have no gaps, so that a missing number means a loss.
 
-    In a divided log, these are the ledgers of shards; sequences of a source are all over it.
+    In a divided log, these are the ledgers of shards, because a source's sequence numbers are
+    spread over the partitions. `shard` is the key of the ledger, empty for the whole source.
     """
     return len(shard) == SHARD_DIGITS if divided else not shard
 
 
 def summed(ledgers: Iterable[tuple[int, str, SourceLedger]]) -> list[SourceLedger]:
-    """Return one ledger for each source, by name, of ledgers with their partition and shard."""
+    """Return one ledger for each source, by name, from (partition, shard, ledger) entries."""
     by_source: dict[str, list[tuple[int, str, SourceLedger]]] = {}
     for entry in ledgers:
         by_source.setdefault(entry[2].source, []).append(entry)
@@ -31,7 +32,7 @@ def _sum(entries: list[tuple[int, str, SourceLedger]]) -> SourceLedger:
         return entries[0][2]
     total = SourceLedger(source=entries[0][2].source, epoch=0, next_sequence=0, divided=True)
     for _, shard, ledger in entries:
-        # What was undivided may still come, which takes it back from the lost ones.
+        # An event from before the division can still arrive, which reduces the number of losses.
         counts = states_losses(shard, divided=True) or not shard
         total = replace(
             total,

@@ -26,15 +26,15 @@ _MOST_WINDOWS = 128  # maximum windows searched for a prediction, newest first
 
 
 class _Identity(NamedTuple):
-    """The version that answered, and the event time that places the prediction in windows."""
+    """The version that answered, and the event time that determines the prediction's window."""
 
     model: str
     version: str
-    time: int
+    time: int  # microseconds since the epoch
 
 
 class MonitorFindings(Protocol):
-    """The port to the monitor's database; `Store` is one."""
+    """The port to the monitor's database; `Store` implements it."""
 
     def prediction(self, prediction_id: str) -> dict[int, StoredPrediction]: ...
 
@@ -46,13 +46,13 @@ class MonitorFindings(Protocol):
 
 
 class HistoryReader(Protocol):
-    """The port to the registry's history; `History` is one."""
+    """The port to the registry's history; `History` implements it."""
 
     def rows(self, model: str) -> list[HistoryRow]: ...
 
 
 class TraceSources(NamedTuple):
-    """The sources of a trace; None for those that are not here."""
+    """The sources of a trace; an unavailable source is None."""
 
     search: Callable[[str], LogSearch] | None
     findings: MonitorFindings | None
@@ -62,24 +62,24 @@ class TraceSources(NamedTuple):
 
 
 class TraceReader:
-    """Assemble a trace; it states which sources were missing."""
+    """Assembles traces from all available sources."""
 
     def __init__(self, sources: TraceSources, places: Mapping[str, str]) -> None:
-        """`places` names what is searched for each part that `PredictionTrace` may not find."""
+        """`places` names, for each part of a trace, the place that is searched for it."""
         self._search, self._findings, self._history, self._catalogue, self._reports = sources
         self._places = places
 
     def read(self, prediction_id: str) -> PredictionTrace:
-        """Return everything that is found; raises DatabaseUnavailable and RegistryUnavailable."""
+        """Return a prediction's trace; raises DatabaseUnavailable and RegistryUnavailable."""
         search = self._search(prediction_id) if self._search is not None else None
         event = _answered(search)
         stored = self._findings.prediction(prediction_id) if self._findings is not None else {}
-        about = _about(event, stored)
-        monitor = self._monitored(about, stored)
-        rows = self._history.rows(about.model) if about and self._history is not None else []
-        answer = _answer(event, about)
+        identity = _identity(event, stored)
+        monitor = self._monitored(identity, stored)
+        rows = self._history.rows(identity.model) if identity and self._history is not None else []
+        answer = _answer(event, identity)
         registry = provenance_of(rows, answer) if rows and answer is not None else None
-        lineage = self._lineage(about, event, registry)
+        lineage = self._lineage(identity, event, registry)
         page = self._gate_page(registry)
         parts = {
             "event": event,
@@ -114,49 +114,55 @@ class TraceReader:
         )
 
     def _monitored(
-        self, about: _Identity | None, stored: Mapping[int, StoredPrediction]
+        self, identity: _Identity | None, stored: Mapping[int, StoredPrediction]
     ) -> MonitorTrace | None:
-        if self._findings is None or about is None or not about.version:
+        if self._findings is None or identity is None or not identity.version:
             return None
         late = bool(stored) and all(row.late for row in stored.values())
-        windows = [] if late else self._windows(about)
+        windows = [] if late else self._windows(identity)
         return MonitorTrace(
-            model=about.model,
-            version=about.version,
+            model=identity.model,
+            version=identity.version,
             rows=[_row(number, row) for number, row in sorted(stored.items())],
             windows=windows,
             alarms=[
                 alarm
                 for alarm in self._findings.alarms()
-                if (alarm.model, alarm.version) == (about.model, about.version)
+                if (alarm.model, alarm.version) == (identity.model, identity.version)
                 and any(_overlaps(alarm, traced.window) for traced in windows)
             ],
         )
 
-    def _windows(self, about: _Identity) -> list[TracedWindow]:
+    def _windows(self, identity: _Identity) -> list[TracedWindow]:
         assert self._findings is not None
         closed = self._findings.results(
-            about.model, about.version, last=_MOST_WINDOWS, before=about.time + 1
+            identity.model, identity.version, last=_MOST_WINDOWS, before=identity.time + 1
         )
-        opened = self._findings.live(about.model, about.version)
+        opened = self._findings.live(identity.model, identity.version)
         windows = [
-            _window(window, closed=True) for window in closed if _holds(window.window, about.time)
+            _window(window, closed=True)
+            for window in closed
+            if _contains(window.window, identity.time)
         ]
         windows += [
-            _window(window, closed=False) for window in opened if _holds(window.window, about.time)
+            _window(window, closed=False)
+            for window in opened
+            if _contains(window.window, identity.time)
         ]
         return list(reversed(windows))
 
     def _lineage(
-        self, about: _Identity | None, event: PredictionEvent | None, registry: Provenance | None
+        self, identity: _Identity | None, event: PredictionEvent | None, registry: Provenance | None
     ) -> VersionLineage | None:
-        if self._catalogue is None or about is None:
+        if self._catalogue is None or identity is None:
             return None
         try:
-            versions = self._catalogue.versions(about.model)
+            versions = self._catalogue.versions(identity.model)
         except RegistryError:
             return None
-        version = next((version for version in versions if version.number == about.version), None)
+        version = next(
+            (version for version in versions if version.number == identity.version), None
+        )
         if version is None or (event is not None and event.digest not in {"", version.digest}):
             return None
         manifest = version.manifest
@@ -176,7 +182,7 @@ class TraceReader:
 
 
 def _answered(search: LogSearch | None) -> PredictionEvent | None:
-    """Return the first event with an answer; without one, the first of all."""
+    """Return the first answered event, or the first event if none was answered."""
     if search is None:
         return None
     answered = (prediction for prediction in search.predictions if prediction.outcome == "ok")
@@ -191,7 +197,7 @@ def _repeated(search: LogSearch | None, event: PredictionEvent | None) -> list[s
     )
 
 
-def _about(
+def _identity(
     event: PredictionEvent | None, stored: Mapping[int, StoredPrediction]
 ) -> _Identity | None:
     if stored:
@@ -200,13 +206,17 @@ def _about(
     return None if event is None else _Identity(event.model, event.version, event.time)
 
 
-def _answer(event: PredictionEvent | None, about: _Identity | None) -> StatedAnswer | None:
-    """Return the answer to the request; without its event, only the version.
+def _answer(event: PredictionEvent | None, identity: _Identity | None) -> StatedAnswer | None:
+    """Return what an event states about its answer, or only the version without an event.
 
-    The event time does not say when it was answered, because clients may state it.
+    The event time is not used as the time of the answer, because clients can set it.
     """
     if event is None:
-        return None if about is None else StatedAnswer(number=about.version, received=END_OF_TIME)
+        return (
+            None
+            if identity is None
+            else StatedAnswer(number=identity.version, received=END_OF_TIME)
+        )
     return StatedAnswer(
         number=event.version,
         received=event.received,
@@ -219,7 +229,7 @@ def _answer(event: PredictionEvent | None, about: _Identity | None) -> StatedAns
 
 
 def _time_of(rows: Sequence[HistoryRow], answer: StatedAnswer | None) -> int:
-    """Return the time of the model's latest row that had been applied."""
+    """Return the time of the newest history row that the service had applied; 0 if unknown."""
     if answer is None or not answer.revision:
         return 0
     return max((row.time for row in rows if row.revision <= answer.revision), default=0)
@@ -247,7 +257,7 @@ def _window(result: Result, *, closed: bool) -> TracedWindow:
     )
 
 
-def _holds(window: Window, time: int) -> bool:
+def _contains(window: Window, time: int) -> bool:
     return window.start <= time < window.end
 
 

@@ -1,1 +1,1 @@
-"""Records of the log become counters, rows and labels."""
+"""The ingestion step: turn records of the event log into counters, rows and labels."""

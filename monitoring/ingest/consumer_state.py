@@ -1,7 +1,7 @@
-"""The consumer's state between its steps: loaded once, saved with every step.
+"""The state of the consumer between its steps, loaded at the start and saved by every step.
 
-Ledgers, positions, counters and the state of every monitored version. What a step changed is noted
-here and written by `save`, so the parts of the loop never track it themselves.
+It comprises ledgers, positions, counters and the state of every monitored version. It tracks its
+own changes since the last `save`, so the parts of a step need not track them.
 """
 
 import logging
@@ -42,9 +42,9 @@ _logger = logging.getLogger(__name__)
 
 
 class Entry(NamedTuple):
-    """A record that is new: its ledger before it, None if it is the first one, and after it."""
+    """A source's ledger before and after the entry of a new record."""
 
-    before: SourceLedger | None
+    before: SourceLedger | None  # None for the first record of a ledger
     after: SourceLedger
 
 
@@ -52,7 +52,7 @@ FindVersion = Callable[[str, str], Version]  # (model, number); raises RegistryE
 
 
 class ConsumerState:
-    """Positions, ledgers, counters and versions; `save` is part of the step's transaction."""
+    """Positions, ledgers, counters and versions; `save` runs in the step's transaction."""
 
     def __init__(  # noqa: PLR0913
         self,
@@ -64,11 +64,12 @@ class ConsumerState:
         *,
         division: Division | None = None,
     ) -> None:
-        """Resume from the journal; `timeline` returns the policy periods of a version.
+        """Resume from the journal.
 
-        `baselines` returns those that the registry has recorded for a version. `division` is the
-        part of the log that is ingested, whose events are checked by their numbers within their
-        shards; None: the whole log, whose events are checked by their sequences.
+        `timeline` returns a version's policy periods; `baselines` returns the baselines that the
+        registry has recorded for it. `division` is the part of the log to ingest; losses are then
+        detected by an event's number within its shard. If it is None, the whole log is ingested,
+        and losses are detected by sequence numbers.
         """
         self.division = division
         self._baselines = baselines
@@ -78,14 +79,14 @@ class ConsumerState:
         self._timeline = timeline
         self._positions: dict[str, Position] = journal.positions()
         self._ledgers: dict[LedgerKey, SourceLedger] = journal.ledgers()
-        self._clocks: dict[str, int] = {}  # source: latest reception
+        self._clocks: dict[str, int] = {}  # source: its newest reception
         for ledger in self._ledgers.values():
             self._raise_clock(ledger)
         self._incomplete = {key for key in self._ledgers if self._is_incomplete(key)}
         self._chains = {(chain.source, chain.shard): chain for chain in journal.chains()}
         self._latest = self._newest_reception()
         self.traffic = TrafficState(journal, self.owns)
-        # Since the last save:
+        # Changes since the last save:
         self._changed_ledgers: set[LedgerKey] = set()
         self._counts: Counter[str] = Counter()
         self._changed_chains: dict[tuple[str, str], Chain] = {}
@@ -94,18 +95,19 @@ class ConsumerState:
         self._late = LateEvents()
         self._touched: dict[Key, VersionState] = {}
         self._versions: dict[Key, VersionState] = {}
-        self._undrained: dict[Key, VersionState] = {}  # since the log was last read to its end
-        self._of_model: dict[str, list[VersionState]] = {}
-        self._order: dict[Key, int] = {}  # order in which versions were added
+        # Versions with events since the consumer last reached the end of the log:
+        self._undrained: dict[Key, VersionState] = {}
+        self._by_model: dict[str, list[VersionState]] = {}
+        self._order: dict[Key, int] = {}  # version: its rank in the order of addition
         self._deadlines: Deadlines[Key] = Deadlines()
-        self._stale: dict[Key, VersionState] = {}  # their deadlines may have changed
+        self._stale: dict[Key, VersionState] = {}  # versions whose deadlines may have changed
         self._saved_progress: dict[Key, bytes] = {}
         for key, progress in journal.version_progress().items():
             try:
                 version = find_version(*key)
                 periods = timeline(version)
             except RegistryError as error:
-                # Its rows stay in the database; the other versions are monitored all the same.
+                # The version's rows stay in the database. Other versions are still monitored.
                 _logger.warning("no longer monitored: %s", error)
                 continue
             self._add(version, periods, progress, journal.windows(key))
@@ -137,22 +139,22 @@ class ConsumerState:
             self._positions[stream] = after
 
     def skip_to(self, stream: str, after: Position) -> None:
-        """Continue a stream here, wherever it was: what lay before is gone."""
+        """Continue a stream at `after`, because the log before it has been deleted."""
         self._positions[stream] = after
         key = stream, ""
-        if key in self._ledgers:  # a source of the local log
+        if key in self._ledgers:  # the stream is a source of the local log
             cuts = self._ledgers[key].cuts + 1
             self._set_ledger(key, replace(self._ledgers[key], cuts=cuts))
 
     def enter(self, record: Record, *, readable: bool, received: int) -> "Entry | None":
-        """Enter a record into the ledger of its source; None: it was ingested before."""
+        """Enter a record into its source's ledger; return None if it was ingested before."""
         key, place = self._place(record)
         ledger, event = self._ledgers.get(key), record.event
         if ledger is None:
             before = SourceLedger(source=record.source, epoch=0, next_sequence=0)
         else:
             before = ledger
-        after, fresh = source_ledger.enter(
+        after, is_new = source_ledger.enter(
             before,
             place,
             readable=readable,
@@ -164,9 +166,9 @@ class ConsumerState:
         if after.received > self._clocks.get(record.source, 0):
             self._clocks[record.source] = after.received
             self._latest = max(self._latest, after.received)
-        elif after.received < before.received:  # its clock was ahead
+        elif after.received < before.received:  # the source's clock was ahead and is corrected
             self._lower_clock(record.source)
-        if not fresh:
+        if not is_new:
             return None
         if event.shard:
             self._enter_chain(record, event)
@@ -175,26 +177,26 @@ class ConsumerState:
         return Entry(ledger, after)
 
     def _place(self, record: Record) -> tuple[LedgerKey, Position]:
-        """Return the ledger of a record, and its place there.
+        """Return the key of a record's ledger, and the record's position in this ledger.
 
-        In a part of the log, an event is numbered within its shard. What was ingested before the
-        log was divided is known by its sequence. Events of version 1 have no number: those of one
-        stream come in their order, and gaps between them mean nothing.
+        If the log is divided, the position is the event's number within its shard. An event that
+        was ingested before the division is recognized by its sequence number. Events of format
+        version 1 have no number: a stream's events arrive in order, and gaps are no losses.
         """
         by_sequence = Position(record.epoch, record.sequence)
-        whole = record.source, ""
+        source_key = record.source, ""
         if self.division is None:
-            return whole, by_sequence
+            return source_key, by_sequence
         event = record.event
-        undivided = self._ledgers.get(whole)
+        undivided = self._ledgers.get(source_key)
         if undivided is not None and by_sequence < undivided.top:
-            return whole, by_sequence
+            return source_key, by_sequence
         if event.shard:
             return (record.source, event.shard), Position(record.epoch, event.number)
         return (record.source, record.stream), by_sequence
 
     def _skip_in_shard(self, record: Record, event: Event | UnreadableEvent) -> None:
-        """Add to a shard's ledger an event that was on its way when the log was divided."""
+        """Move a shard's ledger past an event that the undivided log's ledger has counted."""
         key = record.source, event.shard
         empty = SourceLedger(source=record.source, epoch=0, next_sequence=0)
         ledger = self._ledgers.get(key, empty)
@@ -210,7 +212,7 @@ class ConsumerState:
             self._incomplete.discard(key)
 
     def _is_incomplete(self, key: LedgerKey) -> bool:
-        """Return whether numbers of a ledger without gaps may still arrive."""
+        """Return whether a ledger has missing numbers that may still arrive."""
         if not states_losses(key[1], divided=self.division is not None):
             return False
         return any(not hole.lost for hole in self._ledgers[key].holes)
@@ -219,10 +221,10 @@ class ConsumerState:
         self._clocks[ledger.source] = max(ledger.received, self._clocks.get(ledger.source, 0))
 
     def _lower_clock(self, source: str) -> None:
-        of_source = (
+        receptions = (
             ledger.received for ledger in self._ledgers.values() if ledger.source == source
         )
-        self._clocks[source] = max(of_source, default=0)
+        self._clocks[source] = max(receptions, default=0)
         self._latest = self._newest_reception()
 
     def _enter_chain(self, record: Record, event: Event | UnreadableEvent) -> None:
@@ -231,15 +233,15 @@ class ConsumerState:
         if chain is None:
             chain = self._chains[place] = Chain(source=record.source, shard=event.shard)
         chain.enter(record.epoch, event.number)
-        if isinstance(event, HeartbeatEvent) and (more := chain.hear(event)):
-            self.count(REFUSED_LABELS, more)
+        if isinstance(event, HeartbeatEvent) and (refused := chain.record_heartbeat(event)):
+            self.count(REFUSED_LABELS, refused)
         self._changed_chains[place] = chain
 
     def _newest_reception(self) -> int:
         return max(self._clocks.values(), default=0)
 
     def incomplete_ledgers(self) -> dict[LedgerKey, SourceLedger]:
-        """Return the ledgers with numbers that may still arrive."""
+        """Return the ledgers with missing numbers that may still arrive, in order."""
         return {key: self._ledgers[key] for key in sorted(self._incomplete)}
 
     def give_up(self, key: LedgerKey, before: Position) -> None:
@@ -248,21 +250,21 @@ class ConsumerState:
 
     @property
     def ledgers(self) -> Mapping[LedgerKey, SourceLedger]:
-        """The received numbers of each source or of each of its shards."""
+        """The ledger of each source, or of each shard of a source."""
         return self._ledgers
 
     def sources(self) -> Collection[str]:
-        """Return every source of the log that was seen."""
+        """Return every source from which an event was received."""
         return self._clocks.keys()
 
     # Counters
 
     def count(self, name: str, more: int = 1) -> None:
-        """Add to a named total."""
+        """Add `more` to the total `name`."""
         self._counts[name] += more
 
     def count_batch(self, event: PredictionEvent) -> None:
-        """Count the rows of a file by version and day."""
+        """Count the rows of a batch job's event by version and day."""
         key = event.model, event.version, day_of(event)
         self._batches[key] = include(self._batches.get(key, BatchDay()), event)
 
@@ -271,13 +273,13 @@ class ConsumerState:
         self._ingested[source, minute] += 1
 
     def drop_minutes(self, until: int) -> None:
-        """Drop the counts of minutes before this one that are not saved yet."""
+        """Drop unsaved counts of minutes before `until`."""
         for source, minute in list(self._ingested):
             if minute < until:
                 del self._ingested[source, minute]
 
     def count_late(self, version: VersionState, start: int, rows: int) -> None:
-        """Count an event that came too late for the pane that begins at `start`."""
+        """Count a late event with `rows` rows, whose pane begins at `start`."""
         self.count("late_events")
         self.count("late_rows", rows)
         self._late.count(version.key, start, rows)
@@ -285,7 +287,7 @@ class ConsumerState:
     # Versions
 
     def version(self, model: str, number: str) -> VersionState:
-        """Return a version, monitored from now on if it was not; raises RegistryError."""
+        """Return a version's state, and start to monitor a new version; raises RegistryError."""
         state = self._versions.get((model, number))
         if state is not None:
             self.touch(state)
@@ -295,7 +297,7 @@ class ConsumerState:
         return self._add(version, self._timeline(version), progress, {})
 
     def touch(self, version: VersionState) -> None:
-        """Mark a version as possibly changed, so that a step can skip the others."""
+        """Mark a version as possibly changed; a step skips the versions without this mark."""
         self._touched[version.key] = version
         self._undrained[version.key] = version
         self._stale[version.key] = version
@@ -305,7 +307,7 @@ class ConsumerState:
         return list(self._touched.values())
 
     def pop_undrained(self) -> list[VersionState]:
-        """Return the versions that may have changed since the last call."""
+        """Return the versions that may have changed since the last call of this method."""
         undrained, self._undrained = list(self._undrained.values()), {}
         return undrained
 
@@ -314,22 +316,22 @@ class ConsumerState:
         return list(self._versions.values())
 
     def pop_idle_versions(self) -> list[VersionState]:
-        """Return the versions whose windows may end or expire by now without traffic."""
+        """Return the versions without traffic whose windows may be due to close or expire."""
         for key, version in self._stale.items():
             self._deadlines.set(key, version.idle_deadline)
         keys = sorted(self._deadlines.pop_due(self._latest), key=self._order.__getitem__)
         due = {key: self._versions[key] for key in keys}
-        self._stale = dict(due)  # those that wait for one of several sources are due again
+        self._stale = dict(due)  # they are checked again: the watermark may await another source
         return list(due.values())
 
     def versions_of(self, model: str) -> Sequence[VersionState]:
         """Return the monitored versions of a model."""
-        return self._of_model.get(model, ())
+        return self._by_model.get(model, ())
 
     def ended_versions(self, version: VersionState, window: Window) -> list[str]:
-        """Return the other versions of the model whose last event is a whole window older."""
+        """Return the model's versions without an event since a window's length before `window`."""
         before = window.start - (window.end - window.start)
-        others = self._of_model[version.version.model]
+        others = self._by_model[version.version.model]
         return [other.version.number for other in others if other.newest < before]
 
     def rows_until(self, model: str, number: str) -> int:
@@ -338,23 +340,28 @@ class ConsumerState:
         return 0 if version is None else version.rows_until
 
     def update_policies(self, models: Collection[str]) -> None:
-        """Read the policy periods of these models' versions again."""
+        """Read the policy periods and baselines of these models' versions from the registry."""
         for model in models:
             self.traffic.wake(model)
         for (model, number), state in self._versions.items():
             if model not in models:
                 continue
             if state.learns:
-                state.follow_baselines(self._baselines(state.version))
+                state.set_recorded_baselines(self._baselines(state.version))
             timeline = self._timeline(state.version)
-            if not state.follow(timeline):
+            if not state.set_timeline(timeline):
                 continue
             self.touch(state)
             period = timeline.periods[-1]
             _logger.info("%s version %s is monitored by policy %s", model, number, period.digest)
             if state.has_windows_since(period.start):
-                # Events are stamped ahead of the registry's clock, or that clock is wrong.
-                _logger.warning("windows had begun before it was known; a replay may differ")
+                # Event times are ahead of the registry's clock, or this clock is wrong.
+                _logger.warning(
+                    "%s version %s: windows had begun before the policy was known; a replay may "
+                    "give other results",
+                    model,
+                    number,
+                )
 
     def idle_watermark(self, version: VersionState) -> int:
         """Return the watermark of a version without traffic."""
@@ -365,7 +372,7 @@ class ConsumerState:
     # Saving
 
     def save(self) -> None:
-        """Write the changes within the step's transaction."""
+        """Write the changes since the last call, in the step's transaction."""
         changed = [(key, self._ledgers[key]) for key in sorted(self._changed_ledgers)]
         self._journal.save_progress(self._positions, changed)
         self._changed_ledgers.clear()
@@ -395,15 +402,15 @@ class ConsumerState:
         hashes = partial(self._journal.sampled_hashes, (progress.model, progress.version))
         state = VersionState(version, timeline, progress, windows, hashes)
         if state.learns:
-            state.follow_baselines(self._baselines(version))
+            state.set_recorded_baselines(self._baselines(version))
         self._versions[key] = state
         self._order[key] = len(self._order)
         self.touch(state)
-        self._of_model.setdefault(version.model, []).append(state)
+        self._by_model.setdefault(version.model, []).append(state)
         return state
 
     def _save_version_progress(self) -> None:
-        """Write the versions that changed."""
+        """Write the progress of the versions whose progress has changed."""
         changed = []
         for key, state in self._touched.items():
             body = state.encoded_progress()

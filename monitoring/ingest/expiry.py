@@ -1,7 +1,7 @@
-"""Delete what its retention has passed, a piece with every step.
+"""Delete expired data from the database, a limited number of rows in each step.
 
-The log alone decides what expires (retention.py). Deleting it from the database
-takes many small pieces, which no result depends on.
+Only the log decides which data expire (windows/retention.py). When they are deleted does not change
+any result.
 """
 
 from collections.abc import Iterable
@@ -17,23 +17,23 @@ from monitoring.storage.predictions import Key
 from monitoring.windows import retention
 from telemetry.clock import DAY, HOUR
 
-_PIECE = 4_000  # rows deleted in one step, besides twice as many as it brought
-MOST_ROWS = 1_000_000  # maximum rows of one event, which may state any number
+_PIECE = 4_000  # rows to delete in a step, plus twice the number of rows that it ingested
+MOST_ROWS = 1_000_000  # maximum rows of one event; an event that states more is invalid
 
 
 class Expiry:
-    """Expires rows, labels, minutes and dead letters; part of the step's transaction."""
+    """Expires rows, labels, minute counts and dead letters, in the step's transaction."""
 
     def __init__(self, journal: Journal, state: ConsumerState) -> None:
-        """Look through every version once: the last process may have left expired rows."""
+        """Begin with all versions: the last process may have left expired rows of any version."""
         self._journal = journal
         self._state = state
-        self._kept = state.retention
-        self._hour = 0
+        self._retention = state.retention
+        self._hour = 0  # hour of reception time in which `expire_hourly` last expired data
         self._undeleted: dict[Key, VersionState] = {
             version.key: version for version in state.versions()
         }
-        self._early_labels = True  # whether expired early labels may be left
+        self._early_labels = True  # whether expired early labels may be left to delete
 
     @property
     def has_backlog(self) -> bool:
@@ -41,35 +41,35 @@ class Expiry:
         return self._early_labels or bool(self._undeleted)
 
     def window_expired(self, version: VersionState, until: int, mark: int) -> None:
-        """Expire a version's rows: a window that ends at `until` expired at this watermark."""
-        version.expire_rows(self._kept, until, mark)
-        span = int(self._kept.results_days * DAY)  # like the windows' results
+        """Expire a version's rows after a window up to `until` has expired at watermark `mark`."""
+        version.expire_rows(self._retention, until, mark)
+        span = int(self._retention.results_days * DAY)  # late counts expire like results
         self._journal.compact_late(version.key, until - span)
         self._undeleted[version.key] = version
 
-    def received(self, received: int) -> None:
-        """Expire early labels and minutes, once an hour of the log's reception time."""
+    def expire_hourly(self, received: int) -> None:
+        """Expire early labels and minute counts, if an hour of reception time has passed."""
         if received < self._hour + HOUR:
             return
         self._hour = retention.hour(received, 0)
         predictions = self._journal.predictions
-        until = retention.hour(received, self._kept.early_labels_days)
+        until = retention.hour(received, self._retention.early_labels_days)
         if until > predictions.early_until:
             self._count("expired_early_labels", predictions.expire_early_labels(until))
             self._journal.save_horizon("early_labels", until)
             self._early_labels = True
-        minute = retention.hour(received, self._kept.minutes_days) // MINUTE
+        minute = retention.hour(received, self._retention.minutes_days) // MINUTE
         self._state.drop_minutes(minute)
         self._journal.delete_minutes(self._state.sources(), minute)
 
     def dead_letter_added(self) -> None:
-        """Keep no more dead letters than the retention allows."""
-        deleted = self._journal.delete_dead_letters(self._kept.dead_letters)
+        """Delete the oldest dead letters beyond the number that the retention allows."""
+        deleted = self._journal.delete_dead_letters(self._retention.dead_letters)
         self._count("dead_letters_let_go", deleted)
 
     def delete_some(self, records: Iterable[Record]) -> None:
-        """Delete a piece of what has expired, larger than what these records bring."""
-        if not self.has_backlog:  # so it is in most steps
+        """Delete some expired rows, more than `records` add, so that the backlog shrinks."""
+        if not self.has_backlog:  # saves time in most steps
             return
         room = _PIECE + 2 * sum(_rows(record) for record in records)
         for version in list(self._undeleted.values()):
@@ -81,7 +81,7 @@ class Expiry:
             self._early_labels = self._journal.predictions.delete_early_labels(room) == room
 
     def _delete_rows(self, version: VersionState, limit: int) -> int:
-        """Delete at most `limit` rows of a version; returns how many there were."""
+        """Delete at most `limit` expired rows of a version; return the number of deleted rows."""
         predictions = self._journal.predictions
         rows = predictions.delete_rows(version.key, version.rows_until, limit)
         samples = 0

@@ -1,4 +1,4 @@
-"""Ingest one record of the log after the other: count it, store its rows, join its labels."""
+"""Ingest the records of the log: count events, store rows, join labels to predictions."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -31,14 +31,14 @@ from telemetry.steady_clock import SteadyClock
 
 _logger = logging.getLogger(__name__)
 
-_FUTURE = 86_400 * SECOND  # an event time further ahead of its reception is a wrong clock
-_EXPECTED = "lies before 1970, after 9999 or more than a day ahead of its reception"
-_AHEAD = "lies more than a day ahead of the monitor's clock"
+_FUTURE = 86_400 * SECOND  # maximum lead of an event time over its reception
+_EXPECTED = "is before 1970, after 9999 or more than a day ahead of its reception"
+_AHEAD = "is more than a day ahead of the monitor's clock"
 _LAST_ROW = 2**31 - 1
 
 
 class Ingestion:
-    """Part of the consumer's step; everything it writes is in that step's transaction."""
+    """Ingests records in the consumer's step; it writes in the step's transaction."""
 
     def __init__(
         self,
@@ -50,17 +50,18 @@ class Ingestion:
     ) -> None:
         """Change `state`; write rows to `journal`; offer rows to `reviews`.
 
-        `clock` gives microseconds since the epoch: a reception more than a day later is refused.
+        `clock` returns microseconds since the epoch. An event whose reception is more than a day
+        ahead of it is dead-lettered.
         """
         self._clock = clock or SteadyClock()
-        self._plausible_until = 0  # receptions up to here are not ahead of the clock
+        self._plausible_until = 0  # receptions up to this time need no reading of the clock
         self._journal = journal
         self._state = state
         self._expiry = expiry
         self._reviews = reviews
 
     def ingest(self, record: Record) -> VersionState | None:
-        """Ingest a record; returns the version that may have a window to close or revise."""
+        """Ingest a record; return the version that may have a window to close or revise."""
         event = record.event
         divided = self._state.division is not None
         target = self._other_partition(event.shard) if divided else None
@@ -87,19 +88,19 @@ class Ingestion:
         if before is not None and (before.departed or entry.after.received < before.received):
             self._report_clock(before, entry.after)
         if isinstance(event, UnreadableEvent):
-            if event.received is not None:  # the forwarder could read it
+            if event.received is not None:  # the forwarder has read the reception and sent it along
                 self._state.count_ingested(record.source, received // MINUTE)
             self._dead_letter(record, str(event))
             return None
         if isinstance(event, HeartbeatEvent):
             if not ahead:
-                self._expiry.received(self._state.latest)
+                self._expiry.expire_hourly(self._state.latest)
             return None
         self._state.count_ingested(record.source, received // MINUTE)
-        if ahead:  # a wrong clock of one service must not expire what the others logged
+        if ahead:  # the wrong clock of one worker must not expire events of other workers
             self._dead_letter(record, f"its reception {event.received} {_AHEAD}")
             return None
-        self._expiry.received(self._state.latest)
+        self._expiry.expire_hourly(self._state.latest)
         return self._ingest_event(event, record)
 
     def _ingest_event(self, event: RequestEvent, record: Record) -> VersionState | None:
@@ -108,7 +109,7 @@ class Ingestion:
             return None
         if isinstance(event, FeedbackEvent):
             return self._ingest_label(event, record)
-        if not event.online:  # in no window: a nightly job is not drift of requests
+        if not event.online:  # in no window: a nightly job must not appear as drift of requests
             self._state.count(f"{event.protocol}_events")
             self._state.count(f"{event.protocol}_rows", event.rows)
             if event.protocol == "batch" and event.version:
@@ -117,9 +118,9 @@ class Ingestion:
         return self._ingest_prediction(event, record)
 
     def _is_ahead(self, received: int) -> bool:
-        """Return whether a reception lies more than a day ahead of the clock.
+        """Return whether a reception is more than a day ahead of the clock.
 
-        The clock is read only for receptions beyond what its last reading allowed: not per event.
+        To save time, the clock is read only if the last reading does not cover the reception.
         """
         if received <= self._plausible_until:
             return False
@@ -127,7 +128,7 @@ class Ingestion:
         return received > self._plausible_until
 
     def _report_clock(self, before: SourceLedger, after: SourceLedger) -> None:
-        """Warn when a source's clock turns out to have been wrong."""
+        """Warn that a source's clock was wrong and is right again."""
         if after.received < before.received:
             self._state.count("clocks_set_back")
             _logger.warning(
@@ -139,13 +140,13 @@ class Ingestion:
         elif not after.departed and before.departed > after.received:
             self._state.count("clocks_returned")
             _logger.warning(
-                "%s: its clock was ahead by %d seconds for under a minute; that decided nothing",
+                "%s: its clock was ahead by %d seconds for under a minute; no window was affected",
                 after.source,
                 (before.departed - before.received) // SECOND,
             )
 
     def retry(self, letter: DeadLetter) -> VersionState | None:
-        """Ingest a dead letter as if it came now; it was counted when it came first."""
+        """Ingest a dead letter like a new record; the ledger has already counted it."""
         origin, epoch, sequence = letter.origin.rsplit(":", 2)
         place = (origin, int(epoch), int(sequence))
         try:
@@ -160,7 +161,7 @@ class Ingestion:
         return self._ingest_event(event, record)
 
     def skip(self, gap: Gap) -> None:
-        """Continue after a deleted part of the log; the ledger counts its events."""
+        """Continue after a deleted part of the log; its events count as lost in the ledger."""
         message = str(gap)
         _logger.error("%s", message)
         self._state.skip_to(gap.stream, gap.after)
@@ -174,10 +175,11 @@ class Ingestion:
 
     def _ingest_prediction(self, event: PredictionEvent, record: Record) -> VersionState | None:
         if event.version and (target := self._other_partition_of(event.model)) is not None:
-            self._hand_on(record, target, "events_of_version_1")  # keyed by prediction id
+            # Events of format version 1 are keyed by prediction id, not by shard.
+            self._redirect(record, target, "events_of_version_1")
             return None
         self._state.count(f"predictions_{event.outcome}")
-        if not event.version:  # refused before a version was resolved: it belongs to no window
+        if not event.version:  # refused before a version was resolved: the event is in no window
             self._state.count("unresolved_events")
             return None
         if reason := _implausible(event):
@@ -205,7 +207,7 @@ class Ingestion:
     def _predicted_rows(
         self, version: VersionState, event: PredictionEvent
     ) -> Sequence[PredictedRow | None]:
-        """Return every answered row; None if nothing of it was logged."""
+        """Return the predicted rows; a row is None if its payload was not logged."""
         if event.outcome != "ok":
             return []
         layout = version.layout
@@ -224,13 +226,13 @@ class Ingestion:
         event: PredictionEvent,
         predicted: Sequence[PredictedRow | None],
     ) -> WindowState | None:
-        """Count the event in its pane, which is returned, and store its rows; None: it is late."""
+        """Store rows and count the event in its pane; return the pane, or None for a late event."""
         pane = version.pane(event.time)
         state = None
-        if version.is_done(pane):
+        if version.is_closed(pane):
             self._state.count_late(version, pane.start, len(predicted))
             if pane.start < version.rows_until:
-                return None  # the other rows of its pane have expired as well
+                return None  # the pane's other rows have expired, so these rows are not stored
         else:
             latency = _bounded(event.total_us) if event.outcome == "ok" else None
             state = version.add_event(pane, event.outcome, latency)
@@ -241,39 +243,40 @@ class Ingestion:
             early = {}
         for number, row in enumerate(predicted):
             label = early.get(number) if early else None
-            read = None
+            valid = None
             if label is not None:
-                read = read_label(rows.decode(label.label), version.classes)
-                if read is None:
+                valid = read_label(rows.decode(label.label), version.classes)
+                if valid is None:
                     self._state.count("unfit_labels")
             stored = StoredRow(
                 joined_by, number, *version.key, pane.start, None, None, None, event.time
             )
-            if read is not None:
-                stored.label = rows.encode(read)
+            if valid is not None:
+                stored.label = rows.encode(valid)
             if state is not None:
                 self._add_row(version, state, stored, row, row_hash(event_id, number))
-                if label is not None and read is not None:
-                    version.add_label(state, stored, read, label.time)
+                if label is not None and valid is not None:
+                    version.add_label(state, stored, valid, label.time)
             self._journal.predictions.add_row(stored)
         return state
 
     def _sample_inputs(
         self, version: VersionState, state: WindowState, event: PredictionEvent
     ) -> None:
-        """Store the rows that the window samples of logged tensors."""
-        for shown in version.sampled_tensors(state.start):
-            tensor = event.inputs.get(shown.name) or event.outputs.get(shown.name)
+        """Store the rows of logged tensors that the window samples."""
+        for sampled_tensor in version.sampled_tensors(state.start):
+            name = sampled_tensor.name
+            tensor = event.inputs.get(name) or event.outputs.get(name)
             if tensor is None:
                 continue
-            logged = LoggedTensor(shown, tensor, event.rows)
+            logged = LoggedTensor(sampled_tensor, tensor, event.rows)
             for row in range(event.rows):
-                number = row_hash(event.event_id, row)
-                sampled, evicted = version.sample_tensor(shown.name, state, number)
+                hash_ = row_hash(event.event_id, row)
+                sampled, evicted = version.sample_tensor(name, state, hash_)
                 if evicted is not None:
-                    self._journal.samples.evict(version.key, state.window, shown.name, evicted)
+                    self._journal.samples.evict(version.key, state.window, name, evicted)
                 if sampled:
-                    sample = logged.sample(row, number, state.start)
+                    sample = logged.sample(row, hash_, state.start)
                     self._journal.samples.add(version.key, sample)
 
     def _add_row(
@@ -282,20 +285,20 @@ class Ingestion:
         state: WindowState,
         stored: StoredRow,
         row: PredictedRow | None,
-        number: int,
+        hash_: int,
     ) -> None:
         """Count a row in its window; its values are stored only if the window samples it."""
-        stored.number = number
+        stored.number = hash_
         version.add_row(state, row)
         if row is not None:
             stored.predicted = row.predicted
-            stored.body = self._sample(version, state, number, row)
+            stored.body = self._sample(version, state, hash_, row)
 
     def _sample(
-        self, version: VersionState, state: WindowState, number: int, row: PredictedRow
+        self, version: VersionState, state: WindowState, hash_: int, row: PredictedRow
     ) -> bytes | None:
         """Return the encoded values of a row if its window samples it."""
-        sampled, evicted = version.sample(state, number)
+        sampled, evicted = version.sample(state, hash_)
         if evicted is not None:
             self._journal.predictions.evict(version.key, state.start, evicted)
         return version.layout.encode(row) if sampled else None
@@ -303,18 +306,18 @@ class Ingestion:
     # Labels
 
     def _ingest_label(self, event: FeedbackEvent, record: Record) -> VersionState | None:
-        """Join a label to its row; returns the version if one of its closed windows changed."""
+        """Join a label to its row; return the version if a closed window has changed."""
         if not 0 <= event.row <= _LAST_ROW:
             self._dead_letter(record, f"its row {event.row} is not between 0 and {_LAST_ROW}")
             return None
         stored = self._journal.predictions.find(event.joined_by, event.row)
         target = None if stored is None else self._other_partition_of(stored.model)
-        if target is not None:  # its id names no shard: it was made elsewhere, or long ago
-            self._hand_on(record, target, "labels_of_other_partitions")
+        if target is not None:  # the prediction id has no shard: a caller chose it, or it is old
+            self._redirect(record, target, "labels_of_other_partitions")
             return None
         self._state.count("labels")
         if stored is None or stored.start < self._state.rows_until(stored.model, stored.version):
-            # Even if a sample still has the row: the other rows of its window have expired.
+            # The row may still be in a sample, but the other rows of its window have expired.
             self._add_early_label(event)
             return None
         return self._label_row(stored, event, record)
@@ -335,13 +338,13 @@ class Ingestion:
             self._state.count("unfit_labels")
             self._dead_letter(record, invalid_reason(event.label, version.classes))
             return None
-        enter = self._decide if event.review else self._join
-        return enter(version, stored, replace(event, label=label))
+        apply = self._apply_review if event.review else self._join
+        return apply(version, stored, replace(event, label=label))
 
     def _join(
         self, version: VersionState, stored: StoredPrediction, event: FeedbackEvent
     ) -> VersionState | None:
-        """Join a valid label; returns the version if the label's window is closed."""
+        """Join a valid label; return the version if the row's window is closed."""
         state = None if stored.late else version.window_at(stored.start)
         if state is None:
             self._state.count("late_labels")
@@ -356,10 +359,10 @@ class Ingestion:
                 version.add_conflict(state)
         return None if state.takes_events else version
 
-    def _decide(
+    def _apply_review(
         self, version: VersionState, stored: StoredPrediction, event: FeedbackEvent
     ) -> VersionState | None:
-        """Enter the decision of a person; returns the version if the row's window is closed."""
+        """Apply a person's review decision; return the version if the row's window is closed."""
         state = None if stored.late else version.window_at(stored.start)
         if state is None:
             self._state.count("late_labels")
@@ -372,35 +375,35 @@ class Ingestion:
         return None if state.takes_events else version
 
     def _add_early_label(self, event: FeedbackEvent) -> None:
-        """Store a label until its prediction comes; count one for an id that anyone can make up."""
+        """Store a label until its prediction arrives, but only if this deployment issued its id."""
         if not event.may_precede:
             self._state.count("unverified_labels")
             return
         received = _bounded(event.received)
-        anywhere = self._state.division is not None and not event.shard
-        label = EarlyLabel(rows.encode(event.label), _bounded(event.time), received, anywhere)
+        any_partition = self._state.division is not None and not event.shard
+        label = EarlyLabel(rows.encode(event.label), _bounded(event.time), received, any_partition)
         if not self._journal.predictions.add_early_label(event.joined_by, event.row, label):
             self._state.count("duplicate_labels")
 
     def _other_partition(self, shard: str) -> int | None:
-        """Return the partition of a shard if it is not this one."""
+        """Return the partition of a shard, or None if it is this monitor's partition."""
         division = self._state.division
         if division is None or not shard or division.owns(shard):
             return None
         return division.owner(shard)
 
     def _other_partition_of(self, model: str) -> int | None:
-        """Return the partition of a model's shard if it is not this one."""
-        if self._state.division is None:  # of the whole log: no event needs its shard
+        """Return the partition of a model's shard, or None if it is this monitor's partition."""
+        if self._state.division is None:  # the whole log is ingested here
             return None
         return self._other_partition(shard_of(model))
 
-    def _hand_on(self, record: Record, target: int, count: str) -> None:
-        """Pass a record to the partition that it belongs to."""
+    def _redirect(self, record: Record, target: int, count: str) -> None:
+        """Send a record to the partition of its model, to be ingested there."""
         self._journal.retry_dead_letter(self._transfer(record, target, count))
 
     def _transfer(self, record: Record, target: int, count: str) -> str:
-        """Dead-letter a record for the partition that it belongs to; returns its origin."""
+        """Dead-letter a record for the partition of its model; return the record's origin."""
         self._state.count(count)
         return self._dead_letter(record, f"it belongs to partition {target}", target)
 
@@ -412,14 +415,14 @@ class Ingestion:
 
 
 def _bounded(time: int) -> int:
-    """Clamp a time that was not checked to the years 1970 to 9999."""
+    """Limit an unchecked time to the years 1970 to 9999."""
     return time if 0 <= time <= LATEST else 0 if time < 0 else LATEST
 
 
 def _implausible(event: PredictionEvent) -> str:
-    """Return which of its numbers no request can have had; empty if there is none."""
+    """Return why an event's times or rows are invalid; empty if they are valid."""
     if not 0 <= event.received <= LATEST:
-        return f"its reception {event.received} lies before 1970 or after 9999"
+        return f"its reception {event.received} is before 1970 or after 9999"
     if not 0 <= event.time <= LATEST or event.time > event.received + _FUTURE:
         return f"its event time {event.time} {_EXPECTED}"
     if not 0 <= event.rows <= MOST_ROWS:

@@ -1,9 +1,8 @@
-"""Decide what a label does to its prediction. Pure.
+"""Decide whether a label is joined to its prediction. Pure.
 
-The first label in the order of the log holds. An equal label is a duplicate; a different one is a
-conflict and is counted. A label that precedes its prediction waits for it and is counted as unknown
-meanwhile, so no label is lost silently. A label that the model could never have predicted is not
-joined (`registry/labels.py`).
+The first label in the order of the log is joined. A later label is a duplicate if it is equal, and
+a conflict if it differs; both are counted. A label that precedes its prediction is stored until the
+prediction arrives. A label that the model cannot predict is not joined (`registry/labels.py`).
 """
 
 from typing import Literal
@@ -15,7 +14,7 @@ JoinOutcome = Literal["joined", "duplicate", "conflicting"]
 
 
 def join(stored: Label | None, label: Label) -> JoinOutcome:
-    """Decide what becomes of `label` for a row with the label `stored` (None: not labelled yet)."""
+    """Return the outcome of a label for a row whose label is `stored`, or None if unlabelled."""
     if stored is None:
         return "joined"
     return "duplicate" if category(stored) == category(label) else "conflicting"

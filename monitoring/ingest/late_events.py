@@ -1,7 +1,7 @@
-"""Count events that come after the watermark has passed the end of their pane.
+"""Count late events: events whose pane (a part of a window) is already closed.
 
-They are in no window. The page shows them by version and pane; `late_events` and `late_rows` are
-totals of the monitor. `VersionState.is_done` decides whether an event is late.
+Late events are in no window. The status page shows them by version and pane. The totals
+`late_events` and `late_rows` count them for the whole monitor.
 """
 
 from monitoring.results import LateCounts
@@ -10,17 +10,17 @@ from monitoring.storage.predictions import Key
 
 
 class LateEvents:
-    """Late events since the last save, by version and pane."""
+    """Counts of late events since the last save, by version and pane."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str, int], LateCounts] = {}
 
     def count(self, version: Key, start: int, rows: int) -> None:
-        """Count an event of so many rows that came too late for the pane that begins at `start`."""
+        """Count a late event with `rows` rows, whose pane begins at `start`."""
         before = self._counts.get((*version, start), LateCounts())
         self._counts[*version, start] = LateCounts(before.events + 1, before.rows + rows)
 
     def save(self, journal: Journal) -> None:
-        """Write the counts and clear them; part of the step's transaction."""
+        """Write the counts in the step's transaction, and clear them."""
         journal.count_late(self._counts)
         self._counts.clear()

@@ -1,13 +1,13 @@
-"""Track whether the log of each source is complete. Pure.
+"""Track which events of a source have arrived. Pure.
 
-Within one epoch of a source, sequence numbers have no gaps from 0. Streams may overtake each other,
-so a skipped number is first missing. It is lost once nothing can be in flight (`give_up`). A number
-that arrives twice is a duplicate and is not counted again. A lost number that arrives after all is
-ingested and no longer lost.
+In each epoch (one run of a source), sequence numbers start at 0 and have no gaps. Streams can
+overtake each other, so a skipped number is first missing. It is lost once no record can be in
+flight (`give_up`). A number that arrives twice is a duplicate and is not counted again. A lost
+number that arrives later is ingested and counts as recovered.
 
-A ledger holds the highest place and the holes below it, so memory grows with the disorder and not
-with the log. Between two epochs lies a hole of unknown size, because no record states where an
-epoch ends.
+A ledger stores the highest position and the holes below it, so its size depends on the disorder,
+not on the length of the log. No record states how many events an epoch has. Between two epochs
+there is therefore a hole of unknown size.
 """
 
 from bisect import bisect_right
@@ -18,7 +18,7 @@ from eventlog.log import Position
 from eventlog.reception_clock import TOLERANCE, ReceptionClock
 from monitoring.results import Hole, SourceLedger
 
-MOST_HOLES = 256  # maximum holes of a source; the oldest is closed permanently beyond it
+MOST_HOLES = 256  # maximum holes of a ledger; beyond it, the oldest hole counts as lost
 
 
 def enter(
@@ -29,9 +29,9 @@ def enter(
     beat: bool = False,
     received: int = 0,
 ) -> tuple[SourceLedger, bool]:
-    """Return the ledger with the record at a place, received at `received`; and whether it is new.
+    """Return the ledger with a record added, and whether the record is new.
 
-    `beat`: it is a heartbeat.
+    `received` is the record's reception in microseconds, 0 if unknown; `beat` marks a heartbeat.
     """
     top = ledger.top
     if place < top:
@@ -51,7 +51,7 @@ def enter(
 
 
 def skip_to(ledger: SourceLedger, place: Position) -> SourceLedger:
-    """Return the ledger behind a record that another ledger has counted."""
+    """Return the ledger moved past a record that another ledger has counted."""
     if place < ledger.top:
         return ledger
     after, _ = enter(ledger, place, readable=True)
@@ -59,7 +59,7 @@ def skip_to(ledger: SourceLedger, place: Position) -> SourceLedger:
 
 
 def _clock(ledger: SourceLedger, received: int) -> tuple[int, int]:
-    """Return `received` and `departed` after a reception; 0: the reception is unknown."""
+    """Return the ledger's `received` and `departed` after a reception, 0 if unknown."""
     time, departed = ledger.received, ledger.departed
     if not departed and 0 <= received - time <= TOLERANCE:  # the hot path: runs for every event
         return received, 0
@@ -70,7 +70,7 @@ def _clock(ledger: SourceLedger, received: int) -> tuple[int, int]:
 
 
 def give_up(ledger: SourceLedger, before: Position) -> SourceLedger:
-    """Return the ledger with everything missing below this position counted as lost."""
+    """Return the ledger with its missing numbers below a position counted as lost."""
     overdue = sum(hole.size for hole in ledger.holes if not hole.lost and hole.end <= before)
     holes = [replace(hole, lost=True) if hole.end <= before else hole for hole in ledger.holes]
     return replace(ledger, lost=ledger.lost + overdue, holes=holes)
@@ -100,7 +100,7 @@ def _fill(
 
 
 def _between(top: Position, place: Position) -> list[Hole]:
-    """Return the holes that a source left on its way to `place`."""
+    """Return the holes between the highest position so far and a new record's position."""
     if place.epoch == top.epoch:
         return [Hole(top, place)]
     begin = Position(place.epoch, 0)
@@ -113,7 +113,7 @@ def _without(hole: Hole, place: Position) -> list[Hole]:
     after = Position(place.epoch, place.sequence + 1)
     parts: list[Hole] = []
     if hole.start.epoch == place.epoch:
-        # The end of an epoch was not counted while its size was unknown: now it is missing.
+        # A hole of unknown size counts no losses. This part now has a size and is missing.
         parts.append(Hole(hole.start, place, lost=hole.lost and hole.size > 0))
     else:
         begin = Position(place.epoch, 0)

@@ -1,4 +1,4 @@
-"""Make small samples of the rows of a logged tensor."""
+"""Convert rows of a logged tensor to samples that the status page can show."""
 
 from functools import cached_property
 from typing import Any
@@ -15,26 +15,31 @@ Array = np.ndarray[Any, Any]
 
 LONGEST_TEXT = 300  # characters
 LARGEST_FILE = 512 << 10  # bytes
-_LARGEST_IMAGE = 64 << 20  # values
-_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM")
+_MOST_VALUES = 64 << 20  # values of a tensor
+_MAGIC = (  # first bytes of the image files that browsers show
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff",
+    b"GIF8",
+    b"BM",
+)
 
 
 class LoggedTensor:
     """The rows of an event's tensor, decoded on first use."""
 
     def __init__(self, of: SampledTensor, tensor: Tensor, rows: int) -> None:
-        """`tensor` has the values of the sampled tensor `of` in an event of `rows` rows."""
+        """Read the values of the sampled tensor `of` from an event with `rows` rows."""
         self._of = of
-        self._held = tensor
+        self._tensor = tensor
         self._rows = rows
 
-    def sample(self, row: int, number: int, start: int) -> Sample:
-        """Return the sample to store for a row; its form is `none` if it cannot be shown."""
+    def sample(self, row: int, hash_: int, start: int) -> Sample:
+        """Return a row's sample; its form is `none` if the row cannot be shown."""
         try:
             form, body = self._body(row)
         except (ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
             form, body = "none", f"cannot be shown: {error}"[:LONGEST_TEXT].encode()
-        return Sample(self._of.name, number, start, form, body)
+        return Sample(self._of.name, hash_, start, form, body)
 
     def _body(self, row: int) -> tuple[SampleForm, bytes]:
         if self._of.kind == "text":
@@ -53,22 +58,22 @@ class LoggedTensor:
 
     @cached_property
     def _items(self) -> Array:
-        array = _array(self._held)
+        array = _array(self._tensor)
         return array.reshape(self._rows, *array.shape[1:]) if self._of.batched else array[None]
 
     @cached_property
     def _texts(self) -> list[list[Any]]:
-        values = self._held.data
+        values = self._tensor.data
         rows = self._rows if self._of.batched else 1
         width = len(values) // rows
         return [values[row * width : (row + 1) * width] for row in range(rows)]
 
 
 def _array(tensor: Tensor) -> Array:
-    """Return a logged tensor of numbers; raises ValueError, KeyError or TypeError."""
+    """Return a logged tensor as an array; raises ValueError, KeyError or TypeError."""
     array = logged_numbers(tensor)
-    if array.size > _LARGEST_IMAGE:
-        raise ValueError(f"{array.size:,} values")
+    if array.size > _MOST_VALUES:
+        raise ValueError(f"{array.size:,} values are too many")
     return array
 
 

@@ -1,4 +1,4 @@
-"""Count a skipped sequence number as lost once it can no longer arrive."""
+"""Count missing events as lost once they can no longer arrive."""
 
 import time
 from collections.abc import Callable
@@ -9,24 +9,24 @@ from monitoring.storage.journal import LedgerKey
 
 
 class LossDetection:
-    """Part of the consumer's step, whenever the log is read to its end."""
+    """Gives up missing events, in each consumer step that reaches the end of the log."""
 
     def __init__(self, state: ConsumerState, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` gives seconds from an arbitrary start."""
+        """`clock` returns seconds since an arbitrary start."""
         self._state = state
         self._clock = clock
-        # Position and time of the last check.
+        # The highest position of each incomplete ledger, and the time when it was recorded here.
         self._marks: dict[LedgerKey, tuple[Position, float]] = {}
 
     def is_due(self, patience: float) -> bool:
-        """Return whether `detect` would count anything as lost."""
+        """Return whether `detect` would count events as lost."""
         return any(
             self._overdue(key, ledger.top, patience) is not None
             for key, ledger in self._state.incomplete_ledgers().items()
         )
 
     def detect(self, patience: float) -> None:
-        """Count as lost what has been missing for longer than `patience` seconds."""
+        """Count events as lost that have been missing for `patience` seconds or longer."""
         incomplete = self._state.incomplete_ledgers()
         self._marks = {key: mark for key, mark in self._marks.items() if key in incomplete}
         for key, ledger in incomplete.items():
@@ -36,7 +36,7 @@ class LossDetection:
                 self._marks.pop(key, None)
 
     def _overdue(self, key: LedgerKey, top: Position, patience: float) -> Position | None:
-        """Return the position below which everything had its time; None: wait longer."""
+        """Return the position below which missing events are lost, or None if they may arrive."""
         if not patience:
             return top
         mark, since = self._marks.setdefault(key, (top, self._clock()))

@@ -1,8 +1,8 @@
-"""Fill the review queue while the log is ingested, and enter what people decide.
+"""Pick rows for people to label while the log is ingested, and store the people's decisions.
 
-Part of the consumer's step: all that it writes is in that step's transaction. A period is a span of
-event time within one policy period. Its rows are picked once the windows that hold them are closed,
-so that no row of a picked period comes later, except late ones, which count in no window either.
+All writes are in the transaction of the consumer's step. A review period is a span of event time
+within one policy period. Its rows are picked when its windows are closed, because only late rows
+can arrive after that, and late rows are in no window.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from registry.manifest import ReviewPolicy
 
 
 class ReviewQueue:
-    """Picks rows of every version with a review policy."""
+    """The review queue of all versions with a review policy."""
 
     def __init__(self, journal: Journal) -> None:
         """Write rows to `journal`."""
@@ -37,25 +37,25 @@ class ReviewQueue:
         self,
         version: VersionState,
         event: PredictionEvent,
-        answers: Sequence[PredictedRow | None],
+        predicted: Sequence[PredictedRow | None],
     ) -> None:
-        """Count the rows of an event that is not late, and hold those that may be picked."""
-        if event.payload != "kept" or not answers:
-            return  # nothing that a person could label; the others stand for them
-        self._of(version).offer(event, answers)
+        """Count the rows of an event that is not late, and store the candidates among them."""
+        if event.payload != "kept" or not predicted:
+            return  # a person cannot label these rows; the logged rows' weights include them
+        self._of(version).offer(event, predicted)
 
     def close(self, version: VersionState) -> None:
-        """Pick the rows of every period that has ended."""
+        """Pick the rows of the version's review periods that have ended."""
         if version.is_reviewed or version.key in self._versions:
             self._of(version).close()
 
     def save(self) -> None:
-        """Write the counts of periods that changed."""
+        """Write the changed counts of review periods."""
         for queue in self._versions.values():
             queue.save()
 
     def decide(self, place: Place, event: FeedbackEvent) -> bool:
-        """Enter the decision of a person; False if the row was not picked."""
+        """Store a person's decision; return False if the row was not picked."""
         if self._journal.reviews.find(place) is None:
             return False
         label = None if event.review == "undo" else event.label
@@ -66,7 +66,7 @@ class ReviewQueue:
         return True
 
     def labels(self, version: VersionState, state: WindowState) -> WindowLabels:
-        """Return the review decisions about the rows of a window."""
+        """Return the labels from the review queue for the rows of a window."""
         if not state.reviews:
             return WindowLabels()
         decided = self._journal.reviews.decided(version.key, state.window)
@@ -85,7 +85,7 @@ class ReviewQueue:
 
 
 class _VersionQueue:
-    """The open periods of one version."""
+    """The open review periods of one version."""
 
     def __init__(self, journal: Journal, version: VersionState) -> None:
         self._journal = journal
@@ -97,8 +97,8 @@ class _VersionQueue:
             for start, counts in journal.reviews.periods(version.key).items()
         }
 
-    def offer(self, event: PredictionEvent, answers: Sequence[PredictedRow | None]) -> None:
-        """Count rows, and hold those that may be picked."""
+    def offer(self, event: PredictionEvent, predicted: Sequence[PredictedRow | None]) -> None:
+        """Count an event's rows, and store the candidates among them."""
         period = self._version.period(event.time)
         policy = period.policy.review
         if policy is None:
@@ -108,12 +108,12 @@ class _VersionQueue:
         if selection is None:
             selection = self._open[start] = PeriodSelection(_whole(policy))
         self._changed.add(start)
-        for number, answer in enumerate(answers):
-            if answer is not None and not answer.partial:
-                self._offer_row(selection, start, event, number, answer)
+        for number, row in enumerate(predicted):
+            if row is not None and not row.partial:
+                self._offer_row(selection, start, event, number, row)
 
     def close(self) -> None:
-        """Pick the rows of the periods that have ended."""
+        """Pick the rows of the review periods that have ended."""
         for start in sorted(self._open):
             policy, end = self._policy(start)
             if end > self._version.closed_until:
@@ -132,14 +132,14 @@ class _VersionQueue:
                     ),
                 )
                 for candidate in chosen
-                # Callers may give one id to requests of several periods: the first one has the row.
+                # If a caller sends one id in several periods, the first period has the row.
                 if candidate.place in stored
             ]
             self._journal.reviews.pick(picked, stored.keys() - {place for place, _ in picked})
             self._journal.reviews.delete_period(self._version.key, start)
 
     def save(self) -> None:
-        """Write the counts that changed."""
+        """Write the changed counts."""
         changed = [
             (start, ReviewCounts(self._open[start].strata, self._open[start].scored))
             for start in sorted(self._changed)
@@ -154,18 +154,18 @@ class _VersionQueue:
         start: int,
         event: PredictionEvent,
         number: int,
-        answer: PredictedRow,
+        predicted: PredictedRow,
     ) -> None:
-        encoded = answer.values
+        encoded = predicted.values
         values: list[Any] = rows.decode(encoded) if isinstance(encoded, bytes) else list(encoded)
         margin, stratum = self._kind.margin(values), self._kind.stratum(values)
         selection.count(stratum, margin)
         place = event.joined_by, number
         drawn = uniforms(event.event_id, number)
-        may, dropped = selection.offer(ReviewCandidate(place, drawn, margin, stratum))
-        for other in dropped:
-            self._journal.reviews.drop(other)
-        if not may:
+        accepted, dropped = selection.offer(ReviewCandidate(place, drawn, margin, stratum))
+        for candidate in dropped:
+            self._journal.reviews.drop(candidate)
+        if not accepted:
             return
         row = ReviewRow(
             prediction_id=event.prediction_id,
@@ -180,7 +180,7 @@ class _VersionQueue:
         self._journal.reviews.add(self._version.key, start, place, row)
 
     def _policy(self, start: int) -> tuple[ReviewPolicy, int]:
-        """Return the policy of a period that begins here, and where it ends."""
+        """Return the policy and the end of the review period that begins at `start`."""
         period = self._version.period(start)
         policy = period.policy.review or ReviewPolicy()
         every = policy.every * SECOND
@@ -198,5 +198,5 @@ class _VersionQueue:
 
 
 def _whole(policy: ReviewPolicy) -> Sizes:
-    """Return the sizes of a period that no change of policy cuts short."""
+    """Return the numbers of rows to pick in a review period of full length."""
     return Sizes.of(policy, policy.every)

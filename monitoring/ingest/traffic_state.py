@@ -1,4 +1,4 @@
-"""Hold the hourly request counts of every model between the consumer's steps."""
+"""The hourly request counts of every model, between the steps of the consumer."""
 
 from collections.abc import Callable
 
@@ -19,10 +19,10 @@ from telemetry.clock import HOUR
 
 
 class ModelTraffic:
-    """The open hours and the judged hours of one model."""
+    """One model's open hours (still counted) and judged hours (checked for unusual traffic)."""
 
     def __init__(self, opened: OpenHours, judged: JudgedHours) -> None:
-        """Resume with what is stored."""
+        """Resume with stored hours."""
         self.opened = opened
         self.judged = judged
         self._calibrated: tuple[int, AlarmPolicy, Calibration] | None = None  # by day and policy
@@ -33,7 +33,7 @@ class ModelTraffic:
         return self.opened.first
 
     def skip_to(self, hour: int) -> None:
-        """Skip the hours before this one; they do not become part of the history."""
+        """Skip the hours before `hour`, without adding them to the history."""
         self.opened.skip_to(hour)
 
     def requests(self) -> dict[str, int]:
@@ -41,7 +41,7 @@ class ModelTraffic:
         return self.opened.requests.get(self.next_hour, {})
 
     def judge(self, policy: AlarmPolicy, version: str) -> JudgedHour:
-        """Judge the next hour and close it; its alarm is attributed to `version`."""
+        """Judge the next hour and close it; an alarm is raised for `version`."""
         hour = self.next_hour
         requests = sum(self.requests().values())
         history = self.judged.history(hour, requests)
@@ -63,43 +63,43 @@ class ModelTraffic:
 
 
 class TrafficState:
-    """The traffic of all models; `save` is part of the step's transaction."""
+    """The traffic of all models; `save` runs in the step's transaction."""
 
     def __init__(self, journal: Journal, owns: Callable[[str], bool] = lambda _model: True) -> None:
-        """Resume from the journal, with the models that `owns` returns True for."""
+        """Resume from the journal, with the models of this part of the log (`owns`)."""
         self._journal = journal
         self._models = {
             model: ModelTraffic(opened, judged)
             for model, (opened, judged) in journal.traffic().items()
             if not judged.ended and owns(model)
         }
-        self._awake = set(self._models)  # may have an hour to judge
-        self._deadlines: Deadlines[str] = Deadlines()  # deadlines of the others
-        self._counted: set[str] = set()  # since the last save
-        self._judged: set[str] = set()
+        self._awake = set(self._models)  # models to check in the next step
+        self._deadlines: Deadlines[str] = Deadlines()  # when to check other models
+        self._counted: set[str] = set()  # models with requests since the last save
+        self._judged: set[str] = set()  # models with judged hours since the last save
 
     def count(self, model: str, version: str, time: int) -> None:
         """Count a request of a model version by its event time."""
         traffic = self._models.get(model)
         if traffic is None:
             traffic = self._models[model] = ModelTraffic(OpenHours(), JudgedHours())
-            self._judged.add(model)  # `save` then replaces a stored model that had ended
+            self._judged.add(model)  # so that `save` replaces the stored hours of an ended model
         if traffic.opened.count(time, version):
             self._counted.add(model)
         self._awake.add(model)
 
     def wake(self, model: str) -> None:
-        """Have a model looked at once, whatever its deadline is."""
+        """Let the next `pop_due` check a model, whatever its deadline is."""
         self._awake.add(model)
 
     def wake_at(self, model: str, time: int) -> None:
-        """Have a model without requests looked at no sooner than at this reception time."""
+        """Set the reception time at which a model without requests is checked."""
         self._deadlines.set(model, time)
 
     def pop_due(self, latest: int) -> list[tuple[str, ModelTraffic]]:
-        """Return the models, by name, with an hour that may have ended at this reception time.
+        """Return the models with an hour that may have ended at reception time `latest`, by name.
 
-        Each needs a call of `wake_at` then.
+        The caller must then call `wake_at` for each returned model.
         """
         models = sorted(self._awake.union(self._deadlines.pop_due(latest)))
         self._awake = set()
@@ -115,11 +115,11 @@ class TrafficState:
         return due
 
     def changed(self, model: str) -> None:
-        """Note that hours of a model were judged."""
+        """Mark a model whose hours were judged, so that `save` writes it."""
         self._judged.add(model)
 
     def save(self) -> None:
-        """Write the changes, and drop models without requests for weeks."""
+        """Write the changes, and drop models that had no requests for weeks."""
         models, counted = self._models, sorted(self._counted - self._judged)
         judged = sorted(self._judged)
         self._journal.save_traffic(

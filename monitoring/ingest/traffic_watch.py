@@ -1,7 +1,7 @@
-"""Judge the traffic of models as the hours of event time end.
+"""Judge each model's traffic after every hour of event time.
 
-The consumer has it look once per minute of the log's reception time, so a replay judges at the same
-places of the log. Heartbeats let that time pass without requests.
+The consumer calls `update` once per minute of the log's reception time, so a replay judges at the
+same positions of the log. Heartbeats advance the reception time when there are no requests.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +12,7 @@ from monitoring.ingest.traffic_state import ModelTraffic
 from monitoring.ingest.version_state import VersionState
 from monitoring.results import Result
 from monitoring.windows.grid import SECOND
-from monitoring.windows.traffic import RETAINED, bearer
+from monitoring.windows.traffic import RETAINED, alarm_version
 from monitoring.windows.watermark import IDLE
 from telemetry.clock import HOUR
 
@@ -20,12 +20,13 @@ JudgeTraffic = Callable[[VersionState, Result, str], None]
 
 
 class TrafficWatch:
-    """Part of the consumer's step; everything it writes is in that step's transaction."""
+    """Judges hours in the consumer's step; it writes in the step's transaction."""
 
     def __init__(self, state: ConsumerState, judge: JudgeTraffic) -> None:
-        """`judge` applies a judged hour to the rule of the version that bears its alarms.
+        """`judge` updates the traffic alarm with the result of an hour.
 
-        It also gets the number of the version that bore them before.
+        The alarm belongs to one version of the model; the last argument of `judge` is the number
+        of the version to which it belonged before.
         """
         self._state = state
         self._judge = judge
@@ -53,7 +54,7 @@ class TrafficWatch:
                 traffic.skip_to(done - RETAINED)
                 continue
             before = traffic.judged.version
-            number = bearer(traffic.requests(), before)
+            number = alarm_version(traffic.requests(), before)
             version = versions.get(number) or max(versions.values(), key=lambda state: state.newest)
             period = version.period(hour * HOUR)
             judged = traffic.judge(period.policy.alarms, version.version.number)
@@ -71,27 +72,28 @@ class TrafficWatch:
 
 
 class _Marks:
-    """Watermarks and graces of the versions that decide when an hour of a model has ended.
+    """Watermarks and graces of a model's versions, which determine when an hour has ended.
 
-    The slowest of the versions with requests since the hour decides; without any, the fastest.
+    The lowest watermark applies if versions have had requests since the hour began, otherwise the
+    highest watermark of all versions.
     """
 
     def __init__(
-        self, marks: list[tuple[int, int]], decide: Callable[[Iterable[int]], int]
+        self, marks: list[tuple[int, int]], combine: Callable[[Iterable[int]], int]
     ) -> None:
         self._marks = marks
-        self._decide = decide
+        self._combine = combine
 
     @property
     def done(self) -> int:
         """The hour of event time before which no request is expected."""
-        return self._decide(mark - grace for mark, grace in self._marks) // HOUR
+        return self._combine(mark - grace for mark, grace in self._marks) // HOUR
 
     def deadline(self, hour: int) -> int:
-        """Return the reception time before which the hour cannot end unless a request comes.
+        """Return the reception time before which the hour cannot end without further requests.
 
-        A watermark that needs no request lies at least `IDLE` before the newest reception.
+        A watermark that advances without requests is at least `IDLE` before the newest reception.
         """
         end = (hour + 1) * HOUR
         waits = [0 if mark - grace >= end else end + grace + IDLE for mark, grace in self._marks]
-        return max(waits) if self._decide is min else min(waits)
+        return max(waits) if self._combine is min else min(waits)

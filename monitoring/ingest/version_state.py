@@ -1,8 +1,8 @@
-"""One monitored model version: windows, counters, samples, and their unsaved changes.
+"""The state of one monitored model version: windows, counters, samples, and unsaved changes.
 
-Every change of a window goes through its `VersionState`, which notes what has to be saved or looked
-at again. Callers get effects back (closed windows, evictions, changes to save) and apply them to
-the database; nothing here writes it.
+Every change of a window is made by its `VersionState`, which tracks what to save and what to check.
+This module does not write to the database: it returns effects (closed windows, evictions, changes
+to save), which the caller applies.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -39,17 +39,17 @@ from registry.sampled_tensors import SampledTensor, sampled_vectors, shown_input
 
 
 class Eviction(msgspec.Struct, frozen=True):
-    """Rows of the window whose hash is larger lose their values: the sample is full."""
+    """An instruction to delete the values of a window's rows whose hash exceeds `largest`."""
 
     window: Window
     largest: int
 
 
 class WindowChanges(msgspec.Struct, frozen=True):
-    """The changes of a version's windows that have to be written."""
+    """The changes of a version's windows to write."""
 
     saved: list[WindowState]
-    deleted: list[int]  # starts
+    deleted: list[int]  # starts of windows
 
 
 class VersionState:
@@ -63,10 +63,10 @@ class VersionState:
         windows: dict[int, WindowState],
         sampled_hashes: Callable[[Window, str], Iterable[int]],
     ) -> None:
-        """`windows` by start: those that may still change.
+        """Resume with the windows that can still change, keyed by their start.
 
-        `sampled_hashes` reads the hashes of a window's stored sample; with the name of a tensor,
-        of its.
+        `sampled_hashes(window, tensor)` reads the hashes of a window's stored sample of a tensor,
+        or of its stored rows if `tensor` is empty.
         """
         self.version = version
         self.key: Key = (version.model, version.number)
@@ -82,25 +82,27 @@ class VersionState:
         self._recorded: Sequence[RecordedBaseline] = ()
         self._is_announced = progress.baseline is None
         self._due = 0  # no pane or window ends before this event time
-        self._delay: int | None = None  # delay of its events; None until it is first asked for
+        self._delay: int | None = None  # cached `_progress.delay`
         self._windows = windows
         self._starts = sorted(windows)
         in_order = [windows[start] for start in self._starts]
         self._open = {state.start: state for state in in_order if state.takes_events}
-        # Closed windows that await labels, by deadline and start.
-        self._awaiting = [self._label_deadline(s) for s in in_order if not s.takes_events]
+        # A heap of (deadline, start) of the closed windows that await labels.
+        self._awaiting = [
+            self._label_deadline(state) for state in in_order if not state.takes_events
+        ]
         heapify(self._awaiting)
         self._samples: dict[int, RowSample] = {}
         self.shown_inputs = shown_inputs(version.manifest)
-        self._sampled_tensors: dict[str, list[SampledTensor]] = {}  # keyed by digest of the policy
-        # Of the window start asked for last; no window starts before 0.
+        self._sampled_tensors: dict[str, list[SampledTensor]] = {}  # keyed by policy digest
+        # Window start and result of the last call of `sampled_tensors`; -1 before the first call.
         self._last_tensors: tuple[int, list[SampledTensor]] = (-1, [])
         self._tensor_samples = TensorSamples(self._tensor_sizes, sampled_hashes)
-        self._relabelled: set[int] = set()  # closed windows with new labels since the last look
+        self._relabelled: set[int] = set()  # closed windows with labels since `pop_relabelled`
         self._unsaved: set[int] = set()
-        self._absorbed: set[int] = set()  # panes to delete with the next save
+        self._absorbed: set[int] = set()  # panes that the next save deletes
 
-    # What it is
+    # Properties
 
     @property
     def columns(self) -> Sequence[str]:
@@ -109,29 +111,29 @@ class VersionState:
 
     @property
     def rows_until(self) -> int:
-        """Rows whose pane begins before this event time have expired."""
+        """The event time before which all rows have expired."""
         return self._progress.rows_until
 
     @property
     def samples_until(self) -> int:
-        """Sampled rows whose pane begins before this event time have expired."""
+        """The event time before which all sampled rows have expired."""
         return self._progress.samples_until
 
     @property
     def closed_until(self) -> int:
-        """Every window and pane that ends by this event time is closed."""
+        """The event time up to which every window and pane is closed."""
         return self._progress.closed_until
 
     def period(self, time: int) -> PolicyPeriod:
-        """Return the policy period of an event time; a window has that of its start."""
+        """Return the policy period of an event time; for a window, pass its start."""
         return self._timeline.at(time)
 
     def policy(self, time: int) -> Monitoring:
         """Return the policy of an event time."""
         return self._timeline.at(time).policy
 
-    def follow(self, timeline: PolicyTimeline) -> bool:
-        """Apply changed policy periods; False if they are the same."""
+    def set_timeline(self, timeline: PolicyTimeline) -> bool:
+        """Apply policy periods; return False if no period has changed."""
         if timeline.periods == self._timeline.periods:
             return False
         self._timeline, self._due = timeline, 0
@@ -140,34 +142,34 @@ class VersionState:
         return True
 
     def has_windows_since(self, time: int) -> bool:
-        """Return whether a window begins at this event time or later."""
+        """Return whether a window begins at `time` or later."""
         return bool(self._starts) and self._starts[-1] >= time
 
     # Ingestion
 
     def advance(self, source: str, time: int, received: int, clock: int) -> None:
-        """Record an event of a source, whose clock has reached `clock`."""
+        """Advance the watermark by an event; `clock` is the newest reception of its source."""
         self._delay = None
         self._progress.advance(source, time, received, clock)
 
     def pane(self, time: int) -> Window:
-        """Return the pane that holds the event time."""
+        """Return the pane that contains an event time."""
         return self._timeline.pane(time)
 
-    def is_done(self, pane: Window) -> bool:
-        """Return whether an event of this pane is late."""
+    def is_closed(self, pane: Window) -> bool:
+        """Return whether a pane is closed, so that its further events are late."""
         return pane.end <= self._progress.closed_until
 
     def add_event(self, pane: Window, outcome: str, latency: int | None) -> WindowState:
-        """Count a request in its pane; `latency` (microseconds) of answered ones alone."""
-        state = self._begin(pane)
+        """Count a request in its pane; `latency` is in microseconds, None if it has no answer."""
+        state = self._find_or_open(pane)
         state.events[outcome] = state.events.get(outcome, 0) + 1
         if latency is not None:
             count(state.latency, latency)
         return state
 
     def add_row(self, state: WindowState, row: PredictedRow | None) -> None:
-        """Count a predicted row; None: nothing of its payload was logged."""
+        """Count a predicted row, which is None if its payload was not logged."""
         state.rows += 1
         if row is None or row.partial:
             state.inputs.withheld += 1
@@ -178,14 +180,17 @@ class VersionState:
         else:
             self._counters.add(state, row.values)
 
-    def sample(self, state: WindowState, number: int) -> tuple[bool, int | None]:
-        """Offer a row by its hash: whether it is sampled, and the hash of the row it evicts."""
+    def sample(self, state: WindowState, hash_: int) -> tuple[bool, int | None]:
+        """Offer a row to the sample by its hash.
+
+        Return whether the row is sampled, and the hash of the row that it evicts.
+        """
         sample = self._samples.get(state.start)
-        return (self._sample(state.window) if sample is None else sample).offer(number)
+        return (self._load_sample(state.window) if sample is None else sample).offer(hash_)
 
     def sampled_tensors(self, start: int) -> list[SampledTensor]:
-        """Return the tensors that a window with this start samples rows of."""
-        if start == self._last_tensors[0]:  # as for almost every event
+        """Return the tensors of which a window that begins at `start` samples rows."""
+        if start == self._last_tensors[0]:  # saves time for almost every event
             return self._last_tensors[1]
         period = self.period(start)
         tensors = self._sampled_tensors.get(period.digest)
@@ -199,16 +204,14 @@ class VersionState:
     def _tensor_sizes(self, start: int) -> dict[str, int]:
         return {tensor.name: tensor.size for tensor in self.sampled_tensors(start)}
 
-    def sample_tensor(
-        self, tensor: str, state: WindowState, number: int
-    ) -> tuple[bool, int | None]:
-        """Offer a row of a tensor that was logged: as `sample` does."""
-        return self._tensor_samples.offer(tensor, state.window, number)
+    def sample_tensor(self, tensor: str, state: WindowState, hash_: int) -> tuple[bool, int | None]:
+        """Offer a row of a logged tensor to the tensor's sample; return values as in `sample`."""
+        return self._tensor_samples.offer(tensor, state.window, hash_)
 
     def add_label(
         self, state: WindowState, row: StoredRow | StoredPrediction, label: Label, time: int | None
     ) -> None:
-        """Count the label of a row; `time` is when the label became known, in microseconds."""
+        """Count a row's label; `time` is the label's event time in microseconds."""
         state.labelled += 1
         if row.time is not None and time is not None:
             count(state.label_delay, time - row.time)
@@ -217,17 +220,17 @@ class VersionState:
         self._relabel(state)
 
     def add_review(self, state: WindowState) -> None:
-        """Count the decision of a person about a row."""
+        """Count a review decision: a person's decision about a row's label."""
         state.reviews += 1
         self._relabel(state)
 
     def add_conflict(self, state: WindowState) -> None:
-        """Count a label that contradicts an earlier one of its row."""
+        """Count a label that contradicts an earlier label of its row."""
         state.conflicting += 1
         self._relabel(state)
 
     def window_at(self, start: int) -> WindowState | None:
-        """Return the window that holds the pane beginning here; None once its labels expired."""
+        """Return the window that contains the pane at `start`, or None if it has expired."""
         state = self._windows.get(start)
         if state is None and (before := bisect_right(self._starts, start)):
             state = self._windows[self._starts[before - 1]]
@@ -237,7 +240,7 @@ class VersionState:
 
     @property
     def newest(self) -> int:
-        """The newest event time; no watermark of its events is later."""
+        """The newest event time of the version's events; their watermark is never later."""
         return self._progress.newest
 
     def watermark(self, *, drained: bool) -> int:
@@ -245,7 +248,7 @@ class VersionState:
         return self._progress.watermark(drained=drained)
 
     def idle_watermark(self, received: Mapping[str, int], latest: int) -> int:
-        """Return the watermark without traffic, from the newest reception of each source."""
+        """Return the watermark without traffic; see `VersionProgress.idle_watermark`."""
         return self._progress.idle_watermark(received, latest)
 
     @property
@@ -255,7 +258,7 @@ class VersionState:
 
     @property
     def idle_deadline(self) -> int:
-        """The reception time before which no window ends or expires without traffic."""
+        """The reception time before which no window closes or expires without traffic."""
         expires = self._awaiting[0][0] if self._awaiting else END_OF_TIME
         closes = self._due + self._timeline.least_grace
         if self._delay is None:
@@ -263,14 +266,14 @@ class VersionState:
         return min(closes, expires) + self._delay + IDLE
 
     def is_due(self, mark: int) -> bool:
-        """Return whether a window may close, was relabelled or expires at this watermark."""
+        """Return whether a window may close or expires at watermark `mark`, or was relabelled."""
         expires = bool(self._awaiting) and self._awaiting[0][0] <= mark
         return expires or bool(self._relabelled) or self._closes(mark)
 
     def close_until(self, mark: int) -> Iterator[Eviction | TensorEviction | WindowState]:
-        """Close what the watermark has passed, in order of event time.
+        """Close the windows that watermark `mark` has passed, in order of event time.
 
-        Yields evictions and closed windows; each is to be applied before the next is taken.
+        Yields evictions and closed windows. The caller must apply each before it takes the next.
         """
         if not self._closes(mark):
             return
@@ -279,20 +282,20 @@ class VersionState:
         panes = self._panes()
         for step in due(self._timeline.grid, self._filling(), panes, closed_until, done):
             if isinstance(step, Close):
-                yield self._close(self._begin(step.window), step.window.end)
+                yield self._close(self._find_or_open(step.window), step.window.end)
             else:
                 yield from self._fill(step)
         self._due = self._next_end()
 
     def close_open_window(self) -> WindowState | None:
-        """Close the window that still absorbs panes, before its end; None if there is none."""
+        """Close the window that is still absorbing panes, before its end, and return it."""
         filling = self._filling()
         if filling is None:
             return None
-        return self._close(self._begin(filling.window), filling.window.end)
+        return self._close(self._find_or_open(filling.window), filling.window.end)
 
     def begin_scoring(self, state: WindowState) -> None:
-        """Begin a new revision of a closed window."""
+        """Start a new result revision of a closed window."""
         self._unsaved.add(state.start)
         self._counters.flush()
         state.revision += 1
@@ -308,57 +311,57 @@ class VersionState:
         return relabelled
 
     def expiring(self, mark: int) -> Iterator[WindowState]:
-        """Yield the closed windows that await no label at this watermark; `expire` is to follow."""
+        """Yield closed windows whose wait for labels has ended; the caller must `expire` each."""
         while self._awaiting and self._awaiting[0][0] <= mark:
             yield self._windows[heappop(self._awaiting)[1]]
 
     def expire(self, state: WindowState) -> None:
-        """End a window: no label revises it."""
+        """Mark a window as expired: later labels do not revise it."""
         self._unsaved.add(state.start)
         state.move("expire")
 
     def expire_rows(self, limits: Retention, until: int, mark: int) -> None:
-        """Move the horizons of stored rows after a window that ends at `until` has expired.
+        """Advance `rows_until` and `samples_until` after a window up to `until` has expired.
 
-        A window before it may still await labels: after a change of policy waits differ.
+        An earlier window may still await labels, because a policy can change how long windows wait.
         """
         wait = self._timeline.longest_wait(self._progress.rows_until, until)
         retention.advance(self._progress, limits, min(until, self._awaited_from()), mark - wait)
 
     def trailing_span(self, start: int) -> Window | None:
-        """Return the span of the trailing reference of a window; None: the registered one holds."""
+        """Return the span of a window's trailing reference, or None if it has none."""
         trailing, recent = self.policy(start).trailing, self._progress.recent
         if trailing is None or len(recent) < trailing.windows:
             return None
         return Window(recent[-trailing.windows], start)
 
     def extend_trailing(self, state: WindowState) -> None:
-        """Make a closed window part of the trailing reference of those that follow."""
+        """Add a closed window to the trailing reference of later windows."""
         policy, progress = self.policy(state.start), self._progress
         if policy.trailing is None:
-            progress.recent = []  # a later policy that wants one begins with its own windows
+            progress.recent = []  # a later trailing reference starts with later windows
         elif state.rows >= policy.alarms.min_rows:
             progress.recent = [*progress.recent, state.start][-policy.trailing.windows :]
 
     # Baseline of a version without a reference
 
-    def follow_baselines(self, recorded: Sequence[RecordedBaseline]) -> None:
-        """Apply the baselines that the registry has recorded."""
+    def set_recorded_baselines(self, recorded: Sequence[RecordedBaseline]) -> None:
+        """Apply the baselines that the registry has recorded for this version."""
         self._recorded = recorded
 
     def baseline(self, start: int) -> BaselineRecord | None:
-        """Return the baseline of a window that begins here; None while it is being learned."""
+        """Return the baseline of a window that begins at `start`; None if it is not learned yet."""
         return baseline_at(start, self._progress.baseline, self._recorded)
 
     def learned_rows(self) -> tuple[int, int]:
-        """Return the windows and rows of the baseline that is being learned."""
+        """Return the numbers of windows and rows that the baseline has learned so far."""
         windows = self._progress.learning
         return len(windows), sum(window.rows for window in windows)
 
     def learn(self, state: WindowState, rows: int) -> Window | None:
-        """Add a closed window with `rows` known rows to the baseline that is being learned.
+        """Add a closed window with `rows` sampled rows to the baseline that is being learned.
 
-        Returns the span of the baseline once it is complete; `complete_baseline` is to follow.
+        Return the baseline's span once it is complete; the caller must call `complete_baseline`.
         """
         progress = self._progress
         if not self.learns or progress.baseline is not None:
@@ -367,7 +370,7 @@ class VersionState:
         return learned_span(progress.learning, self.policy(state.start).baseline)
 
     def complete_baseline(self, span: Window, rows: int, digest: str) -> None:
-        """Compare later windows with these rows."""
+        """Set the learned baseline; later windows are compared with its rows."""
         self._progress.baseline = BaselineRecord(
             origin="learned",
             digest=digest,
@@ -380,7 +383,7 @@ class VersionState:
         self._is_announced = False
 
     def pop_learned(self) -> BaselineRecord | None:
-        """Return a learned baseline that was not announced since the monitor started."""
+        """Return the learned baseline once after each start of the monitor, otherwise None."""
         if self._is_announced:
             return None
         self._is_announced = True
@@ -389,7 +392,7 @@ class VersionState:
     # Saving
 
     def encoded_progress(self) -> bytes:
-        """Return the stored state of the version, except its windows."""
+        """Return the version's state without its windows, encoded for the database."""
         return rows.encode(self._progress)
 
     def pop_changes(self) -> WindowChanges:
@@ -411,13 +414,13 @@ class VersionState:
         return self._timeline.done(mark, self._progress.closed_until) >= self._due
 
     def _panes(self) -> list[CountedSpan]:
-        """Return those with events that no window has absorbed, in order."""
+        """Return the panes with events that no window has absorbed, in order."""
         done = self._progress.closed_until
         panes = sorted(start for start in self._open if start >= done)
         return [CountedSpan(self._open[start].window, self._open[start].rows) for start in panes]
 
     def _filling(self) -> CountedSpan | None:
-        """Return the window that has absorbed panes and awaits more."""
+        """Return the window that has absorbed panes and awaits further panes, if any."""
         done = self._progress.closed_until
         state = next((state for state in self._open.values() if state.start < done), None)
         return None if state is None else CountedSpan(state.window, state.rows)
@@ -431,8 +434,8 @@ class VersionState:
             ends.append(self._timeline.grid(start).latest_end(start))
         return min(ends, default=END_OF_TIME)
 
-    def _begin(self, window: Window) -> WindowState:
-        """Return the state of a window or pane, a new one if there is none."""
+    def _find_or_open(self, window: Window) -> WindowState:
+        """Return the state of a window or pane, and create it if there is none."""
         self._unsaved.add(window.start)
         state = self._windows.get(window.start)
         if state is None:
@@ -446,13 +449,13 @@ class VersionState:
         return state
 
     def _fill(self, step: Fill) -> list[Eviction | TensorEviction]:
-        """Merge the next pane into a window, or begin with it; return what it evicts."""
-        filling = self._begin(step.window)
+        """Merge the next pane into a window, or make it the window; return the evictions."""
+        filling = self._find_or_open(step.window)
         filling.move("open")
         self._progress.closed_until = step.pane.end
         if step.pane.start == step.window.start:
             return []
-        largest = self._sample(filling.window).merge(self._sample(step.pane))
+        largest = self._load_sample(filling.window).merge(self._load_sample(step.pane))
         evicted = self._tensor_samples.merge(filling.window, step.pane)
         filling.absorb(self._drop(step.pane.start))
         self._unsaved.discard(step.pane.start)
@@ -463,7 +466,7 @@ class VersionState:
         state.end = end
         self._progress.closed_until = end
         self._counters.flush()
-        state.move("open")  # an empty window was not opened by a pane
+        state.move("open")  # needed by an empty window, which no pane has opened
         state.move("close")
         self._open.pop(state.start)
         heappush(self._awaiting, self._label_deadline(state))
@@ -485,16 +488,16 @@ class VersionState:
             self._relabelled.add(state.start)
 
     def _awaited_from(self) -> int:
-        """Return no window before this event time awaits labels or events."""
+        """Return the start of the first window that awaits labels or events."""
         waiting = (start for start in self._starts if self._windows[start].phase != "expired")
         return next(waiting, END_OF_TIME)
 
-    def _sample(self, window: Window) -> RowSample:
+    def _load_sample(self, window: Window) -> RowSample:
         sample = self._samples.get(window.start)
         if sample is None:
             sample = self._samples[window.start] = self._empty_sample(window)
-            for number in self._sampled_hashes(window, ""):
-                sample.offer(number)
+            for hash_ in self._sampled_hashes(window, ""):
+                sample.offer(hash_)
         return sample
 
     def _empty_sample(self, window: Window) -> RowSample:
@@ -506,5 +509,5 @@ class VersionState:
 
 
 def _is_reviewed(timeline: PolicyTimeline) -> bool:
-    """Return whether people label rows of any period."""
+    """Return whether people review rows of any policy period."""
     return any(period.policy.review is not None for period in timeline.periods)

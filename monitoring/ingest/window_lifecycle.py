@@ -1,6 +1,7 @@
-"""Close, revise and expire windows as event time passes, and decide what is to be scored.
+"""Close, revise and expire windows as event time passes, and schedule their scoring.
 
-Every method returns the scoring jobs that it decided on, in order; they are in the journal already.
+Every method returns the scoring jobs that it has scheduled, in order. They are already in the
+journal.
 """
 
 from typing import Any
@@ -38,7 +39,7 @@ from registry.outputs import label_output
 
 
 class WindowLifecycle:
-    """Part of the consumer's step; everything it writes is in that step's transaction."""
+    """Updates windows in the consumer's step; it writes in the step's transaction."""
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class WindowLifecycle:
     ) -> None:
         """Change `state`; write results and jobs to `journal`.
 
-        Learned baselines are written to `baselines`; None: none is learned.
+        Learned baselines are written to `baselines`; if it is None, no baseline is learned.
         """
         self._baselines = baselines
         self._journal = journal
@@ -60,19 +61,19 @@ class WindowLifecycle:
 
     def update(self, version: VersionState, *, drained: bool) -> list[WaitingScore]:
         """Close, revise and expire the windows of a version that the watermark has passed."""
-        if not version.is_due(version.newest):  # so it is after almost every event
+        if not version.is_due(version.newest):  # saves time after almost every event
             return []
         return self._update(version, version.watermark(drained=drained))
 
     def update_idle(self) -> list[WaitingScore]:
-        """Do the same for versions without traffic, whose sources have heard of a later time."""
+        """Update the windows of versions without traffic, as the reception time passes."""
         jobs: list[WaitingScore] = []
         for version in self._state.pop_idle_versions():
             jobs += self._update(version, self._state.idle_watermark(version))
         return jobs
 
     def close_all(self) -> list[WaitingScore]:
-        """Close every window as if event time had ended; later labels still revise them."""
+        """Close every window, whatever the watermark; later labels still revise the results."""
         jobs: list[WaitingScore] = []
         for version in self._state.versions():
             self._state.touch(version)
@@ -114,7 +115,7 @@ class WindowLifecycle:
         return jobs
 
     def _closed(self, version: VersionState, state: WindowState) -> list[WaitingScore]:
-        """Schedule the scoring of a closed window; an empty one has its result at once."""
+        """Schedule the scoring of a closed window; store the result of an empty window directly."""
         if not state.rows:
             version.begin_scoring(state)
             result = _result(version, state, sampled=0)
@@ -134,16 +135,18 @@ class WindowLifecycle:
         closing: bool = False,
         final: bool = False,
     ) -> WaitingScore:
-        """Schedule the scoring of a window with its present contents.
+        """Schedule the scoring of a window with its current rows and labels.
 
-        `closing`: drift and data quality, too; a revision scores performance alone. `final`: no
-        further label is awaited.
+        `closing`: the window was closed, so drift and data quality are scored as well as
+        performance; a later revision scores only performance. `final`: the wait for labels is over.
         """
         version.begin_scoring(state)
         sampled = self._journal.predictions.sampled_rows(version.key, state.window)
         incomplete = state.counted and state.rows > len(sampled)
         learning = _is_learning(version, state)
-        of_all = incomplete or state.inputs.summarized > 0  # rows may lack a part of their values
+        needs_counters = (
+            incomplete or state.inputs.summarized > 0
+        )  # the sample lacks rows or values
         decided = self._reviews.labels(version, state)
         bodies, labels = [row.body for row in sampled], decided.sample(sampled)
         manifest, policy = version.version.manifest, version.policy(state.start)
@@ -163,7 +166,7 @@ class WindowLifecycle:
             baseline=version.baseline(state.start) if version.learns else None,
             learning=learning,
             order=sorted(range(len(sampled)), key=lambda at: sampled[at].place) if closing else [],
-            inputs=replace(state.inputs) if closing and of_all else None,
+            inputs=replace(state.inputs) if closing and needs_counters else None,
             answers=counted if incomplete else None,
             reviewed=decided.columns(version.columns, only),
             review_weights=decided.weights,
@@ -191,7 +194,7 @@ class WindowLifecycle:
         return self._journal.add_job(pending)
 
     def _vectors(self, version: VersionState, start: int, span: Window) -> dict[str, list[bytes]]:
-        """Return the sampled vectors of a span of time that the policy of a window compares."""
+        """Return a span's sampled vectors of each tensor that the window at `start` compares."""
         return {
             tensor.name: self._journal.samples.vectors(version.key, span, tensor.name, tensor.size)
             for tensor in version.sampled_tensors(start)
@@ -199,7 +202,7 @@ class WindowLifecycle:
         }
 
     def _learn(self, version: VersionState, state: WindowState, sampled: int) -> None:
-        """Make a closed window part of the baseline; store the baseline once it is complete."""
+        """Add a closed window to the baseline that is being learned; store it once complete."""
         span = version.learn(state, sampled)
         if span is None or self._baselines is None:
             return
@@ -211,7 +214,7 @@ class WindowLifecycle:
         version.complete_baseline(span, len(bodies), digest)
 
     def _trailing_reference(self, version: VersionState, start: int) -> dict[str, list[Any]]:
-        """Return the rows to measure drift against; empty: the registered reference."""
+        """Return the trailing reference by column, or {} if the registered reference applies."""
         trailing = version.policy(start).trailing
         span = version.trailing_span(start)
         if trailing is None or span is None:
@@ -225,10 +228,10 @@ def _is_learning(version: VersionState, state: WindowState) -> bool:
 
 
 def _progress(version: VersionState, state: WindowState) -> Score:
-    """State how much of the baseline is learned, this window included."""
+    """Return a score with the number of rows that the baseline has learned so far."""
     policy = version.policy(state.start).baseline
     windows, learned = version.learned_rows()
-    if not windows:  # this window completed it
+    if not windows:  # this window has completed the baseline
         return Score(name=LEARNED_ROWS, value=None, note="complete with this window")
     return Score(
         name=LEARNED_ROWS,
@@ -241,12 +244,12 @@ def _progress(version: VersionState, state: WindowState) -> Score:
 def _result(
     version: VersionState, state: WindowState, *, sampled: int, final: bool = False
 ) -> Result:
-    counted = result_of(*version.key, state, sampled=sampled, final=final)
-    return replace(counted, policy=version.period(state.start).digest)
+    result = result_of(*version.key, state, sampled=sampled, final=final)
+    return replace(result, policy=version.period(state.start).digest)
 
 
 def _with_reviews(result: Result, decided: WindowLabels, counted: LabelCounters) -> Result:
-    """Return a result whose confusion matrix has what people decided."""
+    """Return a result whose confusion matrix includes the review decisions."""
     if not decided.alone and not decided.corrected:
         return result
     cells = counted.confusion.cells if len(counted.confusion.names) <= MOST_SHOWN else {}
@@ -256,9 +259,9 @@ def _with_reviews(result: Result, decided: WindowLabels, counted: LabelCounters)
 def _rules(version: VersionState, result: Result, *, closing: bool) -> list[Rule]:
     """Return the rules to judge with this scoring.
 
-    Rules without labels are judged when the window closes, those about labels with every revision
-    that has some. An estimate is judged again, because labels supersede it. Deciding it here and
-    not with the scores keeps it independent of how long scoring takes.
+    Rules without labels are judged when the window closes, and rules with labels at every revision
+    that has labels. An estimate is judged at every revision, because labels supersede it. Choosing
+    the rules before the window is scored makes them independent of the scoring time.
     """
     if not version.expects_labels:
         predicts = label_output(version.version.manifest.prediction)

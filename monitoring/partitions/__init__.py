@@ -1,1 +1,1 @@
-"""The partitions of a shared log: each is ingested by the monitor that holds it."""
+"""Several monitors on one log: each partition of the log is ingested by one monitor at a time."""

@@ -1,9 +1,9 @@
 """Ingest the partitions that Kafka's consumer group assigns to this monitor.
 
-Each partition is a log of its own: a `Consumer` with its state, committed in transactions of its
-own. An advisory lock on the committing connection fences it: a monitor that lost a partition, and
-does not know it yet, still holds the lock, and the next one waits for it. A monitor that loses its
-connection loses the locks and what was not committed at once.
+Each partition has a separate `Consumer` with separate state and transactions. An advisory lock on
+the committing connection fences each partition. A monitor that has lost a partition without
+noticing still holds the lock, so the next monitor must wait. If a monitor loses its connection, it
+loses its locks and its uncommitted changes at the same time.
 """
 
 import time
@@ -18,7 +18,7 @@ from monitoring.partitions.holders import Holders
 from monitoring.partitions.repartition import Ends, layout, settle_layout
 from monitoring.storage.database import Database
 
-_REPORT_EVERY = 2.0  # seconds between two reports of what is held
+_REPORT_EVERY = 2.0  # seconds between two reports of the held partitions
 
 
 class PartReader(Reader, Protocol):
@@ -26,29 +26,29 @@ class PartReader(Reader, Protocol):
 
     @property
     def behind(self) -> int:
-        """Return how many of its records were not returned yet."""
+        """Return the number of records that were not polled yet."""
         ...
 
 
 class GroupReader(Protocol):
-    """A reader of the partitions that a group assigns; see `KafkaReader`."""
+    """A reader of the partitions that a consumer group assigns; `KafkaReader` implements it."""
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Return the partitions of each topic; 0 while unknown."""
+        """Return the number of partitions of each topic; 0 while it is unknown."""
         ...
 
     @property
     def assigned(self) -> set[int] | None:
-        """Return the numbers that the group assigns to this reader; None while it rebalances."""
+        """Return the partitions that the group assigns to this reader; None while it rebalances."""
         ...
 
     def fetch(self, limit: int) -> None:
-        """Fetch new records and follow the group."""
+        """Fetch new records and apply changes of the assignment."""
         ...
 
     def ends(self) -> Ends:
-        """Return the first offset and the end of every stream."""
+        """Return the first offset and the end offset of every stream."""
         ...
 
     def part(self, number: int) -> PartReader:
@@ -73,10 +73,10 @@ class PartitionGroup:
         close_partition: Callable[[int], None] = lambda _number: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Hold locks on the connection of `database`, on which partitions are committed, too.
+        """Use the connection of `database` for the locks and for the commits of the partitions.
 
-        `open_partition` loads the committed state of a partition, and `close_partition` releases
-        what it needed beside. `holder` names this monitor. `note` hears of what each step read.
+        `open_partition` loads a partition's committed state; `close_partition` releases its other
+        resources. `holder` names this monitor. `note` receives the oldest records of each step.
         """
         self._database = database
         self._open_partition = open_partition
@@ -85,70 +85,70 @@ class PartitionGroup:
         self._clock = clock
         self._holders = Holders(database, holder)
         self._reader: GroupReader | None = None
-        self._partitions = 0  # partitions of the log; 0: not known yet
+        self._partitions = 0  # number of partitions of the log; 0 while it is unknown
         self._held: dict[int, tuple[Consumer, TrackedPart]] = {}
         self._due = 0.0  # time of the next report
         self._steps = 0
         self.positions: Positions = _HeldPositions(self._held)
         database.limit_idleness()
 
-    def follow(self, reader: GroupReader) -> None:
-        """Read with `reader`, which asks `claim` and begins at `positions`."""
+    def set_reader(self, reader: GroupReader) -> None:
+        """Read with `reader`, which calls `claim` for partitions and starts at `positions`."""
         self._reader = reader
 
     def claim(self, number: int) -> bool:
-        """Hold a partition from now on; False while another monitor holds it."""
+        """Lock and open a partition; return False if it cannot be held now."""
         if number in self._held:
             return True
-        if {*self._of_group.counts.values()} != {self._partitions}:
-            return False  # its shards are not known, or change
+        if {*self._group_reader.counts.values()} != {self._partitions}:
+            return False  # the number of partitions is unknown, or is changing
         if not self._database.try_lock(lock_of(number)):
             return False
         division = Division(self._partitions, number)
-        part = TrackedPart(self._of_group.part(number))
+        part = TrackedPart(self._group_reader.part(number))
         self._held[number] = self._open_partition(division, part), part
         self._due = 0.0
         return True
 
     def step(self, limit: int) -> bool:
-        """Ingest at most `limit` records of each held partition; returns whether there were any.
+        """Ingest at most `limit` records of each held partition; return whether there were any.
 
         Raises PartitionsChanged if the topics have another number of partitions than the state.
         """
-        reader = self._of_group
+        reader = self._group_reader
         self._report()
         reader.fetch(limit * max(1, len(self._held)))
         counts = {*reader.counts.values()}
         if len(counts) != 1 or 0 in counts:
-            return False  # not known yet, or topics that no forwarder writes to
+            return False  # unknown, or different counts: no forwarder writes to such topics
         (partitions,) = counts
         if partitions != self._partitions:
             self._release({*self._held})
             self._partitions = settle_layout(self._database, partitions, reader.ends)
         if (assigned := reader.assigned) is not None:
             self._release(self._held.keys() - assigned)
-        moved = False
+        progressed = False
         for consumer, _ in self._held.values():
-            moved |= consumer.step(limit)
+            progressed |= consumer.step(limit)
         self._note(_oldest([part.last for _, part in self._held.values()]))
         self._steps += 1
         if self._steps % RETRY_STEPS == 0:
             for consumer, _ in self._held.values():
                 consumer.retry_dead_letters()
         self._report()
-        return moved
+        return progressed
 
     def run(self, wait: Callable[[float], bool], limit: int, idle_pause: float) -> None:
-        """Step until `wait(seconds)` returns True, and release what is held.
+        """Step until `wait(seconds)` returns True, then release all partitions.
 
-        Pause where everything is read: the next transactions then hold more records.
+        Pause at the end of the log, so that the next transactions have more records.
         """
         while not wait(0 if self.step(limit) and self._has_work() else idle_pause):
             pass
         self.close()
 
     def close(self) -> None:
-        """Release what is held."""
+        """Release all partitions."""
         self._due = 0.0
         self._report()
         self._release({*self._held})
@@ -160,8 +160,8 @@ class PartitionGroup:
 
     @property
     def drained(self) -> bool:
-        """Return whether each partition is read to its end, or held by another monitor."""
-        if not self._held or self._held.keys() != self._of_group.assigned:
+        """Return whether each partition is ingested to its end, or held by another monitor."""
+        if not self._held or self._held.keys() != self._group_reader.assigned:
             return False
         others = set(range(self._partitions)) - self._held.keys()
         return all(consumer.drained for consumer, _ in self._held.values()) and not any(
@@ -174,7 +174,7 @@ class PartitionGroup:
         return any(consumer.scoring for consumer, _ in self._held.values())
 
     @property
-    def _of_group(self) -> GroupReader:
+    def _group_reader(self) -> GroupReader:
         assert self._reader is not None
         return self._reader
 
@@ -188,7 +188,7 @@ class PartitionGroup:
         return free
 
     def _release(self, numbers: set[int]) -> None:
-        """Release these partitions to other monitors; their last steps are committed."""
+        """Release partitions to other monitors; the last steps are already committed."""
         for number in numbers:
             del self._held[number]
             self._close_partition(number)
@@ -201,11 +201,11 @@ class PartitionGroup:
         self._due = self._clock() + _REPORT_EVERY
         self._holders.report({number: part.behind for number, (_, part) in self._held.items()})
         if not self._held:
-            layout(self._database)  # a statement, or the connection would count as stalled
+            layout(self._database)  # any statement, because the database closes an idle connection
 
 
 class TrackedPart:
-    """The reader of one partition, and what its last poll returned."""
+    """The reader of one partition, with the records of its last poll."""
 
     def __init__(self, reader: PartReader) -> None:
         self._reader = reader
@@ -218,12 +218,12 @@ class TrackedPart:
 
     @property
     def patience(self) -> float:
-        """Return the seconds for which a record may arrive after later ones of its source."""
+        """Return for how many seconds a missing record can still arrive."""
         return self._reader.patience
 
     @property
     def behind(self) -> int:
-        """Return how many records were not returned yet."""
+        """Return the number of records that were not polled yet."""
         return self._reader.behind
 
     def poll(self, limit: int) -> Sequence[Record]:
@@ -236,11 +236,11 @@ class TrackedPart:
         return self._reader.gaps()
 
     def close(self) -> None:
-        """Release nothing: the group's reader is closed as a whole."""
+        """Do nothing: the group's reader closes all partitions together."""
 
 
 class _HeldPositions(Mapping[str, Position]):
-    """The positions of every held partition, as its last step committed them."""
+    """The positions of every held partition, as the last step committed them."""
 
     def __init__(self, consumers: Mapping[int, tuple[Consumer, TrackedPart]]) -> None:
         self._held = consumers
@@ -259,12 +259,12 @@ class _HeldPositions(Mapping[str, Position]):
 
 
 def lock_of(number: int) -> str:
-    """Return the name of a partition's advisory lock; a log that is not divided has number 0."""
+    """Return the name of a partition's advisory lock; an undivided log has number 0."""
     return f"partition {number}"
 
 
 def _oldest(polled: Sequence[Sequence[Record]]) -> Sequence[Record]:
-    """Return the poll whose first record was received first; empty if nothing was polled."""
+    """Return the poll whose first record has the earliest reception; empty without records."""
     return min((records for records in polled if records), key=_reception, default=())
 
 

@@ -1,6 +1,6 @@
-"""Record which monitor holds which partition, for the page and the commands.
+"""Record which monitor holds which partition, for the status page and the commands.
 
-The lock decides who holds a partition; these rows only show it.
+The rows are only information: the advisory lock decides which monitor holds a partition.
 """
 
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ from telemetry.clock import now_us
 
 
 class Holders:
-    """Writes what one monitor holds."""
+    """Writes the partitions that one monitor holds."""
 
     def __init__(self, database: Database, name: str) -> None:
-        """`name` is that of the monitor: its host and process."""
+        """`name` identifies the monitor: its host and process."""
         self._database = database
         self._name = name
-        self._since: dict[int, int] = {}
+        self._since: dict[int, int] = {}  # partition: time of its first report, in microseconds
 
     def report(self, behind: Mapping[int, int]) -> None:
-        """Store that these partitions are held, and by how many records each is behind."""
+        """Store the held partitions, each with the number of records by which it is behind."""
         now = now_us()
         for number in self._since.keys() - behind.keys():
             del self._since[number]
@@ -33,7 +33,7 @@ class Holders:
                 self._database.many(queries.REPORT, rows)
 
     def release(self, number: int) -> None:
-        """Store that a partition is not held any more."""
+        """Store that this monitor no longer holds a partition."""
         self._since.pop(number, None)
         with self._database.transaction(serialized=False):
             self._database.write(queries.RELEASE, number, self._name)

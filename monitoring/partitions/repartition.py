@@ -1,13 +1,14 @@
 """Transfer the monitor's state to other partitions when the log's partition count changes.
 
-The first transfer divides the state of a whole log. State keyed by a model's name (windows, rows,
-labels, results) stays where it is. The following move to the partition that the model's shard
-hashes to: its versions, the shard's chains and ledgers, queued score jobs, labels without a
-prediction, and dead letters. One transaction does all this and counts what it moved.
+Some state belongs to one partition: versions, chains and ledgers of shards, queued scoring jobs,
+labels without a prediction, and dead letters. The transfer assigns each item to the partition to
+which its shard (a group of models) now hashes. State keyed by a model's name (windows, rows,
+labels, results) is not changed. The first transfer divides the state of an undivided log. A
+transfer is one transaction, and counts the moved items.
 
-Another count moves shards: records from before the change are in the old partition, later ones in
-the new one. So the transfer is refused unless every record from before the change is ingested and
-none was written since.
+A new partition count changes the partition of a shard: earlier records are in the old partition,
+later records in the new partition. A transfer is therefore refused unless every earlier record is
+ingested and there are no later records.
 """
 
 import logging
@@ -35,18 +36,18 @@ from monitoring.storage.sql import progress, results
 
 _logger = logging.getLogger(__name__)
 
-Ends = Mapping[str, tuple[int, int]]  # keyed by stream: first offset, end
+Ends = Mapping[str, tuple[int, int]]  # stream: (first offset, end offset)
 _TAGGED = re.compile(r"[0-9a-f]{10}-")
-_HOW = (
+_INSTRUCTIONS = (
     "stop the forwarders, let the monitors ingest every record with the former number of "
     "partitions, change the number for every topic, and start the monitors before the forwarders"
 )
 
 
 def settle_layout(database: Database, partitions: int, ends: Callable[[], Ends]) -> int:
-    """Return `partitions`; first transfer stored state that has another number of partitions.
+    """Transfer the stored state to `partitions` partitions if necessary; return `partitions`.
 
-    Raises PartitionsChanged if a transfer is needed and not possible now.
+    Raises PartitionsChanged if a transfer is necessary but not possible now.
     """
     if layout(database) == partitions:
         return partitions
@@ -64,13 +65,13 @@ def settle_layout(database: Database, partitions: int, ends: Callable[[], Ends])
 
 
 def layout(database: Database) -> int:
-    """Return the number of partitions that the state is divided into; 0: not divided yet."""
+    """Return the number of partitions of the stored state; 0 if it is undivided."""
     row = database.one(progress.LAYOUT)
     return 0 if row is None else as_int(row[0])
 
 
 def _lock_all(database: Database, partitions: int) -> list[str]:
-    """Take the locks of all partitions; raises PartitionsChanged if one is held."""
+    """Acquire the locks of all partitions; raises PartitionsChanged if a partition is held."""
     names: list[str] = []
     for number in range(partitions):
         name = f"partition {number}"
@@ -86,7 +87,7 @@ def _lock_all(database: Database, partitions: int) -> list[str]:
 
 
 def _require_drained(database: Database, before: int, after: int, ends: Callable[[], Ends]) -> None:
-    """Raise PartitionsChanged unless all old records are ingested and none is newer."""
+    """Raise PartitionsChanged if earlier records are not ingested or later records exist."""
     changed = f"the topics have {after} partitions, and the state in the database has {before}"
     try:
         offsets = ends()
@@ -100,11 +101,13 @@ def _require_drained(database: Database, before: int, after: int, ends: Callable
         unread = end - (read.get(stream, first) if number < before else first)
         if unread > 0:
             what = "are not ingested" if number < before else "were written since"
-            raise PartitionsChanged(f"{changed}: {unread:,} records of {stream} {what}; {_HOW}")
+            raise PartitionsChanged(
+                f"{changed}: {unread:,} records of {stream} {what}; {_INSTRUCTIONS}"
+            )
 
 
 class _Transfer:
-    """One transfer; part of a transaction."""
+    """One transfer, in the caller's transaction."""
 
     def __init__(self, database: Database, before: int, after: int) -> None:
         self._database = database
@@ -113,7 +116,7 @@ class _Transfer:
         self._moved: Counter[str] = Counter()
 
     def run(self) -> None:
-        """Assign everything to its partition."""
+        """Assign all state to the new partitions."""
         chains = [as_struct(body, Chain) for (body,) in self._database.all(progress.ALL_CHAINS)]
         self._move_versions()
         self._move_chains(chains)
@@ -171,17 +174,17 @@ class _Transfer:
                 yield self._owner(shard), shard, ledger
             elif shard or partition == UNDIVIDED:
                 yield partition, shard, ledger
-            else:  # from before the first transfer: its events are ingested or lost
-                bare = _without_counts(replace(ledger, holes=[]))
-                yield from ((number, "", bare) for number in range(self._after))
+            else:  # copied at the first transfer: all its events are ingested or lost
+                copy = _without_counts(replace(ledger, holes=[]))
+                yield from ((number, "", copy) for number in range(self._after))
 
     def _undivided(
         self, ledgers: Iterable[tuple[int, str, SourceLedger]], chains: Iterable[Chain]
     ) -> Iterable[tuple[int, str, SourceLedger]]:
-        """Yield a copy of a whole log's ledgers for each partition, and a ledger for each shard.
+        """Yield copies of an undivided log's ledgers for each partition, and a ledger per shard.
 
-        The copy states what was ingested before the transfer. A shard's ledger starts at the next
-        number of its chain; earlier numbers that are missing are holes in the sequence ledgers.
+        The copies identify the events that were ingested before the transfer. A shard's ledger
+        starts at the next number of its chain. Earlier missing events stay holes in the copies.
         """
         for _, _, ledger in ledgers:
             given_up = [Hole(hole.start, hole.end, lost=True) for hole in ledger.holes]
@@ -197,7 +200,7 @@ class _Transfer:
             )
 
     def _move_jobs(self) -> None:
-        """Assign queued score jobs in their order; each partition numbers its own jobs."""
+        """Assign queued scoring jobs in their order; each partition numbers its jobs separately."""
         numbers: Counter[int] = Counter()
         moved: list[tuple[int, PendingScore]] = []
         for partition in range(self._before or 1):
@@ -215,7 +218,7 @@ class _Transfer:
         self._moved["scorings"] += len(moved)
 
     def _move_labels(self) -> None:
-        """Assign early labels by the shard in their id; without a shard, to ANYWHERE."""
+        """Assign early labels by the shard in their prediction id, or to ANYWHERE without one."""
         ids = [str(prediction_id) for (prediction_id,) in self._database.all(queries.LABELS)]
         rows = [
             (
@@ -236,7 +239,7 @@ class _Transfer:
         self._moved["dead_letters"] += len(rows)
 
     def _move_positions(self) -> None:
-        """Assign each topic partition's position to its number; local segments have none."""
+        """Assign each topic partition's position to its number; local segments have no number."""
         rows = []
         for name, _, _ in self._database.all(progress.ALL_POSITIONS):
             topic, slash, number = str(name).rpartition("/")
@@ -270,7 +273,7 @@ def _without_counts(ledger: SourceLedger) -> SourceLedger:
 
 
 def _shard(body: bytes) -> str:
-    """Return the shard that a dead letter belongs to."""
+    """Return the shard of a dead letter's model, or NO_MODEL."""
     try:
         event = wire.decode(body)
     except UnreadableEvent:

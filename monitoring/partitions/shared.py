@@ -1,4 +1,4 @@
-"""Resources that the partitions of one monitor share: scoring, policy changes, scoring lag."""
+"""Resources that a monitor's partitions share: scoring processes, policy changes, scoring lag."""
 
 from collections.abc import Callable, Collection
 
@@ -14,18 +14,18 @@ class SharedScorer:
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
-        self._parts: dict[str, PartScorer] = {}
-        self._opened = 0
+        self._parts: dict[str, PartScorer] = {}  # name: scorer of an open partition
+        self._opened = 0  # number of scorers opened so far
 
     def open(self) -> "PartScorer":
-        """Return a new scorer for a partition, even if it was held before."""
+        """Return a new scorer for a partition, each time that a monitor starts to hold it."""
         self._opened += 1
         name = str(self._opened)
         self._parts[name] = PartScorer(name, self._scorer, self._distribute)
         return self._parts[name]
 
     def close(self, part: "PartScorer") -> None:
-        """Ignore replies to a partition's jobs; its next holder submits the jobs again."""
+        """Drop later replies to a partition's jobs; its next holder submits the jobs again."""
         self._parts.pop(part.name, None)
 
     def _distribute(self) -> None:
@@ -59,20 +59,20 @@ class PartScorer:
 
     @property
     def waiting(self) -> int:
-        """Jobs whose reply has not been returned yet."""
+        """The number of jobs whose reply was not returned yet."""
         return self._waiting
 
 
 class SharedChanges:
-    """Report changed models to every partition, with one query for all partitions."""
+    """Reports changed models to every partition, with one query for all partitions."""
 
     def __init__(self, changed: Callable[[], Collection[str]]) -> None:
-        """`changed` returns what changed since its last call."""
+        """`changed` returns the models that have changed since its last call."""
         self._changed = changed
         self._pending: dict[int, set[str]] = {}
 
     def open(self, number: int) -> Callable[[], Collection[str]]:
-        """Return a function for a partition: it returns the models changed since its last call."""
+        """Return a partition's function, which returns the models changed since its last call."""
         self._pending[number] = set()
 
         def changed() -> Collection[str]:
@@ -108,10 +108,10 @@ class ScoringLags(ScoringLag):
 
     @property
     def waiting(self) -> int:
-        """Windows that wait for their scores."""
+        """The number of windows that wait for their scores."""
         return super().waiting + sum(part.waiting for part in self._parts.values())
 
     @property
     def age(self) -> float:
-        """Seconds since the oldest waiting window was queued; 0 with none."""
+        """Seconds since the oldest waiting window was queued; 0 without waiting windows."""
         return max([super().age, *(part.age for part in self._parts.values())])

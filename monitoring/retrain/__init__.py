@@ -1,1 +1,1 @@
-"""Retraining: schedules, open requests, and the rows of a request with their validation."""
+"""Retraining: schedules, open requests, and the validated training rows of a request."""

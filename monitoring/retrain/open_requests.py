@@ -1,4 +1,4 @@
-"""The retraining requests of the outbox, and which of them still await their candidate."""
+"""Find the retraining requests in the outbox that still await their candidate."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -11,7 +11,7 @@ from registry.history.state import LifecycleState
 def requests_of(
     deliveries: Sequence[Delivery], alarm: Callable[[str], Alarm | None]
 ) -> Iterator[RequestFacts]:
-    """Yield the requests among deliveries, newest first; `alarm` finds one by its id."""
+    """Yield the retraining requests among deliveries (newest first); `alarm` finds alarms by id."""
     replaced: set[str] = set()
     for delivery in deliveries:
         request = read_retrain_request(delivery.body)
@@ -30,11 +30,11 @@ def open_request(
     *,
     delivers: bool,
 ) -> str:
-    """Return the id of a model's request that awaits delivery or a candidate, "" without one.
+    """Return the id of a model's request that awaits delivery or a candidate, or "".
 
-    One that is older than `answer_within` (microseconds; 0: no limit) is not open: an alert is
-    about it, and a pipeline that lost it must not stop the schedule. Neither is one that no
-    receiver will get (`delivers` is false): a later request replaces it in the outbox.
+    A request older than `answer_within` (microseconds; 0: no limit) is not open: an alert reports
+    it, and a pipeline that has lost it must not block the schedule. Without a receiver (`delivers`
+    is False), a request that awaits delivery is not open, because a later request replaces it.
     """
     awaited = {"request", "candidate"} if delivers else {"candidate"}
     for request_facts in facts:

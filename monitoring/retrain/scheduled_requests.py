@@ -1,8 +1,9 @@
 """Add scheduled retraining requests to the webhook outbox.
 
-Only the monitor that owns a model's state does this. One transaction, on the connection that fences
-the owner, saves the schedule's progress and the request. After a crash, the decision is repeated as
-a whole. Monitors with separate databases create the same ids, so receivers can drop duplicates.
+Only the monitor that owns a model's state adds its requests. It saves the schedule's progress and
+the request in one transaction, on the connection that has the monitor's lock. After a crash, the
+whole decision is repeated. Monitors with separate databases create the same ids, so a receiver can
+drop duplicates.
 """
 
 import logging
@@ -33,19 +34,19 @@ _EVERY_S = 1.0  # seconds between checks of the registry
 
 
 class _Schedule:
-    """The schedule of a model, and the next time at which it is due."""
+    """A model's schedule, and the next time at which it is due."""
 
     def __init__(self, state: LifecycleState, progress: ScheduleProgress) -> None:
         assert state.schedule is not None
         self.revision = state.schedule.revision
         self.since = state.schedule.time
-        self.stated = state.schedule.decode(ScheduleChange)
+        self.change = state.schedule.decode(ScheduleChange)
         after = max(self.since, progress.until if progress.revision == self.revision else 0)
-        self.next = next_due(self.stated.cron, self.stated.timezone, after)
+        self.next = next_due(self.change.cron, self.change.timezone, after)
 
 
 class ScheduledRequests:
-    """The schedules of the models that one consumer owns; belongs to its thread."""
+    """The schedules of the models that one consumer owns; use only in the consumer's thread."""
 
     def __init__(  # noqa: PLR0913  # one argument per port
         self,
@@ -60,9 +61,9 @@ class ScheduledRequests:
         owns: Callable[[str], bool] = lambda _model: True,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`page` is the monitor's address, `answer_within` and `clock` are in microseconds.
+        """`page` is the status page's address; `answer_within` and `clock` are in microseconds.
 
-        `delivers`: whether a receiver of requests is configured.
+        `delivers` states whether a receiver of requests is configured.
         """
         self._journal = journal
         self._history = history
@@ -73,22 +74,22 @@ class ScheduledRequests:
         self._clock = clock
         self._owns = owns
         self._elapsed = elapsed
-        self._look = 0.0
-        self._revision = -1  # revision of the registry, up to which schedules were read
+        self._next_check = 0.0  # time of the next check of the registry, by `elapsed`
+        self._revision = -1  # registry revision at which the schedules were read
         self._schedules: dict[str, _Schedule] = {}
         self._failure = ""
 
     def step(self) -> None:
-        """Decide on due schedules; postpone them while the registry cannot be read."""
-        if self._elapsed() < self._look:
+        """Process due schedules, or postpone them while the registry cannot be read."""
+        if self._elapsed() < self._next_check:
             return
-        self._look = self._elapsed() + _EVERY_S
+        self._next_check = self._elapsed() + _EVERY_S
         try:
-            self._follow()
+            self._read_schedules()
             now = self._clock()
             for model, schedule in self._schedules.items():
                 if self._owns(model) and schedule.next <= now:
-                    self._decide(model, schedule, now)
+                    self._process(model, schedule, now)
         except RegistryError as error:
             if str(error) != self._failure:
                 _logger.warning("%s; schedules are postponed", error)
@@ -96,7 +97,7 @@ class ScheduledRequests:
         else:
             self._failure = ""
 
-    def _follow(self) -> None:
+    def _read_schedules(self) -> None:
         revision = self._history.revision()
         if revision == self._revision:
             return
@@ -107,9 +108,9 @@ class ScheduledRequests:
                 schedules[model] = _Schedule(state, self._journal.schedule_progress(model))
         self._schedules, self._revision = schedules, revision
 
-    def _decide(self, model: str, schedule: _Schedule, now: int) -> None:
+    def _process(self, model: str, schedule: _Schedule, now: int) -> None:
         state = self._history.state(model)
-        change = schedule.stated
+        change = schedule.change
         with self._journal.database.transaction():
             before = self._journal.schedule_progress(model)
             after = decide(
@@ -124,10 +125,10 @@ class ScheduledRequests:
             )
             if after is not before:
                 self._journal.save_schedule_progress(model, after)
-                self._act(model, state, change, before, after)
+                self._add_request(model, state, change, before, after)
         schedule.next = next_due(change.cron, change.timezone, now)
 
-    def _act(
+    def _add_request(
         self,
         model: str,
         state: LifecycleState,
@@ -135,7 +136,7 @@ class ScheduledRequests:
         before: ScheduleProgress,
         after: ScheduleProgress,
     ) -> None:
-        """Create the request of the newest decision, within the caller's transaction."""
+        """Add the request of a new decision to the outbox, in the caller's transaction."""
         if after.decisions == before.decisions:
             return
         decision = after.decisions[-1]
@@ -175,5 +176,5 @@ class ScheduledRequests:
 
     def _open(self, model: str, state: LifecycleState, now: int) -> str:
         requests = requests_of(self._journal.deliveries(), self._journal.alarm)
-        own = (request for request in requests if request.request.model == model)
-        return open_request(own, state, now, self._answer_within, delivers=self._delivers)
+        of_model = (facts for facts in requests if facts.request.model == model)
+        return open_request(of_model, state, now, self._answer_within, delivers=self._delivers)

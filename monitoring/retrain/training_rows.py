@@ -1,8 +1,8 @@
-"""The rows on which the answer to a retraining request can be trained.
+"""Collect the training rows of a retraining request.
 
-They are the sampled rows of every closed window of the request's period, each with the inverse of
-its inclusion probability as weight, so that weighted sums estimate those of all rows. Labels of the
-review queue weigh by the probability of their pick, too (`reviews/weights.py`).
+These are the sampled rows of every closed window in the request's period. A row's weight is the
+inverse of its inclusion probability, so weighted sums estimate sums over all rows. For a label from
+the review queue, the weight also includes the probability of its selection (`reviews/weights.py`).
 """
 
 from collections.abc import Sequence
@@ -18,32 +18,32 @@ if TYPE_CHECKING:
 
 WEIGHT = "weight"
 WINDOW_START = "window_start"
-MOST_ROWS = 1_000_000  # maximum rows, taken from the newest windows
-_PAGE = 200  # results read at once
+MOST_ROWS = 1_000_000  # beyond it, older windows are left out
+_PAGE = 200  # results read with one query
 
 
 class TrainingWindow(msgspec.Struct, frozen=True):
-    """One window of the training rows: its total rows and the included ones."""
+    """One window of the training rows."""
 
     window: Window
-    rows: int
-    sampled: int
-    labelled: int  # sampled rows with a label
+    rows: int  # all rows of the window
+    sampled: int  # rows among the training rows
+    labelled: int  # rows among the training rows with a label
 
 
 class TrainingRows(msgspec.Struct, frozen=True):
-    """Rows in the order of their windows, and the names of the columns that are not features."""
+    """Training rows in the order of their windows."""
 
     frame: "pd.DataFrame"
     windows: list[TrainingWindow]
-    weight: str  # names of columns; with @ before them where a feature has the name
-    window_start: str
-    label: str
-    left_out: int = 0  # older windows, beyond MOST_ROWS
+    weight: str  # name of the column of weights, prefixed by @ if a feature has this name
+    window_start: str  # name of the column of window starts, prefixed in the same way
+    label: str  # name of the label column
+    left_out: int = 0  # number of older windows left out
 
 
 class RowSource(Protocol):
-    """The part of the monitor's store that is read."""
+    """The port to the monitor's store."""
 
     def results(
         self, model: str, version: str, *, last: int = ..., before: int = ...
@@ -54,15 +54,15 @@ class RowSource(Protocol):
     def rows(
         self, model: str, version: str, window: Window, *, weighted: bool = False
     ) -> "pd.DataFrame":
-        """Return the sampled rows of a window; the last column holds the labels.
+        """Return the sampled rows of a window; the last column contains the labels.
 
-        `weighted`: with the rows that people labelled, and a column of weights before the last.
+        `weighted`: include rows with only a review label, and a weight column before the labels.
         """
         ...
 
 
 def training_rows(source: RowSource, request: RetrainRequest) -> TrainingRows | None:
-    """Collect the rows of a request's period; None if it has none, or retention deleted them."""
+    """Return the rows of a request's period; None if there are none or they have expired."""
     import pandas as pd  # noqa: PLC0415 - terminal commands do not need it
 
     period = request.period or request.window
@@ -73,15 +73,15 @@ def training_rows(source: RowSource, request: RetrainRequest) -> TrainingRows | 
         if total >= MOST_ROWS:
             left_out += 1
             continue
-        read = source.rows(request.model, request.version, result.window, weighted=True)
-        frame = read.copy(deep=False)
+        stored = source.rows(request.model, request.version, result.window, weighted=True)
+        frame = stored.copy(deep=False)
         if frame.empty:
             continue
-        own = _pop_weights(frame)
+        weights = _pop_weights(frame)
         columns = list(frame.columns)
         labelled = int(frame.iloc[:, -1].notna().sum())
         windows.append(TrainingWindow(result.window, result.rows, len(frame), labelled))
-        frame.insert(0, own_name(WEIGHT, columns), result.rows * own / own.sum())
+        frame.insert(0, own_name(WEIGHT, columns), result.rows * weights / weights.sum())
         frame.insert(0, own_name(WINDOW_START, columns), result.window.start)
         frames.append(frame)
         total += len(frame)
@@ -93,9 +93,9 @@ def training_rows(source: RowSource, request: RetrainRequest) -> TrainingRows | 
 
 
 def _pop_weights(frame: "pd.DataFrame") -> "pd.Series[float]":
-    """Remove the weights of a window that people labelled, and return them; others have 1 each.
+    """Remove and return the weight column of a reviewed window, or return 1 for each row.
 
-    A feature of that name stands before the prediction, and so never at this place.
+    The weights are the column before the last. A feature named `weight` is never in this position.
     """
     import pandas as pd  # noqa: PLC0415 - terminal commands do not need it
 
@@ -107,7 +107,7 @@ def _pop_weights(frame: "pd.DataFrame") -> "pd.Series[float]":
 
 
 def _newest_first(source: RowSource, request: RetrainRequest, period: Window) -> "list[Result]":
-    """Return the windows of a period, newest first; the database is read in pages."""
+    """Return the results of a period, newest first, read from the database in pages."""
     results: list[Result] = []
     before = period.end
     while page := source.results(request.model, request.version, last=_PAGE, before=before):

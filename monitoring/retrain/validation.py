@@ -1,8 +1,8 @@
-"""Validate the rows of a retraining request before a model is trained on them. Pure.
+"""Validate the training rows of a retraining request. Pure.
 
-The checks are those that make a retrained model worse than it looks: columns that are not as the
-model expects them, values that are missing, a feature that is the label in other words, and rows
-that the reference has too.
+The checks find faults that make a retrained model perform worse than its evaluation shows: columns
+that do not match the manifest, missing values, a feature that determines the label (leakage), and
+rows that are also in the reference.
 """
 
 from collections.abc import Iterator
@@ -20,44 +20,44 @@ if TYPE_CHECKING:
 
 CheckState = Literal["passed", "not checked", "warning", "failed"]
 Check = Literal["schema", "missing", "leakage", "duplicates", "labels"]
-FEW_LABELS = 100  # labelled rows; with fewer, leakage cannot be judged
-_MISSING_MORE = 0.05  # share of missing values above that of the reference
-_LEAK = 0.995  # agreement of one feature with the label
-_DUPLICATES = 0.01  # share of rows that the reference has too
-_MOSTLY = 0.5  # minimum share of numbers for a numeric feature
-_FEW_VALUES = 50  # numbers with at most so many values are treated as categories
-_MOST_CLASSES = 20
-_MOST_CATEGORIES = 0.5  # distinct values for a row: above it, a feature is an identifier
+FEW_LABELS = 100  # minimum labelled rows for the check of leakage
+_MISSING_MORE = 0.05  # maximum increase of the missing share over the reference
+_LEAK = 0.995  # maximum agreement of one feature with the label
+_DUPLICATES = 0.01  # maximum share of rows that are also in the reference
+_MOSTLY = 0.5  # minimum share of numbers in a feature that counts as numeric
+_FEW_VALUES = 50  # a numeric feature with at most this many values is treated as a category
+_MOST_CLASSES = 20  # most frequent classes that a numeric feature is compared with
+_MOST_CATEGORIES = 0.5  # distinct values per row; with more, a feature is an identifier
 
 
 class DataFinding(msgspec.Struct, frozen=True):
-    """The finding of one check; `value` and `limit` are shares, if it has them."""
+    """The finding of one check."""
 
     check: Check
     state: CheckState
     message: str
-    feature: str = ""
-    value: float | None = None
-    limit: float | None = None
+    feature: str = ""  # empty for a finding about all rows
+    value: float | None = None  # a share, or an agreement from 0 to 1
+    limit: float | None = None  # largest `value` that passes
 
 
 class ValidationReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The findings about the rows of a request."""
+    """The findings about the training rows of a request."""
 
     request: str
     model: str
     version: str
-    state: CheckState  # the worst of its findings
+    state: CheckState  # the worst state of the findings
     rows: int
     labelled: int
-    weight: str  # names of columns
-    label: str
+    weight: str  # name of the weight column
+    label: str  # name of the label column
     windows: list[TrainingWindow]
-    left_out: int  # older windows, whose rows are not among them
-    findings: list[DataFinding]  # the worst first; a check that found nothing has passed
+    left_out: int  # number of older windows whose rows are left out
+    findings: list[DataFinding]  # worst first
 
 
-def validate(  # noqa: PLR0913  # what a report names
+def validate(  # noqa: PLR0913  # the fields of a report
     request: str,
     model: str,
     version: str,
@@ -92,41 +92,45 @@ def validate(  # noqa: PLR0913  # what a report names
 
 
 def _schema(rows: TrainingRows, manifest: Manifest) -> Iterator[DataFinding]:
-    bad = False
+    is_bad = False
     for feature in manifest.features:
         if feature.name not in rows.frame:
-            bad = True
-            yield DataFinding("schema", "failed", "the rows have no such column", feature.name)
-        elif feature.kind == "numeric" and (odd := _share_of_words(rows.frame[feature.name])):
-            bad = True
-            message = f"{odd:.1%} of the values are not numbers"
-            yield DataFinding("schema", "failed", message, feature.name, odd, 0.0)
-    if not bad:
-        yield DataFinding("schema", "passed", f"all {len(manifest.features)} features are there")
+            is_bad = True
+            yield DataFinding("schema", "failed", "the rows do not have this column", feature.name)
+        elif feature.kind == "numeric" and (share := _text_share(rows.frame[feature.name])):
+            is_bad = True
+            message = f"{share:.1%} of the values are not numbers"
+            yield DataFinding("schema", "failed", message, feature.name, share, 0.0)
+    if not is_bad:
+        yield DataFinding(
+            "schema", "passed", f"the rows have all {len(manifest.features)} features"
+        )
 
 
 def _missing(
     rows: TrainingRows, manifest: Manifest, reference: "pd.DataFrame | None"
 ) -> Iterator[DataFinding]:
-    bad = False
+    is_bad = False
     for feature in _features(rows, manifest):
         share = float(rows.frame[feature.name].isna().mean())
         before = _missing_share(reference, feature.name)
         limit = (before or 0.0) + _MISSING_MORE
         if share > limit:
-            bad = True
-            beside = f", {before:.1%} in the reference" if before is not None else ""
-            message = f"{share:.1%} of the values are missing{beside}"
+            is_bad = True
+            comparison = f", {before:.1%} in the reference" if before is not None else ""
+            message = f"{share:.1%} of the values are missing{comparison}"
             state: CheckState = "failed" if share == 1 else "warning"
             yield DataFinding("missing", state, message, feature.name, share, limit)
-    if not bad:
-        yield DataFinding("missing", "passed", "no feature misses more values than the reference")
+    if not is_bad:
+        yield DataFinding(
+            "missing", "passed", "no feature has more missing values than the reference"
+        )
 
 
 def _labels(rows: TrainingRows) -> Iterator[DataFinding]:
     labels = rows.frame[rows.label].dropna()
     if len(labels) < FEW_LABELS:
-        message = f"{len(labels):,} labelled rows; labels of the newest windows may still come"
+        message = f"{len(labels):,} labelled rows; labels of the newest windows may still arrive"
         yield DataFinding("labels", "warning", message)
     elif labels.nunique() == 1:
         yield DataFinding("labels", "failed", f"every label is {labels.iloc[0]!r:.60}")
@@ -139,14 +143,17 @@ def _leakage(rows: TrainingRows, manifest: Manifest) -> Iterator[DataFinding]:
     if len(labelled) < FEW_LABELS:
         yield DataFinding("leakage", "not checked", f"fewer than {FEW_LABELS} labelled rows")
         return
-    bad = False
+    is_bad = False
     for feature in _features(rows, manifest):
         agreement = _agreement(labelled[feature.name], labelled[rows.label], manifest.task)
         if agreement > _LEAK:
-            bad = True
-            message = f"it determines the label (agreement {agreement:.3f}): is it known before?"
+            is_bad = True
+            message = (
+                f"it determines the label (agreement {agreement:.3f}); "
+                "check that it is known before the label"
+            )
             yield DataFinding("leakage", "failed", message, feature.name, agreement, _LEAK)
-    if not bad:
+    if not is_bad:
         yield DataFinding("leakage", "passed", "no single feature determines the label")
 
 
@@ -160,9 +167,9 @@ def _duplicates(
         own, other = _hashes(rows.frame, names, manifest), _hashes(reference, names, manifest)
         share = float(np.isin(own, other).mean())
         state: CheckState = "warning" if share > _DUPLICATES else "passed"
-        message = f"{share:.1%} of the rows have the features of a row of the reference"
+        message = f"{share:.1%} of the rows have the same features as a row of the reference"
         if state == "warning":
-            message += ": a model trained on them is not held out from it"
+            message += "; the reference is then no held-out data for the new model"
         yield DataFinding("duplicates", state, message, value=share, limit=_DUPLICATES)
     else:
         yield DataFinding("duplicates", "not checked", "the version has no reference")
@@ -178,19 +185,20 @@ def _features(rows: TrainingRows, manifest: Manifest) -> list[Feature]:
     return [feature for feature in manifest.features if feature.name in rows.frame]
 
 
-def _share_of_words(column: "pd.Series[Any]") -> float:
-    """Return the share of values that are texts; infinities are numbers by then."""
+def _text_share(column: "pd.Series[Any]") -> float:
+    """Return the share of texts in a column; infinities were converted to numbers before."""
     if column.dtype != object:
         return 0.0
     return float(column.map(lambda value: isinstance(value, str)).mean())
 
 
 def _agreement(feature: "pd.Series[Any]", label: "pd.Series[Any]", task: str) -> float:
-    """Return how well one feature determines the label, 0 to 1.
+    """Return from 0 to 1 how well one feature determines the label.
 
-    Of a regression, the rank correlation. Of a classification, the Gini index of a number against
-    a class, or the share of labels that the values of a category determine, beyond what the most
-    frequent label gives. An identifier determines everything and is left out.
+    For a regression, this is the rank correlation. For a classification with a numeric feature, it
+    is the Gini index of the feature against a class. With a categorical feature, it is the accuracy
+    of predicting each category's most frequent label, rescaled so that always predicting the most
+    frequent label of all rows has 0. An identifier always determines the label, so it gets 0.
     """
     import pandas as pd  # noqa: PLC0415
 
@@ -209,12 +217,12 @@ def _agreement(feature: "pd.Series[Any]", label: "pd.Series[Any]", task: str) ->
         return 0.0
     base = float(names.value_counts(normalize=True).iloc[0])
     table = pd.crosstab(feature.map(category, na_action="ignore").fillna(""), names)
-    right = float(table.max(axis=1).sum()) / len(names)
-    return (right - base) / (1 - base) if base < 1 else 0.0
+    accuracy = float(table.max(axis=1).sum()) / len(names)
+    return (accuracy - base) / (1 - base) if base < 1 else 0.0
 
 
 def _gini(numbers: "pd.Series[Any]", names: "pd.Series[Any]") -> float:
-    """Return |2 AUC - 1| of a number against the class that it separates best."""
+    """Return |2 AUC - 1| of a numeric feature against the class that it separates best."""
     present = numbers.notna()
     ranks, names = numbers[present].rank(), names[present]
     counts = names.value_counts()
@@ -228,7 +236,7 @@ def _gini(numbers: "pd.Series[Any]", names: "pd.Series[Any]") -> float:
 
 
 def _hashes(frame: "pd.DataFrame", names: list[str], manifest: Manifest) -> "np.ndarray[Any, Any]":
-    """Return a hash for the features of each row; numbers are compared as float32 holds them."""
+    """Return a hash of each row's features; numbers are rounded to float32 before."""
     import pandas as pd  # noqa: PLC0415
 
     kinds = {feature.name: feature.kind for feature in manifest.features}

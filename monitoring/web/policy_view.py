@@ -64,7 +64,7 @@ def policies(catalogue: Catalogue | None, model: str, number: str) -> list[Dated
 
 
 def _view(before: PolicyPeriod | None, period: PolicyPeriod) -> PolicyPeriodView:
-    row, changes = period.held.row, []
+    row, changes = period.dated.row, []
     if before is not None:
         differing = differences(before.policy, period.policy)
         changes = [Change(name, *values) for name, values in differing.items()]
@@ -76,6 +76,6 @@ def _view(before: PolicyPeriod | None, period: PolicyPeriod) -> PolicyPeriodView
         revision=row.revision if row else 0,
         actor=row.actor if row else "",
         made=row.time if row else 0,
-        why=period.held.change.why,
+        why=period.dated.change.why,
         changes=changes,
     )

@@ -1,4 +1,4 @@
-"""Find which of many keys are due, without checking each key. Pure."""
+"""Find the keys that are due, without checking every key. Pure."""
 
 from collections.abc import Hashable
 from heapq import heappop, heappush
@@ -8,13 +8,13 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Deadlines(Generic[K]):
-    """The deadline of each key; the newest one counts."""
+    """Deadlines by key; a new deadline replaces the key's earlier deadline."""
 
     def __init__(self) -> None:
-        """Begin without a key."""
-        self._heap: list[tuple[int, int, K]] = []  # replaced deadlines stay until they are due
-        self._current: dict[K, tuple[int, int]] = {}
-        self._number = 0  # so that keys are never compared
+        """Start without keys."""
+        self._heap: list[tuple[int, int, K]] = []  # (time, number, key), with replaced deadlines
+        self._current: dict[K, tuple[int, int]] = {}  # key: (time, number) of its deadline
+        self._number = 0  # makes heap entries unique, so that keys are never compared
 
     def set(self, key: K, time: int) -> None:
         """Set or replace the deadline of a key."""
@@ -28,7 +28,7 @@ class Deadlines(Generic[K]):
             self._drop_replaced()
 
     def pop_due(self, time: int) -> list[K]:
-        """Return the keys whose deadlines are not later than this; they have none then."""
+        """Return the keys whose deadline is `time` or earlier, and remove their deadlines."""
         due = []
         heap = self._heap
         while heap and heap[0][0] <= time:
@@ -39,7 +39,7 @@ class Deadlines(Generic[K]):
         return due
 
     def __len__(self) -> int:
-        """Return how many deadlines are stored, replaced ones included."""
+        """Return the number of stored deadlines, including replaced deadlines."""
         return len(self._heap)
 
     def _drop_replaced(self) -> None:

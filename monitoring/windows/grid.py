@@ -1,11 +1,14 @@
 """Decide where windows begin and end. Pure.
 
-Windows tile event time. A window ends at a multiple of `length` since the Unix epoch, or, where
-`rows` is stated, once it holds that many rows, whichever is first. It always ends with a pane, at a
-multiple of `step`, so its rows do not depend on the order of arrival. `offset` shifts all
-multiples. A pane is done once the watermark has passed its end by the grace. Without `rows`, a pane
-is as long as a window. A grid holds for one policy period (policy_periods.py), and no window
-crosses the border of a period.
+Windows follow each other in event time without gaps. They consist of panes of length `step`. A pane
+is done when the watermark (the time before which no event is expected) has passed its
+end by the grace. A window then absorbs the pane as a whole, so its rows do not depend on the order
+of arrival.
+
+A window ends at a multiple of `length` since the Unix epoch, or with the pane in which it reaches
+`rows` rows, whichever is first. Without `rows`, a pane is as long as a window. `offset` shifts all
+multiples. A grid applies to one policy period (policy_periods.py), and no window crosses the end of
+a period.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,58 +20,58 @@ from registry.manifest import WindowPolicy
 
 SECOND = 1_000_000  # microseconds
 END_OF_TIME = 1 << 62
-LONGEST_GAP = 100  # windows without any event that are still shown one by one
+LONGEST_GAP = 100  # maximum consecutive empty windows that have results
 
 
 class CountedSpan(msgspec.Struct, frozen=True):
-    """A pane that no window has absorbed, or the window that is filling, with its row count."""
+    """A pane that no window has absorbed, or the window that absorbs panes, with its rows."""
 
     window: Window
     rows: int
 
 
 class Fill(msgspec.Struct, frozen=True):
-    """Have this window absorb the next pane; it ends with that pane so far."""
+    """An instruction to let `window`, which now ends with `pane`, absorb this pane."""
 
     pane: Window
     window: Window
 
 
 class Close(msgspec.Struct, frozen=True):
-    """Close the window; one that absorbed no pane is empty."""
+    """An instruction to close a window, which is empty if it has absorbed no pane."""
 
     window: Window
 
 
 class Grid(msgspec.Struct, frozen=True):
-    """The places where windows may begin and end, in microseconds."""
+    """The event times at which windows can begin and end, in microseconds."""
 
-    length: int | None  # None: windows end by their rows alone
+    length: int | None  # None if windows end only by rows
     step: int
-    rows: int | None  # None: windows end by their length alone
-    start: int = 0  # no window begins before
-    end: int = END_OF_TIME  # nor ends later
-    offset: int = 0  # since the Unix epoch, where a multiple of `length` and of `step` begins
+    rows: int | None  # None if windows end only by length
+    start: int = 0  # earliest start of a window
+    end: int = END_OF_TIME  # latest end of a window
+    offset: int = 0  # time since the Unix epoch from which multiples are counted
 
     def pane(self, time: int) -> Window:
-        """Return the pane that holds the event time."""
+        """Return the pane that contains an event time."""
         pane = self._multiple(time, self.step)
         return Window(max(pane.start, self.start), min(pane.end, self.end))
 
     def latest_end(self, start: int) -> int:
-        """Return the latest end of a window that begins here, however few rows it has."""
+        """Return the latest end of a window that begins at `start`, however few rows it has."""
         if self.length is None:
             return self.end
         return min(self._multiple(start, self.length).end, self.end)
 
     def begin(self, pane: Window, closed_until: int) -> int:
-        """Return the start of the window whose first pane with events is this."""
+        """Return the start of the window whose first pane with events is `pane`."""
         if self.length is None:
             return max(closed_until, self.start) or pane.start
         return max(self._multiple(pane.start, self.length).start, closed_until, self.start)
 
     def is_full(self, filling: CountedSpan) -> bool:
-        """Return whether the window absorbs no further pane."""
+        """Return whether a window must close, because of its rows or its length."""
         enough = self.rows is not None and filling.rows >= self.rows
         return enough or filling.window.end >= self.latest_end(filling.window.start)
 
@@ -77,7 +80,7 @@ class Grid(msgspec.Struct, frozen=True):
         return Window(start, start + size)
 
 
-GridAt = Callable[[int], Grid]  # the grid at an event time
+GridAt = Callable[[int], Grid]  # returns the grid at an event time
 
 
 def due(
@@ -87,9 +90,10 @@ def due(
     closed_until: int,
     done: int,
 ) -> list[Fill | Close]:
-    """Return the steps after all panes that end by `done`, in order; `panes` are in order.
+    """Return the steps, in order, for all panes that end by `done`; `panes` are in order.
 
-    `closed_until` is where the pane ends that was taken in last; 0: none was.
+    `filling` is the window that has absorbed panes so far. `closed_until` is the end of the pane
+    that was absorbed last, 0 if there is none.
     """
     steps: list[Fill | Close] = []
     for pane in panes:
@@ -118,18 +122,18 @@ def _latest_end(at: GridAt, filling: CountedSpan) -> int:
 
 
 def _empty(at: GridAt, closed_until: int, begin: int) -> list[Window]:
-    """Return the empty windows before the one that begins here; none if they are many."""
+    """Return the empty windows before `begin`, or an empty list if there are too many."""
     missing: list[Window] = []
     while 0 < closed_until < begin and len(missing) <= LONGEST_GAP:
         window = Window(closed_until, at(closed_until).latest_end(closed_until))
-        if at(closed_until).length is not None:  # windows that end by rows alone are never empty
+        if at(closed_until).length is not None:  # a window that ends only by rows is never empty
             missing.append(window)
         closed_until = window.end
     return missing if len(missing) <= LONGEST_GAP else []
 
 
 def grid(policy: WindowPolicy, start: int = 0, end: int = END_OF_TIME) -> Grid:
-    """Return the grid that a policy states, from one event time to another."""
+    """Return the grid of a window policy that applies from `start` to `end`."""
     length = None if policy.length is None else policy.length * SECOND
     offset = policy.offset * SECOND
     if policy.rows is not None:

@@ -1,12 +1,13 @@
-"""Decide which policy a window is monitored by. Pure.
+"""Determine the monitoring policy of a window from its event time. Pure.
 
-A policy that changes at a time T of the registry's clock holds for windows that begin at T + MARGIN
-in event time or later. So the policy is a function of event time alone: a monitor that learns of
-the change some seconds late has begun none of these windows yet, and decides what a replay decides.
+If a policy changes at time T of the registry's clock, the new policy applies to windows that begin
+at T + MARGIN or later in event time. The policy therefore depends only on event time. A monitor
+that reads the change some seconds late has not begun any of these windows before. A replay
+therefore produces the same results.
 
-A policy period lies between two such borders, which are ends of panes. No window crosses a border;
-one that would is cut short. Windows of a period close once the watermark has passed their end by
-the period's grace, and none closes before those of earlier periods.
+A policy period is the span of event time in which one policy applies. It begins with a pane. A
+window that would cross the end of a period ends there. Windows of a period close once the watermark
+has passed their end by the period's grace, after all windows of earlier periods.
 """
 
 from bisect import bisect_right
@@ -19,44 +20,44 @@ from monitoring.windows.grid import END_OF_TIME, SECOND, Grid, grid
 from registry.manifest import Monitoring, Version
 from registry.policies import DatedPolicy, digest
 
-MARGIN = 60 * SECOND
+MARGIN = 60 * SECOND  # from a policy change to the first window that can use it
 
 
 class PolicyPeriod(msgspec.Struct, frozen=True):
-    """A span of event time, up to the next period, with one policy for all its windows."""
+    """A span of event time with one policy for all its windows; it ends with `grid.end`."""
 
-    start: int  # microseconds since the epoch; of the first period 0
-    held: DatedPolicy
-    digest: str
+    start: int  # microseconds since the epoch; 0 for the first period
+    dated: DatedPolicy
+    digest: str  # digest of the policy
     grid: Grid
 
     @property
     def policy(self) -> Monitoring:
-        """The monitoring policy of its windows."""
-        return self.held.policy
+        """The monitoring policy of the period's windows."""
+        return self.dated.policy
 
 
 class PolicyTimeline:
     """The policy periods of one version."""
 
     def __init__(self, periods: Sequence[PolicyPeriod]) -> None:
-        """`periods` in order, the first from 0 on."""
+        """Accept periods in order; the first begins at 0."""
         self.periods = tuple(periods)
         self._starts = [period.start for period in periods]
         self._graces = [period.policy.window.grace * SECOND for period in periods]
-        self.least_grace = min(self._graces)  # in microseconds; no window closes sooner
-        self._pane = Window(0, 0)  # pane of the last look-up; the next event is likely in it, too
+        self.least_grace = min(self._graces)  # microseconds
+        self._pane = Window(0, 0)  # last result of `pane`, cached for the next event
 
     def at(self, time: int) -> PolicyPeriod:
         """Return the period of an event time."""
         return self.periods[self._index(time)]
 
     def grid(self, time: int) -> Grid:
-        """Return the bounds of the windows of this event time."""
+        """Return the grid of the windows at an event time."""
         return self.at(time).grid
 
     def pane(self, time: int) -> Window:
-        """Return the pane that holds the event time."""
+        """Return the pane that contains an event time."""
         if not self._pane.start <= time < self._pane.end:
             self._pane = self.grid(time).pane(time)
         return self._pane
@@ -70,11 +71,11 @@ class PolicyTimeline:
         return longest * SECOND
 
     def done(self, mark: int, since: int) -> int:
-        """Return the event time up to which windows may close at this watermark.
+        """Return the event time up to which windows can close at watermark `mark`.
 
-        Windows that end by `since` have closed.
+        Windows up to `since` are closed.
         """
-        if len(self.periods) == 1:  # the common case of a path that runs for every event
+        if len(self.periods) == 1:  # saves time, because this runs for every event
             return mark - self._graces[0]
         for index in range(self._index(since), len(self.periods) - 1):
             reached = mark - self._graces[index]
@@ -87,9 +88,10 @@ class PolicyTimeline:
 
 
 def timeline(history: Iterable[DatedPolicy]) -> PolicyTimeline:
-    """Build the periods of policies that held one after the other; the first holds from 0.
+    """Build the policy periods from a version's policies in the order of time.
 
-    A period begins with a pane. Of two changes that would begin with the same one, the later holds.
+    The first policy applies from 0. A period begins with a pane. If two changes would begin with
+    the same pane, the later change applies.
     """
     begins: list[tuple[int, DatedPolicy]] = []
     for change in history:
@@ -105,7 +107,7 @@ def timeline(history: Iterable[DatedPolicy]) -> PolicyTimeline:
 
 
 def as_registered(version: Version) -> PolicyTimeline:
-    """Build the timeline of a version whose policy never changed."""
+    """Build the timeline of a version that has only its registered policy."""
     return timeline([DatedPolicy(version.manifest.monitoring, 0)])
 
 
@@ -122,6 +124,6 @@ def _periods(begins: Sequence[tuple[int, DatedPolicy]]) -> PolicyTimeline:
 
 
 def _border(periods: PolicyTimeline, time: int) -> int:
-    """Return the start of the first pane that begins at this time or later."""
+    """Return the start of the first pane that begins at `time` or later."""
     pane = periods.grid(time).pane(time)
     return time if pane.start == time else pane.end

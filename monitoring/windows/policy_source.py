@@ -12,17 +12,17 @@ from registry.errors import RegistryUnavailable
 from registry.manifest import Monitoring, Version
 from registry.policies import DatedPolicy
 
-_POLL_INTERVAL_S = 1.0  # far less than policy_periods.MARGIN
+_POLL_INTERVAL_S = 1.0  # must be much shorter than policy_periods.MARGIN
 
 
 class ReadableVersions:
-    """Registered versions; an unreadable registry is not mistaken for an unregistered version."""
+    """Registered versions; the errors of unknown versions and unreadable registries differ."""
 
     def __init__(self, source: VersionSource) -> None:
         self._source = source
 
     def version(self, model: str, number: str) -> Version:
-        """Return the version; raises RegistryError, or DatabaseUnavailable if it is unreadable."""
+        """Return a version; raises RegistryError, or DatabaseUnavailable if it cannot be read."""
         with _readable():
             return self._source.version(model, number)
 
@@ -31,7 +31,7 @@ class RegistryPolicies:
     """Policies in the registry; changes are polled at most once per second."""
 
     def __init__(self, history: PolicyHistory, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` gives seconds from an arbitrary start."""
+        """`clock` returns seconds since an arbitrary start."""
         self._history = history
         self._clock = clock
         with _readable():
@@ -49,9 +49,9 @@ class RegistryPolicies:
             return self._history.baselines(version)
 
     def changed(self) -> set[str]:
-        """Return the models whose registry entries changed since the last call.
+        """Return the models whose registry entries have changed since the last query.
 
-        Empty within a second of the last query. Raises DatabaseUnavailable.
+        The result is empty within a second of the last query. Raises DatabaseUnavailable.
         """
         if self._clock() < self._due:
             return set()
@@ -63,23 +63,23 @@ class RegistryPolicies:
 
 
 class FixedPolicy:
-    """One policy for every version and all time."""
+    """One policy for every version at every event time."""
 
     def __init__(self, policy: Monitoring) -> None:
-        """`policy` replaces the registered ones."""
+        """Use `policy` in place of the registered policies."""
         self._policy = policy
 
     def timeline(self, _version: Version) -> PolicyTimeline:
-        """Return a timeline of one period."""
+        """Return a timeline with one period."""
         return timeline([DatedPolicy(self._policy, 0)])
 
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Raise DatabaseUnavailable if the registry is unreadable.
+    """Raise DatabaseUnavailable if the registry is unreadable, so that the monitor pauses.
 
-    The monitor then pauses. If it continued with old policies, a replay of the same events, which
-    reads all policies, would give other results.
+    If the monitor continued with old policies, a replay with all policies would give different
+    results.
     """
     try:
         yield

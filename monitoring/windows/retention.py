@@ -1,12 +1,12 @@
-"""Decide how long monitored data is kept. Pure.
+"""Determine when monitored data expires. Pure.
 
-What results depend on expires by the log and never by a clock, so a replay expires the same at the
-same place in the log: rows by the event time of their version, whenever its windows expire; early
-labels by the hour in which the log received them.
+Rows and early labels (labels without a prediction) affect results, so they expire by times in the
+log and never by a clock. A replay expires them at the same positions of the log. Rows expire by
+event time, when a window of their version expires. Early labels expire by the hour of their
+reception.
 
-A row can be found by its label while its window awaits labels, and for `late_days` longer; in that
-time its label counts as late. After that the row is unknown, whether its window sampled it or not,
-and its label is an early one.
+A label joins its row while the row's window awaits labels. It counts as late for `late_days` after
+that. Then the row has expired, even if it is in a sample, and a further label counts as early.
 """
 
 from typing import Annotated
@@ -21,45 +21,45 @@ Days = Annotated[float, Meta(ge=0, le=36_500)]
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
-    """For how many days, or up to how many items, the monitor keeps what it no longer needs."""
+    """Days, or number of items, for which the monitor retains data."""
 
-    # Rows, after their window awaits labels no more: so long their labels are known to be late.
+    # Rows, after their window's wait for labels has ended: during this time, labels count as late.
     late_days: Days = 7.0
-    samples_days: Days = 90.0  # a window's sampled rows, after it awaits labels no more
-    results_days: Days = 730.0  # results, before the window that was evaluated last
+    samples_days: Days = 90.0  # a window's sampled rows, after its wait for labels has ended
+    results_days: Days = 730.0  # results, counted back from the newest evaluated window
     early_labels_days: Days = 30.0  # labels without a prediction, since their reception
-    minutes_days: Days = 90.0  # counts by the minute of reception, for `driftline ledger`
-    webhooks_days: Days = 90.0  # webhooks delivered or given up, since they were requested
+    minutes_days: Days = 90.0  # event counts by minute of reception, for `driftline ledger`
+    webhooks_days: Days = 90.0  # delivered or dead webhooks, since they were requested
     reports_days: Days = 90.0  # Evidently's reports, since they were written
-    dead_letters: Annotated[int, Meta(ge=0)] = 100_000  # the newest
+    dead_letters: Annotated[int, Meta(ge=0)] = 100_000  # number of newest dead letters
 
 
 def samples_us(limits: Retention) -> int:
-    """Return for how many microseconds of event time a window's sampled rows are kept.
+    """Return for how many microseconds of event time a window's sampled rows are retained.
 
-    A label of a sampled row counts as late, so they are kept as long as late rows at least.
+    This is at least the time in which labels count as late, because such a label needs its row.
     """
     return int(max(limits.late_days, limits.samples_days) * DAY)
 
 
 def advance(progress: VersionProgress, limits: Retention, expired: int, ended: int) -> None:
-    """Move a version's horizons: every window that ends by `expired` awaits no label any more.
+    """Advance the horizons before which a version's rows and samples have expired.
 
-    `ended` is the event time that the watermark has passed by the wait for labels. No horizon
-    passes `expired`, behind which windows still await labels of their rows.
+    Every window that ends by `expired` has expired; no horizon passes `expired`, because later
+    windows still await labels. `ended` is the watermark minus the wait for labels.
     """
     late = int(limits.late_days * DAY)
     samples = samples_us(limits)
     progress.rows_until = max(progress.rows_until, min(expired, ended - late))
     progress.samples_until = max(progress.samples_until, min(expired, ended - samples))
-    # A trailing reference reaches no further back than samples are kept.
+    # Windows whose samples have expired leave the trailing reference ...
     progress.recent = [start for start in progress.recent if start >= progress.samples_until]
-    # Nor does a baseline that is being learned.
+    # ... and the baseline that is being learned.
     progress.learning = [
         window for window in progress.learning if window.start >= progress.samples_until
     ]
 
 
 def hour(received: int, days: float) -> int:
-    """Return the hour before which receptions are older than `days`, as of `received`."""
+    """Return the start of the hour that lies `days` before the reception `received`."""
     return (received - int(days * DAY)) // HOUR * HOUR

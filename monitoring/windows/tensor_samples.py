@@ -1,6 +1,6 @@
-"""Sample rows of the tensors of each window: those with the smallest hashes. Pure.
+"""Sample rows of each window's tensors: the rows with the smallest hashes. Pure.
 
-Only rows whose payload was logged are offered, so these samples are smaller than the window's.
+Only rows whose payload was logged can be sampled.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +12,7 @@ from monitoring.windows.row_sample import RowSample
 
 
 class TensorEviction(msgspec.Struct, frozen=True):
-    """Rows of a window's tensor whose hash is larger leave the sample: it is full."""
+    """An instruction to delete a window's sampled rows of a tensor whose hash exceeds `largest`."""
 
     tensor: str
     window: Window
@@ -27,25 +27,28 @@ class TensorSamples:
         sizes: Callable[[int], Mapping[str, int]],
         sampled_hashes: Callable[[Window, str], Iterable[int]],
     ) -> None:
-        """`sizes`: rows of each tensor, in a window that begins at a time.
+        """`sizes(start)` returns each tensor's sample size in a window that begins at `start`.
 
-        `sampled_hashes` reads those of a stored sample.
+        `sampled_hashes(window, tensor)` reads the hashes of a stored sample.
         """
         self._sizes = sizes
         self._sampled_hashes = sampled_hashes
-        self._samples: dict[int, dict[str, RowSample]] = {}  # keyed by start of the window
+        self._samples: dict[int, dict[str, RowSample]] = {}  # start of a window: samples by tensor
 
-    def offer(self, tensor: str, window: Window, number: int) -> tuple[bool, int | None]:
-        """Offer a row by its hash: whether it is sampled, and the hash of the row it evicts."""
-        return self._of(window)[tensor].offer(number)
+    def offer(self, tensor: str, window: Window, hash_: int) -> tuple[bool, int | None]:
+        """Offer a row by its hash.
+
+        Return whether the row is sampled, and the hash of the row that it evicts.
+        """
+        return self._of(window)[tensor].offer(hash_)
 
     def begin(self, window: Window) -> None:
-        """Begin a window that has nothing stored yet."""
+        """Start with empty samples for a new window."""
         sizes = self._sizes(window.start)
         self._samples[window.start] = {name: RowSample(size) for name, size in sizes.items()}
 
     def merge(self, window: Window, pane: Window) -> list[TensorEviction]:
-        """Merge the samples of the next pane into a window; `drop` the pane afterwards."""
+        """Merge the next pane's samples into a window; the caller must then `drop` the pane."""
         into, added = self._of(window), self._of(pane)
         whole = Window(window.start, pane.end)
         merged = {name: sample.merge(added[name]) for name, sample in into.items() if name in added}
@@ -56,13 +59,13 @@ class TensorSamples:
         ]
 
     def drop(self, start: int) -> None:
-        """Forget the window that begins here: it takes in no more events."""
+        """Remove the samples of the window at `start`, which accepts no more events."""
         self._samples.pop(start, None)
 
     def _of(self, window: Window) -> dict[str, RowSample]:
         if window.start not in self._samples:
             self.begin(window)
             for name, sample in self._samples[window.start].items():
-                for number in self._sampled_hashes(window, name):
-                    sample.offer(number)
+                for hash_ in self._sampled_hashes(window, name):
+                    sample.offer(hash_)
         return self._samples[window.start]

@@ -1,8 +1,8 @@
 """Sum the closed windows of a model version. Pure.
 
-Sums are updated with each result, so a total over a year reads no results. Each window counts once,
-by its newest result. Labels arrive late, so the newest window with labels may lie far before the
-newest window: its start is stored too.
+The sums are updated with each result, so totals over a year need no query of results. Each window
+counts once, by its newest result. Labels arrive late, so the newest window with labels can be much
+older than the newest window; its start is therefore stored, too.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ import msgspec
 
 from monitoring.results import PERFORMANCE, Result
 
-_KNOWN: dict[str, Callable[[Result], bool]] = {
+_HAS: dict[str, Callable[[Result], bool]] = {
     "performance": lambda result: any(
         score.name in PERFORMANCE and score.of_whole and score.value is not None
         for score in result.scores
@@ -23,32 +23,32 @@ _KNOWN: dict[str, Callable[[Result], bool]] = {
 
 
 class ClosedTotals(msgspec.Struct, frozen=True):
-    """All closed windows of one model version; rows = labelled + pending + expired."""
+    """Sums over a version's closed windows; rows = labelled + pending + expired."""
 
-    windows: dict[str, int] = {}  # keyed by verdict
+    windows: dict[str, int] = {}  # verdict: number of windows
     rows: int = 0
     labelled: int = 0
     pending: int = 0
     expired: int = 0
     conflicting: int = 0
-    newest: dict[str, int] = {}  # start of the newest known window
+    newest: dict[str, int] = {}  # key of _HAS: start of the newest window whose result matches
 
 
 def add(closed: ClosedTotals, result: Result, before: Result | None) -> ClosedTotals:
-    """Return the totals with a result, in place of the result `before` it of the same window."""
-    added = _with(closed, result, 1)
-    return added if before is None else _with(added, before, -1)
+    """Return the totals with a window's new result in place of its previous result `before`."""
+    added = _added(closed, result, 1)
+    return added if before is None else _added(added, before, -1)
 
 
 def add_up(results: Iterable[Result]) -> ClosedTotals:
-    """Sum the newest results, one of each window."""
+    """Sum results; there must be one result for each window."""
     closed = ClosedTotals()
     for result in results:
-        closed = _with(closed, result, 1)
+        closed = _added(closed, result, 1)
     return closed
 
 
-def _with(closed: ClosedTotals, result: Result, times: int) -> ClosedTotals:
+def _added(closed: ClosedTotals, result: Result, times: int) -> ClosedTotals:
     windows = {**closed.windows}
     windows[result.verdict] = windows.get(result.verdict, 0) + times
     return ClosedTotals(
@@ -64,5 +64,5 @@ def _with(closed: ClosedTotals, result: Result, times: int) -> ClosedTotals:
 
 def _newest(starts: dict[str, int], result: Result) -> dict[str, int]:
     start = result.window.start
-    reported = {what: start for what, is_known in _KNOWN.items() if is_known(result)}
-    return starts | {what: max(starts.get(what, start), start) for what in reported}
+    contents = [content for content, has in _HAS.items() if has(result)]
+    return starts | {content: max(starts.get(content, start), start) for content in contents}

@@ -1,7 +1,7 @@
 """Count the requests of each model by the hour of event time, over all its versions. Pure.
 
 An hour is open until the model's watermark has passed its end by the grace. Then it is judged
-(alarms/traffic.py), and requests for it are counted no more.
+(alarms/traffic.py), and its further requests are not counted.
 """
 
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ import msgspec
 from monitoring.alarms.traffic import DAY, WEEK, WEEKS, JudgedHour, TrafficHistory
 from telemetry.clock import HOUR
 
-RETAINED = WEEKS * WEEK + 3 * DAY  # hours: what a day is calibrated by, and 24 hours before that
-_MOST_OPEN = RETAINED + 2 * DAY
+RETAINED = WEEKS * WEEK + 3 * DAY  # hours that the calibration of a day needs
+_MOST_OPEN = RETAINED + 2 * DAY  # hours
 
 
 class OpenHours(msgspec.Struct):
-    """Requests of the hours that are not judged yet, by hour and version."""
+    """Request counts of the hours that are not judged yet."""
 
-    first: int = 0  # the first hour that is judged: the first request's may be a part of one
-    requests: dict[int, dict[str, int]] = {}
+    first: int = 0  # first hour to judge: the hour after the first request's, which is incomplete
+    requests: dict[int, dict[str, int]] = {}  # hour: {version: requests}
 
     def count(self, time: int, version: str) -> bool:
-        """Count a request; False if its hour is judged already, or too old to be."""
+        """Count a request; return False if its hour is already judged or skipped."""
         hour = time // HOUR
         if not self.first:
             self.first = hour + 1
@@ -32,29 +32,29 @@ class OpenHours(msgspec.Struct):
         versions = self.requests.get(hour)
         if versions is None:
             versions = self.requests[hour] = {}
-            if len(self.requests) > _MOST_OPEN:  # a backfill: its last weeks count
+            if len(self.requests) > _MOST_OPEN:  # a backfill, of which only the last weeks count
                 self.skip_to(min(self.requests) + 1)
         versions[version] = versions.get(version, 0) + 1
         return True
 
     def skip_to(self, hour: int) -> None:
-        """Judge no hour before this one."""
+        """Skip the hours before `hour`, which are then never judged."""
         self.first = max(self.first, hour)
-        for old in [hour for hour in self.requests if hour < self.first]:
-            del self.requests[old]
+        for skipped in [hour for hour in self.requests if hour < self.first]:
+            del self.requests[skipped]
 
 
 class JudgedHours(msgspec.Struct):
-    """The evaluated hours of a model, without gaps, up to `until`."""
+    """The judged hours of a model, without gaps, up to `until`."""
 
-    until: int = 0  # the hour after the last
-    requests: list[int] = []
-    broken: list[int] = []  # hours
-    version: str = ""  # version that answers most requests, and bears the alarms
+    until: int = 0  # the hour after the last judged hour
+    requests: list[int] = []  # requests of each hour
+    broken: list[int] = []  # hours that broke the rule
+    version: str = ""  # version to which the model's traffic alarms belong
     newest: JudgedHour | None = None
 
     def history(self, hour: int, requests: int) -> TrafficHistory:
-        """Return the data for judging the next hour."""
+        """Return the history for judging the next hour, which has `requests` requests."""
         first = self.until - len(self.requests)
         requests_by_hour = {first + at: count for at, count in enumerate(self.requests) if count}
         requests_by_hour[hour] = requests
@@ -63,7 +63,7 @@ class JudgedHours(msgspec.Struct):
         )
 
     def add(self, hour: int, requests: int, judged: JudgedHour) -> None:
-        """Append an hour; the history begins with it if it does not follow the last."""
+        """Append a judged hour; after a gap, the history starts with this hour."""
         if hour != self.until:
             self.requests, self.broken = [], []
         self.requests = [*self.requests, requests][-RETAINED:]
@@ -76,20 +76,21 @@ class JudgedHours(msgspec.Struct):
 
     @property
     def ended(self) -> bool:
-        """Whether the model had no request in all that time."""
+        """Whether the model had no request in all retained hours."""
         return len(self.requests) == RETAINED and not any(self.requests)
 
 
 class NewestHour(msgspec.Struct, frozen=True):
-    """The part of `JudgedHours` that metrics read: it spares the history."""
+    """The part of `JudgedHours` that metrics need; decoding it skips the history."""
 
     newest: JudgedHour | None = None
 
 
-def bearer(requests: Mapping[str, int], before: str) -> str:
-    """Return the version that bears the alarms of an hour: it answers most of the requests.
+def alarm_version(requests: Mapping[str, int], before: str) -> str:
+    """Return the version to which the traffic alarm of an hour belongs.
 
-    It stays the same while it answers any, and while none does.
+    This is the version `before` while it answers requests, or if no version does. Otherwise it is
+    the version that answers most requests of the hour.
     """
     if before in requests or not requests:
         return before

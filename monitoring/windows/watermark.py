@@ -2,15 +2,15 @@
 
 The watermark of a source is its last reception minus its delay, but at most its newest event time.
 The delay is the 75th percentile of the time from event to reception over the source's last 16
-events, so a few stray events, such as one dated 1970, do not move it. An event time later than its
-reception counts as the reception. A source's watermark may decrease; closed windows stay closed.
+events, so a few wrong event times, such as 1970, do not affect it. If an event time is later than
+its reception, the reception is used. A source's watermark can decrease; closed windows stay closed.
 
-The watermark of a version is the minimum over its sources, so no event becomes late because one
-source was read before another.
+The watermark of a version is the minimum over its sources. An event therefore never becomes late
+because sources were read in a certain order.
 
-A version without traffic gets no newer events. Its watermark then follows the receptions that its
-sources report for other versions, minus the delay of its own events. So its last windows close and
-its labels expire without another request.
+A version without traffic has no new events. Its watermark is then computed from its sources'
+receptions for other versions, minus the delay of its last events. Its last windows close and its
+labels expire without a further request.
 """
 
 from collections.abc import Mapping
@@ -21,17 +21,17 @@ from monitoring.windows.grid import SECOND
 from monitoring.windows.learned_baseline import LearnedWindow
 from registry.baselines import BaselineRecord
 
-IDLE = 60 * SECOND  # a source this far behind the newest reception delays no window
+IDLE = 60 * SECOND  # a source this far behind the newest reception does not delay windows
 GONE = 3600 * SECOND  # a source this far behind counts as ended
-RECENT = 16  # last events of a source that its delay is computed from
+RECENT = 16  # number of a source's last events from which its delay is computed
 
 
 class SourceProgress(msgspec.Struct):
     """Progress of one source in the events of one model version, in microseconds."""
 
-    newest: int  # newest event time, at most the reception
-    received: int  # newest credible reception at its last event
-    delays: list[int] = []  # delays from event time to reception, of the last events
+    newest: int  # newest event time, at most its reception
+    received: int  # source's newest credible reception when its last event was recorded
+    delays: list[int] = []  # times from event to reception of the last events
 
     def advance(self, time: int, received: int, clock: int) -> None:
         """Record an event; `clock` is the source's newest credible reception."""
@@ -45,7 +45,7 @@ class SourceProgress(msgspec.Struct):
 
     @property
     def delay(self) -> int:
-        """The 75th percentile of the last delays, but at least the second smallest; 0 for none."""
+        """The 75th percentile of the last delays, but at least the second smallest; 0 if empty."""
         count = len(self.delays)
         return sorted(self.delays)[max(min(count, 2), 3 * count // 4) - 1] if count else 0
 
@@ -64,12 +64,12 @@ class VersionProgress(msgspec.Struct):
     version: str
     progress: dict[str, SourceProgress] = {}  # keyed by source
     columns: list[str] = []  # names of a stored row's values
-    lag: int = 0  # delay of sources that have no delays: an earlier release ingested their events
-    recent: list[int] = []  # starts of the windows that the trailing reference samples
+    lag: int = 0  # delay of sources without `delays`, stored by an earlier release
+    recent: list[int] = []  # starts of the windows of the trailing reference
     closed_until: int = 0  # panes that end at or before this time are closed
     rows_until: int = 0  # rows of panes that begin before this time have expired
     samples_until: int = 0  # sampled rows of panes that begin before this time have expired
-    learning: list[LearnedWindow] = []  # windows of a baseline that is not complete yet
+    learning: list[LearnedWindow] = []  # windows of the baseline that is being learned
     baseline: BaselineRecord | None = None  # the learned baseline, once complete
 
     def advance(self, source: str, time: int, received: int, clock: int) -> None:
@@ -81,7 +81,7 @@ class VersionProgress(msgspec.Struct):
 
     @property
     def newest(self) -> int:
-        """The newest event time of any source; no watermark is later."""
+        """The newest event time of any source; the watermark is never later."""
         if len(self.progress) == 1:
             return next(iter(self.progress.values())).newest
         return max((progress.newest for progress in self.progress.values()), default=0)
@@ -89,10 +89,10 @@ class VersionProgress(msgspec.Struct):
     def watermark(self, *, drained: bool) -> int:
         """Return the event time before which no event is expected; 0 before the first event.
 
-        A source without new events is ignored as idle only if the log was read to its end
-        (`drained`): until then, its events may be unread.
+        An idle source is ignored only if the log was read to its end (`drained`), because otherwise
+        it can have unread events.
         """
-        if len(self.progress) <= 1:  # the hot path: this runs for every event
+        if len(self.progress) <= 1:  # saves time, because this runs for every event
             return next((progress.watermark for progress in self.progress.values()), 0)
         latest = max(progress.received for progress in self.progress.values())
         return min(
@@ -102,9 +102,10 @@ class VersionProgress(msgspec.Struct):
         )
 
     def idle_watermark(self, received: Mapping[str, int], latest: int) -> int:
-        """Return the watermark of a version without traffic, at least that of its own events.
+        """Return the watermark of a version without traffic, at least the watermark of its events.
 
-        `received` is the newest reception of each source for any version, `latest` their maximum.
+        `received` is each source's newest reception for any version, `latest` the maximum over all
+        sources.
         """
         return min(
             (
@@ -119,7 +120,7 @@ class VersionProgress(msgspec.Struct):
 
     @property
     def delay(self) -> int:
-        """The longest delay of any source."""
+        """The longest delay of any source, in microseconds."""
         return max(map(self._delay, self.progress.values()), default=0)
 
     def _delay(self, progress: SourceProgress) -> int:
@@ -127,13 +128,13 @@ class VersionProgress(msgspec.Struct):
 
 
 class SourceActivity(msgspec.Struct, frozen=True):
-    """The part of `SourceProgress` that finding recently active versions needs."""
+    """The part of `SourceProgress` that the search for active versions needs."""
 
     newest: int
 
 
 class VersionActivity(msgspec.Struct, frozen=True):
-    """The part of `VersionProgress` that finding recently active versions needs."""
+    """The part of `VersionProgress` that the search for active versions needs."""
 
     model: str
     version: str

@@ -1,13 +1,14 @@
-"""The counters of a window, and the phases of its life. Pure.
+"""The counters and the phases of a window. Pure.
 
-    phase     on          becomes   meaning
-    pane      open        open      a part of event time that no window has absorbed yet
-    open      open        open      takes in events; absorbs the panes that are done
-    open      close       closed    takes in no events; labels revise its result
-    closed    expire      expired   takes in no labels; deleted with the end of the step
+    phase     meaning                                                    transitions
+    pane      counts events and labels until a window absorbs it         open: open
+    open      counts events and labels; absorbs panes that are done      open: open, close: closed
+    closed    counts no events; labels revise its result                 expire: expired
+    expired   counts nothing; is deleted at the end of the step
 
-A pane that another window absorbs ends there. What arrives for a pane that is done is late: it is
-counted apart and belongs to no window.
+The first pane of a window becomes the open window; the window absorbs later panes, whose state is
+then deleted. An event that arrives for an absorbed pane is late: it is counted separately and is in
+no window.
 """
 
 from collections.abc import Iterable
@@ -20,8 +21,8 @@ from monitoring.counters.service_health import health
 from monitoring.counters.window_counters import InputCounters, LabelCounters
 from monitoring.results import FIGURES, Result, Window
 
-_DECIDED = 5  # decisions that justify a new scoring, however many there were before
-MOST_SHOWN = 20  # classes of a confusion matrix in a result
+_MOST_UNSCORED = 5  # number of new review decisions that always justifies a revision
+MOST_SHOWN = 20  # maximum classes of a confusion matrix in a result
 
 Phase = Literal["pane", "open", "closed", "expired"]
 Transition = Literal["open", "close", "expire"]
@@ -35,41 +36,41 @@ TRANSITIONS: dict[tuple[Phase, Transition], Phase] = {
 
 
 class WindowState(msgspec.Struct):
-    """The exact counters of one window or pane; its rows lie in the database."""
+    """The exact counters of one window or pane; the rows are in the database."""
 
     start: int
     end: int
-    events: dict[str, int] = {}
-    rows: int = 0
+    events: dict[str, int] = {}  # requests by outcome
+    rows: int = 0  # predicted rows
     labelled: int = 0
-    conflicting: int = 0
-    latency: dict[int, int] = {}  # answered requests, by bucket (duration_buckets.py)
-    label_delay: dict[int, int] = {}  # labelled rows: from prediction to label, by bucket
+    conflicting: int = 0  # labels that contradict an earlier label
+    latency: dict[int, int] = {}  # answered requests by latency bucket (duration_buckets.py)
+    label_delay: dict[int, int] = {}  # labelled rows by bucket of the time from event to label
     inputs: InputCounters = msgspec.field(default_factory=InputCounters)
     answers: LabelCounters = msgspec.field(default_factory=LabelCounters)
     phase: Phase = "open"
-    scored_labels: int = 0  # labelled rows when it was last scored
-    revision: int = -1  # revision of its newest result
-    reviews: int = 0  # decisions of people about its rows
-    scored_reviews: int = 0  # reviews that the latest score contained
+    scored_labels: int = 0  # labelled rows at the last scoring
+    revision: int = -1  # newest result revision; -1 before the first
+    reviews: int = 0  # review decisions about rows
+    scored_reviews: int = 0  # review decisions at the last scoring
 
     @property
     def window(self) -> Window:
-        """Its place in event time."""
+        """The span of event time."""
         return Window(self.start, self.end)
 
     @property
     def takes_events(self) -> bool:
-        """Whether events may still be counted in it."""
+        """Whether further events are counted."""
         return self.phase in {"pane", "open"}
 
     @property
     def counted(self) -> bool:
-        """Whether every row's values were counted; not where an earlier release began it."""
+        """Whether all rows are in `inputs`; an earlier release may have left rows out."""
         return self.inputs.rows + self.inputs.withheld == self.rows
 
     def move(self, transition: Transition) -> None:
-        """Enter the next phase; raises ValueError if the table has no such transition."""
+        """Enter the next phase; raises ValueError if TRANSITIONS does not allow it."""
         try:
             self.phase = TRANSITIONS[self.phase, transition]
         except KeyError:
@@ -78,7 +79,7 @@ class WindowState(msgspec.Struct):
             ) from None
 
     def absorb(self, pane: "WindowState") -> None:
-        """Add the counters of the pane that follows."""
+        """Add the counters of the next pane."""
         self.end = pane.end
         self.rows += pane.rows
         self.labelled += pane.labelled
@@ -91,19 +92,20 @@ class WindowState(msgspec.Struct):
         self.answers.merge(pane.answers)
 
     def needs_revision(self, *, final: bool) -> bool:
-        """Return whether the labels since the last scoring justify a new one.
+        """Return whether labels since the last scoring justify a new result revision.
 
-        New labels for a fifth of the rows do, or for the last unlabelled rows; `final`: any do,
-        because no more are awaited. Five new decisions of people do, or a fifth of them.
+        They do if they cover a fifth of the rows or the last unlabelled rows. Review decisions do
+        if there are five, or a fifth of all decisions about the window. If the wait for labels is
+        over (`final`), any new label or decision does.
         """
-        decided = self.reviews - self.scored_reviews
-        if decided > 0 and (final or decided >= _DECIDED or 5 * decided >= self.reviews):
+        reviews = self.reviews - self.scored_reviews
+        if reviews > 0 and (final or reviews >= _MOST_UNSCORED or 5 * reviews >= self.reviews):
             return True
-        fresh = self.labelled - self.scored_labels
-        return fresh > 0 and (final or 5 * fresh >= self.rows or self.labelled == self.rows)
+        labels = self.labelled - self.scored_labels
+        return labels > 0 and (final or 5 * labels >= self.rows or self.labelled == self.rows)
 
     def in_order(self) -> "WindowState":
-        """Return the same counters in a canonical order: equal ones are equal to the byte."""
+        """Return a sorted copy, so that equal counters are stored as equal bytes."""
         return msgspec.structs.replace(
             self,
             events=dict(sorted(self.events.items())),
@@ -114,7 +116,7 @@ class WindowState(msgspec.Struct):
 
 
 class _Flags(msgspec.Struct):
-    """The phase as earlier releases stored it: flags, and no `phase`."""
+    """The phase of a stored window; earlier releases stored flags in place of `phase`."""
 
     phase: str = ""
     pane: bool = False
@@ -124,7 +126,7 @@ class _Flags(msgspec.Struct):
 
 def decode_window(body: bytes) -> WindowState:
     """Decode a stored window, of this release or an earlier one."""
-    # Release 0.2.0 also had a phase `judged`. No value can hold these quotes unescaped.
+    # Release 0.2.0 had another phase, `judged`. JSON escapes quotes, so no value can match this.
     window = _decode_window(body.replace(b'"phase":"judged"', b'"phase":"closed"'))
     flags = _decode_flags(body)
     if not flags.phase:
@@ -145,7 +147,7 @@ def _phase_of(flags: _Flags) -> Phase:
 
 
 def merge_panes(states: Iterable[WindowState]) -> list[WindowState]:
-    """Return open windows for display, oldest first; panes are part of the open window."""
+    """Merge panes into the open window before them, for display; states are oldest first."""
     merged: list[WindowState] = []
     for state in states:
         if state.phase == "pane" and merged:
@@ -158,15 +160,15 @@ def merge_panes(states: Iterable[WindowState]) -> list[WindowState]:
 def result_of(
     model: str, version: str, state: WindowState, *, sampled: int, final: bool = False
 ) -> Result:
-    """Build a result from a window's counters; its rows are labelled, pending or expired.
+    """Build a result from a window's counters.
 
-    `final`: no further label is awaited, so unlabelled rows have expired.
+    Rows without a label are pending, or expired if the wait for labels is over (`final`).
     """
     unlabelled = state.rows - state.labelled
     confusion = state.answers.confusion
     cells: dict[str, dict[str, int | float]] = {}
     if len(confusion.names) <= MOST_SHOWN:
-        cells = {true: {**row} for true, row in confusion.in_order().cells.items()}
+        cells = {label: {**row} for label, row in confusion.in_order().cells.items()}
     return Result(
         model=model,
         version=version,

@@ -53,7 +53,7 @@ def test_a_heartbeat_shows_that_the_last_events_are_missing() -> None:
     for number in (0, 1):
         one.enter(1, number)
     one.enter(1, 9)
-    one.hear(beat(9, 10_000_000))
+    one.record_heartbeat(beat(9, 10_000_000))
     assert (one.missing, one.promised, one.ended) == (7, 10_000_005, False)
 
 
@@ -61,9 +61,9 @@ def test_the_newest_heartbeat_tells_whether_the_writer_has_ended() -> None:
     one = chain()
     for number, next_us in ((0, 10), (1, 0)):
         one.enter(1, number)
-        one.hear(beat(number, next_us))
+        one.record_heartbeat(beat(number, next_us))
     assert (one.promised, one.ended) == (0, True)
-    one.hear(beat(0, 10))  # an older one that came later
+    one.record_heartbeat(beat(0, 10))  # an older one that came later
     assert one.ended
     one.enter(1, 2)
     assert not one.ended
@@ -75,5 +75,5 @@ def test_refused_labels_count_once_within_each_epoch() -> None:
     one, more = chain(), []
     for number, (epoch, refused) in enumerate([(1, 3), (1, 3), (1, 7), (1, 5), (2, 2), (1, 9)]):
         one.enter(epoch, number)
-        more.append(one.hear(replace(beat(number, 5, epoch), refused_labels=refused)))
+        more.append(one.record_heartbeat(replace(beat(number, 5, epoch), refused_labels=refused)))
     assert more == [3, 0, 4, 0, 2, 0]

@@ -181,7 +181,7 @@ def test_events_stamped_ahead_of_a_change_are_reported_of_and_counted_all_the_sa
     monitor.drain()
     monitor.consumer.close_all()
     monitor.drain()
-    assert "windows had begun before it was known" in caplog.text
+    assert "windows had begun before the policy was known" in caplog.text
     store = Store(tmp_path / "monitor.db")
     rows = sum(result.rows for result in store.results("tiny", "1"))
     assert rows + store.totals().get("late_rows", 0) == 90

@@ -132,4 +132,4 @@ def test_a_clock_that_is_years_ahead_ends_nobodys_window(tmp_path: Path) -> None
     assert store.live("tiny", "2") == []
     reasons = {letter.reason for letter in store.dead_letters(10)}
     (reason,) = {reason.split(" ", 3)[3] for reason in reasons}
-    assert reason == "lies more than a day ahead of the monitor's clock"
+    assert reason == "is more than a day ahead of the monitor's clock"

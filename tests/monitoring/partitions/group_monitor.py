@@ -236,7 +236,7 @@ class GroupMonitor:
             close_partition=close_partition,
             clock=iter(range(1 << 40)).__next__,
         )
-        self.group.follow(self.reader)
+        self.group.set_reader(self.reader)
         self.reader.monitor = self.group
 
     def dies(self, after: int = 0) -> None:

@@ -128,7 +128,7 @@ def test_the_rows_of_a_request_come_with_weights_and_their_validation(
         report = client.get("/api/retraining/rr_1/validation").json()
         assert report["state"] == "failed"
         assert report["findings"][0]["check"] == "schema", "the model has other features"
-        assert "the rows have no such column" in client.get("/retraining/rr_1").text
+        assert "the rows do not have this column" in client.get("/retraining/rr_1").text
         for path in ("rows.parquet", "validation"):
             reply = client.get(f"/api/retraining/rr_2/{path}")
             assert reply.status_code == 404
