@@ -59,7 +59,7 @@ class Chain(msgspec.Struct, kw_only=True):
 
 
 def promise(chains: Collection[Chain]) -> int:
-    """Return the time by which a source must write a heartbeat; 0 if it has ended.
+    """Return the time by which a source must write a heartbeat; 0 without a promise.
 
     `chains` are all chains of one source. The source is considered dead PATIENCE after that time.
     """

@@ -160,9 +160,8 @@ class Consumer:
         steps = 0
         while not wait(0 if self.step(limit) and self.has_work else idle_pause):
             steps += 1
-            if (
-                steps % RETRY_STEPS == 0
-            ):  # not every step, so that a step without records runs no query
+            # Not after every step, so that a step without records runs no query.
+            if steps % RETRY_STEPS == 0:
                 self.retry_dead_letters()
 
     def retry_dead_letters(self) -> bool:

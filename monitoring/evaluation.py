@@ -86,7 +86,7 @@ class Evaluation:
         if reply.poison:
             return  # an operator may retry the job, which needs the files
         files = samples.files(version.key, pending.job.window)
-        reason = b"cannot be shown: the window could not be scored with it"
+        reason = b"cannot be shown: the window with this image could not be scored"
         samples.replace(version.key, [replace(file, form="none", body=reason) for file in files])
 
     def _store(self, version: VersionState, pending: PendingScore, result: Result) -> None:
@@ -117,7 +117,7 @@ class Evaluation:
         result, evidence = replace(pending.result, scores=scores, report=report), list[Score]()
         if pending.retried:
             result = completed(result, self._journal.latest(version.key, pending.job.window))
-        if "concept" in pending.judge and _is_weighed(result):
+        if "concept" in pending.judge and _can_be_weighed(result):
             result, evidence = self._weigh(version, result)
         policy = version.policy(result.window.start)
         judgement = verdict(result, policy.alarms, learning=pending.job.learning)
@@ -204,7 +204,7 @@ class Evaluation:
         open_alarm = self._journal.alarm(before.open_alarm) if before.open_alarm else None
         policy = version.policy(result.window.start)
         after, alarm = judge(before, open_alarm, rule, result, policy.alarms)
-        if after != stored:  # most windows change nothing
+        if after != stored:  # saves a write for most windows
             self._journal.save_rule_state(version.key, rule, after)
         if alarm is None:
             return None
@@ -242,7 +242,7 @@ class Evaluation:
         self._journal.delete_deliveries(now - int(self._state.retention.webhooks_days * DAY))
 
 
-def _is_weighed(result: Result) -> bool:
+def _can_be_weighed(result: Result) -> bool:
     """Return whether a result has enough labels for the evidence, or awaits no more labels."""
     return has_enough_labels(result) or not result.pending
 

@@ -276,7 +276,7 @@ class SourceLedger(msgspec.Struct, frozen=True, kw_only=True):
     recovered: int = 0  # events that arrived after they had counted as lost
     duplicated: int = 0
     unreadable: int = 0
-    cuts: int = 0  # number of deleted parts of the log that had to be skipped
+    cuts: int = 0  # number of gaps in the local log (eventlog.log.Gap)
     holes: list[Hole] = []  # holes below `top`, in order
     divided: bool = False  # whether this is the sum over shards, for which `top` has no meaning
 

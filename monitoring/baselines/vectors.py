@@ -12,7 +12,7 @@ def vector_columns(
 ) -> dict[str, list[list[float] | None]]:
     """Return a column of vectors for each tensor, filled with None to the length `rows`.
 
-    The other values of a row come from other requests than its vectors. Vectors beyond `rows` are
+    A row's vectors and its other values can be from different requests. Vectors beyond `rows` are
     left out.
     """
     columns: dict[str, list[list[float] | None]] = {}

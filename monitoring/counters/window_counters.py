@@ -51,7 +51,7 @@ class InputCounters(msgspec.Struct):
         self.summarized += len(codes)
 
     def merge(self, other: "InputCounters") -> None:
-        """Add the counts of other counters."""
+        """Add other counters."""
         self.rows += other.rows
         self.withheld += other.withheld
         self.summarized += other.summarized

@@ -139,7 +139,7 @@ class ConsumerState:
             self._positions[stream] = after
 
     def skip_to(self, stream: str, after: Position) -> None:
-        """Continue a stream at `after`, because the log before it has been deleted."""
+        """Continue a stream at `after`, behind a gap."""
         self._positions[stream] = after
         key = stream, ""
         if key in self._ledgers:  # the stream is a source of the local log
@@ -321,7 +321,7 @@ class ConsumerState:
             self._deadlines.set(key, version.idle_deadline)
         keys = sorted(self._deadlines.pop_due(self._latest), key=self._order.__getitem__)
         due = {key: self._versions[key] for key in keys}
-        self._stale = dict(due)  # they are checked again: the watermark may await another source
+        self._stale = dict(due)  # check them again: another source can still delay the watermark
         return list(due.values())
 
     def versions_of(self, model: str) -> Sequence[VersionState]:

@@ -161,7 +161,7 @@ class Ingestion:
         return self._ingest_event(event, record)
 
     def skip(self, gap: Gap) -> None:
-        """Continue after a deleted part of the log; its events count as lost in the ledger."""
+        """Continue behind a part of a stream that can no longer be read, and record the gap."""
         message = str(gap)
         _logger.error("%s", message)
         self._state.skip_to(gap.stream, gap.after)
@@ -357,7 +357,7 @@ class Ingestion:
             self._state.count(f"{outcome}_labels")
             if outcome == "conflicting":
                 version.add_conflict(state)
-        return None if state.takes_events else version
+        return None if state.accepts_events else version
 
     def _apply_review(
         self, version: VersionState, stored: StoredPrediction, event: FeedbackEvent
@@ -372,7 +372,7 @@ class Ingestion:
             return None
         self._state.count("review_decisions")
         version.add_review(state)
-        return None if state.takes_events else version
+        return None if state.accepts_events else version
 
     def _add_early_label(self, event: FeedbackEvent) -> None:
         """Store a label until its prediction arrives, but only if this deployment issued its id."""

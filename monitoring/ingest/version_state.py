@@ -22,7 +22,7 @@ from monitoring.storage.predictions import Key
 from monitoring.storage.row_layout import PredictedRow
 from monitoring.storage.rows import StoredPrediction, StoredRow
 from monitoring.windows import retention
-from monitoring.windows.grid import END_OF_TIME, SECOND, Close, CountedSpan, Fill, due
+from monitoring.windows.grid import END_OF_TIME, SECOND, Close, CountedSpan, Fill, next_steps
 from monitoring.windows.learned_baseline import LearnedWindow, learned_span
 from monitoring.windows.policy_periods import PolicyPeriod, PolicyTimeline
 from monitoring.windows.retention import Retention
@@ -86,10 +86,10 @@ class VersionState:
         self._windows = windows
         self._starts = sorted(windows)
         in_order = [windows[start] for start in self._starts]
-        self._open = {state.start: state for state in in_order if state.takes_events}
+        self._open = {state.start: state for state in in_order if state.accepts_events}
         # A heap of (deadline, start) of the closed windows that await labels.
         self._awaiting = [
-            self._label_deadline(state) for state in in_order if not state.takes_events
+            self._label_deadline(state) for state in in_order if not state.accepts_events
         ]
         heapify(self._awaiting)
         self._samples: dict[int, RowSample] = {}
@@ -280,7 +280,7 @@ class VersionState:
         closed_until = self._progress.closed_until
         done = self._timeline.done(mark, closed_until)
         panes = self._panes()
-        for step in due(self._timeline.grid, self._filling(), panes, closed_until, done):
+        for step in next_steps(self._timeline.grid, self._filling(), panes, closed_until, done):
             if isinstance(step, Close):
                 yield self._close(self._find_or_open(step.window), step.window.end)
             else:
@@ -484,7 +484,7 @@ class VersionState:
 
     def _relabel(self, state: WindowState) -> None:
         self._unsaved.add(state.start)
-        if not state.takes_events:
+        if not state.accepts_events:
             self._relabelled.add(state.start)
 
     def _awaited_from(self) -> int:

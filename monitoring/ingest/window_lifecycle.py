@@ -144,9 +144,8 @@ class WindowLifecycle:
         sampled = self._journal.predictions.sampled_rows(version.key, state.window)
         incomplete = state.counted and state.rows > len(sampled)
         learning = _is_learning(version, state)
-        needs_counters = (
-            incomplete or state.inputs.summarized > 0
-        )  # the sample lacks rows or values
+        # The sample does not have all rows, or not all values of its rows.
+        needs_counters = incomplete or state.inputs.summarized > 0
         decided = self._reviews.labels(version, state)
         bodies, labels = [row.body for row in sampled], decided.sample(sampled)
         manifest, policy = version.version.manifest, version.policy(state.start)

@@ -131,7 +131,7 @@ class Store:
         """Read the open windows so far: counts only, no scores."""
         rows = self._all(windows.WINDOWS, model=model, version=version)
         states = [decode_window(as_bytes(body)) for (body,) in rows]
-        opened = merge_panes([state for state in states if state.takes_events])
+        opened = merge_panes([state for state in states if state.accepts_events])
         return [result_of(model, version, state, sampled=0) for state in opened]
 
     def late(self, model: str, version: str, window: Window | None = None) -> LateCounts:

@@ -83,7 +83,7 @@ class Grid(msgspec.Struct, frozen=True):
 GridAt = Callable[[int], Grid]  # returns the grid at an event time
 
 
-def due(
+def next_steps(
     at: GridAt,
     filling: CountedSpan | None,
     panes: Iterable[CountedSpan],

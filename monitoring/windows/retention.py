@@ -61,5 +61,5 @@ def advance(progress: VersionProgress, limits: Retention, expired: int, ended: i
 
 
 def hour(received: int, days: float) -> int:
-    """Return the start of the hour that lies `days` before the reception `received`."""
+    """Return the start of the hour that is `days` before the reception `received`."""
     return (received - int(days * DAY)) // HOUR * HOUR

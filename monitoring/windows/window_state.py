@@ -60,7 +60,7 @@ class WindowState(msgspec.Struct):
         return Window(self.start, self.end)
 
     @property
-    def takes_events(self) -> bool:
+    def accepts_events(self) -> bool:
         """Whether further events are counted."""
         return self.phase in {"pane", "open"}
 
@@ -94,9 +94,9 @@ class WindowState(msgspec.Struct):
     def needs_revision(self, *, final: bool) -> bool:
         """Return whether labels since the last scoring justify a new result revision.
 
-        They do if they cover a fifth of the rows or the last unlabelled rows. Review decisions do
-        if there are five, or a fifth of all decisions about the window. If the wait for labels is
-        over (`final`), any new label or decision does.
+        New labels justify it if they cover a fifth of the rows, or the last unlabelled rows. New
+        review decisions justify it if they are five, or a fifth of all decisions about the window.
+        If the wait for labels is over (`final`), any new label or decision justifies it.
         """
         reviews = self.reviews - self.scored_reviews
         if reviews > 0 and (final or reviews >= _MOST_UNSCORED or 5 * reviews >= self.reviews):
@@ -125,7 +125,7 @@ class _Flags(msgspec.Struct):
 
 
 def decode_window(body: bytes) -> WindowState:
-    """Decode a stored window, of this release or an earlier one."""
+    """Decode a window that this or an earlier release has stored."""
     # Release 0.2.0 had another phase, `judged`. JSON escapes quotes, so no value can match this.
     window = _decode_window(body.replace(b'"phase":"judged"', b'"phase":"closed"'))
     flags = _decode_flags(body)

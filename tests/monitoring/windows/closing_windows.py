@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from monitoring.results import Window
-from monitoring.windows.grid import CountedSpan, Fill, GridAt, due
+from monitoring.windows.grid import CountedSpan, Fill, GridAt, next_steps
 
 Closed = list[tuple[Window, int]]
 
@@ -23,7 +23,7 @@ def watch(
         panes[pane] = panes.get(pane, 0) + 1
     for mark in sorted(marks):
         parts = [CountedSpan(pane, panes[pane]) for pane in sorted(panes)]
-        for step in due(at, filling, parts, closed_until, mark):
+        for step in next_steps(at, filling, parts, closed_until, mark):
             if isinstance(step, Fill):
                 before = 0 if filling is None else filling.rows
                 filling = CountedSpan(step.window, before + panes.pop(step.pane))

@@ -18,8 +18,8 @@ from monitoring.windows.grid import (
     CountedSpan,
     Fill,
     Grid,
-    due,
     grid,
+    next_steps,
 )
 from registry.manifest import WindowPolicy
 from tests.monitoring.windows.closing_windows import watch
@@ -137,8 +137,8 @@ def test_a_longer_gap_is_passed_over_and_what_follows_it_closes_all_the_same() -
 
 def test_a_pane_is_done_at_its_very_end_and_not_a_microsecond_earlier() -> None:
     pane = CountedSpan(Window(HOUR, 2 * HOUR), 1)
-    assert due(lambda _: HOURLY, None, [pane], 0, 2 * HOUR - 1) == []
-    fill, close = due(lambda _: HOURLY, None, [pane], 0, 2 * HOUR)
+    assert next_steps(lambda _: HOURLY, None, [pane], 0, 2 * HOUR - 1) == []
+    fill, close = next_steps(lambda _: HOURLY, None, [pane], 0, 2 * HOUR)
     assert (fill, close) == (Fill(pane.window, pane.window), Close(pane.window))
 
 
