@@ -19,8 +19,8 @@ class MonitorSettings(msgspec.Struct, frozen=True):
     host: str = "127.0.0.1"
     port: int = 3100
     allow_anonymous: bool = False  # callers on other machines need no credentials
-    tls_certificate: str = ""  # PEM files; set both or neither
-    tls_key: str = ""
+    tls_certificate: str = ""  # PEM file; requires the key
+    tls_key: str = ""  # PEM file of the certificate's private key
     tls_client_ca: str = ""  # PEM file; if set, callers need a certificate of this authority
     page_url: str = ""  # address of the status page in links; empty: http://host:port
     # Host names that requests may use in addition to IP addresses and localhost, comma separated;
@@ -42,9 +42,9 @@ class MonitorSettings(msgspec.Struct, frozen=True):
     waiting_bytes: int = 4 << 30
     # Processes that score windows of different models in parallel; each needs 300 MB or more.
     scorers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
-    # Seconds to score a window, without waits for a busy processor; beyond, it is retried once.
+    # Seconds to score a window, without waits for a busy processor; a slower one is retried once.
     scoring_timeout: float = 300.0
-    scoring_memory: int = 2 << 30  # bytes of a scoring process; beyond, the window is retried once
+    scoring_memory: int = 2 << 30  # bytes of a scoring process; beyond, its window is retried once
     webhook_url: str = ""  # receiver of retraining requests; empty: they stay in the outbox
     # Request format of the receiver; all but cloudevents are adapters for the named system.
     webhook_format: Literal[
@@ -59,7 +59,7 @@ class MonitorSettings(msgspec.Struct, frozen=True):
         "slack",
     ] = "cloudevents"
     webhook_token: str = ""  # sent as Authorization: Bearer
-    # whsec_..., comma separated; each signs, so that a receiver can still verify with an old one.
+    # Secrets (whsec_...), comma separated; all sign, so that receivers can change theirs later.
     webhook_secrets: str = ""
     # Days until a delivered retraining request without a candidate is overdue; 0: never.
     answer_within_days: Annotated[float, msgspec.Meta(ge=0, le=3650)] = 2.0
@@ -73,7 +73,7 @@ class MonitorSettings(msgspec.Struct, frozen=True):
     alarm_webhook_url: str = ""
     alarm_webhook_format: Literal["cloudevents", "github", "alertmanager", "slack"] = "cloudevents"
     alarm_webhook_token: str = ""  # sent as Authorization: Bearer
-    webhook_allowed_hosts: str = ""  # comma separated; no checks of scheme and address
+    webhook_allowed_hosts: str = ""  # comma separated; their scheme and address are not checked
 
     @property
     def page(self) -> str:

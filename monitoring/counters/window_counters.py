@@ -34,11 +34,11 @@ class InputCounters(msgspec.Struct):
     missing: list[int] = []  # missing values of each monitored column, in the manifest's order
     outside: list[int] = []  # values outside the reference, in the same order
 
-    def add(self, codes: "Array") -> None:
-        """Count rows by the codes of their values (`Domain.codes`)."""
+    def add(self, codes: "Array", inside: int = 0) -> None:
+        """Count rows by their codes (`Domain.codes`), and `inside` rows whose codes are all 0."""
         self.merge(
             InputCounters(
-                rows=len(codes),
+                rows=len(codes) + inside,
                 missing=(codes == MISSING).sum(axis=0).tolist(),
                 outside=(codes == OUTSIDE).sum(axis=0).tolist(),
             )

@@ -23,7 +23,7 @@ Days = Annotated[float, Meta(ge=0, le=36_500)]
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
     """Days, or number of items, for which the monitor retains data."""
 
-    # Rows, after their window's wait for labels has ended: during this time, labels count as late.
+    # Rows, after their window's wait for labels has ended; their labels then count as late.
     late_days: Days = 7.0
     samples_days: Days = 90.0  # a window's sampled rows, after its wait for labels has ended
     results_days: Days = 730.0  # results, counted back from the newest evaluated window

@@ -12,7 +12,7 @@ def test_positions_are_written_every_few_seconds_and_at_the_end(tmp_path: Path) 
     path = tmp_path / "consumed.json"
     announcing = PositionPublisher(path, lambda: positions, clock=lambda: now[0])
     stopping = [False]
-    wait = announcing.between(lambda _: stopping[0])
+    wait = announcing.with_publishing(lambda _: stopping[0])
     assert not wait(0)
     assert read_positions(path) == {"a": Position(1, 1)}
     positions["a"] = Position(1, 9)

@@ -61,7 +61,7 @@ def test_rows_without_anything_odd_can_be_counted_by_their_number(rows: list[Any
     odd = DOMAIN.codes(rows)
     dull = ~odd.any(axis=1)
     tally = InputCounters()
-    tally.add(odd[~dull], ordinary=int(dull.sum()))
+    tally.add(odd[~dull], inside=int(dull.sum()))
     assert tally == _tally(rows)
 
 
