@@ -34,7 +34,7 @@ class Actor(NamedTuple):
 def local_actor(scope: Scope, model: str | None = None) -> Actor:
     """Return the actor of the command; raises Unauthenticated or Forbidden without a valid key."""
     if not requires_key():
-        return Actor(f"local:{_user()}", frozenset(_groups()))
+        return Actor(f"local:{user_name()}", frozenset(group_names()))
     key = read_key()
     if not key:
         raise Unauthenticated(
@@ -81,7 +81,7 @@ def read_key(environ: Mapping[str, str] = os.environ) -> str:
         raise SettingError(f"{KEY_FILE}: {path}: {reason}") from None
 
 
-def _user() -> str:
+def user_name() -> str:
     """Return the user of the process; unlike getpass, not what an environment variable states."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
@@ -89,7 +89,7 @@ def _user() -> str:
         return str(os.geteuid())
 
 
-def _groups() -> list[str]:
+def group_names() -> list[str]:
     names = []
     for number in {os.getegid(), *os.getgroups()}:
         try:

@@ -12,7 +12,7 @@ import msgspec
 from eventlog.parent_death import child_environment
 from telemetry.backoff import Backoff
 
-_FIRST_PAUSE = 1.0  # seconds before a restart, doubled while a process fails repeatedly
+FIRST_PAUSE = 1.0  # seconds before a restart, doubled while a process fails repeatedly
 _LONGEST_PAUSE = 30.0
 _STABLE = 60.0  # seconds after which a failure does not count as repeated
 _LIVED = 5.0  # seconds after which a child without a health check has started
@@ -86,7 +86,7 @@ class Supervisor:
         return True
 
     async def _keep(self, child: Child) -> None:
-        pauses, loop = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), asyncio.get_running_loop()
+        pauses, loop = Backoff(FIRST_PAUSE, _LONGEST_PAUSE), asyncio.get_running_loop()
         ready, failures, first = self._ready[child.name], 0, True
         while True:
             began = loop.time()

@@ -37,7 +37,7 @@ _logger = logging.getLogger(__name__)
 _FETCH_WAIT = 50  # milliseconds that a poll may wait for the broker
 _ANSWER_WITHIN = 10_000  # timeout of a query of a partition's offsets, in milliseconds
 _SESSION = 10_000  # milliseconds after which the group gives a silent reader's partitions away
-_HELD = 8_000  # most buffered records per partition; beyond them, its fetches are discarded
+MAX_BUFFERED = 8_000  # most buffered records per partition; beyond them, its fetches are discarded
 
 
 class _Letter(msgspec.Struct):
@@ -270,12 +270,12 @@ class KafkaReader:
     def _ingest(self, place: TopicPartition, messages: Sequence[FetchedRecord]) -> None:
         stream, life = _stream(place), self._lives[place]
         merge = self._merge(place)
-        if merge.buffered(stream) >= _HELD:
+        if merge.buffered(stream) >= MAX_BUFFERED:
             # Discard and fetch again later. Pausing would be cheaper, but kafka-python 3.0.12
             # sometimes never resumes a partition that was paused during a fetch.
             self._try(self._consumer.seek, place, self._next[place])
             return
-        read = _damaged if place.topic == self._settings.dead_letters else _record
+        read = _damaged if place.topic == self._settings.dead_letters else read_message
         merge.add(stream, [read(fetched, stream, life) for fetched in messages])
         self._next[place] = messages[-1].offset + 1
         if stream in self.damaged and self._next[place] > self.damaged[stream]:
@@ -438,7 +438,8 @@ def _stream(place: TopicPartition) -> str:
     return f"{place.topic}/{place.partition}"
 
 
-def _record(fetched: FetchedRecord, stream: str, life: int) -> Record:
+def read_message(fetched: FetchedRecord, stream: str, life: int) -> Record:
+    """Decode a fetched record; its event is an `UnreadableEvent` if the value cannot be decoded."""
     offset, value, raw = fetched.offset, fetched.value, fetched.raw
     beyond = Position(life, offset + 1)
     try:

@@ -16,7 +16,7 @@ from eventlog.events import FeedbackEvent, HeartbeatEvent, PredictionEvent, Requ
 from eventlog.layout import Segment, segments
 from eventlog.shards import join_key
 
-_CHUNK = 8 << 20  # bytes
+CHUNK = 8 << 20  # bytes
 MOST_EVENTS = 1_000  # found; callers may repeat a label without end
 
 
@@ -79,7 +79,7 @@ def _chunks(path: Path, needle: bytes) -> Iterator[tuple[int, bool]]:
     """Yield the size of each chunk, and whether the needle is in it or began before it."""
     end = b""
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
+        while chunk := file.read(CHUNK):
             yield len(chunk), needle in end + chunk[: len(needle)] or needle in chunk
             end = chunk[-len(needle) :]
 

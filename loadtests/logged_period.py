@@ -1,15 +1,13 @@
 """Read which part of the log is replayed: --from, --to and --last."""
 
-import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from eventlog.errors import SettingError
+from telemetry.clock import YEAR_S, parse_duration
 
 DEFAULT = "1h"
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}  # seconds
 _SECOND = 1_000_000  # microseconds
-_LONGEST = 366 * 86_400  # seconds of a period
 
 
 class LoggedPeriod(NamedTuple):
@@ -53,10 +51,7 @@ def _moment(option: str, text: str) -> int:
 
 
 def _length(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
-    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
-    if not 0 < seconds <= _LONGEST:
-        raise SettingError(
-            f"--last {text!r}: expected a length such as 90s, 30m, 1h or 7d, at most 366d"
-        )
-    return round(seconds * _SECOND)
+    try:
+        return parse_duration(text, longest=YEAR_S) * _SECOND
+    except ValueError as error:
+        raise SettingError(f"--last {text!r}: {error}") from None

@@ -26,7 +26,7 @@ from registry.row_probe import Arrays, ProbeFindings, Run, probe_rows
 from registry.rows import FREE, batch_dimension
 
 FILE = "batching.json"
-_PROBED_AT_LOAD = 16 * 2**20  # largest model probed at load, in bytes; others would load slowly
+PROBED_AT_LOAD = 16 * 2**20  # largest model probed at load, in bytes; others would load slowly
 _ROWS_AT_LOAD = 64
 _GENERATED_ROWS = 64
 
@@ -212,7 +212,7 @@ def verdict_of(version: Version, model: Runnable) -> Verdict:
     stored = read_verdict(version)
     if stored is not None:
         return stored
-    if (Path(version.path) / "model.onnx").stat().st_size > _PROBED_AT_LOAD:
+    if (Path(version.path) / "model.onnx").stat().st_size > PROBED_AT_LOAD:
         return judge_names(model.inputs, model.outputs)
     if not has_reference(version):
         return judge(model, version.manifest)

@@ -35,7 +35,7 @@ def check_files(folder: Path, seconds: float) -> None:
     """
     outcome = CheckOutcome()
     try:
-        _check(folder, seconds)
+        check_request(folder, seconds)
     except DriftlineError as error:
         outcome = CheckOutcome(type(error).__name__, str(error))
     except MemoryError:
@@ -43,7 +43,8 @@ def check_files(folder: Path, seconds: float) -> None:
     (folder / OUTCOME).write_bytes(msgspec.json.encode(outcome))
 
 
-def _check(folder: Path, seconds: float) -> None:
+def check_request(folder: Path, seconds: float) -> None:
+    """Check the request of a folder within `seconds`; raises DriftlineError if it is refused."""
     request = msgspec.msgpack.decode((folder / REQUEST).read_bytes(), type=CheckRequest)
     onnx = (folder / ONNX).read_bytes()
     reference = None

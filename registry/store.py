@@ -126,9 +126,9 @@ class Registry:
         with self._folders.checking() as folder:
             onnx_bytes = onnx if isinstance(onnx, bytes) else read_model(onnx, folder / DATA)
             check_in_process(folder, onnx_bytes, fields, reference_bytes, target=target)
-            return self._add_checked(model, folder, reference_bytes or b"", actor, answers)
+            return self.add_checked(model, folder, reference_bytes or b"", actor, answers)
 
-    def _add_checked(
+    def add_checked(
         self, model: str, folder: Path, reference: bytes, actor: str, answers: str
     ) -> Version:
         """Store the checked files of a folder, unless a version has this content."""

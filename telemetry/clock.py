@@ -6,8 +6,10 @@ import time
 HOUR = 3_600_000_000  # microseconds
 DAY = 24 * HOUR
 
-_DURATION = re.compile(r"([0-9]{1,6})([mhdw])")
-_UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+YEAR_S = 366 * 86_400  # seconds of the longest year
+
+_DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smhdw])")
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}  # seconds
 
 
 def now_us() -> int:
@@ -15,13 +17,16 @@ def now_us() -> int:
     return time.time_ns() // 1_000
 
 
-def parse_duration(text: str) -> int:
-    """Return the seconds of a duration of one number and one unit: 30m, 8h, 3d, 2w.
+def parse_duration(text: str, *, longest: int | None = None) -> int:
+    """Return the seconds of a duration of one number and one unit: 90s, 30m, 1.5h, 3d, 2w.
 
-    Raises ValueError if the text is something else, or if the duration is 0.
+    Raises ValueError if the text is something else, if the duration is below a second, or if it
+    exceeds `longest` seconds.
     """
     match = _DURATION.fullmatch(text)
-    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
+    seconds = round(float(match[1]) * _UNITS[match[2]]) if match else 0
     if not seconds:
         raise ValueError("expected a number and a unit as in 30m, 8h, 3d, 2w")
+    if longest is not None and seconds > longest:
+        raise ValueError(f"expected at most {longest // _UNITS['d']}d")
     return seconds

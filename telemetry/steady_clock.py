@@ -9,14 +9,12 @@ import logging
 import time
 from collections.abc import Callable
 
+from telemetry.clock import now_us
+
 TOLERANCE = 5_000_000  # microseconds that the wall clock may depart from elapsed time at once
 PATIENCE = 60_000_000  # microseconds after which a departed wall clock is believed
 
 _logger = logging.getLogger(__name__)
-
-
-def _wall() -> int:
-    return time.time_ns() // 1_000
 
 
 def _elapsed() -> int:
@@ -32,7 +30,7 @@ class SteadyClock:
 
     def __init__(
         self,
-        wall: Callable[[], int] = _wall,
+        wall: Callable[[], int] = now_us,
         elapsed: Callable[[], int] = _elapsed,
         on_departure: Callable[[], None] = lambda: None,
     ) -> None:

@@ -103,11 +103,11 @@ def write_tiny(folder: Path, *, rows: int = 300, **changes: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(tiny_classifier().SerializeToString())
     (folder / "manifest.yaml").write_text(yaml.safe_dump(MANIFEST | changes))
-    (folder / "reference.parquet").write_bytes(_reference_file(rows))
+    (folder / "reference.parquet").write_bytes(reference_file(rows))
 
 
 @cache
-def _reference_file(rows: int) -> bytes:
+def reference_file(rows: int) -> bytes:
     return reference(rows).to_parquet(index=False)
 
 

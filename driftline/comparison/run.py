@@ -1,6 +1,5 @@
 """Compare two versions of a model: find their rows, measure them, and state what is missing."""
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +37,7 @@ from registry.manifest import Manifest, Version
 from registry.outputs import label_output
 from registry.settings import open_history
 from registry.store import Registry
-from telemetry.clock import DAY
+from telemetry.clock import DAY, now_us
 
 Source = Literal["auto", "shadow", "replay", "canary"]
 
@@ -174,7 +173,7 @@ def _measured(  # noqa: PLR0913, PLR0917  # what a comparison consists of
         first=first.number,
         second=second.number,
         origin=origin,
-        created=time.time_ns() // 1_000,
+        created=now_us(),
         period=" to ".join(dict.fromkeys(map(_day, logged.days))),
         rows=counts,
         labelled=labelled_counts,

@@ -1,7 +1,6 @@
 """Run every gate of a version and record the report; one run at a time on each machine."""
 
 import shutil
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,6 +21,7 @@ from registry.history.state import LifecycleState
 from registry.settings import open_history
 from registry.store import Registry
 from registry.stored_files import require_unchanged
+from telemetry.clock import now_us
 
 
 class Progress(NamedTuple):
@@ -67,7 +67,7 @@ def gate_version(  # noqa: PLR0913  # one argument per field of a row
         compared = registry.version(model, champion.number) if champion else None
         for version in filter(None, (candidate, compared)):
             require_unchanged(version)
-        started = _now()
+        started = now_us()
         shutil.rmtree(home.gate_run, ignore_errors=True)  # of a run that was killed
         home.gate_run.mkdir(parents=True)
         try:
@@ -95,7 +95,7 @@ def gate_version(  # noqa: PLR0913  # one argument per field of a row
             gates=outcomes,
             champion=champion,
             started=started,
-            ended=_now(),
+            ended=now_us(),
             actor=actor,
         )
         evidence = open_reports(home).add(report, report_page(report))
@@ -130,7 +130,3 @@ def _gates(state: LifecycleState, model: str) -> dict[str, Gate]:
 def _champion(state: LifecycleState) -> Champion | None:
     number = state.aliases.get("champion", "")
     return Champion(number, state.digest_of(number)) if number else None
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000

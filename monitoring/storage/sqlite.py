@@ -19,10 +19,10 @@ _ANY_TABLE = "SELECT 1 FROM sqlite_master LIMIT 1"
 _KEYS_PER_QUERY = 500
 _PLACEHOLDERS = ", ".join("?" * _KEYS_PER_QUERY)
 _CACHE_KIB = 32_768  # page cache; a day of labels reads rows from the whole file
-_BUSY_TIMEOUT_S = 10.0  # wait for another connection's transaction
+BUSY_TIMEOUT_S = 10.0  # wait for another connection's transaction
 # Errors of the file, the disk or memory; every other error is a fault of the statement.
 _UNAVAILABLE = {
-    sqlite3.SQLITE_BUSY: f"locked by another process for {_BUSY_TIMEOUT_S:g} seconds",
+    sqlite3.SQLITE_BUSY: f"locked by another process for {BUSY_TIMEOUT_S:g} seconds",
     sqlite3.SQLITE_LOCKED: "locked by another connection",
     sqlite3.SQLITE_FULL: "its disk is full",
     sqlite3.SQLITE_IOERR: "disk I/O error",
@@ -200,5 +200,5 @@ class Sqlite:
 
 def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(
-        path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )

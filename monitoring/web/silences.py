@@ -13,10 +13,9 @@ from monitoring.results import Silence
 from monitoring.web.api import findings_of, json_response
 from monitoring.web.forms import read_change
 from monitoring.web.queries import Queries
-from telemetry.clock import now_us, parse_duration
+from telemetry.clock import YEAR_S, now_us, parse_duration
 
 _LONGEST_WHY = 2_000  # characters
-_MOST = 366 * 86_400  # seconds of a silence
 
 
 class SilenceRequest(msgspec.Struct, frozen=True, rename={"length": "for"}):
@@ -108,9 +107,6 @@ async def _asked(request: Request) -> SilenceRequest:
 
 def _seconds(length: str) -> int:
     try:
-        seconds = parse_duration(length)
+        return parse_duration(length, longest=YEAR_S)
     except ValueError as error:
         raise HTTPException(400, f"for {length[:20]!r}: {error}") from None
-    if not 0 < seconds <= _MOST:
-        raise HTTPException(400, f"for {length[:20]!r}: expected at most 366d")
-    return int(seconds)

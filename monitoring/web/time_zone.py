@@ -11,12 +11,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitoring.presenter.formats import ZONE
 from registry.timezones import unknown_zone, zone_if_any
+from telemetry.clock import YEAR_S
 
 COOKIE = "driftline_tz"
 PARAMETER = "tz"
 _NAME = re.compile(r"[A-Za-z][-+_A-Za-z0-9]*(/[-+_A-Za-z0-9]+)*")
 _LONGEST = 64  # characters
-_YEAR = 366 * 86_400
 
 
 class TimeZoneChoice:
@@ -60,7 +60,7 @@ def _remembering(send: Send, name: str) -> Send:
         if message["type"] == "http.response.start":
             MutableHeaders(scope=message).append(
                 "set-cookie",
-                f"{COOKIE}={name}; Path=/; Max-Age={_YEAR}; SameSite=Lax; HttpOnly",
+                f"{COOKIE}={name}; Path=/; Max-Age={YEAR_S}; SameSite=Lax; HttpOnly",
             )
         await send(message)
 

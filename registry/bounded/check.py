@@ -38,7 +38,7 @@ from registry.manifest_file import to_manifest
 from registry.stored_files import data_size
 
 # -P: a registry/ in the current folder must not shadow our package.
-_COMMAND = (sys.executable, "-P", "-m", "registry.bounded.server")
+COMMAND = (sys.executable, "-P", "-m", "registry.bounded.server")
 _LACKS_MEMORY = re.compile(r"bad_alloc|malloc of size|[Uu]nable to allocate|allocate memory")
 _KEYS = ("DRIFTLINE_", "AWS_", "AZURE_", "GOOGLE_", "PG")  # variables that a check must not have
 
@@ -76,7 +76,7 @@ class _Server:
         if self._process is None or not running or self._pid != os.getpid():
             self._pid = os.getpid()
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-                _COMMAND,
+                COMMAND,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={
@@ -91,7 +91,7 @@ class _Server:
         process.wait()
 
 
-_server = _Server()
+check_server = _Server()
 
 
 def read_reference(reference: Path | bytes) -> bytes:
@@ -129,7 +129,7 @@ def check_in_process(  # noqa: PLR0913  # what is checked, and how
         (folder / REQUEST).write_bytes(_encoded(request))
     except OSError as error:
         raise _unwritable(folder, error.strerror or str(error)) from None
-    status = _server.run(CheckJob(str(folder), bounds.memory, bounds.seconds))
+    status = check_server.run(CheckJob(str(folder), bounds.memory, bounds.seconds))
     _require_passed(folder, status, bounds)
 
 

@@ -17,8 +17,8 @@ from registry.history.database import HistoryConnection, HistoryDatabase
 from registry.history.rows import FIRST, HistoryRow, next_chain, read_row
 from registry.history.sqlite import SqliteDatabase
 
-_PAGE = 1_000  # rows in one transaction
-_PAUSE_S = 2.0  # after a failure, before the server is tried again
+PAGE = 1_000  # rows in one transaction
+PAUSE_S = 2.0  # after a failure, before the server is tried again
 
 _logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class ReplicatedDatabase:
 
     def _refresh(self) -> None:
         """Copy the rows that the server has and the copy lacks."""
-        if self._lost_at is not None and self._clock() < self._lost_at + _PAUSE_S:
+        if self._lost_at is not None and self._clock() < self._lost_at + PAUSE_S:
             return
         try:
             with self._server.transaction() as connection:
@@ -123,7 +123,7 @@ def copy_page(
             if not is_chain(copy, *head):
                 raise HistoriesDiffer(head[0])
             return head
-        until = min(have[0] + _PAGE, head[0])
+        until = min(have[0] + PAGE, head[0])
         with source.transaction() as connection:
             copied_rows = connection.all("AFTER", after=have[0], until=until)
         rows = [read_row(record) for record in copied_rows]

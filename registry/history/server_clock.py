@@ -30,9 +30,9 @@ class ServerClock:
 
     def measure(self, read_us: Callable[[], int]) -> None:
         """Measure the difference; `read_us` asks the server for its time in microseconds."""
-        began = _local_ns()
+        began = local_ns()
         server_ns = read_us() * 1_000
-        ended = _local_ns()
+        ended = local_ns()
         offset, uncertain = server_ns - (began + ended) // 2, (ended - began) // 2
         is_wrong = abs(offset) > _TOLERANCE_NS + uncertain
         if is_wrong and not self._offset_ns:
@@ -46,8 +46,9 @@ class ServerClock:
 
     def time_ns(self) -> int:
         """Return the server's time in nanoseconds since the epoch."""
-        return _local_ns() + self._offset_ns
+        return local_ns() + self._offset_ns
 
 
-def _local_ns() -> int:
+def local_ns() -> int:
+    """Return the time of this machine's clock in nanoseconds since the epoch."""
     return time.time_ns()

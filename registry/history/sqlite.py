@@ -17,7 +17,7 @@ from registry.errors import IncompatibleRegistry, RegistryUnavailable
 from registry.history.sql import SQLITE, TABLES
 from telemetry.release import release
 
-_PATIENCE_S = 10  # how long a call waits for another process's transaction
+PATIENCE_S = 10  # how long a call waits for another process's transaction
 # Releases before migrations read the schema version from here, and refuse a greater one.
 SCHEMA_VERSION = 4
 MIGRATED = (
@@ -77,7 +77,7 @@ class SqliteDatabase:
         """Close nothing: no connection stays open."""
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=_PATIENCE_S, isolation_level=None)
+        connection = sqlite3.connect(self._path, timeout=PATIENCE_S, isolation_level=None)
         # Also flush the end of the journal: a commit must not be undone by a power loss.
         connection.execute("PRAGMA synchronous = EXTRA")
         return connection
@@ -143,7 +143,7 @@ def _explain(error: sqlite3.Error) -> str:
     """Describe the fault of the file and its remedy."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extension
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return f"locked by another process for {_PATIENCE_S} seconds; try again when it has ended"
+        return f"locked by another process for {PATIENCE_S} seconds; try again when it has ended"
     if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
         return f"{error}; restore it from a backup"
     if code == sqlite3.SQLITE_FULL:

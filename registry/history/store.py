@@ -46,8 +46,8 @@ from registry.history.state import (
 )
 from registry.limits import LimitChange
 
-_LIVE_S = 15  # a worker that has not repeated its report for so long is not counted
-_FORGOTTEN_S = 3_600
+LIVE_S = 15  # a worker that has not repeated its report for so long is not counted
+FORGOTTEN_S = 3_600
 _REPORTED_S = 5  # after an outage, in which every worker reports again, so that all are counted
 _PAUSE_S = 0.5  # seconds between attempts of a change that waits
 _PAGE = 1_000  # rows read at once by who follows every model
@@ -368,7 +368,7 @@ class History:
         with self._server.transaction() as connection:
             connection.many("REMOVE_WORKER", [{"of_worker": name}])
             connection.many("ADD_WORKER", [{"of_worker": name, "n_body": body}])
-            connection.many("EXPIRE_WORKERS", [{"age": _FORGOTTEN_S}])
+            connection.many("EXPIRE_WORKERS", [{"age": FORGOTTEN_S}])
 
     def remove_worker(self, name: str) -> None:
         """Delete the report of a worker."""
@@ -378,7 +378,7 @@ class History:
     def workers(self) -> list[str]:
         """Return the reports of all workers that repeated theirs in the last seconds."""
         with self._server.transaction() as connection:
-            return [str(body) for (body,) in connection.all("WORKERS", age=_LIVE_S)]
+            return [str(body) for (body,) in connection.all("WORKERS", age=LIVE_S)]
 
     def copy_to(self, target: "History") -> int:
         """Copy every row with its chain to a history that is empty or a part of this one.

@@ -14,7 +14,7 @@ import numpy as np
 
 from service.batching.merge import Array, Arrays
 
-_OVERHEAD = 512  # bytes that an entry takes beside its values, about
+ENTRY_OVERHEAD = 512  # bytes that an entry takes beside its values, about
 
 Outputs = Mapping[str, Array]
 
@@ -40,7 +40,7 @@ class ResponseCache:
 
     def put(self, key: bytes, outputs: Outputs) -> None:
         """Store outputs, unless they alone exceed the cache's size."""
-        size = _OVERHEAD + sum(map(_bytes, outputs.values()))
+        size = ENTRY_OVERHEAD + sum(map(_bytes, outputs.values()))
         if size > self._max_bytes or key in self._entries:
             return
         # Copies: the outputs are slices, which would keep the whole of their batch.

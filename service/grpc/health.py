@@ -9,7 +9,7 @@ from service.errors import UnknownService
 from service.grpc.calls import CallContext, Methods, Streaming, parse, sync_unary
 
 HEALTH = "grpc.health.v1.Health"
-_WATCH_INTERVAL_S = 0.25
+WATCH_INTERVAL_S = 0.25
 
 
 class Health:
@@ -44,7 +44,7 @@ class Health:
         """Wake the watches at each change: one task for all of them."""
         reported = self._status()
         while self._watches:
-            await asyncio.sleep(_WATCH_INTERVAL_S)
+            await asyncio.sleep(WATCH_INTERVAL_S)
             if (status := self._status()) != reported:
                 reported = status
                 self._announce()

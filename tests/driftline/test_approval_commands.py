@@ -31,8 +31,8 @@ class Desk:
         self._patch = patch
 
     def run(self, actor: str, *arguments: str, groups: tuple[str, ...] = ("risk",)) -> Result:
-        self._patch.setattr(local_actor, "_user", lambda: actor)
-        self._patch.setattr(local_actor, "_groups", lambda: list(groups))
+        self._patch.setattr(local_actor, "user_name", lambda: actor)
+        self._patch.setattr(local_actor, "group_names", lambda: list(groups))
         return CliRunner().invoke(driftline, arguments)
 
     def policy(self, text: str = POLICY) -> Result:

@@ -54,7 +54,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(driftline, arguments, env={"COLUMNS": "200"})
 
 
-def _edit(home: Home, statement: str) -> None:
+def edit_history(home: Home, statement: str) -> None:
     """Change the table as a person with rights on the file can."""
     with closing(sqlite3.connect(home.registry)) as connection, connection:
         connection.execute("DROP TRIGGER IF EXISTS history_no_update")
@@ -138,7 +138,7 @@ def test_a_model_without_rows_is_named(history: History) -> None:
 def test_values_that_no_row_has_are_shown_and_found(
     home: Home, history: History, change: str
 ) -> None:
-    _edit(home, f"UPDATE history SET {change} WHERE revision = 3")
+    edit_history(home, f"UPDATE history SET {change} WHERE revision = 3")
     assert run("history", "taxi").exit_code == 0
     assert run("history", "taxi", "--json").exit_code == 0
     found = run("audit", "verify").exception
@@ -170,13 +170,13 @@ def test_an_untouched_history_agrees(history: History) -> None:
 def test_an_edited_or_removed_row_is_the_first_difference(
     home: Home, history: History, statement: str, fault: str
 ) -> None:
-    _edit(home, statement)
+    edit_history(home, statement)
     assert fault in str(run("audit", "verify").exception)
 
 
 def test_a_kept_head_finds_a_cut_tail(home: Home, history: History) -> None:
     kept = run("audit", "head").output.strip()
-    _edit(home, "DELETE FROM history WHERE revision = 4")
+    edit_history(home, "DELETE FROM history WHERE revision = 4")
     assert run("audit", "verify").exit_code == 0
     found = str(run("audit", "verify", "--head", kept).exception)
     assert found == "the tail is missing: the last revision is 3, kept was 4"
@@ -187,7 +187,7 @@ def test_a_kept_head_finds_a_chain_that_was_computed_again(home: Home, history: 
     rows = list(history.all_rows())
     forged = replace(rows[3], actor="bob")
     chain = next_chain(rows[2].chain, forged)
-    _edit(home, f"UPDATE history SET actor = 'bob', chain = '{chain}' WHERE revision = 4")
+    edit_history(home, f"UPDATE history SET actor = 'bob', chain = '{chain}' WHERE revision = 4")
     assert run("audit", "verify").exit_code == 0
     assert "revision 4 or an earlier one was replaced" in str(
         run("audit", "verify", "--head", kept).exception
@@ -232,7 +232,7 @@ def _forge(home: Home, rows: list[HistoryRow], first: int) -> None:
     chain = rows[first - 2].chain
     for row in rows[first - 1 :]:
         chain = next_chain(chain, replace(row, actor="eve"))
-        _edit(
+        edit_history(
             home,
             f"UPDATE history SET actor = 'eve', chain = '{chain}' WHERE revision = {row.revision}",
         )
@@ -245,7 +245,7 @@ def _forge(home: Home, rows: list[HistoryRow], first: int) -> None:
         (lambda home, rows: _forge(home, rows, 3), "row 3 changed after event here-0:"),
         (lambda home, rows: _forge(home, rows, 2), "row 2 changed after event here-0:"),
         (
-            lambda home, _: _edit(home, "DELETE FROM history WHERE revision > 2"),
+            lambda home, _: edit_history(home, "DELETE FROM history WHERE revision > 2"),
             "rows from 3 on are missing: event here-0:",
         ),
     ],

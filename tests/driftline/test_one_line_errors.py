@@ -46,7 +46,7 @@ def test_a_registry_of_garbage_is_one_line(
 def test_a_locked_registry_is_one_line(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(history_file, "_PATIENCE_S", 0)
+    monkeypatch.setattr(history_file, "PATIENCE_S", 0)
     History(home.registry)
     other = sqlite3.connect(home.registry, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")

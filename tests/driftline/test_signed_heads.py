@@ -22,7 +22,7 @@ from registry.signed_heads import (
     fingerprint,
     read_signed_head,
 )
-from tests.driftline.test_audit_command import _edit
+from tests.driftline.test_audit_command import edit_history
 
 T0 = 1_700_000_000_000_000
 
@@ -151,14 +151,14 @@ def test_a_head_that_was_kept_finds_what_was_computed_again(home: Home, public: 
     kept = public.with_name("kept.head")
     kept.write_text(run("head", "--sign").stdout)
     assert run("verify", "--head", kept, "--public-key", public).exit_code == 0
-    _edit(home, "DELETE FROM history WHERE revision = 3")
+    edit_history(home, "DELETE FROM history WHERE revision = 3")
     assert run("verify").exit_code == 0
     found = str(run("verify", "--head", kept, "--public-key", public).exception)
     assert "the tail is missing" in found
 
 
 def test_a_changed_history_is_not_signed(home: Home, public: Path, tmp_path: Path) -> None:
-    _edit(home, "UPDATE history SET actor = 'eve' WHERE revision = 2")
+    edit_history(home, "UPDATE history SET actor = 'eve' WHERE revision = 2")
     for arguments in (("head", "--sign"), ("export", tmp_path / "out.jsonl", "--sign")):
         result = run(*arguments)
         assert "revision 2 was changed" in str(result.exception)

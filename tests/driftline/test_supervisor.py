@@ -105,7 +105,7 @@ async def test_a_child_that_does_not_listen_is_killed_after_the_grace(
 async def test_a_child_that_cannot_be_started_again_stops_the_whole_after_a_few_tries(
     diary: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor_module, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(supervisor_module, "FIRST_PAUSE", 0.0)
     said: list[str] = []
     once = f"import os, sys\nif os.path.exists({str(diary)!r}): sys.exit(3)\n" + SERVER
     port = free_port()

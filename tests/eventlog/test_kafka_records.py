@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kafka import TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
 from kafka.record import MemoryRecords
@@ -112,13 +112,12 @@ def test_the_reader_reads_lean_records() -> None:
 def test_a_damaged_batch_is_named_until_its_partition_begins_elsewhere(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reader = KafkaReader(KafkaSettings(bootstrap_servers="127.0.0.1:1"), "g", {}, 0)
-
-    def poll(*_: object) -> None:
+    def poll(*_: object, **__: object) -> None:
         raise DamagedBatch(PLACE, 7)
 
-    monkeypatch.setattr(reader._consumer, "poll", poll)  # noqa: SLF001
-    monkeypatch.setattr(reader._consumer, "seek", lambda *_: None)  # noqa: SLF001
+    monkeypatch.setattr(KafkaConsumer, "poll", poll)
+    monkeypatch.setattr(KafkaConsumer, "seek", lambda *_: None)
+    reader = KafkaReader(KafkaSettings(bootstrap_servers="127.0.0.1:1"), "g", {}, 0)
     try:
         for _ in range(3):
             reader.fetch(5)

@@ -46,7 +46,7 @@ def _write(log: Path, settings: LogSettings = ONE_EACH) -> None:
 def test_every_event_of_an_id_is_found_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
-    monkeypatch.setattr(log_search, "_CHUNK", chunk)
+    monkeypatch.setattr(log_search, "CHUNK", chunk)
     _write(tmp_path)
     found = find_prediction(tmp_path, "a-1")
     assert [one.prediction_id for one in found.predictions] == ["a-1"]

@@ -13,7 +13,7 @@ from eventlog.dead_letters import dead_letter
 from eventlog.errors import UnreadableEvent
 from eventlog.events import PredictionEvent, Tensor
 from eventlog.kafka import KafkaSettings, message
-from eventlog.kafka_reader import _record as read_message
+from eventlog.kafka_reader import read_message
 from eventlog.kafka_records import FetchedRecord
 from eventlog.log import Record
 from eventlog.segments import SegmentWriter

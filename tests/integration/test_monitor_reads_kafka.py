@@ -343,7 +343,7 @@ def test_a_reader_without_positions_begins_again_whatever_its_group_has_read(
 def test_a_backlog_larger_than_what_is_held_is_read_to_its_end(
     topics: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventlog.kafka_reader._HELD", 20)
+    monkeypatch.setattr("eventlog.kafka_reader.MAX_BUFFERED", 20)
     log = Log()
     for n in range(3000):
         log.predict(T0 + n, f"p{n}")

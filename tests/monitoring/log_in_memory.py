@@ -76,7 +76,7 @@ VERSION = Version(
 )
 
 
-def _find(model: str, number: str) -> Version:
+def find_row(model: str, number: str) -> Version:
     if (model, number) != ("tiny", "1"):
         raise UnknownModel(f"no model {model!r}; models: tiny")
     return VERSION
@@ -334,7 +334,7 @@ class Monitor:
         journal = Journal(self.database)
         policies = policies or RegistryPolicies(History())
         state = ConsumerState(
-            journal, find or _find, policies.timeline, retention, policies.baselines
+            journal, find or find_row, policies.timeline, retention, policies.baselines
         )
         reader: Reader = FakeReader(records, state.positions, chance or random.Random(0))
         if follow is not None:

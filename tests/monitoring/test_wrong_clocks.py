@@ -26,8 +26,8 @@ from tests.monitoring.log_in_memory import (
     FakeScorer,
     Log,
     Monitor,
-    _find,
     everything,
+    find_row,
 )
 
 SECOND = 1_000_000
@@ -180,7 +180,7 @@ def test_a_repair_finds_the_windows_that_a_wrong_clock_closed_early_and_monitori
     assert Store(live).totals()["late_rows"] > 100
     database = Database(repaired)
     journal = Journal(database)
-    state = ConsumerState(journal, _find)
+    state = ConsumerState(journal, find_row)
     reader = SegmentReader(folder, {})
     watch_again(reader, journal, state, FakeScorer(), Event(), repair=True)
     reader.close()

@@ -279,7 +279,7 @@ def test_a_version_of_an_earlier_release_opens_and_is_judged_as_it_is_loaded(
     assert read_verdict(version) is None
     model = runnable(load((Path(version.path) / "model.onnx").read_bytes()))
     assert verdict_of(version, model) == recorded
-    monkeypatch.setattr(batching, "_PROBED_AT_LOAD", 0)
+    monkeypatch.setattr(batching, "PROBED_AT_LOAD", 0)
     assert verdict_of(version, model) == Verdict(probed=False)
     again = register_model(registry, tmp_path / "files", "softmax", DEPENDENT["softmax"](None))
     assert again == version

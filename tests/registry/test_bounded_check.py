@@ -153,8 +153,9 @@ def test_nothing_is_left_of_a_killed_registration(registry: Registry, tmp_path: 
 
 def test_the_check_ends_with_its_caller(tmp_path: Path) -> None:
     code = (
-        "import sys; from registry.bounded.check import check_in_process, _server; "
-        "from pathlib import Path; _server._started(); print(_server._process.pid, flush=True); "
+        "import sys; from registry.bounded.check import check_in_process, check_server; "
+        "from pathlib import Path; check_server._started(); "
+        "print(check_server._process.pid, flush=True); "
         "check_in_process(Path(sys.argv[1]), Path(sys.argv[2]).read_bytes(), {})"
     )
     (tmp_path / "endless.onnx").write_bytes(endless().SerializeToString())
@@ -203,8 +204,8 @@ server.main()
 def test_a_check_without_memory_for_its_outcome_is_refused_with_the_bound(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check, "_COMMAND", (sys.executable, "-P", "-c", NO_OUTCOME))
-    monkeypatch.setattr(check, "_server", type(check._server)())  # noqa: SLF001
+    monkeypatch.setattr(check, "COMMAND", (sys.executable, "-P", "-c", NO_OUTCOME))
+    monkeypatch.setattr(check, "check_server", type(check.check_server)())
     with pytest.raises(InvalidModel, match="GiB; DRIFTLINE_REGISTER_MEMORY allows more"):
         registry.register(tiny_classifier().SerializeToString(), model="tiny")
     assert registry.models() == []
@@ -219,7 +220,7 @@ def test_an_outcome_that_cannot_be_written_is_no_success(
     def full(*_: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("registry.preparation._check", lambda *_: None)
+    monkeypatch.setattr("registry.preparation.check_request", lambda *_: None)
     monkeypatch.setattr("registry.preparation.CheckOutcome", full)
     with pytest.raises(MemoryError):
         check_files(tmp_path, 60)

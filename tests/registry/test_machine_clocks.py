@@ -27,7 +27,7 @@ Shift = Callable[[int], None]
 @pytest.fixture
 def shift(monkeypatch: pytest.MonkeyPatch) -> Shift:
     """Make the clock of this machine wrong by so many nanoseconds."""
-    return lambda by: monkeypatch.setattr(server_clock, "_local_ns", lambda: time.time_ns() + by)
+    return lambda by: monkeypatch.setattr(server_clock, "local_ns", lambda: time.time_ns() + by)
 
 
 @pytest.mark.parametrize("wrong_by", [_HOUR_NS, -_HOUR_NS])
@@ -104,7 +104,7 @@ def test_only_what_the_measurement_can_tell_is_corrected(
     monkeypatch: pytest.MonkeyPatch, ahead_ms: int, took_ms: int, corrected: bool
 ) -> None:
     now = 10**18
-    monkeypatch.setattr(server_clock, "_local_ns", lambda: now)
+    monkeypatch.setattr(server_clock, "local_ns", lambda: now)
     clock = ServerClock("database")
 
     def read_us() -> int:

@@ -33,7 +33,7 @@ def server(free_port: Callable[[], int]) -> Iterator[PostgresServer]:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try the server again with every read."""
-    monkeypatch.setattr(replica, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(replica, "PAUSE_S", 0.0)
 
 
 def _fill(history: History) -> None:
@@ -180,7 +180,7 @@ def test_a_history_that_the_copy_does_not_continue_is_refused(
 def test_a_copy_is_filled_page_by_page_and_by_several_processes(
     postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replica, "_PAGE", 3)
+    monkeypatch.setattr(replica, "PAGE", 3)
     where = postgres.schema()
     direct = History(where)
     for number in range(10):

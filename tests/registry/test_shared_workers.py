@@ -36,10 +36,10 @@ def test_a_worker_that_stopped_repeating_is_not_counted(
 ) -> None:
     history = History(where)
     history.report_worker("a", "1")
-    monkeypatch.setattr("registry.history.store._LIVE_S", -1)
+    monkeypatch.setattr("registry.history.store.LIVE_S", -1)
     assert history.workers() == []
-    monkeypatch.setattr("registry.history.store._LIVE_S", 15)
-    monkeypatch.setattr("registry.history.store._FORGOTTEN_S", -1)
+    monkeypatch.setattr("registry.history.store.LIVE_S", 15)
+    monkeypatch.setattr("registry.history.store.FORGOTTEN_S", -1)
     history.report_worker("b", "2")
     assert history.workers() == []  # deleted
     history.close()

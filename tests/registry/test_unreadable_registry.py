@@ -39,7 +39,7 @@ def test_a_file_that_is_no_registry_is_named(
 def test_a_locked_registry_is_named_and_works_once_it_is_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PATIENCE_S", 0)
+    monkeypatch.setattr(module, "PATIENCE_S", 0)
     history = History(tmp_path / "registry.db")
     with closing(sqlite3.connect(tmp_path / "registry.db")) as other:
         other.execute("BEGIN EXCLUSIVE")

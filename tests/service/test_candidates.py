@@ -17,7 +17,7 @@ from service.errors import NotReady
 from service.models.loaded_models import LoadedModels
 from service.protocol import json
 from tests.service.in_process import FakeCatalogue, InProcessWorker
-from tests.service.test_damaged_versions_retried import _loaded
+from tests.service.test_damaged_versions_retried import loaded_models
 from tests.service.test_pipeline import BODY
 from tests.tiny_model import register_tiny
 
@@ -25,7 +25,7 @@ from tests.tiny_model import register_tiny
 async def test_candidates_answer_nobody_until_they_are_allowed() -> None:
     catalogue = FakeCatalogue(taxi=["1", "2"])
     catalogue.candidates = {"2": "it has 0 of 1 approvals for champion"}
-    models = LoadedModels(catalogue, _loaded)
+    models = LoadedModels(catalogue, loaded_models)
     await models.refresh()
     assert models.ready
     assert models.resolve("taxi", "")[0].version.number == "1"
@@ -46,7 +46,7 @@ async def test_candidates_answer_nobody_until_they_are_allowed() -> None:
 async def test_a_model_of_candidates_alone_is_no_reason_to_be_not_ready() -> None:
     catalogue = FakeCatalogue(taxi=["1"], bus=["1"])
     catalogue.named = {}
-    models = LoadedModels(catalogue, _loaded)
+    models = LoadedModels(catalogue, loaded_models)
     catalogue.candidates = {"1": "its gates: failed"}
     await models.refresh()
     assert models.ready
@@ -67,7 +67,7 @@ async def test_gates_of_a_registry_decide_who_answers(
     second = register_tiny(registry, tmp_path / "files", description="second")
     gates = GateFile({"small": {"kind": "size", "at_most_mb": 1}})
     policy = set_gates(history, "tiny", gates, actor="ann", why="agreed")
-    models = LoadedModels(registry, _loaded)
+    models = LoadedModels(registry, loaded_models)
     await models.refresh()
     for asked in ("1", "2"):
         with pytest.raises(NotReady, match="not released: it was not gated"):

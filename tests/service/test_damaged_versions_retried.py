@@ -15,7 +15,7 @@ class _NoQueue:
         raise AssertionError
 
 
-def _loaded(version: Version) -> LoadedVersion:
+def loaded_models(version: Version) -> LoadedVersion:
     return LoadedVersion(version, InputCheck(MANIFEST, 1), _NoQueue())  # type: ignore[arg-type]
 
 
@@ -23,7 +23,7 @@ async def test_files_that_come_back_are_loaded() -> None:
     catalogue = FakeCatalogue(taxi=["1"])
     catalogue.damaged["taxi"] = {"2": "version 2 was not fetched yet"}
     now = [100.0]
-    models = LoadedModels(catalogue, _loaded, clock=lambda: now[0])
+    models = LoadedModels(catalogue, loaded_models, clock=lambda: now[0])
     await models.refresh()
     with pytest.raises(NotReady, match="not fetched yet"):
         models.resolve("taxi", "2")

@@ -19,7 +19,7 @@ async def _one_request() -> AsyncIterator[bytes]:
 
 
 async def test_many_watches_look_as_often_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "_WATCH_INTERVAL_S", 0)
+    monkeypatch.setattr(health, "WATCH_INTERVAL_S", 0)
     looks, ready = 0, True
 
     def is_ready() -> bool:

@@ -220,7 +220,7 @@ def test_nan_is_refused_where_the_manifest_forbids_it(service: Any) -> None:
     features = [{"name": "price", "kind": "numeric"}, {"name": "colour", "kind": "categorical"}]
     clean = {"features": features}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.tiny_model._reference_file", _without_gaps)
+        patch.setattr("tests.tiny_model.reference_file", _without_gaps)
         service.register("strict", **clean)
     url = "/v2/models/strict/infer"
     good = _request(_price(), COLOUR)

@@ -45,7 +45,7 @@ def at(serving: Service) -> str:
     return f"127.0.0.1:{serving.grpc_port}"
 
 
-def _inputs(price: float = 0.5, datatype: str = "FP32") -> list[Any]:
+def tensor_inputs(price: float = 0.5, datatype: str = "FP32") -> list[Any]:
     kind = np.float32 if datatype == "FP32" else np.float64
     prices = triton.InferInput("price", [1, 1], datatype)
     prices.set_data_from_numpy(np.array([[price]], kind))
@@ -60,7 +60,7 @@ def test_a_stream_answers_in_order_and_outlives_a_bad_request(at: str) -> None:
         client.start_stream(lambda result, error: heard.put((result, error)))
         for n in range(200):
             wrong = n % 50 == 49
-            inputs = _inputs(n, "FP64" if wrong else "FP32")
+            inputs = tensor_inputs(n, "FP64" if wrong else "FP32")
             client.async_stream_infer("tiny", inputs, request_id=str(n))
         replies = [heard.get(timeout=30) for _ in range(200)]
         client.stop_stream()
@@ -75,7 +75,7 @@ def test_labels_find_predictions_by_their_id_and_by_the_callers_own(
     at: str, serving: Service
 ) -> None:
     def asked(client: Any, **parameters: str) -> str:
-        reply = client.infer("tiny", _inputs(), parameters=parameters).get_response()
+        reply = client.infer("tiny", tensor_inputs(), parameters=parameters).get_response()
         found: str = reply.parameters["prediction_id"].string_param
         return found
 
@@ -100,7 +100,7 @@ def test_who_leaves_a_stream_leaves_no_request_behind(at: str, serving: Service)
         assert "missing" in first.error_message
         replies.cancel()
     with triton.InferenceServerClient(at) as client:
-        assert client.infer("tiny", _inputs()).as_numpy("label") is not None
+        assert client.infer("tiny", tensor_inputs()).as_numpy("label") is not None
 
 
 async def test_the_asyncio_client_streams_too(at: str) -> None:
@@ -108,7 +108,7 @@ async def test_the_asyncio_client_streams_too(at: str) -> None:
 
         async def asked() -> Any:
             for n in range(5):
-                yield {"model_name": "tiny", "inputs": _inputs(n), "request_id": str(n)}
+                yield {"model_name": "tiny", "inputs": tensor_inputs(n), "request_id": str(n)}
 
         ids = [
             result.get_response().id
@@ -120,7 +120,7 @@ async def test_the_asyncio_client_streams_too(at: str) -> None:
 
 def test_models_are_listed_unloaded_loaded_and_counted(at: str, serving: Service) -> None:
     with triton.InferenceServerClient(at) as client:
-        client.infer("tiny", _inputs())
+        client.infer("tiny", tensor_inputs())
         (reported,) = client.get_inference_statistics("tiny").model_stats
         assert reported.version == "1"
         assert reported.inference_stats.success.count >= 1
@@ -131,7 +131,7 @@ def test_models_are_listed_unloaded_loaded_and_counted(at: str, serving: Service
         (entry,) = client.get_model_repository_index().models
         assert (entry.name, entry.state) == ("tiny", "UNAVAILABLE")
         with pytest.raises(InferenceServerException, match="UNAVAILABLE"):
-            client.infer("tiny", _inputs())
+            client.infer("tiny", tensor_inputs())
         client.load_model("tiny")
         assert client.is_model_ready("tiny")
         with pytest.raises(InferenceServerException, match="NOT_FOUND"):
@@ -173,9 +173,9 @@ def test_reflection_resolves_services_messages_and_methods(at: str, version: str
 def test_what_is_too_much_is_refused_and_harms_nobody(at: str) -> None:
     with triton.InferenceServerClient(at) as client:
         with pytest.raises(InferenceServerException) as refused:
-            client.infer("tiny", _inputs(), headers={"x-long": "v" * 20_000})
+            client.infer("tiny", tensor_inputs(), headers={"x-long": "v" * 20_000})
         assert "RESOURCE_EXHAUSTED" in str(refused.value)
-        assert client.infer("tiny", _inputs(), compression_algorithm="gzip") is not None
+        assert client.infer("tiny", tensor_inputs(), compression_algorithm="gzip") is not None
 
     async def crowd() -> list[str]:
         async with grpc.aio.insecure_channel(at) as channel:
@@ -205,7 +205,7 @@ def test_a_deadline_that_passed_is_reported_so(at: str) -> None:
         triton.InferenceServerClient(at) as client,
         pytest.raises(InferenceServerException, match="DEADLINE_EXCEEDED"),
     ):
-        client.infer("tiny", _inputs(), timeout=1)
+        client.infer("tiny", tensor_inputs(), timeout=1)
 
 
 @pytest.mark.parametrize("near", ["127.0.0.1", "[::1]"])

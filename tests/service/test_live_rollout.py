@@ -12,7 +12,7 @@ from eventlog.events import PredictionEvent
 from registry.history.rollout_state import hash_key, position
 from registry.settings import open_history
 from tests.service.conftest import Service
-from tests.service.test_live_grpc import _inputs
+from tests.service.test_live_grpc import tensor_inputs
 
 pytestmark = pytest.mark.timeout(600)
 ROW = {"price": 0.5, "colour": "red"}
@@ -63,7 +63,7 @@ def _as_rows(service: Service, key: str) -> tuple[str, str]:
 
 def _over_grpc(service: Service, key: str) -> tuple[str, str]:
     with triton.InferenceServerClient(f"127.0.0.1:{service.grpc_port}") as client:
-        answer: Any = client.infer("tiny", _inputs(), headers={"driftline-routing-key": key})
+        answer: Any = client.infer("tiny", tensor_inputs(), headers={"driftline-routing-key": key})
         response = answer.get_response()
         return response.model_version, response.parameters["arm"].string_param
 

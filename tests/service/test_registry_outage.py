@@ -27,7 +27,7 @@ def test_workers_serve_through_an_outage_and_follow_what_came_after(
 ) -> None:
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
     monkeypatch.setenv("DRIFTLINE_REGISTRY", server.schema())
-    monkeypatch.setattr(replica, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(replica, "PAUSE_S", 0.0)
     registry = Registry(Home(tmp_path))
     register_tiny(registry, tmp_path / "files")
     register_tiny(registry, tmp_path / "files", description="another")

@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.batching.response_cache import _OVERHEAD, ResponseCache, key_of
+from service.batching.response_cache import ENTRY_OVERHEAD, ResponseCache, key_of
 from service.protocol import json
 from service.protocol.raw import RawTensor, write_raw
 
-ENTRY = _OVERHEAD + 8  # bytes, of one answer of one FP64 value
+ENTRY = ENTRY_OVERHEAD + 8  # bytes, of one answer of one FP64 value
 
 
 def _outputs(value: float) -> dict[str, Any]:

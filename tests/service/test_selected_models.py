@@ -7,7 +7,7 @@ from registry.store import ModelState
 from service.models.loaded_models import LoadedModels
 from service.models.selection import SelectedModels
 from tests.service.in_process import FakeCatalogue
-from tests.service.test_damaged_versions_retried import _loaded
+from tests.service.test_damaged_versions_retried import loaded_models
 
 
 class Catalogue(FakeCatalogue):
@@ -33,7 +33,7 @@ async def test_only_selected_models_are_read_and_served(
 ) -> None:
     catalogue = Catalogue(taxi=["1"], taxi2=["1"], bus=["1"])
     monkeypatch.setattr(catalogue, "read", [])
-    models = LoadedModels(SelectedModels(catalogue, patterns), _loaded)
+    models = LoadedModels(SelectedModels(catalogue, patterns), loaded_models)
     await models.refresh()
     catalogue.moves += 1
     await models.refresh()

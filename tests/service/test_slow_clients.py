@@ -17,11 +17,14 @@ HEAD = post(BODY)[: -len(BODY)]
 
 
 class Port:
-    """A listening worker, and its table."""
+    """A listening worker, its table, and the connections that it accepted."""
 
-    def __init__(self, connect: Callable[[], Any], bounded: type[Connection]) -> None:
+    def __init__(
+        self, connect: Callable[[], Any], bounded: type[Connection], accepted: list[Any]
+    ) -> None:
         self.connect = connect
         self.table = bounded.table
+        self.accepted = accepted
 
     async def pass_time(self, seconds: float) -> None:
         """Look at all connections as if so much time had passed, once their bytes are read."""
@@ -38,8 +41,15 @@ def worker() -> InProcessWorker:
 @pytest.fixture
 async def port(worker: InProcessWorker) -> AsyncIterator[Port]:
     bounded = Connection.bounded(ConnectionLimits(4, 20.0), ["/livez"])
-    async with listening(worker, bounded=bounded) as connect:
-        yield Port(connect, bounded)
+    accepted: list[Any] = []
+
+    class Observed(bounded):  # type: ignore[valid-type, misc]
+        def connection_made(self, transport: Any) -> None:
+            accepted.append(self)
+            super().connection_made(transport)
+
+    async with listening(worker, bounded=Observed) as connect:
+        yield Port(connect, bounded, accepted)
 
 
 async def _arrives(port: Port, client: RawClient, data: bytes) -> None:
@@ -94,9 +104,9 @@ async def test_a_large_body_has_more_time(port: Port, worker: InProcessWorker) -
 async def test_a_client_that_reads_nothing_is_dropped(port: Port) -> None:
     client = await port.connect()
     flood = asyncio.create_task(client.send(*[post() * 100] * 300))
-    (served,) = port.table._connections  # type: ignore[assignment]  # noqa: SLF001
+    (served,) = port.accepted
     async with asyncio.timeout(60):
-        while not served._stalled:  # type: ignore[attr-defined]  # noqa: SLF001
+        while not served.flow.write_paused:
             await asyncio.sleep(0)
     await port.pass_time(0)
     await port.pass_time(19)
@@ -175,8 +185,8 @@ class Queue(deque[Any]):
 async def test_pipelined_requests_become_objects_in_their_turn(port: Port) -> None:
     client = await port.connect()
     assert (await client.ask(GET))[0] == 200
-    (served,) = port.table._connections  # type: ignore[assignment]  # noqa: SLF001
-    queue = served.pipeline = Queue()  # type: ignore[attr-defined]
+    (served,) = port.accepted
+    queue = served.pipeline = Queue()
     flood = asyncio.create_task(client.send(GET * 4_000))
     for _ in range(4_000):
         assert (await client.reply())[0] == 200

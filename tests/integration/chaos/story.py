@@ -56,7 +56,7 @@ class Story(NamedTuple):
             (checked := folder / f"checked-{numbers.start}").mkdir()
             check_in_process(checked, onnx, fields, reference or None)
             for number in numbers:
-                registry._add_checked(_name(number), checked, reference, "", "")  # noqa: SLF001
+                registry.add_checked(_name(number), checked, reference, "", "")
 
     def events(self) -> list[Event]:
         """Events of two workers: out of order within the grace, most with a label."""

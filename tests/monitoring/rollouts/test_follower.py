@@ -292,7 +292,7 @@ def test_a_failure_while_reading_begins_again_with_the_log(
 def test_a_verdict_that_a_locked_registry_refuses_is_given_later(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history_file, "_PATIENCE_S", 0)
+    monkeypatch.setattr(history_file, "PATIENCE_S", 0)
     stage.start(0.3, 1.0)
     stage.ask(400, failing=True)
     judge = stage.judge()
