@@ -66,7 +66,7 @@ class BaselineFiles:
             ) from None
         if sha256(data).hexdigest() != digest:
             raise MissingBaseline(
-                f"baseline {path}: the file is damaged: its SHA-256 is not its name"
+                f"baseline {path}: the file is damaged: its content does not match its name"
             )
         frame: pd.DataFrame = pq.read_table(pa.BufferReader(data)).to_pandas()
         return frame

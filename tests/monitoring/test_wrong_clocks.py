@@ -14,7 +14,7 @@ import pytest
 
 from eventlog.events import FeedbackEvent, PredictionEvent
 from eventlog.segments import SegmentReader, SegmentWriter
-from monitoring.backtest import watch_again
+from monitoring.backtest import replay_log
 from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.storage.database import Database
 from monitoring.storage.journal import Journal
@@ -182,7 +182,7 @@ def test_a_repair_finds_the_windows_that_a_wrong_clock_closed_early_and_monitori
     journal = Journal(database)
     state = ConsumerState(journal, find_row)
     reader = SegmentReader(folder, {})
-    watch_again(reader, journal, state, FakeScorer(), Event(), repair=True)
+    replay_log(reader, journal, state, FakeScorer(), Event(), repair=True)
     reader.close()
     database.close()
     for _ in writing:

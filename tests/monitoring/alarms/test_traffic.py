@@ -16,7 +16,7 @@ from monitoring.alarms.traffic import (
     calibrate,
     judge_hour,
 )
-from monitoring.windows.traffic import RETAINED, JudgedHours, OpenHours, bearer
+from monitoring.windows.traffic import RETAINED, JudgedHours, OpenHours, alarm_version
 from registry.manifest import AlarmPolicy
 
 BY_DAYS = TRAFFIC[5]  # hours and days vary beyond Poisson counts
@@ -104,6 +104,6 @@ def test_hours_of_a_model_stay_bounded_whatever_times_its_requests_state() -> No
 
 
 def test_the_alarm_stays_with_its_version_while_that_answers() -> None:
-    assert bearer({}, "1") == "1"
-    assert bearer({"1": 1, "2": 50}, "1") == "1"
-    assert bearer({"2": 50, "3": 50}, "1") == "2"
+    assert alarm_version({}, "1") == "1"
+    assert alarm_version({"1": 1, "2": 50}, "1") == "1"
+    assert alarm_version({"2": 50, "3": 50}, "1") == "2"
