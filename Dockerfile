@@ -1,6 +1,6 @@
-# One file, four images: service, monitor, forwarder, tools.
+# Build four images: service, monitor, forwarder, tools.
 #   docker build --target service -t driftline-service .
-# Packages come from the hash-pinned locks; the same locks give the same images.
+# Packages are installed from the hash-pinned locks, so the same locks give the same images.
 
 FROM python:3.11.14-slim-trixie@sha256:193fdd0bbcb3d2ae612bd6cc3548d2f7c78d65b549fcaa8af75624c47474444d AS base
 ENV PYTHONDONTWRITEBYTECODE=1 \
@@ -10,14 +10,14 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     BENTOML_HOME=/var/lib/driftline/bentoml \
     BENTOML_DO_NOT_TRACK=True \
     DO_NOT_TRACK=1
-# Fixed numbers, so that volumes keep their owner and group from one image to the next.
+# Fixed ids, so that volumes keep their owner and group from one image to the next.
 RUN groupadd --system --gid 10001 driftline \
     && useradd --system --uid 10001 --gid 10001 --home-dir /var/lib/driftline driftline \
     && mkdir -p /var/lib/driftline \
     && chown driftline:driftline /var/lib/driftline
 WORKDIR /opt/driftline
 
-# What installs stays in this stage; the environments get no pip.
+# The installers stay in this stage; the environments contain no pip.
 FROM base AS build
 COPY requirements/bootstrap.lock requirements/
 RUN python -m venv --without-pip /opt/driftline \
@@ -26,7 +26,7 @@ RUN python -m venv --without-pip /opt/driftline \
 ENV VIRTUAL_ENV=/opt/driftline UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1
 COPY deploy/slim.py /opt/slim.py
 
-# Installed, not copied: the service says which version of itself it is.
+# The wheels are installed, because the service reads its version from the installed package.
 FROM build AS wheel
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE NOTICE ./
@@ -59,7 +59,7 @@ RUN /opt/uv/bin/uv pip install --no-deps /wheel/*.whl
 
 FROM base AS service
 LABEL org.opencontainers.image.title="Driftline service" \
-      org.opencontainers.image.description="Predicts over REST and gRPC, and logs every answer"
+      org.opencontainers.image.description="Predicts over REST and gRPC and logs every answer"
 COPY --from=build-service /opt/driftline /opt/driftline
 USER 10001
 VOLUME /var/lib/driftline
@@ -72,7 +72,7 @@ CMD ["serve", "--host", "0.0.0.0"]
 
 FROM base AS monitor
 LABEL org.opencontainers.image.title="Driftline monitor" \
-      org.opencontainers.image.description="Computes drift and performance, and asks for retraining"
+      org.opencontainers.image.description="Computes drift and performance and requests retraining"
 COPY --from=build-monitor /opt/driftline /opt/driftline
 USER 10001
 VOLUME /var/lib/driftline
@@ -83,14 +83,14 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
 ENTRYPOINT ["python", "-m", "driftline"]
 CMD ["monitor", "--host", "0.0.0.0"]
 
-# The forwarder needs nothing that the service has not, and shares its layers where it runs beside it.
+# The forwarder needs only packages of the service, so it shares the service's layers.
 FROM service AS forwarder
 LABEL org.opencontainers.image.title="Driftline forwarder" \
-      org.opencontainers.image.description="Brings the event log to Kafka"
+      org.opencontainers.image.description="Forwards the event log to Kafka"
 HEALTHCHECK NONE
 CMD ["forward"]
 
-# Registering and promoting, once: docker run ... driftline-tools register ...
+# Single commands, such as registering: docker run ... driftline-tools register ...
 FROM service AS tools
 LABEL org.opencontainers.image.title="Driftline tools" \
       org.opencontainers.image.description="Registers models and moves aliases"

@@ -1,4 +1,4 @@
-# Needs python3 (3.11 or newer) and make; brings everything else into .venv.
+# Needs python3 (3.11 or newer) and make; installs everything else into .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +20,7 @@ $(UV): requirements/bootstrap.lock
 	@touch $@
 
 $(VENV)/.run: $(UV) requirements/run.lock pyproject.toml
-	@echo "Installing Driftline and what it needs (the first time takes a few minutes) ..."
+	@echo "Installing Driftline and its packages (the first time takes a few minutes) ..."
 	$(INSTALL) -r requirements/run.lock
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
@@ -29,28 +29,28 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.lock
 	$(INSTALL) -r requirements/dev.lock
 	@touch $@
 
-# The story's own home is flights/ below it, wherever a shell's DRIFTLINE_HOME leads.
+# The example's home is flights/ below this folder, whatever DRIFTLINE_HOME is in the shell.
 run: export DRIFTLINE_HOME = $(CURDIR)/.driftline
-run: $(VENV)/.run ## the whole loop on real flights: serve, replay, drift, alarm, webhook
+run: $(VENV)/.run ## run the whole loop on real flights: serve, replay, drift, alarm, webhook
 	$(BIN)/python examples/flights/run.py
 
-up: $(VENV)/.run ## service and monitor together, with what is registered
+up: $(VENV)/.run ## run service and monitor with the registered models
 	$(BIN)/driftline up
 
-test: check suite ## every check and every test
+test: check suite ## run every check and every test
 
-# Tests wait for processes and brokers as often as they compute: one process more than cores.
+# Tests wait for processes and brokers for about as long as they compute: use one process more than cores.
 PROCESSES ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
-# Threads of one process would wait for those of the others.
+# Several threads per process would only compete for the cores.
 suite: export OMP_NUM_THREADS = 1
 suite: export OPENBLAS_NUM_THREADS = 1
-suite: $(VENV)/.dev ## every test, and how much of the code they run
+suite: $(VENV)/.dev ## run every test and report the code coverage
 	$(BIN)/coverage erase
 	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 50 --cpu-seconds 50 $(ARGS) || $(BIN)/python -m tests.again $$?
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-check: $(VENV)/.dev ## ruff, mypy and import-linter
+check: $(VENV)/.dev ## run ruff, mypy and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -59,76 +59,76 @@ check: $(VENV)/.dev ## ruff, mypy and import-linter
 	$(BIN)/lint-imports --no-cache
 
 CONVERTERS := $(DRIFTLINE_HOME)/converters
-nightly: $(VENV)/.dev ## every test at full length, long studies included (hours; ARGS=...)
+nightly: $(VENV)/.dev ## run every test at full length, including long studies (hours; ARGS=...)
 	$(INSTALL) --no-deps --target $(CONVERTERS) -r requirements/converters.lock -r requirements/catboost.lock
 	DRIFTLINE_NIGHTLY=1 DRIFTLINE_CONVERTERS=$(CONVERTERS) $(BIN)/python -m pytest --timeout 3600 --durations 50 $(ARGS)
 	$(if $(ARGS),,$(MAKE) coverage)
 
 coverage: export DRIFTLINE_TRACE_ALL = 1
-coverage: ## how much of the code every case of every test runs; the suite traces only the first cases
+coverage: ## report the coverage of all test cases; the suite traces only the first cases of each test
 	$(MAKE) suite
 
-chaos: $(VENV)/.dev ## the faults at their full length, with figures (about half an hour)
+chaos: $(VENV)/.dev ## inject faults at full length, with figures (about half an hour)
 	DRIFTLINE_NIGHTLY=1 $(BIN)/python -m pytest tests/integration/chaos tests/oracle tests/monitoring/test_killed_at_random.py tests/monitoring/webhooks/test_killed_while_sending.py -s
 
-kills: $(VENV)/.dev ## kill service, monitor and writers 50 times through rollouts (about ten minutes)
+kills: $(VENV)/.dev ## kill service, monitor and registry writers 50 times during rollouts (about ten minutes)
 	DRIFTLINE_NIGHTLY=1 $(BIN)/python -m pytest tests/e2e/test_rollout_killed.py -s
 
-format: $(VENV)/.dev ## put the code into its one format
+format: $(VENV)/.dev ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## what a request costs beside a bare handler, what an event and what scoring a window
+bench: $(VENV)/.dev ## measure the cost of a request compared with a bare handler, of an event, and of scoring a window
 	$(BIN)/python -m benchmarks.compare --subject small --part servers --no-peers --rounds 3
 	$(BIN)/python -m benchmarks.events
 	$(BIN)/python -m benchmarks.metrics_cost
 	$(BIN)/python -m benchmarks.scoring
 
-load: $(VENV)/.dev ## a short load on what `make up` runs, or on a service of its own, and the verdict (ARGS=...)
+load: $(VENV)/.dev ## run a short load test on the running service, or start a service for it (ARGS=...)
 	$(BIN)/python -m benchmarks.short_load $(ARGS)
 
-accuracy: $(VENV)/.dev ## false alarms and power of the alarms, beside Evidently's defaults (tens of minutes; ARGS=...)
+accuracy: $(VENV)/.dev ## measure false alarms and power of the alarms, compared with Evidently's defaults (tens of minutes; ARGS=...)
 	$(BIN)/python -W ignore -m benchmarks.accuracy $(ARGS)
 
-overload: $(VENV)/.dev ## ask for more than can be answered, and see what happens to the rest
+overload: $(VENV)/.dev ## send more requests than the service can answer, and measure throughput, refusals and latency
 	$(BIN)/python -m benchmarks.overload
 
-attack: $(VENV)/.dev ## attack services on loopback, and see what honest clients notice (about six minutes; ARGS="--seconds 2 --workers 1", or ARGS="--mixed" for an hour)
+attack: $(VENV)/.dev ## attack services on loopback, and measure the effect on honest clients (about six minutes; ARGS="--seconds 2 --workers 1", or ARGS="--mixed" for an hour)
 	$(BIN)/python -m benchmarks.attack $(ARGS)
 
-many: $(VENV)/.dev ## what hundreds of small models in one worker cost (ARGS="--models 300")
+many: $(VENV)/.dev ## measure the cost of hundreds of small models in one worker (ARGS="--models 300")
 	$(BIN)/python -m benchmarks.many_models $(ARGS)
 
-replay: $(VENV)/.dev ## a day of ten million predictions replayed in full (ARGS="--predictions 100000"; 10 GB of disk)
+replay: $(VENV)/.dev ## replay a full day of ten million predictions (ARGS="--predictions 100000"; 10 GB of disk)
 	$(BIN)/python -m benchmarks.replay_day $(ARGS)
 
-compare: $(VENV)/.dev ## compare with bare handlers, BentoML, MLServer and LitServe on this machine (ARGS=--quick is short)
+compare: $(VENV)/.dev ## compare Driftline with bare handlers, BentoML, MLServer and LitServe on this machine (ARGS=--quick is short)
 	$(BIN)/python -m benchmarks.compare $(ARGS)
 
-docs: $(VENV)/.dev ## the documentation as a site, in site/
+docs: $(VENV)/.dev ## build the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-wheels: $(VENV)/.dev ## the wheels of the client and of the server, in dist/
+wheels: $(VENV)/.dev ## build the wheels of the client and of the server, in dist/
 	for project in . server; do (cd $$project && $(CURDIR)/$(BIN)/hatchling build -t wheel -d $(CURDIR)/dist) || exit 1; done
 
-images: ## build the four images with docker, podman or buildah, whatever is here, and say their sizes (ARGS=--base-from-debian where no registry is)
+images: ## build the four images with docker, podman or buildah, and print their sizes (ARGS=--base-from-debian without an image registry)
 	$(PYTHON) deploy/build_images.py $(ARGS)
 
 TORCH := $(DRIFTLINE_HOME)/pytorch
-pytorch: $(VENV)/.dev ## convert, register and serve PyTorch models (brings five gigabytes)
+pytorch: $(VENV)/.dev ## convert, register and serve PyTorch models (downloads five gigabytes)
 	$(PYTHON) -m venv $(TORCH)
 	VIRTUAL_ENV=$(TORCH) $(UV) pip install --quiet --require-hashes -r requirements/pytorch.lock
 	DRIFTLINE_PYTORCH=$(TORCH)/bin/python $(BIN)/python -m pytest tests/docs/test_converters.py
 	DRIFTLINE_CONVERTERS=$$(echo $(TORCH)/lib/python*/site-packages) $(BIN)/python -m pytest -k "PyTorch or page" tests/conformance/test_model_kinds.py
 
 S3 := $(DRIFTLINE_HOME)/s3
-s3: $(VENV)/.dev ## store files of models on a real S3 server, in an environment that has s3fs
+s3: $(VENV)/.dev ## test the model file store on an S3 server, in an environment with s3fs
 	$(PYTHON) -m venv $(S3)
 	VIRTUAL_ENV=$(S3) $(UV) pip install --quiet --require-hashes -r requirements/s3.lock
 	DRIFTLINE_S3=$(S3)/bin/python $(BIN)/python -m pytest tests/registry/test_artifact_contract.py
 
 MLFLOW := $(DRIFTLINE_HOME)/mlflow
-mlflow: $(VENV)/.dev ## import from a real MLflow server, in an environment that has it (650 MB)
+mlflow: $(VENV)/.dev ## test the import from a real MLflow server, in an environment with MLflow (650 MB)
 	$(PYTHON) -m venv $(MLFLOW)
 	VIRTUAL_ENV=$(MLFLOW) $(UV) pip install --quiet --require-hashes -r requirements/mlflow.lock
 	DRIFTLINE_MLFLOW=$(MLFLOW)/bin/python $(BIN)/python -m pytest tests/driftline/mlflow_import
@@ -154,11 +154,11 @@ lock: $(UV) ## renew the pinned versions and hashes
 	printf 'litserve>=0.2,<0.3\nonnxruntime\n' | $(LOCK) --upgrade - -o $(PEERS)/litserve.lock
 
 PROTO := service/protocol/open_inference
-ci: ## what continuous integration runs, as root with the system packages
+ci: ## run what continuous integration runs; as root, also install the system packages
 	.ci/run
 
 AUDIT := $(DRIFTLINE_HOME)/audit
-audit: $(UV) ## ask for known vulnerabilities in what the images and the tests install (needs the network)
+audit: $(UV) ## check the packages of images and tests for known vulnerabilities (needs the network)
 	$(PYTHON) -m venv $(AUDIT)
 	VIRTUAL_ENV=$(AUDIT) $(UV) pip install --quiet --require-hashes -r requirements/audit.lock
 	for lock in service monitoring dev; do $(AUDIT)/bin/pip-audit --strict --disable-pip --requirement requirements/$$lock.lock || exit 1; done
@@ -175,9 +175,9 @@ release: wheels docs ## attach the wheels and the documentation to the release o
 	tar -czf "dist/documentation-$(TAG:v%=%).tar.gz" site
 	gh release create "$(TAG)" --verify-tag --notes "See CHANGELOG.md." dist/*
 
-proto: $(VENV)/.dev ## generate the gRPC messages; a descriptor pool of our own keeps other clients' copies of the protocol apart
+proto: $(VENV)/.dev ## generate the gRPC messages, with a separate descriptor pool so that other clients' copies do not conflict
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PROTO).proto
 	sed -i 's/_descriptor_pool.Default()/_descriptor_pool.DescriptorPool()/' $(PROTO)_pb2.py
 
-clean: ## remove what make brought and made
+clean: ## remove everything that make installed and built
 	rm -rf $(VENV) .driftline .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

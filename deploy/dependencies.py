@@ -1,7 +1,7 @@
 """Write NOTICE, docs/dependencies.md and the bills of materials: python deploy/dependencies.py.
 
-Names, versions and hashes come from the locks, licences and sizes from the installed packages, so
-nothing is fetched. `python deploy/dependencies.py sbom FOLDER` writes CycloneDX for each image.
+Names, versions and hashes are read from the locks; licences and sizes from the installed packages.
+Nothing is downloaded. `python deploy/dependencies.py sbom FOLDER` writes CycloneDX for each image.
 """
 
 import importlib.metadata
@@ -19,7 +19,7 @@ _PIN = re.compile(
     re.MULTILINE,
 )
 _HASH = re.compile(r"sha256:(\w+)")
-_SPDX = {  # what metadata says without being an SPDX expression
+_SPDX = {  # licence names in package metadata that are not SPDX expressions
     "3-Clause BSD License": "BSD-3-Clause",
     "Apache 2": "Apache-2.0",
     "Apache 2.0": "Apache-2.0",
@@ -32,7 +32,7 @@ _SPDX = {  # what metadata says without being an SPDX expression
     "MIT License": "MIT",
     "PSFL": "PSF-2.0",
 }
-# Metadata that names no licence, or a family; read from the licence files of the packages.
+# Packages whose metadata states no licence, or only a family of licences. Read from their files.
 STATED = {
     "click-option-group": "BSD-3-Clause",
     "colorama": "BSD-3-Clause",
@@ -49,20 +49,20 @@ ALLOWED = {
     "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSD-3-Clause-Clear", "CC0-1.0",
     "CNRI-Python", "ISC", "MIT", "MIT-0", "MIT-CMU", "MPL-2.0", "PSF-2.0", "TCL", "Zlib",
 }  # fmt: skip
-# Libraries that are used unchanged and can be replaced, which the LGPL asks for.
+# Libraries under the LGPL, which requires that users can replace them.
 LGPL = {"crc32c", "psycopg", "psycopg-binary"}
 WHY = {
     "alembic": "upgrades of the databases' schemas",
     "bentoml": "workers, supervision, model store, REST pages and client",
     "blake3": "digests of large payloads that are not logged",
     "click": "the command line",
-    "cronsim": "times of retraining schedules, daylight saving included",
+    "cronsim": "times of retraining schedules, including daylight saving",
     "cryptography": "signatures of heads of the registry's history, and of tokens",
     "evidently": "drift statistics and the HTML report",
     "fsspec": "model files on S3, GCS and other stores",
-    "grpcio": "gRPC (`aio`), and the client side of every test",
+    "grpcio": "the gRPC server `aio`, and the gRPC clients of the tests",
     "grpcio-health-checking": "the standard health service of gRPC",
-    "grpcio-reflection": "lets tools such as grpcurl list the methods",
+    "grpcio-reflection": "the list of methods for tools such as grpcurl",
     "httptools": "the HTTP/1.1 parser",
     "httpx": "the Python client, and webhooks",
     "jinja2": "the status page's templates",
@@ -88,7 +88,7 @@ WHY = {
     "standardwebhooks": "signatures of webhooks",
     "starlette": "the status page",
     "threadpoolctl": "one thread for each scoring process",
-    "tzdata": "time zones of schedules, where the machine has none",
+    "tzdata": "time zones of schedules, if the machine has none",
     "uvicorn": "HTTP connections",
     "uvloop": "the event loop",
     "zttp": "HTTP/2 of the native gRPC server",
@@ -106,7 +106,7 @@ class Package(NamedTuple):
 
 
 def locked(lock: str) -> list[Package]:
-    """Return the packages of a lock by name; raises KeyError for one whose licence is unknown."""
+    """Return the packages of a lock; KeyError if a licence is unknown."""
     text = (ROOT / "requirements" / f"{lock}.lock").read_text()
     return [
         Package(
@@ -157,20 +157,20 @@ def notice() -> str:
             "Licensed under the Apache License, Version 2.0 (see LICENSE).",
             "",
             "Driftline contains no code of other projects. The packages that it needs at run time",
-            "are installed beside it, unchanged. Each carries the text of its own licence:",
+            "are installed unchanged. Each of them contains the text of its licence:",
             "",
             *lines,
             "",
             "crc32c, psycopg and psycopg-binary are libraries under the LGPL. They are separate",
-            "packages, which can be replaced. NumPy, SciPy and ONNX Runtime carry the notices of",
-            "what their wheels contain.",
+            "packages, which can be replaced. The wheels of NumPy, SciPy and ONNX Runtime contain",
+            "the notices of the libraries in them.",
             "",
         ]
     )
 
 
 def page() -> str:
-    """Return the content of docs/dependencies.md, sizes apart."""
+    """Return the content of docs/dependencies.md."""
     direct = _direct()
     by_lock = {lock: {package.name: package for package in locked(lock)} for lock in IMAGES}
     everything = {
@@ -178,20 +178,20 @@ def page() -> str:
     }
     chosen = sorted(name for name in everything if name in direct)
     if missing := [name for name in chosen if name not in WHY]:
-        raise KeyError(f"{missing}: state in WHY what each is for")
+        raise KeyError(f"{missing}: state the reason of each package in WHY")
     lines = [
         "# Dependencies",
         "",
-        "This page lists what the images of Driftline install, with licence, size and reason.",
+        "This page lists the packages in Driftline's images, with licence, size and purpose.",
         "`python deploy/dependencies.py` writes it from the locks and the installed packages.",
         "",
-        "## Chosen",
+        "## Direct dependencies",
         "",
-        "| package | licence | MB | why |",
+        "| package | licence | MB | purpose |",
         "| --- | --- | --- | --- |",
         *(_row(everything[name], WHY[name]) for name in chosen),
         "",
-        "## Brought by others",
+        "## Dependencies of dependencies",
         "",
         "| package | licence | MB | image |",
         "| --- | --- | --- | --- |",
@@ -202,18 +202,19 @@ def page() -> str:
     return "\n".join([*lines, "", _TRIMMED])
 
 
-_TRIMMED = """## What is left out
+_TRIMMED = """## Excluded packages
 
 Evidently declares its web server, text metrics and LLM helpers as requirements.
-`requirements/unused.txt` lists what no code of ours reaches, and the monitor's lock is compiled
-without it: statsmodels, faker and what they bring, 60 MB. `nltk` and `litestar` stay, because
-`import evidently` fails without them. `deploy/slim.py` removes test suites and headers from the
-images.
+`requirements/unused.txt` lists the requirements that Driftline does not use. The monitor's lock is
+compiled without them: without statsmodels, faker and their dependencies, 60 MB. `nltk` and
+`litestar` stay, because `import evidently` fails without them. `deploy/slim.py` removes test suites
+and headers from the images.
 
-A package comes in if it is well kept, its licence is in `ALLOWED` of `deploy/dependencies.py`,
-and the standard library does not do. The GPL, the AGPL and the Business Source License are
-refused; the LGPL is accepted for libraries that are installed unchanged. `make audit` asks for
-known vulnerabilities; `make sbom` writes a CycloneDX bill of materials for each image.
+A new package must be well maintained, its licence must be in `ALLOWED` of
+`deploy/dependencies.py`, and the standard library must not offer the same. The GPL, the AGPL and
+the Business Source License are refused; the LGPL is accepted for libraries that are installed
+unchanged. `make audit` checks for known vulnerabilities; `make sbom` writes a CycloneDX bill of
+materials for each image.
 """
 
 
@@ -260,13 +261,13 @@ def _component(package: Package) -> dict[str, Any]:
         "version": package.version,
         "purl": url,
         "licenses": [{"expression": package.licence}],
-        # One for each wheel and source archive that the lock accepts.
+        # One digest for each wheel and source archive that the lock accepts.
         "properties": [{"name": "driftline:sha256", "value": digest} for digest in package.hashes],
     }
 
 
 def main(arguments: list[str]) -> None:
-    """Write the files, or the bills of materials into a folder."""
+    """Write NOTICE and the page, or write the bills of materials into a folder."""
     if arguments[:1] == ["sbom"]:
         folder = Path(arguments[1])
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Print the size of each image without its base: python -m deploy.image_sizes.
 
-Each environment is made as the Dockerfile makes it, from the same lock, and measured: bytes of its
-files, and of the archive of them under gzip, which is about what a registry holds.
+Each environment is built from the same lock and in the same way as in the Dockerfile. Its files are
+measured, and their gzip archive, whose size is close to the size in an image registry.
 """
 
 import os
@@ -14,18 +14,18 @@ from pathlib import Path
 from deploy.slim import slim
 
 ROOT = Path(__file__).parents[1]
-BESIDE = Path(sys.executable).parent
+PROGRAMS = Path(sys.executable).parent
 LARGEST = 8
 MEGABYTE = 1e6
 
 
 def make(lock: str, where: Path) -> None:
-    """Build as the build stages do."""
+    """Install the packages of a lock as the Dockerfile's build stages do."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", where], check=True)
     wheels = where.with_suffix(".wheel")
-    build = [BESIDE / "hatchling", "build", "-t", "wheel", "-d", wheels]
+    build = [PROGRAMS / "hatchling", "build", "-t", "wheel", "-d", wheels]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    install = [BESIDE / "uv", "pip", "install", "--quiet", "--link-mode=copy"]
+    install = [PROGRAMS / "uv", "pip", "install", "--quiet", "--link-mode=copy"]
     environment = os.environ | {"VIRTUAL_ENV": str(where), "UV_COMPILE_BYTECODE": "1"}
     for what in (
         ["--require-hashes", "--no-deps", "-r", f"requirements/{lock}"],
@@ -35,19 +35,19 @@ def make(lock: str, where: Path) -> None:
 
 
 def size(folder: Path) -> int:
-    """Return bytes of the files below a folder."""
+    """Return the total bytes of the files below a folder."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
 
 
 def packed(folder: Path) -> int:
-    """Return bytes of a folder's archive under gzip."""
+    """Return the bytes of a folder's gzip archive."""
     with tempfile.TemporaryFile() as file:
         subprocess.run(["tar", "-C", folder, "-czf", "-", "."], stdout=file, check=True)
         return file.tell()
 
 
 def largest(folder: Path) -> str:
-    """Return the packages that weigh most, as text."""
+    """Return the names and megabytes of the largest packages, as text."""
     (packages,) = folder.glob("lib/python*/site-packages")
     sizes: Counter[str] = Counter()
     for path in packages.iterdir():
@@ -58,8 +58,8 @@ def largest(folder: Path) -> str:
 
 
 def main() -> None:
-    """Print a table in Markdown; all numbers in megabytes."""
-    print("| environment | as installed | slimmed | packed | of which |")
+    """Print a table in Markdown; all sizes are in megabytes."""
+    print("| environment | installed | slimmed | gzip | largest packages |")
     print("| --- | --- | --- | --- | --- |")
     for lock in ("service.lock", "monitoring.lock"):
         with tempfile.TemporaryDirectory() as folder:

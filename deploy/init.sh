@@ -1,15 +1,15 @@
 #!/bin/sh
-# Makes the keys and passwords that deploy/compose.yaml expects, once.
+# Creates the keys and passwords that deploy/compose.yaml needs. Does nothing if they exist.
 set -eu
 cd "$(dirname "$0")"
 umask 077
 if [ -e secrets ]; then
-    echo "deploy/secrets is there already; nothing was changed"
+    echo "deploy/secrets already exists; nothing was changed"
     exit 0
 fi
-DRIFTLINE=${DRIFTLINE:-../.venv/bin/driftline} # as `make run` installs it
-command -v "$DRIFTLINE" >/dev/null || { echo "$DRIFTLINE is not there: make run installs it" >&2; exit 1; }
-# Made beside, and moved into place whole.
+DRIFTLINE=${DRIFTLINE:-../.venv/bin/driftline} # where `make run` installs it
+command -v "$DRIFTLINE" >/dev/null || { echo "$DRIFTLINE does not exist; run `make .venv/.run` to install it" >&2; exit 1; }
+# The folder is created under a temporary name and renamed when it is complete.
 made=$(mktemp -d ./secrets.XXXXXX)
 trap 'rm -rf "$made"' EXIT
 export DRIFTLINE_KEYS_FILE="$PWD/$made/keys.json"
@@ -21,13 +21,13 @@ password() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n' > "$made/$1"; }
 password grafana-password
 password kafka-forwarder
 password kafka-monitor
-# What the monitor signs webhooks with, and the receiver verifies them by.
+# The monitor signs webhooks with this secret, and the example receiver verifies them with it.
 printf 'DRIFTLINE_MONITOR_WEBHOOK_SECRETS=whsec_%s\n' "$(head -c 32 /dev/urandom | base64)" > "$made"/webhook.env
-# Prometheus shows its key to whom it scrapes.
+# Prometheus sends its key to the processes that it scrapes.
 sed 's|^    static_configs:|    authorization: {credentials_file: /run/secrets/prometheus-key}\n&|' \
     prometheus/prometheus.yml > "$made"/prometheus.yml
-# Containers read them as another user.
+# The containers read these files as another user.
 chmod 0644 "$made/keys.json" "$made/prometheus-key" "$made/prometheus.yml" "$made"/*-password "$made"/kafka-*
 chmod 0755 "$made"
 mv "$made" secrets
-echo "Wrote deploy/secrets: keys for applications, operators and Prometheus, what signs webhooks, passwords for Kafka's clients, and Grafana's (user admin)."
+echo "Wrote deploy/secrets: keys for applications, operators and Prometheus, the webhook secret, passwords of Kafka's clients, and Grafana's password (user admin)."

@@ -20,16 +20,16 @@ HEAD = """# Metrics
 This page lists every Prometheus metric. It is generated from the declarations by
 `python deploy/metrics_page.py`.
 
-Names end in their unit; names that end in `_total` are counters. Label values are registered
-models, versions and columns, or configured sources, never values that a client chose. Rules and
-dashboards are in `deploy/prometheus` and `deploy/grafana`; each alert has a
+Names end in their unit; names that end in `_total` are counters. Label values are the names of
+registered models, versions and columns, or of configured sources. Clients cannot create label
+values. Rules and dashboards are in `deploy/prometheus` and `deploy/grafana`; each alert has a
 [runbook](runbooks/index.md).
 """
 Declared = tuple[str, str, str, str]  # name, type, labels, meaning
 
 
 class _NothingFound:
-    """Stand in for a monitor without data: the declarations are the same."""
+    """A store without data, because the declarations of metrics do not depend on data."""
 
     def ledger(self) -> list[Any]:
         return []

@@ -1,7 +1,7 @@
 """Push the images, sign them and attest their bills of materials: make publish REGISTRY=... TAG=...
 
-Signatures are cosign's without a key: the identity of the workflow that runs this is the signer.
-`--dry-run` prints the commands.
+cosign signs without a key: the identity of the workflow that runs this script is the signer.
+`--dry-run` prints the commands instead of running them.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from build_images import TARGETS, tag
 
-BILLS = {"monitor": "monitoring"}  # the other images hold what the service's lock states
+BILLS = {"monitor": "monitoring"}  # the other images contain the service's packages
 
 
 def publish(registry: str, release: str, sbom: str, run: Callable[[Sequence[str]], str]) -> None:
@@ -26,7 +26,7 @@ def publish(registry: str, release: str, sbom: str, run: Callable[[Sequence[str]
         match = re.search(r"digest: (sha256:[0-9a-f]{64})", pushed)
         if match is None:
             sys.exit(f"{name}: docker push reported no digest")
-        image = f"{name}@{match[1]}"  # a tag could be moved between the push and the signature
+        image = f"{name}@{match[1]}"  # between push and signature, someone could move the tag
         bill = f"{sbom}/driftline-{BILLS.get(target, 'service')}.cdx.json"
         run(["cosign", "sign", "--yes", image])
         run(["cosign", "attest", "--yes", "--type", "cyclonedx", "--predicate", bill, image])

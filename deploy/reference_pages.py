@@ -16,15 +16,15 @@ SETTINGS = """# Settings
 This page lists every setting. It is generated from the code by `python deploy/reference_pages.py`.
 
 Every setting is an environment variable, or a line of
-[`driftline.toml`](../how-to/configure.md). An invalid value is refused at start, by name.
-`BENTOML_HOME` is where BentoML stores registered models (`bentoml` below `DRIFTLINE_HOME`);
-OpenTelemetry's own variables configure [traces](../operations.md#traces-and-log-lines).
+[`driftline.toml`](../how-to/configure.md). At start, invalid values are refused by name.
+`BENTOML_HOME` is the folder of BentoML's model store (`bentoml` below `DRIFTLINE_HOME`);
+OpenTelemetry's variables configure [traces](../operations.md#traces-and-log-lines).
 """
 COMMANDS = """# Commands
 
 This page lists every command. It is generated from the code by `python deploy/reference_pages.py`.
 
-Every command takes `--help`. An expected error is one line on standard error and exit status 1.
+Every command accepts `--help`. An expected error is one line on standard error and exit status 1.
 """
 
 

@@ -1,7 +1,7 @@
-"""Removes from an environment what no image runs: python deploy/slim.py ENVIRONMENT.
+"""Remove the files of an environment that no image needs: python deploy/slim.py ENVIRONMENT.
 
-Test suites, headers of C, widgets of notebooks, and those parts of Arrow that speak to other
-systems. The tests run the images without them.
+These are test suites, C headers, notebook widgets, and Arrow's clients of other systems. The tests
+run the images without these files.
 """
 
 import shutil
@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-# Below site-packages. By package, because in some a folder named tests is not a test.
+# Patterns below site-packages. Tests are listed by package, because some packages need a folder
+# named `tests`.
 SUPERFLUOUS = (
     *(f"{name}/**/tests" for name in ("numpy", "pandas", "pyarrow", "scipy", "sklearn", "zmq")),
     "statsmodels/**/tests",
@@ -23,13 +24,13 @@ SUPERFLUOUS = (
     "pyarrow/_flight.*.so",
     "pyarrow/*arrow_s3*",
     "pyarrow/_s3fs.*.so",
-    "zstandard/_cffi.*.so",  # beside the one in C, for other interpreters
+    "zstandard/_cffi.*.so",  # for interpreters other than CPython
     "jupyterlab_plotly",
 )
 
 
 def superfluous(environment: Path) -> Iterator[Path]:
-    """Yield files and folders that may go; none lies below another."""
+    """Yield the files and folders to remove; none is below another."""
     (packages,) = environment.glob("lib/python*/site-packages")
     for pattern in SUPERFLUOUS:
         for path in sorted(packages.glob(pattern)):
@@ -38,7 +39,7 @@ def superfluous(environment: Path) -> Iterator[Path]:
 
 
 def slim(environment: Path) -> None:
-    """Remove them."""
+    """Remove the superfluous files of an environment."""
     for path in list(superfluous(environment)):
         if path.is_dir():
             shutil.rmtree(path)

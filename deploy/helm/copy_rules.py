@@ -1,6 +1,6 @@
 """Copy Prometheus' rules into the Helm chart: `python deploy/helm/copy_rules.py`.
 
-Helm reads no file outside a chart, and a link would be lost in archives and on some file systems.
+Helm cannot read files outside a chart, and archives and some file systems lose symbolic links.
 """
 
 import shutil
@@ -12,7 +12,7 @@ COPIES = _HERE / "driftline" / "rules"
 
 
 def main() -> None:
-    """Replace the chart's copies."""
+    """Replace the chart's copies of the rules."""
     shutil.copytree(RULES, COPIES, dirs_exist_ok=True)
 
 

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Gives the broker's users their passwords and no more rights than they need; run beside the broker
-# each time it is started, so that new secrets are taken up.
+# Sets the passwords and minimal permissions of the broker's users. Runs at each start of the broker,
+# so that changed passwords take effect.
 set -eu
-kafka() { # the tool, and what it is asked
+kafka() { # arguments: the tool's name and its arguments
     tool=$1
     shift
     "/opt/kafka/bin/kafka-$tool.sh" --bootstrap-server 127.0.0.1:9094 "$@"

@@ -78,4 +78,4 @@ def test_a_machine_without_an_engine_is_reported(tmp_path: Path) -> None:
     done = subprocess.run(
         script, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (1, "none of docker, podman, buildah is here\n")
+    assert (done.returncode, done.stderr) == (1, "none of docker, podman, buildah is installed\n")
