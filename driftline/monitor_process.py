@@ -40,7 +40,7 @@ from monitoring.partitions.group import PartitionGroup, TrackedPart, lock_of
 from monitoring.partitions.repartition import layout
 from monitoring.partitions.shared import PartScorer, SharedChanges, SharedScorer
 from monitoring.retrain.scheduled_requests import ScheduledRequests
-from monitoring.rollouts.follower import RolloutJudge, judging
+from monitoring.rollouts.follower import RolloutJudge, rollout_judge_thread
 from monitoring.scoring.lag import ScoringLag
 from monitoring.scoring.process import JobLimits, scoring_command
 from monitoring.scoring.queue import Scorer
@@ -103,7 +103,7 @@ def _monitor(home: Home, settings: MonitorSettings, tls: Tls | None, work: Work)
     with ExitStack() as parts:
         live = start_page(parts, home, settings, tls)
         if work is _follow:
-            parts.enter_context(judging(partial(_judge, home, settings, live)))
+            parts.enter_context(rollout_judge_thread(partial(_judge, home, settings, live)))
         pauses, began = Backoff(_RECONNECT, _LONGEST_RECONNECT), time.monotonic()
         while not _watched(home, settings, live, stopping, work):
             if time.monotonic() - began > _STABLE:
@@ -342,7 +342,7 @@ def _judge(home: Home, settings: MonitorSettings, live: LiveFigures) -> RolloutJ
     def label(model: str, number: str) -> str:
         return label_output(registry.version(model, number).manifest.prediction)
 
-    return RolloutJudge(open_history(home), reader, label, note=live.rollouts.replace)
+    return RolloutJudge(open_history(home), reader, label, publish=live.rollouts.replace)
 
 
 def _follow(

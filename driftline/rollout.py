@@ -118,7 +118,7 @@ def start(  # noqa: PLR0913  # one argument per option
 def status(model: str, alias: str, server: str) -> None:
     """Show the latest rollout of an alias of MODEL, and what the monitor decided."""
     from driftline.monitor_api import awaited_there  # noqa: PLC0415 - needs a monitor's extra
-    from monitoring.presenter.rollout_waits import awaited  # noqa: PLC0415 - a monitor's extra
+    from monitoring.presenter.rollout_waits import wait_sentences  # noqa: PLC0415 - a monitor's extra
     from monitoring.rollouts.judgements import read_judgements  # noqa: PLC0415
 
     state = reduce_rows(open_access(server).history(model))
@@ -132,7 +132,7 @@ def status(model: str, alias: str, server: str) -> None:
     judgements = {} if server else read_judgements(Home.from_environment())
     pause, judgement = pause_of(state, now), judgements.get(now.id)
     lines = awaited_there(model, alias, now.id) if server and now.phase == "running" else ()
-    for sentence in lines or awaited(now, pause, judgement, now_us(), here=not server):
+    for sentence in lines or wait_sentences(now, pause, judgement, now_us(), here=not server):
         click.echo(f"  {sentence}")
     for line in _verdicts(state, now):
         click.echo(line)

@@ -10,7 +10,7 @@ from driftline.registry_access import rows_of
 from eventlog.errors import SettingError
 from eventlog.settings import Home
 from monitoring.presenter.verdicts import verdict_sentence
-from monitoring.rollouts.backtest import StepResult, judge_again, steps_of
+from monitoring.rollouts.backtest import StepResult, backtest_steps, steps_of
 from registry.history.rollout_state import Rollout
 from registry.history.rows import RolloutVerdict, VerdictMetric, VerdictPolicy
 from registry.history.state import LifecycleState, reduce_rows
@@ -48,7 +48,7 @@ def print_backtest(  # noqa: PLR0913  # the options of the command
     events = logged_events(place, received_since(place, steps[0].since))
     label = label_output(version.manifest.prediction)
     click.echo(f"{model} {alias}: rollout {rollout.id} of version {rollout.number}")
-    for result in judge_again(steps, policy, label, events):
+    for result in backtest_steps(steps, policy, label, events):
         click.echo(f"step {result.rollout.step + 1} ({result.rollout.share:.4g} of the keys)")
         click.echo(f"  recorded: {_recorded(state, result.rollout)}")
         click.echo(f"  from the log: {_sentence(result)}")

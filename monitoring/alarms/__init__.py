@@ -1,1 +1,1 @@
-"""Results become alarms and retraining requests. Pure."""
+"""Decisions about alarms and retrain requests, derived from windows' results. Pure functions."""

@@ -1,4 +1,4 @@
-"""The life of a rule's alarm, window by window. Pure.
+"""State machine of a rule's alarm, advanced by each judged window. Pure.
 
     state        the newest judged window         becomes      the alarm
     inactive     kept                             inactive
@@ -13,13 +13,13 @@
     recovering   kept, in too few windows         recovering
     recovering   kept, in enough windows          inactive     resolves
 
-Enough is `consecutive` windows in a row; one is enough at once, so that inactive becomes firing.
-While a rule cools down after an alarm, no number of broken windows is enough. A window that is not
-enough data changes nothing.
+"Enough windows" are `consecutive` windows in a row. If `consecutive` is 1, the first broken window
+changes the state from inactive to firing. During the cool-down after an alarm, no number of broken
+windows is enough. A window with the judgement "not enough data" changes nothing.
 
-Windows count in the order of event time. A revision replaces the judgement of its window: it may
-fire an alarm, or resolve one. An alarm's id derives from its cause, so the same cause never raises
-two, and a cause that returns by a revision opens the same alarm.
+Windows are ordered by event time. A revision replaces its window's judgement, so a revision can
+fire or resolve an alarm. An alarm's id is derived from its cause. The same cause therefore never
+raises two alarms, and a revision that restores an earlier cause reopens the earlier alarm.
 """
 
 from hashlib import sha256
@@ -63,8 +63,8 @@ TRANSITIONS: dict[State, dict[Run, State]] = {
         "broken enough": "firing",
     },
 }
-MOST_JUDGED = 64  # windows whose judgement a revision may replace
-_MOST_REVISED = 8  # windows that an alarm names as revised
+MOST_JUDGED = 64  # maximum number of windows whose judgement a revision can replace
+_MOST_REVISED = 8  # maximum number of revised windows that an alarm names
 _SECOND = 1_000_000  # microseconds
 
 
@@ -76,25 +76,25 @@ class JudgedWindow(msgspec.Struct, frozen=True):
 
 
 class RuleState(msgspec.Struct, frozen=True):
-    """One rule of one model version: its state, and the judgements behind it.
+    """One rule's state for one model version, with the judgements that led to it.
 
-    `broken`, `kept` and `first` are the run of windows before the oldest of `judged`.
+    `broken`, `kept` and `first` summarise the windows older than the list `judged`.
     """
 
-    broken: int = 0  # windows in a row
-    kept: int = 0
-    first: Window | None = None  # first broken window
-    open_alarm: str = ""  # id of the alarm that is not resolved
-    evidence: dict[str, list[float]] = {}  # concept drift, in files of earlier releases
+    broken: int = 0  # number of broken windows in a row before `judged`
+    kept: int = 0  # number of kept windows in a row before `judged`
+    first: Window | None = None  # first of the `broken` windows
+    open_alarm: str = ""  # id of the open alarm; empty if no alarm is open
+    evidence: dict[str, list[float]] = {}  # concept-drift evidence as earlier releases stored it
     quiet_until: int = 0  # event time at which the cool-down ends
-    state: State | Literal[""] = ""  # empty: stored by an earlier release
-    judged: list[JudgedWindow] = []  # judged windows in order of event time
-    settled_until: int = 0  # windows that begin before this event time are not judged again
+    state: State | Literal[""] = ""  # empty if an earlier release stored the rule state
+    judged: list[JudgedWindow] = []  # newest judged windows in order of event time
+    settled_until: int = 0  # windows that start before this event time are not judged again
     gaps: Evidence = Evidence()  # evidence of concept drift
 
     @property
     def current(self) -> State:
-        """The state of the table."""
+        """The alarm state, derived from the other fields if an earlier release stored none."""
         if self.state:
             return self.state
         if self.open_alarm:
@@ -103,7 +103,7 @@ class RuleState(msgspec.Struct, frozen=True):
 
     @property
     def run(self) -> tuple[int, int]:
-        """The newest judged windows in a row: how many were broken, how many kept; one is 0."""
+        """The lengths of the newest runs of broken and of kept windows; one of the two is 0."""
         if not self.judged:
             return self.broken, self.kept
         newest = self.judged[-1].broken
@@ -118,7 +118,7 @@ class RuleState(msgspec.Struct, frozen=True):
 
     @property
     def first_broken(self) -> Window | None:
-        """The first of the newest broken windows in a row."""
+        """The first window of the newest run of broken windows; None if the newest was kept."""
         broken, _ = self.run
         if not broken:
             return None
@@ -129,25 +129,26 @@ class RuleState(msgspec.Struct, frozen=True):
 
     @property
     def concept_evidence(self) -> Evidence:
-        """The evidence of concept drift, also as earlier releases stored it."""
+        """The evidence of concept drift, from whichever field the release stored it in."""
         return replace(self.gaps, base=self.evidence) if self.evidence else self.gaps
 
     def with_evidence(self, gaps: Evidence) -> "RuleState":
-        """Return the state with this evidence of concept drift."""
+        """Return a copy of the state with new evidence of concept drift."""
         return replace(self, gaps=gaps, evidence={})
 
 
 def judge(
     before: RuleState, alarm: Alarm | None, rule: Rule, result: Result, policy: AlarmPolicy
 ) -> tuple[RuleState, Alarm | None]:
-    """Return the state with this window, and the alarm that fires, stays open or resolves.
+    """Return the rule's state after this result, and the alarm if it fires, changes or resolves.
 
-    `alarm` is the current open alarm of the state; it may be acknowledged.
+    `alarm` is the rule's open alarm, firing or acknowledged; None if no alarm is open.
     """
     shown = judgement(rule, result, policy)
     if shown == "not enough data" or result.window.start < _settled(before):
         return before, None
-    # Evidence has accumulated windows already: its newest judgement counts, whatever its window.
+    # Concept evidence already accumulates windows, so one judgement is enough, and the judgement
+    # that was computed last counts, even if its window is older.
     cumulates = rule == "concept"
     window = JudgedWindow(result.window, shown == "broken")
     is_revision = any(other.window == window.window for other in before.judged)
@@ -155,7 +156,7 @@ def judge(
     run = _run(after, 1 if cumulates else policy.consecutive)
     was_open = alarm is not None
     if run == "broken enough" and not window.broken and not was_open:
-        run = "broken"  # the window that fires an alarm is one that broke the rule
+        run = "broken"  # only a window that broke the rule can fire an alarm
     current = before.current if was_open or not before.open_alarm else "inactive"
     after = replace(after, state=TRANSITIONS[current][run])
     if alarm is None:
@@ -164,7 +165,7 @@ def judge(
         fired = _fired(after, None, rule, result, policy)
         return replace(after, open_alarm=fired.alarm_id), fired
     if is_revision:
-        alarm = _noted(alarm, RevisedWindow(window.window, window.broken))
+        alarm = _with_revised(alarm, RevisedWindow(window.window, window.broken))
     if after.state == "inactive":
         return _resolved(after, alarm, result, policy)
     if window.broken:
@@ -173,23 +174,23 @@ def judge(
 
 
 def reset(until: int) -> RuleState:
-    """Return the state after an alarm was resolved by other means than its version's windows.
+    """Return the state of a rule whose alarm was resolved by something other than a window.
 
-    Windows that begin before the event time `until`, and their revisions, raise no other alarm.
+    Windows that start before the event time `until`, and their revisions, raise no new alarm.
     """
     return RuleState(state="inactive", settled_until=until, gaps=Evidence(start=until))
 
 
 def _settled(state: RuleState) -> int:
-    """Return the event time before which no window is judged any more."""
+    """Return the event time; windows that start before it are no longer judged."""
     known_first = state.first.start + 1 if state.first and not state.judged else 0
     return max(state.settled_until, known_first)
 
 
 def _with(state: RuleState, window: JudgedWindow, *, in_order: bool) -> RuleState:
-    """Return the state with a judgement in place of an earlier one of its window.
+    """Return the state with a window's judgement added, or replaced if the window had one.
 
-    `in_order` of event time; else the newest judgement stands last.
+    If `in_order`, judgements are sorted by event time. Otherwise the new judgement comes last.
     """
     others = [other for other in state.judged if other.window.start != window.window.start]
     judged = [*others, window]
@@ -201,7 +202,7 @@ def _with(state: RuleState, window: JudgedWindow, *, in_order: bool) -> RuleStat
 
 
 def _folded(state: RuleState, oldest: JudgedWindow) -> RuleState:
-    """Return the state with its oldest judgement as part of the run before the others."""
+    """Return the state with the oldest judgement moved from `judged` into the summary fields."""
     start = oldest.window.start + 1
     if oldest.broken:
         first = state.first or oldest.window
@@ -249,8 +250,8 @@ def _resolved(
     return after, replace(alarm, state="resolved", policy=result.policy)
 
 
-def _noted(alarm: Alarm, revised: RevisedWindow) -> Alarm:
-    """Return the alarm with the newest revision of a window."""
+def _with_revised(alarm: Alarm, revised: RevisedWindow) -> Alarm:
+    """Return the alarm with `revised` in its list of revised windows."""
     others = [window for window in alarm.revised if window.window != revised.window]
     return replace(alarm, revised=sorted([*others, revised])[-_MOST_REVISED:])
 

@@ -1,9 +1,10 @@
 """Divide the budget of false alarms among the rules of a model. Pure.
 
-The manifest states how many false alarms a model may raise, all rules together. Every rule that can
-raise one gets an equal part, because expected numbers add up whatever the rules have in common. The
-hysteresis then gives the level of one window: a rule that takes two broken windows in a row may be
-broken by chance far more often than it may raise an alarm.
+The manifest states how many false alarms a model may raise, summed over all rules. Every rule that
+can raise a false alarm gets an equal part, because expected numbers add up even if the rules are
+correlated. From its part follows the probability at which one window may break the rule by chance
+(the level). A rule that needs two broken windows in a row can have a much higher level than a rule
+that needs one.
 """
 
 import math
@@ -14,16 +15,16 @@ from registry.manifest import AlarmPolicy, Manifest, Monitoring
 from registry.outputs import probabilities_output
 
 _DAY = 86_400
-_STEPS = 80  # halvings: to the last digit of a float
-# Times as often as one look, three looks at 60, 80 and 100 % of the labels break a rule by chance;
-# Pocock (1977) gives 1.4 to 1.6 for the usual levels.
+_STEPS = 80  # bisection steps; enough for the last digit of a float
+# A window is judged at 60, 80 and 100 % of its labels. Three judgements break a rule by chance 1.5
+# times as often as one. Pocock (1977) states factors of 1.4 to 1.6 for the usual levels.
 _LOOKS = 1.5
 
 
 def false_alarms(monitoring: Monitoring) -> float:
-    """Return the allowed false alarms per window over all rules; 0.01 is one in 100.
+    """Return the allowed false alarms per window, all rules together; 0.01 is one in 100 windows.
 
-    The number of row-count windows in a day is unknown, so only the limit per window holds for
+    The number of row-count windows per day is unknown, so only the limit per window applies to
     them.
     """
     allowed = monitoring.alarms.false_alarms
@@ -33,7 +34,7 @@ def false_alarms(monitoring: Monitoring) -> float:
 
 
 def rules(manifest: Manifest) -> list[Rule]:
-    """Return the rules that chance can break on this model; parity is not one of them."""
+    """Return this model's rules that chance can break; prediction parity is never among them."""
     estimated = manifest.task == "regression" or bool(probabilities_output(manifest.prediction))
     alarms = manifest.monitoring.alarms
     if not expects_labels(manifest):
@@ -52,7 +53,7 @@ def rules(manifest: Manifest) -> list[Rule]:
 
 
 def part(manifest: Manifest) -> float:
-    """Return the allowed false alarms of one rule per window."""
+    """Return one rule's allowed false alarms per window."""
     return false_alarms(manifest.monitoring) / len(rules(manifest))
 
 
@@ -62,16 +63,16 @@ def level(manifest: Manifest) -> float:
 
 
 def label_level(manifest: Manifest) -> float:
-    """Return `level` for a rule about labels, which every revision of a window judges."""
+    """Return the level of a rule about labels; it is lower because every revision is judged."""
     return level(manifest) / _LOOKS
 
 
 def hourly_level(alarms: AlarmPolicy) -> tuple[float, float]:
-    """Return the probabilities at which an hour, and the 24 hours before its end, may break the
-    rule about traffic by chance.
+    """Return the traffic rule's levels: for one hour, and for the 24 hours that end with it.
 
-    Traffic is the model's, and not that of a version's windows: it has the budget by itself, with
-    hours as windows. 24 hours share 23 with those an hour later, so no hour after the first counts.
+    Traffic is counted per model, not per version, so this rule has a budget of its own, in which
+    each hour is a window. Each of the two checks gets half of it. Successive spans of 24 hours
+    share 23 hours, so the second level assumes that one broken span raises an alarm.
     """
     allowed = min(1 / (alarms.false_alarms.days * 24), 1 / alarms.false_alarms.windows) / 2
     return _level(allowed, alarms.consecutive), _level(allowed, 1)
@@ -88,7 +89,7 @@ def wording(monitoring: Monitoring) -> str:
 
 
 def _level(rate: float, consecutive: int) -> float:
-    low, high = 0.0, 0.5  # from one half on, alarms only become longer and not more
+    low, high = 0.0, 0.5  # above one half, alarms become longer but not more frequent
     for _ in range(_STEPS):
         middle = (low + high) / 2
         if _rate(middle, consecutive) < rate:
@@ -99,13 +100,13 @@ def _level(rate: float, consecutive: int) -> float:
 
 
 def _rate(broken: float, consecutive: int) -> float:
-    """Return alarms per window if each breaks the rule with this probability, independently."""
+    """Return the alarms per window if each window breaks the rule independently with `broken`."""
     if broken <= 0:
         return 0.0
     return 1 / (_wait(broken, consecutive) + _wait(1 - broken, consecutive))
 
 
 def _wait(chance: float, times: int) -> float:
-    """Return the expected windows until an event of this chance occurs `times` in a row."""
+    """Return the expected number of windows until an event occurs `times` in a row."""
     in_a_row = math.pow(chance, times)
     return (1 - in_a_row) / ((1 - chance) * in_a_row) if in_a_row > 0 else math.inf

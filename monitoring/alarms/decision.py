@@ -1,14 +1,15 @@
-"""Decide what one window shows about each rule: broken, kept, or not enough data. Pure.
+"""Judge each rule on one window: broken, kept, or not enough data. Pure.
 
-Verdict and alarms follow from the same judgements. The verdict is that of one window by itself; an
-alarm takes several windows (alarm_lifecycle.py).
+A window's verdict and its alarms follow from the same judgements. The verdict describes one window;
+an alarm needs several windows (alarm_lifecycle.py).
 
-- A window with too few rows, or without a value of the rule, is not enough data.
-- Rules about labels are judged by their values once half of the labels are known. With fewer,
-  only an interval that lies wholly beyond the limit breaks the rule. When no further label is
-  awaited, an interval wholly within the limit keeps it; any other shows nothing.
-- An estimate counts until the labels decide.
-- A window whose requests were all refused is degraded, although no rule can judge it.
+- A window that has too few rows, or no score that the rule judges, is not enough data.
+- Rules about labels are judged by the score's value once half of the rows are labelled. With fewer
+  labels, the rule is broken only if the whole confidence interval is beyond the limit. Once no
+  further label is expected, the rule is kept if the whole interval is within the limit. Any other
+  interval is not enough data.
+- The estimated performance is judged only until the labels can be judged.
+- A window in which every request was refused is degraded, although no rule can judge it.
 """
 
 from collections.abc import Sequence
@@ -38,29 +39,29 @@ from registry.manifest import AlarmPolicy
 
 Judgement = Literal["broken", "kept", "not enough data"]
 
-_OF_WHOLE: dict[str, Rule] = {  # which rule judges a score of the whole window
-    **dict.fromkeys(("drifted_share", STRONGEST, JOINT), "drift"),  # each alone is enough
-    EVIDENCE: "concept",  # single gaps break no rule: evidence accumulates them
+_OF_WHOLE: dict[str, Rule] = {  # score of the whole window -> the rule that judges it
+    **dict.fromkeys(("drifted_share", STRONGEST, JOINT), "drift"),  # any of the three is enough
+    EVIDENCE: "concept",  # a single gap breaks no rule; the evidence accumulates gaps
     **dict.fromkeys(PERFORMANCE, "performance"),
     **dict.fromkeys((ESTIMATED + name for name in PERFORMANCE), "estimate"),
     PARITY: "parity",
     TRAFFIC: TRAFFIC,
 }
-_OF_GROUPS: dict[str, Rule] = {
+_OF_GROUPS: dict[str, Rule] = {  # score of a segment -> the rule that judges it
     **dict.fromkeys(PERFORMANCE, "segment"),
     SELECTION_GAP: SELECTION_GAP,
     TRUE_POSITIVE_GAP: TRUE_POSITIVE_GAP,
 }
 BY_LABELS: tuple[Rule, ...] = ("performance", "concept", "segment", TRUE_POSITIVE_GAP)
 _ENOUGH_LABELS = 0.5  # minimum share of labelled rows for judging measured values
-_ENOUGH_REVIEWED = 30  # rows that only the review queue has labelled
-_ENOUGH_REQUESTS = 30  # minimum requests for the verdict "degraded" without an answer
+_ENOUGH_REVIEWED = 30  # minimum rows labelled through the review queue
+_ENOUGH_REQUESTS = 30  # minimum requests for the verdict "degraded" if every request was refused
 
 
 def verdict(result: Result, policy: AlarmPolicy, *, learning: bool = False) -> Verdict:
-    """Return one window's verdict by itself: the worst of its judgements.
+    """Return one window's verdict, the worst of its judgements.
 
-    `learning`: the baseline that it would be compared with is not complete.
+    `learning` is True while the baseline that the window would be compared with is incomplete.
     """
     if all_refused(result, policy):
         return "degraded"
@@ -83,14 +84,14 @@ def judgement(rule: Rule, result: Result, policy: AlarmPolicy) -> Judgement:
     if few or not scores_of(rule, result):
         return "not enough data"
     if rule == "estimate" and judgement("performance", result, policy) != "not enough data":
-        return "kept"  # the labels decide, and another rule judges them
+        return "kept"  # the labels are judged instead, by the rule "performance"
     if rule in BY_LABELS and not has_enough_labels(result):
         return _of_few_labels(rule, result)
     return "broken" if breached(rule, result) else "kept"
 
 
 def breached(rule: Rule, result: Result) -> Score | None:
-    """Return the score beyond its limit that a rule judges; of groups the furthest beyond."""
+    """Return a score that breaks the rule, or None; of segments, the one furthest off its limit."""
     broken = [score for score in scores_of(rule, result) if score.breached]
     if rule in _OF_GROUPS.values():
         broken.sort(key=lambda score: (-_beyond(score), score.segment))
@@ -98,25 +99,25 @@ def breached(rule: Rule, result: Result) -> Score | None:
 
 
 def scores_of(rule: Rule, result: Result) -> list[Score]:
-    """Return the scores with a value that a rule judges."""
+    """Return the scores that the rule judges, except scores without a value."""
     return [s for s in result.scores if s.value is not None and _rule_of(s) == rule]
 
 
 def has_enough_labels(result: Result) -> bool:
-    """Return whether the labels represent their window."""
-    if result.reviewed >= _ENOUGH_REVIEWED:  # picked to represent it, and weighed
+    """Return whether the labelled rows represent their window."""
+    if result.reviewed >= _ENOUGH_REVIEWED:  # selected to represent the window, and weighted
         return True
     return result.labelled > 0 and result.labelled >= _ENOUGH_LABELS * result.rows
 
 
 def all_refused(result: Result, policy: AlarmPolicy) -> bool:
-    """Return whether a window had requests and none was answered; a few prove nothing."""
+    """Return whether a window had enough requests to judge and every request was refused."""
     requests = sum(count for outcome, count in result.events.items() if outcome != "cancelled")
     return requests >= min(_ENOUGH_REQUESTS, policy.min_rows) and not result.events.get("ok")
 
 
 def facts(alarm: Alarm, result: Result) -> AlarmFacts:
-    """State why `alarm` is open; `result` is of its latest window and broke the rule."""
+    """Return why `alarm` is open; `result` is its latest window's result and breaks the rule."""
     score = breached(alarm.rule, result)
     assert score is not None
     drift = [score for score in result.scores if score.name == "drift" and score.value is not None]
@@ -132,12 +133,16 @@ def facts(alarm: Alarm, result: Result) -> AlarmFacts:
 
 
 def with_evidence(result: Result, evidence: Sequence[Score]) -> Result:
-    """Return the result with this evidence of concept drift in place of its own."""
+    """Return the result with its evidence of concept drift replaced."""
     return replace(result, scores=[s for s in result.scores if s.name != EVIDENCE] + [*evidence])
 
 
 def _of_few_labels(rule: Rule, result: Result) -> Judgement:
-    """Judge by the interval; the other rules have weighed it already, and wait for the end."""
+    """Judge a rule about labels by the confidence interval, because few rows are labelled.
+
+    Only "performance" needs the interval. The other rules' scores already account for it, and
+    these rules are judged only once no further label is expected.
+    """
     is_broken = breached(rule, result)
     final = result.pending == 0
     if rule != "performance":
@@ -151,7 +156,7 @@ def _of_few_labels(rule: Rule, result: Result) -> Judgement:
 
 
 def _is_sure(score: Score) -> bool:
-    """Return whether the whole interval lies on the same side of the limit as the value."""
+    """Return whether the whole interval is on the same side of the limit as the value."""
     if None in (score.value, score.threshold, score.low, score.high):
         return False
     assert score.value is not None
@@ -163,7 +168,7 @@ def _is_sure(score: Score) -> bool:
 
 
 def _rule_of(score: Score) -> Rule | None:
-    """Return the rule that judges a score; None: it is there to be read."""
+    """Return the rule that judges a score; None if the score is only displayed."""
     if score.of_whole:
         return _OF_WHOLE.get(score.name)
     of_group = score.segment and not score.column and score.threshold is not None
@@ -171,5 +176,5 @@ def _rule_of(score: Score) -> Rule | None:
 
 
 def _beyond(score: Score) -> float:
-    """Return the distance of a score from its limit."""
+    """Return the distance between a score's value and its limit."""
     return abs((score.value or 0.0) - (score.threshold or 0.0))

@@ -1,18 +1,19 @@
 """Accumulate evidence that errors have persistently grown beyond what the inputs explain. Pure.
 
-Each window brings a gap: how much worse its labels are than was expected of its rows. Single gaps
-are noise; many small ones in a row are not. An e-detector (Shin, Ramdas and Rinaldo 2022; of the
-Shiryaev-Roberts kind) weighs them: with z the gap in standard errors beyond what is tolerated,
+Each window has a gap: the difference between the errors that its labels show and the errors that
+were expected from its inputs. A single gap is noise; many small gaps in a row are not. An
+e-detector of the Shiryaev-Roberts kind (Shin, Ramdas and Rinaldo 2022) accumulates the gaps. Let z
+be the gap in standard errors beyond the tolerated gap:
 
     M = (M before + 1) * exp(stride * z - stride^2 / 2),    averaged over strides and gaps.
 
-Where nothing has changed, the mean of the second factor is at most 1 whatever came before, so M
-stays below L for L windows on average: an alarm at M >= L keeps a budget of one in L windows,
-without a count of windows in a row. Small strides find small persistent gaps, large ones find a
-large gap soon.
+If nothing has changed, the expected value of the second factor is at most 1, independently of
+earlier windows. M then needs at least L windows on average to reach L. An alarm at M >= L therefore
+meets a budget of one false alarm in L windows, without counting windows in a row. Small strides
+detect small persistent gaps; large strides detect a large gap quickly.
 
-One window is never enough: the evidence must also reach its limit without its strongest window. A
-revision replaces the gaps of its window, and the evidence is computed from there on.
+One window is never enough: the evidence must reach its limit even without its strongest window. A
+revision replaces its window's gaps, and the evidence is recomputed from that window on.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,46 +24,46 @@ import msgspec
 from monitoring.results import ERROR_GAP, EVIDENCE, GAP, Score, Window
 from monitoring.significant_digits import significant
 
-FAR = 4.0  # standard errors beyond what is tolerated: where the threshold of one gap lies
+FAR = 4.0  # standard errors between the tolerated gap and a single gap's threshold
 WIDTH = 1.96  # standard errors between a gap and its bounds
 _STRIDES = (0.5, 1.0, 2.0, 3.0)
-_FULL = 2.0 * len(_STRIDES)  # times the limit: evidence is cut off there, so that it can fade
-_MOST = 8.0  # standard errors that one window can bring
-_MOST_WINDOWS = 64  # whose gaps a revision may replace
+_FULL = 2.0 * len(_STRIDES)  # upper bound of a sum, in multiples of the limit, so sums can fade
+_MOST = 8.0  # maximum standard errors that one window contributes
+_MOST_WINDOWS = 64  # maximum number of windows whose gaps a revision can replace
 
-Sums = dict[str, list[float]]  # keyed by gap, one number per stride
+Sums = dict[str, list[float]]  # name of a gap score -> M for each stride
 
 
 class WindowGaps(msgspec.Struct, frozen=True):
-    """The gaps of one window, in standard errors beyond what is tolerated."""
+    """One window's gaps, in standard errors beyond the tolerated gap."""
 
     window: Window
     gaps: dict[str, float]
-    note: str = ""  # note of the first gap
+    note: str = ""  # note of the largest gap's score
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """Evidence over windows: sums of the early ones, and the gaps of those that may be revised."""
+    """Evidence over windows: sums of the oldest windows, and the gaps of the revisable windows."""
 
     base: Sums = {}
-    windows: list[WindowGaps] = []  # windows in order of event time
-    start: int = 0  # windows that begin before this event time bring nothing
+    windows: list[WindowGaps] = []  # revisable windows in order of event time
+    start: int = 0  # windows that start before this event time are ignored
 
 
 class WeighedWindow(msgspec.Struct, frozen=True):
-    """The sum of a window's gaps and those before it."""
+    """Evidence after a window's gaps were added, and the scores that follow from it."""
 
     evidence: Evidence
-    of_window: list[Score]  # the evidence up to this window; empty: it brought no gap
-    newest: list[Score]  # the evidence up to the newest window
+    of_window: list[Score]  # evidence up to this window; empty if the window was not added
+    newest: list[Score]  # evidence up to the newest window; empty if the window was not added
 
 
 def weigh(
     scores: Sequence[Score], window: Window, before: Evidence, allowed: float
 ) -> WeighedWindow:
-    """Accumulate a window's gaps, in place of those of its earlier revision.
+    """Add a window's gaps to the evidence, or replace the gaps of the window's earlier revision.
 
-    `allowed` false alarms per window.
+    `allowed` is the allowed number of false alarms per window.
     """
     newest_gaps = _gaps_of(scores, window)
     if newest_gaps is None or window.start < before.start:
@@ -126,7 +127,7 @@ def _gaps_of(scores: Sequence[Score], window: Window) -> WindowGaps | None:
 
 
 def _away(score: Score) -> float | None:
-    """Return how many standard errors a gap lies beyond what is tolerated."""
+    """Return the standard errors by which a gap exceeds the tolerated gap; None if unknown."""
     if None in (score.value, score.threshold, score.low, score.high):
         return None
     assert score.value is not None

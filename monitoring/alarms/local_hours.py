@@ -1,7 +1,7 @@
-"""Relate hours of the Unix epoch to the local time of callers. Pure.
+"""Convert hours since the Unix epoch to the callers' local time. Pure.
 
-Traffic follows the clocks of the people who cause it. Where these change twice a year, the same
-local hour of the week before lies 167 or 169 hours back.
+Traffic follows the local time of the people who cause it. After a daylight-saving change, the same
+local hour of the previous week was 167 or 169 hours ago.
 """
 
 from datetime import datetime
@@ -13,18 +13,18 @@ _DAY = 24  # hours
 
 
 class LocalHours:
-    """Hours in a time zone of the IANA database; offsets of half an hour are rounded down."""
+    """Hours in a time zone of the IANA database; offsets are rounded down to full hours."""
 
     def __init__(self, timezone: str) -> None:
-        """Count hours in this zone; in UTC if this machine lacks its name."""
+        """Set the time zone; UTC is used if this machine does not know its name."""
         self._timezone = timezone
 
     def local(self, hour: int) -> int:
-        """Return an hour as counted by local clocks."""
+        """Return the local number of an hour since the Unix epoch."""
         return hour + self._offset(hour)
 
     def earlier(self, hour: int, hours: int) -> int | None:
-        """Return the hour of the local time so many hours before; None: the clocks skipped it."""
+        """Return the hour whose local time is `hours` earlier; None if local clocks skipped it."""
         local = self.local(hour) - hours
         near = local - self._offset(hour - hours)
         for candidate in (near, local - self._offset(near)):
@@ -33,19 +33,19 @@ class LocalHours:
         return None
 
     def ends_whole_day(self, hour: int) -> bool:
-        """Return whether no clock changed in the 24 hours that end with this one."""
+        """Return whether the UTC offset stayed the same in the 24 hours that end with this hour."""
         return self._offset(hour) == self._offset(hour - _DAY)
 
     def _offset(self, hour: int) -> int:
         return 0 if self._timezone == "UTC" else _offset(self._timezone, hour)
 
 
-@lru_cache(maxsize=16_384)  # the hours of all models are the same ones
+@lru_cache(maxsize=16_384)  # all models ask for the same hours
 def _offset(timezone: str, hour: int) -> int:
     try:
         local = datetime.fromtimestamp(hour * _HOUR_S, _zone(timezone))
     except (ValueError, OverflowError, OSError, KeyError):
-        return 0  # beyond the calendar, or no zone
+        return 0  # the year is out of range, or the zone is unknown
     offset = local.utcoffset()
     return 0 if offset is None else int(offset.total_seconds()) // _HOUR_S
 

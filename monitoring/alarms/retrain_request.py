@@ -1,9 +1,9 @@
 """Decide whether an alarm requests retraining, and build the request.
 
-An alarm requests retraining once, when it fires. While another alarm of the version is open, no
-second request is made; an undelivered request is superseded by a later one of the same version.
-Alarms about prediction parity, gaps between groups and traffic request no retraining and block no
-other request: a serving fault and missing callers need no training, and people decide about gaps.
+An alarm requests retraining once, when it fires, unless another alarm of the version is open. A
+version's later request replaces an earlier request that is not delivered yet. Alarms about
+prediction parity, fairness gaps and traffic request no retraining and block no other request:
+training mends neither a serving fault nor missing callers, and people decide about fairness gaps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,15 +24,16 @@ from monitoring.results import (
 )
 
 _NEVER = ("parity", SELECTION_GAP, TRUE_POSITIVE_GAP, TRAFFIC)
-_MOST = 100  # columns in a request: some receivers take 64 KB at most
-NOTICE = "an_"  # before the webhook id of an alarm for people
+_MOST = 100  # maximum columns in a request, because some receivers accept at most 64 KB
+NOTICE = "an_"  # prefix of the webhook id of an alarm that requests no retraining
+# Rules whose alarms can request retraining.
 RULES: tuple[Rule, ...] = tuple(rule for rule in get_args(Rule) if rule not in _NEVER)
 
 
 def retrain_alarm(fired: Sequence[Alarm], open_before: int) -> Alarm | None:
-    """Return the newly fired alarm that requests retraining.
+    """Return the newly fired alarm that requests retraining; None if no alarm does.
 
-    `open_before` alarms of the rules above were open already.
+    `open_before` is the number of alarms of `RULES` that were already open.
     """
     if open_before:
         return None
@@ -42,7 +43,7 @@ def retrain_alarm(fired: Sequence[Alarm], open_before: int) -> Alarm | None:
 def request(
     alarm: Alarm, result: Result, *, digest: str, positions: Mapping[str, Position], rows_url: str
 ) -> RetrainRequest:
-    """Build what a training job needs; `rows_url` leads to the window's rows."""
+    """Build the request for a training job; `rows_url` is the address of the window's rows."""
     broken = largest_drift(result)
     whole = None if alarm.rule == "drift" else breached(alarm.rule, result)
     return RetrainRequest(
@@ -61,7 +62,7 @@ def request(
 
 
 def register_hint(model: str, request: str) -> str:
-    """Return the command that registers the answer to a request."""
+    """Return the command that registers the retrained model as the answer to a request."""
     return (
         f"driftline register model.onnx --name {model} --manifest manifest.yaml "
         f"--reference reference.parquet --answers {request}"
@@ -69,10 +70,10 @@ def register_hint(model: str, request: str) -> str:
 
 
 def notice_id(alarm: Alarm) -> str:
-    """Return the webhook id of an alarm that asks for people and not for training."""
+    """Return the webhook id of an alarm that requests no retraining."""
     return NOTICE + sha256(alarm.alarm_id.encode()).hexdigest()[:24]
 
 
 def webhook_id(alarm: Alarm) -> str:
-    """Return derived from the cause: a crash can repeat the delivery but never its effect."""
+    """Return the request's webhook id; the receiver recognises a repeated delivery by it."""
     return "rr_" + sha256(alarm.alarm_id.encode()).hexdigest()[:24]

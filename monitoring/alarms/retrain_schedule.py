@@ -1,7 +1,8 @@
 """Decide whether a schedule requests retraining now. Pure.
 
-An instant is decided once: it requests retraining, or it is skipped or missed, and the reason is
-noted. Of several instants that passed since the last look, only the latest is decided on.
+Each scheduled time is decided once: retraining is requested, or the time is skipped or missed, and
+the reason is recorded. If several scheduled times have passed since the last check, only the latest
+is decided.
 """
 
 from collections.abc import Callable
@@ -14,38 +15,38 @@ from registry.history.rows import CatchUp
 
 ScheduleState = Literal["requested", "skipped", "missed"]
 _MINUTE = 60_000_000
-TOLERANCE = 10 * _MINUTE  # microseconds; later than that, an instant is missed without catch-up
-_WRONG_CLOCK = 24 * 60 * _MINUTE  # an instant so far ahead was decided by a clock that was wrong
-_NOTED = 20  # decisions of a model
+TOLERANCE = 10 * _MINUTE  # without catch-up, a scheduled time is missed after this delay
+_WRONG_CLOCK = 24 * 60 * _MINUTE  # a decision further in the future was made by a wrong clock
+_MOST_DECISIONS = 20  # maximum decisions retained for a model
 
 # (after, until) -> latest instant in ]after, until], None if there is none
 LatestDue = Callable[[int, int], int | None]
 
 
 class ScheduleDecision(msgspec.Struct, frozen=True):
-    """The decision about one instant; times are microseconds since the epoch."""
+    """The decision about one scheduled time; times are microseconds since the Unix epoch."""
 
-    due: int
-    decided: int
+    due: int  # scheduled time
+    decided: int  # time of the decision
     state: ScheduleState
-    request: str = ""  # id of the request that was made
-    reason: str = ""  # why none was made
+    request: str = ""  # id of the retrain request; empty if none was made
+    reason: str = ""  # reason why no request was made
 
 
 class ScheduleProgress(msgspec.Struct, frozen=True):
-    """The decided part of a model's schedule; stored with the outbox, in one transaction."""
+    """Progress of a model's schedule; stored in the same transaction as the webhook outbox."""
 
-    revision: int = 0  # revision of the row that set the schedule
-    until: int = 0  # later instants are not decided
-    decisions: list[ScheduleDecision] = []  # the latest ones, in order
+    revision: int = 0  # registry revision that set the schedule
+    until: int = 0  # scheduled times up to this one are decided
+    decisions: list[ScheduleDecision] = []  # latest decisions, oldest first
 
 
 def scheduled_id(model: str, due: int) -> str:
-    """Return the id of the request of a model at an instant: a repetition has the same."""
+    """Return the id of a model's request at a scheduled time; a repetition has the same id."""
     return "rr_" + sha256(f"schedule\0{model}\0{due}".encode()).hexdigest()[:24]
 
 
-def decide(  # noqa: PLR0913  # what a decision depends on
+def decide(  # noqa: PLR0913  # the inputs of a decision
     before: ScheduleProgress,
     *,
     model: str,
@@ -56,11 +57,11 @@ def decide(  # noqa: PLR0913  # what a decision depends on
     now: int,
     open_request: Callable[[], str],
 ) -> ScheduleProgress:
-    """Return the progress at the present time; unchanged if nothing is due.
+    """Return the schedule's progress at the time `now`; `before` if nothing is due.
 
-    `revision` and `since` are those of the schedule: instants before it was set are not its own.
-    `open_request` returns the id of a request that awaits its candidate, "" without one; it is
-    called only if something is due.
+    `revision` and `since` are the schedule's registry revision and start; it has no earlier times.
+    `open_request` returns the id of a request that awaits its candidate, or "" if there is none. It
+    is called only if a scheduled time is due.
     """
     if before.until - now > _WRONG_CLOCK:
         return ScheduleProgress(revision, now, before.decisions)
@@ -71,7 +72,7 @@ def decide(  # noqa: PLR0913  # what a decision depends on
     if any(decision.due == due for decision in before.decisions):
         return ScheduleProgress(revision, due, before.decisions)
     decision = _decision(model, due, now, catch_up, open_request)
-    return ScheduleProgress(revision, due, [*before.decisions, decision][-_NOTED:])
+    return ScheduleProgress(revision, due, [*before.decisions, decision][-_MOST_DECISIONS:])
 
 
 def _decision(

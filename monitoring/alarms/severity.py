@@ -1,4 +1,4 @@
-"""The severity of a score and the order of columns: one rule for every reader."""
+"""Severity of a drift score, and the order in which pages, alarms and webhooks list columns."""
 
 import math
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ MOST_SEVERE = 99.0
 
 
 def severity(score: Score | None) -> float | None:
-    """Return a drift statistic in multiples of its threshold; None if it has no value.
+    """Return a drift statistic in multiples of its threshold; None if the score has no value.
 
-    1 and above is drift. A p-value falls while drift grows: a statistic is a p-value if it is
-    breached below its threshold, or kept above it.
+    A severity of 1 or more is drift. A p-value falls as drift grows. The statistic is a p-value
+    if it is breached below its threshold, or not breached above its threshold.
     """
     if score is None or score.value is None or not math.isfinite(score.value):
         return None
@@ -39,7 +39,7 @@ def column_order(
 
 
 def effects_by_column(result: Result) -> dict[str, float]:
-    """Return the effect of each column's drift on the predictions, where it is known."""
+    """Return each column's effect of drift on the predictions, as far as it was measured."""
     return {
         score.column: score.value
         for score in result.scores
@@ -48,17 +48,18 @@ def effects_by_column(result: Result) -> dict[str, float]:
 
 
 def drifted_columns(result: Result) -> list[Score]:
-    """Return the drift scores beyond their threshold, by `column_order`."""
+    """Return the breached drift scores, sorted by `column_order`."""
     effects = effects_by_column(result)
     drifted = [score for score in result.scores if score.name == "drift" and score.breached]
     return sorted(drifted, key=lambda score: column_order(score.column, score, effects))
 
 
 def largest_drift(result: Result) -> list[Score]:
-    """Return a score for every column that an alarm names, the largest drift first.
+    """Return a score for every column that an alarm names, largest drift first.
 
-    These are the drifted columns, else the columns whose correlations changed. The strongest
-    column stands first where it is none of them: its missing values changed.
+    An alarm names the drifted columns. If there are none, it names the columns whose correlations
+    changed. If the strongest column is not among them, its missing values changed, and it comes
+    first.
     """
     changed = [score for score in result.scores if score.name == MOVED and score.column]
     drifted = drifted_columns(result) or sorted(
@@ -71,7 +72,10 @@ def largest_drift(result: Result) -> list[Score]:
 
 
 def _strongest_column(result: Result) -> Score | None:
-    """Return the score of the strongest column beyond its limit; its note begins with the name."""
+    """Return a score of the column that the breached score `STRONGEST` is about, or None.
+
+    The note of `STRONGEST` starts with the column's name.
+    """
     strongest = next((s for s in result.scores if s.name == STRONGEST and s.breached), None)
     if strongest is None:
         return None

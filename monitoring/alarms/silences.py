@@ -1,7 +1,7 @@
 """Decide whether an alarm is silenced. Pure.
 
-A silenced alarm fires, is shown and resolves as any other. It requests no retraining, neither then
-nor when the silence ends. Silences end by the wall clock, not by event time.
+A silenced alarm fires, is shown and resolves like any other alarm. It requests no retraining, even
+after the silence has ended. Silences end by wall-clock time, not by event time.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from monitoring.results import Alarm, Silence
 
 
 def silenced(alarm: Alarm, silences: Iterable[Silence], now: int) -> Silence | None:
-    """Return the silence that matches an alarm at `now` (microseconds); None if there is none."""
+    """Return a silence that matches the alarm at `now`, in microseconds; None if there is none."""
     return next(
         (silence for silence in silences if now < silence.until and _matches(silence, alarm)), None
     )

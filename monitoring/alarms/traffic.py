@@ -1,21 +1,23 @@
-"""Judge how many requests a model had in an hour, against the same hours of the weeks before. Pure.
+"""Judge a model's requests in an hour against the same hour of the previous weeks. Pure.
 
-Hours are counted over all versions of a model, so a rollout moves no figure. What an hour may have
-follows from the same local hour (`alarms.timezone`) of up to four weeks before, and from how much
-such hours differ from each other in the model's own history:
+Requests are counted over all versions of a model, so a rollout changes no count. The limits of an
+hour follow from the same local hour (`alarms.timezone`) of up to four previous weeks, and from how
+much the same hours of different weeks differ in the model's own history:
 
-- The logarithm of a count varies as `(1 / expected + spread) * (1 + 1 / weeks)`. The first part is
-  that of a Poisson count; `spread`, found in the history, is what traffic varies besides.
-- The limit in such units follows from the budget of false alarms (budget.py). Where as many hours
-  in a row of the history lay beyond it, it is raised above them by half (ADR 36).
-- A change counts if it is also large: a third less than expected, or twice as much.
-- The last 24 hours are judged as well: they show that a model with few requests has stopped. Days
-  of 23 or 25 hours are not.
+- The variance of a count's logarithm is `(1 / expected + spread) * (1 + 1 / weeks)`. `1 / expected`
+  is the variance of a Poisson count. `spread` is the additional variance found in the history.
+- The limit, in standard deviations, follows from the false-alarm budget (budget.py). If that many
+  hours in a row of the history exceeded the limit, it is raised to 1.5 times their deviation
+  (ADR 36).
+- A change breaks the rule only if it is also large: at most two thirds of the expected requests,
+  or at least twice as many.
+- The last 24 hours are judged too, which shows when a model with few requests has stopped. Days
+  of 23 or 25 hours are not judged.
 
-Hours that broke their limits do not enter the history, unless the same hours of two weeks in a
-row did: then that is what the model has now. While 24 hours are as usual, traffic has only moved
-within the day: if an hour deviates the same way on a fourth day, its level follows the three
-before.
+Hours that broke their limits are left out of the history. If the same hour broke its limits in two
+weeks in a row, it is used again, because it is the model's new normal traffic. If the last 24 hours
+are normal, traffic has only moved within the day. An hour that deviates in the same direction on a
+fourth day is then compared with the level of the previous three days.
 """
 
 import math
@@ -35,46 +37,46 @@ from telemetry.clock import HOUR
 DAY = 24  # hours
 WEEK = 7 * DAY
 WEEKS = 4  # weeks of history
-_LEAST_WEEKS = 3  # with the hour in question, before anything is compared
-_NEW = 2  # weeks in a row that broke the rule: the traffic is another one now
-_SHIFTED_DAYS = 3  # consecutive days with the same deviating hour: the daily pattern moved
-_LESS = 2 / 3  # share of the expected requests, and
-_MORE = 2.0  # times what is expected: smaller changes break no rule
-_MARGIN = 1.5  # above what the history reached
-_MEDIAN = NormalDist().inv_cdf(0.75) ** 2  # median of the square of a standard normal number
+_LEAST_WEEKS = 3  # minimum number of previous weeks with a usable count of the hour
+_NEW = 2  # an hour that broke its limits in this many weeks in a row is the new normal
+_SHIFTED_DAYS = 3  # days in a row with the same deviating hour after which the daily pattern moved
+_LESS = 2 / 3  # a decrease is large if the requests are at most this share of those expected
+_MORE = 2.0  # an increase is large if the requests are at least this multiple of those expected
+_MARGIN = 1.5  # ratio of the limit to the largest deviation in the history
+_MEDIAN = NormalDist().inv_cdf(0.75) ** 2  # median of the square of a standard normal variable
 
 TrafficState = Literal["learning", "normal", "none", "low", "high"]
 
 
 class JudgedHour(msgspec.Struct, frozen=True):
-    """One hour of a model's requests, and what was found about it."""
+    """One hour of a model's requests, with its judgement."""
 
     requests: int
     state: TrafficState
-    expected: float | None = None  # None: not known yet
-    low: float | None = None  # this many requests, or fewer, break the rule; None: no number does
-    high: float | None = None  # this many, or more
-    day: bool = False  # whether the last 24 hours broke the rule: `requests` and limits are theirs
-    minimum: int | None = None  # requests an hour that the policy states
+    expected: float | None = None  # expected requests; None while learning
+    low: float | None = None  # requests at or below this break the rule; None if none are too few
+    high: float | None = None  # requests at or above this number break the rule
+    day: bool = False  # whether all numbers refer to the last 24 hours instead of one hour
+    minimum: int | None = None  # minimum requests per hour in the policy
 
     @property
     def broken(self) -> bool:
-        """Whether it breaks the rule."""
+        """Whether the requests break the rule."""
         return self.state in {"none", "low", "high"}
 
 
 class TrafficHistory(msgspec.Struct, frozen=True):
-    """Requests by the hour, counted from the Unix epoch; hours without a count had none."""
+    """Requests per hour; an hour is its number since the Unix epoch."""
 
-    first: int  # the hour of the first request
-    requests: Mapping[int, int]
-    broken: frozenset[int] = frozenset()  # hours
+    first: int  # hour of the first request
+    requests: Mapping[int, int]  # hour -> requests; an absent hour had none
+    broken: frozenset[int] = frozenset()  # hours that broke their limits
 
 
 class Calibration(msgspec.Struct, frozen=True):
-    """The traffic of a model's history, for an hour and for 24 hours.
+    """The spread and limit of a model's traffic, for one hour and for 24 hours.
 
-    A spread is the variance beyond that of Poisson counts; limits are in standard deviations.
+    A spread is the variance in excess of Poisson counts; limits are in standard deviations.
     """
 
     spread: float
@@ -84,7 +86,7 @@ class Calibration(msgspec.Struct, frozen=True):
 
 
 def calibrate(history: TrafficHistory, hour: int, policy: AlarmPolicy) -> Calibration:
-    """Return the calibration by the four weeks before `hour`; it is valid for a day."""
+    """Return the calibration from the four weeks before `hour`; it is valid for a day."""
     level, day_level = hourly_level(policy)
     hours = LocalHours(policy.timezone)
     spread, limit = _calibrated(_Series(history, hour, 1, hours), level, policy.consecutive)
@@ -93,16 +95,16 @@ def calibrate(history: TrafficHistory, hour: int, policy: AlarmPolicy) -> Calibr
 
 
 def is_learning(history: TrafficHistory, hour: int) -> bool:
-    """Return whether too few hours precede one to compare it with, in any time zone."""
+    """Return whether the history before `hour` is too short for a comparison, in any time zone."""
     return hour - history.first < _NEW * WEEK - DAY
 
 
 def judge_hour(
     history: TrafficHistory, hour: int, policy: AlarmPolicy, calibration: Calibration | None
 ) -> JudgedHour:
-    """Judge an hour, by a history up to it and a calibration of the beginning of its day.
+    """Judge an hour, given the history up to it and the calibration of the start of its day.
 
-    The calibration may be None if `is_learning`.
+    The calibration may be None while `is_learning` is true.
     """
     requests = history.requests.get(hour, 0)
     if policy.min_traffic is not None and requests < policy.min_traffic:
@@ -123,7 +125,7 @@ def judge_hour(
 
 
 def traffic_result(model: str, version: str, hour: int, judged: JudgedHour, policy: str) -> Result:
-    """Return a judged hour as a result, for the state of its rule; it is not stored."""
+    """Return a judged hour as a result, which updates the rule's state and is not stored."""
     threshold = judged.low if judged.expected is not None else judged.minimum
     unknown = judged.state == "learning" and judged.minimum is None
     score = Score(
@@ -148,7 +150,7 @@ def traffic_result(model: str, version: str, hour: int, judged: JudgedHour, poli
 
 
 class _Series:
-    """Sums of requests over `length` hours in the four weeks before an hour."""
+    """Sums of requests over `length` hours, for each hour of the four weeks before `hour`."""
 
     def __init__(self, history: TrafficHistory, hour: int, length: int, local: LocalHours) -> None:
         start = hour - WEEKS * WEEK
@@ -167,7 +169,7 @@ class _Series:
         self._hours_of_week = [local.local(start + at) % WEEK for at in range(WEEKS * WEEK)]
 
     def past(self) -> Iterator["_PastHour"]:
-        """Yield each hour of the history with the same hours of the other weeks."""
+        """Yield each hour of the history, compared with the same hour of the other weeks."""
         values = self.values
         same: list[list[int]] = [[] for _ in range(WEEK)]
         for at, hour_of_week in enumerate(self._hours_of_week):
@@ -187,12 +189,12 @@ class _PastHour(NamedTuple):
     at: int
     value: int
     expected: float
-    factor: float  # factor of the variance, for the uncertainty of `expected`
-    residual: float  # residual of logarithms
+    factor: float  # factor that adds the uncertainty of `expected` to the variance
+    residual: float  # logarithm of the ratio of the value to the expected value
 
     @property
     def large(self) -> bool:
-        """Whether it lies as far from what is expected as a change that counts."""
+        """Whether the deviation is large enough to break the rule."""
         return self.value <= _LESS * self.expected or (
             self.value >= _MORE * self.expected and self.value > 0
         )
@@ -206,7 +208,7 @@ def _calibrated(series: _Series, level: float, consecutive: int) -> tuple[float,
 
 
 class _Season:
-    """The same local hours of the weeks before, and what they let an hour have."""
+    """The same local hours of the previous weeks, and the limits that follow from them."""
 
     def __init__(
         self, history: TrafficHistory, local: LocalHours, calibration: Calibration
@@ -216,13 +218,13 @@ class _Season:
         self._calibration = calibration
 
     def judge(self, hour: int, level: float = 1.0) -> JudgedHour:
-        """Judge an hour; `level` is a known factor of its requests (plus one)."""
+        """Judge an hour; its expected requests (plus one) are multiplied by `level`."""
         calibration = self._calibration
         before, value = self._before(hour, 1), _sum(self._history, hour, 1)
         return _judge(value, before, calibration.spread, calibration.limit, level)
 
     def judge_day(self, hour: int) -> JudgedHour:
-        """Judge the 24 hours that end with this one."""
+        """Judge the 24 hours that end with `hour`."""
         calibration, value = self._calibration, _sum(self._history, hour, DAY)
         if not self._local.ends_whole_day(hour):
             return JudgedHour(value, "learning")
@@ -230,7 +232,10 @@ class _Season:
         return _judge(value, before, calibration.day_spread, calibration.day_limit)
 
     def shift(self, hour: int, judged: JudgedHour) -> float:
-        """Return the factor by which the same hour deviated on each of the last days; 1 if none."""
+        """Return the median factor by which the same hour deviated on the last three days.
+
+        The factor is 1 unless the hour deviated in the same direction on all of these days.
+        """
         factors = []
         for day in range(1, _SHIFTED_DAYS + 1):
             before = self._local.earlier(hour, day * DAY)
@@ -244,7 +249,7 @@ class _Season:
         return median(factors)
 
     def _before(self, hour: int, length: int) -> list[int]:
-        """Return the sums of the same hours in the weeks before."""
+        """Return the requests of the same hours in the previous weeks, as far as usable."""
         history = self._history
         weeks = (self._local.earlier(hour, week * WEEK) for week in range(1, WEEKS + 1))
         ends = [end for end in weeks if end is not None and end - length + 1 >= history.first]
@@ -285,12 +290,12 @@ def _sum(history: TrafficHistory, end: int, length: int) -> int:
 
 
 def _center(values: list[int]) -> float:
-    """Return the median of three or more, which one odd week does not move, else the mean."""
+    """Return the mean of up to two values, else the median, which one odd week does not change."""
     return float(median(values)) if len(values) > 2 else sum(values) / len(values)
 
 
 def _spread(past: list[_PastHour]) -> float:
-    """Return the variance beyond that of Poisson counts that half of the hours stay within."""
+    """Return the variance in excess of Poisson counts at which half of the hours stay within it."""
     squares = [(hour.residual**2 / hour.factor, 1 / (hour.expected + 1)) for hour in past]
     if not squares:
         return 0.0
@@ -305,7 +310,7 @@ def _spread(past: list[_PastHour]) -> float:
 
 
 def _reached(past: list[_PastHour], spread: float, consecutive: int) -> float:
-    """Return the greatest deviation that so many large changes in a row have all reached."""
+    """Return the greatest deviation that `consecutive` large changes in a row all reached."""
     run: list[float] = []
     before, reached = past[0] if past else None, 0.0
     for hour in past:

@@ -1,1 +1,1 @@
-"""Every sentence about results and alarms: page, terminal, webhooks and chats share them."""
+"""Sentences about results and alarms, the same for the status page, terminal and webhooks."""

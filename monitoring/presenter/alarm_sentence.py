@@ -1,6 +1,6 @@
-"""Make the sentence of an alarm: what is wrong, the number, the evidence, the columns.
+"""Format an alarm's text: the problem with its number, the evidence and the columns.
 
-A sentence has at most 40 words; evidence that does not fit is left out.
+A text has at most 40 words. The evidence is left out if the text would be longer.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,13 +23,13 @@ from monitoring.results import (
 from telemetry.clock import DAY
 
 MOST_WORDS = 40
-_SHOWN = 3  # columns
+_SHOWN = 3  # maximum columns that a text names
 
-Parts = tuple[str, str]  # what is wrong with its number, and the evidence
+Parts = tuple[str, str]  # sentence about the problem, and sentence about the evidence or ""
 
 
 def alarm_sentence(facts: AlarmFacts) -> str:
-    """Return the sentence of an alarm."""
+    """Return an alarm's text without later revisions of its windows."""
     wrong, evidence = _PARTS[facts.rule](facts)
     columns = _columns(facts)
     whole = " ".join(part for part in (wrong, evidence, columns) if part)
@@ -39,7 +39,7 @@ def alarm_sentence(facts: AlarmFacts) -> str:
 
 
 def alarm_text(alarm: Alarm) -> str:
-    """Return the sentence of an alarm, with what later revisions of its windows showed."""
+    """Return an alarm's text, followed by the outcome of later revisions of its windows."""
     note = _revisions(alarm.revised)
     return f"{alarm.sentence} {note}" if note else alarm.sentence
 
@@ -79,7 +79,7 @@ def _drift(facts: AlarmFacts) -> Parts:
         return f"Drift in one column {since}: {note}.", ""
     if facts.score.name == JOINT:
         return f"Feature correlations changed {since}: {note}.", ""
-    # Results of earlier releases state no features, and their count includes the predictions.
+    # Results of earlier releases have no note, and their count includes prediction columns.
     count = note or f"{facts.drifted} of {several(facts.scored, 'column')}"
     return f"Drift {since}: {count} differ from the reference.", ""
 
@@ -161,7 +161,7 @@ _PARTS: dict[Rule, Callable[[AlarmFacts], Parts]] = {
 
 
 def _limited(facts: AlarmFacts, more: str = "") -> str:
-    """Return a metric with limit and note: "ROC AUC 0.600 (limit 0.700, 1,200 labels)"."""
+    """Return a metric with its limit: "ROC AUC 0.600 (limit 0.700, 1,200 labels)"."""
     score = facts.score
     value, limit = apart(*_numbers(score))
     name = score.name.removeprefix(ESTIMATED)
@@ -174,7 +174,7 @@ def _numbers(score: Score) -> tuple[float, float]:
 
 
 def _named(note: str) -> str:
-    """Return a note that begins with a metric, under the metric's display name."""
+    """Return the note with its first word, a metric, replaced by the metric's display name."""
     name, space, rest = note.partition(" ")
     return f"{PERFORMANCE.get(name, name)}{space}{rest}"
 

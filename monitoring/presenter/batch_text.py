@@ -1,4 +1,4 @@
-"""Describe a day's batch jobs, and the columns that differ from the reference. Pure."""
+"""Describe a day's batch jobs and the columns with missing or out-of-range values. Pure."""
 
 from collections.abc import Mapping
 
@@ -7,23 +7,23 @@ import msgspec
 from monitoring.counters.batch_days import BatchDay
 from monitoring.presenter.formats import percent
 
-_SHOWN = 3  # columns
+_SHOWN = 3  # maximum columns or classes in one text
 _KINDS = ("missing", "outside")
 
 
 class BatchRow(msgspec.Struct, frozen=True):
-    """A day of batch jobs in words."""
+    """One day of batch jobs, as a row of a table."""
 
-    start: int  # microseconds since the epoch
+    start: int  # microseconds since the Unix epoch
     rows: int
-    failed: int  # chunks without an answered row
-    missing: str  # the columns with the largest shares
-    outside: str
-    predicted: str
+    failed: int  # number of chunks without an answered row
+    missing: str  # columns with the largest shares of missing values
+    outside: str  # columns with the largest shares of values outside the reference
+    predicted: str  # most frequent predicted classes
 
 
 def batch_rows(days: Mapping[int, BatchDay]) -> list[BatchRow]:
-    """Return a row for each day."""
+    """Return a table row for each day; the keys of `days` are the days' starts."""
     return [
         BatchRow(
             start,

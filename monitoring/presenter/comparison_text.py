@@ -1,4 +1,4 @@
-"""Describe comparisons of versions, for pages and the terminal."""
+"""Describe comparisons of two versions, for the status page and the terminal."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ _ORIGINS = {
 
 
 def headline_sentence(comparison: VersionComparison) -> str:
-    """Name versions and rows of a comparison, how often they agree, and which is better."""
+    """Return a comparison's versions, rows, agreement and verdict."""
     rows = " and ".join(f"{count:,}" for count in dict.fromkeys(comparison.rows))
     labelled = " and ".join(f"{count:,}" for count in dict.fromkeys(comparison.labelled))
     where = origin_sentence(comparison)
@@ -31,12 +31,12 @@ def headline_sentence(comparison: VersionComparison) -> str:
 
 
 def origin_sentence(comparison: VersionComparison) -> str:
-    """Describe the origin of the rows."""
+    """Describe the origin of the compared rows."""
     return _ORIGINS[comparison.origin].format(comparison.first, comparison.second)
 
 
 def verdict_sentence(comparison: VersionComparison) -> str:
-    """Name the scores on which a version is significantly better."""
+    """Name the scores on which one version is significantly better."""
     if not comparison.scores:
         return "Too few labels to score them."
     sides = {"second": comparison.second, "first": comparison.first}
@@ -56,18 +56,18 @@ def verdict_sentence(comparison: VersionComparison) -> str:
 
 
 def score_name(row: ScoreRow) -> str:
-    """Return the name of a score as people read it."""
+    """Return a score's display name."""
     return PERFORMANCE.get(row.name, row.name)
 
 
 def verdict_word(row: ScoreRow, comparison: VersionComparison) -> str:
-    """Return which version is better; "" if the difference may be chance."""
+    """Return the better version by one score, or "" if the difference may be chance."""
     number = {"first": comparison.first, "second": comparison.second}.get(row.better, "")
     return f"version {number}" if number else ""
 
 
 def estimated_text(estimate: Estimated) -> str:
-    """Return a figure with its interval."""
+    """Return a value with its confidence interval, or "–" if there is no value."""
     if estimate.value is None:
         return "–"
     if estimate.low is None or estimate.high is None:
@@ -76,7 +76,7 @@ def estimated_text(estimate: Estimated) -> str:
 
 
 def times_text(times: Mapping[str, float]) -> str:
-    """Return the quantiles of times as text, or "–" if there are none."""
+    """Return the quantiles of the response times, or "–" if there are none."""
     return ", ".join(f"{value:.2f}" for value in times.values()) or "–"
 
 

@@ -1,7 +1,7 @@
 """Format dates and numbers for people. Pure.
 
-Times are integer microseconds since the epoch. Every date is in UTC, unless a page is read in
-another zone: it sets `ZONE` for its request.
+Times are integer microseconds since the Unix epoch. Dates are in UTC, unless the status page sets
+`ZONE` to its reader's time zone while it handles a request.
 """
 
 import math
@@ -17,7 +17,7 @@ ZONE: ContextVar[tzinfo] = ContextVar("zone", default=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime(9999, 12, 31, tzinfo=UTC)
 _DAYS = (86_400.0, "days")
-_UNITS = (  # seconds in one, its name, and from where on the next suits better
+_UNITS = (  # length of the unit, its name, and its exclusive upper bound; lengths in seconds
     (1e-6, "µs", 1e-3),
     (1e-3, "ms", 1.0),
     (1.0, "s", 120.0),
@@ -25,11 +25,14 @@ _UNITS = (  # seconds in one, its name, and from where on the next suits better
     (3_600.0, "h", 172_800.0),
 )
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
-_DIGITS_OF_FP32 = 9  # no two of its numbers have the same nine digits
+_DIGITS_OF_FP32 = 9  # nine significant digits distinguish all FP32 numbers
 
 
 def utc(time: int) -> datetime:
-    """Return the moment, or the nearest one in the calendar: clients may state odd event times."""
+    """Return the time as a datetime in UTC, limited to the years 1 to 9999.
+
+    Clients can state event times outside this range.
+    """
     try:
         return _EPOCH + timedelta(microseconds=time)
     except OverflowError:
@@ -37,16 +40,16 @@ def utc(time: int) -> datetime:
 
 
 def local(time: int) -> datetime:
-    """The moment in the zone of the reader."""
+    """Return the time as a datetime in the reader's time zone."""
     at = utc(time)
     try:
         return at.astimezone(ZONE.get())
-    except OverflowError:  # at the ends of the calendar
+    except OverflowError:  # the offset leads outside the years 1 to 9999
         return at
 
 
 def period(window: Window) -> str:
-    """Format a window for people: "7–14 Jul 2013", "7 Jul 2013, 14:00–15:00"."""
+    """Format a window: "7–14 Jul 2013", "7 Jul 2013, 14:00–15:00"."""
     first, end = local(window.start), local(window.end)
     if not (_midnight(first) and _midnight(end) and end > first):
         if first.date() == end.date():
@@ -63,18 +66,18 @@ def period(window: Window) -> str:
 
 
 def day(time: int) -> str:
-    """Return the day alone: "7 Jul 2013"."""
+    """Format the day of a time: "7 Jul 2013"."""
     at = local(time)
     return f"{_day(at)} {at.year}"
 
 
 def iso_day(time: int) -> str:
-    """The day in UTC as forms state it: "2013-07-07"."""
+    """Format the UTC day of a time for a date field: "2013-07-07"."""
     return f"{utc(time):%Y-%m-%d}"
 
 
 def moment(time: int) -> str:
-    """Return a moment to the minute: "7 Jul 2013, 14:03 UTC"."""
+    """Format a time to the minute: "7 Jul 2013, 14:03 UTC"."""
     return f"{day(time)}, {local(time):%H:%M %Z}"
 
 
@@ -84,7 +87,7 @@ def number(count: int | None) -> str:
 
 
 def figure(value: float | None) -> str:
-    """Return a score or a statistic, short and never rounded to a false zero: "0.451", "<0.001"."""
+    """Format a score or statistic; small values are not rounded to zero: "0.451", "<0.001"."""
     if value is None or not math.isfinite(value):
         return NOTHING
     if value != 0 and abs(value) < 0.001:
@@ -95,7 +98,7 @@ def figure(value: float | None) -> str:
 
 
 def shortest(value: object) -> object:
-    """Return a logged value in its shortest form: 0.1, and not the 17 digits of its FP32 number."""
+    """Return the shortest number that has the same FP32 value: 0.1, not 0.10000000149011612."""
     if not isinstance(value, float) or not math.isfinite(value):
         return value
     for digits in range(1, _DIGITS_OF_FP32 + 1):
@@ -116,13 +119,13 @@ def _as_fp32(value: float) -> float | None:
 def apart(value: float, limit: float) -> tuple[str, str]:
     """Format a value and its limit with enough digits to differ, at most nine.
 
-    A value that rounds to its limit even then is "just above" or "just below" it.
+    If nine digits are not enough, the value's text is "just above" or "just below" the limit.
     """
     return _apart(value, limit, figure, lambda amount, digits: f"{amount:.{digits}g}")
 
 
 def percents_apart(share: float, limit: float) -> tuple[str, str]:
-    """Format two shares with enough digits to differ: "33.4%", "33.3%"."""
+    """Format a share and its limit with enough digits to differ: "33.4%", "33.3%"."""
     return _apart(share, limit, percent, lambda amount, digits: f"{100 * amount:.{digits}g}%")
 
 
@@ -143,7 +146,7 @@ def _apart(
 
 
 def percent(share: float | None) -> str:
-    """Return a share of one; only nothing is 0% and only everything is 100%."""
+    """Format a share between 0 and 1; only 0 itself is "0%" and only 1 itself is "100%"."""
     if share is None or not math.isfinite(share):
         return NOTHING
     if 0 < share < 0.01:
@@ -155,7 +158,7 @@ def percent(share: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration in the unit that suits it: "4.2 ms", "25 s", "3.5 h", "12 days"."""
+    """Format a duration in a suitable unit: "4.2 ms", "25 s", "3.5 h", "12 days"."""
     if seconds is None or not math.isfinite(seconds):
         return NOTHING
     size, unit = next(((size, unit) for size, unit, end in _UNITS if seconds < end), _DAYS)
@@ -164,7 +167,7 @@ def duration(seconds: float | None) -> str:
 
 
 def several(count: int, noun: str) -> str:
-    """ "1 alarm", "2 alarms"."""
+    """Return a count with its noun in singular or plural: "1 alarm", "2 alarms"."""
     return f"{number(count)} {noun}" if count == 1 else f"{number(count)} {noun}s"
 
 

@@ -1,4 +1,4 @@
-"""Figures of a gate as text, for terminal and page."""
+"""Text of the figures that a gate measured, for the terminal and the status page."""
 
 from registry.gates.outcomes import GateFigure
 
@@ -20,23 +20,23 @@ def figure_text(gate_figure: GateFigure) -> str:
 
 
 def interval_text(gate_figure: GateFigure) -> str:
-    """Return the interval of a figure, "" if it has none."""
+    """Return a figure's confidence interval, or "" if it has none."""
     if gate_figure.low is None or gate_figure.high is None:
         return ""
     return f"{gate_figure.low:.4g} to {gate_figure.high:.4g}"
 
 
 def limit_text(gate_figure: GateFigure) -> str:
-    """Return the limits of a figure, "" if it has none."""
+    """Return a figure's limits, or "" if it has none."""
     limits = [("at least", gate_figure.at_least), ("at most", gate_figure.at_most)]
     return ", ".join(f"{word} {limit:.4g}" for word, limit in limits if limit is not None)
 
 
 def figure_name(gate_figure: GateFigure) -> str:
-    """Return the name of a figure with its group."""
+    """Return a figure's name, with its group if it has one."""
     return f"{gate_figure.name}, {gate_figure.group}" if gate_figure.group else gate_figure.name
 
 
 def number_text(value: float | None) -> str:
-    """Return a number with six significant digits, "" for none."""
+    """Return a number with six significant digits, or "" for None."""
     return "" if value is None else f"{value:.6g}"

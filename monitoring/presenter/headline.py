@@ -1,4 +1,4 @@
-"""Make the headline of page and terminal: the worst current state in one sentence."""
+"""Headline of the status page and the terminal: the worst current problem in one sentence."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -9,19 +9,19 @@ from monitoring.presenter.formats import moment, number, period, several
 from monitoring.results import REFUSED_LABELS, Alarm, DisabledReceiver, PartitionHolder, Result
 
 _LATE_SHARE = 0.01  # smallest share of late rows that becomes a headline
-_MOST_NAMED = 10  # partitions in one sentence
+_MOST_NAMED = 10  # maximum partitions that a sentence names
 _REFUSED_SHARE = 0.01  # smallest share of refused labels that becomes a headline
 
 
 class Headline(msgspec.Struct, frozen=True):
-    """The worst current state in a sentence, and its colour."""
+    """The worst current problem in a sentence, and its tone, which sets the colour."""
 
     tone: str  # "alarm", "warning", "ok", "quiet"
     text: str
 
 
 class WindowTrouble(msgspec.Struct, frozen=True):
-    """A newest window that is not as it should be, without a firing alarm."""
+    """A version's newest window that breaks a rule, although no alarm is firing."""
 
     model: str
     version: str
@@ -31,25 +31,26 @@ class WindowTrouble(msgspec.Struct, frozen=True):
 
 
 class MonitorFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a headline may state."""
+    """All facts that the headline is chosen from."""
 
-    firing: Sequence[Alarm]  # worst first
-    lost: int = 0  # events
+    firing: Sequence[Alarm]  # firing alarms, worst first
+    lost: int = 0  # number of lost events
     disabled: Sequence[DisabledReceiver] = ()
-    data: Sequence[str] = ()  # sentences about refused labels and late rows, or nothing
-    dead: int = 0  # webhooks
-    trouble: WindowTrouble | None = None  # the worst
-    versions: int = 0
-    judged: Sequence[tuple[str, str]] = ()  # versions whose newest window has a verdict
+    data: Sequence[str] = ()  # sentences about refused labels and late rows; may be empty texts
+    dead: int = 0  # number of undeliverable webhooks
+    trouble: WindowTrouble | None = None  # worst window without a firing alarm
+    versions: int = 0  # number of monitored versions
+    judged: Sequence[tuple[str, str]] = ()  # (model, version) whose newest window has a verdict
     acknowledged: bool = False  # whether an alarm is open and acknowledged
 
 
 def headline_of(facts: MonitorFacts) -> Headline:
-    """Return the headline: the first of these that holds."""
+    """Return the headline about the most severe fact."""
     if facts.firing:
         others = len(facts.firing) - 1
         more = f" {_more(others)} firing." if others else ""
-        # Without what revisions showed: two lines of a page, and the list below has the rest.
+        # Without the outcome of revisions, so that the headline fits two lines of the page. The
+        # list of alarms below it has the whole text.
         alarm = facts.firing[0]
         return Headline("alarm", _versioned(alarm, alarm.sentence) + more)
     if facts.lost:
@@ -59,20 +60,20 @@ def headline_of(facts: MonitorFacts) -> Headline:
 
 
 def refused_labels(totals: Mapping[str, int]) -> str:
-    """State how many labels were refused; empty for less than 1 % of all labels."""
+    """State how many labels were refused; return "" if they are less than 1 % of all labels."""
     unfit, by_service = totals.get("unfit_labels", 0), totals.get(REFUSED_LABELS, 0)
     refused, labels = unfit + by_service, totals.get("labels", 0) + by_service
     if not refused or refused < _REFUSED_SHARE * labels:
         return ""
-    where = "The dead letters show them." if unfit else "Their callers had the reason."
+    where = "The dead letters contain them." if unfit else "Their callers received the reason."
     return (
-        f"{number(refused)} of {several(labels, 'label')} refused: no class of the model, or no "
-        f"number. {where}"
+        f"{number(refused)} of {several(labels, 'label')} refused: they are neither classes of the "
+        f"model nor numbers. {where}"
     )
 
 
 def unheld_partitions(partitions: Sequence[PartitionHolder], now: int) -> str:
-    """State which partitions no monitor holds; empty if each has one."""
+    """State which partitions no monitor holds; return "" if every partition has a monitor."""
     unheld = [partition.partition for partition in partitions if not partition.is_held(now)]
     if not unheld:
         return ""
@@ -85,7 +86,7 @@ def unheld_partitions(partitions: Sequence[PartitionHolder], now: int) -> str:
 
 
 def held_partitions(partitions: Sequence[PartitionHolder], now: int) -> str:
-    """State how many monitors hold the partitions, and how far they are behind."""
+    """State how many monitors hold the partitions, and their lag in records."""
     holders = {partition.holder for partition in partitions if partition.is_held(now)}
     behind = sum(partition.behind for partition in partitions)
     return (
@@ -95,17 +96,20 @@ def held_partitions(partitions: Sequence[PartitionHolder], now: int) -> str:
 
 
 def late_rows(model: str, version: str, late: int, rows: int) -> str:
-    """State the number of late rows, next to `rows` in closed windows; "" below 1 %."""
+    """State the number of late rows; return "" if they are less than 1 % of all rows.
+
+    `rows` is the number of rows in closed windows, without the late rows.
+    """
     if not late or late < _LATE_SHARE * (late + rows):
         return ""
     return (
         f"{model} version {version}: {number(late)} of {several(late + rows, 'row')} came after "
-        "their windows had closed, and are in no figure."
+        "their windows had closed, and are included in no result."
     )
 
 
 def versioned_alarm(alarm: Alarm) -> str:
-    """Return an alarm's sentence with its model version."""
+    """Return an alarm's text, with its model version in front."""
     return _versioned(alarm, alarm_text(alarm))
 
 
@@ -115,12 +119,12 @@ def _versioned(alarm: Alarm, text: str) -> str:
 
 
 def alarm_badge(alarm: Alarm) -> str:
-    """Return an open alarm in a word or two."""
+    """Return an open alarm's rule, and whether the alarm is acknowledged."""
     return alarm.rule if alarm.state == "firing" else f"{alarm.rule}, acknowledged"
 
 
 def disabled_receiver(disabled: DisabledReceiver) -> str:
-    """State why a receiver is disabled, and how to enable it."""
+    """State why a webhook receiver is disabled, and how to enable it."""
     return (
         f"Webhooks to {disabled.host} are disabled since {moment(disabled.since)} "
         f"({disabled.reason}). To enable them: driftline webhooks enable."
@@ -128,14 +132,14 @@ def disabled_receiver(disabled: DisabledReceiver) -> str:
 
 
 def without_closed_window(filling: Result | None) -> str:
-    """Describe a version without a closed window; `filling` is its open one."""
+    """Describe a version without a closed window; `filling` is its open window, if any."""
     if filling is None:
         return "registered, no predictions yet"
     return f"first window open: {several(filling.rows, 'row')}, {period(filling.window)}"
 
 
 def _warnings(facts: MonitorFacts) -> Iterator[str]:
-    """Yield a sentence or nothing for each warning, the worst first."""
+    """Yield a sentence for each kind of warning, worst first; "" if the warning does not apply."""
     yield disabled_receiver(facts.disabled[0]) if facts.disabled else ""
     yield from facts.data
     webhooks = several(facts.dead, "retraining webhook")

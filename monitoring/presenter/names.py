@@ -1,4 +1,4 @@
-"""The display names of performance metrics, and of baselines."""
+"""Display names of performance metrics and baselines."""
 
 from monitoring.presenter.formats import period
 from monitoring.results import Window
@@ -24,7 +24,7 @@ PERFORMANCE = {
 
 
 def baseline_name(baseline: BaselineRecord) -> str:
-    """Describe a baseline as part of a sentence."""
+    """Return a baseline's origin and period, for use in a sentence."""
     span = period(Window(baseline.start, baseline.end))
     if baseline.origin == "chosen":
         return f"the baseline chosen from production, {span}"

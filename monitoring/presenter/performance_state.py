@@ -1,14 +1,14 @@
-"""State why a version has no performance score, in words of their own for every cause."""
+"""Explain why a version has no performance score."""
 
 from collections.abc import Sequence
 
 from monitoring.results import Result
 
-_FEWEST_LABELS = 30  # smallest number of labels with scores: MIN_VALUES of the scoring
+_FEWEST_LABELS = 30  # minimum labels of a score; the same as MIN_VALUES of the scoring
 
 
 def performance_state(history: Sequence[Result]) -> str:
-    """Return why none of the last windows has the score that the policy names."""
+    """Return why none of the last windows has the performance score that the policy names."""
     labelled = [result for result in history if result.labelled]
     if not labelled:
         return "no labels yet"

@@ -1,4 +1,4 @@
-"""Make the sentences of webhooks, for chats and Alertmanager."""
+"""Sentences of webhooks, as chats and Alertmanager show them."""
 
 from monitoring.presenter.headline import versioned_alarm
 from monitoring.results import Alarm, RetrainRequest
@@ -8,7 +8,7 @@ from registry.schedules import local_time
 
 
 def request_sentence(request: RetrainRequest | None) -> str:
-    """Return the sentence of a request; None is a trial webhook."""
+    """Return the text of a retrain request; None stands for a trial webhook."""
     if request is None:
         return "Trial webhook of Driftline. No action is needed."
     name = f"{request.model} version {request.version}"
@@ -16,17 +16,17 @@ def request_sentence(request: RetrainRequest | None) -> str:
 
 
 def schedule_reason(schedule: ScheduleChange, due: int) -> str:
-    """Return why a schedule requests retraining."""
+    """Return the reason of a retrain request that a schedule makes."""
     return f'Scheduled for {local_time(due, schedule.timezone)} ("{schedule.cron}").'
 
 
 def notice_sentence(alarm: Alarm, page: str) -> str:
-    """Return the sentence of an alarm that asks for no retraining."""
+    """Return the text of an alarm that requests no retraining; `page` is a link."""
     return f"{versioned_alarm(alarm)} {page}"
 
 
 def approval_sentence(approval: PendingApproval, page: str) -> str:
-    """Return the sentence of a request for approval."""
+    """Return the text of a request for approval; `page` is a link."""
     gates = f" Gates: {approval.verdict}." if approval.verdict else ""
     roles = f" of {' or '.join(approval.roles)}" if approval.roles else ""
     return (

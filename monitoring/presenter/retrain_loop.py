@@ -1,7 +1,7 @@
-"""Follow a retraining request to its outcome. Pure.
+"""Steps from an alarm to the retrained model's rollout (the retrain loop). Pure.
 
-alarm → request → candidate → gates → approval → rollout → now. The first step that is not done is
-what the loop awaits, or where it ended.
+alarm → request → candidate → gates → approval → rollout → now. The loop waits at the first step
+that is not done, or has ended there.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ NAMES = ("alarm", "request", "candidate", "gates", "approval", "rollout", "now")
 
 
 class LoopStep(msgspec.Struct, frozen=True):
-    """One step of a loop; `later` is one that earlier steps keep from its turn."""
+    """One step of a retrain loop; its state is `later` until the earlier steps are done."""
 
     name: str
     state: StepState
@@ -30,44 +30,45 @@ class LoopStep(msgspec.Struct, frozen=True):
 
 
 class RetrainLoop(msgspec.Struct, frozen=True, kw_only=True):
-    """One retraining request and its consequences; times are microseconds since the epoch."""
+    """One retrain request and its steps; times are microseconds since the Unix epoch."""
 
-    request: str  # the webhook id
+    request: str  # webhook id of the request
     model: str
     version: str
-    alarm_id: str  # "" of a schedule
+    alarm_id: str  # empty if a schedule made the request
     created: int
-    candidate: str  # number of the version that answers it, "" without one
+    candidate: str  # number of the version registered for the request; empty if none is
     steps: list[LoopStep]
-    awaited: str  # name of the awaited step, "" if nothing is awaited
-    since: int  # when that began; 0 if nothing is awaited
-    overdue: bool  # a delivered request without a candidate in time
-    waited_s: float = 0.0  # seconds since then
+    awaited: str  # name of the awaited step; empty if nothing is awaited
+    since: int  # start of the wait; 0 if nothing is awaited
+    overdue: bool  # whether a delivered request has had no candidate for too long
+    waited_s: float = 0.0  # duration of the wait in seconds
 
 
 class RequestFacts(NamedTuple):
-    """The monitor's records of a request."""
+    """The monitor's records of a retrain request."""
 
     delivery: Delivery
     request: RetrainRequest
-    alarm: Alarm | None
-    replaced: bool  # by a later request of the model
+    alarm: Alarm | None  # None for a schedule's request
+    replaced: bool  # whether the model has a later request
 
 
 class _Stage(NamedTuple):
-    """A step, and since when it waits."""
+    """A step's state, and the start of its wait."""
 
     state: StepState
     text: str = ""
-    since: int = 0
+    since: int = 0  # start of the wait; only set if the state is `awaited`
 
 
-def follow(
+def retrain_loop(
     facts: RequestFacts, state: LifecycleState | None, now: int, answer_within: int
 ) -> RetrainLoop:
-    """Follow a request; `state` is None while the registry cannot be read.
+    """Return a request's retrain loop; `state` is None while the registry cannot be read.
 
-    `answer_within` is in microseconds; 0: no request is overdue.
+    `answer_within` is the time in microseconds after which a request without a candidate is
+    overdue. If it is 0, no request becomes overdue.
     """
     answer = state.answers.get(facts.delivery.webhook_id) if state is not None else None
     stages = [_alarm(facts), _request(facts), _candidate(facts, state, answer)]
@@ -100,7 +101,7 @@ def follow(
 
 
 def loop_wait(loop: RetrainLoop) -> str:
-    """State what a loop awaits and since when; "" if it awaits nothing."""
+    """Return the awaited step and the duration of the wait, or "" if nothing is awaited."""
     if not loop.awaited:
         return ""
     what = {"request": "delivery", "candidate": "a candidate"}.get(loop.awaited, loop.awaited)
@@ -109,7 +110,7 @@ def loop_wait(loop: RetrainLoop) -> str:
 
 
 def loop_text(loop: RetrainLoop) -> str:
-    """Return a loop as one line: its steps, and what it awaits."""
+    """Return a loop in one line: its steps, and the awaited step."""
     steps = " → ".join(map(_step_text, loop.steps))
     wait = loop_wait(loop)
     return f"{steps}; {wait}" if wait else steps
@@ -121,7 +122,7 @@ def _step_text(step: LoopStep) -> str:
 
 
 def _until_open(stages: list[_Stage]) -> list[_Stage]:
-    """Return all steps but the last: those after the first that is not passed come later."""
+    """Return all steps but the last; steps after the first unfinished step are `later`."""
     end = next((n for n, stage in enumerate(stages) if stage.state not in _PASSED), len(stages))
     missing = len(NAMES) - 1 - len(stages[: end + 1])
     return stages[: end + 1] + [_Stage("later")] * missing
@@ -175,12 +176,15 @@ def _now(state: LifecycleState | None, answer: HistoryRow | None) -> _Stage:
 
 
 class _Candidate:
-    """The steps of a version that answers a request."""
+    """The steps of the version that was registered for a request."""
 
     def __init__(
         self, state: LifecycleState, answer: HistoryRow, now: int, *, replaced: bool
     ) -> None:
-        """`replaced`: a later request of the model was made."""
+        """Set the version by its registry row `answer`.
+
+        `replaced` states whether the model has a later request.
+        """
         self._state = state
         self._answer = answer
         self._now = now
@@ -198,11 +202,11 @@ class _Candidate:
 
     @property
     def _started(self) -> bool:
-        """Whether gates and approvals let it answer; the champion may be another one since."""
+        """Whether the version's rollout or promotion has begun, so gates and approvals passed."""
         return self._promoted or self._latest_rollout is not None
 
     def steps(self) -> list[Callable[[], _Stage]]:
-        """Return gates, approval and rollout."""
+        """Return functions that compute the steps gates, approval and rollout, in this order."""
         return [self._gates, self._approval, self._rollout]
 
     def _gates(self) -> _Stage:
@@ -248,7 +252,7 @@ class _Candidate:
         return _Stage("failed", f"{rollout.phase}: {rollout.why}")
 
     def _since(self) -> int:
-        """Return when the latest step that is done ended."""
+        """Return the time of the latest finished step."""
         return max(self._answer.time, self._gated.time if self._gated is not None else 0)
 
 

@@ -1,10 +1,10 @@
-"""A rollout as the page shows it: arms, counts of bad keys, evidence, verdicts. Pure."""
+"""A rollout as the status page shows it: counts of bad keys, evidence and verdicts. Pure."""
 
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from monitoring.presenter.rollout_waits import CurrentJudgement, awaited
+from monitoring.presenter.rollout_waits import CurrentJudgement, wait_sentences
 from monitoring.presenter.verdicts import METRIC_NAMES, verdict_sentence
 from registry.errors import DamagedRow, VersionRefused
 from registry.history.rollout_state import Rollout
@@ -15,24 +15,24 @@ from registry.rollout_pauses import pause_of
 
 
 class MetricCounts(msgspec.Struct, frozen=True):
-    """Bad keys of both versions in one metric."""
+    """The counts of routing keys and bad keys of both versions, by one metric."""
 
     metric: str
-    bad: int
-    keys: int
-    bad_before: int
-    keys_before: int
-    # How far the evidence is that the version is worse, in parts of what rolls it back.
+    bad: int  # bad keys of the version that is rolled out
+    keys: int  # all keys of the version that is rolled out
+    bad_before: int  # bad keys of the previous version
+    keys_before: int  # all keys of the previous version
+    # Evidence that the new version is worse; at 1 it is rolled back. None without a bad key.
     evidence: float | None = None
 
     @property
     def share(self) -> float | None:
-        """The share of bad keys of the version that is rolled out."""
+        """The share of bad keys among the keys of the version that is rolled out."""
         return self.bad / self.keys if self.keys else None
 
     @property
     def share_before(self) -> float | None:
-        """The share of bad keys of the version before."""
+        """The share of bad keys among the keys of the previous version."""
         return self.bad_before / self.keys_before if self.keys_before else None
 
 
@@ -47,21 +47,21 @@ class VerdictLine(msgspec.Struct, frozen=True):
 
 
 class RolloutPanel(msgspec.Struct, frozen=True):
-    """The latest rollout of an alias, and what a person may do."""
+    """The latest rollout of an alias, and the actions that it allows."""
 
     model: str
     alias: str
     rollout: Rollout
     counts: list[MetricCounts] = []
-    judged: bool = False  # whether the counts are current, not those of the latest verdict
-    lacking: str = ""  # the first metric without a result
-    awaited: list[str] = []  # what the rollout waits for, in sentences
+    judged: bool = False  # True if the counts are current, False if the latest verdict had them
+    lacking: str = ""  # first metric with too little data for a promotion
+    awaited: list[str] = []  # sentences about the conditions of the next step
     verdicts: list[VerdictLine] = []
-    replaced_by: str = ""  # version that the alias names now, if a completed one holds no more
+    replaced_by: str = ""  # version of the alias now, if it changed after a completed rollout
 
     @property
     def actions(self) -> list[str]:
-        """The changes that the rollout allows now."""
+        """The actions that a person can take on the rollout now."""
         if not self.rollout.active:
             return []
         if self.rollout.phase == "paused":
@@ -71,7 +71,7 @@ class RolloutPanel(msgspec.Struct, frozen=True):
 
     @property
     def baked_at(self) -> int:
-        """The end of the step's shortest duration, in microseconds since the epoch."""
+        """The end of the step's minimum duration, in microseconds since the Unix epoch."""
         return self.rollout.since + int(self.rollout.bake_s * 1e6)
 
 
@@ -82,16 +82,16 @@ def rollout_panel(
     judgements: Mapping[str, CurrentJudgement],
     time: int,
 ) -> RolloutPanel | None:
-    """Return the latest rollout of an alias; None if it never had one.
+    """Return the latest rollout of an alias, or None if the alias never had a rollout.
 
-    `time` is now, in microseconds since the epoch.
+    `time` is the current time in microseconds since the Unix epoch.
     """
     rollout = state.rollouts.get(alias)
     if rollout is None:
         return None
     verdicts = _verdicts(state, rollout)
     now = judgements.get(rollout.id) if rollout.phase == "running" else None
-    waits = awaited(rollout, pause_of(state, rollout), now, time)
+    waits = wait_sentences(rollout, pause_of(state, rollout), now, time)
     if now is not None:
         return RolloutPanel(
             model,
@@ -116,7 +116,7 @@ def rollout_panel(
 
 
 def rollback_target(model: str, alias: str, state: LifecycleState) -> str:
-    """Return the version that a rollback would go to; "" if there is none."""
+    """Return the version that a rollback would restore, or "" if there is none."""
     try:
         return earlier_version(state, model, alias)
     except VersionRefused:
@@ -129,7 +129,7 @@ def _verdicts(state: LifecycleState, rollout: Rollout) -> list[tuple[HistoryRow,
         if row.evidence == rollout.id:
             try:
                 verdicts.append((row, row.decode(RolloutVerdict)))
-            except DamagedRow:  # driftline audit verify names it
+            except DamagedRow:  # `driftline audit verify` reports the row
                 continue
     return verdicts
 

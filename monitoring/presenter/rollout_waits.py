@@ -1,4 +1,4 @@
-"""The wait of a rollout under way, in sentences. Pure."""
+"""Sentences about the conditions that a rollout's next step waits for. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,16 +17,16 @@ _NO_COUNTS = [0, 0, 0, 0]
 class CurrentJudgement(msgspec.Struct, frozen=True, omit_defaults=True):
     """The monitor's latest judgement of a running rollout."""
 
-    metric: str  # the first one without a result
-    counts: Mapping[str, Sequence[int]]
-    evidence: Mapping[str, float]
-    # By metric that a promotion needs: the rate of bad keys that is not exceeded, and the limit.
+    metric: str  # first metric with too little data for a promotion
+    counts: Mapping[str, Sequence[int]]  # metric -> bad and all keys, new and previous version
+    evidence: Mapping[str, float]  # metric -> evidence that the new version is worse
+    # Metric that a promotion needs -> upper bound of the rate of bad keys, and allowed rate.
     bounds: Mapping[str, Sequence[float]] = {}
-    refused: str = ""  # why the registry refused its verdict
-    time: int = 0  # microseconds since the epoch
+    refused: str = ""  # reason why the registry refused the verdict
+    time: int = 0  # microseconds since the Unix epoch
 
 
-def awaited(
+def wait_sentences(
     rollout: Rollout,
     pause: Pause | None,
     judgement: CurrentJudgement | None,
@@ -34,10 +34,10 @@ def awaited(
     *,
     here: bool = True,
 ) -> list[str]:
-    """State the conditions of a rollout's next step, and what happens without them.
+    """State the conditions of a rollout's next step, and what happens if they are not met.
 
-    `now` is in microseconds since the epoch; `here`: a monitor of this home would have left its
-    judgement. Empty for a rollout that has ended.
+    `now` is in microseconds since the Unix epoch. `here` states whether this home's monitor would
+    judge the rollout. The list is empty if the rollout has ended.
     """
     if not rollout.active:
         return []
@@ -56,8 +56,8 @@ def _paused(rollout: Rollout, pause: Pause | None) -> str:
     if pause is None:
         return "Paused: a person resumes, promotes or aborts it."
     return (
-        f"Paused for want of data: unless a person resumes or promotes it before "
-        f"{_moment(pause.expires)}, it ends and version {rollout.before} answers everything."
+        f"Paused because of too little data: unless a person resumes or promotes it before "
+        f"{_moment(pause.expires)}, it ends and version {rollout.before} answers all requests."
     )
 
 

@@ -1,4 +1,4 @@
-"""State how far a rule is from firing or resolving its alarm."""
+"""Sentences about a rule's progress towards firing or resolving its alarm."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from registry.manifest import AlarmPolicy
 
 
 def rule_sentence(rule: Rule, state: RuleState, policy: AlarmPolicy) -> str:
-    """Return the state of a rule, what is counted, and how much is missing."""
+    """Return a rule's state, and how many windows fire or resolve its alarm."""
     broken, kept_run = state.run
     noun = "hour" if rule == TRAFFIC else "window"
 
@@ -33,7 +33,7 @@ def rule_sentence(rule: Rule, state: RuleState, policy: AlarmPolicy) -> str:
 
 
 def progress_to_alarm(states: Mapping[Rule, RuleState], policy: AlarmPolicy) -> str:
-    """Return how far the pending rules are from an alarm; empty if none is pending."""
+    """Return each pending rule's progress towards an alarm, or "" if no rule is pending."""
     pending = [rule for rule, state in states.items() if state.current == "pending"]
     return ", ".join(
         f"{rule} is beyond its limit in {states[rule].run[0]} of "
@@ -43,9 +43,9 @@ def progress_to_alarm(states: Mapping[Rule, RuleState], policy: AlarmPolicy) -> 
 
 
 def awaited_labels(ends: Sequence[int], wait: float) -> str:
-    """State how long labels are awaited, for closed windows with these ends.
+    """State until when labels are awaited; return "" if no label is awaited.
 
-    `wait` is in seconds. Empty if no label is awaited.
+    `ends` are the ends of the closed windows that await labels; `wait` is in seconds.
     """
     if not ends:
         return ""

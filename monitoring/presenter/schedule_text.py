@@ -1,4 +1,4 @@
-"""Describe a retraining schedule: its next time, and the decision on its last one. Pure."""
+"""Text of a retrain schedule: its next time, and the decision about its last time. Pure."""
 
 import msgspec
 
@@ -9,23 +9,23 @@ from registry.schedules import latest_due, local_time, next_due
 
 
 class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
-    """The schedule of a model; times are microseconds since the epoch."""
+    """The retrain schedule of a model; times are microseconds since the Unix epoch."""
 
     model: str
     cron: str
     timezone: str
     catch_up: CatchUp
-    set_by: str
-    since: int
-    next: int
-    undecided: int  # the latest past time that no monitor has decided on; 0 if all are decided
+    set_by: str  # actor who set the schedule
+    since: int  # time at which the schedule was set
+    next: int  # next scheduled time
+    undecided: int  # latest past scheduled time without a monitor's decision; 0 if none
     last: ScheduleDecision | None = None
 
 
 def schedule_view(
     model: str, row: HistoryRow, progress: ScheduleProgress, now: int
 ) -> ScheduleView | None:
-    """Return the schedule set by a row of the registry's history; None if it cannot be read."""
+    """Return the schedule that a registry row sets, or None if the row cannot be read."""
     try:
         schedule = row.decode(ScheduleChange)
         decided_until = max(row.time, progress.until)
@@ -51,7 +51,7 @@ def schedule_view(
 
 
 def schedule_text(view: ScheduleView) -> str:
-    """Return one line: the cron expression, the next time, and the last decision if any."""
+    """Return one line with the cron expression, the next time, and the last decision if any."""
     last = f" Last: {_decision(view.last, view.timezone)}." if view.last is not None else ""
     return f'"{view.cron}" in {view.timezone}. Next: {local_time(view.next, view.timezone)}.{last}'
 

@@ -1,16 +1,16 @@
-"""Sentences about shadows, for page and terminal."""
+"""Sentences about shadows, for the status page and the terminal."""
 
 from datetime import UTC, datetime
 
 from registry.history.shadow_state import Shadow
 from registry.shadow_report import ShadowCounts, ShadowReport
 
-_STALE_S = 15.0  # after which the process that runs shadows has probably ended
+_STALE_S = 15.0  # age of a report after which the process that runs shadows has probably stopped
 _RUN_IT = "driftline shadow run, or driftline up"
 
 
 def shadow_sentence(shadow: Shadow) -> str:
-    """Describe a shadow: the champion, the start and the actor."""
+    """Describe a shadow: its version, alias, share of requests, start and actor."""
     since = datetime.fromtimestamp(shadow.since / 1e6, UTC)
     return (
         f"version {shadow.number} runs on {shadow.share * 100:.4g} % of what "

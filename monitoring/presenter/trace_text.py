@@ -1,4 +1,4 @@
-"""A trace of a prediction in words, for the terminal and the page."""
+"""Text of a prediction's trace, for the terminal and the status page."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,19 +9,19 @@ from monitoring.presenter import formats, links
 from registry.history.provenance import Provenance
 from registry.history.rows import HistoryRow
 
-MOST_LINES = 20  # maximum lines of labels, and of rows
+MOST_LINES = 20  # maximum lines about labels, and maximum lines about rows
 
 
 class TraceLine(NamedTuple):
-    """A name and its value; `path` is the page of what the value is about, "" without one."""
+    """One name and value of a trace."""
 
     name: str
     value: str
-    path: str = ""
+    path: str = ""  # path of the page about the value; empty if there is no page
 
 
 class TraceSection(NamedTuple):
-    """A heading and what is known."""
+    """A heading with its lines."""
 
     heading: str
     lines: list[TraceLine]
@@ -77,7 +77,8 @@ def _registry(trace: PredictionTrace) -> Iterator[TraceLine]:
     if trace.event is None:
         yield TraceLine(
             "note",
-            "when it was answered is not known without its event: these are the latest rows",
+            "the time of the answer is unknown without its event; these are the registry's latest "
+            "rows",
         )
     if provenance.registered:
         yield TraceLine("registered", _row(provenance.registered))
@@ -100,7 +101,7 @@ def _release(provenance: Provenance, gate_page: str) -> Iterator[TraceLine]:
     if provenance.requested:
         yield TraceLine("requested", _row(provenance.requested))
     for approval in provenance.approvals:
-        note = "" if approval.counted else "; did not count: stale, expired or of who asked"
+        note = "" if approval.counted else "; not counted: stale, expired or by the requester"
         yield TraceLine("approved", _row(approval.row) + note)
     if provenance.pointed:
         yield TraceLine(provenance.pointed.kind.replace("_", " "), _row(provenance.pointed))

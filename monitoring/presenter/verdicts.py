@@ -1,4 +1,4 @@
-"""Sentences of verdicts about rollouts, for history, page and terminal."""
+"""Sentences about verdicts on rollouts, for the registry's history, status page and terminal."""
 
 from registry.history.rows import RolloutVerdict
 
@@ -11,7 +11,7 @@ METRIC_NAMES = {
 
 
 def verdict_sentence(verdict: RolloutVerdict) -> str:
-    """Describe a verdict and its counts."""
+    """Describe a verdict on a rollout, with its counts of keys."""
     what = METRIC_NAMES.get(verdict.metric, "")
     if verdict.verdict == "roll back":
         return f"rolled back: more keys with {what}: {_counts(verdict, verdict.metric)}"

@@ -1,4 +1,4 @@
-"""Summarise one window in a sentence."""
+"""Summary of a window's result in one sentence."""
 
 from monitoring.alarms.decision import breached
 from monitoring.alarms.severity import drifted_columns
@@ -24,7 +24,7 @@ _SHOWN = 3  # columns named in the sentence
 
 
 def window_sentence(result: Result, chief: Score | None) -> str:
-    """Return the summary of a window; `chief` is the performance score to state."""
+    """Return a window's summary; `chief` is the performance score that it states, if any."""
     if refused := _refused(result):
         return refused
     parts = [part for part in (_rows(result), _drift(result)) if part]
@@ -45,7 +45,7 @@ def window_sentence(result: Result, chief: Score | None) -> str:
 
 
 def _refused(result: Result) -> str:
-    """State that no request was answered; return "" if some were."""
+    """State that no request was answered; return "" if any request was answered."""
     if result.verdict != "degraded" or result.events.get("ok"):
         return ""
     outcomes = ", ".join(f"{number(n)} {outcome}" for outcome, n in result.events.items() if n)
@@ -62,7 +62,7 @@ def _rows(result: Result) -> str:
 
 
 def _learning(result: Result) -> str:
-    """State how much of the baseline is learned."""
+    """State the progress of learning the baseline."""
     learned = next((score for score in result.scores if score.name == LEARNED_ROWS), None)
     if learned is None:
         return f"Learning the baseline: {several(result.rows, 'row')} in this window"
@@ -76,7 +76,7 @@ def _drift(result: Result) -> str:
     share = _drifted_share(result)
     if drifted := [score.column for score in drifted_columns(result)]:
         names = ", ".join(drifted[:_SHOWN]) + (", …" if len(drifted) > _SHOWN else "")
-        if share is not None and share.note:  # features only; `drifted` also has predictions
+        if share is not None and share.note:  # it counts features; `drifted` includes predictions
             return f"{share.note} drifted; largest drift: {names}"
         return f"{several(len(drifted), 'column')} drifted: {names}"
     if strong := breached("drift", result):

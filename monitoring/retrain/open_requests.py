@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from monitoring.presenter.retrain_loop import RequestFacts, follow
+from monitoring.presenter.retrain_loop import RequestFacts, retrain_loop
 from monitoring.results import Alarm, Delivery
 from monitoring.webhooks.body import read_retrain_request
 from registry.history.state import LifecycleState
@@ -38,7 +38,7 @@ def open_request(
     """
     awaited = {"request", "candidate"} if delivers else {"candidate"}
     for request_facts in facts:
-        loop = follow(request_facts, state, now, answer_within)
+        loop = retrain_loop(request_facts, state, now, answer_within)
         is_recent = not answer_within or now - loop.created <= answer_within
         if loop.awaited in awaited and not loop.candidate and is_recent:
             return loop.request

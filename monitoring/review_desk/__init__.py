@@ -1,1 +1,1 @@
-"""Hand rows to people and log what they decide."""
+"""Leasing of rows to the people who label them, and the log of their decisions."""

@@ -1,4 +1,4 @@
-"""Label events of people, in a source of the log of their own."""
+"""Log of reviewers' decisions: label events in a separate source of the event log."""
 
 import socket
 import threading
@@ -17,7 +17,7 @@ from telemetry.clock import now_us
 
 
 class LoggedDecisions:
-    """Appends decisions; the only writer of its source, which it claims with the first one."""
+    """Appends decisions as label events; claims its source of the log at the first decision."""
 
     def __init__(self, home: Home, settings: LogSettings) -> None:
         self._home = home
@@ -28,7 +28,11 @@ class LoggedDecisions:
     def append(
         self, picked: PickedRow, action: ReviewAction, label: Label, *, actor: str, why: str
     ) -> None:
-        """Append a label event; raises LogUnavailable."""
+        """Append a label event.
+
+        Raises:
+            LogUnavailable: the log cannot be written.
+        """
         with self._one_at_a_time:
             if self._writer is None:
                 self._writer = self._claim()
@@ -54,7 +58,7 @@ class LoggedDecisions:
             writer.append([event])
 
     def close(self) -> None:
-        """Log the end of this writer, and release the source."""
+        """Log the end of this writer's epoch, and release the source."""
         with self._one_at_a_time:
             if self._writer is None:
                 return

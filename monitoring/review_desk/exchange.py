@@ -1,8 +1,9 @@
-"""Rows to label as files of other tools, and their labels back. Pure.
+"""Export of rows to labelling tools, and import of the labels. Pure.
 
-Label Studio: tasks with `data` and `predictions`; a labelled task has `annotations` with results of
-the control tag `label` (Choices or Number) and, if there is one, of the TextArea `why`.
-Argilla: the records of `records.to_json`, with the question `label` and, if there is one, `why`.
+Label Studio: a task has `data` and `predictions`. A labelled task also has `annotations`, with
+results of the control tag `label` (Choices or Number) and of the optional TextArea `why`.
+Argilla: the records of `records.to_json`, with the question `label` and the optional question
+`why`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ OWN = "driftline.review.v1"
 
 
 class Labelled(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of an imported file; it may have no label."""
+    """A row of an imported file, with or without a label."""
 
     prediction_id: str
     row: int
@@ -28,17 +29,17 @@ class Labelled(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
-class _Own(msgspec.Struct, frozen=True):
-    """Our own form."""
+class _OwnFile(msgspec.Struct, frozen=True):
+    """The file format of `driftline review export`."""
 
     format: str
     rows: list[ReviewItem]
 
 
 def export_rows(items: Sequence[ReviewItem], to: Format) -> bytes:
-    """Return rows as JSON for a tool."""
+    """Return rows as JSON in the format `to`."""
     if to == "driftline":
-        content: Any = _Own(OWN, list(items))
+        content: Any = _OwnFile(OWN, list(items))
     elif to == "label-studio":
         content = [_task(item) for item in items]
     else:
@@ -47,13 +48,17 @@ def export_rows(items: Sequence[ReviewItem], to: Format) -> bytes:
 
 
 def import_rows(content: bytes) -> list[Labelled]:
-    """Return the decisions in a labelling tool's file; raises ValueError for any other file."""
+    """Return the rows of a labelling tool's file, with their labels.
+
+    Raises:
+        ValueError: the file has none of the three formats.
+    """
     try:
         document = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"expected JSON: {error}") from None
     if isinstance(document, Mapping) and document.get("format") == OWN:
-        return list(_own(content))
+        return list(_read_own(content))
     if not isinstance(document, list) or not all(isinstance(record, dict) for record in document):
         raise ValueError(
             "expected an export of driftline review, tasks of Label Studio, or records of Argilla"
@@ -61,9 +66,9 @@ def import_rows(content: bytes) -> list[Labelled]:
     return [_read(number, record) for number, record in enumerate(document)]
 
 
-def _own(content: bytes) -> Iterator[Labelled]:
+def _read_own(content: bytes) -> Iterator[Labelled]:
     try:
-        rows = msgspec.json.decode(content, type=_Own).rows
+        rows = msgspec.json.decode(content, type=_OwnFile).rows
     except msgspec.ValidationError as error:
         raise ValueError(f"expected rows of driftline review export: {error}") from None
     for row in rows:
@@ -111,7 +116,7 @@ def _task(item: ReviewItem) -> dict[str, Any]:
 
 
 def _score(probability: Any) -> float | None:
-    """Return a probability as the tools take it: float32 sums can be outside of 0 to 1."""
+    """Return a probability limited to 0 to 1, which the tools require; float32 can exceed it."""
     return min(1.0, max(0.0, probability)) if _is_number(probability) else None
 
 
@@ -139,7 +144,7 @@ def _of_task(task: Mapping[str, Any]) -> Labelled:
 
 
 def _person(annotator: Any) -> str:
-    """Return the annotator: a number, or a name if the export has names."""
+    """Return the annotator's e-mail address if the export contains it, otherwise the id."""
     if isinstance(annotator, Mapping):
         return str(annotator.get("email") or annotator.get("id") or "")
     return "" if annotator is None else str(annotator)

@@ -1,4 +1,4 @@
-"""A picked row as a person reads it: named features, prediction and what may be answered. Pure."""
+"""A picked row as a reviewer sees it: named features, prediction and possible labels. Pure."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from registry.labels import category, classes_of, invalid_reason, read_label
 from registry.manifest import Manifest
 from registry.outputs import label_output, probabilities_output
 
-_LIKELIEST = 6  # classes whose probability is shown
+_LIKELIEST = 6  # maximum classes whose probability is shown
 _DIGITS = "1234567890"
 
 
@@ -27,19 +27,19 @@ class ReviewItem(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     time: int  # event time
     parts: list[Part]  # parts of the selection that picked the row
-    inclusion: float  # probability that it was picked
-    margin: float | None  # margin between the probabilities of the two best classes
-    features: dict[str, Any]  # features as logged
-    predicted: Any
-    probabilities: dict[str, Any] = {}  # keyed by class
-    classes: list[Label] = []  # empty: the label is a number
-    label: Label | None = None  # label that a person has stated
-    reviewer: str = ""
-    why: str = ""
+    inclusion: float  # probability that the row was picked
+    margin: float | None  # difference between the probabilities of the two likeliest classes
+    features: dict[str, Any]  # feature name -> logged value
+    predicted: Any  # predicted class or number
+    probabilities: dict[str, Any] = {}  # class -> predicted probability
+    classes: list[Label] = []  # possible labels; empty if the label is a number
+    label: Label | None = None  # reviewer's label; None if the row is undecided
+    reviewer: str = ""  # actor who decided
+    why: str = ""  # reviewer's reason
 
     @property
     def likeliest(self) -> list[tuple[str, Any]]:
-        """The classes with the greatest probabilities, a few of many, in the manifest's order."""
+        """The likeliest classes with their probabilities, at most six, in the manifest's order."""
         ranked = sorted(self.probabilities.values(), key=number, reverse=True)
         least = number(ranked[_LIKELIEST - 1]) if len(ranked) > _LIKELIEST else -1.0
         few = [
@@ -51,7 +51,10 @@ class ReviewItem(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def keys(self) -> list[tuple[str, Label]]:
-        """The other classes by the key that corrects to them: their own digit, or a free one."""
+        """The digit key that labels the row with a class, and the class, for each alternative.
+
+        A class that is a digit has this digit as its key. Further classes get the free digits.
+        """
         names = self.alternatives
         own = {str(name): name for name in names if str(name) in _DIGITS}
         free = iter(
@@ -70,7 +73,7 @@ class ReviewItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def item_of(picked: PickedRow, manifest: Manifest) -> ReviewItem:
-    """Name the values of a picked row."""
+    """Return a picked row with its values named by the manifest."""
     stored, names = picked.stored, row_layout.columns(manifest)
     columns = len(monitored_columns(manifest))
     first = columns + bool(label_output(manifest.prediction))
@@ -99,7 +102,11 @@ def item_of(picked: PickedRow, manifest: Manifest) -> ReviewItem:
 
 
 def checked_label(label: Label, manifest: Manifest) -> Label:
-    """Return a label in the model's spelling; raises ValueError for one that it cannot have."""
+    """Return a label in the manifest's spelling.
+
+    Raises:
+        ValueError: the model cannot have this label.
+    """
     classes = classes_of(manifest)
     read = read_label(label, classes)
     if read is None:

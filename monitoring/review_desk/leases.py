@@ -1,8 +1,8 @@
-"""Hand rows of the review queue to people, and record what they decide in the log.
+"""Lease rows of the review queue to people, and append their decisions to the event log.
 
-A row is leased for a time, so that two people do not get the same one. A decision becomes a label
-event, which the monitor reads as any other label; leases and skipped rows lie in the database,
-because nothing that is computed depends on them.
+A row is leased for 15 minutes, so that two people do not label the same row. A decision becomes a
+label event, which the monitor reads like any other label. Leases and skipped rows are only stored
+in the database, because no result depends on them.
 """
 
 import threading
@@ -20,14 +20,14 @@ from monitoring.storage.database import Database, DatabaseAddress, as_int
 from monitoring.storage.reviews import read_picked
 from monitoring.storage.sql import reviews as queries
 
-LEASE = 15 * 60_000_000  # microseconds
-MOST = 500  # rows in one answer
+LEASE = 15 * 60_000_000  # duration of a lease in microseconds
+MOST = 500  # maximum rows that one call leases
 
-Deed = Literal["accept", "correct", "skip", "undo"]
+DecisionAction = Literal["accept", "correct", "skip", "undo"]
 
 
 class ReviewConflict(DriftlineError):
-    """The row is in other hands, or its decision was made."""
+    """Another person has leased the row or decided about it."""
 
 
 class UnknownReview(DriftlineError):
@@ -35,17 +35,17 @@ class UnknownReview(DriftlineError):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """A person's decision about a row; ids are those of the rows' predictions."""
+    """A person's decision about a row."""
 
-    prediction_id: str = ""  # not with `undo`
-    row: int = 0
-    action: Deed
-    label: Label | None = None  # with `correct`
+    prediction_id: str = ""  # unused if the action is `undo`
+    row: int = 0  # number of the row within its prediction
+    action: DecisionAction
+    label: Label | None = None  # corrected label; only used if the action is `correct`
     why: str = ""
 
 
 class DecisionLog(Protocol):
-    """Port that logs decisions."""
+    """Interface for appending decisions to the event log."""
 
     def close(self) -> None:
         """Release the log."""
@@ -60,27 +60,31 @@ class DecisionLog(Protocol):
         actor: str,
         why: str,
     ) -> None:
-        """Append a label event; raises LogUnavailable."""
+        """Append a label event.
+
+        Raises:
+            LogUnavailable: the log cannot be written.
+        """
         ...
 
 
 class ReviewDesk:
-    """Usable from several threads."""
+    """Leases rows and records decisions; thread-safe."""
 
     def __init__(
         self, address: DatabaseAddress, log: DecisionLog, clock: Callable[[], int]
     ) -> None:
-        """`clock` gives microseconds since the epoch."""
+        """`clock` returns microseconds since the Unix epoch."""
         self._database = Database(address)
         self._log = log
         self._clock = clock
         self._one_at_a_time = threading.Lock()
 
     def lease(self, model: str, holder: str, limit: int) -> list[PickedRow]:
-        """Lease the next rows of a model to a person; those that the person holds are among them.
+        """Lease a model's next rows to `holder`; the rows that `holder` has leased are included.
 
-        Newest period first, in random order within it: so any part of the queue that is labelled
-        is a random part.
+        Rows of the newest period come first. Their order within a period is random, so the rows
+        that get labelled are a random sample of the period.
         """
         now = self._clock()
         with self._one_at_a_time, self._database.transaction():
@@ -100,13 +104,13 @@ class ReviewDesk:
         return read_picked(rows)
 
     def waiting_rows(self, model: str, limit: int) -> list[PickedRow]:
-        """Read rows that await a decision, in the order of the queue, leased or not."""
+        """Return a model's undecided rows in the order of the queue, leased or not."""
         with self._one_at_a_time:
             rows = self._database.all(queries.OPEN, model=model, limit=limit)
         return read_picked(rows)
 
     def waiting(self) -> dict[str, int]:
-        """Count the rows that await a decision, by model; models without any are there, too."""
+        """Return the number of undecided rows of each model, including models without any."""
         with self._one_at_a_time:
             models = self._database.all(queries.MODELS)
             counts = {str(model): rows for model, rows in self._database.all(queries.COUNT_OPEN)}
@@ -115,9 +119,13 @@ class ReviewDesk:
         }
 
     def find(self, prediction_id: str, row: int) -> PickedRow:
-        """Read a picked row; raises UnknownReview."""
+        """Return a picked row.
+
+        Raises:
+            UnknownReview: the row was not picked.
+        """
         rows: list[PickedRow] = []
-        if "\0" not in prediction_id:  # PostgreSQL takes none
+        if "\0" not in prediction_id:  # PostgreSQL accepts no null character
             with self._one_at_a_time:
                 rows = read_picked(self._database.look_up(queries.OF_ID, [join_key(prediction_id)]))
         for picked in rows:
@@ -126,9 +134,11 @@ class ReviewDesk:
         raise UnknownReview(f"row {row} of prediction {prediction_id[:80]!r} was not picked")
 
     def decide(self, picked: PickedRow, decision: Decision, actor: str) -> None:
-        """Log a decision, or skip a row.
+        """Log a person's decision about a row, or mark the row as skipped.
 
-        Raises ReviewConflict if another person holds the row or has decided, and LogUnavailable.
+        Raises:
+            ReviewConflict: another person has leased the row, or the row is decided.
+            LogUnavailable: the log cannot be written.
         """
         place = picked.joined_by, picked.row
         with self._one_at_a_time, self._database.transaction():
@@ -143,27 +153,29 @@ class ReviewDesk:
             self._save(place, actor, "decided", decision.why)
 
     def undo(self, model: str, actor: str, why: str = "") -> PickedRow:
-        """Take back the newest decision of a person about a model; returns its row, leased again.
+        """Undo the actor's newest decision about a model's row; return the row, leased again.
 
-        Raises UnknownReview if there is none.
+        Raises:
+            UnknownReview: the actor has not decided about any row of the model.
         """
         with self._one_at_a_time, self._database.transaction():
-            deeds = self._database.all(queries.LAST_DEED, model=model, holder=actor, limit=1)
-            if not deeds:
+            decisions = self._database.all(queries.LAST_DEED, model=model, holder=actor, limit=1)
+            if not decisions:
                 raise UnknownReview(f"{actor or 'you'} decided about no row of {model} yet")
-            name, row, state = deeds[0]
+            name, row, state = decisions[0]
             place = str(name), as_int(row)
             rows = read_picked(self._database.look_up(queries.OF_ID, [place[0]]))
             picked = next(candidate for candidate in rows if candidate.row == place[1])
             if state == "decided":
-                # The label that is taken back is not needed: the newest decision counts.
+                # The event needs some label, but not the undone label: only the newest decision
+                # about a row is used.
                 label = picked.stored.predicted
                 self._log.append(picked, "undo", label, actor=actor, why=why)
             self._save(place, actor, "leased", why)
         return picked
 
     def close(self) -> None:
-        """Close the connection and the log."""
+        """Close the database connection and the log."""
         self._database.close()
         self._log.close()
 

@@ -1,1 +1,1 @@
-"""The review queue: which rows people label, and what their labels weigh."""
+"""The review queue: the selection of rows that people label, and the weights of their labels."""

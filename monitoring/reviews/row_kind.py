@@ -1,9 +1,10 @@
-"""Compute what the selection uses of a row: its margin, and its stratum of similar rows. Pure.
+"""Compute a row's margin and its stratum, which the selection for review uses. Pure.
 
-Strata are the cells of two random projections (locality-sensitive hashing, Datar and others 2004;
-projections of +1 and -1, Achlioptas 2003). Numbers are scaled to the range of the reference, so
-most rows lie in the middle cells, and unusual rows in cells of few. The projections derive from the
-names of the features: every reader assigns the same strata.
+A stratum is a group of similar rows: a cell of two random projections (locality-sensitive hashing,
+Datar and others 2004; projections of +1 and -1, Achlioptas 2003). Numbers are scaled to the range
+of the reference, so most rows are in the middle cells, and unusual rows are in cells with only a
+few rows. The projections are derived from the feature names, so every process assigns the same
+strata.
 """
 
 from collections.abc import Sequence
@@ -25,10 +26,13 @@ assert _CELLS**2 == STRATA
 
 
 class RowKind:
-    """Reads margin and stratum of the rows of one version."""
+    """Computes the margin and stratum of one version's rows."""
 
     def __init__(self, version: Version) -> None:
-        """Read the ranges of the reference; without one, numbers are squashed instead."""
+        """Read the ranges of the reference.
+
+        Without a reference, numbers are mapped to -1 to 1 by `x / (1 + abs(x))`.
+        """
         manifest = version.manifest
         self._columns = [column.name for column in monitored_columns(manifest)]
         self._signs = [_signs(name) for name in self._columns]
@@ -39,14 +43,17 @@ class RowKind:
         self._probabilities = slice(first, first + len(classes))
 
     def margin(self, values: Sequence[Any]) -> float | None:
-        """Return the probability of the best class less that of the second; None without both."""
+        """Return the difference between the probabilities of the two likeliest classes.
+
+        None if the row does not have two finite probabilities.
+        """
         probabilities = sorted(number(value) for value in values[self._probabilities])
         if len(probabilities) < 2 or not all(map(isfinite, probabilities)):
             return None
         return min(1.0, max(0.0, probabilities[-1] - probabilities[-2]))
 
     def stratum(self, values: Sequence[Any]) -> int:
-        """Return the number of the row's stratum, from 0."""
+        """Return the row's stratum, a number from 0 to `STRATA` - 1."""
         first = second = 0.0
         for value, domain, (sign, other_sign) in zip(
             values, self._known, self._signs, strict=False
@@ -61,7 +68,7 @@ class RowKind:
 def _ranges(version: Version, columns: int) -> list[KnownValues]:
     try:
         return known_values(version)
-    except (OSError, ValueError, KeyError):  # it is unreadable, or was removed
+    except (OSError, ValueError, KeyError):  # the reference is unreadable or was removed
         return [None] * columns
 
 
@@ -71,7 +78,7 @@ def _signs(name: str) -> tuple[int, int]:
 
 
 def _scaled(value: Any, domain: KnownValues) -> float:
-    """Return a value between -1 and 1; a missing one is 0."""
+    """Return a value scaled to -1 to 1; a missing value becomes 0."""
     if value is None:
         return 0.0
     if isinstance(domain, frozenset) or domain == "any" or isinstance(value, str):

@@ -1,18 +1,20 @@
 """Pick the rows of one period for review, each with its inclusion probability. Pure.
 
-Three parts pick rows with probabilities that differ: uncertain rows by a low margin, diverse rows
-by a rare stratum, random rows alike. Each part is a priority sample (Duffield, Lund and Thorup
-2007): of the priorities `uniform / weight`, it takes the `size` smallest. Given the priorities of
-all other rows, a row is taken if its own is below a threshold tau, so with probability
-min(1, weight * tau). The parts use independent hashes, so a row is picked by any of them with
+The selection has three parts. The uncertain part prefers rows with a low margin, the diverse part
+prefers rows of rare strata, and the random part treats all rows alike. Each part is a priority
+sample (Duffield, Lund and Thorup 2007): a row's priority is `uniform / weight`, and the part picks
+the `size` rows with the smallest priorities. Given the priorities of all other rows, a row is
+picked if its own priority is below a threshold tau, which has the probability
+min(1, weight * tau). The parts use independent hashes, so the probability that at least one part
+picks a row is
 
-    inclusion = 1 - (1 - p_uncertain) (1 - p_diverse) (1 - p_random),
+    inclusion = 1 - (1 - p_uncertain) (1 - p_diverse) (1 - p_random).
 
-and sums over picked rows weighted by 1 / inclusion are unbiased for sums over all rows. The random
-part gives every row an inclusion above 0.
+A sum over picked rows, weighted by 1 / inclusion, is an unbiased estimate of the sum over all rows.
+Because of the random part, every row's inclusion is above 0.
 
-Priorities derive from the event's id, which no caller chooses. So the same rows are picked in
-whatever order, batches and number of copies they come.
+Priorities are derived from the event's id, which callers cannot choose. The same rows are therefore
+picked, whatever the order, the batches and the duplicates in which events arrive.
 """
 
 from bisect import insort
@@ -25,17 +27,17 @@ import msgspec
 
 from registry.manifest import ReviewPolicy
 
-DAY = 86_400
+DAY = 86_400  # seconds
 STRATA = 16  # number of groups of rows with similar features
 _SHARPNESS = 8  # exponent of the weight (1 - margin) ** 8: 0.43 for a margin of 0.1, 0.004 for 0.5
 
 Part = Literal["uncertain", "diverse", "random"]
 PARTS: tuple[Part, ...] = ("uncertain", "diverse", "random")
-Place = tuple[str, int]  # what joins a prediction to its labels, and the row
+Place = tuple[str, int]  # key that joins a prediction to its labels, and number of the row
 
 
 class Sizes(msgspec.Struct, frozen=True):
-    """The number of rows that each part selects in a period."""
+    """The number of rows that each part picks in a period."""
 
     uncertain: int
     diverse: int
@@ -43,7 +45,7 @@ class Sizes(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, policy: ReviewPolicy, seconds: int) -> "Sizes":
-        """Share the budget of a period; the random part has what is left, and at least one row."""
+        """Divide a period's budget; the random part gets the rest, which is at least one row."""
         budget = max(1, policy.per_day * seconds // DAY)
         uncertain = min(round(policy.uncertain * budget), budget - 1)
         diverse = min(round(policy.diverse * budget), budget - 1 - uncertain)
@@ -51,7 +53,7 @@ class Sizes(msgspec.Struct, frozen=True):
 
     @property
     def budget(self) -> int:
-        """All parts together."""
+        """The number of rows that all parts pick together."""
         return self.uncertain + self.diverse + self.random
 
 
@@ -60,20 +62,20 @@ class ReviewCandidate(msgspec.Struct, frozen=True):
 
     place: Place
     uniforms: tuple[float, float, float]  # random numbers in ]0, 1[, one for each part
-    margin: float | None  # margin between the probabilities of the two best classes; None: no score
-    stratum: int
+    margin: float | None  # difference between the two greatest class probabilities, if known
+    stratum: int  # group of similar rows
 
 
 class Choice(msgspec.Struct, frozen=True):
     """A picked row."""
 
     place: Place
-    inclusion: float  # probability that it was picked
+    inclusion: float  # probability that the row was picked
     parts: list[Part]  # parts of the selection that picked the row
 
 
 def uniforms(event_id: str, row: int) -> tuple[float, float, float]:
-    """Return three independent numbers in ]0, 1[ that belong to one row."""
+    """Return three independent numbers in ]0, 1[, derived from the event's id and the row."""
     digest = blake2b(f"{event_id}/{row}".encode(), digest_size=24, person=b"review").digest()
     first, second, third = (int.from_bytes(digest[at : at + 8], "big") for at in (0, 8, 16))
     return _unit(first), _unit(second), _unit(third)
@@ -84,70 +86,77 @@ def _unit(number: int) -> float:
 
 
 class PeriodSelection:
-    """The rows of one period that may still be picked; a bounded number, whatever comes.
+    """The rows of one period that can still be picked; their number is bounded.
 
-    Every part needs the rows with its smallest priorities, and one more for its threshold. The
-    weights of diverse rows are known only at the end, but not their order within a stratum.
+    Each part needs the rows with its smallest priorities, and one further row for its threshold.
+    Weights in the diverse part are known only when the period ends. Within a stratum all weights
+    are equal, so the order of the rows is known earlier.
     """
 
     def __init__(self, sizes: Sizes) -> None:
-        self.strata = [0] * STRATA  # rows of each
-        self.scored = 0  # rows with a margin
+        self.strata = [0] * STRATA  # number of rows in each stratum
+        self.scored = 0  # number of rows with a margin
         self._known: dict[Place, ReviewCandidate] = {}
         budget = sizes.budget
-        # The random part also gets the budget of uncertain rows where rows have no score.
+        # If too few rows have a margin, the random part picks the rest of the uncertain rows.
         self._lowest = [_Lowest(sizes.uncertain + 1), _Lowest(budget + 1)]
         self._by_stratum = [_Lowest(sizes.diverse + 1) for _ in range(STRATA)]
 
     def count(self, stratum: int, margin: float | None) -> None:
-        """Count a row of the period, whether it may be picked or not."""
+        """Count a row of the period, even if it cannot be picked."""
         self.strata[stratum] += 1
-        self.scored += certainty(margin) > 0
+        self.scored += uncertainty(margin) > 0
 
     def resume(
         self, strata: Sequence[int], scored: int, candidates: Iterable[ReviewCandidate]
     ) -> None:
-        """Continue from stored counts and rows."""
+        """Restore the selection from stored counts and candidates."""
         self.strata, self.scored = list(strata), scored
         for candidate in candidates:
             self.offer(candidate)
 
     def offer(self, candidate: ReviewCandidate) -> tuple[bool, list[Place]]:
-        """Return whether the row may be picked, and the rows that it displaces."""
+        """Add a row; return whether it can be picked, and the rows that no longer can."""
         if candidate.place in self._known:
             return False, []
         dropped: list[Place] = []
         for lowest, priority in self._priorities(candidate):
-            if (out := lowest.offer(priority, candidate.place)) is not None:
-                dropped.append(out)
+            if (removed := lowest.offer(priority, candidate.place)) is not None:
+                dropped.append(removed)
         self._known[candidate.place] = candidate
-        gone = [place for place in {*dropped} if not self._is_held(self._known[place])]
-        for place in gone:
+        displaced = [place for place in {*dropped} if not self._can_be_picked(self._known[place])]
+        for place in displaced:
             del self._known[place]
-        return candidate.place in self._known, [place for place in gone if place != candidate.place]
+        others = [place for place in displaced if place != candidate.place]
+        return candidate.place in self._known, others
 
     def choose(self, sizes: Sizes) -> list[Choice]:
-        """Return the picked rows, in a random order that any reader reproduces.
+        """Return the picked rows in a random order, which every process reproduces.
 
-        `sizes` are at most those that the period began with.
+        `sizes` must not exceed the sizes that the constructor was called with.
         """
         uncertain = min(sizes.uncertain, self.scored)
         spare = sizes.uncertain - uncertain
         draws = [
-            _Taken([_priority(c.uniforms[0], certainty(c.margin)) for c in self._all()], uncertain),
-            _Taken([c.uniforms[1] * self.strata[c.stratum] for c in self._all()], sizes.diverse),
-            _Taken([c.uniforms[2] for c in self._all()], sizes.random + spare),
+            _PartSample(
+                [_priority(c.uniforms[0], uncertainty(c.margin)) for c in self._all()], uncertain
+            ),
+            _PartSample(
+                [c.uniforms[1] * self.strata[c.stratum] for c in self._all()], sizes.diverse
+            ),
+            _PartSample([c.uniforms[2] for c in self._all()], sizes.random + spare),
         ]
         chosen: list[tuple[float, Choice]] = []
         for number, candidate in enumerate(self._all()):
-            weights = certainty(candidate.margin), 1 / self.strata[candidate.stratum], 1.0
-            parts = [part for part, of in zip(PARTS, draws, strict=True) if of.has(number)]
-            missed = 1.0
-            for of, weight in zip(draws, weights, strict=True):
-                missed *= 1 - of.probability(number, weight)
+            weights = uncertainty(candidate.margin), 1 / self.strata[candidate.stratum], 1.0
+            parts = [part for part, draw in zip(PARTS, draws, strict=True) if draw.has(number)]
+            exclusion = 1.0  # probability that no part picks the row
+            for draw, weight in zip(draws, weights, strict=True):
+                exclusion *= 1 - draw.probability(number, weight)
             if parts:
-                order = sum(candidate.uniforms) % 1  # depends on all three equally
-                chosen.append((order, Choice(candidate.place, 1 - missed, parts)))
+                # The sum of all three numbers, so that the order prefers no part.
+                order = sum(candidate.uniforms) % 1
+                chosen.append((order, Choice(candidate.place, 1 - exclusion, parts)))
         return [choice for _, choice in sorted(chosen, key=lambda pair: (pair[0], pair[1].place))]
 
     def _all(self) -> list[ReviewCandidate]:
@@ -155,20 +164,20 @@ class PeriodSelection:
 
     def _priorities(self, candidate: ReviewCandidate) -> "list[tuple[_Lowest, float]]":
         return [
-            (self._lowest[0], _priority(candidate.uniforms[0], certainty(candidate.margin))),
+            (self._lowest[0], _priority(candidate.uniforms[0], uncertainty(candidate.margin))),
             (self._by_stratum[candidate.stratum], candidate.uniforms[1]),
             (self._lowest[1], candidate.uniforms[2]),
         ]
 
-    def _is_held(self, candidate: ReviewCandidate) -> bool:
+    def _can_be_picked(self, candidate: ReviewCandidate) -> bool:
         return any(
-            lowest.holds(priority, candidate.place)
+            lowest.contains(priority, candidate.place)
             for lowest, priority in self._priorities(candidate)
         )
 
 
-def certainty(margin: float | None) -> float:
-    """Return the weight of a row among the uncertain rows; 0: never picked as uncertain."""
+def uncertainty(margin: float | None) -> float:
+    """Return a row's weight in the uncertain part; 0 if that part never picks the row."""
     return 0.0 if margin is None else max(0.0, 1 - margin) ** _SHARPNESS
 
 
@@ -184,26 +193,26 @@ class _Lowest:
         self._rows: list[tuple[float, Place]] = []
 
     def offer(self, priority: float, place: Place) -> Place | None:
-        """Return the row that is out now: the offered one, another, or none."""
+        """Add a row; return the row that is no longer among the smallest, if any."""
         if priority == inf:
             return place
         insort(self._rows, (priority, place))
         return self._rows.pop()[1] if len(self._rows) > self._size else None
 
-    def holds(self, priority: float, place: Place) -> bool:
+    def contains(self, priority: float, place: Place) -> bool:
         return bool(self._rows) and (priority, place) <= self._rows[-1] and priority < inf
 
 
-class _Taken:
-    """The rows that a part selects, by number, and the thresholds left to the other parts."""
+class _PartSample:
+    """The rows that one part picks, by index, and the thresholds of its priorities."""
 
     def __init__(self, priorities: Sequence[float], size: int) -> None:
         order = sorted(
             (priority, number) for number, priority in enumerate(priorities) if priority < inf
         )
         self._rows = {number for _, number in order[:size]}
-        # A row that is taken is below the first one that is not. A row that is not taken is at or
-        # above the last one that is.
+        # The threshold of a picked row is the smallest priority of the other rows. The threshold
+        # of any other row is the greatest priority of the picked rows.
         self._inside = order[size][0] if len(order) > size else inf
         self._outside = order[size - 1][0] if 0 < size <= len(order) else 0.0
 
@@ -211,6 +220,6 @@ class _Taken:
         return number in self._rows
 
     def probability(self, number: int, weight: float) -> float:
-        """Return the probability that the part takes this row, given all others."""
+        """Return the probability that the part picks this row, given all other priorities."""
         tau = self._inside if number in self._rows else self._outside
         return min(1.0, weight * tau) if weight else 0.0

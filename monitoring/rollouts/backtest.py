@@ -1,8 +1,9 @@
-"""Judge a past rollout again from the log, under its own policy or another one. Pure.
+"""Judge a past rollout again from the log, under its own policy or another policy. Pure.
 
-The log's time replaces the clock, and the counts are judged after every 200 requests, so the
-result is a function of history, log and policy. Steps begin where they began: what a policy would
-have answered after its own verdict is not in the log.
+The log's times replace the clock, and the counts are judged after every 200 requests. The result is
+therefore a function of the registry's history, the log and the policy. Each step starts when it
+started in the past, because the log does not contain the answers that would have followed another
+policy's verdict.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,16 +19,19 @@ _EVERY = 200  # requests
 
 
 class StepResult(NamedTuple):
-    """The first verdict on a step, or `continue` on all of it."""
+    """The first verdict on a step, or `continue` if the whole step led to no verdict."""
 
-    rollout: Rollout  # as the step began
+    rollout: Rollout  # the rollout at the start of the step
     judgement: Judgement
-    requests: int  # of the step until then
-    time: int  # of the last of them, microseconds since the epoch
+    requests: int  # number of the step's requests until the verdict
+    time: int  # time of the last of these requests, in microseconds since the Unix epoch
 
 
 def steps_of(rows: Sequence[HistoryRow], rollout: str) -> list[Rollout]:
-    """Return a rollout as each of its steps began, from the rows of its model."""
+    """Return the rollout at the start of each of its steps.
+
+    `rows` are the rows of the model in the registry's history; `rollout` is the rollout's id.
+    """
     steps: list[Rollout] = []
     for place, row in enumerate(rows, 1):
         if row.kind != "rollout_step" or row.decode(RolloutStep).rollout != rollout:
@@ -38,10 +42,10 @@ def steps_of(rows: Sequence[HistoryRow], rollout: str) -> list[Rollout]:
     return steps
 
 
-def judge_again(
+def backtest_steps(
     steps: Sequence[Rollout], policy: VerdictPolicy, label: str, events: Iterable[Event]
 ) -> Iterator[StepResult]:
-    """Yield the result of each step; `label` is the output that holds the predicted label."""
+    """Yield the result of each step; `label` is the output that contains the predicted label."""
     waiting = list(steps)
     step = _Step(waiting.pop(0), policy, label)
     for event in events:

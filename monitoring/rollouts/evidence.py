@@ -1,8 +1,9 @@
-"""Evidence about rates of bad keys that holds at every look. Pure.
+"""Sequential tests and bounds of rates of bad keys, valid at any number of checks. Pure.
 
-Without a difference, every bad key lies in the new version's arm with probability p, whatever the
-rates are. A mixture over the alternatives is then a test martingale (Lindon and Malek 2022), so the
-probability that it ever reaches 1 / budget is at most the budget.
+If both versions have the same rate of bad keys, a bad key is in the new version's arm with a
+probability p that does not depend on the rate. A mixture over the alternatives is then a test
+martingale (Lindon and Malek 2022). The probability that it ever reaches 1 / budget is at most the
+budget.
 """
 
 from math import log, log1p
@@ -16,20 +17,21 @@ Evidence = Any  # floats in the same shape
 
 
 def arm_probability(share: float, tolerate: float) -> float:
-    """Return the probability that a bad key lies in the new version's arm.
+    """Return the probability that a bad key is in the new version's arm.
 
-    `share` of the keys are in it, and its rate is `tolerate` times the other rate.
+    The arm has `share` of the keys, and its rate of bad keys is `tolerate` times the other arm's.
     """
     return share * tolerate / (share * tolerate + 1 - share)
 
 
 def excess_evidence(bad: Counts, bad_before: Counts, p: float) -> Evidence:
-    """Return the log of the evidence that more than p of the bad keys lie in the new arm.
+    """Return the log of the evidence that more than p of the bad keys are in the new arm.
 
-    The alternatives are a Beta distribution of mean p, cut at p. Takes numbers, or arrays of them.
+    The alternatives have a Beta distribution with mean p, truncated to values above p. The counts
+    can be numbers or arrays.
     """
     a, b = 1.0, max(1.0, (1 - p) / p)
-    with np.errstate(divide="ignore"):  # the log of 0: no evidence at all
+    with np.errstate(divide="ignore"):  # the log of 0 stands for no evidence
         above = np.log(betainc(b + bad_before, a + bad, 1 - p)) - np.log(betainc(b, a, 1 - p))
     mixture = betaln(a + bad, b + bad_before) - betaln(a, b) + above
     evidence: Evidence = mixture - bad * np.log(p) - bad_before * np.log1p(-p)
@@ -37,7 +39,7 @@ def excess_evidence(bad: Counts, bad_before: Counts, p: float) -> Evidence:
 
 
 def upper_rate(bad: int, keys: int, budget: float) -> float:
-    """Return a bound above the rate of bad keys, which holds at every look."""
+    """Return an upper bound of the rate of bad keys, valid at any number of checks."""
     low, high = bad / keys if keys else 0.0, 1.0
     for _ in range(40):
         middle = (low + high) / 2
@@ -46,12 +48,12 @@ def upper_rate(bad: int, keys: int, budget: float) -> float:
 
 
 def lower_rate(bad: int, keys: int, budget: float) -> float:
-    """Return a bound below the rate of bad keys, which holds at every look."""
+    """Return a lower bound of the rate of bad keys, valid at any number of checks."""
     return 1 - upper_rate(keys - bad, keys, budget)
 
 
 def _fits(bad: int, keys: int, rate: float, budget: float) -> bool:
-    """Return whether a rate is still plausible."""
+    """Return whether the counts do not exclude this rate."""
     if rate >= 1:
         return bad == keys
     evidence = betaln(1 + bad, 1 + keys - bad) - bad * log(rate) if bad else betaln(1, 1 + keys)

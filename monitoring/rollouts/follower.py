@@ -1,8 +1,9 @@
-"""Follow the log while rollouts are under way, and act on what their comparisons say.
+"""Read the log while rollouts are running, and apply the verdicts on them to the registry.
 
-The judge keeps no state of its own. After a restart it reads the log again from the start of the
-present steps, so a verdict is a function of log and history. Several monitors may judge the same
-rollout: each change names the rollout and the step that it is about, and the second one is refused.
+The judge stores no state. After a restart it reads the log again from the start of the current
+steps, so a verdict is a function of the log and the registry's history. Several monitors can judge
+the same rollout: each change states its rollout and step, and the registry refuses the second
+change.
 """
 
 import logging
@@ -31,16 +32,16 @@ if TYPE_CHECKING:
 ACTOR = "monitor"
 _BATCH = 1_000  # records between two judgements
 _PAUSE_S = 1.0  # seconds between checks of an idle log
-_LONGEST_PAUSE_S = 30.0  # seconds between attempts after failures
+_LONGEST_PAUSE_S = 30.0  # maximum seconds between attempts after failures
 
 _logger = logging.getLogger(__name__)
 
 Labels = Callable[[str, str], str]  # model, version number -> output of the predicted label
-OpenReader = Callable[[int], Reader]  # begins no later than at records received at this time
+OpenReader = Callable[[int], Reader]  # time -> reader of all records received from this time on
 
 
 @contextmanager
-def judging(make: Callable[[], "RolloutJudge"]) -> Iterator[None]:
+def rollout_judge_thread(make: Callable[[], "RolloutJudge"]) -> Iterator[None]:
     """Judge rollouts in a thread while the block runs; `make` is called in that thread."""
     stop = threading.Event()
     thread = threading.Thread(target=judge_until, args=(stop, make), name="rollouts", daemon=True)
@@ -53,9 +54,9 @@ def judging(make: Callable[[], "RolloutJudge"]) -> Iterator[None]:
 
 
 def judge_until(stop: threading.Event, make: Callable[[], "RolloutJudge"]) -> None:
-    """Judge until the signal is set; log failures and retry.
+    """Judge rollouts until `stop` is set; log failures and retry.
 
-    After an unexpected failure a new judge begins, whose counts come from the log again.
+    After an unexpected failure a new judge starts, which counts again from the log.
     """
     pauses, judge = Backoff(_PAUSE_S, _LONGEST_PAUSE_S), None
     pause = _PAUSE_S
@@ -68,7 +69,7 @@ def judge_until(stop: threading.Event, make: Callable[[], "RolloutJudge"]) -> No
             _logger.warning("%s; rollouts are judged later", error)
             pause = pauses.next()
         except Exception:
-            _logger.exception("judging rollouts failed; it begins again")
+            _logger.exception("judging rollouts failed; it starts again")
             pause = pauses.next()
             if judge is not None:
                 judge.close()
@@ -81,7 +82,7 @@ def judge_until(stop: threading.Event, make: Callable[[], "RolloutJudge"]) -> No
 
 
 class RolloutJudge:
-    """Belongs to one thread."""
+    """Judges the running rollouts; not thread-safe."""
 
     def __init__(
         self,
@@ -89,36 +90,36 @@ class RolloutJudge:
         open_reader: OpenReader,
         labels: Labels,
         clock: Callable[[], int] | None = None,
-        note: Callable[[dict[str, CurrentJudgement]], None] = lambda _: None,
+        publish: Callable[[dict[str, CurrentJudgement]], None] = lambda _: None,
     ) -> None:
-        """`clock` stamps the rows of the history, in nanoseconds: by default that of its database.
+        """`clock` returns nanoseconds; the default is the clock of the history's database.
 
-        `note` gets the newest judgements, by the id of their rollout, after every step.
+        `publish` is called after every step with the newest judgements, keyed by rollout id.
         """
-        self._note = note
+        self._publish = publish
         self._history = history
         self._rollouts = Rollouts(history, clock)
         self._clock = clock or history.time_ns
         self._open_reader = open_reader
         self._labels = labels
         self._reader: Reader | None = None
-        self._revision = 0  # revision of the registry, up to which it was read
-        self._judged: dict[str, _JudgedRollout] = {}  # keyed by id of the rollout
-        self._paused: dict[str, list[Pause]] = {}  # keyed by model
+        self._revision = 0  # registry revision up to which changes were read
+        self._judged: dict[str, _JudgedRollout] = {}  # rollout id -> running rollout
+        self._paused: dict[str, list[Pause]] = {}  # model -> pauses by verdict
 
     def close(self) -> None:
-        """Release the log."""
+        """Close the reader of the log."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None
 
     def step(self) -> bool:
-        """Read records and judge; return whether there were any."""
-        self._follow()
+        """Read a batch of records and judge all rollouts; return whether there were records."""
+        self._read_changes()
         now = self._clock() // 1_000
         self._end_expired(now)
         if not self._judged:
-            self._note({})
+            self._publish({})
             self.close()
             return False
         if self._reader is None:
@@ -130,7 +131,7 @@ class RolloutJudge:
         }
         for rollout_entry, judgement in judgements.values():
             self._act(rollout_entry, judgement)
-        self._note(
+        self._publish(
             {
                 id_: _current(judgement, entry.refused[1], now)
                 for id_, (entry, judgement) in judgements.items()
@@ -141,8 +142,8 @@ class RolloutJudge:
     def _all(self) -> list["_JudgedRollout"]:
         return list(self._judged.values())
 
-    def _follow(self) -> None:
-        """Begin a comparison for every step that began, and drop those of ended ones."""
+    def _read_changes(self) -> None:
+        """Start a comparison for every new step, and drop the comparisons of ended steps."""
         revision = self._history.revision()
         if revision == self._revision:
             return
@@ -150,30 +151,32 @@ class RolloutJudge:
         for model in self._history.models() if changed is None else changed:
             state = self._history.state(model)
             running = [now for now in state.rollouts.values() if now.phase == "running"]
-            self._follow_model(model, running)
+            self._set_running(model, running)
             self._paused[model] = pauses(state)
         self._revision = revision
 
-    def _follow_model(self, model: str, running: Sequence[Rollout]) -> None:
+    def _set_running(self, model: str, running: Sequence[Rollout]) -> None:
         rollouts_by_id = {rollout.id: rollout for rollout in running if rollout.policy is not None}
-        begun = {
-            id_: self._compared(model, rollout)
+        new_entries = {
+            id_: self._new_entry(model, rollout)
             for id_, rollout in rollouts_by_id.items()
             if id_ not in self._judged or self._judged[id_].rollout.revision != rollout.revision
         }
-        if begun.keys() - self._judged.keys() and self._reader is not None:
-            # It may have passed their first events: all counts begin again.
+        if new_entries.keys() - self._judged.keys() and self._reader is not None:
+            # The reader may be past the first events of the new rollouts, so it is opened again,
+            # and all counts start from zero.
             self._judged = {
-                id_: self._compared(*entry.about) for id_, entry in self._judged.items()
+                id_: self._new_entry(entry.model, entry.rollout)
+                for id_, entry in self._judged.items()
             }
             self.close()
         for rollout_entry in self._all():
             if rollout_entry.model == model and rollout_entry.rollout.id not in rollouts_by_id:
                 del self._judged[rollout_entry.rollout.id]
-        self._judged |= begun
+        self._judged |= new_entries
 
-    def _compared(self, model: str, rollout: Rollout) -> "_JudgedRollout":
-        # SciPy takes a third of a second: not before there is a rollout.
+    def _new_entry(self, model: str, rollout: Rollout) -> "_JudgedRollout":
+        # Importing SciPy takes a third of a second, so it is imported only if a rollout runs.
         from monitoring.rollouts.verdict import Comparison  # noqa: PLC0415
 
         assert rollout.policy is not None
@@ -191,7 +194,7 @@ class RolloutJudge:
                     entry.comparison.label(event)
 
     def _end_expired(self, now: int) -> None:
-        """End the rollouts that the monitor paused and nobody resumed in time."""
+        """End the rollouts that the monitor paused and that no person resumed in time."""
         for model, paused in self._paused.items():
             for pause in [pause for pause in paused if pause.expires <= now]:
                 paused.remove(pause)
@@ -208,7 +211,7 @@ class RolloutJudge:
     def _act(self, judged: "_JudgedRollout", judgement: "Judgement") -> None:
         if judgement.verdict == "continue":
             return
-        model, rollout = judged.about
+        model, rollout = judged.model, judged.rollout
         counts = {str(metric): row for metric, row in judgement.counts.items()}
         verdict = RolloutVerdict(judgement.verdict, rollout.step, judgement.metric, counts)
         why = verdict_sentence(verdict)
@@ -223,7 +226,7 @@ class RolloutJudge:
             else:
                 self._rollouts.promote(model, rollout.alias, why=why, **cause)
         except DriftlineError as error:  # another monitor or a person was first, or policy forbids
-            # It is compared further: what policy forbids now may be allowed or rolled back later.
+            # The comparison continues, because the registry may accept a later verdict.
             refused = judgement.verdict, str(error)
             if judged.refused != refused:
                 _logger.warning("rollout of %s: %s: %s", model, judgement.verdict, error)
@@ -245,19 +248,14 @@ def _current(judgement: "Judgement", refused: str, now: int) -> CurrentJudgement
 
 
 class _JudgedRollout:
-    """A rollout under way, and what its step has shown."""
+    """A running rollout, with the comparison of its current step."""
 
     def __init__(self, model: str, comparison: "Comparison") -> None:
         self.model = model
         self.comparison = comparison
-        self.refused = "", ""  # the latest verdict that was refused, and why
+        self.refused = "", ""  # the latest verdict that the registry refused, and the reason
 
     @property
     def rollout(self) -> Rollout:
-        """The rollout as its present step began."""
+        """The rollout at the start of its current step."""
         return self.comparison.rollout
-
-    @property
-    def about(self) -> tuple[str, Rollout]:
-        """The model and its rollout."""
-        return self.model, self.rollout

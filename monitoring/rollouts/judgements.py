@@ -1,6 +1,6 @@
-"""The counts of each running rollout: a file of the monitor's home, replaced as it judges.
+"""File with the latest judgement of each running rollout, in the monitor's home.
 
-The page reads it, and `driftline rollout status`, which is another process.
+`driftline rollout status`, another process, reads the file.
 """
 
 import time
@@ -16,7 +16,7 @@ _PAUSE_S = 1.0  # seconds between writes
 
 
 class JudgementFile:
-    """The latest judgements by the id of their rollout; one thread replaces them, any may read."""
+    """The latest judgements, keyed by rollout id; one thread replaces them, any thread can read."""
 
     def __init__(self, home: Home, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = home.rollouts
@@ -25,14 +25,17 @@ class JudgementFile:
         self._written = float("-inf")
 
     def replace(self, judgements: dict[str, CurrentJudgement]) -> None:
-        """Replace all judgements; the file follows once a second, and at once if others run."""
-        others = judgements.keys() != self._judgements.keys()
+        """Replace all judgements.
+
+        The file is written at most once a second, but immediately if a rollout starts or ends.
+        """
+        has_other_rollouts = judgements.keys() != self._judgements.keys()
         self._judgements = judgements
-        if others or (judgements and self._clock() - self._written >= _PAUSE_S):
+        if has_other_rollouts or (judgements and self._clock() - self._written >= _PAUSE_S):
             self._written = self._clock()
             try:
                 replace_file(self._path, msgspec.json.encode(judgements))
-            except OSError:  # a full disk must not end the judging
+            except OSError:  # judging continues even if the disk is full
                 self._written = float("-inf")
 
     def read(self) -> dict[str, CurrentJudgement]:
@@ -41,7 +44,7 @@ class JudgementFile:
 
 
 def read_judgements(home: Home) -> dict[str, CurrentJudgement]:
-    """Return the latest judgements of this home's monitor; empty without a monitor."""
+    """Return the latest judgements of this home's monitor; empty if no monitor has run here."""
     try:
         return msgspec.json.decode(home.rollouts.read_bytes(), type=dict[str, CurrentJudgement])
     except (OSError, msgspec.DecodeError):

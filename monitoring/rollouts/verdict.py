@@ -1,9 +1,10 @@
-"""Decide about a rollout: compare the two arms of its step, key by key. Pure.
+"""Judge a rollout: compare the routing keys of the two arms in its current step. Pure.
 
-A key counts once in each metric, however many requests it has: otherwise one busy client would
-count as evidence many times. It is bad if any of its requests failed or had an invalid output; its
-first answer says whether it is slow, and its first label whether it is wrong. A step begins with
-empty counts, and has a share of the budget.
+A key is counted once in each metric, however many requests it has. Otherwise one busy client would
+count as evidence many times. A key is bad if any of its requests failed (errors), if any of its
+outputs was invalid (outputs), if its first answer was slow (latency), or if its first labelled
+prediction was wrong (labels). Each step starts with empty counts, and has an equal part of the
+false-rollback budget.
 """
 
 from collections.abc import Collection
@@ -23,24 +24,24 @@ from registry.history.rollout_state import Rollout
 from registry.history.rows import VerdictMetric, VerdictPolicy
 
 METRICS: tuple[VerdictMetric, ...] = get_args(VerdictMetric)
-REQUIRED = {"errors", "latency"}  # without which no version is known to be no worse
+REQUIRED = {"errors", "latency"}  # metrics that every promotion needs, unless the policy names some
 MOST_KEYS = 200_000  # maximum keys of each arm and metric; later keys are not counted
-_MOST_PENDING = 200_000  # answers that may still be labelled
-_CALIBRATION = 200  # keys of the version before whose first answers set the latency objective
-_USUAL = 0.95  # quantile of those
-_SLOWER = 2.0  # an answer is slow beyond so many times the quantile
-# Its inputs had been valid for the version before, so an invalid request is the new one's fault.
+_MOST_PENDING = 200_000  # maximum answers that are stored until their label arrives
+_CALIBRATION = 200  # keys of the previous version whose first answers set the latency objective
+_USUAL = 0.95  # quantile of these answers' durations
+_SLOWER = 2.0  # an answer is slow if it takes longer than this multiple of the quantile
+# "invalid" counts as bad, because the same callers' requests were valid for the previous version.
 _BAD = {"failed", "expired", "invalid"}
 
 
 class ArmCounts(msgspec.Struct):
-    """The keys of one arm in one metric."""
+    """The keys of one arm by one metric."""
 
     keys: set[str] = msgspec.field(default_factory=set)
     bad: set[str] = msgspec.field(default_factory=set)
 
     def include(self, key: str, *, bad: bool) -> None:
-        """Count a key, bad if any of its observations is."""
+        """Count a key; it is bad if `bad` is True in any of the calls."""
         if key in self.keys or len(self.keys) < MOST_KEYS:
             self.keys.add(key)
             if bad:
@@ -48,10 +49,10 @@ class ArmCounts(msgspec.Struct):
 
 
 class Bound(NamedTuple):
-    """The new version's rate of bad keys by one metric, and the allowed rate."""
+    """The upper bound of the new version's rate of bad keys by one metric, and its limit."""
 
-    rate: float  # is shown not to be exceeded
-    limit: float
+    rate: float  # upper bound of the rate
+    limit: float  # allowed rate
 
     @property
     def holds(self) -> bool:
@@ -63,19 +64,20 @@ class Judgement(msgspec.Struct, frozen=True):
     """The verdict on the counts of a step."""
 
     verdict: Literal["continue", "promote", "roll back", "pause"]
-    metric: VerdictMetric | Literal[""]  # metric that decided, or the first one without a result
-    # By metric: bad and all keys of the version, then of before.
+    # Metric that decided, or the first metric with too little data for a promotion.
+    metric: VerdictMetric | Literal[""]
+    # Metric -> bad and all keys of the new version, then bad and all keys of the previous version.
     counts: dict[VerdictMetric, list[int]]
-    # By metric: how far the evidence is that the version is worse, in parts of what rolls it back.
+    # Metric -> evidence that the new version is worse; at 1 it is rolled back.
     evidence: dict[VerdictMetric, float] = {}
     bounds: dict[VerdictMetric, Bound] = {}  # bounds of the metrics that a promotion needs
 
 
 class Comparison:
-    """The counts of one step; events must be of its rollout."""
+    """The counts of one step; callers must only pass events of its rollout."""
 
     def __init__(self, rollout: Rollout, policy: VerdictPolicy, label: str = "") -> None:
-        """`label` is the output that holds the predicted label, "" without one."""
+        """`label` is the output that contains the predicted label; "" if there is none."""
         self.rollout = rollout
         self._policy = policy
         self._label = label
@@ -83,19 +85,19 @@ class Comparison:
         self._required = set(policy.metrics or REQUIRED)
         self._counts = {m: {"rollout": ArmCounts(), "before": ArmCounts()} for m in METRICS}
         self._objective = policy.latency_ms * 1_000
-        self._calibration: dict[str, int] = {}  # key: duration of its first answer, in us
+        self._calibration: dict[str, int] = {}  # key -> duration of its first answer, in us
         self._pending: dict[str, tuple[str, str, object]] = {}  # id -> arm, key, predicted label
         self._latest = rollout.since
         self._p = arm_probability(rollout.share, policy.tolerate)
-        # The budget of one metric in one step.
+        # False-rollback budget of one metric in one step.
         self._budget = policy.false_rollback / len(self._metrics) / len(rollout.steps)
 
     def include(self, event: PredictionEvent) -> None:
-        """Count a request that was decided in this step."""
+        """Count a request that was routed in this step."""
         if event.revision < self.rollout.revision or not event.online or not event.arm:
             return
         answered_by = self.rollout.number if event.arm == "rollout" else self.rollout.before
-        if event.version != answered_by:  # the version before stood in
+        if event.version != answered_by:  # the previous version replaced the arm's version
             return
         self._latest = max(self._latest, event.received)
         key, arm = event.routing_key, event.arm
@@ -109,9 +111,9 @@ class Comparison:
         self._expect_label(event)
 
     def label(self, event: FeedbackEvent) -> None:
-        """Count the first label of an answer; other labels are not evidence of their own.
+        """Count the first label of an answer; further labels are no independent evidence.
 
-        Labels of the review queue are left out: its rows are picked, and keys count alike.
+        Labels of the review queue are ignored, because its rows are no random sample.
         """
         if event.review:
             return
@@ -123,9 +125,9 @@ class Comparison:
                 counts.include(key, bad=str(predicted) != str(event.label))
 
     def judge(self, now: int) -> Judgement:
-        """Return the verdict of the counts; `now` is in microseconds since the epoch.
+        """Return the verdict on the counts; `now` is in microseconds since the Unix epoch.
 
-        A worker whose clock is ahead of `now` makes no step bake faster.
+        Times after `now`, from a worker whose clock is ahead, do not shorten the step.
         """
         counts = {m: self._row(m) for m in self._metrics if any(self._row(m))}
         evidence, bounds = self._evidence(), self._bounds(counts)
@@ -143,9 +145,8 @@ class Comparison:
 
     def _evidence(self) -> dict[VerdictMetric, float]:
         evidence: dict[VerdictMetric, float] = {}
-        for metric in (
-            self._metrics if self._p < 1 else ()
-        ):  # at 100 % there is nothing to compare with
+        # If the rollout has all requests, there is no other arm to compare with.
+        for metric in self._metrics if self._p < 1 else ():
             bad, _, bad_before, _ = self._row(metric)
             if bad:
                 reached = float(excess_evidence(bad, bad_before, self._p)) / -log(self._budget)
@@ -159,7 +160,7 @@ class Comparison:
         ]
 
     def _bounds(self, counts: Collection[VerdictMetric]) -> dict[VerdictMetric, Bound]:
-        """Return the result of each metric that a promotion needs."""
+        """Return the bound of each metric that a promotion needs."""
         bounds = {}
         for metric in self._metrics:
             if metric in self._required or metric in counts:
@@ -171,7 +172,9 @@ class Comparison:
         return bounds
 
     def _include_latency(self, event: PredictionEvent) -> None:
-        if event.cache_hit:  # the version before has a warm cache, the new one an empty one
+        if (
+            event.cache_hit
+        ):  # the new version's cache starts empty, so cached answers favour the old
             return
         if not self._objective:
             if event.arm == "before":
@@ -191,7 +194,7 @@ class Comparison:
 
 
 def _is_invalid(event: PredictionEvent) -> bool:
-    """Return whether an output holds a value that is not a finite number."""
+    """Return whether an output contains a value that is not a finite number."""
     return any(
         value is None or value in ("Infinity", "-Infinity")
         for tensor in event.outputs.values()

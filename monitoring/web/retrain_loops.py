@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from monitoring.alarms.retrain_schedule import ScheduleProgress
-from monitoring.presenter.retrain_loop import RequestFacts, RetrainLoop, follow
+from monitoring.presenter.retrain_loop import RequestFacts, RetrainLoop, retrain_loop
 from monitoring.presenter.schedule_text import ScheduleView, schedule_view
 from monitoring.retrain.open_requests import requests_of
 from monitoring.web.queries import Queries
@@ -88,9 +88,9 @@ class RetrainLoops:
     def _follow(self, facts: RequestFacts, state: LifecycleState | None) -> RetrainLoop:
         now = self._clock()
         try:
-            return follow(facts, state, now, self._answer_within)
+            return retrain_loop(facts, state, now, self._answer_within)
         except RegistryError:  # a damaged row: driftline audit verify names it
-            return follow(facts, None, now, self._answer_within)
+            return retrain_loop(facts, None, now, self._answer_within)
 
     def _read_states(self, models: set[str]) -> dict[str, LifecycleState]:
         with self._lock:

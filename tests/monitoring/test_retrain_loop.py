@@ -12,8 +12,8 @@ from monitoring.presenter.retrain_loop import (
     NAMES,
     RequestFacts,
     RetrainLoop,
-    follow,
     loop_wait,
+    retrain_loop,
 )
 from monitoring.results import Delivery, RetrainRequest
 from monitoring.webhooks.body import read_retrain_request
@@ -79,7 +79,7 @@ def loop(
     history = [
         msgspec.structs.replace(one, revision=n) for n, one in enumerate([*BEFORE, *rows], 1)
     ]
-    return follow(facts, reduce_rows(history), ASKED + int(hours * HOUR), 48 * HOUR)
+    return retrain_loop(facts, reduce_rows(history), ASKED + int(hours * HOUR), 48 * HOUR)
 
 
 def states(found: RetrainLoop) -> dict[str, str]:
@@ -227,7 +227,7 @@ def test_without_the_registry_nothing_is_claimed() -> None:
     request = read_retrain_request(DELIVERY.body)
     assert request is not None
     facts = RequestFacts(DELIVERY, request, None, replaced=False)
-    found = follow(facts, None, ASKED + 99 * HOUR, 48 * HOUR)
+    found = retrain_loop(facts, None, ASKED + 99 * HOUR, 48 * HOUR)
     assert (found.awaited, found.overdue, found.candidate) == ("", False, "")
 
 

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from driftline.logged_events import logged_events
-from monitoring.rollouts.backtest import StepResult, judge_again, steps_of
+from monitoring.rollouts.backtest import StepResult, backtest_steps, steps_of
 from registry.history.rows import VerdictPolicy
 from tests.monitoring.rollouts.test_follower import Stage
 
@@ -23,7 +23,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 def judged(stage: Stage, **changes: float) -> list[StepResult]:
     steps = steps_of(list(stage.history.rows("m")), stage.rollout.id)
     policy = replace(steps[0].policy or VerdictPolicy(), **changes)
-    return list(judge_again(steps, policy, "label", logged_events(stage.log)))
+    return list(backtest_steps(steps, policy, "label", logged_events(stage.log)))
 
 
 def test_the_log_gives_the_verdicts_that_were_recorded(stage: Stage) -> None:

@@ -216,6 +216,6 @@ def test_a_few_refused_labels_are_no_headline() -> None:
 
 def test_labels_that_the_service_refused_are_a_headline() -> None:
     assert refused_labels({"labels": 60, "refused_labels": 40}) == (
-        "40 of 100 labels refused: no class of the model, or no number. "
-        "Their callers had the reason."
+        "40 of 100 labels refused: they are neither classes of the model nor numbers. "
+        "Their callers received the reason."
     )
