@@ -32,7 +32,7 @@ from monitoring.web.retrain_loops import RetrainLoops
 from monitoring.web.rollouts import RolloutDesk
 from monitoring.web.server import serving
 from monitoring.webhooks.approval_outbox import ApprovalOutbox
-from monitoring.webhooks.delivery import Sender, approval_receiver, sending
+from monitoring.webhooks.delivery import Sender, approval_receiver, sender_thread
 from registry.gates.reports import open_reports
 from registry.pending_approvals import PendingApprovals
 from registry.settings import open_history
@@ -76,7 +76,7 @@ def start_page(
     pending = PendingApprovals(history)
     if (receiver := approval_receiver(settings)) is not None:
         outbox = ApprovalOutbox(home.approval_webhooks, pending, settings.page)
-        resources.enter_context(sending(lambda: Sender(outbox, receiver)))
+        resources.enter_context(sender_thread(lambda: Sender(outbox, receiver)))
     decisions = LoggedDecisions(home, from_environment(LogSettings, LOG_PREFIX))
     resources.callback(decisions.close)
     application = app(

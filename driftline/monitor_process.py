@@ -57,7 +57,7 @@ from monitoring.webhooks.delivery import (
     Sender,
     alarm_receiver,
     is_notice,
-    sending,
+    sender_thread,
 )
 from monitoring.windows.policy_source import ReadableVersions, RegistryPolicies
 from registry.outputs import label_output
@@ -302,12 +302,12 @@ class _Workshop:
         """Send what is due, from one monitor at a time: the one whose outbox has the lock."""
         address, settings = database_address(self._home), self._settings
         if (receiver := Receiver.configured(settings)) is not None:
-            requests = sending(lambda: Sender(_outbox(address, notices=False), receiver))
+            requests = sender_thread(lambda: Sender(_outbox(address, notices=False), receiver))
             self._parts.enter_context(requests)
         people = alarm_receiver(settings)
         self._notices = people is not None
         if people is not None:
-            alarms = sending(lambda: Sender(_outbox(address, notices=True), people))
+            alarms = sender_thread(lambda: Sender(_outbox(address, notices=True), people))
             self._parts.enter_context(alarms)
 
 

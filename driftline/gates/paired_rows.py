@@ -173,7 +173,7 @@ def predict_rows(
     fits = rerun.fitting(columns, len(frame))
     chosen = {name: _select(values, fits) for name, values in columns.items()}
     try:
-        predictions, sound = rerun.answer(chosen, int(fits.sum()))
+        predictions, sound = rerun.predict(chosen, int(fits.sum()))
     except (InvalidModel, InvalidFeatures) as error:
         raise NotEnoughData(f"version {version.number}: {error}") from None
     fits[np.flatnonzero(fits)[~sound]] = False

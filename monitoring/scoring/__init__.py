@@ -1,1 +1,1 @@
-"""Score closed windows against the reference, in a process of its own."""
+"""Scoring of closed windows against the reference, in separate processes."""

@@ -1,4 +1,4 @@
-"""Describe the columns of a window that there is nothing to compare with yet."""
+"""Scores that describe a window's columns while the version has no baseline yet."""
 
 from collections.abc import Iterator
 
@@ -15,9 +15,9 @@ _QUANTILES = {"p5": 0.05, "p50": 0.5, "p95": 0.95}
 
 
 def column_statistics(manifest: Manifest, window: pd.DataFrame) -> list[Score]:
-    """Score mean, quantiles and the share of missing values of every column of a window."""
+    """Score the mean, the quantiles and the share of missing values of a window's columns."""
     version = Version(model="", number="", digest="", created=0, manifest=manifest, path="")
-    own = Baseline(version, window)  # the window is its own reference
+    own = Baseline(version, window)  # a baseline gives access to the columns' values
     scores: list[Score] = []
     for column in own.columns:
         values = comparable(own.observed(window, column.stored), column)

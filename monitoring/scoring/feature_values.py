@@ -1,4 +1,4 @@
-"""Feature values as numbers: equal values share a code, whatever their type."""
+"""Feature values as numeric codes; equal values have the same code, whatever their type."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -14,17 +14,21 @@ from monitoring.significant_digits import significant
 from registry.manifest import Feature
 
 _SEED = 20130101
-_DRAWS = 20  # samples of the rows, for the usual share of duplicates
+_DRAWS = 20  # samples from which the usual share of duplicates is computed
 _NUMBERS = frozenset({"floating", "integer", "mixed-integer-float", "boolean", "empty"})
 
 
 def categories(values: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Convert every value to a category, once per distinct value; missing values stay missing."""
+    """Convert values to categories; missing values stay missing.
+
+    The conversion runs once per distinct value.
+    """
     try:
         codes, different = pd.factorize(values)
     except TypeError:  # values such as lists have no hash
         return values.map(category, na_action="ignore")
-    names = np.array([*map(category, different), None], dtype=object)  # the last is for none
+    # The code of a missing value is -1, which selects the last name.
+    names = np.array([*map(category, different), None], dtype=object)
     return pd.Series(names[codes], values.index, dtype=object)
 
 
@@ -32,19 +36,20 @@ class FeatureValues:
     """One feature's values in a window or in the reference, one per row."""
 
     def __init__(self, feature: Feature, values: "pd.Series[Any]") -> None:
-        """`values` may hold anything."""
+        """`values` can be of any type, as clients sent them."""
         self.feature = feature
         self._values = values
 
     def __len__(self) -> int:
-        """Count rows, including those without a value."""
+        """Return the number of rows, including rows without a value."""
         return len(self._values)
 
     @cached_property
     def codes(self) -> Array:
-        """One number a row, equal where values are; NaN if there is none.
+        """The code of each row; NaN for rows without a code.
 
-        Of a numeric feature the value itself, infinities too; other values have no code.
+        In a numeric feature, the code of a number is the number itself, also if it is infinite;
+        any other value has no code. In a categorical feature, each category has a code.
         """
         if self.feature.kind == "numeric":
             return _numbers(self._values)
@@ -53,7 +58,7 @@ class FeatureValues:
 
     @cached_property
     def variety(self) -> tuple[int, float]:
-        """The number of distinct known values, and the share of the most frequent one."""
+        """The number of distinct values, and the share of the most frequent value."""
         if not len(self.known):
             return 0, 0.0
         counts = np.unique(self.known, return_counts=True)[1]
@@ -61,55 +66,56 @@ class FeatureValues:
 
     @cached_property
     def known(self) -> Array:
-        """The codes of the rows that have one."""
+        """The codes of all rows that have a code."""
         return self.codes[~np.isnan(self.codes)]
 
     @cached_property
     def bounds(self) -> tuple[float, float]:
-        """The least and the greatest finite code; of nothing, everything."""
+        """The least and the greatest finite code; minus and plus infinity if there is none."""
         finite = self.codes[np.isfinite(self.codes)]
         return (float(finite.min()), float(finite.max())) if len(finite) else (-np.inf, np.inf)
 
     @cached_property
     def missing(self) -> int:
-        """Rows without a value."""
+        """The number of rows without a value."""
         return int(self._values.isna().sum())
 
     def outside(self, expected: "FeatureValues") -> int:
-        """Count known values outside the expected range, or in none of the expected categories."""
+        """Count values outside the range of `expected`, or not among its categories."""
         if self.feature.kind == "numeric":
             low, high = expected.bounds
             return int(((self.known < low) | (self.known > high)).sum())
         present = self.known.astype(int)
-        strange = np.array([str(name) not in expected.categories for name in self._names], bool)
-        return int(strange[present].sum())
+        unseen = np.array([str(name) not in expected.categories for name in self._names], bool)
+        return int(unseen[present].sum())
 
     @cached_property
     def categories(self) -> dict[str, float]:
-        """Share of the known values, by category."""
+        """The share of each category among the values, keyed by category."""
         rows = len(self.known)
         counts = np.bincount(self.known.astype(int))
         return {str(self._names[code]): count / rows for code, count in enumerate(counts)}
 
     @cached_property
     def kinds(self) -> dict[str, float]:
-        """Share of the values that are there, by what they are: "numbers" or "words".
+        """The shares of "numbers" and "words" among the present values.
 
-        A number as text is a word among numbers and a number among words.
+        A number as text counts as a word in a numeric feature, and as a number in a categorical
+        feature.
         """
         if self.feature.kind == "categorical":
             numeric = sum(share for name, share in self.categories.items() if _is_number(name))
             return _shares(numeric) if self.categories else {}
-        there = self._values.dropna()
-        if there.empty:
+        present = self._values.dropna()
+        if present.empty:
             return {}
-        if pd.api.types.infer_dtype(there, skipna=True) in _NUMBERS:
+        if pd.api.types.infer_dtype(present, skipna=True) in _NUMBERS:
             return {"numbers": 1.0}
-        words = there.map(lambda value: isinstance(value, str) and value not in INFINITIES)
+        words = present.map(lambda value: isinstance(value, str) and value not in INFINITIES)
         return _shares(1.0 - float(words.mean()))
 
     def name(self, code: float) -> str:
-        """Return the value of a code, as text."""
+        """Return the value with this code as text."""
         return f"{code:g}" if self.feature.kind == "numeric" else repr(str(self._names[int(code)]))
 
 
@@ -119,19 +125,20 @@ class FeatureTable:
     def __init__(
         self, features: Sequence[Feature], frame: pd.DataFrame, order: Sequence[int] = ()
     ) -> None:
-        """`order`: row numbers sorted by event time; empty if the rows are sorted."""
+        """`order` contains the row numbers in order of event time; empty if rows are in order."""
         self.features = features
         self.order = np.asarray(order if len(order) else range(len(frame)), dtype=np.int64)
         self._frame = frame
         self._values: dict[str, FeatureValues] = {}
-        self._duplicates: dict[int, tuple[float, float]] = {}  # keyed by number of rows
+        # number of rows -> mean and standard deviation of the share of duplicates
+        self._duplicates: dict[int, tuple[float, float]] = {}
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self._frame)
 
     def __getitem__(self, feature: Feature) -> FeatureValues:
-        """Return the values of one feature."""
+        """Return a feature's values."""
         values = self._values.get(feature.name)
         if values is None:
             values = self._values[feature.name] = FeatureValues(feature, self._frame[feature.name])
@@ -139,18 +146,18 @@ class FeatureTable:
 
     @cached_property
     def fingerprints(self) -> Array:
-        """One 64-bit hash per row, equal for rows that are equal in every feature."""
+        """A 64-bit hash of each row, the same for rows that are equal in every feature."""
         mixed = np.zeros(len(self), dtype=np.uint64)
         for feature in self.features:
-            codes = self[feature].codes + 0.0  # one zero, not two
-            codes[np.isnan(codes)] = np.nan  # one NaN, not many
+            codes = self[feature].codes + 0.0  # -0.0 becomes 0.0
+            codes[np.isnan(codes)] = np.nan  # all NaNs get the same bits
             mixed = _mix(mixed ^ codes.view(np.uint64))
         return mixed
 
     def usual_duplicates(self, rows: int) -> tuple[float, float]:
         """Return mean and standard deviation of the share of duplicates among `rows` random rows.
 
-        Drawn once for each number of rows, with a fixed seed: every process finds the same.
+        The seed is fixed, so every process computes the same values.
         """
         if rows not in self._duplicates:
             random = np.random.default_rng(_SEED)
@@ -168,7 +175,7 @@ def share_of_duplicates(fingerprints: Array) -> float:
 
 
 def _mix(numbers: Array) -> Array:
-    """Spread every bit over all others, as SplitMix64 does."""
+    """Mix the bits of each number (the finaliser of SplitMix64)."""
     numbers = numbers + np.uint64(0x9E3779B97F4A7C15)
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

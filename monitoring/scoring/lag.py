@@ -1,21 +1,21 @@
-"""Track how many windows wait for their scores, and for how long."""
+"""Number and age of the windows that wait for their scores."""
 
 import time
 from collections.abc import Callable, Iterable
 
-BEHIND = 1_800.0  # seconds after which a waiting window is reported; some time-outs of a job
+BEHIND = 1_800.0  # seconds after which a waiting window is reported; a multiple of a job's time-out
 
 
 class ScoringLag:
-    """The windows that wait since this process started. One thread writes; any thread may read."""
+    """The windows that wait for their scores; one thread writes, any thread can read."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` gives seconds from an arbitrary start."""
+        """`clock` returns seconds since an arbitrary start."""
         self._clock = clock
-        self._since: dict[int, float] = {}  # job number -> when it was queued, oldest first
+        self._since: dict[int, float] = {}  # job number -> time at which it was queued
 
     def queued(self, numbers: Iterable[int]) -> None:
-        """Note queued jobs."""
+        """Record that jobs were queued."""
         now = self._clock()
         self._since |= dict.fromkeys(numbers, now)
 
@@ -24,16 +24,16 @@ class ScoringLag:
         self._since.pop(number, None)
 
     def restart(self) -> None:
-        """Forget all jobs: the queue is read again."""
+        """Remove all jobs, because the queue is read again."""
         self._since = {}
 
     @property
     def waiting(self) -> int:
-        """Windows that wait for their scores."""
+        """The number of windows that wait for their scores."""
         return len(self._since)
 
     @property
     def age(self) -> float:
-        """Seconds since the oldest waiting window was queued; 0 with none."""
+        """The seconds since the oldest waiting window was queued; 0 if no window waits."""
         since = next(iter(self._since.copy().values()), None)
         return 0.0 if since is None else max(0.0, self._clock() - since)

@@ -1,4 +1,4 @@
-"""The loop of the scoring process: jobs on standard input, replies on standard output."""
+"""Loop of the scoring process: jobs from standard input, replies to standard output."""
 
 import os
 import signal
@@ -19,25 +19,25 @@ from registry.store import Registry
 
 
 class ScoringLoop:
-    """Score jobs one at a time."""
+    """Scores jobs one at a time."""
 
     def __init__(self) -> None:
-        """Take the pipes, and open the registry."""
-        end_with_parent(signal.SIGKILL)  # nothing of a job that is not answered has to be kept
-        # Whatever a library prints must not get between the replies.
+        """Reserve standard output for replies, and open the registry."""
+        end_with_parent(signal.SIGKILL)  # an unfinished job leaves nothing to clean up
+        # Output that a library prints goes to standard error, not between the replies.
         self._replies = os.fdopen(os.dup(1), "wb")
         os.dup2(2, 1)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the monitor's to handle
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the monitor handles Ctrl-C
         room = from_environment(MonitorSettings, PREFIX).reference_values
         home = Home.from_environment()
         recent = ScorerCache(Registry(home), room, baselines=BaselineFiles(home.baselines))
         reports = Path(sys.argv[1])
         self._scorer = WindowScorer(recent, reports)
-        self._old = ReportRetention(reports, retention().reports_days)
+        self._report_retention = ReportRetention(reports, retention().reports_days)
 
     def run(self) -> None:
-        """Score until standard input closes."""
-        with suppress(BrokenPipeError):  # the monitor has ended
+        """Score jobs until standard input closes."""
+        with suppress(BrokenPipeError):  # the monitor has exited
             while (job := read(sys.stdin.buffer, ScoreJob)) is not None:
                 try:
                     reply = self._scorer.score(job)
@@ -45,4 +45,4 @@ class ScoringLoop:
                     sys.stderr.write(f"scoring: {error or type(error).__name__}\n")
                     sys.exit(CANNOT_CONTINUE)
                 write(self._replies, reply)
-                self._old.delete_expired()
+                self._report_retention.delete_expired()

@@ -1,4 +1,4 @@
-"""Poison jobs: scorings that failed every try, as dead letters that can be retried by command."""
+"""Poison jobs: scoring jobs that failed in every try, stored as dead letters for a later retry."""
 
 from msgspec.structs import replace
 
@@ -8,16 +8,16 @@ from monitoring.storage.journal import Journal
 from monitoring.storage.pending_scores import PendingScore, WaitingScore
 from monitoring.storage.rows import encode
 
-_ORIGIN = "scoring/"  # a character that no source's name has
+_ORIGIN = "scoring/"  # prefix of the origin; names of sources contain no slash
 
 
 def is_poison(letter: DeadLetter) -> bool:
-    """Return whether a dead letter is a scoring, not a record of the log."""
+    """Return whether a dead letter is a scoring job, not a record of the log."""
     return letter.origin.startswith(_ORIGIN)
 
 
 def dead_letter_job(journal: Journal, number: int, reason: str) -> None:
-    """Store a queued scoring as a dead letter; part of a transaction."""
+    """Store a queued scoring job as a dead letter; call it within a transaction."""
     pending = journal.job(number)
     job, result = pending.job, pending.result
     origin = f"{_ORIGIN}{job.model}/{job.version}:{job.window.start}:{result.revision}"
@@ -25,13 +25,13 @@ def dead_letter_job(journal: Journal, number: int, reason: str) -> None:
 
 
 def requeue(journal: Journal, letter: DeadLetter) -> WaitingScore:
-    """Queue a scoring again; part of a transaction."""
+    """Queue a dead-lettered scoring job again; call it within a transaction."""
     pending = as_struct(letter.body, PendingScore)
     return journal.add_job(replace(pending, number=journal.next_job(), retried=True))
 
 
 def completed(result: Result, revised: Result | None) -> Result:
-    """Return a retried scoring's result, merged into a later revision if there is one."""
+    """Return the result of a retried job, merged into the later revision `revised` if any."""
     if revised is None or revised.revision <= result.revision:
         return result
     scored = {score.about for score in revised.scores if score.value is not None}
@@ -42,8 +42,9 @@ def completed(result: Result, revised: Result | None) -> Result:
 
 
 def without_failure(scores: list[Score]) -> list[Score]:
-    """Return the scores without the note of an earlier revision that could not be scored."""
+    """Return the scores without the placeholder of a revision that could not be scored."""
     return [score for score in scores if score.name != FAILED_REVISION or score.value is not None]
 
 
-FAILED_REVISION = "performance"  # stands for the scores of a revision that could not be scored
+# Name of the score without a value that replaces the scores of a failed revision.
+FAILED_REVISION = "performance"

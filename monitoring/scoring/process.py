@@ -1,4 +1,4 @@
-"""Run one scoring process, and end it if a job needs too much time or memory."""
+"""Control of one scoring process, which is killed if a job needs too much time or memory."""
 
 import os
 import subprocess
@@ -14,29 +14,31 @@ import msgspec
 from eventlog.parent_death import child_environment
 from monitoring.score_jobs import ScoreJob, ScoreReply, read, write
 
-_LOOK = 0.25  # seconds between checks of the process's memory
-_MOST_STARVED = 9.0  # times a job's limit: for so long it may wait for a processor besides
-CANNOT_CONTINUE = 75  # status of a process whose next try may succeed; EX_TEMPFAIL of sysexits.h
-CANNOT_START = 78  # status of a process that failed before its first job; EX_CONFIG of sysexits.h
+_CHECK_INTERVAL = 0.25  # seconds between checks of the process's time and memory
+_MOST_STARVED = 9.0  # maximum wait for a busy processor, in multiples of a job's time limit
+# Exit statuses, as in sysexits.h. EX_TEMPFAIL: the next try may succeed. EX_CONFIG: the process
+# failed before its first job.
+CANNOT_CONTINUE = 75
+CANNOT_START = 78
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class JobLimits(msgspec.Struct, frozen=True):
-    """The bounds of one job; beyond them the process is ended."""
+    """The limits of one job; a process that exceeds a limit is killed."""
 
-    # With the imports and calibration of a fresh process, without waits for a busy processor.
+    # Includes the imports and calibration of a new process, but no waits for a busy processor.
     seconds: float = 300.0
-    memory: int = 2 << 30  # bytes of the process, cached references included
+    memory: int = 2 << 30  # bytes of the process, including cached references
 
 
 class FailedTry(msgspec.Struct, frozen=True):
-    """The reason why a job has no reply."""
+    """A try of a job without a reply."""
 
     reason: str
-    # Whether the job is the likely cause: it exceeded a limit, or the process died of it. Else
-    # something was missing that may be there soon, such as the registry.
+    # True if the job is the likely cause: it exceeded a limit or crashed the process. False if
+    # something was unavailable that may return, such as the registry.
     by_job: bool = True
-    started: bool = True  # whether the process was ready for a job
+    started: bool = True  # whether the process started
 
 
 def scoring_command(reports: Path) -> list[str]:
@@ -45,13 +47,13 @@ def scoring_command(reports: Path) -> list[str]:
 
 
 class ScoringProcess:
-    """A process that scores one job at a time; it starts with the first one.
+    """A process that scores one job at a time; it starts with the first job.
 
-    Call `score` from one thread, `kill` from any.
+    Only one thread may call `score`; any thread may call `kill`.
     """
 
     def __init__(self, command: Sequence[str], limits: JobLimits) -> None:
-        """`command` runs the process (see `scoring_command`)."""
+        """`command` starts the process (see `scoring_command`)."""
         self._command = command
         self._limits = limits
         self._process: subprocess.Popen[bytes] | None = None
@@ -59,13 +61,13 @@ class ScoringProcess:
 
     @property
     def running(self) -> bool:
-        """Whether the process was started and has not ended."""
+        """Whether the process was started and has not been ended."""
         return self._process is not None
 
     def score(self, job: ScoreJob) -> ScoreReply | FailedTry:
-        """Return the reply, or why there is none; the process has then ended."""
+        """Score a job and return the reply; after a failed try, the process has ended."""
         process = self._process = self._process or self._start()
-        if self._killed:  # `kill` may have looked before this process was there
+        if self._killed:  # `kill` may have been called before this process existed
             process.kill()
         with _bounded(process, self._limits) as exceeded:
             reply = _ask(process, job)
@@ -81,13 +83,13 @@ class ScoringProcess:
         )
 
     def kill(self) -> None:
-        """End the process in the middle of its job, for good."""
+        """Kill the process, even during a job; no later job is scored."""
         self._killed = True
         if (process := self._process) is not None:
             process.kill()
 
     def end(self) -> int:
-        """End the process and return its status; the next job starts another."""
+        """Kill the process and return its exit status; the next job starts a new process."""
         process, self._process = self._process, None
         if process is None:
             return 0
@@ -107,15 +109,15 @@ class ScoringProcess:
 
 @contextmanager
 def _bounded(process: subprocess.Popen[bytes], limits: JobLimits) -> Iterator[list[str]]:
-    """Kill the process if it exceeds a limit meanwhile; the list then says which."""
+    """Kill the process if it exceeds a limit within the block; the list then has the reason."""
     exceeded: list[str] = []
     finished = threading.Event()
 
     def watch() -> None:
-        begun, starved_before = time.monotonic(), _starved(process.pid)
-        while not finished.wait(min(_LOOK, limits.seconds)):
+        start, starved_before = time.monotonic(), _starved(process.pid)
+        while not finished.wait(min(_CHECK_INTERVAL, limits.seconds)):
             starved = min(_starved(process.pid) - starved_before, _MOST_STARVED * limits.seconds)
-            if time.monotonic() - begun - starved >= limits.seconds:
+            if time.monotonic() - start - starved >= limits.seconds:
                 exceeded.append(f"did not reply within {limits.seconds:g} seconds")
             elif _resident(process.pid) > limits.memory:
                 exceeded.append(f"needed more than {limits.memory >> 20:,} MiB of memory")
@@ -133,7 +135,7 @@ def _bounded(process: subprocess.Popen[bytes], limits: JobLimits) -> Iterator[li
 
 
 def _resident(pid: int) -> int:
-    """Return the resident bytes of a process; 0 if the system does not tell."""
+    """Return the resident memory of a process in bytes; 0 if the system does not report it."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
     except (OSError, IndexError, ValueError):
@@ -141,9 +143,10 @@ def _resident(pid: int) -> int:
 
 
 def _starved(pid: int) -> float:
-    """Return for how many seconds a process was ready to run, but had no processor.
+    """Return the seconds in which a process was ready to run, but had no processor.
 
-    A job is not to blame for a busy machine. 0 if the system does not report it.
+    These seconds do not count against a job's limit, because a busy machine is not the job's fault.
+    Return 0 if the system does not report them.
     """
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
@@ -152,7 +155,7 @@ def _starved(pid: int) -> float:
 
 
 def _ask(process: subprocess.Popen[bytes], job: ScoreJob) -> ScoreReply | None:
-    """Return the reply; None if the process died over it or wrote something else."""
+    """Return the process's reply to a job; None if the process died or wrote something else."""
     assert process.stdin is not None
     assert process.stdout is not None
     try:

@@ -1,8 +1,9 @@
-"""Score data quality per feature against the reference, and duplicate rows.
+"""Score each feature's data quality against the reference, and the share of duplicate rows.
 
-A feature is stuck when the reference makes that practically impossible: if its most frequent value
-has share p, n rows in a row hold it with probability p^n; below one in a million the score is
-breached. Missing values are excluded here; their share is a score of its own.
+A feature is stuck if it repeats one value more often than the reference makes plausible. If p is
+the share of the reference's most frequent value, n rows in a row have this value with probability
+p^n. Below one in a million, the score is breached. Runs ignore missing values, whose share is a
+separate score.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,15 +23,15 @@ from monitoring.significant_digits import significant
 from registry.features import monitored_columns
 from registry.manifest import Feature, Kind
 
-_CHANCE = 1e-6
-_LEAST_RUN = 10  # shorter ones never breach
-_LIKE_THE_REFERENCE = 2  # a run may be so many times as long as the reference's own longest
-_SPREADS = 4.0  # above what the reference shows by chance
-_TOLERATED = 0.05
+_CHANCE = 1e-6  # probability below which a feature is stuck
+_LEAST_RUN = 10  # shorter runs never breach
+_LIKE_THE_REFERENCE = 2  # allowed length of a run, in multiples of the reference's longest run
+_SPREADS = 4.0  # standard deviations between the usual and the allowed share of duplicates
+_TOLERATED = 0.05  # allowed share in addition to the reference's share
 
 
 def distinct_values(values: FeatureValues, expected: FeatureValues) -> Score:
-    """Count distinct values; a single one breaches where the reference varies."""
+    """Count distinct values; the score is breached if a feature that usually varies is stuck."""
     name, column, distinct = "distinct_values", values.feature.name, len(values.known)
     different = len(np.unique(values.known))
     if different != 1:
@@ -51,7 +52,7 @@ def distinct_values(values: FeatureValues, expected: FeatureValues) -> Score:
 def longest_run(
     values: FeatureValues, order: Array, expected: FeatureValues, expected_order: Array
 ) -> Score:
-    """Find the longest run of one value, by event time."""
+    """Score the length of the longest run of one value, in order of event time."""
     name, column = "longest_run", values.feature.name
     length, code = _longest(values.codes[order])
     if not length:
@@ -76,8 +77,9 @@ def longest_run(
 def duplicate_share(window: FeatureTable, expected: FeatureTable) -> Score:
     """Score the share of rows that repeat an earlier row in every feature.
 
-    It grows with the number of rows. It is therefore computed on a power of two of rows, at most as
-    many as the reference has, and compared with as many random rows of the reference.
+    The share grows with the number of rows. The number of rows is therefore reduced to a power of
+    two, at most the reference's number of rows, and the share is compared with the share among the
+    same number of random reference rows.
     """
     name, rows = "duplicate_share", min(len(window), len(expected))
     if not window.features:
@@ -98,7 +100,7 @@ def duplicate_share(window: FeatureTable, expected: FeatureTable) -> Score:
 
 
 def _longest(codes: Array) -> tuple[int, float]:
-    """Return the length of the longest run of a code, and the code; 0 for no codes."""
+    """Return the length of the longest run of one code, and the code; 0 if there are no codes."""
     present = codes[~np.isnan(codes)]
     if not len(present):
         return 0, 0.0
@@ -108,7 +110,6 @@ def _longest(codes: Array) -> tuple[int, float]:
     return int(lengths[at]), float(present[ends[at]])
 
 
-_TOLERATED = 0.05  # above the reference's own share
 _NONE = "all values are missing"
 _NONE_EXPECTED = "all values are missing in the reference"
 
@@ -116,16 +117,16 @@ Measure = Callable[[FeatureValues, FeatureValues], Score]
 
 
 class FeatureCounts(msgspec.Struct, frozen=True):
-    """Counts of one feature: rows, missing, known, and known but outside the reference."""
+    """Counts of one feature's values in a window."""
 
     rows: int
-    missing: int
-    known: int
-    outside: int
+    missing: int  # rows without a value
+    known: int  # rows with a value
+    outside: int  # rows with a value outside the reference's range or categories
 
 
 Counts = Callable[[Feature], FeatureCounts]
-Counted = Callable[[FeatureCounts, FeatureValues], Score]  # and the reference's values
+Counted = Callable[[FeatureCounts, FeatureValues], Score]  # window's counts, reference's values
 
 
 def score_quality(
@@ -136,14 +137,15 @@ def score_quality(
 ) -> list[Score]:
     """Score the data quality of every feature, and the share of duplicate rows.
 
-    Per feature: missing, out of range or unseen, changed type, distinct values, longest run.
-    `order`: row numbers by event time; empty: as given. `inputs`: counters of all rows of the
-    window; None: `frame` holds all rows.
+    The scores of a feature are its missing values, values out of range or unseen, values of another
+    type, distinct values, and longest run. `order` contains the row numbers in order of event time;
+    it is empty if rows are in order. `inputs` are the counters of all rows of the window; None if
+    `frame` contains all rows.
     """
     window = baseline.window_table(frame, order)
     counts = partial(_of_rows, window, baseline)
     if inputs is not None:
-        counts = partial(_of_tally, inputs, baseline, counts if baseline.learned else None)
+        counts = partial(_of_counters, inputs, baseline, counts if baseline.learned else None)
     scores: list[Score] = []
     for feature in window.features:
         for name, counted in (_COUNTED | _COUNTED_BY_KIND[feature.kind]).items():
@@ -171,12 +173,13 @@ def _of_rows(window: FeatureTable, baseline: Baseline, feature: Feature) -> Feat
     return FeatureCounts(len(values), values.missing, len(values.known), values.outside(expected))
 
 
-def _of_tally(
+def _of_counters(
     inputs: InputCounters, baseline: Baseline, sampled: Counts | None, feature: Feature
 ) -> FeatureCounts:
-    """Count all rows; `sampled` where they were not compared with this baseline when they came.
+    """Return a feature's counts over all rows of the window.
 
-    The sampled rows' share of values outside then stands for all.
+    `sampled` is set if ingestion did not compare rows with this baseline. The share of values
+    outside the reference is then estimated from the sampled rows.
     """
     place = monitored_columns(baseline.manifest).index(feature)
     rows = inputs.rows if feature.input else inputs.rows + inputs.summarized
@@ -208,7 +211,7 @@ def _missing(count: FeatureCounts, expected: FeatureValues) -> Score:
 
 
 def _out_of_range(count: FeatureCounts, expected: FeatureValues) -> Score:
-    """Score the share of known values outside the reference's range; infinities count."""
+    """Score the share of values outside the reference's range, including infinite values."""
     name, column = "out_of_range_share", expected.feature.name
     if not count.known:
         return Score(name=name, column=column, value=None, note=_NONE)
@@ -224,7 +227,7 @@ def _unseen(count: FeatureCounts, expected: FeatureValues) -> Score:
 
 
 def _of_another_type(values: FeatureValues, expected: FeatureValues) -> Score:
-    """Score the share of words where the reference has numbers, or the reverse."""
+    """Score the share of words if the reference has only numbers, or of numbers if only words."""
     name, usual = "type_change_share", expected.kinds
     if not values.kinds or not usual:
         note = _NONE_EXPECTED if values.kinds else _NONE

@@ -1,4 +1,4 @@
-"""Queue scoring jobs: all in the database, the next few of each model in memory."""
+"""Queue of scoring jobs: all jobs are in the database, only the next jobs are in memory."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -11,49 +11,50 @@ from monitoring.scoring.lag import ScoringLag
 from monitoring.storage.journal import Journal
 from monitoring.storage.pending_scores import PendingScore, WaitingScore
 
-IN_HAND = 16 << 20  # bytes of jobs, as stored in the database, that the scorer holds at once
-_SHARE = 4  # parts of them; a model that holds one has to wait, so that others are scored
+IN_HAND = 16 << 20  # maximum bytes of the submitted jobs, as stored in the database
+_SHARE = 4  # one model's jobs have at most `IN_HAND` divided by this number
 
 
 class Scorer(Protocol):
-    """Score windows in the background; each model's replies come in the order of its jobs."""
+    """Scores windows in the background; a model's replies have the order of its jobs."""
 
     def submit(self, job: ScoreJob) -> None:
-        """Queue a job; never blocks."""
+        """Queue a job without blocking."""
         ...
 
     def replies(self) -> list[ScoreReply]:
-        """Return the finished jobs' replies; never blocks."""
+        """Return the replies of finished jobs without blocking."""
         ...
 
     @property
     def waiting(self) -> int:
-        """Jobs whose reply has not been returned yet."""
+        """The number of jobs whose reply has not been returned."""
         ...
 
 
 class ScoringQueue:
-    """Feed the scorer from the database, a bounded number of bytes at a time.
+    """Submits jobs from the database to the scorer, a bounded number of bytes at a time.
 
-    Do not call within a transaction.
+    Its methods must not be called within a transaction.
     """
 
     def __init__(self, journal: Journal, scorer: Scorer, lag: ScoringLag | None = None) -> None:
-        """Load the jobs that were queued and not finished."""
+        """Load the unfinished jobs from the database."""
         self._journal = journal
         self._lag = lag or ScoringLag()
         self._lag.restart()
         self._scorer = scorer
-        self._waiting: dict[str, deque[WaitingScore]] = {}  # keyed by model, the next in turn first
-        self._in_hand: dict[str, tuple[PendingScore, int]] = {}  # score's key: without rows
-        self._held: dict[str, int] = {}  # bytes of the jobs in hand, by model
-        self._held_bytes = 0  # total bytes of the jobs in memory
+        self._waiting: dict[str, deque[WaitingScore]] = {}  # model -> its jobs; next model first
+        # job's key -> submitted job without its rows, and its bytes
+        self._submitted: dict[str, tuple[PendingScore, int]] = {}
+        self._bytes_by_model: dict[str, int] = {}  # model -> bytes of its submitted jobs
+        self._submitted_bytes = 0  # total bytes of the submitted jobs
         self.size = 0  # bytes of all unfinished jobs
         self.add(journal.queued_jobs())
 
     def __len__(self) -> int:
-        """Return jobs that are not finished."""
-        return sum(map(len, self._waiting.values())) + len(self._in_hand)
+        """Return the number of unfinished jobs."""
+        return sum(map(len, self._waiting.values())) + len(self._submitted)
 
     def add(self, decided: Iterable[WaitingScore]) -> None:
         """Queue more jobs."""
@@ -65,22 +66,22 @@ class ScoringQueue:
     def feed(self) -> list[ScoreJob]:
         """Submit the next jobs within the memory limit; return them without their rows.
 
-        Models take turns, and none holds more than its share: the jobs of a model that cannot be
-        scored do not keep those of others in the database.
+        Models take turns, and each model has at most its share of the memory. If the jobs of one
+        model cannot be scored, the other models' jobs are still submitted.
         """
-        begun: list[ScoreJob] = []
+        submitted: list[ScoreJob] = []
         while (job := self._next()) is not None:
             pending = self._journal.job(job.number)
             self._scorer.submit(pending.job)
             bare = pending.job.without_rows()
-            self._in_hand[bare.key] = replace(pending, job=bare), job.size
-            self._hold(bare.model, job.size)
-            begun.append(bare)
-        return begun
+            self._submitted[bare.key] = replace(pending, job=bare), job.size
+            self._count_bytes(bare.model, job.size)
+            submitted.append(bare)
+        return submitted
 
     def _next(self) -> WaitingScore | None:
-        """Take the next job that has room; its model is last in turn."""
-        models, room = self._held, IN_HAND - self._held_bytes
+        """Remove the next job that fits, and move its model to the end of the order."""
+        models, room = self._bytes_by_model, IN_HAND - self._submitted_bytes
         for model, jobs in self._waiting.items():
             size = jobs[0].size
             fits = not models or size <= room
@@ -92,20 +93,23 @@ class ScoringQueue:
                 return job
         return None
 
-    def _hold(self, model: str, size: int) -> None:
-        """Count a job in hand, or one less; added up for each job, a thousand would cost most."""
-        self._held_bytes += size
-        self._held[model] = self._held.get(model, 0) + size
-        if not self._held[model]:
-            del self._held[model]
+    def _count_bytes(self, model: str, size: int) -> None:
+        """Add a submitted job's bytes to the totals; `size` is negative for a finished job.
+
+        Summing up all submitted jobs each time would be slow with thousands of jobs.
+        """
+        self._submitted_bytes += size
+        self._bytes_by_model[model] = self._bytes_by_model.get(model, 0) + size
+        if not self._bytes_by_model[model]:
+            del self._bytes_by_model[model]
 
     def replies(self) -> list[tuple[PendingScore, ScoreReply]]:
-        """Return finished jobs with their replies; each model's are in the order of queueing."""
+        """Return finished jobs with their replies; a model's jobs are in the order of queueing."""
         scored = []
         for reply in self._scorer.replies():
-            pending, size = self._in_hand.pop(reply.key)
+            pending, size = self._submitted.pop(reply.key)
             self.size -= size
-            self._hold(pending.job.model, -size)
+            self._count_bytes(pending.job.model, -size)
             self._lag.finished(pending.number)
             scored.append((pending, reply))
         return scored

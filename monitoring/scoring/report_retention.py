@@ -1,6 +1,6 @@
-"""Delete expired Evidently reports, which are 4 to 5 MB each.
+"""Deletion of expired Evidently reports, which have 4 to 5 MB each.
 
-Age is that of the file. Results do not depend on whether their report still exists.
+A report's age is the age of its file. Results do not depend on the existence of their report.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,10 @@ _DAY = 86_400.0
 
 
 class ReportRetention:
-    """Delete expired reports of one folder; call it after each report."""
+    """Deletes the expired reports of one folder."""
 
     def __init__(self, folder: Path, days: float, clock: Callable[[], float] | None = None) -> None:
-        """Retain reports for `days` days; `clock` returns seconds since the epoch."""
+        """Retain reports for `days` days; `clock` returns seconds since the Unix epoch."""
         steady = SteadyClock()
         self._folder = folder
         self._days = days
@@ -25,12 +25,12 @@ class ReportRetention:
         self._due = 0.0
 
     def delete_expired(self) -> None:
-        """Delete expired reports; scans the folder at most once an hour."""
+        """Delete expired reports; the folder is scanned at most once an hour."""
         now = self._clock()
         if now < self._due:
             return
         self._due = now + _EVERY
         for report in self._folder.glob("*.html"):
-            with suppress(OSError):  # deleted meanwhile, or not ours: the next scan retries
+            with suppress(OSError):  # the file may be gone or protected; the next scan retries
                 if report.stat().st_mtime < now - self._days * _DAY:
                     report.unlink()

@@ -1,6 +1,7 @@
-"""Rules that hold for every score: isolation of failures, smallest sample.
+"""Rules of every score: isolation of failures, and minimum sample size.
 
-A part or a column that fails yields a score without a value; the rest of the window is unaffected.
+If the computation of a score fails, the score has no value, and the window's other scores are
+computed regardless.
 """
 
 import logging
@@ -13,20 +14,22 @@ from monitoring.results import Score
 
 Array = np.ndarray[Any, Any]
 
-MIN_VALUES = 30  # values or rows; no statistic is computed from fewer
+MIN_VALUES = 30  # minimum values or rows of a statistic
 
 _logger = logging.getLogger(__name__)
 
-_LONGEST = 200  # characters of an error's text
+_LONGEST = 200  # maximum characters of an error's text
 
 
 def attempt(
     name: str, compute: Callable[[], Iterable[Score]], *, column: str = "", segment: str = ""
 ) -> list[Score]:
-    """Return the scores of `compute`; if it raises, one score without a value and with the reason.
+    """Return the scores of `compute`; if it raises, return one score with the reason as its note.
 
-    `name`, `column` and `segment` identify that one score. Raises nothing but MemoryError: another
-    try of the whole window may succeed.
+    `name`, `column` and `segment` identify this score.
+
+    Raises:
+        MemoryError: another try of the whole window may succeed.
     """
     try:
         return list(compute())

@@ -1,11 +1,11 @@
-"""Score windows in other processes, several models at a time.
+"""Score windows in other processes, several models at the same time.
 
-The jobs of one model run one at a time and in their order; models take turns (`lanes.py`). If a
-process dies over a job or exceeds a limit, the job is retried once, and other models go ahead
-meanwhile. The last try leaves out images that clients sent. A job that fails again is answered with
-the error and marked as poison. A process that ends because something is missing, such as the
-registry, is another matter: its job has more tries, after longer pauses. If the process cannot even
-start in the last try, no job can be scored: the jobs stay, and the pool fails.
+A model's jobs run one at a time, in their order, and models take turns (`lanes.py`). If a process
+crashes or exceeds a limit during a job, the job is retried once, while other models' jobs continue.
+The last try omits images that clients sent. If the job fails again, its reply contains the error
+and marks the job as poison. If a process exits because something is unavailable, such as the
+registry, its job has more tries, after longer pauses. If the process does not even start in the
+last try, no job can be scored. The jobs then stay queued, and the pool fails.
 """
 
 import logging
@@ -22,15 +22,15 @@ from monitoring.scoring.process import FailedTry, JobLimits, ScoringProcess
 
 _logger = logging.getLogger(__name__)
 _PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try
-_TRIES_BY_JOB = 2
-_IDLE = 300.0  # idle seconds after which a second or further process is ended
+_TRIES_BY_JOB = 2  # maximum tries that fail because of the job itself
+_IDLE = 300.0  # idle seconds after which every process but the first is ended
 _UNLIMITED = JobLimits()
 
 
 class ScorerPool:
-    """Score windows in up to `scorers` processes; implements `monitoring.scoring.queue.Scorer`.
+    """Scores windows in up to `scorers` processes; implements `monitoring.scoring.queue.Scorer`.
 
-    Call its methods from one thread.
+    Only one thread may call its methods.
     """
 
     def __init__(
@@ -41,17 +41,18 @@ class ScorerPool:
         limits: JobLimits = _UNLIMITED,
         pauses: Sequence[float] = _PAUSES,
     ) -> None:
-        """`command` runs a process (see `scoring_command`); each starts when it is needed.
+        """`command` starts a process (see `scoring_command`); processes start when needed.
 
-        A job has one try more than there are `pauses`, and at most two that it ended itself.
+        `pauses` are the seconds before each further try of a job. A job that itself causes two
+        failures is not tried again.
         """
         self._pauses = pauses
         self._lanes = Lanes()
         self._replies: list[ScoreReply] = []
         self._waiting = 0
         self._closing = False
-        self._failure = ""  # why no process can start
-        self._idle = 0  # running processes without a job
+        self._failure = ""  # reason why no process can start
+        self._idle = 0  # number of running processes without a job
         self._changed = threading.Condition()
         self._processes = [ScoringProcess(command, limits) for _ in range(scorers)]
         self._threads = [
@@ -63,16 +64,17 @@ class ScorerPool:
             thread.start()
 
     def submit(self, job: ScoreJob) -> None:
-        """Queue a job; never blocks."""
+        """Queue a job without blocking."""
         self._waiting += 1
         with self._changed:
             self._lanes.add(job)
             self._changed.notify_all()
 
     def replies(self) -> list[ScoreReply]:
-        """Return the finished jobs' replies, each model's in the order of its jobs; no blocking.
+        """Return the replies of finished jobs without blocking, in the order of each model's jobs.
 
-        Raises ScoringUnavailable if no process can start.
+        Raises:
+            ScoringUnavailable: no process can start.
         """
         with self._changed:
             if self._failure:
@@ -83,11 +85,11 @@ class ScorerPool:
 
     @property
     def waiting(self) -> int:
-        """Jobs whose reply has not been returned yet."""
+        """The number of jobs whose reply has not been returned."""
         return self._waiting
 
     def close(self) -> None:
-        """End the processes; current jobs are abandoned."""
+        """Kill the processes; running jobs are abandoned."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -108,9 +110,9 @@ class ScorerPool:
         process.end()
 
     def _next(self, process: ScoringProcess, *, extra: bool) -> Attempt | None:
-        """Wait for a job; None: the pool is closing.
+        """Wait for a job and return it; return None if the pool is closing.
 
-        A job goes to a process that runs, if one is idle.
+        If a running process is idle, a job is not given to a process that would have to start.
         """
         with self._changed:
             self._idle += process.running

@@ -1,8 +1,8 @@
 """Score one window, with scorers that are cached per version and policy.
 
-Calibrating a version takes seconds, so its scorers serve every later window. They are cached for
-each policy: after a policy change, windows of the earlier one are still revised as labels arrive.
-The least recently used are evicted first.
+Calibrating a version takes seconds, so its scorers are reused for later windows. They are cached
+for each policy, because after a policy change earlier windows are still revised as labels arrive.
+The least recently used scorers are evicted first.
 """
 
 from collections.abc import Callable
@@ -43,18 +43,18 @@ class VersionScorers:
     """The scorers of one version under one policy."""
 
     def __init__(self, baseline: Baseline) -> None:
-        """Nothing is drawn before the first window."""
+        """Create the scorers; nothing is computed before the first window."""
         self.baseline = baseline
-        self.like = LikeTimes(baseline)
+        self.like_times = LikeTimes(baseline)
         self.performance = PerformanceScorer(baseline)
         self.segments = SegmentScorer(baseline, self.performance)
-        self.again = ParityScorer(baseline)
+        self.parity = ParityScorer(baseline)
         methods = baseline.manifest.monitoring.embedding_drift
         self.embeddings = EmbeddingScorer(methods, baseline.frame)
 
 
 class ScorerCache:
-    """A cache of scorers by version and policy, least recently used first."""
+    """A cache of scorers, keyed by version and policy, in the order of their last use."""
 
     def __init__(
         self,
@@ -63,15 +63,17 @@ class ScorerCache:
         load: Callable[[Version], Baseline] = Baseline,
         baselines: BaselineFiles | None = None,
     ) -> None:
-        """Keep at most `room` reference values (rows times columns), and always the last used.
+        """Cache at most `room` reference values (rows times columns).
 
-        `baselines` holds those of versions without a reference.
+        The scorers that were used last are always cached. `baselines` contains the baselines of
+        versions without a reference.
         """
         self._baselines = baselines
         self._catalogue = catalogue
         self._room = room
         self._load = load
-        self._kept: dict[tuple[str, str, str, str], VersionScorers] = {}
+        # (model, version, baseline's digest, policy's digest) -> scorers
+        self._scorers: dict[tuple[str, str, str, str], VersionScorers] = {}
 
     def parts(
         self,
@@ -80,27 +82,31 @@ class ScorerCache:
         policy: Monitoring | None,
         baseline: BaselineRecord | None = None,
     ) -> VersionScorers:
-        """Return the scorers for a policy (None: the manifest's).
+        """Return a version's scorers under a policy, or under the manifest's policy if None.
 
-        `baseline` stands for the reference of a version without one.
+        `baseline` replaces the reference of a version that has no reference.
 
         Raises:
-            RegistryError: The registry does not have the version.
-            MissingBaseline: The baseline cannot be read.
+            RegistryError: the registry does not have the version.
+            MissingBaseline: the baseline cannot be read.
         """
         learned = "" if baseline is None else baseline.digest
         key = model, number, learned, "" if policy is None else digest(policy)
-        parts = self._kept.pop(key, None) or VersionScorers(self._baseline(key, policy))
-        self._kept[key] = parts
+        parts = self._scorers.pop(key, None) or VersionScorers(self._baseline(key, policy))
+        self._scorers[key] = parts
         self._make_room()
         return parts
 
     def version(self, model: str, number: str) -> Version:
-        """Return a registered version; raises RegistryError."""
+        """Return a registered version.
+
+        Raises:
+            RegistryError: the registry does not have the version.
+        """
         return self._catalogue.version(model, number)
 
     def _baseline(self, of: tuple[str, str, str, str], policy: Monitoring | None) -> Baseline:
-        for key, parts in self._kept.items():
+        for key, parts in self._scorers.items():
             if policy is not None and key[:3] == of[:3]:
                 return parts.baseline.under(policy)
         model, number, learned, _ = of
@@ -114,16 +120,16 @@ class ScorerCache:
         return Baseline(version, self._baselines.read(learned), learned=True)
 
     def _make_room(self) -> None:
-        size = sum(parts.baseline.frame.size for parts in self._kept.values())
-        for key, parts in list(self._kept.items())[:-1]:
+        size = sum(parts.baseline.frame.size for parts in self._scorers.values())
+        for key, parts in list(self._scorers.items())[:-1]:
             if size <= self._room:
                 return
             size -= parts.baseline.frame.size
-            del self._kept[key]
+            del self._scorers[key]
 
 
 class WindowScorer:
-    """Score windows one at a time, each by the policy of its job."""
+    """Scores windows one at a time, each under the policy of its job."""
 
     def __init__(self, recent: ScorerCache, reports: Path) -> None:
         """`reports` is the folder of Evidently's reports."""
@@ -131,15 +137,17 @@ class WindowScorer:
         self._reports = reports
 
     def score(self, job: ScoreJob) -> ScoreReply:
-        """Score one window; a failure of the whole is reported in the reply.
+        """Score one window; if no score can be computed, the reply contains the error.
 
-        Raises MemoryError and RegistryUnavailable: another try may succeed.
+        Raises:
+            MemoryError: another try may succeed.
+            RegistryUnavailable: another try may succeed.
         """
         try:
             scores = self._score(job)
         except (MemoryError, RegistryUnavailable):
             raise
-        except Exception as error:  # noqa: BLE001 - the next window must be scored all the same
+        except Exception as error:  # noqa: BLE001 - later windows must still be scored
             return ScoreReply(
                 key=job.key,
                 scores=[],
@@ -170,30 +178,33 @@ class WindowScorer:
         return scores + parts.segments.score(window, drift=job.drift, reviewed=reviewed)
 
     def _of_inputs(self, parts: VersionScorers, job: ScoreJob, window: pd.DataFrame) -> list[Score]:
-        """Score everything that does not depend on labels."""
+        """Return all scores that do not depend on labels."""
         html = self._reports / job.report if job.report else None
         if job.reference:
             against = Baseline(parts.baseline.version, frame(job.reference))
-            thresholds, like = DriftThresholds(against), ""
+            thresholds, like_note = DriftThresholds(against), ""
         else:
-            against, thresholds, like = parts.like.of(job.window)
+            against, thresholds, like_note = parts.like_times.of(job.window)
         scores = attempt("drifted_share", lambda: score_drift(against, thresholds, window, html))
         scores += parts.embeddings.score(job.vectors, job.reference_vectors)
         drifted = [score.column for score in scores if score.name == "drift" and score.breached]
-        scores += parts.again.score(window, drifted, against)
+        scores += parts.parity.score(window, drifted, against)
         if trailing := against.manifest.monitoring.trailing:
             trails = bool(job.reference)
             scores.append(_measured_against(trailing, against, job.baseline, trails=trails))
-        elif like:
+        elif like_note:
             rows = float(len(against.frame))
-            scores.append(Score(name=REFERENCE_ROWS, value=rows, note=like))
+            scores.append(Score(name=REFERENCE_ROWS, value=rows, note=like_note))
         elif job.baseline is not None:
             scores.append(_learned_rows(job.baseline, of=baseline_name(job.baseline)))
         return scores + score_quality(parts.baseline, window, job.order, job.inputs)
 
 
 def _learned_rows(baseline: BaselineRecord, of: str) -> Score:
-    """Name the file of the baseline in `method`, so that pages find its rows."""
+    """Return the number of baseline rows as a score.
+
+    Its `method` is the digest of the baseline's file, by which pages find the rows.
+    """
     value = float(baseline.rows)
     return Score(name=REFERENCE_ROWS, value=value, method=baseline.digest, note=f"of {of}")
 
@@ -211,9 +222,9 @@ def _measured_against(
 
 
 def _with_own_label(window: pd.DataFrame, own: OwnColumns) -> pd.DataFrame:
-    """Return rows whose labels have a column of their own.
+    """Return a window with its labels in a separate column.
 
-    In a job of an earlier release, labels replace the values of a feature with the name `label`.
+    In jobs of earlier releases, labels replace the values of a feature that is named `label`.
     """
     if own.label in window:
         return window
@@ -222,5 +233,5 @@ def _with_own_label(window: pd.DataFrame, own: OwnColumns) -> pd.DataFrame:
 
 
 def frame(columns: dict[str, list[Any]]) -> pd.DataFrame:
-    """Return rows with values as logged: a missing value does not turn a column into floats."""
+    """Return rows with their logged values; pandas must not convert integers to floats."""
     return pd.DataFrame(columns, dtype=object)

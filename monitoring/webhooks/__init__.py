@@ -1,1 +1,1 @@
-"""Webhooks: body, signing, adapters, egress guard, delivery."""
+"""Webhooks: body, signature, adapters, egress guard and delivery."""

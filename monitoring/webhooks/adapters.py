@@ -1,7 +1,8 @@
 """Translate webhooks for pipelines, Alertmanager and chats. Pure.
 
-The outbox holds one body, a CloudEvents envelope; an adapter translates it for a receiver that
-expects another format. The message depends on the envelope alone, so retries are identical.
+The outbox stores each webhook as a CloudEvents envelope. An adapter translates the envelope for
+receivers that expect another format. The message depends only on the envelope, so retries are
+identical.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A message to post."""
+    """An HTTP message to post to a receiver."""
 
     body: bytes
     headers: Mapping[str, str]
@@ -35,20 +36,20 @@ class Message(msgspec.Struct, frozen=True):
 class Adapter(msgspec.Struct, frozen=True):
     """The format of one kind of receiver."""
 
-    translate: Callable[[Envelope, WebhookData], Any]  # None for a trial
+    translate: Callable[[Envelope, WebhookData], Any]  # (envelope, its data) -> body as JSON
     content_type: str = "application/json"
     accept: str = "*/*"
-    known: frozenset[int] = frozenset()  # statuses that mean: received before
+    known: frozenset[int] = frozenset()  # statuses of a webhook that was received before
 
     def message(self, body: bytes) -> Message:
-        """Return the receiver's own form of a body of the outbox."""
+        """Return the message for the receiver; `body` is a body of the outbox."""
         envelope = msgspec.json.decode(body, type=Envelope)
         translated = self.translate(envelope, read_request(body))
         body = translated if isinstance(translated, bytes) else _encode(translated)
         return Message(body, {"content-type": self.content_type, "accept": self.accept})
 
     def received(self, status: int) -> bool:
-        """Return whether this status means that the receiver has the webhook."""
+        """Return whether the receiver has the webhook, according to its reply's status."""
         return 200 <= status < 300 or status in self.known
 
 
@@ -77,7 +78,7 @@ def _github(envelope: Envelope, request: WebhookData) -> Any:
 
 
 def _airflow(envelope: Envelope, _: WebhookData) -> dict[str, Any]:
-    """Return the body for /api/v1/dags/{dag}/dagRuns; its run id makes a repetition a conflict."""
+    """Return the body for /api/v1/dags/{dag}/dagRuns; Airflow replies 409 to a repeated run id."""
     return {"dag_run_id": envelope.id, "conf": {"webhook_id": envelope.id, "data": envelope.data}}
 
 
@@ -87,12 +88,12 @@ def _airflow3(envelope: Envelope, request: WebhookData) -> Any:
 
 
 def _argo(envelope: Envelope, _: WebhookData) -> Any:
-    """Return the body for Argo's /api/v1/events/{namespace}/{discriminator}: any JSON object."""
+    """Return the body for Argo's /api/v1/events/{namespace}/{discriminator}."""
     return envelope
 
 
 def _prefect(envelope: Envelope, request: WebhookData) -> dict[str, Any]:
-    """Return the body for /deployments/{id}/create_flow_run; a repeated key repeats no run."""
+    """Return the body for /deployments/{id}/create_flow_run; a repeated key starts no new run."""
     parameters = _airflow(envelope, request)["conf"]
     return {"idempotency_key": envelope.id, "name": envelope.id, "parameters": parameters}
 
@@ -136,16 +137,16 @@ def _alertmanager(envelope: Envelope, request: WebhookData) -> Any:
 
 
 def _slack(_: Envelope, request: WebhookData) -> Any:
-    """Return the body of an incoming webhook of Slack or Mattermost."""
+    """Return the body for an incoming webhook of Slack or Mattermost."""
     return {"text": _sentence(request)}
 
 
-def _as_it_is(envelope: Envelope, _: WebhookData) -> Any:
+def _cloudevents(envelope: Envelope, _: WebhookData) -> Any:
     return _encode(envelope)
 
 
 ADAPTERS = {
-    "cloudevents": Adapter(_as_it_is, "application/cloudevents+json"),
+    "cloudevents": Adapter(_cloudevents, "application/cloudevents+json"),
     "github": Adapter(_github, accept="application/vnd.github+json"),
     "airflow": Adapter(_airflow, known=frozenset({409})),
     "airflow3": Adapter(_airflow3, known=frozenset({409})),

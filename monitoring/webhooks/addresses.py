@@ -1,7 +1,7 @@
-"""Decide which IP addresses a webhook may reach. Pure.
+"""Decide which IP addresses a webhook may be sent to. Pure.
 
-The list replaces `ipaddress.is_global`, which differs between Python releases and allows multicast
-and tunnels.
+The list of networks replaces `ipaddress.is_global`, which differs between Python releases and
+allows multicast and tunnels.
 """
 
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -10,19 +10,19 @@ _PUBLIC_IPV6 = IPv6Network("2000::/3")
 
 _ISATAP_MASK = 0xFDFFFFFF  # upper half of an interface id, without its universal/local bit
 
-_REFUSED: dict[str, tuple[str, ...]] = {
+_REFUSED: dict[str, tuple[str, ...]] = {  # reason -> networks
     "loopback": ("127.0.0.0/8", "::1/128"),
     "unspecified": ("0.0.0.0/8", "::/128"),
     "private": (
         "10.0.0.0/8",
         "172.16.0.0/12",
         "192.168.0.0/16",
-        "100.64.0.0/10",  # shared between a carrier's customers; some clouds' metadata
+        "100.64.0.0/10",  # shared by a carrier's customers; some clouds have metadata services here
         "fc00::/7",
         "fec0::/10",
     ),
-    "link-local": ("169.254.0.0/16", "fe80::/10"),  # cloud metadata: 169.254.169.254
-    "cloud metadata": ("168.63.129.16/32",),  # Azure's, outside the private ranges
+    "link-local": ("169.254.0.0/16", "fe80::/10"),  # includes cloud metadata, 169.254.169.254
+    "cloud metadata": ("168.63.129.16/32",),  # Azure's address, outside the private ranges
     "multicast": ("224.0.0.0/4", "ff00::/8"),
     "tunnel": ("192.52.193.0/24", "2001:3::/32"),  # AMT relays, which forward multicast
     "IPv4 inside IPv6": (
@@ -53,7 +53,7 @@ _NETWORKS: list[tuple[str, IPv4Network | IPv6Network]] = [
 
 
 def why_refused(address: str) -> str:
-    """Return why this IP address is refused, in a word or two; empty if it is allowed."""
+    """Return why this IP address is refused, in a few words, or "" if it is allowed."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,7 +1,8 @@
-"""Webhooks that ask for approvals, due as long as their requests wait.
+"""Outbox of webhooks that ask for approvals, due as long as their requests are pending.
 
-The registry has the requests, so the outbox is a view of them. Sent ones are listed in a file,
-replaced as a whole. A monitor on another machine has a file of its own and sends the same id.
+The outbox is computed from the registry's pending requests. A file lists the webhooks that were
+sent; every change replaces the whole file. A monitor on another machine has a separate file and
+sends webhooks with the same ids.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,57 +22,61 @@ from registry.pending_approvals import PendingApproval
 
 
 class ApprovalSource(Protocol):
-    """The port to requests for approval."""
+    """Interface for reading requests for approval."""
 
     def read(self) -> Sequence[PendingApproval]:
-        """Return those that wait; raises RegistryError."""
+        """Return the pending requests.
+
+        Raises:
+            RegistryError: the registry cannot be read.
+        """
         ...
 
 
 class _Attempts(msgspec.Struct, frozen=True):
-    attempts: int = 0
-    next_attempt: int = 0
-    ended: bool = False  # received, or given up
+    attempts: int = 0  # number of failed attempts
+    next_attempt: int = 0  # time in microseconds since the Unix epoch
+    ended: bool = False  # whether the webhook was received or given up
 
 
 class _Contents(msgspec.Struct, frozen=True):
-    sent: dict[str, _Attempts] = {}
+    sent: dict[str, _Attempts] = {}  # webhook id -> attempts
     disabled: list[DisabledReceiver] = []
 
 
 class ApprovalOutbox:
-    """The webhooks of one machine; belongs to one thread."""
+    """The approval webhooks of one machine; not thread-safe."""
 
     def __init__(self, file: Path, requests: ApprovalSource, page: str) -> None:
-        """`page` is the address of the status page."""
+        """`file` lists the sent webhooks; `page` is the address of the status page."""
         self._file = file
         self._requests = requests
         self._page = page
         self._contents: _Contents | None = None
 
     def due(self, now: int) -> list[Delivery]:
-        """Return the webhooks to send now: pending requests that were not delivered yet."""
+        """Return the webhooks to send now: pending requests that are not delivered yet."""
         try:
-            waiting = {_id(approval): approval for approval in self._requests.read()}
+            pending = {_id(approval): approval for approval in self._requests.read()}
         except RegistryError:
             return []
         outbox = self._read()
-        sent = {name: attempts for name, attempts in outbox.sent.items() if name in waiting}
+        sent = {name: attempts for name, attempts in outbox.sent.items() if name in pending}
         if sent != outbox.sent:
             self._write(replace(outbox, sent=sent))
         return [
             self._delivery(name, approval, sent.get(name, _Attempts()))
-            for name, approval in waiting.items()
+            for name, approval in pending.items()
             if not (state := sent.get(name, _Attempts())).ended and state.next_attempt <= now
         ]
 
     def delivered(self, webhook_id: str) -> None:
-        """Record that the receiver accepted it."""
-        self._note(webhook_id, lambda attempts: replace(attempts, ended=True))
+        """Record that the receiver accepted a webhook."""
+        self._update(webhook_id, lambda attempts: replace(attempts, ended=True))
 
     def failed(self, webhook_id: str, error: str, next_attempt: int | None) -> None:  # noqa: ARG002
-        """Record a failed attempt and the time of the next; None: no further attempt."""
-        self._note(
+        """Record a failed attempt; `next_attempt` is None if no further attempt is made."""
+        self._update(
             webhook_id,
             lambda attempts: _Attempts(
                 attempts.attempts + 1, next_attempt or 0, next_attempt is None
@@ -79,7 +84,7 @@ class ApprovalOutbox:
         )
 
     def disable(self, disabled: DisabledReceiver) -> None:
-        """Send nothing to a receiver, until its file is removed."""
+        """Disable a receiver until the outbox's file is removed."""
         outbox = self._read()
         self._write(replace(outbox, disabled=[*outbox.disabled, disabled]))
 
@@ -100,7 +105,7 @@ class ApprovalOutbox:
             next_attempt=attempts.next_attempt,
         )
 
-    def _note(self, name: str, change: Callable[[_Attempts], _Attempts]) -> None:
+    def _update(self, name: str, change: Callable[[_Attempts], _Attempts]) -> None:
         outbox = self._read()
         sent = {**outbox.sent, name: change(outbox.sent.get(name, _Attempts()))}
         self._write(replace(outbox, sent=sent))
@@ -110,7 +115,7 @@ class ApprovalOutbox:
             try:
                 self._contents = msgspec.json.decode(self._file.read_bytes(), type=_Contents)
             except (FileNotFoundError, msgspec.DecodeError):
-                self._contents = _Contents()  # at worst, a request is sent once more
+                self._contents = _Contents()  # pending webhooks may be sent a second time
         return self._contents
 
     def _write(self, contents: _Contents) -> None:

@@ -1,6 +1,6 @@
-"""Build the body of a webhook: a CloudEvents 1.0 envelope.
+"""Build and read the body of a webhook: a CloudEvents 1.0 envelope.
 
-The bytes are built once, stored in the outbox and signed unchanged, so every retry is identical.
+The body is built once, stored in the outbox and signed unchanged, so every retry is identical.
 """
 
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ class Envelope(msgspec.Struct, frozen=True):
     """CloudEvents 1.0, structured mode."""
 
     specversion: str
-    id: str  # the webhook id: the same for every retry, so that a receiver acts once
+    id: str  # webhook id, the same for every retry, so that the receiver can ignore repetitions
     source: str
     type: str
     time: str  # RFC 3339
@@ -33,31 +33,31 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 def envelope(webhook_id: str, created: int, request: RetrainRequest) -> bytes:
-    """Build the body that requests retraining; `created` in microseconds since the epoch."""
+    """Build the body of a retrain request; `created` is in microseconds since the Unix epoch."""
     return _wrap(webhook_id, created, RETRAIN_REQUESTED, request)
 
 
 class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that waits for approvals, and the page that shows it."""
+    """A pending request for approval, and the address of its page."""
 
     approval: PendingApproval
     page: str
 
 
 def approval_envelope(webhook_id: str, created: int, request: ApprovalRequest) -> bytes:
-    """Build the body that asks for an approval; `created` in microseconds since the epoch."""
+    """Build the body that asks for approval; `created` is in microseconds since the Unix epoch."""
     return _wrap(webhook_id, created, APPROVAL_REQUESTED, request)
 
 
 class AlarmNotice(msgspec.Struct, frozen=True, kw_only=True):
-    """An alarm that asks for no retraining, and the page that shows it."""
+    """An alarm that requests no retraining, and the address of its page."""
 
     alarm: Alarm
     page: str
 
 
 def alarm_envelope(webhook_id: str, created: int, notice: AlarmNotice) -> bytes:
-    """Build the body that reports an alarm; `created` in microseconds since the epoch."""
+    """Build the body that reports an alarm; `created` is in microseconds since the Unix epoch."""
     return _wrap(webhook_id, created, ALARM_FIRED, notice)
 
 
@@ -65,12 +65,12 @@ WebhookData = RetrainRequest | ApprovalRequest | AlarmNotice | None  # None for 
 
 
 def trial(webhook_id: str, created: int) -> bytes:
-    """Build the body of a trial, which checks the address and the secret."""
+    """Build the body of a trial webhook, which checks the address and the secret."""
     return _wrap(webhook_id, created, TRIAL, {"message": "A trial. No action is needed."})
 
 
 def read_retrain_request(body: bytes) -> RetrainRequest | None:
-    """Return the retraining request in a body of the outbox; None if it holds another type."""
+    """Return the retrain request in a body; None if the body has another type or is damaged."""
     try:
         opened = msgspec.json.decode(body, type=Envelope)
         if opened.type != RETRAIN_REQUESTED:
@@ -81,7 +81,7 @@ def read_retrain_request(body: bytes) -> RetrainRequest | None:
 
 
 def read_request(body: bytes) -> WebhookData:
-    """Return the request or notice in a body; None for a trial."""
+    """Return the request or notice in a body; None for a trial or a damaged body."""
     try:
         opened = msgspec.json.decode(body, type=Envelope)
         if opened.type == ALARM_FIRED:

@@ -1,7 +1,7 @@
-"""Deliver due webhooks from the outbox, each until it is received or dead.
+"""Deliver due webhooks from the outbox, until each webhook is received or given up (dead).
 
-A crash between the receiver's answer and the note in the outbox repeats a delivery under the same
-webhook id; it never loses one.
+If the process crashes between the receiver's reply and the record of it in the outbox, the webhook
+is delivered again with the same id. No webhook is lost.
 """
 
 import asyncio
@@ -29,22 +29,22 @@ from telemetry.clock import now_us
 
 log = logging.getLogger(__name__)
 
-Clock = Callable[[], int]  # microseconds since the epoch
+Clock = Callable[[], int]  # microseconds since the Unix epoch
 
 
 class Outbox(Protocol):
-    """The part of the monitor's store that the sender needs."""
+    """Interface of the store of pending webhooks."""
 
     def due(self, now: int) -> list[Delivery]:
-        """Return pending deliveries whose next attempt is not after `now`."""
+        """Return pending webhooks whose next attempt is not after `now`."""
         ...
 
     def delivered(self, webhook_id: str) -> None:
-        """Record that the receiver accepted it."""
+        """Record that the receiver accepted a webhook."""
         ...
 
     def failed(self, webhook_id: str, error: str, next_attempt: int | None) -> None:
-        """Record a failed attempt and the time of the next; None: no further attempt."""
+        """Record a failed attempt; `next_attempt` is None if no further attempt is made."""
         ...
 
     def disable(self, disabled: DisabledReceiver) -> None:
@@ -57,16 +57,18 @@ class Outbox(Protocol):
 
 
 class Receiver:
-    """A receiver of webhooks: an address, the signatures it expects, and the guard on the way."""
+    """A receiver of webhooks: its address, signatures, format, and the egress guard."""
 
     @classmethod
     def configured(
         cls, settings: MonitorSettings, prefix: str = f"{PREFIX}WEBHOOK_"
     ) -> "Receiver | None":
-        """Return the receiver that the settings name, None if they name none.
+        """Return the receiver that the settings describe, or None if no address is set.
 
-        `prefix` begins the names of its settings. Raises SettingError if there is an address but
-        no usable secret.
+        `prefix` is the prefix of its settings in error messages.
+
+        Raises:
+            SettingError: the address, the token or the secrets cannot be used.
         """
         if not settings.webhook_url:
             return None
@@ -89,7 +91,7 @@ class Receiver:
         adapter: Adapter = ADAPTERS["cloudevents"],
         token: str = "",
     ) -> None:
-        """`token` is shown as a bearer's; without a signer nothing is signed."""
+        """`token` is sent as a bearer token; without `signer`, webhooks are not signed."""
         self.url = url
         self.name = sha256(url.encode()).hexdigest()[:16]
         self._signer = signer
@@ -98,7 +100,11 @@ class Receiver:
         self._token = token
 
     async def post(self, webhook_id: str, body: bytes, now: int) -> HttpResponse:
-        """Sign as of `now` and post once; DeliveryFailed if no answer came."""
+        """Sign with the time `now`, post once, and return the response.
+
+        Raises:
+            DeliveryFailed: the address is not allowed, or no response came.
+        """
         message = self._adapter.message(body)
         headers = dict(message.headers)
         if self._signer is not None:
@@ -107,13 +113,13 @@ class Receiver:
             headers["authorization"] = f"Bearer {self._token}"
         return await self._egress.post(self.url, headers, message.body)
 
-    def received(self, answer: HttpResponse) -> bool:
-        """Return whether the receiver has the webhook now, or had it before."""
-        return self._adapter.received(answer.status)
+    def received(self, response: HttpResponse) -> bool:
+        """Return whether the receiver has the webhook, from this attempt or an earlier one."""
+        return self._adapter.received(response.status)
 
 
 class Sender:
-    """Delivers what is due in one outbox to one receiver."""
+    """Delivers the due webhooks of one outbox to one receiver."""
 
     def __init__(
         self,
@@ -129,18 +135,18 @@ class Sender:
         self._jitter = jitter
 
     async def run(self, idle: float) -> None:
-        """Deliver until cancelled, looking into the outbox every `idle` seconds."""
+        """Deliver until cancelled; read the outbox every `idle` seconds."""
         while True:
             try:
                 await self.send_due()
             except DatabaseUnavailable as error:
-                log.warning("%s; the outbox is retried", error)
+                log.warning("%s; the outbox is read again later", error)
             except Exception:
                 log.exception("the outbox could not be processed; retrying")
             await asyncio.sleep(idle)
 
     async def send_due(self) -> None:
-        """Attempt every due delivery once, unless the receiver is disabled."""
+        """Attempt to deliver every due webhook once, unless the receiver is disabled."""
         for delivery in self._outbox.due(self._clock()):
             if any(entry.receiver == self._receiver.name for entry in self._outbox.disabled()):
                 return
@@ -148,27 +154,26 @@ class Sender:
 
     async def _send(self, delivery: Delivery) -> None:
         try:
-            answer = await self._receiver.post(delivery.webhook_id, delivery.body, self._clock())
+            response = await self._receiver.post(delivery.webhook_id, delivery.body, self._clock())
         except DeliveryFailed as error:
             self._retry(delivery, str(error), retry_after=None)
             return
         except DatabaseUnavailable:
             raise
-        except (
-            Exception
-        ) as error:  # an attempt as any other, or the next webhooks would never leave
+        except Exception as error:
+            # Counted as a failed attempt, because later webhooks must still be sent.
             log.exception("webhook %s could not be sent", delivery.webhook_id)
             self._retry(delivery, f"{type(error).__name__}: {error}"[:300], retry_after=None)
             return
-        if self._receiver.received(answer):
+        if self._receiver.received(response):
             self._outbox.delivered(delivery.webhook_id)
-        elif answer.status == 410:
-            self._stop(delivery)
+        elif response.status == 410:
+            self._disable(delivery)
         else:
-            self._retry(delivery, _explain(answer.status, answer.text), answer.retry_after)
+            self._retry(delivery, _explain(response.status, response.text), response.retry_after)
 
-    def _stop(self, delivery: Delivery) -> None:
-        """Disable the receiver; its deliveries stay pending until an operator enables it."""
+    def _disable(self, delivery: Delivery) -> None:
+        """Disable the receiver; its webhooks stay pending until an operator enables it."""
         now, reason = self._clock(), "410: the receiver wants no more"
         host = httpx.URL(self._receiver.url).host
         self._outbox.disable(
@@ -185,19 +190,19 @@ class Sender:
 
 
 async def _run(make: Callable[[], Sender], idle: float) -> None:
-    """Open the outbox, as often as it takes, and deliver."""
+    """Open the outbox, retrying until the database is available, and deliver webhooks."""
     while True:
         try:
             sender = make()
         except DatabaseUnavailable as error:
-            log.warning("%s; the outbox is retried", error)
+            log.warning("%s; the outbox is opened again later", error)
             await asyncio.sleep(idle)
         else:
             await sender.run(idle)
 
 
 def approval_receiver(settings: MonitorSettings) -> Receiver | None:
-    """Return the receiver of requests for approval, None if the settings name none."""
+    """Return the receiver of requests for approval, or None if no address is set."""
     own = replace(
         settings,
         webhook_url=settings.approval_webhook_url,
@@ -208,7 +213,7 @@ def approval_receiver(settings: MonitorSettings) -> Receiver | None:
 
 
 def alarm_receiver(settings: MonitorSettings) -> Receiver | None:
-    """Return the receiver of alarms that request no retraining, None if no setting names one."""
+    """Return the receiver of alarms that request no retraining, or None if no address is set."""
     own = replace(
         settings,
         webhook_url=settings.alarm_webhook_url,
@@ -219,7 +224,7 @@ def alarm_receiver(settings: MonitorSettings) -> Receiver | None:
 
 
 class OutboxPart:
-    """The part of an outbox that one of several receivers gets."""
+    """The part of an outbox whose webhooks are sent to one of several receivers."""
 
     def __init__(self, outbox: Outbox, includes: Callable[[Delivery], bool]) -> None:
         self._outbox = outbox
@@ -230,17 +235,17 @@ class OutboxPart:
         self.disabled = outbox.disabled
 
     def due(self, now: int) -> list[Delivery]:
-        """Return pending deliveries of the part whose next attempt is not after `now`."""
+        """Return the part's pending webhooks whose next attempt is not after `now`."""
         return [delivery for delivery in self._outbox.due(now) if self._includes(delivery)]
 
 
 def is_notice(delivery: Delivery) -> bool:
-    """Return whether a webhook is an alarm for people, which no training may start from."""
+    """Return whether a webhook reports an alarm that requests no retraining."""
     return delivery.webhook_id.startswith(NOTICE)
 
 
 def _require_usable(settings: MonitorSettings, prefix: str) -> None:
-    """Raise SettingError for an address or a token that no request can be made of."""
+    """Raise SettingError if no request can be made with the address or the token."""
     try:
         check_address(settings.webhook_url, split_list(settings.webhook_allowed_hosts))
     except DeliveryFailed as error:
@@ -248,7 +253,7 @@ def _require_usable(settings: MonitorSettings, prefix: str) -> None:
     token = settings.webhook_token
     if not (token.isascii() and token.isprintable()):
         raise SettingError(
-            f"{prefix}TOKEN: has characters that no header can have; expected printable "
+            f"{prefix}TOKEN: has characters that are not allowed in a header; expected printable "
             "ASCII, on one line"
         )
 
@@ -260,11 +265,12 @@ def _explain(status: int, text: str) -> str:
 
 
 @contextmanager
-def sending(make: Callable[[], Sender], idle: float = 1.0) -> Iterator[None]:
-    """Run a sender in a thread of its own while the block runs.
+def sender_thread(make: Callable[[], Sender], idle: float = 1.0) -> Iterator[None]:
+    """Run a sender in a separate thread while the block runs.
 
-    `make` is called in that thread, so that the outbox it opens belongs to it. Leaving the block
-    breaks off a delivery under way, which stays due, and waits for the thread to end.
+    `make` is called in that thread, because a database connection can only be used by the thread
+    that opened it. The end of the block cancels the current delivery, which stays due, and waits
+    for the thread.
     """
     stop = threading.Event()
 

@@ -1,9 +1,8 @@
-"""Post webhooks to allowed addresses only.
+"""Guard that posts webhooks only to allowed addresses.
 
-The addresses that a host name resolves to are checked, and the connection is then made to a checked
-address, so that a changed DNS record cannot redirect it. Redirects
-are not followed, proxies of the environment are not used, the reply is cut at a size and the whole
-exchange at a time.
+The addresses of a host name are checked, and the connection is made to a checked address, so a
+changed DNS record cannot redirect it. Redirects are not followed, and proxies of the environment
+are not used. The size of the response and the duration of the exchange are limited.
 """
 
 import asyncio
@@ -20,28 +19,32 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]  # (host, port) -> IP a
 
 
 class Destination(msgspec.Struct, frozen=True):
-    """A checked place to post to: `addresses` are the only ones that may be connected to."""
+    """A checked webhook address."""
 
     url: httpx.URL
-    addresses: Sequence[str]
+    addresses: Sequence[str]  # the only IP addresses to which a connection may be made
 
 
 class HttpResponse(msgspec.Struct, frozen=True):
-    """The response of the receiver; `text` is at most the first `max_reply` bytes."""
+    """The receiver's response."""
 
     status: int
-    retry_after: str | None
-    text: str
+    retry_after: str | None  # value of the header Retry-After
+    text: str  # start of the body, at most `max_reply` bytes
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
-    """Return the addresses that this machine's resolver gives for a host, in its order."""
+    """Return a host's IP addresses in the order of this machine's resolver."""
     addresses = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in addresses))
 
 
 class Egress:
-    """The guard. `allowed_hosts` are names (or literal addresses) exempt from https and checks."""
+    """Guard of outgoing webhooks.
+
+    `allowed_hosts` are host names or IP addresses that may use http and may be private. `seconds`
+    limits the duration of a whole exchange, and `max_reply` the bytes of the response.
+    """
 
     def __init__(
         self,
@@ -55,14 +58,15 @@ class Egress:
         self._resolve = resolve
         self._seconds = seconds
         self._max_reply = max_reply
-        # SSL_CERT_FILE and SSL_CERT_DIR count, so that receivers under a company's own authority
-        # can be reached; the environment's proxies do not, because they would undo the check.
+        # SSL_CERT_FILE and SSL_CERT_DIR are used, so that a company's own certificate authority is
+        # trusted. Proxies of the environment are not used, because they would bypass the check.
         self._tls = httpx.create_ssl_context(trust_env=True)
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> HttpResponse:
         """Post once, to the first checked address that accepts a connection.
 
-        Raises DeliveryFailed when the place may not be reached, cannot be, or takes too long.
+        Raises:
+            DeliveryFailed: the address is not allowed, cannot be reached, or takes too long.
         """
         try:
             async with asyncio.timeout(self._seconds):
@@ -74,7 +78,11 @@ class Egress:
             raise DeliveryFailed(f"{type(error).__name__}: {error}") from None
 
     async def check(self, url: str) -> Destination:
-        """Resolve and check `url`. Raises DeliveryFailed with the reason if it is not allowed."""
+        """Resolve and check `url`.
+
+        Raises:
+            DeliveryFailed: the address is not allowed or cannot be resolved.
+        """
         parsed = check_address(url, self._allowed)
         host = parsed.raw_host.decode().lower()
         allowed = host in self._allowed
@@ -86,7 +94,7 @@ class Egress:
         for address in () if allowed else addresses:
             if reason := why_refused(address):
                 raise DeliveryFailed(
-                    f"host {host} leads to {address} ({reason}); expected a public address, "
+                    f"host {host} resolves to {address} ({reason}); expected a public address, "
                     "or the host named among the allowed hosts"
                 )
         return Destination(parsed, addresses)
@@ -121,7 +129,7 @@ class Egress:
             headers={
                 **headers,
                 "host": url.netloc.decode(),
-                "accept-encoding": "identity",  # a small reply must not unpack into a large one
+                "accept-encoding": "identity",  # against small responses that decompress to large
                 "user-agent": "driftline",
             },
             extensions={"sni_hostname": url.raw_host.decode()},
@@ -137,15 +145,16 @@ class Egress:
 
 
 def check_address(url: str, allowed_hosts: Collection[str]) -> httpx.URL:
-    """Return the address as httpx reads it; raises DeliveryFailed if nothing may be posted there.
+    """Return the parsed webhook address; the host name is not resolved.
 
-    Nothing is resolved: the addresses of a name are checked each time that it is used.
+    Raises:
+        DeliveryFailed: the address is invalid or not allowed.
     """
     try:
         parsed = httpx.URL(url)
         host = parsed.raw_host.decode().lower()
     except (httpx.InvalidURL, ValueError, TypeError) as error:
-        raise DeliveryFailed(f"webhook address cannot be read: {error}") from None
+        raise DeliveryFailed(f"webhook address is not a valid URL: {error}") from None
     _refuse_unsafe(parsed, allowed=host in _allowed(allowed_hosts))
     return parsed
 
@@ -160,10 +169,10 @@ def _refuse_unsafe(url: httpx.URL, *, allowed: bool) -> None:
     if url.port is not None and not 0 < url.port < 1 << 16:
         raise DeliveryFailed(f"webhook address has port {url.port}; expected 1 to 65535")
     if url.userinfo:
-        raise DeliveryFailed("webhook address holds a user or password; expected none")
+        raise DeliveryFailed("webhook address contains a user or password; expected none")
     expected = ("https", "http") if allowed else ("https",)
     if url.scheme not in expected:
         raise DeliveryFailed(
-            f"webhook address begins with {url.scheme}://; expected https://, "
+            f"webhook address starts with {url.scheme}://; expected https://, "
             "or http:// with the host named among the allowed hosts"
         )

@@ -1,7 +1,7 @@
-"""Schedule the retries of a webhook. Pure: no clock, no randomness.
+"""Schedule of a webhook's retries. Pure: it uses neither a clock nor random numbers.
 
-The waits triple from five seconds to six hours; they add up to more than a day before a webhook
-is given up. Times are integer microseconds since the epoch.
+The waits triple from five seconds to six hours. A webhook is given up after more than a day. Times
+are integer microseconds since the Unix epoch.
 """
 
 from datetime import UTC, datetime
@@ -15,14 +15,14 @@ FACTOR = 3
 LONGEST_WAIT = 6 * 3_600 * SECOND
 LONGEST_RETRY_AFTER = 24 * 3_600 * SECOND
 MAX_ATTEMPTS = 13
-SPREAD = 0.5  # jitter adds up to this share of the wait, and never takes from it
+SPREAD = 0.5  # maximum jitter that is added to a wait, as a share of the wait
 
 
 def next_attempt(attempts: int, now: int, retry_after: int | None, jitter: float) -> int | None:
-    """Return the time of the next attempt after `attempts` failures (at least 1); None: give up.
+    """Return the time of the next attempt after `attempts` failures, or None to give up.
 
-    `retry_after` is the moment the receiver asked for; it can put the next attempt off by at most
-    a day. `jitter` is a number in [0, 1).
+    `attempts` is at least 1. `retry_after` is the time that the receiver asked for; it postpones
+    the next attempt by at most a day. `jitter` is a number in [0, 1).
     """
     if attempts >= MAX_ATTEMPTS:
         return None
@@ -34,7 +34,7 @@ def next_attempt(attempts: int, now: int, retry_after: int | None, jitter: float
 
 
 def parse_retry_after(value: str | None, now: int) -> int | None:
-    """Return the moment that a Retry-After header names (seconds or an HTTP date), else None."""
+    """Return the time in a Retry-After header (seconds or an HTTP date); None if it is invalid."""
     if value is None:
         return None
     text = value.strip()
@@ -45,5 +45,5 @@ def parse_retry_after(value: str | None, now: int) -> int | None:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         return int((moment - datetime.fromtimestamp(0, UTC)).total_seconds() * SECOND)
-    except (ValueError, TypeError, OverflowError, IndexError):  # what the parser raises on garbage
+    except (ValueError, TypeError, OverflowError, IndexError):  # the parser's errors on bad input
         return None

@@ -1,6 +1,7 @@
-"""Write the JSON Schema of the body that requests retraining: python -m monitoring.webhooks.schema.
+"""Write the JSON Schema of the body that requests retraining.
 
-The argument is the file, by default docs/reference/retrain-request.schema.json.
+Usage: `python -m monitoring.webhooks.schema [FILE]`. The default of FILE is
+docs/reference/retrain-request.schema.json.
 """
 
 import sys
@@ -15,7 +16,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "retrain-request.schem
 
 
 def retrain_request_schema() -> bytes:
-    """Return the schema of the envelope with its data, as JSON."""
+    """Return the schema of the envelope and its data as JSON."""
     _, parts = msgspec.json.schema_components(
         [Envelope, RetrainRequest], ref_template="#/$defs/{name}"
     )

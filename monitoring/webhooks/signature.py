@@ -1,4 +1,4 @@
-"""Sign webhooks (Standard Webhooks), so that receivers can verify origin and content."""
+"""Signature of webhooks (Standard Webhooks), by which receivers verify origin and content."""
 
 import base64
 import binascii
@@ -13,19 +13,21 @@ PREFIX = "whsec_"
 
 
 class Signer:
-    """Signs with every secret it holds, so that a secret can be replaced without a gap.
-
-    Raises SettingError if a secret is not `whsec_` and 24 to 64 bytes in base64; the message
-    counts secrets and never repeats them.
-    """
+    """Signs with all of its secrets, so that a secret can be replaced without failed checks."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
+        """Decode the secrets.
+
+        Raises:
+            SettingError: there is no secret, or a secret is not `whsec_` followed by 24 to 64 bytes
+                in base64. The message contains the secret's position, but not the secret.
+        """
         if not secrets:
             raise SettingError(f"no webhook secret; expected at least one {PREFIX}<base64>")
         self._keys = [_key(secret, position) for position, secret in enumerate(secrets, 1)]
 
     def headers(self, webhook_id: str, seconds: int, body: bytes) -> dict[str, str]:
-        """Return the three headers for `body` sent at `seconds` since the epoch."""
+        """Return the three headers of `body`, sent at `seconds` since the Unix epoch."""
         at = datetime.fromtimestamp(seconds, UTC)
         text = body.decode()
         return {

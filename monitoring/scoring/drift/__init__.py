@@ -1,1 +1,1 @@
-"""Detect drift of columns, and of the window as a whole, against the reference."""
+"""Detection of drift from the reference, per column and for the window as a whole."""

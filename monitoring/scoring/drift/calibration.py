@@ -1,13 +1,14 @@
 """Derive drift thresholds from the false-alarm budget.
 
-A window drifts in one of three ways: a share of its columns drifted, one column drifted strongly
-(its values or its share of missing values), or the correlations between columns changed. Together
-the three may raise false alarms at most as often as the budget allows. Windows drawn from the
-reference (`null_distribution.py`) give each statistic's distribution without drift; each is
-expressed as a surprisal (`tails.py`), and all three get the one probability at which the drawn
-windows break the rule at the budgeted rate, given how many consecutive windows an alarm takes.
+A window can drift in three ways: a share of its columns drifts, one column drifts strongly (by its
+values or its share of missing values), or the correlations between columns change. The three checks
+together must meet the false-alarm budget. Windows that are drawn from the reference
+(`null_distribution.py`) give the distribution of each statistic without drift, and each statistic
+is expressed as a surprisal (`tails.py`). All three checks get the same probability. It is chosen so
+that the drawn windows break the drift rule at the budgeted rate, given the number of consecutive
+windows that an alarm needs.
 
-A difference below a practical floor never counts, however significant it is.
+A difference below a practical floor is never drift, however significant it is.
 """
 
 from collections.abc import Mapping
@@ -20,24 +21,24 @@ from monitoring.scoring.drift.null_distribution import DRAWS, NullDistribution
 from monitoring.scoring.drift.tails import Tail
 from monitoring.scoring.score_rules import Array
 
-_LEAST = float(-np.log(0.01))  # bound of a column's chance of drift, for the share rule
-_SEEN = 0.02  # a share of the draws that is counted; a smaller one is extrapolated
+_LEAST = float(-np.log(0.01))  # minimum surprisal at which a column counts for the drifted share
+_SEEN = 0.02  # probabilities below this are extrapolated instead of counted among the draws
 _COUNTED = 0.004  # smallest probability that is estimated by counting broken windows
-_STEPS = 30  # halvings
+_STEPS = 30  # bisection steps
 _SMALLEST = 1e-9
 
 
 class DriftLimits(msgspec.Struct, frozen=True):
-    """Thresholds of drift statistics for one window size, by statistic."""
+    """Thresholds of the drift statistics for one window size."""
 
-    drifted: dict[str, float]
-    alone: dict[str, float]  # raises an alarm by itself
-    joint: float
-    met: bool  # whether the budget can be: limits that the user fixed may exceed it
+    drifted: dict[str, float]  # statistic -> threshold from which its column is drifted
+    alone: dict[str, float]  # statistic -> threshold from which it breaks the rule by itself
+    joint: float  # threshold of the joint drift, in usual changes
+    met: bool  # False if limits that the user fixed exceed the false-alarm budget
 
 
-class _DriftRule:
-    """One way in which a window can drift: the surprisal of each drawn window, -1 for none."""
+class _DriftCheck:
+    """One of the three checks: the surprisal of each drawn window, or -1 below the floor."""
 
     def __init__(self, surprisals: Array, least: float) -> None:
         self._surprises = surprisals
@@ -45,9 +46,10 @@ class _DriftRule:
         self._edge = float(np.quantile(surprisals, 1 - _SEEN))
 
     def reach(self, chance: float) -> float:
-        """Return the surprisal that a share `chance` of windows reaches.
+        """Return the surprisal that a window reaches with probability `chance`.
 
-        Below the draws' resolution it is extrapolated: 1 more is rarer by a factor of e.
+        A probability that is too small for the number of draws is extrapolated: a surprisal that
+        is greater by 1 is rarer by a factor of e.
         """
         if chance < _SEEN:
             surprisal = self._edge + float(np.log(_SEEN / chance))
@@ -56,7 +58,7 @@ class _DriftRule:
         return max(surprisal, self._least)
 
     def broken(self, chance: float) -> Array:
-        """Return the draws that break the rule."""
+        """Return for each draw whether it breaks the check at this probability."""
         broken: Array = self._surprises >= self.reach(chance)
         return broken
 
@@ -70,32 +72,33 @@ def calibrate(  # noqa: PLR0913 - five settings of one calculation
     windows: int,
     consecutive: int,
 ) -> DriftLimits:
-    """Find thresholds that a window without drift breaks with probability `level`.
+    """Return thresholds that a window without drift breaks with probability `level`.
 
-    `share`: of the shared columns, that makes a window drifted. `windows`: drawn beside each
-    reference. `consecutive`: windows that an alarm takes.
+    - `share`: share of drifted features that makes a window drifted
+    - `windows`: number of windows that are drawn for each drawn reference
+    - `consecutive`: number of consecutive windows that an alarm needs
     """
     tails = {name: Tail(drawn.values) for name, drawn in columns.items()}
-    ways = [
-        _DriftRule(_shared(columns, tails, share), _LEAST),
-        _DriftRule(_strongest(columns, tails), 0.0),
+    checks = [
+        _DriftCheck(_shared(columns, tails, share), _LEAST),
+        _DriftCheck(_strongest(columns, tails), 0.0),
     ]
     if joint is not None:
         tail = Tail(joint.values)
-        ways.append(_DriftRule(tail.surprisal(joint.values), 0.0))
-    chance = _common(ways, level, windows, consecutive)
-    marked, strong = (way.reach(chance) for way in ways[:2])
+        checks.append(_DriftCheck(tail.surprisal(joint.values), 0.0))
+    chance = _common_chance(checks, level, windows, consecutive)
+    marked, strong = (check.reach(chance) for check in checks[:2])
     alone = {n: _limit(max(d.strong, d.fixed or 0), tails[n], strong) for n, d in columns.items()}
     drifted = {
-        # A column that raises an alarm by itself counts as drifted, too.
+        # A column whose drift breaks the rule by itself is also counted as drifted.
         n: min(alone[n], _limit(d.floor, tails[n], marked)) if d.fixed is None else d.fixed
         for n, d in columns.items()
     }
-    columns_broken = _stated(columns, share)
+    columns_broken = _broken_fixed(columns, share)
     return DriftLimits(
         drifted,
         alone,
-        0.0 if joint is None else tail.value(ways[2].reach(chance)),
+        0.0 if joint is None else tail.value(checks[2].reach(chance)),
         columns_broken is None or _chance(columns_broken, windows, consecutive) <= level,
     )
 
@@ -104,18 +107,18 @@ def _limit(floor: float, tail: Tail, surprisal: float) -> float:
     return round(max(floor, tail.value(surprisal)), 6)
 
 
-def _from(floor: float, values: Array, tail: Tail) -> Array:
-    """Return surprises, -1 if the floor is not reached."""
-    surprises: Array = np.where(values >= floor, tail.surprisal(values), -1.0)
-    return surprises
+def _above_floor(floor: float, values: Array, tail: Tail) -> Array:
+    """Return the surprisal of each value, or -1 for values below the floor."""
+    surprisals: Array = np.where(values >= floor, tail.surprisal(values), -1.0)
+    return surprisals
 
 
 def _shared(
     columns: Mapping[str, NullDistribution], tails: Mapping[str, Tail], share: float
 ) -> Array:
-    """Return the k-th greatest surprisal of each draw, k columns being the share."""
+    """Return the k-th greatest surprisal of each draw, where k columns are the drifted share."""
     parts = [
-        _from(drawn.floor if drawn.fixed is None else np.inf, drawn.values, tails[name])
+        _above_floor(drawn.floor if drawn.fixed is None else np.inf, drawn.values, tails[name])
         for name, drawn in columns.items()
         if drawn.shared
     ]
@@ -131,16 +134,16 @@ def _greatest(parts: list[Array], share: float) -> Array:
 
 
 def _strongest(columns: Mapping[str, NullDistribution], tails: Mapping[str, Tail]) -> Array:
-    """Return the greatest surprisal of a column above its own floor, for each draw."""
+    """Return for each draw the greatest surprisal among the columns above their floor."""
     parts = [
-        _from(max(drawn.strong, drawn.fixed or 0.0), drawn.values, tails[name])
+        _above_floor(max(drawn.strong, drawn.fixed or 0.0), drawn.values, tails[name])
         for name, drawn in columns.items()
     ]
     return np.max(parts, axis=0) if parts else np.full(DRAWS, -1.0)
 
 
-def _stated(columns: Mapping[str, NullDistribution], share: float) -> Array | None:
-    """Return the draws that break the user's own limits; None if there are no such limits."""
+def _broken_fixed(columns: Mapping[str, NullDistribution], share: float) -> Array | None:
+    """Return for each draw whether it breaks the user's limits; None if the user fixed none."""
     if all(drawn.fixed is None for drawn in columns.values()):
         return None
     parts = [
@@ -152,11 +155,13 @@ def _stated(columns: Mapping[str, NullDistribution], share: float) -> Array | No
     return broken
 
 
-def _common(ways: list[_DriftRule], level: float, windows: int, consecutive: int) -> float:
-    """Find the common probability at which all rules together use up the budget (bisection)."""
+def _common_chance(
+    checks: list[_DriftCheck], level: float, windows: int, consecutive: int
+) -> float:
+    """Return the probability of each check at which all together reach `level` (bisection)."""
 
     def together(chance: float) -> float:
-        broken = np.any([way.broken(chance) for way in ways], axis=0)
+        broken = np.any([check.broken(chance) for check in checks], axis=0)
         return _chance(broken, windows, consecutive)
 
     probability = together(_COUNTED)
@@ -172,8 +177,9 @@ def _common(ways: list[_DriftRule], level: float, windows: int, consecutive: int
 def _chance(broken: Array, windows: int, consecutive: int) -> float:
     """Return the per-window probability that `consecutive` windows in a row break the rule.
 
-    Windows of one reference share its deviation. Pairs of the `windows` beside each drawn one show
-    how alike they are; more in a row follow as if each reference's chance had a beta distribution.
+    Windows of the same drawn reference are correlated, because they share its deviation. The
+    correlation is estimated from pairs of the `windows` of one reference. For more windows in a
+    row, the probability per reference is assumed to have a beta distribution.
     """
     beside = broken.reshape(-1, windows).sum(axis=1).astype(float)
     once = float(np.mean(beside)) / windows

@@ -1,7 +1,7 @@
 """Score the drift of every feature, of the prediction and of its probability.
 
-Each column is checked on its own first: one that cannot be scored gets a reason and does not affect
-the others. Missing values are excluded here; `quality.py` scores their share.
+A column that cannot be scored gets a note with the reason, and the other columns are scored
+regardless. Missing values are excluded here; `quality.py` scores their share.
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ def score_drift(
 ) -> list[Score]:
     """Score "drift" per column, "drifted_share" over features, and the window as a whole.
 
-    With `html`, Evidently's report is written to that file, bounded in size (`report.py`).
+    If `html` is a path, Evidently's report is written there, bounded in size (`report.py`).
     """
     hidden = unmonitored(baseline.manifest)
     current: dict[str, pd.Series[Any]] = {}
@@ -51,7 +51,7 @@ def score_drift(
                 if limits.alone is not None:
                     alone[column.name] = limits.alone
                 current[column.name], reference[column.name] = now, then
-        except Exception as error:  # noqa: BLE001 - the other columns must not suffer
+        except Exception as error:  # noqa: BLE001 - the other columns are still scored
             reason = failure_note(error)
         if reason:
             reasons[column.name] = reason
@@ -68,7 +68,7 @@ def _test(thresholds: DriftThresholds, column: Column, limit: float | None) -> C
 
 
 def reason_unscorable(current: "pd.Series[Any]", reference: "pd.Series[Any]") -> str:
-    """Return why a column cannot be scored; empty if it can."""
+    """Return why a column cannot be scored, or "" if it can."""
     values, expected = current.dropna(), reference.dropna()
     if expected.empty:
         return "all values are missing in the reference"

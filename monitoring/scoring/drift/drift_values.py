@@ -1,10 +1,11 @@
-"""Convert a column's values to the form in which drift compares them: one rule for both sides.
+"""Convert a column's values, of window and reference alike, to the form in which they are compared.
 
-Numbers are standardised by the reference, so no method depends on their unit. Categories of a
-column with too many of them for its rows are pooled: those that are frequent in one half of the
-reference stay, those that are rare there are one, and those that it lacks another. Drift is then
-measured against the other half. Were they chosen from the rows that they are compared with, the
-frequent ones would always seem to become rarer.
+Numbers are standardised by the reference, so the result does not depend on their unit. If a column
+has too many categories for its number of rows, its categories are pooled by one half of the
+reference. Categories that are frequent in that half remain, all rare categories become one
+category, and all categories that the half does not contain become another. Drift is then measured
+against the other half. If the frequent categories were chosen from the rows that windows are
+compared with, they would always seem to become rarer.
 """
 
 from functools import cached_property
@@ -16,42 +17,42 @@ import pandas as pd
 from monitoring.scoring.reference import Column, comparable
 from monitoring.scoring.score_rules import Array
 
-MOST_CATEGORIES = 200  # maximum categories that are counted one by one
-# Rows of a category that is counted by itself: with fewer, the bootstrap understates distances.
+MOST_CATEGORIES = 200  # maximum categories of a column that is not pooled
+# Minimum rows of a frequent category; with fewer rows, the bootstrap understates distances.
 _FREQUENT = 10
-_RARE = 0.1  # categories are pooled if rare ones have at least this share
-_UNKNOWN = 0.5  # share of rows with values that half of the reference lacks, as identifiers have
-_PIECES = 40  # pieces of neighbouring rows, alternately in either half of the reference
-_KNOWN, _OTHER = "rare", "other"
-_READABLE = (0.01, 1e100)  # reports show numbers of these spreads in their own unit
-_CONSTANT = 1e-12  # relative to the largest number: what varies less is constant
+_RARE = 0.1  # categories are pooled if rare categories are more than this share of all categories
+_UNKNOWN = 0.5  # minimum share of rows with unknown values in a column of identifiers
+_PIECES = 40  # pieces of neighbouring rows that are assigned to the two halves in turn
+_KNOWN, _OTHER = "rare", "other"  # codes of pooled categories: in the half, and not in the half
+_READABLE = (0.01, 1e100)  # reports show numbers with a spread in this range in their own unit
+_CONSTANT = 1e-12  # spread of a constant column, relative to its largest number
 
 
 class DriftValues:
-    """One column's transformation, fixed by the reference."""
+    """The conversion of one column's values, fixed by the reference."""
 
     def __init__(
         self, column: Column, reference: "pd.Series[Any]", retained: "pd.Series[Any]"
     ) -> None:
-        """`reference`: all its values as stored; `retained`: those that calibration uses."""
+        """`reference` has all stored values, `retained` the values that calibration uses."""
         self.column = column
         self._reference = reference
         self._values = comparable(retained, column)
 
     def current(self, values: "pd.Series[Any]") -> "pd.Series[Any]":
-        """Convert the values of a window, as logged."""
+        """Convert a window's logged values."""
         return self._converted(comparable(values, self.column))
 
     @cached_property
     def expected(self) -> "pd.Series[Any]":
-        """The reference's values that windows are compared with."""
+        """The converted reference values that windows are compared with."""
         if self._pool is not None:
             return self.retained.iloc[self._second_half]
         return self._converted(comparable(self._reference, self.column))
 
     @cached_property
     def retained(self) -> "pd.Series[Any]":
-        """The values that calibration uses, in the reference's order."""
+        """The converted values that calibration uses, in the reference's order."""
         return self._converted(self._values)
 
     @property
@@ -61,7 +62,7 @@ class DriftValues:
 
     @property
     def reason(self) -> str:
-        """The reason why the column cannot be compared; empty if it can."""
+        """The reason why the column cannot be compared, or "" if it can."""
         if self._pool is None or any(name != _KNOWN for name in self._pool.values()):
             return ""
         if float((self.expected.dropna() == _OTHER).mean()) < _UNKNOWN:
@@ -72,7 +73,7 @@ class DriftValues:
         )
 
     def readable(self, values: "pd.Series[Any]", converted: "pd.Series[Any]") -> "pd.Series[Any]":
-        """Return numbers in their own unit where every method gives the same there."""
+        """Return numbers in their own unit if this changes no method's result, else `converted`."""
         if self.column.kind == "categorical" or not _READABLE[0] < self._scale[1] < _READABLE[1]:
             return converted
         return comparable(values, self.column)
@@ -89,12 +90,12 @@ class DriftValues:
 
     @cached_property
     def _scale(self) -> tuple[float, float]:
-        """The centre, in units of the spread, and the spread."""
+        """The median in units of the spread, and the spread."""
         return standard(self._values.to_numpy(dtype=float))
 
     @cached_property
     def _pool(self) -> dict[str, str] | None:
-        """The code of each frequent category; None if all categories stay."""
+        """The code of each category in the first half; None if categories are not pooled."""
         if self.column.kind == "numeric":
             return None
         rows = by_frequency(self._values).to_numpy()
@@ -115,9 +116,10 @@ class DriftValues:
 
 
 def standard(numbers: Array) -> tuple[float, float]:
-    """Return the median in units of the spread, and the spread; a spread of 1 for a constant.
+    """Return the median in units of the spread, and the spread.
 
-    Numbers whose squares no float holds are brought to size first.
+    The spread of a constant is its absolute value, or 1 if it is zero. Numbers are first divided by
+    the largest number, because the square of a very large number exceeds the range of floats.
     """
     finite = numbers[np.isfinite(numbers)]
     largest = float(np.abs(finite).max(initial=0.0))
@@ -132,7 +134,7 @@ def standard(numbers: Array) -> tuple[float, float]:
 
 
 def by_frequency(names: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Count names, the most frequent first, equally frequent ones by their first row."""
+    """Count names, most frequent first; names of equal count in the order of their first rows."""
     codes, different = pd.factorize(names)
     counts = np.bincount(codes[codes >= 0], minlength=len(different))
     order = np.argsort(-counts, kind="stable")

@@ -1,8 +1,9 @@
 """Compare sampled vectors by one of Evidently's methods for embeddings.
 
-Evidently's own limits raise false alarms in most windows (its bootstrap for `mmd` takes the 5th
-percentile for the 95th), so a limit is what random halves of the reference reach. These scores
-raise no alarm: the projections of the same vectors do, within the calibrated budget.
+Evidently's own limits raise false alarms in most windows: its bootstrap for `mmd` uses the 5th
+percentile instead of the 95th. The limit is therefore the greatest distance of random halves of the
+reference. These scores raise no alarm. The projections of the same vectors are columns, and these
+raise alarms within the calibrated budget.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,14 +20,14 @@ from monitoring.significant_digits import significant
 from registry.sampled_tensors import vector_column
 
 Array = np.ndarray[Any, Any]
-_DRAWS = 20  # random halves of the reference
+_DRAWS = 20  # number of random splits of the reference
 
 
 class EmbeddingScorer:
-    """Score the vectors of windows; limits are cached by the number of vectors."""
+    """Scores the vectors of windows; limits are cached by tensor and number of vectors."""
 
     def __init__(self, methods: Mapping[str, str], reference: pd.DataFrame) -> None:
-        """`methods` by tensor; `reference` has a column of vectors for each."""
+        """`methods` is keyed by tensor; `reference` has a column of vectors for each tensor."""
         self._methods = methods
         self._reference = {
             tensor: _stack(reference[name].dropna().tolist())
@@ -38,7 +39,7 @@ class EmbeddingScorer:
     def score(
         self, vectors: Mapping[str, Sequence[bytes]], trailing: Mapping[str, Sequence[bytes]]
     ) -> list[Score]:
-        """Score each tensor; `trailing` vectors of earlier windows replace the reference's."""
+        """Score each tensor; `trailing` vectors, if any, replace the reference's vectors."""
         return [
             self._score(tensor, _decode(vectors.get(tensor, ())), _decode(trailing.get(tensor, ())))
             for tensor in self._methods
@@ -53,14 +54,14 @@ class EmbeddingScorer:
             return replace(
                 about, note=f"{none} it again, or compare with windows before (trailing)"
             )
-        for vectors, of in ((reference, "the reference"), (current, "the window")):
+        for vectors, owner in ((reference, "the reference"), (current, "the window")):
             if len(vectors) < 2 * MIN_VALUES:
-                few = f"{of} has {len(vectors)} logged vectors; at least {2 * MIN_VALUES} needed"
+                few = f"{owner} has {len(vectors)} logged vectors; at least {2 * MIN_VALUES} needed"
                 return replace(about, note=few)
         try:
             value = embedding_drift(method, pd.DataFrame(current), pd.DataFrame(reference))
             limit = self._limit(tensor, method, len(current), reference, cached=not len(trailing))
-        except Exception as error:  # noqa: BLE001 - the other scores must not suffer
+        except Exception as error:  # noqa: BLE001 - the other scores are still computed
             return replace(about, note=failure_note(error))
         note = f"{len(current):,} vectors; the limit is the most of {_DRAWS} random halves"
         return replace(
@@ -70,7 +71,10 @@ class EmbeddingScorer:
     def _limit(
         self, tensor: str, method: str, size: int, reference: Array, *, cached: bool
     ) -> float:
-        """Return the greatest value of random halves of the reference, of the window's size."""
+        """Return the greatest distance between two parts of the reference, over random splits.
+
+        One part has `size` vectors, but at most half of the reference.
+        """
         if cached and (tensor, size) in self._limits:
             return self._limits[tensor, size]
         random = np.random.default_rng(0)

@@ -1,8 +1,8 @@
-"""Import parts of Evidently without the rest.
+"""Lazy import of Evidently's packages.
 
 `import evidently` imports its user interface, its tools for language models and every metric, which
-takes several seconds and hundreds of megabytes. The packages below are replaced by ones that import
-a name when it is first read.
+takes several seconds and hundreds of megabytes. The packages listed here are replaced by packages
+that import a name when it is first read.
 """
 
 import ast
@@ -22,12 +22,16 @@ _PACKAGES = (
 
 
 class _OnDemand(ModuleType):
-    """A package whose names are imported when they are first read."""
+    """A package that imports a name when it is first read."""
 
-    sources: dict[str, tuple[str, str]]  # module, and name in it ("": the module itself), by name
+    sources: dict[str, tuple[str, str]]  # name -> module, and name there ("" for the module itself)
 
     def __getattr__(self, name: str) -> Any:
-        """Import a name as the package's own file would; raises AttributeError."""
+        """Return a name after importing it as the package's own file does.
+
+        Raises:
+            AttributeError: the package's file does not import this name.
+        """
         if name not in self.sources:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         module, of_module = self.sources[name]
@@ -39,10 +43,7 @@ class _OnDemand(ModuleType):
 
 
 def import_on_demand() -> None:
-    """Let the packages of Evidently import nothing before it is used.
-
-    Does nothing if Evidently has been imported.
-    """
+    """Replace Evidently's packages by lazy packages, unless Evidently is already imported."""
     if _PACKAGES[0] in sys.modules:
         return
     for name in _PACKAGES:
@@ -71,7 +72,7 @@ def _sources(package: str, text: str) -> dict[str, tuple[str, str]]:
             continue
         module = resolve_name("." * statement.level + (statement.module or ""), package)
         for alias in statement.names:
-            is_part = module == package  # a package's own imports are its modules
+            is_part = module == package  # the statement imports a module of the package itself
             source = (f"{package}.{alias.name}", "") if is_part else (module, alias.name)
             sources[alias.asname or alias.name] = source
     return sources

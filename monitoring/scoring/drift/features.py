@@ -1,8 +1,8 @@
 """Test which features drifted within one segment of a window.
 
-A segment of the reference may be small, so thresholds calibrated for whole windows do not hold. A
-feature drifted when its distance reaches `alarms.smallest_drift` and a two-sample test
-(Kolmogorov-Smirnov, or chi-squared) rejects equality at 1 %, Bonferroni-corrected over features.
+A segment of the reference may be small, so the thresholds for whole windows do not apply. A feature
+has drifted if its distance reaches `alarms.smallest_drift` and a two-sample test
+(Kolmogorov-Smirnov or chi-squared) rejects equality at 1 %, Bonferroni-corrected over the features.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from monitoring.scoring.drift.statistics import jensenshannon, wasserstein
 from monitoring.scoring.feature_values import FeatureTable, FeatureValues
 from monitoring.scoring.score_rules import MIN_VALUES, Array
 
-_ERRORS = 0.01  # allowed error rate for an unchanged part, all features together
+_ERRORS = 0.01  # probability of a false result for an unchanged segment, all features together
 
 
 def drifted_features(
@@ -24,13 +24,13 @@ def drifted_features(
     reference_rows: Array,
     smallest: float,
 ) -> tuple[int, Sequence[tuple[str, float]]]:
-    """Return the number of compared features, and the drifted ones with distance, worst first.
+    """Return the number of compared features, and the drifted features with their distances.
 
-    `rows` and `reference_rows` say which rows of the window and of the reference are the part;
-    distances below `smallest` do not matter.
+    `rows` and `reference_rows` select the segment's rows in the window and in the reference.
+    Distances below `smallest` are no drift. The largest distance comes first.
     """
     compared = 0
-    moved: list[tuple[str, float]] = []
+    drifted: list[tuple[str, float]] = []
     for feature in window.features:
         pair = _pair(window[feature], rows, expected[feature], reference_rows)
         if min(map(len, pair)) < MIN_VALUES:
@@ -40,14 +40,14 @@ def drifted_features(
         distance = measure(pair[1], pair[0])
         level = _ERRORS / len(window.features)
         if distance >= smallest and _chance(*pair, numeric=feature.kind == "numeric") < level:
-            moved.append((feature.name, distance))
-    return compared, sorted(moved, key=lambda item: (-item[1], item[0]))
+            drifted.append((feature.name, distance))
+    return compared, sorted(drifted, key=lambda item: (-item[1], item[0]))
 
 
 def _pair(
     values: FeatureValues, rows: Array, expected: FeatureValues, reference_rows: Array
 ) -> tuple[Array, Array]:
-    """Return the known values of both, as numbers that mean the same."""
+    """Return the present values of both samples, with the same code for the same category."""
     now, then = values.codes[rows], expected.codes[reference_rows]
     now, then = now[np.isfinite(now)], then[np.isfinite(then)]
     if values.feature.kind == "numeric":
@@ -58,7 +58,7 @@ def _pair(
 
 
 def _chance(now: Array, then: Array, *, numeric: bool) -> float:
-    """Return the probability that two samples of one population differ as much."""
+    """Return the p-value: the probability of such a difference in samples of one population."""
     if numeric:
         return float(ks_2samp(now, then, method="asymp").pvalue)
     size = int(max(now.max(), then.max())) + 1

@@ -1,19 +1,21 @@
 """Detect changed correlations between columns, which no single column shows.
 
-Two kinds of measures, both as independent of each column's own distribution as possible:
+Two kinds of measures depend as little as possible on the columns' own distributions:
 
-- the correlation of every pair of columns: numbers by their normal score (rank in the reference,
-  so that outliers do not dominate), categories by indicators of their most frequent values;
-- the reconstruction error: the distance of rows from the principal components that carry most of
-  the reference's variance (PCA), which gathers changes spread over many pairs.
+- The correlation of each pair of columns. Numbers are replaced by their normal score (their rank in
+  the reference), so that outliers do not dominate. Categories are replaced by indicators of their
+  most frequent values.
+- The reconstruction error: the distance of rows from the principal components (PCA) that explain
+  most of the reference's variance. It adds up small changes of many pairs.
 
-Each change is divided by its usual size in windows of the same number of rows, and has a practical
-floor. The joint drift is the greatest ratio to its threshold: 1 and above is drift.
+Each change is divided by its usual size in windows of the same number of rows, and must exceed a
+practical floor. The joint drift is the greatest ratio of a change to its threshold; 1 or more is
+drift.
 
-Components fit the rows that they were computed from better than any other rows. They are therefore
-computed from each half of the reference, and a window's error is compared with that of the other
-half: both are new to the components. With fewer than `ROWS_PER_COLUMN` reference rows per encoded
-column even that estimate is too noisy, and joint drift is not scored.
+Principal components fit the rows from which they were computed better than any other rows. They are
+therefore computed from each half of the reference, and a window's error is compared with the error
+of the other half, which is equally new to the components. With fewer than `ROWS_PER_COLUMN`
+reference rows per encoded column even this estimate is too noisy, and joint drift is not scored.
 """
 
 from collections.abc import Sequence
@@ -31,19 +33,19 @@ from monitoring.scoring.drift.null_distribution import BlockBootstrap
 from monitoring.scoring.reference import Column
 from monitoring.scoring.score_rules import MIN_VALUES, Array
 
-_COMMON = 3  # values of a categorical column that are looked at
-_LEAST_SHARE = 0.05  # smallest share of an examined value: rarer ones seem common by chance
-_MOST = 64  # columns that are paired, at most: 2,016 pairs
-_VARIANCE = 0.8  # share of the reference's variance in the retained directions
-_SMALLEST = 1e-9  # what varies less is constant
-_PIECES = 40  # pieces of neighbouring rows, alternately in either half of the reference
-ROWS_PER_COLUMN = 40  # minimum reference rows per column
+_COMMON = 3  # maximum values of a categorical column that get an indicator
+_LEAST_SHARE = 0.05  # minimum share of these values; rarer values are common only by chance
+_MOST = 64  # maximum encoded columns, which form 2,016 pairs
+_VARIANCE = 0.8  # share of the reference's variance that the principal components explain
+_SMALLEST = 1e-9  # a spread up to this is regarded as zero
+_PIECES = 40  # pieces of neighbouring rows that are assigned to the two halves in turn
+ROWS_PER_COLUMN = 40  # minimum reference rows per encoded column
 
 
 class JointChange(msgspec.Struct, frozen=True):
     """One changed correlation, or the changed reconstruction error."""
 
-    columns: tuple[str, ...]  # empty: the reconstruction error of all
+    columns: tuple[str, ...]  # the pair of columns; empty for the reconstruction error
     before: float
     now: float
 
@@ -55,17 +57,17 @@ class JointChange(msgspec.Struct, frozen=True):
 
 
 class RowEncoding:
-    """Encode rows as numbers [rows, d], fixed by the reference; missing values are 0."""
+    """Encoding of rows as numbers [rows, d], fixed by the reference; missing values become 0."""
 
     def __init__(self, frame: pd.DataFrame, columns: list[Column]) -> None:
-        """From the reference."""
+        """`frame` contains the reference's rows."""
         self.names: list[str] = []
         self._columns: list[tuple[Column, Any]] = []
         for column in columns:
             self._add(column, frame[column.stored])
 
     def rows(self, frame: pd.DataFrame, *, own: bool = False) -> Array:
-        """Encode these rows; `own`: rows of the reference, each ranked among the others."""
+        """Encode rows; `own` rows are the reference's rows, each ranked among the other rows."""
         parts = [
             _encoded(column, values, frame[column.stored], own=own)
             for column, values in self._columns
@@ -107,10 +109,10 @@ def _encoded(column: Column, encoding: Any, values: "pd.Series[Any]", *, own: bo
 
 
 class JointDrift:
-    """Compare the correlations of windows with those of a reference."""
+    """Compares the correlations of windows with the reference's correlations."""
 
     def __init__(self, frame: pd.DataFrame, columns: list[Column]) -> None:
-        """From the reference."""
+        """`frame` contains the reference's rows."""
         self._encoding = RowEncoding(frame, columns)
         rows = self._encoding.rows(frame, own=True)
         self._mean, self._spread = _moments(rows)
@@ -118,12 +120,13 @@ class JointDrift:
         self._halves, self._own_errors = _cross_fitted(frame, columns)
         names = np.array(self._encoding.names)
         self._left, self._right = np.triu_indices(len(names), k=1)
-        self._apart = names[self._left] != names[self._right]  # two columns, not values of one
+        # Pairs of two columns; the other pairs are two values of the same column.
+        self._is_pair = names[self._left] != names[self._right]
 
     @property
     def reason(self) -> str:
-        """The reason why correlations cannot be compared; empty if they can."""
-        if not self._apart.any():
+        """The reason why correlations cannot be compared, or "" if they can."""
+        if not self._is_pair.any():
             return "fewer than two columns that vary"
         rows, columns = self._reference.shape
         if rows < ROWS_PER_COLUMN * columns:
@@ -144,14 +147,15 @@ class JointDrift:
         return self._of(self._reference, self._own_errors)
 
     def of_window(self, frame: pd.DataFrame) -> Array:
-        """Return the measures of these rows: every correlation, then the reconstruction error."""
+        """Return a window's measures: every correlation, then the reconstruction error."""
         rows = (self._encoding.rows(frame) - self._mean) / self._spread
         return self._of(rows, np.mean([half.errors(frame) for half in self._halves], axis=0))
 
     def drawn(self, resampling: BlockBootstrap) -> Array:
-        """Return measures of drawn windows less their reference's [draws, k].
+        """Return the measures of drawn windows minus their drawn reference's measures [draws, k].
 
-        The mean error of a reference is 1, whatever its rows: of a drawn one, it is the unit.
+        Errors are divided by the mean error of the drawn reference, because a reference's own mean
+        error is 1 by definition.
         """
         rows = self._reference
         parts = [rows, rows**2, self._own_errors, np.ones((len(rows), 1))]
@@ -167,18 +171,18 @@ class JointDrift:
             for side in (0, 1)
         )
         references = np.repeat(references, resampling.windows, axis=0)
-        apart: Array = windows - references
-        apart[:, -1] /= np.maximum(references[:, -1], _SMALLEST)
-        return apart
+        changes: Array = windows - references
+        changes[:, -1] /= np.maximum(references[:, -1], _SMALLEST)
+        return changes
 
-    def usual(self, apart: Array) -> Array:
+    def usual(self, changes: Array) -> Array:
         """Return the usual size of each measure's change, from draws [draws, k].
 
-        The draws of one pair rest on the reference's rows alone, and among hundreds of pairs those
-        whose spread is underestimated would decide. A correlation r is therefore taken to vary at
-        least by (1 - r^2) times what it varies by in the median pair.
+        The spread of each pair is estimated from the reference's rows. Among hundreds of pairs, the
+        pairs with underestimated spreads would decide. The spread of a correlation r is therefore
+        at least (1 - r^2) times the spread in the median pair.
         """
-        own: Array = np.sqrt(np.mean(apart**2, axis=0))
+        own: Array = np.sqrt(np.mean(changes**2, axis=0))
         scale = 1 - self.of_reference[:-1] ** 2
         varying = (own[:-1] > 0) & (scale > _SMALLEST)
         if varying.any():
@@ -187,7 +191,7 @@ class JointDrift:
         return own
 
     def change(self, place: int, now: float) -> JointChange:
-        """Return the change of the measure at an index."""
+        """Return the change of the measure at the index `place`, whose value is `now`."""
         before = float(self.of_reference[place])
         if place == len(self._left):
             return JointChange((), before, now)
@@ -203,19 +207,19 @@ class JointDrift:
         return measures
 
     def _measures(self, moments: Sequence[Array], products: Array) -> Array:
-        """Return the measures from sums over rows, [draws, ..] each."""
+        """Return the measures, computed from sums over rows; each array is [draws, ...]."""
         sums, squares, errors, counts = moments
         first = sums / counts
         spread = np.sqrt(np.maximum(squares / counts - first**2, 0))
         both = spread[:, self._left] * spread[:, self._right]
-        apart = products / counts - first[:, self._left] * first[:, self._right]
-        defined = (both > _SMALLEST) & self._apart
-        correlation = np.divide(apart, both, out=np.zeros_like(apart), where=defined)
+        covariance = products / counts - first[:, self._left] * first[:, self._right]
+        defined = (both > _SMALLEST) & self._is_pair
+        correlation = np.divide(covariance, both, out=np.zeros_like(covariance), where=defined)
         return np.column_stack([np.clip(correlation, -1, 1), errors / counts])
 
 
 def _moments(rows: Array) -> tuple[Array, Array]:
-    """Return the mean and the spread of each column; a constant has a spread of 1."""
+    """Return each column's mean and standard deviation; 1 replaces a standard deviation of 0."""
     mean, spread = rows.mean(axis=0), rows.std(axis=0)
     return mean, np.where(spread > 0, spread, 1.0)
 
@@ -224,7 +228,7 @@ class _Half:
     """One half of a reference: its encoding and its directions of least variance."""
 
     def __init__(self, half: pd.DataFrame, other: pd.DataFrame, columns: list[Column]) -> None:
-        """Fit `half`; the mean error of the `other` is the unit."""
+        """Fit the rows of `half`; errors are in units of the mean error of `other`."""
         self._encoding = RowEncoding(half, columns)
         rows = self._encoding.rows(half, own=True)
         self._mean, self._spread = _moments(rows)
@@ -233,18 +237,18 @@ class _Half:
         unit = float(self.errors(other).mean()) if len(other) else 0.0
         if unit > _SMALLEST:
             self._unit = unit
-        else:  # nothing varies along them
+        else:  # rows do not vary in these directions
             self._minor = self._minor[:, :0]
 
     def errors(self, frame: pd.DataFrame) -> Array:
-        """Return the reconstruction error of rows [rows, 1]."""
+        """Return each row's reconstruction error [rows, 1]."""
         rows = (self._encoding.rows(frame) - self._mean) / self._spread
         errors: Array = ((rows @ self._minor) ** 2).sum(axis=1, keepdims=True) / self._unit
         return errors
 
 
 def _cross_fitted(frame: pd.DataFrame, columns: list[Column]) -> tuple[list[_Half], Array]:
-    """Return both halves of a reference, and the error of each row by the other half."""
+    """Return both halves of a reference, and each row's error according to the other half."""
     second = np.arange(len(frame)) // max(1, len(frame) // _PIECES) % 2 == 1
     halves, errors = [], np.zeros((len(frame), 1))
     for fitted in (second, ~second):
@@ -256,7 +260,8 @@ def _cross_fitted(frame: pd.DataFrame, columns: list[Column]) -> tuple[list[_Hal
 def _minor(rows: Array) -> Array:
     """Return the directions [d, minor] in which rows vary least."""
     values, directions = np.linalg.eigh(rows.T @ rows / max(len(rows), 1))
-    carried = np.cumsum(values) / max(float(values.sum()), _SMALLEST)  # smallest value first
-    count = max(1, int(np.sum(carried <= 1 - _VARIANCE)))
+    # Eigenvalues are in ascending order, so these are the shares of the least variance.
+    explained = np.cumsum(values) / max(float(values.sum()), _SMALLEST)
+    count = max(1, int(np.sum(explained <= 1 - _VARIANCE)))
     minor: Array = directions[:, :count]
     return minor

@@ -1,9 +1,9 @@
 """Compare a window with the reference's rows of the same time of day or week.
 
-A reference whose rows have event times may hold several seasons (`season_test.py`). A Sunday is
-then compared with Sundays. Where the reference has no season, too few periods or too few rows of a
-time, a window is compared with the whole reference, and limits are widened by what its own windows
-vary by (`seasons.py`).
+If a reference's rows have event times, it can have a season: a period of a day or a week
+(`season_test.py`). A Sunday is then compared with Sundays. If the reference has no season, or too
+few periods or rows of a time, a window is compared with the whole reference. Limits are then
+widened by the variation of the reference's own windows (`seasons.py`).
 """
 
 from collections.abc import Sequence
@@ -24,11 +24,11 @@ from monitoring.scoring.reference import Baseline, Column
 from monitoring.scoring.score_rules import Array
 from telemetry.clock import DAY, HOUR
 
-_LEAST_ROWS = 200  # minimum rows of one season, and of the blocks of a window
+_LEAST_ROWS = 200  # minimum reference rows of the window's time of day or week
 _MOST_COLUMNS = 64  # maximum columns that are tested for a season
-_COMMON = 3  # values of a categorical column
+_COMMON = 3  # maximum values of a categorical column that are tested for a season
 _MOST_BLOCKS = 56  # maximum past blocks that are compared
-_KEPT = 200  # times whose limits are kept
+_MOST_TIMES = 200  # maximum times of a season whose limits are cached
 
 
 class LikeRows(NamedTuple):
@@ -36,21 +36,22 @@ class LikeRows(NamedTuple):
 
     baseline: Baseline
     thresholds: DriftThresholds
-    note: str  # which rows of the reference these are; "" for all
+    note: str  # description of the selected rows; empty for the whole reference
 
 
 class LikeTimes:
-    """The reference of each window; calibrates each time of the season once."""
+    """The reference rows for each window; each time of the season is calibrated once."""
 
     def __init__(self, baseline: Baseline) -> None:
-        """Nothing is looked at before the first window."""
+        """Set the reference; nothing is computed before the first window."""
         self._baseline = baseline.in_order_of_time()
-        self._seasons: dict[int, int] = {}  # keyed by length of blocks
-        self._whole: dict[int, LikeRows] = {}  # keyed by length of windows
+        self._seasons: dict[int, int] = {}  # length of blocks -> period of the season, 0 for none
+        self._whole: dict[int, LikeRows] = {}  # length of windows -> whole reference
+        # (period, start within the period, length) -> rows; None if there are too few rows
         self._parts: dict[tuple[int, int, int], LikeRows | None] = {}
 
     def of(self, window: Window) -> LikeRows:
-        """Return the rows that a window is compared with, and their limits."""
+        """Return the reference rows that a window is compared with, and their thresholds."""
         times, length = self._baseline.times, window.end - window.start
         if times is None or self._baseline.manifest.monitoring.window.length is None:
             return self._of_all(0)
@@ -77,12 +78,12 @@ class LikeTimes:
         return self._whole[length]
 
     def _of_part(self, window: Window, period: int) -> LikeRows | None:
-        """Return the rows of the window's time in a period; None if there are too few."""
+        """Return the reference rows of the window's time in a period; None if too few exist."""
         start = window.start // HOUR * HOUR
         length = -(-window.end // HOUR) * HOUR - start
         key = (period, start % period, length)
         if key not in self._parts:
-            if len(self._parts) >= _KEPT:
+            if len(self._parts) >= _MOST_TIMES:
                 self._parts.clear()
             self._parts[key] = self._calibrated(start, length, period)
         return self._parts[key]
@@ -106,7 +107,7 @@ class LikeTimes:
 
     @cached_property
     def _measures(self) -> Array:
-        """Standardized numbers [rows, k] of the features, whose means a season moves."""
+        """Standardised numbers [rows, k] of the features; a season changes their means."""
         measures: list[Array] = []
         frame = self._baseline.frame
         for column in self._baseline.columns[:_MOST_COLUMNS]:
@@ -127,33 +128,34 @@ def _measures(column: Column, values: "pd.Series[Any]") -> list[Array]:
 
 
 class _PastOfAll:
-    """Windows of a whole reference, each compared with the whole reference."""
+    """Past windows of a reference, each compared with the whole reference."""
 
     def __init__(self, blocks: Sequence[Array]) -> None:
-        """`blocks` are rows of the reference."""
+        """`blocks` contain the row numbers of the past windows."""
         self._blocks = _evenly(blocks)
 
     def of(self, sampler: NullSampler) -> PastWindows:
-        """Return the statistics of the past."""
-        if not sampler.is_whole:  # a sample of pieces: blocks of event time are cut off
+        """Return the statistics of the past windows."""
+        if not sampler.is_whole:  # the sampler's pieces do not contain whole blocks
             return sampler.past_windows(())
         return sampler.past_windows(self._blocks)
 
 
 class _PastOfTimes:
-    """The blocks of each time of a season, each compared with the others of its time."""
+    """Past blocks, each compared with the other blocks of the same time of day or week."""
 
     def __init__(self, baseline: Baseline, part: Baseline, block: int, period: int) -> None:
-        """Of a whole reference, in the order of time, and of the `part` that is calibrated."""
+        """`baseline` is the whole reference in order of time, `part` the rows to calibrate."""
         self._baseline = baseline
         self._part = part
         self._block = block
         self._period = period
 
     def of(self, sampler: NullSampler) -> PastWindows:
-        """Return the statistics of the past, in the units of each time's own rows.
+        """Return the statistics of the past blocks, in units of the rows of the same time.
 
-        Correlations are compared within the part alone: other times may have other columns.
+        Correlations are only compared within the part, because the encoded columns can differ
+        between times.
         """
         if not sampler.is_whole or self._part.times is None:
             return self._past

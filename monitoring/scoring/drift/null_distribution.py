@@ -1,16 +1,17 @@
-"""Draw the distribution of every drift statistic without drift, by block bootstrap.
+"""Draw the distribution of each drift statistic without drift (null distribution), by bootstrap.
 
-Rows that follow each other in time are more alike than random rows. Windows and references are
+Rows that are neighbours in time are more similar than random rows. Drawn windows and references are
 therefore composed of blocks of neighbouring rows (circular block bootstrap, Politis and Romano
-1992). Everything that is calibrated is a sum over rows, so a draw adds up sums that are computed
-once per block.
+1992). Each calibrated statistic is computed from sums over rows. The sums of each block are
+computed once, and a draw adds up the sums of its blocks.
 
 The reference is itself a sample. A new reference is drawn for every few windows, so thresholds
-include how far a reference of this size may lie from the data that the model meets.
+account for the deviation of a reference of this size from the data that the model receives.
 
-Statistics grow with drift: distances as they are, p-values as -ln(p). The two default methods are
-computed from counts in bins, all draws at once. Evidently computes the others on fewer draws, as if
-such a column were independent of the rest, which can only make thresholds stricter.
+All statistics grow with drift: distances are used unchanged, p-values as -ln(p). The two default
+methods are computed from counts in bins, for all draws at once. Other methods are computed by
+Evidently on fewer draws, as if the column were independent of all other columns. This assumption
+can only make thresholds stricter.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,27 +33,28 @@ from monitoring.scoring.score_rules import MIN_VALUES, Array
 from registry.payload import unmonitored
 from registry.validation import UNFIT_METHODS
 
-DRAWS = 4_000  # windows
-_WINDOWS = 4  # beside each drawn reference
-# Beside each, where the reference has this many times the rows of a window: its own error is small,
-# and many references would cost much.
+DRAWS = 4_000  # number of drawn windows
+_WINDOWS = 4  # drawn windows per drawn reference
+# Drawn windows per drawn reference if the reference has at least `_LARGE` times the rows of a
+# window. A large reference has a small error, and drawing many large references takes long.
 _WINDOWS_OF_LARGE = 20
 _LARGE = 20
-_MAX_BLOCKS = 20_000  # blocks in a reference
-_WINDOW_BLOCKS = 20  # minimum blocks in a window
-_REFERENCE_BLOCKS = 200  # minimum blocks in the retained rows: fewer underestimate the variance
-_STARTS = 2_000  # places where a block may begin
+_MAX_BLOCKS = 20_000  # maximum blocks in a drawn reference
+_WINDOW_BLOCKS = 20  # minimum blocks in a drawn window
+_REFERENCE_BLOCKS = 200  # minimum blocks in the drawn rows; fewer underestimate the variance
+_STARTS = 2_000  # maximum number of rows at which a block can start
 _BOOTSTRAP_SEED = 20130101
-_STEPS = 4  # size classes from one power of two to the next
+_STEPS = 4  # size classes between one power of two and the next
 
 
 class BlockBootstrap:
-    """Draw windows of one size, and references, by block bootstrap; equal in every process."""
+    """Draws windows of one size, and references; the draws are the same in every process."""
 
     def __init__(self, rows: int, window: int, reference: int = 0) -> None:
-        """For windows of `window` rows, from the `rows` that are kept of `reference` rows.
+        """Draw windows of `window` rows from `rows` rows.
 
-        `windows` of them are drawn beside each drawn reference.
+        `reference` is the size of the whole reference, if the drawn rows are only a part of it. The
+        attribute `windows` is the number of drawn windows per drawn reference.
         """
         chance = np.random.default_rng(_BOOTSTRAP_SEED)
         self._size = max(1, min(window // _WINDOW_BLOCKS, rows // _REFERENCE_BLOCKS))
@@ -66,15 +68,16 @@ class BlockBootstrap:
         self._references = self._draw(chance, DRAWS // self.windows, blocks)
 
     def sums(self, values: Array) -> tuple[Array, Array]:
-        """Sum `values` [rows, k] over windows [DRAWS, k] and references [DRAWS / windows, k].
+        """Return the sums of `values` [rows, k] over each drawn window and each drawn reference.
 
-        The windows of one reference are consecutive.
+        The shapes are [DRAWS, k] and [DRAWS / windows, k]. Windows of the same drawn reference are
+        consecutive.
         """
         blocks = self._of_blocks(values)
         return self._windows @ blocks, self._references @ blocks
 
     def rows(self, draw: int) -> tuple[Array, Array]:
-        """Return the rows of one window and of its reference, by their places."""
+        """Return the row numbers of one drawn window and of its drawn reference."""
         reference = self._references[draw // self.windows]
         return self._places(self._windows[draw]), self._places(reference)
 
@@ -85,7 +88,7 @@ class BlockBootstrap:
         return sums
 
     def _draw(self, chance: np.random.Generator, draws: int, blocks: int) -> Any:
-        """Return how often each block is in each draw [draws, blocks to choose from]."""
+        """Return the count of each block in each draw [draws, blocks]."""
         starts = len(self._starts)
         if blocks >= starts:  # most blocks are in most draws
             return csr_matrix(chance.multinomial(blocks, np.full(starts, 1 / starts), draws))
@@ -101,31 +104,31 @@ class BlockBootstrap:
 
 
 def size_class(rows: int) -> int:
-    """Return the calibrated window size at or below `rows`: the smaller one is noisier."""
+    """Return the greatest calibrated window size up to `rows`; smaller windows are noisier."""
     steps = int(_STEPS * np.log2(max(rows, MIN_VALUES)) + 1e-9)
     return int(2 ** (steps / _STEPS) + 1e-9)
 
 
 class NullDistribution(msgspec.Struct, frozen=True):
-    """One statistic on windows without drift [DRAWS]; greater is more drift."""
+    """One statistic's values on drawn windows without drift; greater values are more drift."""
 
-    values: Array
-    floor: float  # below it a difference does not matter
-    strong: float = 0.0  # the same for one column that raises an alarm alone
-    shared: bool = False  # whether it is one of the columns whose share is judged
-    fixed: float | None = None  # the user's own limit
+    values: Array  # [DRAWS]
+    floor: float  # differences below this floor are no drift
+    strong: float = 0.0  # floor for breaking the rule by this statistic alone
+    shared: bool = False  # whether its column counts for the drifted share
+    fixed: float | None = None  # limit that the user fixed
 
 
 class PastWindows(NamedTuple):
-    """The statistics of a reference's own windows."""
+    """The statistics of a reference's past windows."""
 
-    values: dict[str, Array]  # keyed by statistic, "drift x" or "missing x": [windows]
-    sizes: list[int]  # rows of each window
-    places: Sequence[Array]  # rows of the calibrated reference's own windows, of all or of some
+    values: dict[str, Array]  # "drift COLUMN" or "missing COLUMN" -> values [windows]
+    sizes: list[int]  # number of rows of each window
+    places: Sequence[Array]  # row numbers of the windows; empty if not all rows are available
 
     @classmethod
     def joined(cls, parts: Sequence["PastWindows"]) -> "PastWindows":
-        """Join windows of several references; statistics that one lacks count as no drift."""
+        """Join the windows of several references; a missing statistic counts as no drift."""
         names = sorted({name for part in parts for name in part.values})
         values = {
             name: np.concatenate(
@@ -136,24 +139,23 @@ class PastWindows(NamedTuple):
         return cls(values, [size for part in parts for size in part.sizes], ())
 
 
-STRONG_FACTOR = (
-    2.5  # times the practical floor: what one column has to move to raise an alarm by itself
-)
+# Floor for a single column that breaks the rule by itself, as a multiple of the practical floor.
+STRONG_FACTOR = 2.5
 DEFAULTS = {"numeric": "wasserstein", "categorical": "jensenshannon"}
 _SMALLEST_P = 1e-300
-_P_VALUE = 0.05  # largest threshold of a p-value: Evidently's own default
-_SLOW = frozenset({"ed", "anderson", *UNFIT_METHODS})
-_APART = 200  # draws where Evidently computes
-_ROWS = 50_000  # maximum reference rows that are examined
-_PIECES = 50  # pieces of neighbouring rows that are drawn from a larger reference
+_P_VALUE = 0.05  # largest threshold of a p-value, which is Evidently's default
+_SLOW = frozenset({"ed", "anderson", *UNFIT_METHODS})  # methods that are not calibrated
+_EVIDENTLY_DRAWS = 200  # number of drawn windows for methods that Evidently computes
+_ROWS = 50_000  # maximum reference rows that are used for calibration
+_PIECES = 50  # pieces of neighbouring rows that are selected from a larger reference
 _TAIL_SEED = 20130103
 
 
 class NullSampler:
-    """Compute null distributions of one baseline's drift statistics, for any window size."""
+    """Computes null distributions of one baseline's drift statistics, for any window size."""
 
     def __init__(self, baseline: Baseline) -> None:
-        """Columns that are withheld or not monitored are left out."""
+        """Set the baseline; columns that are withheld or not monitored are left out."""
         hidden = unmonitored(baseline.manifest)
         stored = set(baseline.frame.columns) - set(hidden)
         self.columns = [column for column in baseline.columns if column.stored in stored]
@@ -169,41 +171,42 @@ class NullSampler:
         }
 
     def method(self, column: Column) -> str:
-        """Return Evidently's name of the method: the manifest's, or the default for the kind."""
+        """Return Evidently's name of the column's method, from the manifest or the default."""
         return self._policy.drift_methods.get(column.name, DEFAULTS[column.kind])
 
     def resampling(self, window: int) -> BlockBootstrap:
-        """Return the resampling of windows of so many rows."""
+        """Return the bootstrap for windows of `window` rows."""
         return BlockBootstrap(len(self.frame), window, self._rows)
 
     def drift(self, resampling: BlockBootstrap) -> Iterator[tuple[str, NullDistribution]]:
-        """Yield the drift statistic of every column for which chance can be drawn."""
+        """Yield the null distribution of each column's drift, as far as it can be computed."""
         for column in self.columns:
             values = self._values(column, resampling)
             if values is not None:
                 yield column.name, self._judged(column, values)
 
     def missing(self, resampling: BlockBootstrap) -> Iterator[tuple[str, NullDistribution]]:
-        """Yield the difference of every feature's share of missing values."""
+        """Yield the null distribution of the change of each feature's share of missing values."""
         floor = self._policy.alarms.smallest_drift
         for column in self.columns:
             if column.name in self.features:
                 absent = self.values[column.name].retained.isna().to_numpy(dtype=float)
                 counted = np.column_stack([absent, np.ones(len(absent))])
                 shares = [sums[:, 0] / sums[:, 1] for sums in resampling.sums(counted)]
-                apart = np.abs(shares[0] - np.repeat(shares[1], resampling.windows))
-                yield column.name, NullDistribution(apart, floor, floor)
+                changes = np.abs(shares[0] - np.repeat(shares[1], resampling.windows))
+                yield column.name, NullDistribution(changes, floor, floor)
 
     @property
     def is_whole(self) -> bool:
-        """Whether `frame` holds every row of the reference."""
+        """Whether `frame` contains every row of the reference."""
         return len(self.frame) == self._rows
 
     def past_windows(self, places: Sequence[Array], *, left_out: bool = False) -> "PastWindows":
-        """Return the statistics of the reference's own windows, whose rows are `places`.
+        """Return the statistics of the reference's past windows, whose row numbers are `places`.
 
-        Each is compared with the whole reference, or, if `left_out`, with the rows of the others.
-        Columns with a limit or a method of the user, and pooled ones, are left out.
+        Each window is compared with the whole reference, or with the rows of all other windows if
+        `left_out`. Pooled columns, and columns for which the user has fixed a limit or a method,
+        are omitted.
         """
         statistics: dict[str, Array] = {}
         if not len(places):
@@ -230,7 +233,7 @@ class NullSampler:
 
     @cached_property
     def known(self) -> dict[str, float]:
-        """The share of the reference's values that are not missing, by column."""
+        """The share of present values in the reference, keyed by column."""
         return {name: float(values.retained.notna().mean()) for name, values in self.values.items()}
 
     @cached_property
@@ -238,7 +241,7 @@ class NullSampler:
         return {c.name: BinnedColumn(self._drawn(c), c) for c in self.columns}
 
     def _drawn(self, column: Column) -> "pd.Series[Any]":
-        """Return the values that are drawn from."""
+        """Return the column's values from which windows and references are drawn."""
         values = self.values[column.name]
         return values.expected if values.pooled else values.retained
 
@@ -246,27 +249,27 @@ class NullSampler:
         drawn = self._drawn(column)
         if drawn.count() < MIN_VALUES or self.values[column.name].reason:
             return None
-        if self.values[column.name].pooled:  # it is compared with a part of the reference
+        if self.values[column.name].pooled:  # windows are compared with half of the reference
             resampling = BlockBootstrap(len(drawn), resampling.window)
         if self.method(column) != DEFAULTS[column.kind]:
-            return self._apart(column, resampling)
+            return self._by_evidently(column, resampling)
         windows, references = resampling.sums(self._bins[column.name].one_hot())
         return self._bins[column.name].distance(
             windows, np.repeat(references, resampling.windows, axis=0)
         )
 
-    def _apart(self, column: Column, resampling: BlockBootstrap) -> Array | None:
-        """Return the distance by Evidently's method; None if it cannot be computed."""
+    def _by_evidently(self, column: Column, resampling: BlockBootstrap) -> Array | None:
+        """Return drawn values of Evidently's method; None if they cannot be computed."""
         method, values = self.method(column), self._drawn(column)
         if method in _SLOW:
             return None
         categorical = column.kind == "categorical"
         drawn: list[float] = []
-        for draw in range(0, DRAWS, DRAWS // _APART):
+        for draw in range(0, DRAWS, DRAWS // _EVIDENTLY_DRAWS):
             window, reference = (values.iloc[rows].dropna() for rows in resampling.rows(draw))
             try:
                 outcome = measure(method, reference, window, categorical=categorical)
-            except Exception:  # noqa: BLE001 - what one method cannot take, others can
+            except Exception:  # noqa: BLE001 - the method cannot handle the column's values
                 return None
             drawn.append(drift_statistic(method, outcome.value))
         return Tail(np.array(drawn)).draw(np.random.default_rng(_TAIL_SEED), DRAWS)
@@ -289,7 +292,7 @@ class NullSampler:
 
 
 def drift_statistic(method: str, value: float) -> float:
-    """Convert a method's value so that greater is more drift: p-values to -ln(p)."""
+    """Convert a method's value so that a greater value is more drift: p-values to -ln(p)."""
     if method not in P_VALUES:
         return value
     return -log(max(value, _SMALLEST_P))

@@ -1,4 +1,4 @@
-"""Choose what Evidently's report of a window shows, so that its size is bounded."""
+"""Write Evidently's report on a window, with a bounded number of columns."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,18 +11,18 @@ from monitoring.scoring.drift.evidently_adapter import ColumnDrift, ColumnTest, 
 from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.reference import Baseline
 
-MOST_REPORTED = 100  # columns: each takes 45 KB
+MOST_REPORTED = 100  # maximum columns; each column takes 45 KB
 
 
 class Tested(msgspec.Struct, frozen=True):
-    """The tests of a window's columns and their outcomes, by column."""
+    """The tests of a window's columns, and their outcomes."""
 
     tests: list[ColumnTest]
-    outcomes: Mapping[str, ColumnDrift | str]
+    outcomes: Mapping[str, ColumnDrift | str]  # column -> outcome, or reason why there is none
 
     @property
     def reported(self) -> list[ColumnTest]:
-        """The tests that the report shows: those with an outcome, drifted columns first."""
+        """The tests with an outcome, drifted columns first, at most `MOST_REPORTED`."""
         drifts = {
             n: outcome for n, outcome in self.outcomes.items() if isinstance(outcome, ColumnDrift)
         }
@@ -37,10 +37,10 @@ def write_drift_report(
     tested: Tested,
     html: Path,
 ) -> None:
-    """Write the report of at most `MOST_REPORTED` columns; nothing if none was tested.
+    """Write the report on at most `MOST_REPORTED` columns; do nothing if no column was tested.
 
-    Categories are pooled as they are for the tests: Evidently's time grows with the square of
-    their number.
+    Categories are pooled as in the tests, because Evidently's time grows with the square of their
+    number.
     """
     shown = tested.reported
     if not shown:
@@ -57,5 +57,5 @@ def write_drift_report(
 
 
 def _side_by_side(columns: "Mapping[str, pd.Series[Any]]") -> pd.DataFrame:
-    """Return columns of different lengths as one frame; pooled ones hold half of the rows."""
+    """Return columns as one frame; pooled columns are shorter, because they have half the rows."""
     return pd.DataFrame({name: values.reset_index(drop=True) for name, values in columns.items()})

@@ -1,7 +1,7 @@
-"""Seal Evidently's HTML: what was logged cannot become markup or script. Pure.
+"""Protect Evidently's HTML report against markup and scripts in logged values. Pure.
 
-Evidently writes the names and values of a window as JSON into a script of the page, without
-escaping `</script>`. A category may hold that, and a script after it.
+Evidently writes a window's names and values as JSON into a script of the page, without escaping
+`</script>`. A logged category could contain `</script>`, followed by a script of an attacker.
 """
 
 import base64
@@ -14,9 +14,9 @@ _HEAD = "<head>"
 
 
 def sealed(html: str) -> str:
-    """Return the page with its data escaped, and with a policy that allows its own scripts alone.
+    """Return the page with escaped data, and a policy that allows only the page's own scripts.
 
-    The policy is part of the page, so it also holds for a copy that is opened from a disk.
+    The content security policy is part of the page, so it also protects a saved copy.
     """
     page = _DATA.sub(lambda line: line[1] + _escaped(line[2]), html.replace("\r", ""))
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in _SCRIPT.findall(page))
@@ -30,7 +30,7 @@ def sealed(html: str) -> str:
 
 
 def _escaped(json: str) -> str:
-    """Escape HTML's special characters, which JSON has only in strings."""
+    """Escape HTML's special characters; JSON contains them only in strings."""
     return json.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

@@ -1,9 +1,10 @@
-"""Find whether reference rows have a season: a time of day, or a day of the week. Pure.
+"""Test whether reference rows have a season: a daily or weekly pattern. Pure.
 
-Rows are put in blocks as long as a window, and blocks in classes by their place in the period. A
-season makes blocks of one class more alike than others. How much more is compared with the same
-blocks in classes by chance (permutation test), so rows may be correlated within a block, and blocks
-may have any distribution. A trend, and what changes from one period to the next, are not a season.
+Rows are grouped into blocks as long as a window, and blocks into classes by their position in the
+period. With a season, blocks of the same class are more similar than blocks of different classes. A
+permutation test decides whether they are more similar than blocks in random classes. Rows may
+therefore be correlated within a block, and blocks may have any distribution. A trend and changes
+from one period to the next are not a season.
 """
 
 from typing import Any
@@ -15,22 +16,23 @@ from telemetry.clock import DAY, HOUR
 Array = np.ndarray[Any, Any]
 
 WEEK = 7 * DAY
-SEVERAL = 3  # periods that a reference must hold
-_LENGTHS = tuple(hours * HOUR for hours in (1, 2, 3, 4, 6, 8, 12, 24, 84))  # divide a day or a week
+SEVERAL = 3  # minimum periods in a reference with a season
+# Lengths of blocks; each divides a day or a week.
+_LENGTHS = tuple(hours * HOUR for hours in (1, 2, 3, 4, 6, 8, 12, 24, 84))
 _DEGREE = 3  # degree of the trend polynomial
 _PERMUTATIONS = 199
-_SURE = 0.01
-_LEAST_SHARE = 0.5  # smallest size of a block, as a share of the blocks' median
+_SURE = 0.01  # significance level of the permutation test
+_LEAST_SHARE = 0.5  # minimum rows of a block, as a share of the blocks' median
 _SEED = 20130107
 
 
 def block_length(window: int) -> int:
-    """Return the length of the blocks for windows of a length; 0 if no season is shorter."""
+    """Return the length of blocks for windows of length `window`; 0 if windows are too long."""
     return next((length for length in _LENGTHS if length >= window), 0)
 
 
 def full_blocks(times: Array, length: int) -> list[Array]:
-    """Return the rows of each block of event time, in order, without those that are cut off."""
+    """Return the rows of each block of event time, in order, without incomplete blocks."""
     blocks = times // length
     order = np.argsort(blocks, kind="stable")
     _, starts = np.unique(blocks[order], return_index=True)
@@ -40,9 +42,9 @@ def full_blocks(times: Array, length: int) -> list[Array]:
 
 
 def season_of(times: Array, measures: Array, window: int) -> int:
-    """Return the period of the season that windows of a length see: WEEK, DAY, or 0 for none.
+    """Return the period of the season for windows of length `window`: WEEK, DAY, or 0 for none.
 
-    `measures` [rows, k] are standardized numbers, of which a season moves the means.
+    `measures` [rows, k] are standardised numbers; a season changes their means.
     """
     length = block_length(window)
     if not length or not len(times):
@@ -76,7 +78,7 @@ def _is_season(times: Array, measures: Array, length: int, period: int) -> bool:
 
 
 def _trend(means: Array, starts: Array) -> Array:
-    """Return a smooth trend of each measure: too stiff to follow a season of several periods."""
+    """Return a polynomial trend of each measure, whose degree is too low to fit a season."""
     place = np.interp(starts, [starts.min(), starts.max()], [-1, 1])
     curves = np.polynomial.polynomial.polyvander(place, _DEGREE)
     trend: Array = curves @ np.linalg.lstsq(curves, means, rcond=None)[0]
@@ -84,7 +86,7 @@ def _trend(means: Array, starts: Array) -> Array:
 
 
 def _of_group(means: Array, groups: Array) -> Array:
-    """Return the mean of its group for each block."""
+    """Return for each block the mean of its group."""
     member = np.zeros((int(groups.max()) + 1, len(groups)))
     member[groups, np.arange(len(groups))] = 1
     group_means: Array = (member @ means / member.sum(axis=1, keepdims=True))[groups]
@@ -92,7 +94,7 @@ def _of_group(means: Array, groups: Array) -> Array:
 
 
 def _shuffled(classes: Array, periods: Array, chance: np.random.Generator) -> Array:
-    """Return the classes in another order within each period."""
+    """Return the classes, shuffled within each period."""
     order = np.lexsort((chance.random(len(classes)), periods))
     shuffled = np.empty_like(classes)
     shuffled[np.argsort(periods, kind="stable")] = classes[order]
@@ -100,7 +102,7 @@ def _shuffled(classes: Array, periods: Array, chance: np.random.Generator) -> Ar
 
 
 def _between(means: Array, classes: Array) -> float:
-    """Return the greatest share of any measure's variance that lies between classes."""
+    """Return the share of variance between classes, of the measure with the greatest share."""
     counts = np.bincount(classes)
     member = np.zeros((len(counts), len(classes)))
     member[classes, np.arange(len(classes))] = 1

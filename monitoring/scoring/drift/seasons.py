@@ -1,10 +1,10 @@
-"""Widen thresholds where the reference's own windows differ by a season or a trend.
+"""Widen thresholds if a season or a trend makes the reference's own windows differ.
 
-Drawn windows mix the times of a reference, so their thresholds know nothing of weekdays or hours.
-Windows of the past are known where the reference has event times (`like_times.py`). Where it has
-none, its rows are in the order of time, and as many neighbouring rows as a window has are one.
-Where more of these break the drift rule than chance allows, the thresholds are raised
-above all of them, so that the season by itself raises no alarm.
+Drawn windows mix the times of a reference, so their thresholds do not account for weekdays or
+hours. If the reference has event times, its past windows are known (`like_times.py`). Otherwise its
+rows are assumed to be in order of time, and each run of neighbouring rows with a window's length is
+a past window. If more past windows break the drift rule than chance explains, the thresholds are
+raised above the values of all past windows. A season alone then raises no alarm.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ from scipy.stats import binom
 from monitoring.scoring.drift.calibration import DriftLimits
 from monitoring.scoring.score_rules import Array
 
-LEAST_WINDOWS = 7  # minimum windows in a reference that can show a season
-_MOST_WINDOWS = 56  # maximum windows that are examined
-_SURE = 0.99
-_MARGIN = 0.5  # share of a threshold added to the greatest past value: the next window varies, too
+LEAST_WINDOWS = 7  # minimum past windows in a reference that are checked for a season
+_MOST_WINDOWS = 56  # maximum past windows that are checked
+_SURE = 0.99  # confidence of the test whether chance explains the broken windows
+_MARGIN = 0.5  # share of the threshold that is added to the greatest past value
 
 
 def neighbouring_rows(reference: int, window: int) -> list[Array]:
-    """Return the rows of a reference's own windows; none if it has too few."""
+    """Return the rows of a reference's past windows; empty if there are too few windows."""
     count = reference // window
     if count < LEAST_WINDOWS:
         return []
@@ -39,7 +39,7 @@ def has_seasons(broken: Array, level: float) -> bool:
 def broken_windows(
     limits: DriftLimits, past: Mapping[str, Array], shared: Mapping[str, bool], share: float
 ) -> Array:
-    """Return which past windows break the rule by a column or by the share of columns."""
+    """Return for each past window whether it breaks the rule by a column or the drifted share."""
     if not past:
         return np.zeros(0, dtype=bool)
     alone = [values >= limits.alone[name] for name, values in past.items()]
@@ -49,7 +49,7 @@ def broken_windows(
 
 
 def widened(limits: DriftLimits, past: Mapping[str, Array]) -> DriftLimits:
-    """Return limits above the values of all past windows."""
+    """Return the limits, raised above the values of all past windows."""
     return replace(
         limits,
         drifted=_raised(limits.drifted, past),
@@ -58,7 +58,7 @@ def widened(limits: DriftLimits, past: Mapping[str, Array]) -> DriftLimits:
 
 
 def raised(limits: Array, greatest: Array) -> Array:
-    """Return limits, those that the past reached raised above its greatest values."""
+    """Return the limits; a limit that `greatest` reaches is raised above it."""
     above: Array = np.where(greatest >= limits, greatest + _MARGIN * limits, limits)
     return above
 

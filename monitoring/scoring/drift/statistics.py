@@ -1,10 +1,11 @@
-"""Compute the two default drift statistics, on rows and on counts in bins.
+"""Compute the two default drift statistics, from rows and from counts in bins.
 
-Both agree with Evidently's methods of the same names on the same rows (a test compares them). They
-calibrate thresholds; windows are scored with Evidently's own.
+Both agree with Evidently's methods of the same names on the same rows, which a test checks. They
+are used to calibrate thresholds, while windows are scored by Evidently.
 
-Numeric bins are fixed by the reference: half of them hold equally many rows and half are equally
-wide, so that both the bulk and the tails are resolved. A category is a bin of its own.
+Numeric bins are fixed by the reference. Half of the bin edges divide the rows into equal numbers,
+and half divide the range into equal widths, so that both the bulk and the tails are resolved. Each
+category has its own bin.
 """
 
 from typing import Any
@@ -23,7 +24,7 @@ SMALLEST_SPREAD = 0.001  # replaces a smaller spread, as in Evidently
 
 
 def wasserstein(reference: Array, current: Array) -> float:
-    """Return the earth mover's distance of two samples, in standard deviations of the first."""
+    """Return the earth mover's distance of two samples, in the reference's standard deviations."""
     centre, scale = standard(reference)
     first, second = reference / scale - centre, current / scale - centre
     spread = max(float(np.std(first)), SMALLEST_SPREAD)
@@ -31,26 +32,26 @@ def wasserstein(reference: Array, current: Array) -> float:
 
 
 def jensenshannon(reference: Array, current: Array) -> float:
-    """Return distance of two samples of category codes (integers from 0): 0 same, 0.83 disjoint."""
+    """Return the distance of two samples of category codes, from 0 (equal) to 0.83 (disjoint)."""
     size = int(max(reference.max(), current.max())) + 1
     shares = [np.bincount(part, minlength=size) / len(part) for part in (reference, current)]
     return float(_distance(*shares))
 
 
-_BINS = 40  # equally full, and as many equally wide
+_BINS = 40  # number of bins of equal counts, and number of bins of equal widths
 
 
 class BinnedColumn:
-    """One column of a reference in bins; missing values are in none."""
+    """One column of a reference, divided into bins; missing values are in no bin."""
 
     def __init__(self, values: "pd.Series[Any]", column: Column) -> None:
-        """`values`: the reference's, in its order."""
+        """`values` are the reference's values, in its order."""
         self.numeric = column.kind == "numeric"
         self.codes = self._numbers(values) if self.numeric else self._categories(values)
         self.size = int(self.codes.max(initial=-1)) + 1
 
     def one_hot(self) -> Array:
-        """Return [rows, bins]: 1 in the bin of a row's value, zeros for a missing value."""
+        """Return an array [rows, bins] with 1 in the bin of each row's value."""
         matrix = np.zeros((len(self.codes), self.size), dtype=np.float32)
         present = np.flatnonzero(self.codes >= 0)
         matrix[present, self.codes[present]] = 1
@@ -60,13 +61,13 @@ class BinnedColumn:
         """Return each window's distance from its reference; both are counts [draws, bins]."""
         first, second = _shares(references), _shares(windows)
         if self.numeric:
-            apart = np.abs(np.cumsum(second - first, axis=1)[:, :-1])
-            distance: Array = apart @ np.diff(self._centres) / self._spreads(first)
+            gaps = np.abs(np.cumsum(second - first, axis=1)[:, :-1])
+            distance: Array = gaps @ np.diff(self._centres) / self._spreads(first)
             return distance
         return _jensenshannon(first, second)
 
     def _spreads(self, shares: Array) -> Array:
-        """Return the standard deviation of each drawn reference, the unit of its distances."""
+        """Return each drawn reference's standard deviation, in which its distances are stated."""
         mean = shares @ self._centres
         spread: Array = np.sqrt(np.maximum(shares @ self._centres**2 - mean**2, 0))
         return np.maximum(spread * self._spread / self._spread_of_centres, SMALLEST_SPREAD)

@@ -1,8 +1,9 @@
 """Extrapolate the upper tail of a statistic beyond the largest drawn value.
 
-A thousand draws cannot show what happens once in ten thousand. Above the 90 % quantile the excess
-is modelled by a generalized Pareto distribution (peaks over threshold), fitted by the method of
-moments. The surprisal of a value is -ln P(statistic >= value): 4.6 for one in a hundred.
+A few thousand draws do not show values that occur once in ten thousand draws. The excess above the
+90 % quantile is therefore modelled by a generalised Pareto distribution (peaks over threshold),
+fitted by the method of moments. The surprisal of a value is -ln P(statistic >= value); it is 4.6
+for a probability of 1 in 100.
 """
 
 import numpy as np
@@ -10,15 +11,15 @@ import numpy as np
 from monitoring.scoring.score_rules import Array
 
 _BULK = 0.9  # share of the draws below the fitted tail
-_EXPONENTIAL = 1e-9  # a shape of nothing
-_SHAPES = (-0.1, 0.4)  # plausible tail shapes; others are artefacts of a hundred values
+_EXPONENTIAL = 1e-9  # below this absolute shape, the distribution is exponential
+_SHAPES = (-0.1, 0.4)  # plausible shapes of a tail; others are artefacts of a few hundred values
 
 
 class Tail:
-    """The upper tail of one statistic under chance."""
+    """The distribution of one statistic without drift, with its upper tail extrapolated."""
 
     def __init__(self, drawn: Array) -> None:
-        """`drawn`: values made by chance."""
+        """`drawn` are values of the statistic without drift."""
         self._drawn = np.sort(drawn)
         self._edge = float(np.quantile(self._drawn, _BULK))
         excess = self._drawn[self._drawn > self._edge] - self._edge
@@ -26,7 +27,7 @@ class Tail:
         self._shape, self._scale = _fit(excess)
 
     def surprisal(self, values: Array) -> Array:
-        """Return -ln of the probability that chance makes a value this large or larger."""
+        """Return each value's surprisal: -ln of the probability of this value or a greater one."""
         rank = np.searchsorted(self._drawn, values, side="left")
         common = 1 - rank / (len(self._drawn) + 1)
         beyond = np.log(1 / max(self._share, 1e-12)) + _ln_rarity(
@@ -36,7 +37,7 @@ class Tail:
         return surprisal
 
     def draw(self, chance: np.random.Generator, count: int) -> Array:
-        """Draw values as chance would make them."""
+        """Draw `count` values from the distribution."""
         return np.array([self.value(surprisal) for surprisal in chance.exponential(size=count)])
 
     def value(self, surprisal: float) -> float:
@@ -51,7 +52,7 @@ class Tail:
 
 
 def _fit(excess: Array) -> tuple[float, float]:
-    """Return shape and scale; a statistic that hardly varies has a tail of next to nothing."""
+    """Return the tail's shape and scale; the scale is almost 0 if the excess does not vary."""
     if len(excess) < 2 or np.var(excess) <= 0:
         return 0.0, 1e-12
     mean, ratio = float(np.mean(excess)), float(np.mean(excess)) ** 2 / float(np.var(excess))

@@ -1,8 +1,8 @@
-"""Hold the calibrated thresholds of every column and of the whole window, by window size.
+"""Calibrated thresholds of every column and of the whole window, for each window size.
 
-Calibration happens in the scoring process when the first window of a size arrives: at registration
-neither the number of rows nor later policies are known. It takes about a second and depends on the
-reference alone, so every process computes the same thresholds.
+The scoring process calibrates when the first window of a size arrives, because registration knows
+neither the number of rows nor later policies. Calibration takes about a second. It depends only on
+the reference and the policy, so every process computes the same thresholds.
 """
 
 from functools import cache, cached_property
@@ -39,45 +39,45 @@ from monitoring.scoring.score_rules import Array
 class WindowThresholds(msgspec.Struct, frozen=True):
     """Thresholds for windows of one size."""
 
-    drifted: dict[str, float]  # keyed by column: limit in the unit of its method
-    alone: dict[str, float]  # keyed by column: limit for an alarm of this column alone
-    missing: dict[str, float]  # keyed by feature: limit for the change of the missing share
-    joint: Array  # by measure of `JointDrift`; empty if there is none
-    met: bool  # whether the budget can be kept: the user's own thresholds may exceed it
-    seasonal: bool = False  # whether thresholds are widened for what the reference itself varies
+    drifted: dict[str, float]  # column -> threshold of its drift, in the unit of its method
+    alone: dict[str, float]  # column -> threshold from which its drift breaks the rule by itself
+    missing: dict[str, float]  # feature -> threshold of the change of its missing share
+    joint: Array  # threshold of each measure of `JointDrift`; empty if there are no measures
+    met: bool  # False if limits that the user fixed exceed the false-alarm budget
+    seasonal: bool = False  # whether thresholds are widened because the reference itself varies
 
 
 class ChanceLimits(msgspec.Struct, frozen=True):
-    """Limits for windows of one size by chance alone, whatever the reference's own windows show."""
+    """Limits for windows of one size, not widened for a season or trend of the reference."""
 
     limits: DriftLimits
-    joint: Array  # by measure of `JointDrift`
-    shared: dict[str, bool]  # keyed by statistic: whether its column's share is judged
-    joint_possible: bool
+    joint: Array  # limit of each measure of `JointDrift`
+    shared: dict[str, bool]  # statistic -> whether its column counts for the drifted share
+    joint_possible: bool  # whether correlations can be compared
 
 
 class Past(Protocol):
-    """The windows of a reference's past."""
+    """The past windows of a reference."""
 
     def of(self, sampler: NullSampler) -> PastWindows:
-        """Return their statistics, for the sampler of the reference that is calibrated."""
+        """Return the past windows' statistics; `sampler` belongs to the calibrated reference."""
         ...
 
 
 class ColumnThresholds(msgspec.Struct, frozen=True):
-    """Thresholds of one column in one window; None: Evidently's default, or none."""
+    """Thresholds of one column in one window."""
 
-    drifted: float | None
-    alone: float | None
+    drifted: float | None  # threshold of its drift; None for Evidently's default
+    alone: float | None  # threshold from which it breaks the rule by itself; None if it cannot
 
 
 class DriftThresholds:
-    """Calibrate thresholds on one version's reference to its false-alarm budget."""
+    """Calibrates thresholds that meet a version's false-alarm budget on its reference."""
 
     def __init__(self, baseline: Baseline, past: Past | None = None) -> None:
-        """Nothing is drawn before the first window.
+        """Set the reference; nothing is drawn before the first window.
 
-        Without `past`, windows of the past are neighbouring rows of the reference.
+        Without `past`, runs of neighbouring rows of the reference are its past windows.
         """
         self._manifest = baseline.manifest
         self._drawing = NullSampler(baseline)
@@ -86,27 +86,27 @@ class DriftThresholds:
         self._chances = cache(self._chance)
 
     def values(self, column: Column) -> DriftValues:
-        """Return the transformation of a column's values, for a column that is monitored."""
+        """Return the conversion of a monitored column's values."""
         return self._drawing.values[column.name]
 
     def method(self, column: Column) -> str:
-        """Return Evidently's name of the method: the manifest's, or the default for the kind."""
+        """Return Evidently's name of the column's method, from the manifest or the default."""
         return self._drawing.method(column)
 
     def of(self, rows: int) -> WindowThresholds:
-        """Return the thresholds for a window of so many rows."""
+        """Return the thresholds for a window with this number of rows."""
         return self._sized(size_class(rows))
 
     def threshold(self, column: Column, rows: int) -> float | None:
-        """Return the threshold of a column; None: Evidently's default for the manifest's method."""
+        """Return a column's threshold; None if Evidently's default of its method applies."""
         threshold = self._manifest.monitoring.drift_thresholds.get(column.name)
         return self.of(rows).drifted.get(column.name) if threshold is None else threshold
 
     def of_column(self, column: Column, rows: int, valid: int) -> ColumnThresholds:
-        """Return the thresholds of a column that has `valid` values among `rows`.
+        """Return the thresholds of a column that has `valid` present values in `rows` rows.
 
-        With fewer values than the reference's missing share predicts, the statistic is noisier, and
-        the thresholds grow by the root of that ratio.
+        If the column has fewer values than the reference's missing share predicts, its statistic is
+        noisier. The thresholds are then multiplied by the square root of the ratio.
         """
         drifted, alone = self.threshold(column, rows), self.of(rows).alone.get(column.name)
         expected = rows * self._drawing.known[column.name]
@@ -121,7 +121,7 @@ class DriftThresholds:
 
     @cached_property
     def together(self) -> JointDrift:
-        """The correlations of the logged features."""
+        """The comparison of the logged features' correlations."""
         columns = [c for c in self._drawing.columns if c.name in self._drawing.features]
         return JointDrift(self._drawing.frame, columns)
 
@@ -164,7 +164,7 @@ class DriftThresholds:
         )
 
     def _past_windows(self, rows: int) -> PastWindows:
-        """Return the statistics of the reference's own windows; none if it has too few."""
+        """Return the statistics of the reference's past windows; empty if there are too few."""
         drawing = self._drawing
         if self._past is None:
             return drawing.past_windows(neighbouring_rows(len(drawing.frame), rows))
@@ -172,7 +172,7 @@ class DriftThresholds:
         return past if len(past.sizes) >= LEAST_WINDOWS else PastWindows({}, [], ())
 
     def _chance(self, rows: int) -> ChanceLimits:
-        """Return the limits by chance alone for windows of one size."""
+        """Return the limits for windows of one size, not widened for seasons or trends."""
         alarms, drawing = self._manifest.monitoring.alarms, self._drawing
         resampling = drawing.resampling(rows)
         floor = STRONG_FACTOR * alarms.smallest_drift
@@ -197,7 +197,10 @@ class DriftThresholds:
 
 
 def _joint(apart: Array, usual: Array, floor: float) -> NullDistribution:
-    """Return the greatest change of any measure, in usual changes; the floor's are left out."""
+    """Return each draw's greatest change, in units of the usual change of its measure.
+
+    Changes below the floor are ignored.
+    """
     counted = np.where((apart >= floor) & (usual > 0), apart, 0.0)
     scaled = np.divide(counted, usual, out=np.zeros_like(counted), where=usual > 0)
     return NullDistribution(scaled.max(axis=1), 0.0)

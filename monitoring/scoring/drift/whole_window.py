@@ -1,6 +1,6 @@
-"""Score a window as a whole: its strongest column, its correlations, and the budget.
+"""Score a window as a whole: its strongest column, its correlations and the false-alarm budget.
 
-The first two are ratios to their thresholds: 1 and above is drift.
+The first two scores are ratios to their thresholds; 1 or more is drift.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from monitoring.scoring.reference import Baseline, Column, comparable
 from monitoring.scoring.score_rules import MIN_VALUES, attempt
 from monitoring.significant_digits import significant
 
-_SHOWN = 3  # columns of a joint change that are named
+_SHOWN = 3  # maximum columns that are named for a change of correlations
 
 
 def score_whole(
@@ -31,11 +31,15 @@ def score_whole(
     drift: Sequence[Score],
     alone: Mapping[str, float],
 ) -> list[Score]:
-    """`drift`: the columns' scores; `alone`: from where on one raises an alarm by itself."""
+    """Return the scores of the window as a whole.
+
+    `drift` contains the columns' drift scores. `alone` maps a column to the threshold from which
+    its drift breaks the rule by itself.
+    """
 
     def strongest() -> list[Score]:
-        moved = [_moved(score, alone[score.column]) for score in drift if _can(score, alone)]
-        return [_strongest(moved + _missing(baseline, window, thresholds.of(len(window))))]
+        ratios = [_ratio(score, alone[score.column]) for score in drift if _is_scored(score, alone)]
+        return [_strongest(ratios + _missing(baseline, window, thresholds.of(len(window))))]
 
     return [
         *attempt(STRONGEST, strongest),
@@ -44,12 +48,12 @@ def score_whole(
     ]
 
 
-def _can(score: Score, alone: Mapping[str, float]) -> bool:
+def _is_scored(score: Score, alone: Mapping[str, float]) -> bool:
     return score.column in alone and score.value is not None and isfinite(score.value)
 
 
-def _moved(score: Score, limit: float) -> tuple[float, str]:
-    """Return the drift as a ratio to its threshold, and its description."""
+def _ratio(score: Score, limit: float) -> tuple[float, str]:
+    """Return the ratio of a column's drift to its threshold, and a description."""
     value = 0.0 if score.value is None else score.value
     reached, allowed = (drift_statistic(score.method, amount) for amount in (value, limit))
     reached_text, bound = apart(value, limit)
@@ -61,7 +65,7 @@ def _moved(score: Score, limit: float) -> tuple[float, str]:
 def _missing(
     baseline: Baseline, window: pd.DataFrame, sized: WindowThresholds
 ) -> list[tuple[float, str]]:
-    """Return the same for every feature's share of missing values."""
+    """Return the ratio and a description for each feature's change of its missing share."""
     descriptions = []
     for column in baseline.columns:
         limit = sized.missing.get(column.name, 0.0)
@@ -82,7 +86,7 @@ _UNUSABLE = ("missing", "infinite", "not a number")
 
 
 def _unusable(values: "pd.Series[Any]", column: Column) -> dict[str, float]:
-    """Return the shares of values that no distance can be computed of, by what they are."""
+    """Return the shares of missing, infinite and other values that have no distance."""
     if not len(values):
         return dict.fromkeys(_UNUSABLE, 0.0)
     if column.kind == "categorical":
@@ -103,10 +107,10 @@ def _is_infinite(value: Any) -> bool:
         return isinstance(error, OverflowError)
 
 
-def _strongest(moved: list[tuple[float, str]]) -> Score:
-    if not moved:
+def _strongest(ratios: list[tuple[float, str]]) -> Score:
+    if not ratios:
         return Score(name=STRONGEST, value=None, threshold=1.0, note="no column can be scored")
-    ratio, words = max(moved)
+    ratio, words = max(ratios)
     return _in_parts(STRONGEST, ratio, words)
 
 
@@ -118,8 +122,13 @@ def _joint(thresholds: DriftThresholds, window: pd.DataFrame) -> list[Score]:
         few = f"only {len(window)} rows, at least {MIN_VALUES} are needed"
         return [Score(name=JOINT, value=None, threshold=1.0, note=few)]
     now, sized = together.of_window(window), thresholds.of(len(window))
-    apart = np.abs(now - together.of_reference)
-    ratios = np.divide(apart, sized.joint, out=np.zeros_like(apart), where=sized.joint > 0)
+    changes_by_measure = np.abs(now - together.of_reference)
+    ratios = np.divide(
+        changes_by_measure,
+        sized.joint,
+        out=np.zeros_like(changes_by_measure),
+        where=sized.joint > 0,
+    )
     order = np.argsort(-ratios, kind="stable")
     most = together.change(int(order[0]), float(now[order[0]]))
     score = _in_parts(JOINT, float(ratios[order[0]]), str(most))
@@ -130,7 +139,7 @@ def _joint(thresholds: DriftThresholds, window: pd.DataFrame) -> list[Score]:
 
 
 def _columns(changes: Sequence[JointChange], ratios: Sequence[float]) -> list[Score]:
-    """Score the columns with the greatest changes, each by its greatest one."""
+    """Score the columns with the greatest changes of correlation, each by its greatest change."""
     greatest: dict[str, Score] = {}
     for change, ratio in zip(changes, ratios, strict=True):
         for column in change.columns:

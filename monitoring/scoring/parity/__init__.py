@@ -1,1 +1,1 @@
-"""Re-run the model on logged rows: prediction parity, and the effect of drift."""
+"""Re-runs of the model on logged rows, for prediction parity and the effect of drift."""

@@ -1,8 +1,8 @@
-"""Map a feature's values back to the reference's distribution, with the fewest changes.
+"""Map a feature's values back to the reference's distribution, with as few changes as possible.
 
-Numbers are mapped by quantile and keep their order. Of categories, excess rows are reassigned at
-random to under-represented ones. A feature without drift stays as it is, so changed predictions are
-due to the drift alone. Pure; the random seed is fixed.
+Numbers are mapped by quantile and keep their order. If a category has too many rows, randomly
+chosen rows are reassigned to categories with too few rows. A feature without drift hardly changes,
+so changed predictions are caused by the drift. Pure; the random seed is fixed.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ _SEED = 20130101
 
 
 def restore_numbers(values: Array, expected: Array, *, nullable: bool) -> Array:
-    """Return a number for each row, NaN for missing ones; missing where the reference has them.
+    """Return numbers with the distribution and the missing share of `expected`; NaN is missing.
 
-    `expected` are the reference's. Where a feature is not nullable none becomes missing.
+    `expected` are the reference's numbers. If the feature is not nullable, no row becomes missing.
     """
     chance = np.random.default_rng(_SEED)
     present, rows = np.sort(expected[~np.isnan(expected)]), len(values)
@@ -39,9 +39,9 @@ def restore_numbers(values: Array, expected: Array, *, nullable: bool) -> Array:
             np.flatnonzero(~missing), missing_rows - int(missing.sum()), replace=False
         )
         swapped[drop] = np.nan
-    there = np.flatnonzero(~np.isnan(swapped))
-    ties = chance.permutation(len(there))  # equal values are ranked by chance
-    order = there[ties][np.argsort(swapped[there][ties], kind="stable")]
+    filled = np.flatnonzero(~np.isnan(swapped))
+    ties = chance.permutation(len(filled))  # equal values are ranked at random
+    order = filled[ties][np.argsort(swapped[filled][ties], kind="stable")]
     places = (np.arange(len(order)) + 0.5) / max(len(order), 1) * len(present)
     swapped[order] = present[places.astype(int)]
     return swapped
@@ -50,7 +50,11 @@ def restore_numbers(values: Array, expected: Array, *, nullable: bool) -> Array:
 def restore_categories(
     values: Sequence[Any], expected: "pd.Series[Any]", *, nullable: bool
 ) -> list[Any]:
-    """Return categories with None for missing ones, one a row, in the reference's own spelling."""
+    """Return categories with the distribution of `expected`, in its spelling; None is missing.
+
+    `expected` are the reference's categories. If the feature is not nullable, no row becomes
+    missing.
+    """
     chance = np.random.default_rng(_SEED)
     spelling = {_named(value): value for value in expected if nullable or not pd.isna(value)}
     shares = expected.map(_named).value_counts()
@@ -77,7 +81,7 @@ def _named(value: Any) -> str:
 
 
 def _apportioned(counts: dict[str, int], rows: int) -> dict[str, int]:
-    """Apportion rows to names by the largest remainders, so that they add up."""
+    """Apportion rows to names by the largest-remainder method, so that the sum is `rows`."""
     total = sum(counts.values())
     exact = {name: count * rows / total for name, count in counts.items()}
     whole = {name: int(share) for name, share in exact.items()}

@@ -1,7 +1,7 @@
 """Re-run a registered version on logged rows; no other file of the monitor runs models.
 
-One thread and the batch size of the manifest, so that equal rows get equal predictions wherever and
-whenever a window is scored.
+The model runs in one thread, with the batch size of the manifest. Equal rows therefore get equal
+predictions, whichever process scores a window.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,41 +27,41 @@ from registry.payload import withheld
 from registry.scores import derive
 from registry.stored_files import data_size
 
-Columns = Mapping[str, Sequence[Any] | Array]  # keyed by feature, one value a row
+Columns = Mapping[str, Sequence[Any] | Array]  # feature -> one value per row
 
-_LARGEST = 512 * 2**20  # bytes of a model file; a larger one would crowd out the monitor itself
-_SMALL = 16 * 2**20  # size up to which all rows of the policy are run
-_FEWEST = 50  # rows, however large the model
-_SESSIONS = 8  # kept, of the versions that were scored last
+_LARGEST = 512 * 2**20  # maximum bytes of a model file, so that the monitor has enough memory
+_SMALL = 16 * 2**20  # bytes of a model file up to which all rows of the policy are run
+_FEWEST = 50  # minimum rows to run, however large the model
+_SESSIONS = 8  # maximum cached sessions
 
 
 class RerunPredictions(msgspec.Struct, frozen=True):
-    """Predictions of the version for some rows."""
+    """Predictions of the registered version for some rows."""
 
-    values: list[Any]  # classes as text, or numbers
-    probabilities: Mapping[str, Array] = {}  # keyed by class as text
-    score: Array | None = None  # the positive class's probability, or the predicted numbers
+    values: list[Any]  # predicted classes as text, or predicted numbers
+    probabilities: Mapping[str, Array] = {}  # class as text -> probability of each row
+    score: Array | None = None  # positive class's probability, or predicted numbers
 
 
 class ModelRerun:
-    """Run one version on logged rows."""
+    """Runs one version on logged rows."""
 
     def __init__(self, baseline: Baseline) -> None:
-        """Nothing is loaded before the first run."""
+        """Set the version; nothing is loaded before the first run."""
         self._baseline = baseline
         self._manifest: Manifest = baseline.manifest
         self._file = Path(baseline.version.path) / "model.onnx"
 
     @property
     def possible(self) -> bool:
-        """Whether the version predicts something, and its features are all that it takes."""
-        carrying = {feature.input for feature in self._manifest.features}
+        """Whether the version has a prediction, and its features fill all of its inputs."""
+        filled = {feature.input for feature in self._manifest.features}
         inputs = {spec.name for spec in signature(self._manifest).accepted}
-        return bool(label_output(self._manifest.prediction)) and inputs <= carrying
+        return bool(label_output(self._manifest.prediction)) and inputs <= filled
 
     @property
     def reason(self) -> str:
-        """The reason why the version cannot be re-run; empty if it can."""
+        """The reason why the version cannot be re-run, or "" if it can."""
         if not self._manifest.monitoring.rerun.rows:
             return "not run again: monitoring.rerun.rows is 0"
         if hidden := withheld(self._manifest):
@@ -77,10 +77,10 @@ class ModelRerun:
 
     @property
     def dependence(self) -> str:
-        """The reason why rows cannot be re-run like served requests; empty if they can.
+        """The reason why re-run rows differ from served requests, or "" if they do not.
 
-        A window's rows come from many requests and do not say from which: where the rows of a run
-        have a bearing on each other, the answers in the log cannot be found again.
+        A window's rows come from many requests, and the requests are not known. If the rows of one
+        run influence each other's predictions, the logged predictions cannot be reproduced.
         """
         session = _session(
             str(self._file), self._baseline.version.digest, self._manifest.session.extensions
@@ -93,10 +93,10 @@ class ModelRerun:
 
     @property
     def rows(self) -> int:
-        """The number of rows to run: the policy's, fewer of a large model.
+        """The number of rows to run: the policy's number, or fewer if the model is large.
 
-        A large model is a slow one, and others wait for their windows; its size, unlike the time
-        that it takes, is the same whenever a window is scored.
+        Large models are slow, and the windows of other models wait. The limit follows from the
+        model's size instead of its run time, so that it is the same in every process.
         """
         most, size = self._manifest.monitoring.rerun.rows, self._size
         return min(most, max(_FEWEST, most * _SMALL // max(size, 1)))
@@ -105,17 +105,19 @@ class ModelRerun:
         """Return a mask of the rows that fit the model's inputs."""
         if self._fits(columns):
             return np.ones(rows, dtype=bool)
-        alone = (
+        single_rows = (
             {name: values[row : row + 1] for name, values in columns.items()} for row in range(rows)
         )
-        return np.array([self._fits(output) for output in alone], dtype=bool)
+        return np.array([self._fits(single_row) for single_row in single_rows], dtype=bool)
 
-    def answer(self, columns: Columns, rows: int) -> tuple[RerunPredictions, Array]:
-        """Return predictions, and a mask of the rows that they are for: those without a failure.
+    def predict(self, columns: Columns, rows: int) -> tuple[RerunPredictions, Array]:
+        """Return predictions, and a mask of the rows on which the model did not fail.
+
+        Rows on which the model failed have no prediction.
 
         Raises:
-            InvalidModel: The model file cannot be loaded.
-            InvalidFeatures: A row does not fit the model's inputs; call `fitting` first.
+            InvalidModel: the model file cannot be loaded.
+            InvalidFeatures: a row does not fit the model's inputs; call `fitting` first.
         """
         session = _session(
             str(self._file), self._baseline.version.digest, self._manifest.session.extensions
@@ -123,9 +125,9 @@ class ModelRerun:
         tensors = to_tensors(self._manifest, columns)
         sound = np.zeros(rows, dtype=bool)
         outputs: list[dict[str, Array]] = []
-        waiting = [(0, rows)]  # halved where the model fails, until the rows it fails on are alone
-        while waiting:
-            start, end = waiting.pop()
+        ranges = [(0, rows)]  # a range on which the model fails is halved, down to single rows
+        while ranges:
+            start, end = ranges.pop()
             part = {name: tensor[start:end] for name, tensor in tensors.items()}
             try:
                 outputs.append(run_in_batches(session, self._manifest, part, end - start))
@@ -133,7 +135,7 @@ class ModelRerun:
             except InvalidModel:
                 middle = (start + end) // 2
                 if end - start > 1:
-                    waiting += [(middle, end), (start, middle)]
+                    ranges += [(middle, end), (start, middle)]
         return self._read(outputs), sound
 
     def _fits(self, columns: Columns) -> bool:
@@ -165,5 +167,5 @@ class ModelRerun:
 
 
 @lru_cache(maxsize=_SESSIONS)
-def _session(file: str, _digest: str, extensions: bool) -> Any:  # noqa: FBT001  # part of the cache's key
+def _session(file: str, _digest: str, extensions: bool) -> Any:  # noqa: FBT001  # part of the cache key
     return load(Path(file).read_bytes(), threads=1, extensions=extensions, folder=Path(file).parent)

@@ -1,10 +1,12 @@
 """Score prediction parity and the effect of drift on predictions.
 
-Parity: whether the service's predictions are those of the registered version. If not, serving is at
-fault (another model file, another reading of the inputs), whatever the data look like.
+Parity is the agreement of the logged predictions with the predictions of the registered version. If
+they differ, the cause is serving (another model file, another interpretation of the inputs), not
+the data.
 
-Effect: how much a drifted column matters. Its values are mapped back to the reference's
-distribution (`drift_effect.py`) and the version is re-run; the changed predictions are the effect.
+The effect of a drifted column is the share of predictions that its drift changes. To measure it,
+the column's values are mapped back to the reference's distribution (`drift_effect.py`), and the
+version is re-run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,15 +27,15 @@ from monitoring.scoring.score_rules import Array, attempt
 from monitoring.significant_digits import significant
 from registry.manifest import Feature
 
-_MOST = 30  # columns that are swapped
-_Drifted = tuple[Feature, "pd.Series[Any]"]  # and its values in the reference
+_MOST = 30  # maximum drifted columns whose effect is measured
+_Drifted = tuple[Feature, "pd.Series[Any]"]  # a drifted feature, and its values in the reference
 
 
 class ParityScorer:
-    """Re-run one version on its windows, and score parity and effects."""
+    """Re-runs one version on its windows, and scores parity and effects of drift."""
 
     def __init__(self, baseline: Baseline) -> None:
-        """Nothing is loaded before the first window."""
+        """Set the version; its model is not loaded before the first window."""
         self._baseline = baseline
         self._rerun = ModelRerun(baseline)
         self._policy = baseline.manifest.monitoring.rerun
@@ -43,11 +45,11 @@ class ParityScorer:
     def score(
         self, window: pd.DataFrame, drifted: Sequence[str], against: Baseline | None = None
     ) -> list[Score]:
-        """Score parity, and the effect of each drifted column and of all of them together.
+        """Score parity, the effect of each drifted column, and the effect of all together.
 
-        `drifted` names columns; those that are not features are ignored. Their values are mapped to
-        the distribution in `against`; None: in the registered reference. Empty if rows alone do
-        not give the model's inputs, or it predicts nothing that could be compared.
+        `drifted` contains column names; columns that are not features are ignored. Their values are
+        mapped to the distribution in `against`, or in the registered reference if it is None. The
+        result is empty if the model cannot be run on rows of features, or if it has no prediction.
         """
         if not self._rerun.possible:
             return []
@@ -70,7 +72,7 @@ class ParityScorer:
             yield Score(name=PARITY, value=None, note="no row holds what the model takes")
             return
         columns = _chosen(columns, fits)
-        predictions, sound = self._rerun.answer(columns, int(fits.sum()))
+        predictions, sound = self._rerun.predict(columns, int(fits.sum()))
         yield self._parity(sample[fits], predictions, sound, unfit=int((~fits).sum()))
         columns = _chosen(columns, sound)
         swapped: dict[str, Sequence[Any] | Array] = {}
@@ -83,7 +85,7 @@ class ParityScorer:
     def _parity(
         self, logged: pd.DataFrame, rerun: RerunPredictions, sound: Array, *, unfit: int
     ) -> Score:
-        differs = ~sound  # rows that the model fails on now were predicted in the log
+        differs = ~sound  # the model fails on these rows now, but the log has a prediction
         differs[sound] = ~self._same(logged[sound], rerun)
         value, allowed = float(differs.mean()), self._policy.differing
         note = f"{int(differs.sum()):,} of {len(differs):,} answers"
@@ -98,7 +100,7 @@ class ParityScorer:
         )
 
     def _same(self, logged: pd.DataFrame, rerun: RerunPredictions) -> Array:
-        """Return which logged answers equal the re-run ones, up to the tolerance."""
+        """Return for each row whether the logged and the re-run prediction agree."""
         tolerance, logged_values = self._policy.tolerance, logged[self._baseline.own.prediction]
         if self._regression:
             numbers, now = logged_values.map(number).to_numpy(dtype=float), _numbers(rerun)
@@ -137,7 +139,7 @@ class ParityScorer:
         swapped: Mapping[str, Sequence[Any] | Array],
         column: str = "",
     ) -> list[Score]:
-        rerun, sound = self._rerun.answer({**columns, **swapped}, len(predictions.values))
+        rerun, sound = self._rerun.predict({**columns, **swapped}, len(predictions.values))
         before = [
             value for value, is_sound in zip(predictions.values, sound, strict=True) if is_sound
         ]
@@ -169,7 +171,7 @@ class ParityScorer:
 
     @property
     def _spread(self) -> float:
-        """Standard deviation of the reference's predictions, the unit of a regression's change."""
+        """The standard deviation of the reference's predictions, the unit of a numeric change."""
         logged_values = self._baseline.frame[self._baseline.own.prediction].to_numpy(dtype=float)
         return float(np.std(logged_values)) or 1.0
 
@@ -186,7 +188,11 @@ def _put_back(
 
 
 def _column(feature: Feature, values: "pd.Series[Any]") -> Sequence[Any] | Array:
-    """Return a logged column as `to_tensors` takes it; it refuses what is not a number."""
+    """Return a logged column in the form that `to_tensors` accepts.
+
+    If a numeric column has values that are not numbers, its values are returned unchanged, and
+    `to_tensors` refuses these rows.
+    """
     if feature.kind == "numeric":
         try:
             return values.to_numpy(dtype=float, na_value=np.nan)

@@ -1,1 +1,1 @@
-"""Measure performance from labels, and estimate it without them."""
+"""Performance scores: measured from labels, and estimated without labels."""

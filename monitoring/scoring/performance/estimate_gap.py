@@ -1,9 +1,10 @@
 """Compare measured performance with its estimate for the same rows.
 
-Two gaps are scored: that of the policy's metric, and that of the plain error (share of wrong
-predictions, or mean absolute error). The expectation is the estimate if there is one
-(`estimator.py`), so a change of the inputs alone opens no gap; otherwise it is the reference's
-value. `monitoring/alarms/evidence.py` accumulates gaps over windows.
+A gap is the difference between a metric's expected and measured value. Two gaps are scored: the gap
+of the policy's metric, and the gap of the plain error (accuracy, or mean absolute error). The
+expected value is the estimate (`estimator.py`), so a change of the inputs alone causes no gap. If
+there is no estimate, the expected value is the reference's value. `monitoring/alarms/evidence.py`
+accumulates gaps over windows.
 """
 
 from collections.abc import Callable
@@ -21,12 +22,12 @@ from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import MIN_VALUES
 from monitoring.significant_digits import significant
 
-# The reference is a sample, too: a gap of so many times its standard error is tolerated.
+# Tolerated gap in standard errors of the reference, because the reference is itself a sample.
 _TOLERATED = 2.0
 
 
 class EstimateGaps:
-    """Score the gaps between measured and expected performance of one version."""
+    """Scores the gaps between one version's measured and expected performance."""
 
     def __init__(
         self,
@@ -40,11 +41,13 @@ class EstimateGaps:
         self._estimator = estimator
         self._figures = figures
         plain = "mae" if baseline.manifest.task == "regression" else "accuracy"
-        self._watched = {GAP: primary} if primary == plain else {GAP: primary, ERROR_GAP: plain}
+        self._metric_by_gap = (
+            {GAP: primary} if primary == plain else {GAP: primary, ERROR_GAP: plain}
+        )
         self._of_reference = cache(self._reference)
 
     def score(self, labelled: pd.DataFrame) -> list[Score]:
-        """Score both gaps; `labelled` holds rows with a label, in their own column."""
+        """Score both gaps; `labelled` has the labelled rows, with labels in a separate column."""
         if len(labelled) < MIN_VALUES:
             return []
         rows = labelled_rows(self._baseline, labelled, self._baseline.own.label)
@@ -52,11 +55,17 @@ class EstimateGaps:
         if self._estimator.possible and self._estimator.withheld(labelled):
             return []
         estimates = self._least_demanding(labelled, real) if self._estimator.possible else {}
-        gaps = (self._gap(gap, name, real, estimates, rows) for gap, name in self._watched.items())
+        gaps = (
+            self._gap(gap, name, real, estimates, rows) for gap, name in self._metric_by_gap.items()
+        )
         return [gap for gap in gaps if gap is not None]
 
     def _least_demanding(self, labelled: pd.DataFrame, real: Metrics) -> Metrics:
-        """Return the estimate; where rows are extrapolated, what lies nearest within its bounds."""
+        """Return the estimates to compare with.
+
+        If rows are extrapolated, return the value within the estimate's bounds that is nearest to
+        the measured value.
+        """
         estimates = self._estimator.figures(labelled)
         bounds = self._estimator.bounds(labelled)
         if not bounds:
@@ -92,7 +101,7 @@ class EstimateGaps:
         own = max(own, smallest_spread(name, reference, reference))
         worse = measured - expected if name in ERRORS else expected - measured
         limit = _TOLERATED * own + FAR * usual
-        beside = (
+        comparison = (
             f"expected {figure(expected)} from the inputs"
             if estimated
             else f"expected {figure(expected)} as in the reference"
@@ -104,7 +113,7 @@ class EstimateGaps:
             breached=worse > limit,
             low=significant(worse - WIDTH * usual),
             high=significant(worse + WIDTH * usual),
-            note=f"{name} {figure(measured)}, {beside}",
+            note=f"{name} {figure(measured)}, {comparison}",
         )
 
     def _reference(self, name: str) -> float | None:

@@ -1,17 +1,18 @@
 """Estimate performance before labels arrive.
 
-Classification: confidence-based performance estimation (CBPE, as published by NannyML). Isotonic
-regression calibrates each class's probability on the reference. An unlabelled row then counts once
-per class, weighted by that class's calibrated probability. Regression: gradient boosting predicts
-the model's absolute and squared errors, trained on the reference.
+Classification uses confidence-based performance estimation (CBPE, as published by NannyML).
+Isotonic regression calibrates each class's probability on the reference. An unlabelled row then
+counts once per class, weighted by the class's calibrated probability. For a regression, gradient
+boosting is trained on the reference to predict the model's absolute and squared errors.
 
-Scores beyond those of the reference are extrapolated: a calibrated probability is clipped there. If
-the probability of the label only grows with the score, it lies between that of the outermost
-reference rows and certainty. Where more rows than usual lie there, the metrics at both ends bound
-the estimate. A regression's errors have no such bound: its estimate is withheld.
+Scores outside the range of the reference are extrapolated, because a calibrated probability is
+clipped there. If the label's probability grows with the score, it is between the probability of
+the outermost reference rows and certainty. If more rows than usual are extrapolated, the metrics
+computed with these two probabilities bound the estimate. A regression's errors have no such bounds,
+so its estimate is withheld.
 
-Both see a change of the inputs. Neither can see concept drift: then estimate and measured
-performance diverge, which `estimate_gap.py` scores.
+Both methods account for changes of the inputs. Neither can detect concept drift. Under concept
+drift, estimated and measured performance differ, which `estimate_gap.py` scores.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,36 +39,33 @@ from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import MIN_VALUES, Array
 from monitoring.significant_digits import significant
 
-_DRAWS = 50  # windows
-_MOST = (
-    2_000  # rows of a drawn window; larger ones are extrapolated from it by the root of their size
-)
+_DRAWS = 50  # number of drawn windows
+# Maximum rows of a drawn window. The spread of larger windows is extrapolated: it falls with the
+# square root of the number of rows.
+_MOST = 2_000
 _SEED = 20130101
-_OUTER = 0.01  # share of the reference on either side that bounds what lies beyond it
-_USUAL = 3.0  # times the reference's own share of outer rows: more are extrapolated
-_MOST_EXTRAPOLATED = 0.1  # share of a regression's rows, above which there is no estimate
-_ERRORS = 2.0  # standard errors of the share of labels among the outer rows
+_OUTER = 0.01  # share of the reference that forms the outer rows at each end
+_USUAL = 3.0  # multiple of the usual share of outer rows above which the estimate gets bounds
+_MOST_EXTRAPOLATED = 0.1  # share of a regression's rows above which there is no estimate
+_ERRORS = 2.0  # standard errors below the share of labels among the outer rows
 
 
-# Of the estimate less the truth of the same window; of the truth, and of the estimate, less what it
-# is in the whole reference.
+# Kind of deviation: "error" is the estimate minus the measured value of the same window. "label" is
+# the measured value, and "estimate" the estimate, each minus its value in the whole reference.
 Spread = Literal["error", "label", "estimate"]
 
 
 class Outer(msgspec.Struct, frozen=True):
-    """The limit of a class's reference scores, and its least certain share there.
+    """The outer reference rows of one class, with bounds of the class's probability there."""
 
-    `low` and `high` are scores; `below` and `above` the bounds of the class's probability.
-    """
-
-    low: float
-    high: float
-    below: float
-    above: float
+    low: float  # scores below this score are extrapolated
+    high: float  # scores above this score are extrapolated
+    below: float  # upper bound of the class's probability for scores below `low`
+    above: float  # lower bound of the class's probability for scores above `high`
 
     @classmethod
     def of(cls, score: Array, is_it: Array) -> "Outer":
-        """Compute it from the reference's scores of a class, and whether rows have this class."""
+        """Compute the bounds from a class's reference scores; `is_it` marks rows of the class."""
         order, count = np.argsort(score, kind="stable"), max(MIN_VALUES, int(_OUTER * len(score)))
         first, last = order[:count], order[-count:]
         return cls(
@@ -78,28 +76,28 @@ class Outer(msgspec.Struct, frozen=True):
         )
 
     def beyond(self, score: Array) -> Array:
-        """Return which scores lie beyond the reference's outer rows."""
+        """Return for each score whether it is extrapolated."""
         outside: Array = (score < self.low) | (score > self.high)
         return outside
 
     def bounded(self, score: Array, calibrated: Array, *, certain: bool) -> Array:
-        """Replace the probabilities beyond by certainty, or by that of the outer rows."""
+        """Replace extrapolated probabilities by 0 or 1 if `certain`, else by the bounds."""
         below, above = (0.0, 1.0) if certain else (self.below, self.above)
         inner: Array = np.where(score > self.high, above, calibrated)
         return np.where(score < self.low, below, inner)
 
 
 class PerformanceEstimator:
-    """Estimate performance for one version's windows, calibrated once on its reference."""
+    """Estimates the performance of one version's windows; calibrated once on its reference."""
 
     def __init__(self, baseline: Baseline) -> None:
-        """Nothing is trained before the first estimate."""
+        """Set the version; nothing is trained before the first estimate."""
         self._baseline = baseline
         self._spreads = cache(self._measure)
 
     @cached_property
     def possible(self) -> bool:
-        """Whether the model returns probabilities, or is a regression."""
+        """Whether performance can be estimated: for regressions and models with probabilities."""
         regression = self._baseline.manifest.task == "regression"
         return regression or bool(self._baseline.probabilities)
 
@@ -112,7 +110,10 @@ class PerformanceEstimator:
         return classification(self._likely(finite)) if len(finite.predicted) else {}
 
     def bounds(self, window: pd.DataFrame) -> Sequence[Metrics]:
-        """Return the metrics at both ends of what extrapolated rows may be; empty without any."""
+        """Return the metrics with both extreme probabilities of extrapolated rows.
+
+        Empty if no more rows than usual are extrapolated.
+        """
         if self._baseline.manifest.task == "regression":
             return ()
         rows = labelled_rows(self._baseline, window, label=None)
@@ -122,7 +123,7 @@ class PerformanceEstimator:
         return [classification(self._likely(finite, certain=side)) for side in (False, True)]
 
     def withheld(self, window: pd.DataFrame) -> str:
-        """Return why these rows have no estimate; empty if they have one."""
+        """Return why these rows have no estimate, or "" if they have an estimate."""
         if self._baseline.manifest.task != "regression":
             return ""
         beyond = self._outside(self._columns(window))
@@ -131,7 +132,7 @@ class PerformanceEstimator:
         return f"not estimated: {beyond:.0%} of the rows lie outside of the reference"
 
     def _beyond(self, rows: LabelledRows) -> float:
-        """Return the share of rows with a score beyond the reference's outer rows."""
+        """Return the share of rows with an extrapolated score."""
         scores = self._judged_scores(rows.scores)
         outside = [self._outer[name].beyond(score) for name, score in scores.items()]
         return float(np.mean(np.any(outside, axis=0)))
@@ -155,7 +156,7 @@ class PerformanceEstimator:
         }
 
     def _outside(self, columns: Array) -> float:
-        """Return the share of rows with a score or a number outside of the reference's range."""
+        """Return the share of rows with a prediction or feature outside the reference's range."""
         low, high = self._range
         return float(np.mean(((columns < low) | (columns > high)).any(axis=1)))
 
@@ -170,7 +171,8 @@ class PerformanceEstimator:
     def _likely(self, rows: LabelledRows, *, certain: bool | None = None) -> LabelledRows:
         """Repeat every row for each class, weighted by the class's calibrated probability.
 
-        `certain` chooses an end for extrapolated rows; None: they are as calibrated.
+        `certain` selects an extreme probability for extrapolated rows. If it is None, extrapolated
+        rows have their calibrated probability.
         """
         chances = self._chances(rows.scores, certain=certain)
         names, count = list(chances), len(rows.predicted)
@@ -183,7 +185,10 @@ class PerformanceEstimator:
         )
 
     def spread(self, name: str, rows: int, of: Spread = "error") -> float | None:
-        """Return a metric's root mean square deviation by chance, in windows of `rows` rows."""
+        """Return a metric's root mean square deviation by chance in windows of `rows` rows.
+
+        None if the metric has no such deviation.
+        """
         drawn = size_class(min(rows, _MOST))
         measured = self._spreads(drawn)[of].get(name)
         return None if measured is None else measured * (drawn / rows) ** 0.5
@@ -241,7 +246,7 @@ class PerformanceEstimator:
         return absolute, squared
 
     def _columns(self, frame: pd.DataFrame) -> Array:
-        """Return prediction and features [rows, columns]; categories as indices."""
+        """Return prediction and features as numbers [rows, columns]; categories become indices."""
         columns = [frame[self._baseline.own.prediction].map(number).to_numpy(dtype=float)]
         for feature in self._baseline.manifest.features:
             values = frame[feature.name]
@@ -254,7 +259,7 @@ class PerformanceEstimator:
         return np.column_stack(columns)
 
     def _measure(self, rows: int) -> dict[Spread, dict[str, float]]:
-        """Measure the spreads on windows drawn from the reference."""
+        """Measure all spreads on windows of `rows` rows that are drawn from the reference."""
         frame, reference = self._baseline.frame, self._reference
         measure = regression if self._baseline.manifest.task == "regression" else classification
         whole = measure(reference.select(np.arange(len(frame))))
@@ -269,9 +274,9 @@ class PerformanceEstimator:
             drawn, _ = resampling.rows(draw)
             real = measure(reference.select(drawn))
             estimated = self.figures(frame.iloc[drawn]) if self.possible else {}
-            _less(differences["error"], estimated, real)
-            _less(differences["label"], real, whole)
-            _less(differences["estimate"], estimated, expected)
+            _add_differences(differences["error"], estimated, real)
+            _add_differences(differences["label"], real, whole)
+            _add_differences(differences["estimate"], estimated, expected)
         return {of: _spread(each) for of, each in differences.items()}
 
 
@@ -282,7 +287,9 @@ def _least_certain(hits: Array) -> float:
     return max(0.0, share - _ERRORS * float(np.sqrt(share * (1 - share) / rows)))
 
 
-def _less(differences: dict[str, list[float]], figures: Metrics, others: Metrics) -> None:
+def _add_differences(
+    differences: dict[str, list[float]], figures: Metrics, others: Metrics
+) -> None:
     for name, value in figures.items():
         other = others.get(name)
         if value is not None and other is not None:

@@ -1,7 +1,7 @@
 """Clip the intervals of metrics to the values that the metrics can have. Pure.
 
-Intervals of the jackknife and of estimates are symmetric, so near the end of a range they reach
-beyond it. Judgements that derive a standard error from an interval come before the clipping.
+Jackknife intervals and bands of estimates are symmetric, so near the end of a metric's range they
+exceed the range. Judgements that derive a standard error from an interval must precede clipping.
 """
 
 from math import inf
@@ -28,7 +28,7 @@ _RANGES = {
 
 
 def clipped(score: Score) -> Score:
-    """Return a score whose interval lies within the range of its metric, measured or estimated."""
+    """Return the score with its interval clipped to the range of its metric."""
     bounds = _RANGES.get(score.name.removeprefix(ESTIMATED))
     if bounds is None or score.low is None or score.high is None:
         return score

@@ -1,7 +1,7 @@
 """Compute performance metrics of predictions against labels.
 
-Every row may carry a weight, so the same formulas serve labelled rows and rows whose label is only
-probable (`estimator.py`). A metric that is not defined for these rows is None.
+Rows can have weights. The same formulas therefore apply to labelled rows and to rows whose label is
+only known by its probability (`estimator.py`). A metric that is not defined for the rows is None.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,26 +21,23 @@ from monitoring.significant_digits import significant
 
 Metrics = dict[str, float | None]
 
-ERRORS = frozenset(  # the smaller the better
+ERRORS = frozenset(  # metrics of which smaller values are better
     {"log_loss", "brier", "calibration_error", "mae", "rmse", "mape"}
 )
-_OF_LABELS = frozenset({"accuracy", "precision", "recall", "f1"})
-_BINS = 10
-_GROUPS = 20
-NORMAL_QUANTILE = 1.96  # standard errors: 95 %
+_OF_LABELS = frozenset({"accuracy", "precision", "recall", "f1"})  # need no probabilities
+_BINS = 10  # bins of the calibration error
+_GROUPS = 20  # groups of the jackknife
+NORMAL_QUANTILE = 1.96  # standard errors on each side of a 95 % interval
 
 
 class LabelledRows(msgspec.Struct, frozen=True):
-    """Predictions and labels; all arrays have one entry per row.
+    """Predictions and labels; all arrays have one entry per row."""
 
-    `actual` and `predicted` hold the values of a regression, or class indices (0, 1, ...).
-    """
-
-    actual: Array
-    predicted: Array
-    scores: Mapping[int, Array] = {}  # probability by class
-    positive: int | None = None  # index of the positive class among two
-    weights: Array | None = None
+    actual: Array  # labels: values of a regression, or class indices from 0
+    predicted: Array  # predictions, in the same form as the labels
+    scores: Mapping[int, Array] = {}  # class index -> probability
+    positive: int | None = None  # index of the positive class; None unless there are two classes
+    weights: Array | None = None  # None if all rows have the same weight
 
     def select(self, rows: Array) -> "LabelledRows":
         """Return the rows of a boolean mask, or of an array of row numbers."""
@@ -54,7 +51,10 @@ class LabelledRows(msgspec.Struct, frozen=True):
 
 
 def regression(rows: LabelledRows) -> Metrics:
-    """Compute mean errors (target unit), MAPE, R² and bias (mean of predicted - label)."""
+    """Compute MAE, RMSE and bias (in the target's unit), MAPE and R².
+
+    The bias is the mean of prediction minus label.
+    """
     actual, predicted, weights = rows.actual, rows.predicted, rows.weights
     return {
         "mae": _defined(metrics.mean_absolute_error, actual, predicted, sample_weight=weights),
@@ -66,10 +66,10 @@ def regression(rows: LabelledRows) -> Metrics:
 
 
 def classification(rows: LabelledRows) -> Metrics:
-    """Compute accuracy, precision, recall and F1, and metrics of probabilities if there are any.
+    """Compute accuracy, precision, recall, F1, and the metrics of probabilities if rows have any.
 
-    Without `positive`, each except accuracy and log loss is the unweighted mean over classes
-    (macro average).
+    Without a positive class, each metric except accuracy and log loss is the unweighted mean over
+    the classes (macro average).
     """
     table = _table(rows)
     hits, predicted, actual = np.diag(table), table.sum(axis=0), table.sum(axis=1)
@@ -92,7 +92,7 @@ def _table(rows: LabelledRows) -> Array:
 
 
 def _share(parts: Array, wholes: Array) -> float | None:
-    """Return the mean share over classes; a class that never occurs has a share of 0."""
+    """Return the mean ratio over classes; a class without rows has a ratio of 0."""
     shares = np.divide(parts, wholes, out=np.zeros(len(parts)), where=wholes > 0)
     return rounded(float(np.mean(shares)))
 
@@ -105,7 +105,8 @@ def jackknife_intervals(
 ) -> dict[str, tuple[float, float]]:
     """Compute the 95 % interval of each metric by the delete-a-group jackknife.
 
-    Groups are assigned by row number, so equal rows give equal intervals.
+    `whole` contains the metrics of all rows. Rows are assigned to groups by their number, so equal
+    rows lead to equal intervals.
     """
     groups = np.arange(len(rows.actual)) % parts
     without = [figures(rows.select(groups != group)) for group in range(parts)]
@@ -126,7 +127,7 @@ def jackknife_intervals(
 def single_metric(
     name: str, figures: Callable[[LabelledRows], Metrics]
 ) -> Callable[[LabelledRows], Metrics]:
-    """Return a function that computes one metric only, without the more expensive ones."""
+    """Return a function that computes only one metric, and skips expensive other metrics."""
     if name == "roc_auc":
         return lambda rows: {name: _roc_auc(rows) if rows.scores else None}
     if name in _OF_LABELS:
@@ -150,7 +151,7 @@ def _of_scores(rows: LabelledRows) -> Metrics:
 
 
 def _sides(rows: LabelledRows) -> list[tuple[Array, Array]]:
-    """Return (rows in the class, probabilities) of the positive class, or of every class."""
+    """Return (mask of the class's rows, probabilities) for the positive class or every class."""
     classes = [rows.positive] if rows.positive is not None else sorted(rows.scores)
     return [(rows.actual == name, rows.scores[name]) for name in classes]
 
@@ -162,9 +163,8 @@ def _roc_auc(rows: LabelledRows) -> float | None:
 def roc_auc(in_class: Array, score: Array, weights: Array | None = None) -> float | None:
     """Compute the area under the ROC curve from ranks (Mann-Whitney U).
 
-    None if all rows are inside the class, or all outside.
-
-    Equal to scikit-learn's and ten times faster: intervals compute it hundreds of times.
+    Return None if all rows are in the class, or if none is. The result equals scikit-learn's. This
+    function is ten times faster, because intervals need hundreds of calls.
     """
     order = np.argsort(score, kind="stable")
     weights = np.ones(len(score)) if weights is None else weights[order]
@@ -174,12 +174,13 @@ def roc_auc(in_class: Array, score: Array, weights: Array | None = None) -> floa
         return None
     starts = np.flatnonzero(np.diff(score[order], prepend=np.nan) != 0)  # runs of equal scores
     inside, outside = np.add.reduceat(inside, starts), np.add.reduceat(outside, starts)
-    below = np.cumsum(outside) - outside / 2  # weight outside with a lower score; ties count half
+    # Weight of the rows outside the class with a lower score; rows with the same score count half.
+    below = np.cumsum(outside) - outside / 2
     return rounded(float((inside * below).sum() / (inside.sum() * outside.sum())))
 
 
 def _log_loss(rows: LabelledRows) -> float | None:
-    """Compute the mean negative log-likelihood of the label's probability."""
+    """Compute the mean negative logarithm of the label's predicted probability."""
     likelihoods = np.zeros(len(rows.actual))
     for name, score in rows.scores.items():
         likelihoods[rows.actual == name] = score[rows.actual == name]
@@ -190,7 +191,7 @@ def _log_loss(rows: LabelledRows) -> float | None:
 
 
 def _calibration_error(in_class: Array, score: Array, weights: Array | None) -> float | None:
-    """Compute the expected calibration error over ten bins of equally many rows."""
+    """Compute the expected calibration error over ten bins with the same number of rows."""
     weights = np.ones(len(score)) if weights is None else weights
     edges = np.quantile(score, np.linspace(0, 1, _BINS + 1)[1:-1])
     group = np.searchsorted(edges, score, side="right")
@@ -229,9 +230,10 @@ def rounded(value: float) -> float | None:
 
 
 def labelled_rows(baseline: Baseline, frame: pd.DataFrame, label: str | None) -> LabelledRows:
-    """Return predictions, labels and probabilities of a frame, as arrays of one entry per row.
+    """Return a frame's predictions, labels and probabilities as arrays.
 
-    `label` names the column of labels; None: predictions stand in for them (rows without labels).
+    `label` is the name of the column with labels. If it is None, the rows have no labels, and the
+    predictions are used in their place.
     """
     predicted = frame[baseline.own.prediction]
     actual = predicted if label is None else frame[label]

@@ -1,4 +1,4 @@
-"""Score performance: measured where the label is known, estimated everywhere."""
+"""Score performance: measured on labelled rows, and estimated on all rows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -37,16 +37,16 @@ Interval = tuple[float, float]
 
 
 class MeasuredMetrics(msgspec.Struct, frozen=True):
-    """Metrics of `rows` labelled rows, and the intervals of those that have one."""
+    """Metrics of labelled rows, with their confidence intervals."""
 
-    rows: int
-    figures: Metrics = {}
-    around: Mapping[str, Interval] = {}
+    rows: int  # number of labelled rows
+    figures: Metrics = {}  # name -> value
+    around: Mapping[str, Interval] = {}  # name -> interval, if the metric has an interval
     effective: float = 0.0  # effective sample size: rows of weight 1 with the same precision
 
 
 class ReviewedRows(NamedTuple):
-    """Rows whose only label is that of the review queue, and the weights of these labels."""
+    """Rows that are labelled only through the review queue, with the weights of their labels."""
 
     frame: pd.DataFrame
     weights: Array
@@ -63,9 +63,10 @@ def metrics_from_counters(
     sample: MeasuredMetrics,
     reviewed: ReviewedRows | None = None,
 ) -> MeasuredMetrics:
-    """Compute the metrics that need counts only, from the counters of all labelled rows.
+    """Compute the metrics that follow from the counters of all labelled rows.
 
-    Their intervals are those of the sampled rows, scaled by the root of sampled / all rows.
+    The width of an interval is its width for the sampled rows, multiplied by the square root of
+    sampled rows / all rows.
     """
     regression = baseline.manifest.task == "regression"
     counted = answers.errors.rows if regression else answers.confusion.rows
@@ -98,7 +99,7 @@ def _pairs(baseline: Baseline, reviewed: ReviewedRows) -> list[_WeightedPair]:
 def _of_classes(
     baseline: Baseline, confusion: ConfusionMatrix, pairs: Sequence[_WeightedPair]
 ) -> Metrics:
-    """Apply the formulas of rows; each cell is one row weighted by its count."""
+    """Compute metrics from a confusion matrix; each cell is a row, weighted by its count."""
     if confusion.crowded:
         hits = sum(
             weight for label, prediction, weight in pairs if category(label) == category(prediction)
@@ -129,7 +130,7 @@ def _of_classes(
 
 def _of_errors(errors: ErrorSums, pairs: Sequence[_WeightedPair]) -> Metrics:
     if errors.undefined:
-        return {}  # where one error is not a number, neither is their mean
+        return {}  # if an error is not a number, the mean is not a number either
     if pairs:
         return _of_weighted_errors(errors, pairs)
     return {
@@ -140,9 +141,9 @@ def _of_errors(errors: ErrorSums, pairs: Sequence[_WeightedPair]) -> Metrics:
 
 
 def _of_weighted_errors(errors: ErrorSums, pairs: Sequence[_WeightedPair]) -> Metrics:
-    apart = np.array([number(prediction) - number(label) for label, prediction, _ in pairs])
+    residuals = np.array([number(prediction) - number(label) for label, prediction, _ in pairs])
     weights = np.array([weight for *_, weight in pairs])
-    if not np.isfinite(apart).all():
+    if not np.isfinite(residuals).all():
         return {}
     rows, counted = errors.rows + float(weights.sum()), errors.rows
 
@@ -151,9 +152,9 @@ def _of_weighted_errors(errors: ErrorSums, pairs: Sequence[_WeightedPair]) -> Me
         return (sum_so_far + float(weights @ more)) / rows
 
     return {
-        "mae": rounded(mean(errors.absolute, np.abs(apart))),
-        "rmse": rounded(sqrt(mean(errors.squares, apart**2))),
-        "bias": rounded(mean(errors.errors, apart)),
+        "mae": rounded(mean(errors.absolute, np.abs(residuals))),
+        "rmse": rounded(sqrt(mean(errors.squares, residuals**2))),
+        "bias": rounded(mean(errors.errors, residuals)),
     }
 
 
@@ -162,10 +163,10 @@ BAND_WIDTH = 2.0  # half width of an estimate's band, in standard errors
 
 
 class PerformanceScorer:
-    """Score the performance of one version's windows."""
+    """Scores the performance of one version's windows."""
 
     def __init__(self, baseline: Baseline) -> None:
-        """Compute the reference's metrics, with which the windows' are compared."""
+        """Set the version, with whose reference the windows' metrics are compared."""
         self._baseline = baseline
         self.estimator = PerformanceEstimator(baseline)
         self._regression = baseline.manifest.task == "regression"
@@ -188,11 +189,11 @@ class PerformanceScorer:
         answers: LabelCounters | None = None,
         reviewed: ReviewedRows | None = None,
     ) -> list[Score]:
-        """Score every metric, measured and estimated; the policy's metric carries the threshold.
+        """Score every metric, measured and estimated; only the policy's metric has a threshold.
 
-        Without `bands`, which take most of the time, measured metrics have no interval. `answers`
-        counts all rows of the window; None: `window` holds all rows. Rows that people labelled
-        come apart, as `reviewed`.
+        Without `bands`, measured metrics have no interval, which saves most of the time. `answers`
+        are the counters of all rows of the window; None if `window` contains all rows. `reviewed`
+        contains the rows that are labelled only through the review queue.
         """
         return [
             *attempt(
@@ -204,7 +205,7 @@ class PerformanceScorer:
         ]
 
     def labelled(self, window: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows with a usable label; the index is their row number in the window."""
+        """Return the rows with a usable label; the index is the row number in the window."""
         label = self._baseline.own.label
         labels = window[label]
         if self._regression:  # ignore labels that are not numbers
@@ -214,7 +215,10 @@ class PerformanceScorer:
     def weighted(
         self, labelled: pd.DataFrame, reviewed: ReviewedRows | None
     ) -> tuple[pd.DataFrame, Array | None]:
-        """Return labelled rows with the reviewed ones after them, and the weights of all."""
+        """Return the labelled rows followed by the reviewed rows, and the weights of all rows.
+
+        The weights are None if there are no reviewed rows.
+        """
         if reviewed is None:
             return labelled, None
         weights = np.concatenate([np.ones(len(labelled)), reviewed.weights])
@@ -234,12 +238,12 @@ class PerformanceScorer:
             parts.append(metrics_from_counters(self._baseline, answers, sample, reviewed))
         most, by_name = max(part.rows for part in parts), dict[str, Score]()
         for part in parts:
-            of = "" if part.rows == most else f"; of {part.rows:,} of {most:,} labels"
+            counts = "" if part.rows == most else f"; of {part.rows:,} of {most:,} labels"
             if reviewed is not None:
-                of += f"; {len(reviewed.frame):,} of the review queue, worth as much as "
-                of += f"{reviewed.total:.0f}"
+                counts += f"; {len(reviewed.frame):,} of the review queue, worth as much as "
+                counts += f"{reviewed.total:.0f}"
             for name, value in part.figures.items():
-                note = _beside(self._of_reference().get(name)) + of
+                note = _reference_note(self._of_reference().get(name)) + counts
                 by_name[name] = self._compared(
                     name, value, part.around.get(name), note, part.effective
                 )
@@ -273,7 +277,7 @@ class PerformanceScorer:
             if value is not None and usual is not None:
                 ends = [value, *(end for bound in bounds if (end := bound.get(name)) is not None)]
                 band = (min(ends) - BAND_WIDTH * usual, max(ends) + BAND_WIDTH * usual)
-                note = _beside(self._of_reference().get(name))
+                note = _reference_note(self._of_reference().get(name))
                 score = self._compared(ESTIMATED + name, value, band, note, len(window))
                 scores.append(_extrapolated(score, ends) if bounds else score)
         return scores
@@ -310,10 +314,10 @@ class PerformanceScorer:
         )
 
     def _allowed(self, rows: float, of: Spread) -> float | None:
-        """Return the policy's limit, or a wider one.
+        """Return the policy's limit, widened if necessary.
 
-        It is wider where windows as good as the reference would breach it by chance more often than
-        the false-alarm budget allows.
+        The limit is widened if windows as good as the reference would breach it by chance more
+        often than the false-alarm budget allows.
         """
         reference = self._of_reference() if of == "label" else self._estimated_of_reference
         expected, usual = (
@@ -322,7 +326,7 @@ class PerformanceScorer:
         )
         if self._limit is None or expected is None or usual is None:
             return self._limit
-        # The reference is a sample too.
+        # The second summand is the error of the reference, which is itself a sample.
         error = self._beyond[of] * usual * (1 + rows / len(self._baseline.frame)) ** 0.5
         if self.primary in ERRORS:
             return max(self._limit, significant(expected + error, 6))
@@ -342,7 +346,7 @@ class PerformanceScorer:
 
 
 def _extrapolated(score: Score, ends: Sequence[float]) -> Score:
-    """Judge an estimate by the best case of its extrapolated rows, and note it."""
+    """Return an estimate judged by the best case of its extrapolated rows, with a note."""
     breached = score.breached
     if score.threshold is not None:
         error = score.name.removeprefix(ESTIMATED) in ERRORS
@@ -352,5 +356,5 @@ def _extrapolated(score: Score, ends: Sequence[float]) -> Score:
     return msgspec.structs.replace(score, breached=breached, note=note)
 
 
-def _beside(expected: float | None) -> str:
+def _reference_note(expected: float | None) -> str:
     return "" if expected is None else f"reference {figure(expected)}"

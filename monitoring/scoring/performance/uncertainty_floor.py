@@ -1,13 +1,13 @@
-"""Bound the uncertainty of a metric from below: a reference without errors proves no rate of zero.
+"""Lower bound of a metric's standard error: a reference without errors does not prove perfection.
 
-Resampling a perfect reference finds no spread, and one wrong label would then be infinitely many
-standard errors. Two bounds hold whatever was resampled, with N reference rows, n rows and w the
-most that one row can change the mean:
+Resampling a reference without errors results in a standard error of 0, so a single wrong prediction
+would be infinitely significant. Two lower bounds apply in every case. N is the number of reference
+rows, n is the number of rows, and w is the largest contribution of one row to the sum:
 
-    w / n                          one row more or less
+    w / n                          effect of one row
     w * sqrt(1 / ((N + 2) * n))    an error rate of 1 / (N + 2), which the reference cannot exclude
 
-Both are smaller than the spread of any metric that is not nearly perfect.
+Both bounds are smaller than the standard error of any metric that is not nearly perfect.
 """
 
 from math import log, sqrt
@@ -16,7 +16,7 @@ import numpy as np
 
 from monitoring.scoring.performance.metrics import LabelledRows
 
-_LARGEST_LOSS = -log(float(np.finfo(np.float64).eps))  # what log loss counts for one row at most
+_LARGEST_LOSS = -log(float(np.finfo(np.float64).eps))  # maximum log loss of one row
 _OF_RARER_CLASS = frozenset({"roc_auc", "precision", "recall", "f1"})
 _OF_VALUES = frozenset({"mae", "rmse", "bias"})
 
@@ -28,7 +28,7 @@ def smallest_spread(name: str, rows: LabelledRows, reference: LabelledRows) -> f
         count, reference_rarer = _rarer(rows), _rarer(reference)
     largest = _largest_change(name, reference)
     floor = largest * max(1 / count, sqrt(1 / ((reference_rarer + 2) * count)))
-    if name == "rmse":  # the bounds are those of a mean of squares
+    if name == "rmse":  # the floor applies to the mean of the squares
         squares = largest * floor
         usual = sqrt(float(np.mean((reference.predicted - reference.actual) ** 2)))
         return min(squares / (2 * usual), sqrt(squares)) if usual > 0 else sqrt(squares)
@@ -36,7 +36,7 @@ def smallest_spread(name: str, rows: LabelledRows, reference: LabelledRows) -> f
 
 
 def _rarer(rows: LabelledRows) -> int:
-    """Return the number of rows of the rarer class; a rank or a recall is a mean over those."""
+    """Return the number of rows of the rarer class, over which AUC and recall are averaged."""
     _, counts = np.unique(rows.actual, return_counts=True)
     return max(int(counts.min()), 1)
 

@@ -1,1 +1,1 @@
-"""Score the segments of a window, and the fairness gaps between them."""
+"""Scores of a window's segments, and of the fairness gaps between segments."""

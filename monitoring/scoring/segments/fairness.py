@@ -1,9 +1,10 @@
 """Compute fairness gaps between groups, with their confidence intervals.
 
-The selection rate is the share of a group's rows with the positive prediction; the true-positive
-rate is that share among its rows with a positive label. A gap is the highest rate less the lowest.
-The extremes of many groups differ by chance, so a gap comes with an interval and with the gap in
-the reference. The groups "(other)" and "(missing)" are not compared.
+The selection rate is the share of a group's rows with the positive prediction. The true-positive
+rate is the same share among the group's rows with a positive label. A gap is the highest rate minus
+the lowest rate. The highest and the lowest rate of many groups always differ by chance, so a gap
+has a confidence interval, and its note states the gap in the reference. The groups "(other)" and
+"(missing)" are not compared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,18 +20,18 @@ from monitoring.scoring.performance.metrics import LabelledRows
 from monitoring.scoring.score_rules import MIN_VALUES, Array
 from monitoring.significant_digits import significant
 
-_Z = 1.959964  # standard errors: 95 %
+_Z = 1.959964  # standard errors on each side of a 95 % interval
 
 
 class Proportion(msgspec.Struct, frozen=True):
-    """A binomial proportion: `hits` of `rows`; sums of weights where rows have some."""
+    """A binomial proportion: `hits` of `rows`; both are sums of weights if rows have weights."""
 
     hits: float
     rows: float
 
     @property
     def value(self) -> float:
-        """The share."""
+        """The share of hits."""
         return self.hits / self.rows
 
     @property
@@ -39,9 +40,9 @@ class Proportion(msgspec.Struct, frozen=True):
         return self.within(_Z)
 
     def within(self, errors: float) -> tuple[float, float]:
-        """Return Wilson's score interval of so many standard errors.
+        """Return Wilson's score interval (1927) of `errors` standard errors.
 
-        It stays within 0 and 1 and holds for few rows, too (Wilson 1927).
+        The interval is within 0 and 1, and is also valid for a few rows.
         """
         n, p = self.rows, self.value
         middle = (p + errors**2 / (2 * n)) / (1 + errors**2 / n)
@@ -50,7 +51,7 @@ class Proportion(msgspec.Struct, frozen=True):
 
 
 def difference(high: Proportion, low: Proportion, errors: float = _Z) -> tuple[float, float]:
-    """Return Newcombe's interval of `high` less `low` (1998, method 10)."""
+    """Return Newcombe's interval of `high` minus `low` (1998, method 10)."""
     gap = high.value - low.value
     (high_from, high_to), (low_from, low_to) = high.within(errors), low.within(errors)
     down = sqrt((high.value - high_from) ** 2 + (low_to - low.value) ** 2)
@@ -61,15 +62,15 @@ def difference(high: Proportion, low: Proportion, errors: float = _Z) -> tuple[f
 class GapLimit(msgspec.Struct, frozen=True):
     """The largest gap that a policy allows."""
 
-    gap: float | None = None  # None: any
-    errors: float = 0.0  # standard errors that it must lie beyond, all pairs of groups together
+    gap: float | None = None  # None if the policy sets no limit
+    errors: float = 0.0  # standard errors by which a pair's gap must exceed the limit
 
 
 class GroupRates(msgspec.Struct, frozen=True):
-    """Both rates by group, of groups with enough rows."""
+    """Both rates of each group that has enough rows."""
 
-    selected: Mapping[str, Proportion]
-    found: Mapping[str, Proportion]  # among rows with a positive label
+    selected: Mapping[str, Proportion]  # group -> selection rate
+    found: Mapping[str, Proportion]  # group -> true-positive rate
     possible: bool = False  # whether the model has a positive class
 
 
@@ -82,7 +83,7 @@ def rates(
 ) -> GroupRates:
     """Compute both rates of each named group.
 
-    `places`: the group index of each row of `predicted`; `label_places`: that of `real`.
+    `places` are the group indices of the rows of `predicted`, and `label_places` of `real`.
     """
     if predicted.positive is None:
         return GroupRates({}, {})
@@ -104,7 +105,7 @@ def gaps(
     selection: GapLimit,
     true_positives: GapLimit,
 ) -> list[Score]:
-    """Score both gaps of a column; empty if the model has no positive class."""
+    """Score both gaps of a column; return an empty list if the model has no positive class."""
     if not current.possible:
         return []
     both = [
@@ -118,7 +119,7 @@ def gaps(
 
 
 def _judged(score: Score, groups: Mapping[str, Proportion], allowed: GapLimit) -> Score:
-    """Breach where the interval of two groups' gap lies above the limit; few rows never do."""
+    """Return the score with its limit; breached if a pair's whole interval is above the limit."""
     if allowed.gap is None:
         return score
     if score.value is None:
@@ -148,7 +149,7 @@ def _by_group(
 
 
 def proportion(hits: Array, rows: Array, weights: Array | None) -> Proportion:
-    """Return the share of hits among the rows of a mask."""
+    """Return the proportion of hits among the rows that the mask `rows` selects."""
     if weights is None:
         return Proportion(int(hits[rows].sum()), int(rows.sum()))
     return Proportion(float(weights[hits & rows].sum()), float(weights[rows].sum()))

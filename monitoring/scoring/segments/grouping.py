@@ -1,7 +1,7 @@
-"""Assign rows to groups: one per value of a feature, or per range of its numbers.
+"""Assign rows to groups: one group per value of a feature, or per range of its numbers.
 
-Groups come from the reference, the most frequent first. Their number is therefore fixed by the
-policy, whatever clients send; other values are "(other)", and missing ones "(missing)".
+The groups are the most frequent values of the reference, so clients cannot increase their number.
+All other values are in the group "(other)", and rows without a value are in the group "(missing)".
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from registry.manifest import Feature, SegmentPolicy
 from registry.payload import withheld
 
 _OTHER, _MISSING = "(other)", "(missing)"
-_LONGEST = 60  # characters of a value's name
+_LONGEST = 60  # maximum characters of a group's name
 
 
 class Grouping:
@@ -43,7 +43,7 @@ class Grouping:
 
     @property
     def named(self) -> Sequence[str]:
-        """The groups of one value or one range each."""
+        """The names of the groups, without "(other)" and "(missing)"."""
         return self.names[:-2]
 
     def places(self, values: "pd.Series[Any]") -> Array:
@@ -59,7 +59,7 @@ class Grouping:
 
 
 def grouping(baseline: Baseline, segment: SegmentPolicy) -> Grouping | str:
-    """Return the groups of a segment's column, or the reason why it has none."""
+    """Return the groups of a segment's column, or the reason why the column has no groups."""
     features = {feature.name: feature for feature in baseline.features}
     feature = features.get(segment.column)
     if feature is None:
@@ -73,7 +73,7 @@ def grouping(baseline: Baseline, segment: SegmentPolicy) -> Grouping | str:
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Shorten the names and keep them unique."""
+    """Return the names, shortened but still unique."""
     distinct: dict[str, str] = {}
     for name in names:
         short = name[:_LONGEST]

@@ -1,10 +1,11 @@
 """Score each group of the policy's segments, and judge it against its limits.
 
-A small group is noisy, and among many groups some look bad by chance. A limit is breached only when
-a score lies beyond it by more than chance explains for any of the groups (Bonferroni), at the rate
-that the false-alarm budget allows per window.
+Scores of a small group are noisy, and among many groups some are bad by chance. A limit is breached
+only if a score exceeds it by more than chance explains. The probability of chance follows from the
+false-alarm budget and is divided by the number of groups (Bonferroni).
 
-Evidently's own grouping is not used: for several metrics it gives every group the whole's value.
+Evidently's own grouping is not used, because it reports the whole window's value for every group in
+several metrics.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -46,21 +47,21 @@ from registry.manifest import Manifest, SegmentPolicy
 
 
 class GroupLimits(msgspec.Struct, frozen=True):
-    """The limits of a policy for its groups, corrected for the number of comparisons."""
+    """A policy's limits for groups, corrected for the number of comparisons."""
 
-    gaps: tuple[GapLimit, GapLimit]  # selection rate, true-positive rate
+    gaps: tuple[GapLimit, GapLimit]  # limits of selection rate and true-positive rate
     score: float | None  # limit of the policy's metric in every group
-    chance: float  # the probability at which a group may breach it without cause
+    chance: float  # probability at which one group may breach the limit by chance
 
     @classmethod
     def of(cls, manifest: Manifest, groups: Sequence[int]) -> "GroupLimits":
-        """Derive them from a manifest; `groups`: the number of named groups of each segment."""
+        """Derive the limits; `groups` contains the number of named groups of each segment."""
         alarms, by_labels = manifest.monitoring.alarms, label_level(manifest)
         pairs = max(sum(number * (number - 1) // 2 for number in groups), 1)
         selection = NormalDist().inv_cdf(1 - level(manifest) / pairs)
         true_positives = NormalDist().inv_cdf(1 - by_labels / pairs)
         gaps = alarms.max_gap.selection_rate, alarms.max_gap.true_positive_rate
-        together = sum(number + 2 for number in groups)  # with the others, and with none
+        together = sum(number + 2 for number in groups)  # with "(other)" and "(missing)"
         return cls(
             (GapLimit(gaps[0], selection), GapLimit(gaps[1], true_positives)),
             alarms.min_segment_score,
@@ -68,7 +69,10 @@ class GroupLimits(msgspec.Struct, frozen=True):
         )
 
     def judged(self, score: Score, parts: int) -> Score:
-        """Compare a group's score with its limit (one-sided t-test on `parts` jackknife groups)."""
+        """Return a group's score, compared with its limit by a one-sided t-test.
+
+        `parts` is the number of jackknife groups of its interval.
+        """
         if self.score is None or score.value is None or score.low is None or score.high is None:
             return score
         error = (score.high - score.low) / 2 / NORMAL_QUANTILE
@@ -80,14 +84,14 @@ class GroupLimits(msgspec.Struct, frozen=True):
         return replace(score, threshold=self.score, breached=breached)
 
 
-_INTERVAL_GROUPS = 10  # left out in turn: half as many as for the whole, which costs half
+_INTERVAL_GROUPS = 10  # jackknife groups; half as many as for the whole window, to save time
 
 
 class SegmentScorer:
-    """Score the segments of one version's windows."""
+    """Scores the segments of one version's windows."""
 
     def __init__(self, baseline: Baseline, performance: PerformanceScorer) -> None:
-        """`performance` scores the same version."""
+        """`performance` must belong to the same version."""
         self._baseline = baseline
         self._performance = performance
         self._segments = [*map(SegmentPolicy.of, baseline.manifest.monitoring.segments)]
@@ -95,7 +99,7 @@ class SegmentScorer:
 
     @cached_property
     def limits(self) -> GroupLimits:
-        """Limits over all segments together, because every group is one more comparison."""
+        """The limits; they depend on the number of groups in all segments."""
         groups = (self._grouping(place)[0] for place in range(len(self._segments)))
         with_names = [group for group in groups if not isinstance(group, str)]
         return GroupLimits.of(self._baseline.manifest, [len(group.named) for group in with_names])
@@ -103,9 +107,9 @@ class SegmentScorer:
     def score(
         self, window: pd.DataFrame, *, drift: bool, reviewed: ReviewedRows | None = None
     ) -> list[Score]:
-        """Score every group and the gaps between groups; with `drift`, each group's drift, too.
+        """Score every group and the gaps between groups, and each group's drift if `drift`.
 
-        Rows that people labelled are separate, in `reviewed`.
+        `reviewed` contains the rows that are labelled only through the review queue.
         """
         scores: list[Score] = []
         for place, segment in enumerate(self._segments):
@@ -141,7 +145,10 @@ class SegmentScorer:
         return scores + gaps(groups.column, current, usual, *self.limits.gaps)
 
     def _group(self, place: int) -> tuple[Grouping | str, Array, GroupRates]:
-        """Return a segment's groups, and the reference's group indices and rates."""
+        """Return a segment's groups, the group index of each reference row, and the rates there.
+
+        If the segment has no groups, the first item is the reason.
+        """
         groups = grouping(self._baseline, self._segments[place])
         frame = self._baseline.frame
         if isinstance(groups, str):
@@ -152,9 +159,9 @@ class SegmentScorer:
 
 
 class _GroupedWindow:
-    """One window, prepared for the groups of one segment."""
+    """One window, divided into the groups of one segment."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # what a window is grouped by
+    def __init__(  # noqa: PLR0913, PLR0917  # everything that the scores of groups need
         self,
         baseline: Baseline,
         performance: PerformanceScorer,
@@ -179,7 +186,11 @@ class _GroupedWindow:
             self.real = replace(self.real, weights=weights)
 
     def figures(self, rows: Array, place: int) -> dict[str, Callable[[str], list[Score]]]:
-        """Return the computations for these rows, by the score that reports a failure."""
+        """Return the computations of a group's scores.
+
+        `rows` is the mask of the group's rows, `place` its index. The key is the name of the score
+        that reports a failed computation.
+        """
         primary = self._performance.primary
         return {
             "mean_prediction": partial(self._answers, rows),
@@ -243,7 +254,8 @@ class _GroupedWindow:
         usual = estimator.spread(primary, len(rows))
         if value is None or usual is None:
             return []
-        # The spread is that of whole windows; a group's is larger by the root of its share.
+        # `usual` applies to whole windows. The standard error of a group is greater by the square
+        # root of the ratio of the numbers of rows.
         band = BAND_WIDTH * usual * float(len(rows) / rows.sum()) ** 0.5
         estimated = Score(
             name=ESTIMATED + primary,

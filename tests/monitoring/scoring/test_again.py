@@ -140,7 +140,7 @@ def test_rows_that_the_model_fails_on_are_found_and_the_others_answered(
     root: Path, tmp_path: Path
 ) -> None:
     baseline = _picky(root, tmp_path)
-    answered, sound = ModelRerun(baseline).answer({"at": np.array([0.0, 2.0, 9.0, 1.0, 7.0])}, 5)
+    answered, sound = ModelRerun(baseline).predict({"at": np.array([0.0, 2.0, 9.0, 1.0, 7.0])}, 5)
     assert sound.tolist() == [True, True, False, True, False]
     assert answered.values == [10.0, 30.0, 20.0]
     frame = pd.DataFrame({"at": [0.0, 9.0], "prediction": [10.0, 20.0]}, dtype=object)
@@ -163,7 +163,7 @@ def _answered_again(baseline: Baseline, frame: pd.DataFrame, **columns: Any) -> 
     """The window with other inputs, and what the model answers to them."""
     frame = frame.assign(**columns)
     inputs = {"price": frame["price"].to_numpy(dtype=float), "colour": frame["colour"].tolist()}
-    answered, _ = ModelRerun(baseline).answer(inputs, len(frame))
+    answered, _ = ModelRerun(baseline).predict(inputs, len(frame))
     return frame.assign(
         prediction=[int(one) for one in answered.values],
         probability_1=answered.probabilities["1"],

@@ -80,7 +80,7 @@ def test_what_is_deleted_of_is_gone(
     parts = recent.parts("tiny", "1", STRICT)
     score_quality(parts.baseline, window())
     parts.performance.score(window())
-    parts.like.of(Window(0, 1)).thresholds.of(100)
+    parts.like_times.of(Window(0, 1)).thresholds.of(100)
     gone = ref(parts.baseline)
     del parts
     for number in "234":

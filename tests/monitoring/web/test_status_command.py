@@ -301,7 +301,7 @@ def test_a_trial_without_an_address_says_which_setting_is_missing(
     ("settings", "said"),
     [
         ({"URL": "http://127.0.0.1:9/"}, "begins with http://; expected https://"),
-        ({"URL": "https://127.0.0.1:9/"}, r"leads to 127.0.0.1 \(loopback\)"),
+        ({"URL": "https://127.0.0.1:9/"}, r"resolves to 127.0.0.1 \(loopback\)"),
         ({"URL": "http://127.0.0.1:9/", "ALLOWED_HOSTS": "127.0.0.1"}, "ConnectError"),
     ],
 )

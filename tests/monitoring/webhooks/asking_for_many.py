@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from eventlog.log import Record
 from monitoring.storage.store import Store
-from monitoring.webhooks.delivery import Receiver, Sender, sending
+from monitoring.webhooks.delivery import Receiver, Sender, sender_thread
 from monitoring.webhooks.egress import Egress
 from monitoring.webhooks.signature import Signer
 from registry.manifest import Version
@@ -36,7 +36,7 @@ def watch(where: Path, url: str, secret: str, versions: int) -> None:
     receiver = Receiver(url, Signer([secret]), Egress(["127.0.0.1"], seconds=5))
     monitor = Monitor(where, all_drift(versions), find=find)
     store = Store(where)
-    with sending(lambda: Sender(Store(where), receiver, jitter=lambda: 0.0), idle=0.001):
+    with sender_thread(lambda: Sender(Store(where), receiver, jitter=lambda: 0.0), idle=0.001):
         while monitor.consumer.step(200) or monitor.consumer.scoring:
             pass
         while any(one.state == "pending" for one in store.deliveries()):

@@ -15,7 +15,7 @@ from monitoring.storage.database import Database
 from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
 from monitoring.webhooks.body import trial
-from monitoring.webhooks.delivery import Receiver, Sender, sending
+from monitoring.webhooks.delivery import Receiver, Sender, sender_thread
 from monitoring.webhooks.egress import Egress
 from monitoring.webhooks.retries import LONGEST_RETRY_AFTER, MAX_ATTEMPTS, SECOND
 from monitoring.webhooks.signature import Signer
@@ -218,7 +218,7 @@ def wait_until(condition: Any, seconds: float = 10.0) -> None:
 
 def test_the_thread_sends_and_stops_cleanly(letterbox: Any) -> None:
     outbox = FakeOutbox(delivery())
-    with sending(lambda: Sender(outbox, receiver(letterbox.url), clock=now_us)):
+    with sender_thread(lambda: Sender(outbox, receiver(letterbox.url), clock=now_us)):
         wait_until(lambda: outbox.deliveries["msg-1"].state == "delivered")
     assert len(letterbox.received) == 1
 
@@ -237,7 +237,7 @@ class BrokenOutbox(FakeOutbox):
 
 def test_the_thread_outlives_an_outbox_that_fails_once(letterbox: Any) -> None:
     outbox = BrokenOutbox(delivery())
-    with sending(lambda: Sender(outbox, receiver(letterbox.url)), idle=0.01):
+    with sender_thread(lambda: Sender(outbox, receiver(letterbox.url)), idle=0.01):
         wait_until(lambda: outbox.deliveries["msg-1"].state == "delivered")
 
 
@@ -262,10 +262,16 @@ async def test_whatever_fails_is_an_attempt_and_the_next_webhook_leaves(
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"webhook_url": "https://[::1"}, "WEBHOOK_URL: webhook address cannot be read"),
+        ({"webhook_url": "https://[::1"}, "WEBHOOK_URL: webhook address is not a valid URL"),
         ({"webhook_url": "https://a.example:99999/"}, "WEBHOOK_URL: .*(cannot be read|port)"),
-        ({"webhook_url": "https://a\x00b.example/"}, "WEBHOOK_URL: webhook address cannot be read"),
-        ({"webhook_url": "https://" + "a" * 70_000}, "WEBHOOK_URL: webhook address cannot be read"),
+        (
+            {"webhook_url": "https://a\x00b.example/"},
+            "WEBHOOK_URL: webhook address is not a valid URL",
+        ),
+        (
+            {"webhook_url": "https://" + "a" * 70_000},
+            "WEBHOOK_URL: webhook address is not a valid URL",
+        ),
         ({"webhook_url": "receiver.example"}, "WEBHOOK_URL: .*names no host"),
         ({"webhook_url": "http://receiver.example"}, "WEBHOOK_URL: .*expected https"),
         ({"webhook_url": "https://u:p@receiver.example"}, "WEBHOOK_URL: .*user or password"),
