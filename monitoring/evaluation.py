@@ -6,10 +6,10 @@ from typing import get_args
 from msgspec.structs import replace
 
 from monitoring.alarms.alarm_lifecycle import RuleState, judge, reset
-from monitoring.alarms.budget import part
+from monitoring.alarms.budget import rule_budget
 from monitoring.alarms.decision import (
+    alarm_facts,
     breached,
-    facts,
     has_enough_labels,
     verdict,
     with_evidence,
@@ -128,7 +128,7 @@ class Evaluation:
         state = self._journal.rule_states(version.key).get("concept", RuleState())
         policy = version.policy(result.window.start)
         manifest = replace(version.version.manifest, monitoring=policy)
-        weighed = weigh(result.scores, result.window, state.concept_evidence, part(manifest))
+        weighed = weigh(result.scores, result.window, state.concept_evidence, rule_budget(manifest))
         after = state.with_evidence(weighed.evidence)
         self._journal.save_rule_state(version.key, "concept", after)
         return with_evidence(result, weighed.of_window), weighed.newest
@@ -213,7 +213,7 @@ class Evaluation:
             # A revised result breaks the rule again, so the resolved alarm fires again.
             alarm = replace(alarm, steps=earlier.steps, revised=earlier.revised)
         if alarm.state != "resolved" and breached(rule, result):
-            alarm = replace(alarm, sentence=alarm_sentence(facts(alarm, result)))
+            alarm = replace(alarm, sentence=alarm_sentence(alarm_facts(alarm, result)))
         self._journal.save_alarm(alarm)
         return alarm if fires else None
 

@@ -12,7 +12,7 @@ from scipy.stats import binom
 from benchmarks.accuracy.changes import Planted
 from benchmarks.accuracy.monitor import Watch, WindowOutcome, numbered
 from benchmarks.accuracy.populations import Population, baseline, flights
-from monitoring.alarms.budget import false_alarms, part
+from monitoring.alarms.budget import false_alarms, rule_budget
 from monitoring.results import Rule
 from registry.manifest import AlarmPolicy, FalseAlarms, Monitoring, WindowPolicy
 
@@ -72,7 +72,7 @@ def without_drift(setting: DriftlessStream, seed: int) -> Calm:
             watch = Watch(baseline(Path(folder), reference, policy), labels=setting.labels)
             stream = _stream(setting, reference, chance)
             outcomes += watch.follow(numbered(stream), evidently=setting.source != "reference")
-            allowed = false_alarms(policy), part(watch.manifest)
+            allowed = false_alarms(policy), rule_budget(watch.manifest)
     fired = [rule for window in outcomes for rule in window.fired]
     return Calm(
         windows=len(outcomes),

@@ -11,7 +11,7 @@ import msgspec
 import pandas as pd
 
 from monitoring.alarms.alarm_lifecycle import RuleState, judge
-from monitoring.alarms.budget import part, rules
+from monitoring.alarms.budget import rule_budget, rules
 from monitoring.alarms.decision import with_evidence
 from monitoring.alarms.evidence import weigh
 from monitoring.results import PERFORMANCE, Alarm, Result, Rule, Score, Window
@@ -83,7 +83,7 @@ class Watch:
             yield self._outcome(window if evidently else None, result.scores, fired)
 
     def _weighed(self, result: Result, states: dict[Rule, RuleState]) -> Result:
-        concept, allowed = states["concept"], part(self._baseline.manifest)
+        concept, allowed = states["concept"], rule_budget(self._baseline.manifest)
         weighed = weigh(result.scores, result.window, concept.concept_evidence, allowed)
         states["concept"] = concept.with_evidence(weighed.evidence)
         return with_evidence(result, weighed.newest)

@@ -13,6 +13,8 @@
     recovering   kept, in too few windows         recovering
     recovering   kept, in enough windows          inactive     resolves
 
+A window breaks the rule if its score is beyond the limit; otherwise the rule is kept.
+
 "Enough windows" are `consecutive` windows in a row. If `consecutive` is 1, the first broken window
 changes the state from inactive to firing. During the cool-down after an alarm, no number of broken
 windows is enough. A window with the judgement "not enough data" changes nothing.
@@ -118,7 +120,7 @@ class RuleState(msgspec.Struct, frozen=True):
 
     @property
     def first_broken(self) -> Window | None:
-        """The first window of the newest run of broken windows; None if the newest was kept."""
+        """The first window of the newest run of broken windows; None if there is no such run."""
         broken, _ = self.run
         if not broken:
             return None
@@ -129,7 +131,7 @@ class RuleState(msgspec.Struct, frozen=True):
 
     @property
     def concept_evidence(self) -> Evidence:
-        """The evidence of concept drift, from whichever field the release stored it in."""
+        """The evidence of concept drift, read from `evidence` if an earlier release stored it."""
         return replace(self.gaps, base=self.evidence) if self.evidence else self.gaps
 
     def with_evidence(self, gaps: Evidence) -> "RuleState":
@@ -182,7 +184,7 @@ def reset(until: int) -> RuleState:
 
 
 def _settled(state: RuleState) -> int:
-    """Return the event time; windows that start before it are no longer judged."""
+    """Return the event time before which windows are no longer judged."""
     known_first = state.first.start + 1 if state.first and not state.judged else 0
     return max(state.settled_until, known_first)
 

@@ -2,9 +2,8 @@
 
 The manifest states how many false alarms a model may raise, summed over all rules. Every rule that
 can raise a false alarm gets an equal part, because expected numbers add up even if the rules are
-correlated. From its part follows the probability at which one window may break the rule by chance
-(the level). A rule that needs two broken windows in a row can have a much higher level than a rule
-that needs one.
+correlated. A rule's part determines its level, the probability at which one window may break the
+rule by chance. If an alarm needs two broken windows in a row, the level can be much higher.
 """
 
 import math
@@ -52,14 +51,14 @@ def rules(manifest: Manifest) -> list[Rule]:
     return [rule for rule, can_fire in possible if can_fire]
 
 
-def part(manifest: Manifest) -> float:
+def rule_budget(manifest: Manifest) -> float:
     """Return one rule's allowed false alarms per window."""
     return false_alarms(manifest.monitoring) / len(rules(manifest))
 
 
 def level(manifest: Manifest) -> float:
     """Return the probability at which one window may break one rule by chance."""
-    return _level(part(manifest), manifest.monitoring.alarms.consecutive)
+    return _level(rule_budget(manifest), manifest.monitoring.alarms.consecutive)
 
 
 def label_level(manifest: Manifest) -> float:
@@ -78,7 +77,7 @@ def hourly_level(alarms: AlarmPolicy) -> tuple[float, float]:
     return _level(allowed, alarms.consecutive), _level(allowed, 1)
 
 
-def wording(monitoring: Monitoring) -> str:
+def budget_text(monitoring: Monitoring) -> str:
     """Return the budget in words: "at most one false alarm in 30 days and in 100 windows"."""
     allowed = monitoring.alarms.false_alarms
     days = f"{allowed.days:g} day{'s' * (allowed.days != 1)}"
@@ -100,7 +99,10 @@ def _level(rate: float, consecutive: int) -> float:
 
 
 def _rate(broken: float, consecutive: int) -> float:
-    """Return the alarms per window if each window breaks the rule independently with `broken`."""
+    """Return the alarms per window if each window breaks the rule with probability `broken`.
+
+    Windows are assumed to be independent.
+    """
     if broken <= 0:
         return 0.0
     return 1 / (_wait(broken, consecutive) + _wait(1 - broken, consecutive))

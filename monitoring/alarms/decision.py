@@ -1,7 +1,8 @@
 """Judge each rule on one window: broken, kept, or not enough data. Pure.
 
-A window's verdict and its alarms follow from the same judgements. The verdict describes one window;
-an alarm needs several windows (alarm_lifecycle.py).
+A rule is broken if its score is beyond the limit, and kept if the score is within the limit. A
+window's verdict and alarms follow from the same judgements. The verdict describes one window; an
+alarm needs several windows (alarm_lifecycle.py).
 
 - A window that has too few rows, or no score that the rule judges, is not enough data.
 - Rules about labels are judged by the score's value once half of the rows are labelled. With fewer
@@ -80,7 +81,8 @@ def verdict(result: Result, policy: AlarmPolicy, *, learning: bool = False) -> V
 
 def judgement(rule: Rule, result: Result, policy: AlarmPolicy) -> Judgement:
     """Judge one rule on one window."""
-    few = result.rows < policy.min_rows and rule != TRAFFIC  # few rows cause a traffic alarm
+    # The traffic rule is judged even with few rows, because it is about the number of requests.
+    few = result.rows < policy.min_rows and rule != TRAFFIC
     if few or not scores_of(rule, result):
         return "not enough data"
     if rule == "estimate" and judgement("performance", result, policy) != "not enough data":
@@ -91,7 +93,7 @@ def judgement(rule: Rule, result: Result, policy: AlarmPolicy) -> Judgement:
 
 
 def breached(rule: Rule, result: Result) -> Score | None:
-    """Return a score that breaks the rule, or None; of segments, the one furthest off its limit."""
+    """Return a score that breaks the rule, or None; among segments, the worst score."""
     broken = [score for score in scores_of(rule, result) if score.breached]
     if rule in _OF_GROUPS.values():
         broken.sort(key=lambda score: (-_beyond(score), score.segment))
@@ -116,7 +118,7 @@ def all_refused(result: Result, policy: AlarmPolicy) -> bool:
     return requests >= min(_ENOUGH_REQUESTS, policy.min_rows) and not result.events.get("ok")
 
 
-def facts(alarm: Alarm, result: Result) -> AlarmFacts:
+def alarm_facts(alarm: Alarm, result: Result) -> AlarmFacts:
     """Return why `alarm` is open; `result` is its latest window's result and breaks the rule."""
     score = breached(alarm.rule, result)
     assert score is not None

@@ -19,7 +19,7 @@ TOLERANCE = 10 * _MINUTE  # without catch-up, a scheduled time is missed after t
 _WRONG_CLOCK = 24 * 60 * _MINUTE  # a decision further in the future was made by a wrong clock
 _MOST_DECISIONS = 20  # maximum decisions retained for a model
 
-# (after, until) -> latest instant in ]after, until], None if there is none
+# (after, until) -> latest scheduled time in ]after, until], or None if there is no such time
 LatestDue = Callable[[int, int], int | None]
 
 
@@ -42,7 +42,7 @@ class ScheduleProgress(msgspec.Struct, frozen=True):
 
 
 def scheduled_id(model: str, due: int) -> str:
-    """Return the id of a model's request at a scheduled time; a repetition has the same id."""
+    """Return the id of a model's request at a scheduled time; it is the same in every process."""
     return "rr_" + sha256(f"schedule\0{model}\0{due}".encode()).hexdigest()[:24]
 
 
@@ -59,7 +59,8 @@ def decide(  # noqa: PLR0913  # the inputs of a decision
 ) -> ScheduleProgress:
     """Return the schedule's progress at the time `now`; `before` if nothing is due.
 
-    `revision` and `since` are the schedule's registry revision and start; it has no earlier times.
+    `revision` is the registry revision that set the schedule, and `since` its time; earlier
+    scheduled times are ignored.
     `open_request` returns the id of a request that awaits its candidate, or "" if there is none. It
     is called only if a scheduled time is due.
     """

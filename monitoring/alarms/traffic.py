@@ -6,9 +6,9 @@ much the same hours of different weeks differ in the model's own history:
 
 - The variance of a count's logarithm is `(1 / expected + spread) * (1 + 1 / weeks)`. `1 / expected`
   is the variance of a Poisson count. `spread` is the additional variance found in the history.
-- The limit, in standard deviations, follows from the false-alarm budget (budget.py). If that many
-  hours in a row of the history exceeded the limit, it is raised to 1.5 times their deviation
-  (ADR 36).
+- The limit, in standard deviations, follows from the false-alarm budget (budget.py). If the history
+  contains enough hours in a row beyond this limit to fire an alarm, the limit is raised to 1.5
+  times their smallest deviation (ADR 36).
 - A change breaks the rule only if it is also large: at most two thirds of the expected requests,
   or at least twice as many.
 - The last 24 hours are judged too, which shows when a model with few requests has stopped. Days
@@ -40,8 +40,8 @@ WEEKS = 4  # weeks of history
 _LEAST_WEEKS = 3  # minimum number of previous weeks with a usable count of the hour
 _NEW = 2  # an hour that broke its limits in this many weeks in a row is the new normal
 _SHIFTED_DAYS = 3  # days in a row with the same deviating hour after which the daily pattern moved
-_LESS = 2 / 3  # a decrease is large if the requests are at most this share of those expected
-_MORE = 2.0  # an increase is large if the requests are at least this multiple of those expected
+_LESS = 2 / 3  # a decrease is large if at most this share of the expected requests arrived
+_MORE = 2.0  # an increase is large if at least this multiple of the expected requests arrived
 _MARGIN = 1.5  # ratio of the limit to the largest deviation in the history
 _MEDIAN = NormalDist().inv_cdf(0.75) ** 2  # median of the square of a standard normal variable
 
@@ -54,8 +54,8 @@ class JudgedHour(msgspec.Struct, frozen=True):
     requests: int
     state: TrafficState
     expected: float | None = None  # expected requests; None while learning
-    low: float | None = None  # requests at or below this break the rule; None if none are too few
-    high: float | None = None  # requests at or above this number break the rule
+    low: float | None = None  # requests at or below this limit break the rule; None for no limit
+    high: float | None = None  # requests at or above this limit break the rule
     day: bool = False  # whether all numbers refer to the last 24 hours instead of one hour
     minimum: int | None = None  # minimum requests per hour in the policy
 
@@ -295,7 +295,7 @@ def _center(values: list[int]) -> float:
 
 
 def _spread(past: list[_PastHour]) -> float:
-    """Return the variance in excess of Poisson counts at which half of the hours stay within it."""
+    """Return the variance in excess of Poisson counts, from the median of the squared residuals."""
     squares = [(hour.residual**2 / hour.factor, 1 / (hour.expected + 1)) for hour in past]
     if not squares:
         return 0.0

@@ -6,7 +6,14 @@ A text has at most 40 words. The evidence is left out if the text would be longe
 from collections.abc import Callable, Sequence
 
 from monitoring.alarms.facts import AlarmFacts
-from monitoring.presenter.formats import apart, day, moment, percents_apart, period, several
+from monitoring.presenter.formats import (
+    day,
+    moment,
+    percent_and_limit,
+    period,
+    several,
+    value_and_limit,
+)
 from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import (
     ESTIMATED,
@@ -69,7 +76,7 @@ def _columns(facts: AlarmFacts) -> str:
 def _with_limit(score: Score) -> str:
     if score.value is None or score.threshold is None:
         return score.column
-    value, limit = apart(score.value, score.threshold)
+    value, limit = value_and_limit(score.value, score.threshold)
     return f"{score.column} {value} (limit {limit})"
 
 
@@ -107,7 +114,7 @@ def _segment(facts: AlarmFacts) -> Parts:
 
 
 def _parity(facts: AlarmFacts) -> Parts:
-    value, limit = percents_apart(*_numbers(facts.score))
+    value, limit = percent_and_limit(*_numbers(facts.score))
     differing = f"{value} of predictions cannot be reproduced ({facts.score.note}; limit {limit})"
     return (
         f"Served predictions differ from the registered model {_since(facts)}: {differing}.",
@@ -117,7 +124,7 @@ def _parity(facts: AlarmFacts) -> Parts:
 
 def _group_gap(facts: AlarmFacts) -> Parts:
     rates = "selection rates" if facts.rule == SELECTION_GAP else "true-positive rates"
-    value, limit = apart(*_numbers(facts.score))
+    value, limit = value_and_limit(*_numbers(facts.score))
     wrong = f"Unequal treatment by {facts.score.segment} {_since(facts)}"
     return (
         f"{wrong}: {rates} differ by {value} (limit {limit}).",
@@ -163,7 +170,7 @@ _PARTS: dict[Rule, Callable[[AlarmFacts], Parts]] = {
 def _limited(facts: AlarmFacts, more: str = "") -> str:
     """Return a metric with its limit: "ROC AUC 0.600 (limit 0.700, 1,200 labels)"."""
     score = facts.score
-    value, limit = apart(*_numbers(score))
+    value, limit = value_and_limit(*_numbers(score))
     name = score.name.removeprefix(ESTIMATED)
     about = ", ".join(part for part in (f"limit {limit}", score.note, more) if part)
     return f"{PERFORMANCE.get(name, name)} {value} ({about})"

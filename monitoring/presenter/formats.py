@@ -116,20 +116,22 @@ def _as_fp32(value: float) -> float | None:
     return float(single)
 
 
-def apart(value: float, limit: float) -> tuple[str, str]:
+def value_and_limit(value: float, limit: float) -> tuple[str, str]:
     """Format a value and its limit with enough digits to differ, at most nine.
 
     If nine digits are not enough, the value's text is "just above" or "just below" the limit.
     """
-    return _apart(value, limit, figure, lambda amount, digits: f"{amount:.{digits}g}")
+    return _value_and_limit(value, limit, figure, lambda amount, digits: f"{amount:.{digits}g}")
 
 
-def percents_apart(share: float, limit: float) -> tuple[str, str]:
+def percent_and_limit(share: float, limit: float) -> tuple[str, str]:
     """Format a share and its limit with enough digits to differ: "33.4%", "33.3%"."""
-    return _apart(share, limit, percent, lambda amount, digits: f"{100 * amount:.{digits}g}%")
+    return _value_and_limit(
+        share, limit, percent, lambda amount, digits: f"{100 * amount:.{digits}g}%"
+    )
 
 
-def _apart(
+def _value_and_limit(
     value: float,
     limit: float,
     short: Callable[[float], str],

@@ -1,4 +1,8 @@
-"""A rollout as the status page shows it: counts of bad keys, evidence and verdicts. Pure."""
+"""A rollout as the status page shows it: counts of bad keys, evidence and verdicts. Pure.
+
+A bad key is a routing key with a failed, slow, invalid or wrong answer
+(`monitoring/rollouts/verdict.py`).
+"""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,8 @@
-"""Sentences about the conditions that a rollout's next step waits for. Pure."""
+"""Sentences about the conditions that a rollout's next step waits for. Pure.
+
+A key is a routing key. A bad key has a failed, slow, invalid or wrong answer
+(`monitoring/rollouts/verdict.py`).
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,7 +14,7 @@ from registry.history.rollout_state import Rollout
 from registry.history.rows import VerdictPolicy
 from registry.rollout_pauses import Pause
 
-_STALE_US = 60_000_000  # a running monitor judges every second
+_STALE_US = 60_000_000  # age of a judgement after which probably no monitor is running
 _NO_COUNTS = [0, 0, 0, 0]
 
 

@@ -2,7 +2,7 @@
 
 from monitoring.alarms.decision import breached
 from monitoring.alarms.severity import drifted_columns
-from monitoring.presenter.formats import apart, figure, number, percent, several
+from monitoring.presenter.formats import figure, number, percent, several, value_and_limit
 from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import (
     ESTIMATED,
@@ -20,7 +20,7 @@ _GROUPS: dict[Rule, str] = {
     SELECTION_GAP: "unequal selection rates by",
     TRUE_POSITIVE_GAP: "unequal true-positive rates by",
 }
-_SHOWN = 3  # columns named in the sentence
+_SHOWN = 3  # maximum columns that a sentence names
 
 
 def window_sentence(result: Result, chief: Score | None) -> str:
@@ -90,7 +90,7 @@ def _drift(result: Result) -> str:
 def _score(score: Score) -> str:
     if score.value is None or score.threshold is None:
         return f"{PERFORMANCE[score.name]} {figure(score.value)}"
-    value, limit = apart(score.value, score.threshold)
+    value, limit = value_and_limit(score.value, score.threshold)
     return f"{PERFORMANCE[score.name]} {value} (limit {limit})"
 
 

@@ -116,7 +116,7 @@ def _task(item: ReviewItem) -> dict[str, Any]:
 
 
 def _score(probability: Any) -> float | None:
-    """Return a probability limited to 0 to 1, which the tools require; float32 can exceed it."""
+    """Return a probability clipped to 0 to 1, which the tools require and rounding can exceed."""
     return min(1.0, max(0.0, probability)) if _is_number(probability) else None
 
 

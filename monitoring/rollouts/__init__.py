@@ -1,1 +1,1 @@
-"""Verdicts about rollouts: which version fails for more routing keys."""
+"""Verdicts on rollouts, from the routing keys for which either version answers badly."""

@@ -15,7 +15,7 @@ from registry.history.rollout_state import Rollout
 from registry.history.rows import HistoryRow, RolloutStep, VerdictPolicy
 from registry.history.state import reduce_rows
 
-_EVERY = 200  # requests
+_EVERY = 200  # requests between two judgements
 
 
 class StepResult(NamedTuple):

@@ -1,7 +1,8 @@
 """Sequential tests and bounds of rates of bad keys, valid at any number of checks. Pure.
 
-If both versions have the same rate of bad keys, a bad key is in the new version's arm with a
-probability p that does not depend on the rate. A mixture over the alternatives is then a test
+A bad key is a routing key with a failed, slow, invalid or wrong answer (verdict.py). If both
+versions have the same rate of bad keys, a bad key is in the new version's arm with a probability p
+that does not depend on the rate. The likelihood ratio of a mixture of alternatives is then a test
 martingale (Lindon and Malek 2022). The probability that it ever reaches 1 / budget is at most the
 budget.
 """

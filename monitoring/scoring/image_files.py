@@ -31,10 +31,10 @@ def _picture(sample: Sample) -> Sample:
 
 
 def _decoded(data: bytes) -> bytes:
-    """Return a small PNG of an encoded image.
+    """Return a small PNG of an encoded image; errors of Pillow are raised unchanged.
 
     Raises:
-        ValueError: the image has too many pixels. Errors of Pillow are raised unchanged.
+        ValueError: the image has too many pixels.
     """
     from PIL import Image  # noqa: PLC0415 - most models take no images
 

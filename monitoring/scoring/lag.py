@@ -20,7 +20,7 @@ class ScoringLag:
         self._since |= dict.fromkeys(numbers, now)
 
     def finished(self, number: int) -> None:
-        """Record that a job was evaluated."""
+        """Record that a job is finished."""
         self._since.pop(number, None)
 
     def restart(self) -> None:

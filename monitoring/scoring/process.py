@@ -35,8 +35,8 @@ class FailedTry(msgspec.Struct, frozen=True):
     """A try of a job without a reply."""
 
     reason: str
-    # True if the job is the likely cause: it exceeded a limit or crashed the process. False if
-    # something was unavailable that may return, such as the registry.
+    # True if the job is the likely cause: it exceeded a limit or crashed the process. False if a
+    # resource, such as the registry, was temporarily unavailable.
     by_job: bool = True
     started: bool = True  # whether the process started
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from eventlog.events import INFINITIES
-from monitoring.alarms.budget import false_alarms, level, wording
-from monitoring.presenter.formats import apart, percents_apart
+from monitoring.alarms.budget import budget_text, false_alarms, level
+from monitoring.presenter.formats import percent_and_limit, value_and_limit
 from monitoring.results import BUDGET, JOINT, MOVED, STRONGEST, Score
 from monitoring.scoring.drift.joint import JointChange
 from monitoring.scoring.drift.null_distribution import drift_statistic
@@ -56,7 +56,7 @@ def _ratio(score: Score, limit: float) -> tuple[float, str]:
     """Return the ratio of a column's drift to its threshold, and a description."""
     value = 0.0 if score.value is None else score.value
     reached, allowed = (drift_statistic(score.method, amount) for amount in (value, limit))
-    reached_text, bound = apart(value, limit)
+    reached_text, bound = value_and_limit(value, limit)
     return reached / allowed if allowed > 0 else 0.0, (
         f"{score.column} {reached_text} ({score.method}, limit {bound} for one column)"
     )
@@ -76,7 +76,7 @@ def _missing(
             )
             difference = sum(now.values()) - sum(before.values())
             what = max(_UNUSABLE, key=lambda kind: abs(now[kind] - before[kind]))
-            shares = percents_apart(now[what], before[what])
+            shares = percent_and_limit(now[what], before[what])
             words = f"{column.name} {shares[0]} {what}, {shares[1]} in the reference"
             descriptions.append((abs(difference) / limit, words))
     return descriptions
@@ -159,8 +159,8 @@ def _budget(baseline: Baseline, sized: WindowThresholds) -> Score:
     """Return the false-alarm budget as a score."""
     policy = baseline.manifest.monitoring
     words = (
-        f"{wording(policy)}; a window without drift breaks the drift rule with a chance of at most "
-        f"{level(baseline.manifest):.2g}"
+        f"{budget_text(policy)}; a window without drift breaks the drift rule with a chance of at "
+        f"most {level(baseline.manifest):.2g}"
     )
     if not sized.met:
         words += "; the limits in drift_thresholds exceed it"

@@ -54,17 +54,17 @@ class EstimateGaps:
         real = self._figures(rows)
         if self._estimator.possible and self._estimator.withheld(labelled):
             return []
-        estimates = self._least_demanding(labelled, real) if self._estimator.possible else {}
+        estimates = self._estimates(labelled, real) if self._estimator.possible else {}
         gaps = (
             self._gap(gap, name, real, estimates, rows) for gap, name in self._metric_by_gap.items()
         )
         return [gap for gap in gaps if gap is not None]
 
-    def _least_demanding(self, labelled: pd.DataFrame, real: Metrics) -> Metrics:
-        """Return the estimates to compare with.
+    def _estimates(self, labelled: pd.DataFrame, real: Metrics) -> Metrics:
+        """Return the estimate of each metric.
 
-        If rows are extrapolated, return the value within the estimate's bounds that is nearest to
-        the measured value.
+        If rows are extrapolated, the estimate only has bounds. The result is then the value within
+        the bounds that is nearest to the measured value.
         """
         estimates = self._estimator.figures(labelled)
         bounds = self._estimator.bounds(labelled)

@@ -5,11 +5,11 @@ Isotonic regression calibrates each class's probability on the reference. An unl
 counts once per class, weighted by the class's calibrated probability. For a regression, gradient
 boosting is trained on the reference to predict the model's absolute and squared errors.
 
-Scores outside the range of the reference are extrapolated, because a calibrated probability is
-clipped there. If the label's probability grows with the score, it is between the probability of
-the outermost reference rows and certainty. If more rows than usual are extrapolated, the metrics
-computed with these two probabilities bound the estimate. A regression's errors have no such bounds,
-so its estimate is withheld.
+A score is a class's probability according to the model. Scores outside the range of the reference
+are extrapolated, because a calibrated probability is clipped there. If the label's true probability
+grows with the score, it is between the probability of the outermost reference rows and certainty.
+If more rows than usual are extrapolated, the metrics computed with these two probabilities bound
+the estimate. A regression's errors have no such bounds, so its estimate is withheld.
 
 Both methods account for changes of the inputs. Neither can detect concept drift. Under concept
 drift, estimated and measured performance differ, which `estimate_gap.py` scores.
@@ -228,7 +228,8 @@ class PerformanceEstimator:
     def _errors(self, window: pd.DataFrame) -> Metrics:
         columns = self._columns(window)
         absolute, squared = self._error_models
-        with threadpool_limits(1, "openmp"):  # sums in one order, whatever the machine
+        # With one thread, numbers are added in the same order on every machine.
+        with threadpool_limits(1, "openmp"):
             mae = float(np.mean(absolute.predict(columns)))
             mse = float(np.mean(squared.predict(columns)))
         return {"mae": significant(mae, 6), "rmse": significant(max(mse, 0.0) ** 0.5, 6)}

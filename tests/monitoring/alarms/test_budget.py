@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from monitoring.alarms.alarm_lifecycle import RuleState, judge
-from monitoring.alarms.budget import false_alarms, level, part, rules, wording
+from monitoring.alarms.budget import budget_text, false_alarms, level, rule_budget, rules
 from monitoring.results import Alarm, Result, Score, Window
 from registry.manifest import (
     AlarmPolicy,
@@ -45,7 +45,7 @@ def test_every_rule_that_can_fire_has_an_equal_part() -> None:
     assert rules(_manifest()) == ["drift", "concept"]
     limited = _manifest(min_score=0.7)
     assert rules(limited) == ["drift", "performance", "estimate", "concept"]
-    assert part(limited) * 4 == pytest.approx(false_alarms(limited.monitoring))
+    assert rule_budget(limited) * 4 == pytest.approx(false_alarms(limited.monitoring))
 
 
 def test_rules_about_groups_have_a_part_where_they_are_asked_for() -> None:
@@ -56,7 +56,7 @@ def test_rules_about_groups_have_a_part_where_they_are_asked_for() -> None:
 
 def test_the_budget_is_said_in_words() -> None:
     policy = _manifest(false_alarms=FalseAlarms(days=1, windows=1_000)).monitoring
-    assert wording(policy) == (
+    assert budget_text(policy) == (
         "at most one false alarm in 1 day and in 1,000 windows, all rules together"
     )
 
@@ -69,7 +69,7 @@ def test_windows_broken_at_the_level_raise_as_many_alarms_as_the_part_allows(
     manifest = _manifest(consecutive=consecutive, false_alarms=FalseAlarms(days=1, windows=50))
     chance, windows = random.Random(3), by_depth(8_000, 40_000)
     fired = _fired(manifest, [chance.random() < level(manifest) for _ in range(windows)])
-    expected = part(manifest) * windows
+    expected = rule_budget(manifest) * windows
     assert abs(fired - expected) < 4 * expected**0.5
 
 

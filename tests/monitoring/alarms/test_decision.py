@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from eventlog.log import Position
 from monitoring.alarms.alarm_lifecycle import RuleState, judge
-from monitoring.alarms.decision import facts, judgement, verdict
+from monitoring.alarms.decision import alarm_facts, judgement, verdict
 from monitoring.alarms.retrain_request import request, retrain_alarm, webhook_id
 from monitoring.alarms.severity import drifted_columns
 from monitoring.alarms.silences import silenced
@@ -220,7 +220,7 @@ def test_an_alarm_states_facts(rule: Rule, value: float, limit: float) -> None:
     bad = [_result(n, drifted=True, auc=0.6) for n in range(2)]
     (_, alarm) = _judge_all(rule, bad)[-1]
     assert alarm is not None
-    found = facts(alarm, bad[-1])
+    found = alarm_facts(alarm, bad[-1])
     assert (found.score.value, found.score.threshold) == (value, limit)
     assert (found.scored, found.drifted, found.labelled) == (3, 2, 1200)
     assert found.since == bad[0].window
@@ -388,7 +388,7 @@ def test_an_alarm_of_the_whole_names_what_moved(
     results = [_result(n, scores=scores) for n in range(2)]
     alarm = _judge_all(rule, results)[-1][1]
     assert alarm is not None
-    assert facts(alarm, results[-1]).score.name == score
+    assert alarm_facts(alarm, results[-1]).score.name == score
     assert alarm.columns == columns
 
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from monitoring.alarms.alarm_lifecycle import RuleState, judge
-from monitoring.alarms.decision import breached, facts, verdict
+from monitoring.alarms.decision import alarm_facts, breached, verdict
 from monitoring.alarms.retrain_request import retrain_alarm
 from monitoring.results import Alarm, Result, Rule, Score, Window
 from registry.manifest import AlarmPolicy, MaxGap
@@ -46,7 +46,7 @@ def test_a_gap_that_lasts_raises_an_alarm_that_names_the_segment() -> None:
     first, alarm = _judged("selection_rate_gap", _result(0, _gap(0.362)), _result(1, _gap(0.362)))
     assert first is None
     assert alarm is not None
-    assert facts(alarm, _result(1, _gap(0.362))).score.segment == "carrier"
+    assert alarm_facts(alarm, _result(1, _gap(0.362))).score.segment == "carrier"
     assert alarm.severity == "warning"
 
 
@@ -54,7 +54,7 @@ def test_a_poor_group_raises_an_alarm_that_names_it_and_asks_for_retraining() ->
     scores = [_group(0.55), _group(0.41, name="HA"), _group(0.7, breached=False, name="AA")]
     _, alarm = _judged("segment", _result(0, *scores), _result(1, *scores))
     assert alarm is not None
-    score = facts(alarm, _result(1, *scores)).score
+    score = alarm_facts(alarm, _result(1, *scores)).score
     assert (score.segment, score.value) == ("carrier=HA", 0.41)
     assert retrain_alarm([alarm], 0) == alarm
 

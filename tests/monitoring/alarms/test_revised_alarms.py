@@ -16,7 +16,7 @@ from monitoring.alarms.alarm_lifecycle import (
     judge,
     reset,
 )
-from monitoring.alarms.budget import label_level, part
+from monitoring.alarms.budget import label_level, rule_budget
 from monitoring.results import Alarm, Result, RevisedWindow, Score, Window
 from registry.manifest import AlarmPolicy, FalseAlarms
 from tests.monitoring.log_in_memory import MANIFEST
@@ -200,5 +200,5 @@ def test_labels_in_fifths_keep_the_budget_of_false_alarms() -> None:
             before = rule.state.open_alarm
             rule.see(hour, bad=sum(fifths[:known]) / known**0.5 > limit)
             fired += bool(rule.state.open_alarm) and not before
-    expected = part(manifest) * windows
+    expected = rule_budget(manifest) * windows
     assert 0.5 * expected < fired < expected + 2 * expected**0.5

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from monitoring.alarms.alarm_lifecycle import JudgedWindow, RuleState
 from monitoring.alarms.facts import AlarmFacts
 from monitoring.presenter.alarm_sentence import MOST_WORDS, alarm_sentence, alarm_text
-from monitoring.presenter.formats import apart, percents_apart
+from monitoring.presenter.formats import percent_and_limit, value_and_limit
 from monitoring.presenter.rule_sentence import awaited_labels, progress_to_alarm, rule_sentence
 from monitoring.presenter.window_sentence import window_sentence
 from monitoring.results import Alarm, Result, RevisedWindow, Rule, Score, Window
@@ -148,12 +148,12 @@ def test_a_window_that_begins_within_a_day_is_named_to_the_minute() -> None:
 
 
 def test_a_value_beyond_its_limit_never_reads_like_its_limit() -> None:
-    assert apart(0.9, 0.1) == ("0.900", "0.100")
-    assert apart(0.10004, 0.1) == ("0.10004", "0.1")
-    assert apart(0.0002, 0.0001) == ("0.0002", "0.0001")
-    assert apart(1.0000000000001, 1.0) == ("just above 1", "1")
-    assert apart(0.5, 0.5) == ("0.500", "0.500")
-    assert percents_apart(0.0104, 0.01) == ("1.04%", "1%")
+    assert value_and_limit(0.9, 0.1) == ("0.900", "0.100")
+    assert value_and_limit(0.10004, 0.1) == ("0.10004", "0.1")
+    assert value_and_limit(0.0002, 0.0001) == ("0.0002", "0.0001")
+    assert value_and_limit(1.0000000000001, 1.0) == ("just above 1", "1")
+    assert value_and_limit(0.5, 0.5) == ("0.500", "0.500")
+    assert percent_and_limit(0.0104, 0.01) == ("1.04%", "1%")
 
 
 def _result(*scores: Score, verdict: Any = "ok") -> Result:

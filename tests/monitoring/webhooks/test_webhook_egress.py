@@ -30,8 +30,8 @@ def port_of(url: str) -> int:
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("http://receiver.example/hook", "begins with http://"),
-        ("ftp://receiver.example/hook", "begins with ftp://"),
+        ("http://receiver.example/hook", "starts with http://"),
+        ("ftp://receiver.example/hook", "starts with ftp://"),
         ("file:///etc/passwd", "names no host"),
         ("/hook", "names no host"),
         ("https://user:pass@receiver.example/", "user or password"),
