@@ -300,7 +300,7 @@ def test_a_trial_without_an_address_says_which_setting_is_missing(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"URL": "http://127.0.0.1:9/"}, "begins with http://; expected https://"),
+        ({"URL": "http://127.0.0.1:9/"}, "starts with http://; expected https://"),
         ({"URL": "https://127.0.0.1:9/"}, r"resolves to 127.0.0.1 \(loopback\)"),
         ({"URL": "http://127.0.0.1:9/", "ALLOWED_HOSTS": "127.0.0.1"}, "ConnectError"),
     ],
