@@ -35,7 +35,7 @@ def port_of(url: str) -> int:
         ("file:///etc/passwd", "names no host"),
         ("/hook", "names no host"),
         ("https://user:pass@receiver.example/", "user or password"),
-        ("https://[::1", "cannot be read"),
+        ("https://[::1", "not a valid URL"),
     ],
 )
 async def test_addresses_of_the_wrong_kind_are_refused(url: str, why: str) -> None:

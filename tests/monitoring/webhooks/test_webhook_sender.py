@@ -191,7 +191,7 @@ async def test_a_delivery_nobody_takes_is_tried_for_more_than_a_day_and_then_dea
         last, clock.now = clock.now, outbox.deliveries["msg-1"].next_attempt
     assert outbox.deliveries["msg-1"].state == "dead"
     assert last - begin > 24 * 3_600 * SECOND
-    assert "begins with http://" in outbox.deliveries["msg-1"].last_error
+    assert "starts with http://" in outbox.deliveries["msg-1"].last_error
 
 
 async def test_one_failing_delivery_does_not_hold_up_the_next(letterbox: Any) -> None:
