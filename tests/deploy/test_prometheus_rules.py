@@ -44,12 +44,12 @@ def test_every_alert_has_its_runbook_and_every_runbook_its_alert() -> None:
     assert linked == pages
     for page in pages:
         sections = [line for line in page.read_text().splitlines() if line.startswith("## ")]
-        assert sections == ["## What it means", "## How to investigate", "## What to do"]
+        assert sections == ["## Meaning", "## Diagnosis", "## Mitigation"]
 
 
 def test_an_alert_is_described_as_in_its_runbook() -> None:
     for alert in _alerts():
         page = (ROOT / alert["annotations"]["runbook_url"]).read_text()
-        meaning = page.partition("## What it means\n\n")[2].partition("\n\n")[0]
+        meaning = page.partition("## Meaning\n\n")[2].partition("\n\n")[0]
         shown = _LINK.sub(r"\1", " ".join(meaning.split())).replace("`", "")
         assert alert["annotations"]["description"] == shown, alert["alert"]
