@@ -1,6 +1,6 @@
 """Generate the tables of docs/scaling.md: `python -m benchmarks.scaling_plan [FILE]`.
 
-Unit costs are measurements of docs/performance.md; the rest are assumptions.
+Unit costs are measurements from docs/performance.md; the other values are assumptions.
 """
 
 import sys
@@ -16,38 +16,38 @@ DAY = 86_400
 
 
 class Costs(msgspec.Struct, frozen=True):
-    """Hold the costs of one prediction of 30 features; CPU in microseconds of one core."""
+    """The costs of one prediction with 30 features; CPU in microseconds of one core."""
 
     # Measured, see docs/performance.md.
     serve: float = 37.0
     forward: float = 47.6
     monitor: float = 52.2
-    database: float = 20.0  # of PostgreSQL, which several monitors share
+    database: float = 20.0  # CPU of the PostgreSQL server that several monitors share
     event_bytes: float = 900.0
     # Assumed
-    busy: float = 0.5  # mean share of a core in use, with room for peaks and the loss of a pod
+    busy: float = 0.5  # mean load of a core; the rest is for peaks and the loss of a pod
     compressed: float = 0.35  # compression ratio of a batch by lz4
     partition_bytes: float = 5e6  # compressed bytes per second of one partition
-    broker_bytes: float = 60e6  # bytes per second that one broker writes, replicas included
-    copies: int = 3
-    days_kept: int = 7
-    database_cores: int = 16  # of a server of PostgreSQL; more models are a group with another one
+    broker_bytes: float = 60e6  # bytes per second that one broker writes, including replicas
+    copies: int = 3  # replicas of a Kafka partition
+    days_kept: int = 7  # retention in Kafka
+    database_cores: int = 16  # cores of a PostgreSQL server; each group of models has one server
     core_hour: float = 0.04  # dollars
     gigabyte_month: float = 0.08  # dollars per GB of disk
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Hold the resources that a load needs."""
+    """The resources that a load needs."""
 
     load: int
     workers: int
     forwarders: int
     monitors: int
-    databases: int  # cores of PostgreSQL; 0: one monitor, on SQLite
-    groups: int  # of models, each with its topics, monitors and database
+    databases: int  # PostgreSQL cores; 0 for one monitor, which uses SQLite
+    groups: int  # groups of models, each with its own topics, monitors and database
     partitions: int
     brokers: int
-    gigabytes_a_day: float  # in Kafka, all replicas
+    gigabytes_a_day: float  # in Kafka, including all replicas
     dollars_a_month: float
 
 
@@ -83,9 +83,9 @@ def plan(load: int, costs: Costs) -> Plan:
 
 def table(costs: Costs) -> str:
     """Return the plans of all loads as a Markdown table."""
-    heads = ["predictions/s", "a day", "serving cores", "forwarding cores", "monitoring cores"]
+    heads = ["predictions/s", "per day", "serving cores", "forwarding cores", "monitoring cores"]
     heads += ["PostgreSQL cores", "groups of models", "partitions", "brokers"]
-    heads += ["Kafka, GB a day", "about $ a month"]
+    heads += ["Kafka, GB per day", "about $ per month"]
     lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
     for load in LOADS:
         machines = plan(load, costs)
