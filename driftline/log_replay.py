@@ -95,7 +95,7 @@ def differences(recorded: Store, replayed: Store) -> tuple[list[str], int]:
     """
     lines: list[str] = []
     earlier = 0
-    for pair in replayed.watched():
+    for pair in replayed.monitored_versions():
         recorded_results = {result.window: result for result in recorded.results(*pair)}
         for result in replayed.results(*pair):
             before = recorded_results.get(result.window)

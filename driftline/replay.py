@@ -55,7 +55,7 @@ def replay(begin: datetime | None, end: datetime | None, into: Path, *, repair: 
         click.echo("No monitor database to compare with.")
         return
     differing, earlier = differences(recorded, replayed)
-    windows = sum(len(replayed.results(*pair)) for pair in replayed.watched())
+    windows = sum(len(replayed.results(*pair)) for pair in replayed.monitored_versions())
     click.echo(f"{formats.several(windows, 'window')} recomputed, {len(differing)} differ")
     if earlier:
         click.echo(

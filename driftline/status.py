@@ -22,7 +22,7 @@ from monitoring.presenter.schedule_text import schedule_text
 from monitoring.results import Alarm, Note
 from monitoring.settings import PREFIX, MonitorSettings, database_address
 from monitoring.storage.store import Store
-from monitoring.web.overview import EventBalance, VersionRow, look
+from monitoring.web.overview import EventBalance, VersionRow, read_overview
 from monitoring.web.retrain_loops import LATEST, RetrainLoops
 from monitoring.web.window_view import chief_score, coverage, value
 from registry.catalogue import Catalogue
@@ -52,7 +52,7 @@ def commands() -> list[click.Command]:
 def status(as_json: bool) -> None:  # noqa: FBT001  # click calls it by name
     """Show every model version and its alarms, worst first."""
     store = open_store()
-    status_page = look(store, _catalogue())
+    status_page = read_overview(store, _catalogue())
     if as_json:
         click.echo(msgspec.json.encode(status_page.as_data()))
         return

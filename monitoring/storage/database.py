@@ -1,7 +1,4 @@
-"""The monitor's database, in SQLite or PostgreSQL.
-
-A path opens SQLite, an address PostgreSQL.
-"""
+"""The monitor's database: a path opens an SQLite file, a URL opens PostgreSQL."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,31 +13,31 @@ from monitoring.storage.sql import REVISION
 from monitoring.storage.sqlite import Sqlite
 
 Kind = TypeVar("Kind")
-DatabaseAddress = Path | str  # a file, or postgresql://...
+DatabaseAddress = Path | str  # an SQLite file, or postgresql://...
 
 
 class Driver(Protocol):
     """One connection to one kind of database.
 
-    Writing transactions run one after the other. `DatabaseUnavailable` means that the server was
-    lost, or that the file was locked, full or unreadable, and with it the transaction is lost; the
-    next one tries again.
+    Serialized transactions run one after another. Every method raises `DatabaseUnavailable` if the
+    server is lost or the file is locked, full or unreadable. The open transaction is then lost,
+    but the next transaction tries again.
     """
 
     def revision(self) -> str | None:
-        """Read the revision of the schema; None if no migration has run."""
+        """Read the schema's revision; None if no migration has run."""
         ...
 
     def migrate(self) -> None:
-        """Run the migrations that the database lacks; raises NewerDatabase and OlderMonitor."""
+        """Run the missing migrations; raises NewerDatabase and OlderMonitor."""
         ...
 
     def begin(self, *, serialized: bool) -> None:
-        """Begin a transaction; `serialized`: after all other serialized ones have ended."""
+        """Begin a transaction; if `serialized`, wait until other serialized transactions end."""
         ...
 
     def serialize(self) -> None:
-        """Make the open transaction serialized; wait until all others of that kind have ended."""
+        """Make the open transaction serialized; wait until other serialized transactions end."""
         ...
 
     def commit(self) -> None:
@@ -48,7 +45,7 @@ class Driver(Protocol):
         ...
 
     def rollback(self) -> None:
-        """Undo what the transaction did."""
+        """Roll the transaction back."""
         ...
 
     def read(self, statement: Query, values: Mapping[str, object]) -> list[Row]:
@@ -56,7 +53,7 @@ class Driver(Protocol):
         ...
 
     def change(self, statement: Query, values: Mapping[str, object]) -> int:
-        """Run a statement; returns how many rows it touched."""
+        """Run a statement; return the number of changed rows."""
         ...
 
     def look_up(self, lookup: Lookup, names: Sequence[str]) -> list[Row]:
@@ -64,17 +61,17 @@ class Driver(Protocol):
         ...
 
     def write(self, statement: RowQuery, rows: Sequence[Values]) -> None:
-        """Run a row statement for each row; no two may change the same row."""
+        """Run a row statement once per row of values; no two may change the same stored row."""
         ...
 
     def limit_idleness(self) -> None:
-        """End the connection, with its locks, if its process stalls for half a minute."""
+        """Have the server end this connection, with its locks, if its process stalls for 30 s."""
         ...
 
     def try_lock(self, name: str) -> bool:
-        """Take a lock that this connection holds until it ends or unlocks; False: another has it.
+        """Lock `name` until `unlock` or the connection's end; False if it is locked elsewhere.
 
-        Always granted if no other monitor can be at work.
+        The lock is always granted if the database allows only one monitor.
         """
         ...
 
@@ -88,18 +85,18 @@ class Driver(Protocol):
 
 
 class Database:
-    """One connection; usable from several threads one after the other.
+    """One connection; several threads can use it, one at a time.
 
-    A statement given as text has its values as `:name`.
+    Statements can be text; they then refer to their values as `:name`.
     """
 
     def __init__(
         self, address: DatabaseAddress, *, reconnects: bool = True, durable: bool = True
     ) -> None:
-        """Open, and migrate to the schema of this release.
+        """Open the database and migrate it to this release's schema.
 
-        Without `reconnects`, a lost connection is not re-opened, since its locks are lost. Without
-        `durable`, writes to a file are faster, but the file is useless after a crash.
+        Without `reconnects`, a lost connection is not re-opened, because its locks are lost. If
+        `durable` is False, writes to a file are faster, but a crash can damage the file.
         Raises DatabaseUnavailable, NewerDatabase and OlderMonitor.
         """
         self._driver = _driver(address, reconnects=reconnects, durable=durable)
@@ -112,9 +109,9 @@ class Database:
 
     @contextmanager
     def transaction(self, *, serialized: bool = True) -> Iterator[None]:
-        """Commit the statements of the block together, or roll all back.
+        """Run the block in a transaction: commit at its end, roll back if it raises.
 
-        Without `serialized`, other transactions may write at the same time: use it only for rows
+        If `serialized` is False, other transactions can write at the same time: write only rows
         that this connection's locks protect.
         """
         self._driver.begin(serialized=serialized)
@@ -126,7 +123,7 @@ class Database:
             raise
 
     def serialize(self) -> None:
-        """Make the open transaction serialized; wait until all others of that kind have ended."""
+        """Make the open transaction serialized; wait until other serialized transactions end."""
         self._driver.serialize()
 
     def all(self, statement: Query | str, **values: object) -> list[Row]:
@@ -138,12 +135,12 @@ class Database:
         return self._driver.look_up(lookup, list(names))
 
     def one(self, statement: Query | str, **values: object) -> Row | None:
-        """Read the row of a query that finds at most one."""
+        """Read the only row of a query; None if there is no row."""
         rows = self._driver.read(_statement(statement), values)
         return rows[0] if rows else None
 
     def do(self, statement: Query | str, **values: object) -> int:
-        """Run a statement; returns how many rows it touched."""
+        """Run a statement; return the number of changed rows."""
         return self._driver.change(_statement(statement), values)
 
     def write(self, statement: RowQuery, *values: object) -> None:
@@ -151,18 +148,18 @@ class Database:
         self._driver.write(statement, [values])
 
     def many(self, statement: RowQuery, rows: Sequence[Values]) -> None:
-        """Run a row statement once per row of values; no two may change the same row."""
+        """Run a row statement once per row of values; no two may change the same stored row."""
         if rows:
             self._driver.write(statement, rows)
 
     def limit_idleness(self) -> None:
-        """End the connection, with its locks, if its process stalls for half a minute."""
+        """Have the server end this connection, with its locks, if its process stalls for 30 s."""
         self._driver.limit_idleness()
 
     def try_lock(self, name: str) -> bool:
-        """Take a lock that this connection holds until it ends or unlocks; False: another has it.
+        """Lock `name` until `unlock` or the connection's end; False if it is locked elsewhere.
 
-        Always granted in SQLite, which has one monitor.
+        The lock is always granted in SQLite, which allows only one monitor.
         """
         return self._driver.try_lock(name)
 
@@ -176,14 +173,14 @@ class Database:
 
 
 def exists(address: DatabaseAddress) -> bool:
-    """Return whether a monitor can have been here; opening a file would create it."""
+    """Return False for a missing SQLite file, without creating it; True for PostgreSQL."""
     return not isinstance(address, Path) or address.exists()
 
 
 def _driver(address: DatabaseAddress, *, reconnects: bool, durable: bool) -> Driver:
     if isinstance(address, Path):
         return Sqlite(address, durable=durable)
-    from monitoring.storage.postgres import Postgres  # noqa: PLC0415 - its library, where it is used
+    from monitoring.storage.postgres import Postgres  # noqa: PLC0415 - needs psycopg
 
     return Postgres(address, reconnects=reconnects)
 
@@ -200,27 +197,27 @@ def _compiled(statement: str) -> Query:
 
 
 def as_struct(value: object, kind: type[Kind]) -> Kind:
-    """Decode a column that holds JSON."""
+    """Decode a JSON value that was read."""
     return msgspec.json.decode(as_bytes(value), type=kind)
 
 
 def as_bytes(value: object) -> bytes:
-    """Return a column of bytes."""
+    """Return a value that was read, typed as bytes."""
     assert isinstance(value, bytes)
     return value
 
 
 def as_bytes_or_none(value: object) -> bytes | None:
-    """Return a column of bytes that may be null."""
+    """Return a value that was read, typed as bytes or null."""
     return None if value is None else as_bytes(value)
 
 
 def as_int_or_none(value: object) -> int | None:
-    """Return a column of integers that may be null."""
+    """Return a value that was read, typed as integer or null."""
     return None if value is None else as_int(value)
 
 
 def as_int(value: object) -> int:
-    """Return a column of integers."""
+    """Return a value that was read, typed as integer."""
     assert isinstance(value, int)
     return value

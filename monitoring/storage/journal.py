@@ -50,26 +50,25 @@ from monitoring.windows.traffic import JudgedHours, OpenHours
 from monitoring.windows.watermark import VersionProgress
 from monitoring.windows.window_state import WindowState, decode_window
 
-LedgerKey = tuple[str, str]  # source, and shard where the log is divided by shards
-MERGED = -1  # start under which late events of earlier panes are counted
+LedgerKey = tuple[str, str]  # source and shard; the shard is empty if the log is not divided
+MERGED = -1  # pane start under which the merged counts of old panes' late events are stored
 
 
 class Journal:
-    """A partition's side of the database; not for use outside a transaction.
+    """Reads and writes of one partition's rows; use it only inside a transaction.
 
-    It reads and writes the rows of one partition. What all partitions share (the numbers of alarms
-    and dead letters) is written by one transaction at a time.
+    Partitions share the numbering of dead letters: only serialized transactions add dead letters.
     """
 
     def __init__(self, database: Database, partition: int = 0) -> None:
-        """Write rows of `partition` to `database`."""
+        """Read and write the rows of `partition` in `database`."""
         self.database = database
         self.partition = partition
         self.predictions = Predictions(database, partition)
         self.samples = Samples(database)
         self.reviews = Reviews(database, sweeps_leases=partition == 0)
 
-    # What is read when the monitor starts
+    # Reads when the monitor starts
 
     def positions(self) -> dict[str, Position]:
         """Read the next position of each stream."""
@@ -77,7 +76,7 @@ class Journal:
         return {str(source): Position(as_int(epoch), as_int(seq)) for source, epoch, seq in rows}
 
     def ledgers(self) -> dict[LedgerKey, SourceLedger]:
-        """Read the ledgers by source and shard."""
+        """Read the ledger of each source and shard."""
         rows = self.database.all(progress.LEDGERS, partition=self.partition)
         ledgers = [(str(shard), as_struct(body, SourceLedger)) for shard, body in rows]
         return {(ledger.source, shard): ledger for shard, ledger in ledgers}
@@ -101,7 +100,7 @@ class Journal:
         return {(watch.model, watch.version): watch for watch in watches}
 
     def windows(self, key: Key) -> dict[int, WindowState]:
-        """Read the windows that may still change, by start."""
+        """Read the windows that can still change, by start."""
         rows = self.database.all(windows.WINDOWS, **_of(key))
         states = [decode_window(as_bytes(body)) for (body,) in rows]
         return {state.start: state for state in states if state.phase != "expired"}
@@ -117,7 +116,7 @@ class Journal:
         return WaitingScore(number, size, as_struct(row[0], ModelOfPendingScore).job.model)
 
     def sampled_hashes(self, key: Key, window: Window, tensor: str) -> list[int]:
-        """Read the hashes of a window's sampled rows, or of those of a tensor."""
+        """Read the hashes of a window's sampled rows; if a tensor is named, of its samples."""
         if tensor:
             return self.samples.hashes(key, tensor, window)
         return self.predictions.sampled_hashes(key, window)
@@ -129,7 +128,7 @@ class Journal:
         positions: Mapping[str, Position],
         ledgers: Iterable[tuple[LedgerKey, SourceLedger]],
     ) -> None:
-        """Store how far the log is ingested."""
+        """Store the positions up to which the log is ingested, and the ledgers."""
         self.predictions.reset()
         self.samples.flush()
         self.reviews.flush()
@@ -153,7 +152,7 @@ class Journal:
         )
 
     def traffic(self) -> dict[str, tuple[OpenHours, JudgedHours]]:
-        """Read the requests of every model by the hour."""
+        """Read every model's hourly requests."""
         return read_traffic(self.database)
 
     def save_traffic(
@@ -161,11 +160,14 @@ class Journal:
         counted: Iterable[tuple[str, OpenHours]],
         judged: Iterable[tuple[str, OpenHours, JudgedHours]],
     ) -> None:
-        """Store the open hours of models; of those with a newly judged hour, all hours."""
+        """Store open hours (`counted`), or open and judged hours (`judged`), by model."""
         save_traffic(self.database, counted, judged)
 
     def count_batches(self, days: Mapping[tuple[str, str, int], BatchDay], retained: int) -> None:
-        """Add rows of files, by model, version and day; delete days older than `retained` (µs)."""
+        """Add counts of batch-scored rows, by model, version and day; delete old days.
+
+        A day is deleted if it began more than `retained` microseconds before the added day.
+        """
         for (model, version, start), day in days.items():
             key = {"model": model, "version": version}
             row = self.database.one(batch_days.OF_DAY, **key, start=start)
@@ -174,14 +176,14 @@ class Journal:
             self.database.do(batch_days.DELETE_BEFORE, **key, until=start - retained)
 
     def count_late(self, counts: Mapping[tuple[str, str, int], LateCounts]) -> None:
-        """Add late events, by model, version and start of their pane."""
+        """Add counts of late events, by model, version and pane start."""
         self.database.many(
             windows.COUNT_LATE,
             [(*place, late.events, late.rows) for place, late in counts.items()],
         )
 
     def compact_late(self, key: Key, until: int) -> None:
-        """Merge the counts of late events of panes that begin before `until` into one."""
+        """Merge the late-event counts of all panes that begin before `until` into one count."""
         old = _of(key) | {"begin": 0, "end": until}
         ((events, count),) = self.database.all(windows.LATE, **old)
         if events is not None:
@@ -200,48 +202,48 @@ class Journal:
         )
 
     def delete_windows(self, places: Sequence[tuple[str, str, int]]) -> None:
-        """Delete the counts of windows that can no longer change, by model, version and start."""
+        """Delete windows that can no longer change, by model, version and start."""
         self.database.many(windows.DELETE_WINDOW, places)
 
     def count(self, name: str, more: int = 1) -> None:
-        """Add to a total."""
+        """Add to the total of this name."""
         self.database.write(progress.COUNT, self.partition, name, more)
 
     def add_dead_letter(
         self, origin: str, reason: str, body: bytes, partition: int | None = None
     ) -> None:
-        """Store a record that could not be ingested; `partition` retries it (None: this one)."""
+        """Store a record that could not be ingested; `partition` (default: this one) retries it."""
         self.database.serialize()
-        shown = reason.replace("\0", "\N{SYMBOL FOR NULL}")  # PostgreSQL's text holds no null
+        shown = reason.replace("\0", "\N{SYMBOL FOR NULL}")  # PostgreSQL rejects NUL in text
         owner = self.partition if partition is None else partition
         self.database.write(dead_letters.ADD, origin, shown, body, owner)
 
     def retry_dead_letter(self, origin: str) -> None:
-        """Queue the newest dead letter of this origin for ingestion by its partition."""
+        """Have its partition ingest the newest dead letter of this origin again."""
         self.database.write(dead_letters.RETRY_LAST, origin)
 
     def delete_dead_letters(self, keep: int) -> int:
-        """Delete all but the newest `keep` dead letters; returns how many."""
+        """Delete all but the newest `keep` dead letters; return the number deleted."""
         return self.database.do(dead_letters.DELETE_OLDEST, keep=keep)
 
     def delete_minutes(self, sources: Iterable[str], until: int) -> None:
-        """Delete the counts of minutes before `until`."""
+        """Delete the ingestion counts of minutes before `until`."""
         self.save_horizon("minutes", until)
         self.database.many(
             progress.DELETE_MINUTES, [(self.partition, source, until) for source in sources]
         )
 
     def save_horizon(self, name: str, until: int) -> None:
-        """Store the time of reception before which rows of this kind are deleted."""
+        """Store the reception time before which rows of this kind are deleted."""
         self.database.write(progress.SAVE_HORIZON, self.partition, name, until)
 
     def has_retries(self) -> bool:
-        """Return whether dead letters wait to be ingested again."""
+        """Return whether dead letters are queued for ingestion."""
         row = self.database.one(dead_letters.ANY_RETRY, partition=self.partition)
         return row is not None
 
     def pop_retries(self) -> list[DeadLetter]:
-        """Read the dead letters that are to be ingested again, and delete them."""
+        """Return and delete the dead letters that are queued for ingestion."""
         rows = self.database.all(dead_letters.RETRIES, partition=self.partition)
         letters = [
             DeadLetter(as_int(number), str(origin), str(reason), as_bytes(body))
@@ -255,7 +257,7 @@ class Journal:
     # Scoring and decisions
 
     def next_job(self) -> int:
-        """Return the number of the next scoring; scorings are evaluated in this order."""
+        """Return the next scoring's number; scorings are evaluated in the order of numbers."""
         ((last,),) = self.database.all(results.LAST_JOB, partition=self.partition)
         return as_int(last or 0) + 1
 
@@ -272,11 +274,11 @@ class Journal:
         return as_struct(row[0], PendingScore)
 
     def delete_job(self, number: int) -> None:
-        """Delete a scoring that is evaluated."""
+        """Delete an evaluated scoring."""
         self.database.do(results.DELETE_JOB, partition=self.partition, number=number)
 
     def add_result(self, result: Result) -> None:
-        """Store one revision of a window's result."""
+        """Store one revision of a window's result, and update the version's totals."""
         key = result.model, result.version
         summed = add(closed(self.database, key), result, self.latest(key, result.window))
         self.database.write(results.SAVE_CLOSED, *key, encode(summed))
@@ -285,7 +287,7 @@ class Journal:
         )
 
     def delete_earlier_revisions(self, result: Result) -> None:
-        """Delete the revisions of a window's result before this one."""
+        """Delete the revisions of the same window before this result's revision."""
         self.database.do(
             results.DELETE_REVISIONS,
             model=result.model,
@@ -295,7 +297,7 @@ class Journal:
         )
 
     def delete_results(self, key: Key, until: int) -> int:
-        """Delete the results of windows that begin before `until`; returns how many."""
+        """Delete the results of windows that begin before `until`; return the number deleted."""
         return self.database.do(results.DELETE_BEFORE, **_of(key), until=until)
 
     def latest(self, key: Key, window: Window) -> Result | None:
@@ -319,16 +321,16 @@ class Journal:
 
     def save_alarm(self, alarm: Alarm) -> None:
         """Store a new or changed alarm."""
-        # Not a count, which would depend on the order in which models are scored.
+        # Order alarms by window end: a counter would depend on the order of scorings.
         self.database.write(alarms.SAVE, alarm.alarm_id, alarm.latest.end, encode(alarm))
 
     def silences(self) -> list[Silence]:
-        """Read every silence, ended ones included."""
+        """Read every silence, including ended silences."""
         rows = self.database.all(alarms.SILENCES)
         return [as_struct(body, Silence) for (body,) in rows]
 
     def add_delivery(self, webhook_id: str, body: bytes, created: int) -> None:
-        """Add a webhook to the outbox, unless it has one of this id."""
+        """Add a webhook to the outbox, unless the outbox already has this id."""
         self.database.write(outbox.ADD, webhook_id, body, created, 0, 0, "pending", "")
 
     def pending_deliveries(self) -> dict[str, bytes]:
@@ -354,11 +356,11 @@ class Journal:
         return ScheduleProgress() if row is None else as_struct(row[0], ScheduleProgress)
 
     def save_schedule_progress(self, model: str, progress: ScheduleProgress) -> None:
-        """Store how far the schedule of a model is decided."""
+        """Store the progress of a model's schedule."""
         self.database.write(schedules.SAVE, model, encode(progress))
 
     def retained_period(self, key: Key) -> Window | None:
-        """Read from where to where the closed windows of a version have rows; None without any."""
+        """Read the period of a version's closed windows with stored rows; None if there is none."""
         rows = self.database.all(windows.WATCH, **_of(key))
         since = as_struct(rows[0][0], VersionProgress).samples_until if rows else 0
         ((first,),) = self.database.all(results.START_AFTER, **_of(key), start=since - 1)
@@ -370,7 +372,7 @@ class Journal:
         return Window(as_int(first), as_struct(latest[0], Result).window.end)
 
     def delete_deliveries(self, until: int) -> int:
-        """Delete webhooks created before `until` that need no further attempt; returns how many."""
+        """Delete finished webhooks created before `until`; return the number deleted."""
         return self.database.do(outbox.DELETE_BEFORE, until=until)
 
 

@@ -1,4 +1,4 @@
-"""Scorings that were decided on and wait in the database."""
+"""Scorings that are queued in the database."""
 
 import msgspec
 
@@ -8,15 +8,15 @@ from monitoring.score_jobs import ScoreJob
 
 
 class PendingScore(msgspec.Struct, frozen=True):
-    """A scoring that was decided on: what is to be scored and what was known at that moment."""
+    """A queued scoring: the job, and the state of the window when it was queued."""
 
     number: int
     job: ScoreJob
-    result: Result  # the counts, without scores
+    result: Result  # the window's counts, still without scores
     positions: dict[str, Position]
-    judge: list[Rule]  # whose turn it is with this scoring
-    ended: list[str] = []  # versions of the model without traffic since a whole window before
-    retried: bool = False  # by command, after it failed every try
+    judge: list[Rule]  # rules to judge with this scoring's result
+    ended: list[str] = []  # other versions of the model without traffic for more than a window
+    retried: bool = False  # whether an operator queued it again after every attempt had failed
 
 
 class ModelOfJob(msgspec.Struct, frozen=True):
@@ -26,14 +26,14 @@ class ModelOfJob(msgspec.Struct, frozen=True):
 
 
 class ModelOfPendingScore(msgspec.Struct, frozen=True):
-    """The part of a stored scoring that names its model: reading it spares the rows."""
+    """The part of a stored scoring that names its model; decoding it skips the rows."""
 
     job: ModelOfJob
 
 
 class WaitingScore(msgspec.Struct, frozen=True):
-    """A scheduled scoring; all its data are in the database."""
+    """A queued scoring whose data are only in the database, to save memory."""
 
     number: int
-    size: int  # bytes that it has there
+    size: int  # bytes in the database
     model: str

@@ -1,8 +1,8 @@
-"""Predicted rows, and labels that wait for their prediction; part of the consumer's step.
+"""Predicted rows, and early labels (labels that came before their prediction).
 
-What a step needs of them is read at once before it (`bring`), and what it does to them is written
-at once after it (`flush`), because a statement for each event would cost more than all the rest.
-In between, the step works on what is here.
+A step of the consumer reads the rows that its events refer to before it begins (`prefetch`), works
+on these cached rows, and writes all changes at its end (`flush`). One statement per event would
+cost more than the rest of the step.
 """
 
 from collections.abc import Iterable
@@ -25,80 +25,79 @@ from monitoring.storage.rows import (
 from monitoring.storage.sql import predictions as queries
 
 Key = tuple[str, str]  # model, version
-ANYWHERE = -1  # partition of labels whose id names no shard, once the partitions have changed
+# Partition of early labels whose id names no shard, after the number of partitions has changed.
+ANYWHERE = -1
 _Place = tuple[str, int]  # prediction id, row
 
 
 class Predictions:
-    """Not for use outside a transaction, and good for one: `reset` at its end."""
+    """Rows and early labels, for use inside one transaction; call `reset` at its end."""
 
     def __init__(self, database: Database, partition: int = 0) -> None:
-        """Read and write rows and labels in `database`; waiting labels are of `partition`."""
+        """Read and write rows, and the early labels of `partition`, in `database`."""
         self._database = database
         self._partition = partition
-        self._added: dict[_Place, StoredRow] = {}  # not written yet
-        self._sampled: dict[int, StoredRow] = {}  # those among them with values, by hash
+        self._added: dict[_Place, StoredRow] = {}  # new rows, not written yet
+        self._sampled: dict[int, StoredRow] = {}  # the new rows that have values, by hash
         self._evicted: list[tuple[object, ...]] = []
-        self._labelled: dict[_Place, bytes] = {}
-        self._known: dict[
-            _Place, StoredPrediction
-        ] = {}  # as they lie in the database, and their new labels
-        self._searched: set[str] = set()  # ids whose rows in the database are all known
-        self._early: dict[str, dict[int, EarlyLabel]] = {}  # labels that wait, of the ids looked up
-        self._stored_early: bool | None = None  # whether the database has labels that wait
-        self._regrouped: set[str] = set()  # ids that must be rewritten
-        self._waiting: list[_Place] = []  # labels that began to wait, not written yet
+        self._labelled: dict[_Place, bytes] = {}  # new labels of stored rows, not written yet
+        self._stored: dict[_Place, StoredPrediction] = {}  # cached rows, with their new labels
+        self._fetched: set[str] = set()  # prediction ids whose stored rows are all cached
+        self._early: dict[str, dict[int, EarlyLabel]] = {}  # cached early labels, by id and row
+        self._has_early: bool | None = None  # whether the database has any; None: not checked
+        self._rewritten: set[str] = set()  # ids whose early labels must be rewritten
+        self._new_early: list[_Place] = []  # places of new early labels, not written yet
         row = database.one(queries.EARLY_UNTIL, partition=partition)
-        # Labels that were received before it wait no more.
+        # Early labels that were received before this time have expired.
         self.early_until = 0 if row is None else as_int(row[0])
 
     def prefetch(self, events: Iterable[Event | UnreadableEvent]) -> None:
         """Read the stored rows and labels that these events refer to."""
-        labels: set[str] = set()
-        others: set[str] = set()
-        awaited = self._has_stored_early()
+        labelled: set[str] = set()
+        predicted: set[str] = set()
+        has_early = self._has_stored_early()
         for event in events:
             if isinstance(event, FeedbackEvent):
-                labels.add(event.joined_by)
-            elif awaited and isinstance(event, PredictionEvent):
-                others.add(event.joined_by)
-        self._search(labels)
-        self._look_for_early(labels | others)
+                labelled.add(event.joined_by)
+            elif has_early and isinstance(event, PredictionEvent):
+                predicted.add(event.joined_by)
+        self._fetch(labelled)
+        self._fetch_early(labelled | predicted)
 
     def add_row(self, row: StoredRow) -> None:
-        """Add a row, unless its place has one."""
+        """Add a row, unless the step has already added a row at its place."""
         self._added.setdefault((row.prediction_id, row.row), row)
         if row.body is not None and row.number is not None:
             self._sampled[row.number] = row
 
     def evict(self, key: Key, start: int, number: int) -> None:
-        """Delete the values of the row with this hash; its label may still come."""
-        fresh = self._sampled.get(number)
-        if fresh is not None and (fresh.model, fresh.version, fresh.start) == (*key, start):
-            fresh.body = None
+        """Delete the values of the row with this hash; its label can still arrive."""
+        row = self._sampled.get(number)
+        if row is not None and (row.model, row.version, row.start) == (*key, start):
+            row.body = None
         else:
             self._evicted.append((*key, start, number))
 
     def evict_above(self, key: Key, window: Window, largest: int) -> None:
-        """Delete the values of a window's rows with a larger hash; their labels may still come."""
+        """Delete the values of a window's rows with a hash above `largest`."""
         self.flush()
         self._database.write(queries.EVICT_ABOVE, *key, window.start, window.end, largest)
 
     def find(self, prediction_id: str, row: int) -> StoredPrediction | None:
         """Find the row that a label refers to."""
-        if prediction_id not in self._searched:
-            self._search({prediction_id})
+        if prediction_id not in self._fetched:
+            self._fetch({prediction_id})
         place = prediction_id, row
-        prediction = self._known.get(place)
+        prediction = self._stored.get(place)
         if prediction is None and (added := self._added.get(place)) is not None:
             prediction = _as_stored(added)
         return prediction
 
     def add_label(self, prediction_id: str, row: int, label: Label) -> None:
         """Join a label to its row."""
-        self._search({prediction_id})
+        self._fetch({prediction_id})
         place, encoded = (prediction_id, row), encode(label)
-        prediction = self._known.get(place)
+        prediction = self._stored.get(place)
         if prediction is not None:
             prediction.label = label
             self._labelled[place] = encoded
@@ -106,32 +105,32 @@ class Predictions:
             added.label = encoded
 
     def add_early_label(self, prediction_id: str, row: int, early: EarlyLabel) -> bool:
-        """Store a label until its prediction comes; False if an earlier one waits."""
-        self._look_for_early({prediction_id})
+        """Store a label until its prediction comes; False if the row already has an early label."""
+        self._fetch_early({prediction_id})
         waiting = self._early.setdefault(prediction_id, {})
         if row not in waiting:
-            self._waiting.append((prediction_id, row))
+            self._new_early.append((prediction_id, row))
         elif waiting[row].received >= self.early_until:
             return False
         else:
-            self._regrouped.add(prediction_id)
+            self._rewritten.add(prediction_id)
         waiting[row] = early
         return True
 
     def pop_early_labels(self, prediction_id: str) -> dict[int, EarlyLabel]:
-        """Return the labels that waited for this prediction, by row, and delete them."""
+        """Return and delete the early labels of this prediction, by row."""
         waiting = self._early.get(prediction_id)
         if waiting is None:
-            self._look_for_early({prediction_id})
+            self._fetch_early({prediction_id})
             waiting = self._early.get(prediction_id)
-        if not waiting:  # so it is for most predictions
+        if not waiting:
             return {}
         self._early[prediction_id] = {}
-        self._regrouped.add(prediction_id)
+        self._rewritten.add(prediction_id)
         return {row: label for row, label in waiting.items() if label.received >= self.early_until}
 
     def expire_early_labels(self, until: int) -> int:
-        """Expire waiting labels that were received before `until`; returns how many."""
+        """Expire early labels that were received before `until`; return the number expired."""
         self.flush()
         before, self.early_until = self.early_until, until
         span = {"since": before, "until": until}
@@ -159,22 +158,28 @@ class Predictions:
         ]
 
     def smallest_rows(self, key: Key, window: Window, limit: int) -> list[bytes]:
-        """Read the values of the `limit` rows with the smallest hashes, in the order of time."""
+        """Read the values of the `limit` rows with the smallest hashes, in event-time order."""
         self.flush()
         rows = self._database.all(queries.SMALLEST, **_of_window(key, window), limit=limit)
         return [as_bytes(body) for (body,) in rows]
 
     def delete_early_labels(self, limit: int) -> int:
-        """Delete at most `limit` expired labels; returns how many."""
+        """Delete at most `limit` expired early labels; return the number deleted."""
         which = {"partition": self._partition, "until": self.early_until}
         return self._database.do(queries.SWEEP_EARLY, **which, limit=limit)
 
     def delete_rows(self, key: Key, until: int, limit: int) -> int:
-        """Delete rows outside the samples of windows that begin before; returns how many."""
+        """Delete at most `limit` unsampled rows of windows that begin before `until`.
+
+        Return the number deleted.
+        """
         return self._sweep(queries.SWEEP_ROWS, key, until, limit)
 
     def delete_samples(self, key: Key, until: int, limit: int) -> int:
-        """Delete the samples of windows that begin before; returns how many rows."""
+        """Delete at most `limit` sampled rows of windows that begin before `until`.
+
+        Return the number deleted.
+        """
         return self._sweep(queries.SWEEP_SAMPLES, key, until, limit)
 
     def flush(self) -> None:
@@ -187,34 +192,34 @@ class Predictions:
         )
         self._evicted.clear()
         self._labelled.clear()
-        if self._regrouped or self._waiting:
+        if self._rewritten or self._new_early:
             self._write_early()
 
     def reset(self) -> None:
-        """Write, and empty the caches."""
+        """Write unsaved changes and empty the caches."""
         self.flush()
-        self._known.clear()
-        self._searched.clear()
+        self._stored.clear()
+        self._fetched.clear()
         self._early.clear()
-        self._stored_early = None
+        self._has_early = None
 
     def _add(self) -> None:
         self._database.many(
             queries.ADD, [msgspec.structs.astuple(row) for row in self._added.values()]
         )
         for place, row in self._added.items():
-            # Labels that follow in this step find it here: one query for each would cost more.
-            if row.prediction_id in self._searched:
-                self._known.setdefault(place, _as_stored(row))
+            # Cache the row for labels that follow in this step: its id is not fetched again.
+            if row.prediction_id in self._fetched:
+                self._stored.setdefault(place, _as_stored(row))
         self._added.clear()
         self._sampled.clear()
 
     def _write_early(self) -> None:
-        """Add the labels that began to wait; rewrite those of ids of which some wait no more."""
-        names = sorted(self._regrouped)
+        """Add new early labels; rewrite all early labels of ids with joined or replaced labels."""
+        names = sorted(self._rewritten)
         self._database.many(queries.DELETE_EARLY, [(name, self._partition) for name in names])
         places = [(name, row) for name in names for row in self._early[name]]
-        places += [place for place in self._waiting if place[0] not in self._regrouped]
+        places += [place for place in self._new_early if place[0] not in self._rewritten]
         self._database.many(
             queries.ADD_EARLY,
             [
@@ -223,8 +228,8 @@ class Predictions:
                 if (early := self._early[name][row]).received >= self.early_until
             ],
         )
-        self._regrouped.clear()
-        self._waiting.clear()
+        self._rewritten.clear()
+        self._new_early.clear()
 
     def _owner(self, label: EarlyLabel) -> int:
         return ANYWHERE if label.anywhere else self._partition
@@ -233,14 +238,14 @@ class Predictions:
         model, version = key
         return self._database.do(statement, model=model, version=version, until=until, limit=limit)
 
-    def _search(self, prediction_ids: set[str]) -> None:
+    def _fetch(self, prediction_ids: set[str]) -> None:
         """Cache the stored rows of these predictions."""
-        missing = prediction_ids - self._searched
+        missing = prediction_ids - self._fetched
         if not missing:
             return
-        rows = self._database.look_up(queries.KNOWN, missing)
+        rows = self._database.look_up(queries.OF_ID, missing)
         for prediction_id, row, model, version, start, number, label, time, predicted in rows:
-            self._known[str(prediction_id), as_int(row)] = StoredPrediction(
+            self._stored[str(prediction_id), as_int(row)] = StoredPrediction(
                 str(model),
                 str(version),
                 as_int(start),
@@ -249,17 +254,17 @@ class Predictions:
                 as_int_or_none(time),
                 as_bytes_or_none(predicted),
             )
-        self._searched |= missing
+        self._fetched |= missing
 
     def _has_stored_early(self) -> bool:
-        """Return whether any labels waited in the database when this transaction first asked."""
-        if self._stored_early is None:
+        """Return whether the database has early labels, as of the transaction's first check."""
+        if self._has_early is None:
             row = self._database.one(queries.ANY_EARLY, partition=self._partition)
-            self._stored_early = row is not None
-        return self._stored_early
+            self._has_early = row is not None
+        return self._has_early
 
-    def _look_for_early(self, prediction_ids: set[str]) -> None:
-        """Cache the labels that wait for one of these."""
+    def _fetch_early(self, prediction_ids: set[str]) -> None:
+        """Cache the stored early labels of these predictions."""
         if not self._has_stored_early():
             return
         missing = {name for name in prediction_ids if name not in self._early}
@@ -270,17 +275,17 @@ class Predictions:
         for prediction_id, row, label, time, received, partition in rows:
             if partition not in (self._partition, ANYWHERE):
                 continue
-            waiting = EarlyLabel(
+            early = EarlyLabel(
                 as_bytes(label),
                 as_int_or_none(time),
                 as_int(received),
                 partition == ANYWHERE,
             )
-            self._early[str(prediction_id)][as_int(row)] = waiting
+            self._early[str(prediction_id)][as_int(row)] = early
 
 
 def _as_stored(row: StoredRow) -> StoredPrediction:
-    """Return the stored form of a row."""
+    """Return the row as it would be read from the database."""
     return StoredPrediction(
         row.model,
         row.version,

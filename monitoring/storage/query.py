@@ -1,6 +1,7 @@
-"""Statements in the words of both databases, as `sql` holds them and drivers run them.
+"""Types of the compiled statements of `monitoring.storage.sql`, which drivers run.
 
-`monitoring.storage.sql` is written by `python -m monitoring.storage.sql_writer` from `queries`.
+Each statement has an SQLite and a PostgreSQL form. `python -m monitoring.storage.sql_writer` writes
+the package `sql` from `queries`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,15 +9,15 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 Values = Sequence[object]  # values of a statement, in the order of its placeholders or columns
-Row = tuple[object, ...]  # one row of a result
+Row = tuple[object, ...]  # one row that a query returns
 
 
 class Compiled(msgspec.Struct, frozen=True):
-    """A statement in a database's own words."""
+    """A statement in one database's SQL."""
 
     sql: str
     names: tuple[str, ...] = ()  # names of the values, in the order of the placeholders
-    constants: dict[str, object] = {}  # the values that are part of the statement
+    constants: dict[str, object] = {}  # values that the statement's definition fixes, by name
 
     def values(self, values: Mapping[str, object]) -> Values:
         """Return values in the order of the placeholders; raises KeyError if one is missing."""
@@ -24,14 +25,14 @@ class Compiled(msgspec.Struct, frozen=True):
         return [all_values[name] for name in self.names]
 
     def rows(self, names: tuple[str, ...], rows: Sequence[Values]) -> Sequence[Values]:
-        """Return rows of values, each in the order of `names`, in the order of the placeholders."""
+        """Reorder the values of each row from the order of `names` to the placeholders' order."""
         if self.names == names:
             return rows
         return [self.values(dict(zip(names, row, strict=True))) for row in rows]
 
 
 class Query(msgspec.Struct, frozen=True):
-    """A read or a deletion; its values have names."""
+    """A read or a deletion with named values."""
 
     sqlite: Compiled
     postgresql: Compiled
@@ -40,8 +41,8 @@ class Query(msgspec.Struct, frozen=True):
 class Lookup(msgspec.Struct, frozen=True):
     """A read of the rows whose column has one of many values.
 
-    SQLite's statement has one placeholder, in brackets, for all of them; PostgreSQL's has one for
-    an array.
+    SQLite's statement contains `(?)`, which the driver replaces by one placeholder per value;
+    PostgreSQL's statement has one placeholder for an array of all values.
     """
 
     sqlite: str
@@ -49,16 +50,16 @@ class Lookup(msgspec.Struct, frozen=True):
 
 
 class Staged(msgspec.Struct, frozen=True):
-    """A row statement for all rows of a temporary table of PostgreSQL, and that table."""
+    """PostgreSQL statements that run a row statement for many rows through a temporary table."""
 
-    create: str
-    copy: str
-    run: Compiled
-    empty: str
+    create: str  # creates the temporary table
+    copy: str  # copies the rows into it
+    run: Compiled  # runs the row statement for all its rows
+    empty: str  # truncates it
 
 
 class RowQuery(msgspec.Struct, frozen=True):
-    """A row statement: it takes rows of values, one or many, in the order of `columns`."""
+    """A row statement: it is run for one or many rows of values, in the order of `columns`."""
 
     columns: tuple[str, ...]
     sqlite: Compiled

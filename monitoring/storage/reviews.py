@@ -1,6 +1,7 @@
-"""Rows that may be or were picked for review; part of the consumer's step.
+"""Reads and writes of the review queue during a step of the consumer.
 
-What a step adds, drops and decides is written at its end, or before it is read.
+A period's candidates are the rows that can still be picked for the queue. Changes of a step are
+written at the end of the step, or before the next read.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,10 +17,10 @@ from monitoring.storage.sql import reviews as queries
 
 
 class Reviews:
-    """Not for use outside a transaction; `flush` at its end."""
+    """The review queue's rows, for use inside a transaction; call `flush` at its end."""
 
     def __init__(self, database: Database, *, sweeps_leases: bool = True) -> None:
-        """Read and write in `database`; `sweeps_leases`: delete leases, of all models, too."""
+        """Read and write in `database`; `sweeps_leases`: also delete the leases of deleted rows."""
         self._sweeps_leases = sweeps_leases
         self._database = database
         self._added: dict[Place, tuple[Key, int, ReviewRow]] = {}
@@ -27,23 +28,23 @@ class Reviews:
         self._decisions: dict[Place, ReviewDecision] = {}
 
     def add(self, key: Key, start: int, place: Place, row: ReviewRow) -> None:
-        """Add a row that may be picked."""
+        """Add a candidate."""
         self._added[place] = key, start, row
 
     def drop(self, place: Place) -> None:
-        """Delete a row that can no longer be picked."""
+        """Delete a candidate."""
         if self._added.pop(place, None) is None:
             self._dropped.append(place)
 
     def candidates(self, key: Key, start: int) -> dict[Place, ReviewRow]:
-        """Read the rows of a period that may be picked."""
+        """Read the candidates of a period."""
         self.flush()
         model, version = key
         rows = self._database.all(queries.CANDIDATES, model=model, version=version, start=start)
         return {(str(name), as_int(row)): as_struct(body, ReviewRow) for name, row, body in rows}
 
     def pick(self, rows: Sequence[tuple[Place, ReviewRow]], dropped: Iterable[Place]) -> None:
-        """Store the picked rows of a period in the order of the queue; delete the others."""
+        """Store the picked rows of a period in queue order; delete the candidates `dropped`."""
         self._database.many(queries.DROP, [*dropped])
         self._database.many(
             queries.PICK,
@@ -51,13 +52,13 @@ class Reviews:
         )
 
     def save_periods(self, key: Key, periods: Iterable[tuple[int, ReviewCounts]]) -> None:
-        """Store the counts of periods by their start."""
+        """Store the counts of periods, by start."""
         self._database.many(
             queries.SAVE_PERIOD, [(*key, start, encode(counts)) for start, counts in periods]
         )
 
     def periods(self, key: Key) -> dict[int, ReviewCounts]:
-        """Read the counts of the periods that have not ended."""
+        """Read the counts of the periods that have not ended, by start."""
         model, version = key
         rows = self._database.all(queries.PERIODS, model=model, version=version)
         return {as_int(start): as_struct(body, ReviewCounts) for start, body in rows}
@@ -78,7 +79,7 @@ class Reviews:
         self._decisions[place] = decision
 
     def decided(self, key: Key, window: Window) -> list[PickedRow]:
-        """Read the rows of a span of event time that have a label of a person."""
+        """Read the rows of a window that a person has labelled."""
         self.flush()
         model, version = key
         rows = self._database.all(
@@ -87,7 +88,7 @@ class Reviews:
         return [row for row in read_picked(rows) if row.label is not None]
 
     def delete(self, key: Key, until: int, limit: int) -> int:
-        """Delete at most `limit` rows of events before `until`; returns how many."""
+        """Delete at most `limit` rows with event times before `until`; return the number."""
         model, version = key
         if self._sweeps_leases:
             self._database.do(queries.SWEEP_LEASES, limit=limit)
@@ -118,7 +119,7 @@ class Reviews:
 
 
 def read_picked(rows: Sequence[Row]) -> list[PickedRow]:
-    """Return the rows of a query that reads picked rows."""
+    """Convert the rows of a query into picked rows."""
     return [
         PickedRow(
             str(model),

@@ -18,12 +18,11 @@ encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
 _NUMBERS = frozenset({int, float, bool, type(None)})
 _LABELS = frozenset({int, float, bool, str})
-_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
-_ONE: tuple[list[int], ...] = ([], [1])  # how the shape of a tensor of one row begins
+_ONE_ROW: tuple[list[int], ...] = ([], [1])  # first dimensions of a tensor with one row
 
 
 def columns(manifest: Manifest) -> list[str]:
-    """Return the names of a stored row's values, in their order."""
+    """Return the names of a stored row's values, in the stored order."""
     classes = manifest.prediction.classes if probabilities_output(manifest.prediction) else []
     monitored = [feature.name for feature in monitored_columns(manifest)]
     own = OwnColumns(manifest)
@@ -32,21 +31,21 @@ def columns(manifest: Manifest) -> list[str]:
 
 
 class PredictedRow(msgspec.Struct, gc=False):
-    """One answered row with values: all of them, or its summaries if its payload was not stored."""
+    """The values of one predicted row; only its summaries if its payload was not logged."""
 
-    values: Sequence[Any]  # values in the order of `columns`
+    values: Sequence[Any]  # values in the order of `columns`, or of the summaries if `partial`
     predicted: bytes | None  # the prediction, encoded
-    partial: bool = False  # the values are the summaries alone
+    partial: bool = False  # whether the values are only the summaries
 
 
 class RowLayout:
     """The layout of a row's values in the events of one version."""
 
     def __init__(self, manifest: Manifest) -> None:
-        """Look through the manifest once, and not with every event."""
+        """Derive the layout from the manifest once, not for every event."""
         specs = {spec.name: spec for spec in signature(manifest).inputs}
         self._manifest = manifest
-        self._plain = not manifest.payload.fields  # every feature is in the log as it came
+        self._plain = not manifest.payload.fields  # whether all features are logged unchanged
         self._inputs = len(specs)
         self._label = label_output(manifest.prediction)
         classes = manifest.prediction.classes
@@ -62,30 +61,30 @@ class RowLayout:
         self._categories = [(n, f) for n, f in enumerate(manifest.features) if f.kind != "numeric"]
 
     def prediction(self, row: Sequence[Any]) -> bytes | None:
-        """Return the encoded prediction among a row's values; None if the model makes none."""
+        """Return the encoded prediction of a row; None if the model has no label output."""
         return encode(row[self._answer]) if self._label else None
 
     def rows(self, event: PredictionEvent) -> list[Sequence[Any]]:
-        """Return the values of every answered row, in the order of `columns`.
+        """Return the values of every predicted row, in the order of `columns`.
 
-        Raises InvalidFeatures (inputs that do not carry the features), KeyError (an output that is
-        not there) or ValueError (summaries that do not fit the rows).
+        Raises InvalidFeatures if the inputs lack features, KeyError if an output is missing, and
+        ValueError if outputs or summaries do not fit the rows.
         """
         if self._plain and event.rows == 1 and (row := self._only_row(event)) is not None:
             return [row]
         return list(_values(self._manifest, event))
 
     def encode(self, row: PredictedRow) -> bytes:
-        """Return the stored form of the values: a list, or only the summaries by name."""
+        """Return the stored form of the values: a list, or an object of summaries by name."""
         if row.partial:
             return encode(dict(zip(self._summaries, row.values, strict=True)))
         return encode(row.values)
 
     def rows_without_payload(self, event: PredictionEvent) -> Sequence[PredictedRow | None]:
-        """Return the summaries of each answered row of an event without a payload.
+        """Return the summaries of each predicted row of an event without a payload.
 
-        Summaries are complete in every event. None if the version has none, or where they were
-        withheld with the payload. Raises ValueError for summaries that do not fit the rows.
+        Rows are None if the version has no summaries, or if they were withheld with the payload.
+        Raises ValueError if the summaries do not fit the rows.
         """
         if not self._summaries or not event.summaries:
             return [None] * event.rows
@@ -93,15 +92,15 @@ class RowLayout:
         return [PredictedRow(row, None, partial=not self._is_summary_only) for row in rows]
 
     def has_more(self, event: PredictionEvent) -> bool:
-        """Return whether an event that fits carries inputs besides those that the version takes."""
+        """Return whether an event contains more inputs than the version's signature."""
         return len(event.inputs) > self._inputs
 
     def _only_row(self, event: PredictionEvent) -> list[Any] | None:
-        """Return the row of an ordinary event; None for one that needs the slow path."""
+        """Return the values of a one-row event, without conversions; None if it needs `_values`."""
         inputs = event.inputs
         for name, size in self._widths.items():
             tensor = inputs.get(name)
-            if tensor is None or len(tensor.data) != size or tensor.shape[:1] not in _ONE:
+            if tensor is None or len(tensor.data) != size or tensor.shape[:1] not in _ONE_ROW:
                 return None
         row: list[Any] = []
         for name, begin, end in self._slices:
@@ -132,7 +131,7 @@ class RowLayout:
 
 
 def _slices(features: Sequence[Feature]) -> Iterator[tuple[str, int, int]]:
-    """Yield the features in their order, as parts of their inputs: input, first index, end."""
+    """Yield the slices of inputs that hold the features in order: input, first index, end."""
     place = 0
     while place < len(features):
         first = features[place]
@@ -146,9 +145,9 @@ def _slices(features: Sequence[Feature]) -> Iterator[tuple[str, int, int]]:
 
 
 def _values(manifest: Manifest, event: PredictionEvent) -> list[tuple[Any, ...]]:
-    """Return one tuple per answered row, whatever the event looks like."""
-    carrying = {feature.input for feature in manifest.features}
-    inputs = {name: tensor for name, tensor in event.inputs.items() if name in carrying}
+    """Return one tuple of values per predicted row, for any valid event."""
+    feature_inputs = {feature.input for feature in manifest.features}
+    inputs = {name: tensor for name, tensor in event.inputs.items() if name in feature_inputs}
     inputs_by_name = to_columns(keeping(manifest), inputs)
     features = [
         _spelled(inputs_by_name.get(f.name)) or [None] * event.rows for f in manifest.features
@@ -170,7 +169,7 @@ def _values(manifest: Manifest, event: PredictionEvent) -> list[tuple[Any, ...]]
 
 
 def _summaries(manifest: Manifest, event: PredictionEvent) -> list[list[Any]]:
-    """Return the values of each summary; None for every row if the event does not have it."""
+    """Return the values of each summary, one per row; all None if the event lacks the summary."""
     lists: list[list[Any]] = []
     for summary in manifest.summaries or []:
         values = event.summaries.get(summary.name)
@@ -183,15 +182,15 @@ def _summaries(manifest: Manifest, event: PredictionEvent) -> list[list[Any]]:
 
 
 def _check(values: Sequence[Any], output: str, *, numbers: bool) -> None:
-    """Raise ValueError if an answer is nothing that a model can have answered."""
-    fitting = _NUMBERS if numbers else _NUMBERS | _LABELS
+    """Raise ValueError if a predicted value has a type that no model returns."""
+    types = _NUMBERS if numbers else _NUMBERS | _LABELS
     for value in values:
-        is_word = isinstance(value, str) and value in INFINITIES
-        if type(value) not in fitting and not is_word:
+        is_infinity = isinstance(value, str) and value in INFINITIES
+        if type(value) not in types and not is_infinity:
             expected = "a number" if numbers else "a class"
             raise ValueError(f"output {output!r}: expected {expected}, got {value!r:.80}")
 
 
 def _spelled(column: list[Any] | None) -> list[Any] | None:
-    """Return JSON has no infinities: they are kept as the words that the log has for them."""
+    """Spell infinities as words, as the log does, because JSON has no infinities."""
     return spell(column) if column and (inf in column or -inf in column) else column

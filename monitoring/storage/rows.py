@@ -1,4 +1,4 @@
-"""A window's rows: how they are kept and handed out."""
+"""Types of stored rows and labels, and the conversion of rows into columns."""
 
 from collections.abc import Collection, Sequence
 from math import inf
@@ -11,45 +11,42 @@ from registry.own_columns import LABEL, WITHHELD, own_name
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
-_NUMBERS = frozenset({int, float, bool, type(None)})
-_LABELS = frozenset({int, float, bool, str})
-_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
-_ONE: tuple[list[int], ...] = ([], [1])  # how the shape of a tensor of one row begins
+_SMALLEST, _LARGEST = -(2**63), 2**63 - 1  # range of 64-bit integers
 
 
 class StoredRow(msgspec.Struct):
-    """One answered row, so that its label finds it."""
+    """One predicted row, stored so that its label can be joined to it."""
 
     prediction_id: str
-    row: int
+    row: int  # index in the request
     model: str
     version: str
     start: int  # start of the pane that contains the row's event time
-    number: int | None  # its hash; None: it came late and no window holds it
-    body: bytes | None  # its values, if the window's sample keeps them
+    number: int | None  # the row's hash; None if it came late and belongs to no window
+    body: bytes | None  # the row's values; None if it is not sampled
     label: bytes | None
     time: int | None  # event time
-    predicted: bytes | None = None  # the prediction; None: not logged, or in no window
+    predicted: bytes | None = None  # the prediction; None if it was not logged or came late
 
 
 class StoredPrediction(msgspec.Struct):
-    """A row that a label found."""
+    """A stored row, as needed for joining its label; without its values."""
 
     model: str
     version: str
     start: int  # start of the pane that contains the row's event time
-    late: bool  # whether it came late, so that no window holds it
+    late: bool  # whether the row came late and belongs to no window
     label: Label | None
     time: int | None  # event time of the prediction, if it was stored
     predicted: bytes | None = None  # the prediction, if it was stored
 
 
 class SampledRow(msgspec.Struct, frozen=True):
-    """A row that a window keeps."""
+    """A row of a window's sample."""
 
     body: bytes
     label: bytes | None
-    place: tuple[int, str, int]  # sorts rows by event time
+    place: tuple[int, str, int]  # event time, prediction id, row; sorts rows by event time
 
 
 class EarlyLabel(msgspec.Struct, frozen=True):
@@ -57,14 +54,14 @@ class EarlyLabel(msgspec.Struct, frozen=True):
 
     label: bytes
     time: int | None  # event time of the label, if it was stored
-    received: int  # when the log received it
-    anywhere: bool = False  # it is of version 1, whose labels lie in any partition
+    received: int  # reception time of the label
+    anywhere: bool = False  # whether its id (format 1) names no shard: it can be in any partition
 
 
-def numbers_again(column: list[Any]) -> list[Any]:
-    """Return a column of numbers with its infinities as such, for who does not write JSON.
+def as_numbers(column: list[Any]) -> list[Any]:
+    """Return a column with infinities as floats, not as the words that JSON needs.
 
-    Integers that 64 bits do not hold come as floats, or as infinities where none holds them.
+    Integers beyond 64 bits become floats, or infinities if they are too large for a float.
     """
     if any(type(value) is int and not _SMALLEST <= value <= _LARGEST for value in column):
         column = [_float(value) if type(value) is int else value for value in column]
@@ -87,11 +84,11 @@ def by_column(
     labels: Sequence[bytes | None],
     only: Collection[str] | None = None,
 ) -> dict[str, list[Any]]:
-    """Return stored rows as columns; the last one holds the labels (None if none is known).
+    """Return stored rows as columns; the last column contains the labels (None if unlabelled).
 
-    Where the payload of some rows was not kept, a column `payload_withheld` marks them; they hold
-    None in every column but their summaries. The names of both columns give way to `names`. Of
-    these, `only` are returned; None: all.
+    If the payload of some rows was not stored, a column `payload_withheld` marks these rows; only
+    their summaries are not None. Both columns get other names if `names` contains theirs. Of
+    `names`, only the columns in `only` are returned (default: all).
     """
     rows = [decode(body) for body in bodies]
     withheld = [isinstance(row, dict) for row in rows]

@@ -1,4 +1,4 @@
-"""Sampled rows of tensors; part of the consumer's step.
+"""Reads and writes of sampled tensors during a step of the consumer.
 
 Samples that a step adds or evicts are written at the end of the step, or before the next read.
 """
@@ -16,7 +16,7 @@ _Place = tuple[str, str, int, str, int]  # model, version, start, tensor, hash
 
 
 class Samples:
-    """Sampled rows in the database, inside a transaction; call `flush` at its end."""
+    """Sampled rows of tensors, for use inside a transaction; call `flush` at its end."""
 
     def __init__(self, database: Database) -> None:
         """Read and write samples in `database`."""
@@ -29,26 +29,26 @@ class Samples:
         self._added[_place(key, sample.start, sample.tensor, sample.number)] = sample
 
     def evict(self, key: Key, window: Window, tensor: str, number: int) -> None:
-        """Delete the row with this hash."""
+        """Delete the sampled row with this hash."""
         place = _place(key, window.start, tensor, number)
         if self._added.pop(place, None) is None:
             self._evicted.append(place)
 
     def evict_above(self, key: Key, window: Window, tensor: str, largest: int) -> None:
-        """Delete a window's rows with a larger hash."""
+        """Delete a window's sampled rows with a hash above `largest`."""
         self.flush()
         self._database.do(
             queries.EVICT_ABOVE, **_of_window(key, window), tensor=tensor, largest=largest
         )
 
     def hashes(self, key: Key, tensor: str, window: Window) -> list[int]:
-        """Read the hashes of a window's sampled rows of a tensor."""
+        """Read the hashes of a tensor's sampled rows in a window."""
         self.flush()
         rows = self._database.all(queries.HASHES, **_of_window(key, window), tensor=tensor)
         return [as_int(number) for (number,) in rows]
 
     def files(self, key: Key, window: Window) -> list[Sample]:
-        """Read the sampled rows that have no picture yet."""
+        """Read the sampled image files that are not converted to pictures yet."""
         self.flush()
         return read_samples(self._database.all(queries.FILES, **_of_window(key, window)))
 
@@ -61,7 +61,7 @@ class Samples:
         return [sample.body for sample in read_samples(rows)]
 
     def replace(self, key: Key, samples: Sequence[Sample]) -> None:
-        """Replace the form of samples that still exist."""
+        """Replace the form and body of samples that still exist."""
         self._database.many(
             queries.REPLACE,
             [
@@ -71,7 +71,7 @@ class Samples:
         )
 
     def delete(self, key: Key, until: int, limit: int) -> int:
-        """Delete at most `limit` samples of windows before `until`; return how many."""
+        """Delete at most `limit` samples of windows before `until`; return the number deleted."""
         model, version = key
         return self._database.do(
             queries.SWEEP, model=model, version=version, until=until, limit=limit
@@ -91,7 +91,7 @@ class Samples:
 
 
 def read_samples(rows: Sequence[Row]) -> list[Sample]:
-    """Return the samples of a query's rows."""
+    """Convert the rows of a query into samples."""
     return [
         Sample(str(tensor), as_int(number), as_int(start), str(form), as_bytes(body))  # type: ignore[arg-type]
         for tensor, number, start, form, body in rows

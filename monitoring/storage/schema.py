@@ -1,7 +1,8 @@
 """Define the tables and columns of the monitor's database.
 
-A change here needs a migration (`migrations/versions`); a test compares both. Columns named `body`
-hold JSON of the structs named beside them.
+Every change needs a migration (`migrations/versions`); a test compares the schema with the
+migrations. Columns named `body` contain JSON; the struct is named in a comment next to the table.
+Times are in microseconds since the epoch unless a comment says otherwise.
 """
 
 from typing import Any
@@ -23,7 +24,7 @@ def _key(name: str, kind: BigInteger | Text) -> Column[Any]:
 
 
 def _partition() -> Column[Any]:
-    """Return the partition of a row; rows of one model version belong to one partition."""
+    """Define the column of a row's partition; a model version belongs to one partition."""
     return Column("partition", INTEGER, nullable=False, server_default=text("0"))
 
 
@@ -35,9 +36,10 @@ positions = Table(
     Column("sequence", INTEGER),
     _partition(),
 )
-# How the log is divided: "partitions" is their number, 0 if one partition holds the whole log.
+# The row "partitions" contains the number of partitions; 0 if the log is not divided.
 layout = Table("layout", metadata, _key("name", TEXT), Column("value", INTEGER))
-# Who holds each partition of a shared log: written by the holder, every few seconds.
+# The monitor that holds each partition of a shared log; the holder updates its row every few
+# seconds. `behind` counts the records that are not ingested yet.
 partitions = Table(
     "partitions",
     metadata,
@@ -48,7 +50,7 @@ partitions = Table(
     Column("behind", INTEGER),
     Column("oldest", INTEGER),
 )
-# One row per source, or per shard of a source where the log is divided (results.SourceLedger).
+# One row per source; if the log is divided, one row per shard of a source (results.SourceLedger).
 ledger = Table(
     "ledger",
     metadata,
@@ -65,7 +67,7 @@ chains = Table(  # chains.Chain
     Column("body", BYTES),
     _partition(),
 )
-monitored = Table(  # ingested events, by the minute of their reception
+monitored = Table(  # number of ingested events per minute of reception
     "monitored",
     metadata,
     _key("partition", INTEGER),
@@ -78,7 +80,7 @@ totals = Table(
     "totals", metadata, _key("partition", INTEGER), _key("name", TEXT), Column("value", INTEGER)
 )
 
-watches = Table(  # windows.window_state.Watch
+watches = Table(  # windows.watermark.VersionProgress
     "watches",
     metadata,
     _key("model", TEXT),
@@ -95,16 +97,16 @@ windows = Table(  # windows.window_state.WindowState
     Column("body", BYTES),
 )
 
-# Requests of a model by the hour: of hours that are not judged yet (windows.traffic.OpenHours),
-# and of those that are (windows.traffic.JudgedHours).
+# Hourly requests of a model: `open` for hours that are not judged yet (windows.traffic.OpenHours),
+# `judged` for judged hours (windows.traffic.JudgedHours).
 traffic = Table(
     "traffic", metadata, _key("model", TEXT), Column("open", BYTES), Column("judged", BYTES)
 )
 
-# Every answered row, so that its label finds it. `hash` is null for rows that came late and belong
-# to no window. `body` (the values in the order of row_layout.columns) is null for rows outside the
-# window's sample. `time` is the event's own, null where a release did not store it yet. `told`
-# (here `predicted`) is the prediction as JSON, to be compared with the label.
+# Every predicted row, stored so that its label can be joined to it. `hash` is null for rows that
+# came late and belong to no window. `body` (the values in the order of row_layout.columns) is null
+# for unsampled rows. `time` is the event time, null if an early release stored the row. `told`
+# (in Python `predicted`) is the prediction as JSON, to be compared with the label.
 predictions = Table(
     "predictions",
     metadata,
@@ -120,8 +122,8 @@ predictions = Table(
     Column("told", BYTES, key="predicted"),
     sqlite_with_rowid=False,
 )
-# Rows come in about the order of their ids, so that this index grows at its end. Hashes come in no
-# order: their index covers the samples alone.
+# Rows arrive roughly in the order of their ids, so the first index grows at its end, which is
+# cheap. Hashes arrive in random order, so the second index covers only sampled rows.
 _unsampled = predictions.c.body.is_(None)
 _sampled = predictions.c.body.is_not(None)
 Index(
@@ -142,7 +144,7 @@ Index(
     postgresql_where=_sampled,
 )
 
-# Sampled rows of tensors (samples.Sample). `start` and `hash` are as in `predictions`.
+# Sampled rows of tensors (samples.Sample). `start` and `hash` mean the same as in `predictions`.
 samples = Table(
     "samples",
     metadata,
@@ -156,9 +158,9 @@ samples = Table(
     sqlite_with_rowid=False,
 )
 
-# Rows that may be picked for review or, with a place in the queue, were picked; `start` is that of
-# their period. A table of its own holds what people do with them, so that these rows are a function
-# of the log.
+# Candidates for the review queue (`place` is null) and picked rows (`place` is the position in the
+# queue). `start` is the period's start. These rows follow from the log only; people's leases are in
+# the separate table `review_leases`.
 review_rows = Table(  # reviews.rows.ReviewRow and ReviewDecision
     "review_rows",
     metadata,
@@ -174,7 +176,7 @@ review_rows = Table(  # reviews.rows.ReviewRow and ReviewDecision
     Index("review_rows_of_version", "model", "version", "start"),
     sqlite_with_rowid=False,
 )
-review_periods = Table(  # reviews.rows.ReviewCounts of the periods that have not ended
+review_periods = Table(  # reviews.rows.ReviewCounts, for periods that have not ended
     "review_periods",
     metadata,
     _key("model", TEXT),
@@ -182,7 +184,7 @@ review_periods = Table(  # reviews.rows.ReviewCounts of the periods that have no
     _key("start", INTEGER),
     Column("body", BYTES),
 )
-review_leases = Table(  # review_desk.leases
+review_leases = Table(  # rows that people have reserved or skipped, see review_desk/leases.py
     "review_leases",
     metadata,
     _key("prediction_id", TEXT),
@@ -195,7 +197,7 @@ review_leases = Table(  # review_desk.leases
     sqlite_with_rowid=False,
 )
 
-late = Table(  # late events, by the start of their pane; -1: panes whose counts were merged
+late = Table(  # late events by pane start; start -1: the merged counts of old panes
     "late",
     metadata,
     _key("model", TEXT),
@@ -205,7 +207,7 @@ late = Table(  # late events, by the start of their pane; -1: panes whose counts
     Column("rows", INTEGER),
     sqlite_with_rowid=False,
 )
-early_labels = Table(  # labels whose prediction has not arrived
+early_labels = Table(  # labels whose prediction has not arrived yet
     "early_labels",
     metadata,
     _key("prediction_id", TEXT),
@@ -217,13 +219,13 @@ early_labels = Table(  # labels whose prediction has not arrived
     Index("early_labels_received", "received"),
     sqlite_with_rowid=False,
 )
-# What the log received before these times is deleted: "early_labels" (microseconds) and "minutes"
-# (minutes).
+# Reception times before which data are deleted, by kind: "early_labels" (microseconds) and
+# "minutes" (minutes since the epoch).
 horizons = Table(
     "horizons", metadata, _key("partition", INTEGER), _key("name", TEXT), Column("until", INTEGER)
 )
 
-jobs = Table(  # rows.PendingScore
+jobs = Table(  # pending_scores.PendingScore
     "jobs", metadata, _key("partition", INTEGER), _key("number", INTEGER), Column("body", BYTES)
 )
 results = Table(  # results.Result
@@ -235,7 +237,7 @@ results = Table(  # results.Result
     _key("revision", INTEGER),
     Column("body", BYTES),
 )
-closed = Table(  # windows.totals.Closed
+closed = Table(  # windows.totals.ClosedTotals
     "closed", metadata, _key("model", TEXT), _key("version", TEXT), Column("body", BYTES)
 )
 streaks = Table(  # alarms.alarm_lifecycle.RuleState
@@ -263,7 +265,7 @@ batch_days = Table(  # counters.batch_days.BatchDay
 silences = Table(  # results.Silence
     "silences", metadata, _key("silence_id", TEXT), Column("body", BYTES)
 )
-notes = Table(  # results.Note; `start` is null for those on alarms, `alarm_id` empty for others
+notes = Table(  # results.Note; alarm notes have no `start`, window notes an empty `alarm_id`
     "notes",
     metadata,
     _key("note_id", TEXT),
@@ -286,7 +288,7 @@ outbox = Table(
     Column("state", TEXT),
     Column("last_error", TEXT),
 )
-disabled_receivers = Table(  # results.Disabled
+disabled_receivers = Table(  # results.DisabledReceiver
     "disabled_receivers", metadata, _key("receiver", TEXT), Column("body", BYTES)
 )
 dead_letters = Table(
@@ -298,4 +300,4 @@ dead_letters = Table(
     Column("body", BYTES),
     _partition(),
 )
-retries = Table("retries", metadata, _key("number", INTEGER))  # dead letters to ingest again
+retries = Table("retries", metadata, _key("number", INTEGER))  # dead letters queued for ingestion

@@ -1,4 +1,4 @@
-"""The outbox of several monitors; one monitor at a time sends due webhooks."""
+"""An outbox that several monitors share; one monitor at a time sends due webhooks."""
 
 from monitoring.results import Delivery, DisabledReceiver
 from monitoring.storage.store import Store
@@ -7,12 +7,12 @@ from monitoring.storage.store import Store
 class SoleOutbox:
     """A `Store` as an outbox; implements `monitoring.webhooks.delivery.Outbox`.
 
-    What is due is returned to the monitor whose connection holds the lock. If it ends or loses the
-    connection, another one continues; an attempt under way may then be made twice.
+    Only the monitor whose connection holds the lock reads due webhooks. If this monitor stops or
+    loses its connection, another monitor takes the lock and may repeat an unfinished attempt.
     """
 
     def __init__(self, store: Store, duty: str) -> None:
-        """`duty` names the lock: one for each receiver."""
+        """Use the lock named `duty`; each receiver has its own."""
         self._store = store
         self._duty = duty
 
@@ -21,11 +21,11 @@ class SoleOutbox:
         return self._store.due(now) if self._store.has_duty(self._duty) else []
 
     def disabled(self) -> list[DisabledReceiver]:
-        """Read the receivers that are sent nothing."""
+        """Read the disabled receivers."""
         return self._store.disabled()
 
     def disable(self, disabled: DisabledReceiver) -> None:
-        """Send nothing to a receiver."""
+        """Disable a receiver: no webhook is sent to it."""
         self._store.disable(disabled)
 
     def delivered(self, webhook_id: str) -> None:
@@ -33,5 +33,5 @@ class SoleOutbox:
         self._store.delivered(webhook_id)
 
     def failed(self, webhook_id: str, error: str, next_attempt: int | None) -> None:
-        """Record a failed attempt and the time of the next one (None: never)."""
+        """Record a failed attempt and the next attempt's time; None if there is no next attempt."""
         self._store.failed(webhook_id, error, next_attempt)

@@ -1,6 +1,7 @@
 """Write the statements of `queries`, compiled for both databases, into the package `sql`.
 
-`python -m monitoring.storage.sql_writer` writes it; a test compares.
+Run `python -m monitoring.storage.sql_writer` after each change of `queries` or `schema`; a test
+compares the package with them.
 """
 
 import pkgutil
@@ -32,7 +33,7 @@ _LEADING = '''"""{title}; written by monitoring.storage.sql_writer."""
 
 
 def generate() -> dict[str, str]:
-    """Return the files of the package by name."""
+    """Return the content of the package's files, by file name."""
     revision = f"REVISION = {REVISION!r}\nVERSION_TABLE = {VERSION_TABLE!r}\n"
     leading = _LEADING.format(title="Statements on the monitor's database")
     files = {"__init__.py": f"{leading}\n{revision}", "new_file.py": _new_file()}
@@ -49,8 +50,8 @@ def write() -> None:
 
 
 def _new_file() -> str:
-    """Return the module with the statements that make the file as every migration leaves it."""
-    title = "Tables of a new SQLite file, as the migrations make them"
+    """Return the module with the tables of a new SQLite file, as all migrations create them."""
+    title = "Tables of a new SQLite file, as the migrations create them"
     body = "".join(f"    {statement!r},\n" for statement in new_file(upgrade_sqlite))
     return f"{_LEADING.format(title=title)}# ruff: noqa: E501\n\nTABLES = (\n{body})\n"
 
@@ -77,7 +78,7 @@ def _compile(name: str, value: object) -> Query | Lookup | RowQuery | None:
 
 
 def _render(value: object, indent: str = "") -> str:
-    """Return a statement as Python text, a part a line and without defaults."""
+    """Return a statement as Python code, one field per line, without default values."""
     inner = indent + "    "
     if isinstance(value, Compiled):
         parts = [repr(" ".join(value.sql.split()))]

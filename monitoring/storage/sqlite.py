@@ -1,6 +1,6 @@
 """SQLite as the monitor's database: one file, the default.
 
-A locked, full or unreadable file raises DatabaseUnavailable, as a lost PostgreSQL server does.
+If the file is locked, full or unreadable, methods raise DatabaseUnavailable, as for a lost server.
 """
 
 import sqlite3
@@ -18,9 +18,9 @@ from monitoring.storage.sql.new_file import TABLES
 _ANY_TABLE = "SELECT 1 FROM sqlite_master LIMIT 1"
 _KEYS_PER_QUERY = 500
 _PLACEHOLDERS = ", ".join("?" * _KEYS_PER_QUERY)
-_CACHE_KIB = 32_768  # page cache; a day of labels reads rows from the whole file
-BUSY_TIMEOUT_S = 10.0  # wait for another connection's transaction
-# Errors of the file, the disk or memory; every other error is a fault of the statement.
+_CACHE_KIB = 32_768  # page cache; a day's labels refer to rows throughout the file
+BUSY_TIMEOUT_S = 10.0  # longest wait for another connection's transaction
+# Errors of the file, the disk or memory. Every other error is a mistake in a statement.
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY: f"locked by another process for {BUSY_TIMEOUT_S:g} seconds",
     sqlite3.SQLITE_LOCKED: "locked by another connection",
@@ -45,7 +45,7 @@ class Sqlite:
     def __init__(self, path: Path, *, durable: bool = True) -> None:
         """Open the file; create it if it does not exist.
 
-        Without `durable`, commits do not wait for the disk; a crash may leave the file unusable.
+        If `durable` is False, commits do not wait for the disk, and a crash can damage the file.
         """
         self._path = path
         try:
@@ -63,7 +63,7 @@ class Sqlite:
             self._read("PRAGMA journal_mode = MEMORY")
 
     def revision(self) -> str | None:
-        """Read the revision of the schema; None if no migration has run."""
+        """Read the schema's revision; None if no migration has run."""
         query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?"
         if not self._read(query, (VERSION_TABLE,)):
             return None
@@ -73,7 +73,7 @@ class Sqlite:
     def migrate(self) -> None:
         """Create the tables of a new file, or run the missing migrations on another connection.
 
-        Raises OlderMonitor while another process monitors the home of the file.
+        Raises OlderMonitor while a monitor of an earlier release uses the file.
         """
         if self._create_tables():
             return
@@ -87,11 +87,11 @@ class Sqlite:
             raise
 
     def _create_tables(self) -> bool:
-        """Create all tables if the file has none; return whether it has those of this release.
+        """Create all tables if the file has none; return whether it has this release's schema.
 
-        Without the migrations, whose libraries take half a second to import.
+        No migration is run, because importing the migrations' libraries takes half a second.
         """
-        self.begin(serialized=True)  # of several processes, one creates them
+        self.begin(serialized=True)  # only one of several processes creates the tables
         try:
             if not self._read(_ANY_TABLE):
                 for statement in TABLES:
@@ -104,7 +104,7 @@ class Sqlite:
         return is_current
 
     def _require_no_monitor(self) -> None:
-        """Raise OlderMonitor if another process uses the schema: its statements would fail."""
+        """Raise OlderMonitor if a running monitor needs the old schema."""
         revision = self.revision() or ""
         if revision >= REVISION:
             return  # already migrated; `upgrade_sqlite` refuses a newer schema
@@ -114,11 +114,11 @@ class Sqlite:
         raise OlderMonitor(
             f"the database {self._path} has revision {revision or 'none'}, this release needs "
             f"{REVISION}, and the monitor of an earlier release ({monitor}) runs on this home: "
-            "stop it first, or use its own commands"
+            "stop it first, or use the earlier release's commands"
         )
 
     def begin(self, *, serialized: bool) -> None:  # noqa: ARG002 - implements a protocol
-        """Begin a transaction after every other writing one has ended."""
+        """Begin a transaction; wait until other writing transactions have ended."""
         self._read("BEGIN IMMEDIATE")
 
     def serialize(self) -> None:
@@ -139,7 +139,7 @@ class Sqlite:
         return self._read(compiled.sql, compiled.values(values))
 
     def change(self, statement: Query, values: Mapping[str, object]) -> int:
-        """Run a statement; return the number of rows that it changed."""
+        """Run a statement; return the number of changed rows."""
         compiled = statement.sqlite
         try:
             return self._connection.execute(compiled.sql, compiled.values(values)).rowcount
@@ -153,13 +153,13 @@ class Sqlite:
         query = lookup.sqlite.replace("(?)", f"({_PLACEHOLDERS})")
         for begin in range(0, len(names), _KEYS_PER_QUERY):
             batch = list(names[begin : begin + _KEYS_PER_QUERY])
-            # One statement for any number of keys, so that SQLite prepares it once.
+            # Pad to a fixed number of keys, so that SQLite prepares the statement only once.
             padded = [*batch, *batch[:1] * (_KEYS_PER_QUERY - len(batch))]
             rows += self._read(query, padded)
         return rows
 
     def write(self, statement: RowQuery, rows: Sequence[Values]) -> None:
-        """Run a row statement for each row."""
+        """Run a row statement once per row of values."""
         compiled = statement.sqlite
         ordered = compiled.rows(statement.columns, rows)
         try:
@@ -169,21 +169,21 @@ class Sqlite:
             raise
 
     def limit_idleness(self) -> None:
-        """Do nothing: a file has no locks that a stalled process could hold."""
+        """Do nothing: `try_lock` takes no locks that a stalled process could hold."""
 
     def try_lock(self, name: str) -> bool:  # noqa: ARG002
-        """Return True: a file has only one monitor, so the lock is free."""
+        """Return True: a file has only one monitor, so no lock is needed."""
         return True
 
     def unlock(self, name: str) -> None:
-        """Do nothing: `try_lock` takes none."""
+        """Do nothing: `try_lock` takes no lock."""
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
 
     def _read(self, sql: str, values: Values = ()) -> list[Row]:
-        # Not a context manager: one around each statement took a tenth of ingestion's time.
+        # No context manager handles the errors: it would take a tenth of the time of ingestion.
         try:
             return self._connection.execute(sql, values).fetchall()
         except sqlite3.DatabaseError as error:

@@ -1,11 +1,11 @@
 """Define statements with SQLAlchemy and compile them for both databases.
 
-Reads and deletions take named values. Insertions and updates are *row statements*: they take rows
-of values, one or many. They are built from the same definition in two forms: with a bind parameter
-for each value (`executemany`), or for all rows of a staging table together (`COPY`).
+Reads and deletions have named values. Insertions and updates are *row statements*, which are run
+for one or many rows of values. Each row statement is built in two forms from one definition: with a
+bind parameter for each value (`executemany`), and for all rows of a staging table (`COPY`).
 
-Running a statement does not import this module (see query.py): importing SQLAlchemy takes longer
-than most commands.
+Running a compiled statement does not import this module (see query.py), because importing
+SQLAlchemy takes longer than most commands.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +57,7 @@ class OneOfMany:
 
 
 class RowInsert:
-    """Insert rows; if a key exists, fail, keep the old row, or update it."""
+    """An insertion of rows; if a key exists, it fails, keeps the old row, or updates it."""
 
     def __init__(
         self,
@@ -67,10 +67,10 @@ class RowInsert:
         replace: Sequence[str] = (),
         add: Sequence[str] = (),
     ) -> None:
-        """Each row has values for the columns `names`; all columns if there are none.
+        """Insert values for the columns `names` (default: all columns).
 
-        If the key exists, `keep` retains the old row. Without it, the columns `replace` get the
-        new values, and the columns `add` grow by them.
+        If the key exists: with `keep`, the old row stays unchanged. Otherwise the columns `replace`
+        get the new values, and the new values are added to the columns `add`.
         """
         self.table = table
         self.columns = {name: table.c[name] for name in names or table.c.keys()}
@@ -99,14 +99,14 @@ class RowInsert:
 
 
 class RowChange:
-    """Change a table by rows of values; no two may change the same row."""
+    """A change of a table by rows of values; no two may change the same stored row."""
 
     def __init__(
         self,
         columns: Mapping[str, ColumnElement[Any]],
         build: Callable[[RowValues], Insert | Update | Delete],
     ) -> None:
-        """Values have the types of `columns` and come in their order."""
+        """Build with `build` the statement for a row whose values have the types of `columns`."""
         self.columns = columns
         self._build = build
 
@@ -133,7 +133,7 @@ def compile_query(statement: Executable) -> Query:
 
 
 def compile_lookup(lookup: OneOfMany) -> Lookup:
-    """Compile a query for one of many values."""
+    """Compile a query for rows whose column has one of many values."""
     column = lookup.column
     among = lookup.statement.where(column.in_([bindparam("name", type_=column.type)]))
     of_array = lookup.statement.where(column == any_(bindparam("names", type_=ARRAY(Text))))
@@ -141,7 +141,7 @@ def compile_lookup(lookup: OneOfMany) -> Lookup:
 
 
 def compile_rows(statement: RowStatement, name: str) -> RowQuery:
-    """Compile a row statement; `name` is that of its staging table."""
+    """Compile a row statement; its staging table is named `name`."""
     columns = [Column(name, column.type) for name, column in statement.columns.items()]
     table = Table(name, MetaData(), *columns, prefixes=["TEMPORARY"])
     staged = Staged(
@@ -155,19 +155,20 @@ def compile_rows(statement: RowStatement, name: str) -> RowQuery:
 
 
 def _for_one(statement: RowStatement, dialect: Dialect) -> Compiled:
-    """Compile a row statement for one row; its parameters have the names of the columns."""
-    done = _compiled(statement.for_one(dialect), dialect)
-    names = tuple(name.removeprefix(_PREFIX) for name in done.names)
-    return Compiled(done.sql, names, done.constants)
+    """Compile a row statement for one row; its parameters are named like the columns."""
+    compiled = _compiled(statement.for_one(dialect), dialect)
+    names = tuple(name.removeprefix(_PREFIX) for name in compiled.names)
+    return Compiled(compiled.sql, names, compiled.constants)
 
 
 def _compiled(statement: Executable, dialect: Dialect) -> Compiled:
-    done = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
-    assert isinstance(done, SQLCompiler)
-    assert "POSTCOMPILE" not in done.string
-    names = tuple(done.positiontup or ())
-    constants = {name: done.binds[name].value for name in names if not done.binds[name].required}
-    return Compiled(done.string, names, constants)
+    compiler = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+    assert isinstance(compiler, SQLCompiler)
+    assert "POSTCOMPILE" not in compiler.string  # no parameters that expand when they are run
+    binds = compiler.binds
+    names = tuple(compiler.positiontup or ())
+    constants = {name: binds[name].value for name in names if not binds[name].required}
+    return Compiled(compiler.string, names, constants)
 
 
 def _insert(table: Table, dialect: Dialect) -> _Insert:
@@ -176,7 +177,7 @@ def _insert(table: Table, dialect: Dialect) -> _Insert:
     return postgresql.insert(table)
 
 
-_PREFIX = "given_"  # SQLAlchemy reserves the names of columns
+_PREFIX = "given_"  # of parameters, because SQLAlchemy reserves the names of columns
 
 
 def _bound(columns: Mapping[str, ColumnElement[Any]]) -> dict[str, ColumnElement[Any]]:
@@ -184,5 +185,5 @@ def _bound(columns: Mapping[str, ColumnElement[Any]]) -> dict[str, ColumnElement
 
 
 def values_of(table: Table, *names: str) -> dict[str, Column[Any]]:
-    """Return the columns of these names, as the values of a row statement."""
+    """Return the columns of these names, to declare the values of a RowChange."""
     return {name: table.c[name] for name in names}

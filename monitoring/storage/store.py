@@ -1,6 +1,6 @@
-"""The monitor's database for all but the consumer: reads, the outbox, and changes by people.
+"""The monitor's database for pages, metrics and commands: reads, the outbox, and people's changes.
 
-The page, the metrics and the commands open a Store each; the consumer writes through `journal.py`.
+Each of them opens its own Store; the consumer uses `journal.py`.
 """
 
 import threading
@@ -78,15 +78,15 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """Reads committed steps only; usable from several threads."""
+    """The database outside the consumer; reads only committed steps, and is thread-safe."""
 
     def __init__(self, address: DatabaseAddress) -> None:
-        """Open the database, empty if it is not there yet."""
+        """Open the database; create an empty database if there is none."""
         self._database = Database(address)
         self._one_at_a_time = threading.Lock()
 
-    def watched(self) -> list[tuple[str, str]]:
-        """Read every monitored (model, version)."""
+    def monitored_versions(self) -> list[tuple[str, str]]:
+        """Read the model and version of every monitored version."""
         rows = self._all(windows.VERSIONS)
         return [(str(model), str(version)) for model, version in rows]
 
@@ -98,12 +98,15 @@ class Store:
     def results(
         self, model: str, version: str, *, last: int = stored_results.ALL, before: int = END_OF_TIME
     ) -> list[Result]:
-        """Read the newest revision of the `last` windows that begin before a time, oldest first."""
+        """Read the newest revisions of the `last` windows that begin before `before`.
+
+        They are in the order of event time.
+        """
         with self._one_at_a_time:
             return stored_results.newest(self._database, (model, version), last, before)
 
     def recent(self, model: str, version: str, last: int) -> list[Result]:
-        """Read the last closed windows, and older ones that hold a score that no later one has."""
+        """Read the last closed windows, and older windows with a score that later windows lack."""
         results = self.results(model, version, last=last)
         first = results[0].window.start if results else 0
         older = sorted({s for s in self.closed(model, version).newest.values() if s < first})
@@ -116,7 +119,10 @@ class Store:
             return stored_results.closed(self._database, (model, version))
 
     def neighbours(self, model: str, version: str, start: int) -> tuple[int | None, int | None]:
-        """Read the starts of the closed windows before and after the one that begins at `start`."""
+        """Read the starts of the closed windows next to the window that begins at `start`.
+
+        They are the window before and the window after; None if there is no such window.
+        """
         window = {"model": model, "version": version, "start": start}
         ((before,),) = self._all(results.START_BEFORE, **window)
         ((after,),) = self._all(results.START_AFTER, **window)
@@ -128,14 +134,14 @@ class Store:
         return as_struct(rows[0][0], Result) if rows else None
 
     def live(self, model: str, version: str) -> list[Result]:
-        """Read the open windows so far: counts only, no scores."""
+        """Read the current counts of the open windows; open windows have no scores."""
         rows = self._all(windows.WINDOWS, model=model, version=version)
         states = [decode_window(as_bytes(body)) for (body,) in rows]
         opened = merge_panes([state for state in states if state.accepts_events])
         return [result_of(model, version, state, sampled=0) for state in opened]
 
     def late(self, model: str, version: str, window: Window | None = None) -> LateCounts:
-        """Count the late events of this window, or of all."""
+        """Count the late events of a window, or of all windows."""
         begin, end = (-1, END_OF_TIME) if window is None else (window.start, window.end)
         ((events, count),) = self._all(
             windows.LATE, model=model, version=version, begin=begin, end=end
@@ -143,9 +149,9 @@ class Store:
         return LateCounts(as_int(events or 0), as_int(count or 0))
 
     def prediction(self, prediction_id: str) -> dict[int, stored_rows.StoredPrediction]:
-        """Read the stored rows of one prediction, by their number in the request."""
+        """Read the stored rows of one prediction, by their index in the request."""
         with self._one_at_a_time:
-            rows = self._database.look_up(predictions.KNOWN, [join_key(prediction_id)])
+            rows = self._database.look_up(predictions.OF_ID, [join_key(prediction_id)])
         return {
             as_int(row): stored_rows.StoredPrediction(
                 str(model),
@@ -160,12 +166,12 @@ class Store:
         }
 
     def batch_days(self, model: str, version: str, last: int) -> dict[int, BatchDay]:
-        """Read the rows of files of the last days that had any, by their start, newest first."""
+        """Read the last days with batch-scored rows, by the day's start, newest first."""
         rows = self._all(batch_days.NEWEST, model=model, version=version, limit=last)
         return {as_int(start): as_struct(body, BatchDay) for start, body in rows}
 
     def newest_batch_days(self, start: int) -> dict[tuple[str, str], BatchDay]:
-        """Read the newest day of each version that had rows of files since `start`."""
+        """Read the newest day with batch-scored rows of each version, not before `start`."""
         days = self._all(batch_days.SINCE, start=start)
         return {(str(name), str(number)): as_struct(body, BatchDay) for name, number, body in days}
 
@@ -175,32 +181,32 @@ class Store:
         return [as_struct(body, Alarm) for (body,) in rows]
 
     def rule_states(self, model: str, version: str) -> dict[Rule, RuleState]:
-        """Read the state of every rule that was judged."""
+        """Read the state of every rule that was judged at least once."""
         rows = self._all(alarms.STREAKS, model=model, version=version)
         states = {str(rule): as_struct(body, RuleState) for rule, body in rows}
         return {rule: states[rule] for rule in get_args(Rule) if rule in states}
 
     def traffic(self, model: str) -> JudgedHours:
-        """Read the requests of a model by the hour; empty if none was judged."""
+        """Read the hourly requests of a model; empty if no hour was judged."""
         rows = self._all(traffic.OF_MODEL, model=model)
         has_hours = rows and rows[0][0] is not None
         return as_struct(rows[0][0], JudgedHours) if has_hours else JudgedHours()
 
     def newest_traffic(self) -> dict[str, JudgedHour]:
-        """Read the newest evaluated hour of each model that has one."""
+        """Read the newest judged hour of each model that has judged hours."""
         rows = self._all(traffic.JUDGED)
         hours = ((str(model), as_struct(body, NewestHour)) for model, body in rows if body)
         return {model: hour.newest for model, hour in hours if hour.newest is not None}
 
     def acknowledge(self, alarm_id: str, step: AlarmStep) -> bool:
-        """Acknowledge an alarm; False if no firing one has this id."""
+        """Acknowledge an alarm; False if no firing alarm has this id."""
         with self._one_at_a_time, self._database.transaction():
-            return self._take(alarm_id, step, {"firing"}) is not None
+            return self._add_step(alarm_id, step, {"firing"}) is not None
 
     def resolve(self, alarm_id: str, step: AlarmStep) -> bool:
-        """Resolve an alarm by hand and reset its rule; False if no open one has this id."""
+        """Resolve an alarm and reset its rule; False if no open alarm has this id."""
         with self._one_at_a_time, self._database.transaction():
-            alarm = self._take(alarm_id, step, {"firing", "acknowledged"})
+            alarm = self._add_step(alarm_id, step, {"firing", "acknowledged"})
             if alarm is None:
                 return False
             body = stored_rows.encode(reset(alarm.latest.end))
@@ -208,7 +214,7 @@ class Store:
         return True
 
     def silences(self) -> list[Silence]:
-        """Read every silence, ended ones included."""
+        """Read every silence, including ended silences."""
         rows = self._all(alarms.SILENCES)
         return [as_struct(body, Silence) for (body,) in rows]
 
@@ -220,7 +226,7 @@ class Store:
             )
 
     def unsilence(self, silence_id: str, now: int) -> bool:
-        """End a silence now; False if no active one has this id."""
+        """End a silence now; False if no active silence has this id."""
         with self._one_at_a_time, self._database.transaction():
             row = self._database.one(alarms.SILENCE, silence_id=silence_id)
             if row is None or (silence := as_struct(row[0], Silence)).until <= now:
@@ -230,7 +236,7 @@ class Store:
         return True
 
     def notes(self, model: str, version: str) -> list[Note]:
-        """Read the notes on windows and alarms of a version, oldest first."""
+        """Read the notes on a version's windows and alarms, oldest first."""
         rows = self._all(notes.OF_VERSION, model=model, version=version)
         return [as_struct(body, Note) for (body,) in rows]
 
@@ -239,7 +245,7 @@ class Store:
         return [as_struct(body, Note) for (body,) in self._all(notes.ALL)]
 
     def notes_on_alarms(self, alarm_ids: Iterable[str]) -> dict[str, list[Note]]:
-        """Read the notes on alarms, oldest first, by the alarm."""
+        """Read the notes on these alarms by alarm id, oldest first."""
         with self._one_at_a_time:
             rows = self._database.look_up(notes.OF_ALARMS, alarm_ids)
         by_alarm: dict[str, list[Note]] = {}
@@ -257,12 +263,12 @@ class Store:
         )  # fmt: skip
 
     def delete_note(self, note_id: str) -> bool:
-        """Delete a note; return False if none has this id."""
+        """Delete a note; False if no note has this id."""
         with self._one_at_a_time, self._database.transaction():
             return self._database.do(notes.DELETE, note_id=note_id) > 0
 
-    def _take(self, alarm_id: str, step: AlarmStep, states: set[str]) -> Alarm | None:
-        """Store a person's step on an alarm in one of these states, within a transaction."""
+    def _add_step(self, alarm_id: str, step: AlarmStep, states: set[str]) -> Alarm | None:
+        """Add a person's step to an alarm and return it; None if it is in none of `states`."""
         row = self._database.one(alarms.ALARM, alarm_id=alarm_id)
         if row is None or (alarm := as_struct(row[0], Alarm)).state not in states:
             return None
@@ -274,7 +280,7 @@ class Store:
         return after
 
     def ledger(self) -> list[SourceLedger]:
-        """Read the ledger of each source of the log: the sum of its partitions."""
+        """Read the ledger of each source, summed over all partitions."""
         rows = self._all(progress.ALL_LEDGERS)
         return summed(
             (as_int(partition), str(shard), as_struct(body, SourceLedger))
@@ -286,7 +292,7 @@ class Store:
         return [as_struct(body, Chain) for (body,) in self._all(progress.ALL_CHAINS)]
 
     def partitions(self) -> list[PartitionHolder]:
-        """Read the holder of each partition of a divided log; empty if the log is not divided."""
+        """Read the monitor that holds each partition; empty if the log is not divided."""
         rows = self._all(progress.LAYOUT)
         number = as_int(rows[0][0]) if rows else 0
         holders = {as_int(row[0]): row[1:5] for row in self._all(partitions.ALL)}
@@ -300,12 +306,12 @@ class Store:
         return counts
 
     def monitored_since(self) -> int:
-        """Read the first minute whose counts `monitored` still has."""
+        """Read the first minute for which `monitored` returns all counts."""
         rows = self._all(progress.MINUTES_SINCE)
         return as_int(rows[0][0] or 0)
 
     def totals(self) -> dict[str, int]:
-        """Read the named counters over all ingested events."""
+        """Read the counters over all ingested events, by name."""
         counted: Counter[str] = Counter()
         for name, value in self._all(progress.TOTALS):
             counted[str(name)] += as_int(value)
@@ -323,37 +329,37 @@ class Store:
     ) -> "pd.DataFrame":
         """Read a window's sampled rows: features, prediction, probabilities and label (or None).
 
-        Empty if retention has deleted them. `weighted`: where people labelled rows, those
-        outside the sample come, too, and a column `weight` before the label has its weight.
+        The table is empty if retention has deleted the rows. With `weighted`, it also contains the
+        rows that people labelled outside the sample, and a column `weight` before the label.
         """
         sample = self._sample(model, version, window)
         decided = self._decided(model, version, window) if weighted and sample.rows else None
         return _frame((decided or WindowLabels()).table(sample.columns, sample.rows))
 
     def examples(self, model: str, version: str, window: Window) -> "pd.DataFrame":
-        """Read a window's sampled rows like `rows`, each with what names it.
+        """Read a window's sampled rows like `rows`, with three identifying columns first.
 
-        The first three columns are `prediction_id`, `row` (in its request) and `event_time`
-        (microseconds since the epoch); their names give way to those of features.
+        These are `prediction_id`, `row` (the index in the request) and `event_time` (microseconds
+        since the epoch). They get other names if features have these names.
         """
         sample = self._sample(model, version, window)
         names = sample.columns
         places = [row.place for row in sample.rows]
-        naming: dict[str, list[Any]] = {
+        identifiers: dict[str, list[Any]] = {
             own_name("prediction_id", names): [name for _, name, _ in places],
             own_name("row", names): [row for _, _, row in places],
             own_name("event_time", names): [time for time, _, _ in places],
         }
-        return _frame(naming | WindowLabels().table(names, sample.rows))
+        return _frame(identifiers | WindowLabels().table(names, sample.rows))
 
     def _sample(self, model: str, version: str, window: Window) -> "_Sample":
-        """Read a window's sampled rows, as stored; none that retention has deleted."""
-        watched = self._all(windows.WATCH, model=model, version=version)
-        if not watched:
+        """Read a window's sampled rows, as stored; empty if their retention has ended."""
+        progress_rows = self._all(windows.WATCH, model=model, version=version)
+        if not progress_rows:
             return _Sample([], [])
-        progress_of_version = as_struct(watched[0][0], VersionProgress)
+        progress_of_version = as_struct(progress_rows[0][0], VersionProgress)
         if window.start < progress_of_version.samples_until:
-            return _Sample(progress_of_version.columns, [])  # deleted, or about to be
+            return _Sample(progress_of_version.columns, [])  # some may not be deleted yet
         stored = self._all(
             predictions.SAMPLE, model=model, version=version, start=window.start, end=window.end
         )
@@ -381,7 +387,10 @@ class Store:
         return None if prediction is None else prediction.label
 
     def samples(self, model: str, version: str, window: Window) -> list[Sample]:
-        """Read the sampled rows of a window's tensors, in order; empty once they have expired."""
+        """Read the sampled rows of a window's tensors, by tensor and hash.
+
+        The list is empty if their retention has ended.
+        """
         rows = self._all(windows.WATCH, model=model, version=version)
         watch = as_struct(rows[0][0], VersionProgress) if rows else None
         if watch is None or window.start < watch.samples_until:
@@ -403,7 +412,7 @@ class Store:
     ) -> dict[str, list[Any]]:
         """Read the values of the `limit` sampled rows with the smallest hashes, by column.
 
-        They come in the order of event time; empty if retention has deleted some.
+        Rows are in the order of event time. The result is empty if their retention has ended.
         """
         rows = self._all(windows.WATCH, model=model, version=version)
         watch = as_struct(rows[0][0], VersionProgress) if rows else None
@@ -417,9 +426,9 @@ class Store:
         return stored_rows.by_column(watch.columns, bodies, [None] * len(bodies))
 
     def has_duty(self, name: str) -> bool:
-        """Return whether this store's connection holds a duty of one monitor at a time.
+        """Return whether this monitor has a duty that only one monitor has at a time.
 
-        It takes the duty if no other monitor has it, until its connection ends.
+        If no other monitor has the duty, this store takes it until its connection ends.
         """
         with self._one_at_a_time:
             return self._database.try_lock(f"duty {name}")
@@ -437,12 +446,12 @@ class Store:
         self._write(outbox.DELIVERED, webhook_id)
 
     def failed(self, webhook_id: str, error: str, next_attempt: int | None) -> None:
-        """Record a failed attempt and the time of the next one (None: never)."""
+        """Record a failed attempt and the next attempt's time; None if there is no next attempt."""
         state = "dead" if next_attempt is None else "pending"
         self._write(outbox.FAILED, state, error, next_attempt or 0, webhook_id)
 
     def revive(self, webhook_id: str, now: int) -> bool:
-        """Make a dead webhook due again with all its attempts; returns whether it was dead."""
+        """Queue a dead webhook again with all attempts; return whether the webhook was dead."""
         with self._one_at_a_time, self._database.transaction():
             (dead,) = self._database.all(outbox.COUNT_DEAD, webhook_id=webhook_id)
             self._database.write(outbox.REVIVE, now, webhook_id)
@@ -454,7 +463,7 @@ class Store:
         return {str(model): as_struct(body, ScheduleProgress) for model, body in rows}
 
     def disable(self, disabled: DisabledReceiver) -> None:
-        """Send nothing to a receiver until `enable`."""
+        """Disable a receiver: no webhook is sent to it until `enable`."""
         self._write(outbox.DISABLE, disabled.receiver, stored_rows.encode(disabled))
 
     def disabled(self) -> list[DisabledReceiver]:
@@ -463,7 +472,7 @@ class Store:
         return [as_struct(body, DisabledReceiver) for (body,) in rows]
 
     def enable(self) -> list[DisabledReceiver]:
-        """Enable every receiver; returns those that were disabled."""
+        """Enable every receiver; return the receivers that were disabled."""
         before = self.disabled()
         for receiver in before:
             self._write(outbox.ENABLE, receiver.receiver)
@@ -478,7 +487,7 @@ class Store:
         ]
 
     def retry(self, number: int) -> bool:
-        """Ask the monitor to ingest a dead letter again; False if it has no bytes to ingest."""
+        """Queue a dead letter for ingestion; False if it does not exist or has no content."""
         with self._one_at_a_time, self._database.transaction():
             row = self._database.one(dead_letters.BODY, number=number)
             if row is None or not as_bytes(row[0]):
@@ -509,14 +518,14 @@ class Store:
 class _Sample(NamedTuple):
     """The sampled rows of a window."""
 
-    columns: list[str]  # names of their values
+    columns: list[str]  # names of the rows' values
     rows: list[stored_rows.SampledRow]
 
 
 def _frame(table: dict[str, list[Any]]) -> "pd.DataFrame":
-    import pandas as pd  # noqa: PLC0415 - terminal commands do not need it
+    import pandas as pd  # noqa: PLC0415 - slow to import; most commands do not need it
 
-    return pd.DataFrame({name: stored_rows.numbers_again(table[name]) for name in table})
+    return pd.DataFrame({name: stored_rows.as_numbers(table[name]) for name in table})
 
 
 def _holder(number: int, row: tuple[object, ...]) -> PartitionHolder:

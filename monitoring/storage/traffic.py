@@ -1,4 +1,4 @@
-"""Stored requests of models by the hour."""
+"""Reads and writes of the hourly requests of models."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from monitoring.windows.traffic import JudgedHours, OpenHours
 
 
 def read_traffic(database: Database) -> dict[str, tuple[OpenHours, JudgedHours]]:
-    """Read the hours of every model."""
+    """Read the open and the judged hours of every model."""
     rows = database.all(traffic.ALL)
     return {
         str(model): (
@@ -25,7 +25,7 @@ def save_traffic(
     counted: Iterable[tuple[str, OpenHours]],
     judged: Iterable[tuple[str, OpenHours, JudgedHours]],
 ) -> None:
-    """Store the open hours of models; of those with a newly judged hour, all hours."""
+    """Store open hours (`counted`), or open and judged hours (`judged`), by model."""
     database.many(traffic.SAVE_OPEN, [(model, encode(opened)) for model, opened in counted])
     database.many(
         traffic.SAVE, [(model, encode(opened), encode(hours)) for model, opened, hours in judged]

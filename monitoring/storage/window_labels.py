@@ -1,7 +1,7 @@
-"""People's decisions about the rows of a window, as scoring needs them. Pure.
+"""Labels that people set in review, applied to a window's rows and counters. Pure.
 
-A row that also has a caller's label counts with it, at weight 1: the decision replaces that label.
-The other decided rows are weighed (`reviews/weights.py`), whether the window samples them or not.
+If a row also has a caller's label, the reviewed label replaces it and counts with weight 1. The
+other reviewed rows have their own weights (`reviews/weights.py`), whether they are sampled or not.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -24,16 +24,16 @@ Cells = dict[str, dict[str, float]]
 
 
 class WindowLabels(msgspec.Struct, frozen=True):
-    """The decisions about a window's rows."""
+    """The reviewed rows of a window."""
 
-    corrected: dict[Place, tuple[PickedRow, Label]] = {}  # and the caller's label
-    alone: list[PickedRow] = []  # rows that have no other label
+    corrected: dict[Place, tuple[PickedRow, Label]] = {}  # rows with their caller's label
+    alone: list[PickedRow] = []  # rows without a caller's label
 
     @classmethod
     def of(
         cls, decided: Sequence[PickedRow], label: Callable[[Place], Label | None]
     ) -> "WindowLabels":
-        """Sort decided rows; `label` finds the label that a caller sent."""
+        """Separate reviewed rows by whether `label` finds a label that a caller sent."""
         corrected: dict[Place, tuple[PickedRow, Label]] = {}
         alone: list[PickedRow] = []
         for row in decided:
@@ -46,19 +46,19 @@ class WindowLabels(msgspec.Struct, frozen=True):
 
     @property
     def weights(self) -> list[float]:
-        """The weights of the rows that have no other label."""
+        """The weights of the rows without a caller's label."""
         return label_weights([row.stored.inclusion for row in self.alone])
 
     def columns(
         self, names: Sequence[str], only: Collection[str] | None = None
     ) -> dict[str, list[Any]]:
-        """Return the rows that have no other label, as columns: `only` those; None: all."""
+        """Return the rows without a caller's label as columns: `only` these (default: all)."""
         bodies = [stored_rows.encode(row.stored.values) for row in self.alone]
         labels = [stored_rows.encode(row.label) for row in self.alone]
         return stored_rows.by_column(names, bodies, labels, only) if bodies else {}
 
     def sample(self, sampled: Sequence[SampledRow]) -> list[bytes | None]:
-        """Return the labels of sampled rows, without separately weighted ones."""
+        """Return the labels of sampled rows; None for rows that have their own weight."""
         labels: list[bytes | None] = []
         alone = {(row.joined_by, row.row) for row in self.alone}
         for row in sampled:
@@ -71,9 +71,9 @@ class WindowLabels(msgspec.Struct, frozen=True):
         return labels
 
     def table(self, names: Sequence[str], sampled: Sequence[SampledRow]) -> dict[str, list[Any]]:
-        """Return sampled rows as columns, with the rows that people labelled and all weights.
+        """Return sampled and reviewed rows as columns.
 
-        The column of weights is there only if people labelled rows of the window.
+        If the window has reviewed rows, the column before the labels contains the weights.
         """
         if not self.alone and not self.corrected:
             return stored_rows.by_column(
@@ -89,18 +89,18 @@ class WindowLabels(msgspec.Struct, frozen=True):
         labels += [stored_rows.encode(row.label) for row in self.alone]
         table = stored_rows.by_column(names, bodies, labels)
         label, values = table.popitem()
-        weighed = [1.0] * len(others) + list(weights.values())
-        return {**table, own_name(WEIGHT, names): weighed, label: values}
+        all_weights = [1.0] * len(others) + list(weights.values())
+        return {**table, own_name(WEIGHT, names): all_weights, label: values}
 
     def counters(self, counted: LabelCounters, *, regression: bool) -> LabelCounters:
-        """Return counters with corrected labels in place of the callers'."""
+        """Return the counters with reviewed labels in place of callers' labels."""
         changes = list(self.corrected.values())
         before = [(label, row.stored.predicted) for row, label in changes]
         after = [(row.label, row.stored.predicted) for row, _ in changes]
         return counted.corrected(before, after, regression=regression)
 
     def confusion(self, cells: dict[str, dict[str, int]]) -> Cells:
-        """Return a confusion matrix with the weights of the queue's labels added."""
+        """Return the confusion matrix plus the weights of the rows without a caller's label."""
         weights: Cells = {true: dict(row) for true, row in cells.items()}
         for reviewed, weight in zip(self.alone, self.weights, strict=True):
             row = weights.setdefault(category(reviewed.label), {})

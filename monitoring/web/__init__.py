@@ -1,1 +1,1 @@
-"""The web interface: the status page, its API, the metrics and the reports."""
+"""The monitor's web interface: pages, API, metrics and Evidently reports."""

@@ -1,4 +1,4 @@
-"""The JSON API: what the page shows, for programs."""
+"""The JSON API: the content of the pages, for programs."""
 
 import asyncio
 import io
@@ -21,7 +21,13 @@ from monitoring.scoring.lag import BEHIND, ScoringLag
 from monitoring.web import policy_view
 from monitoring.web.addresses import WHOLE_NUMBER
 from monitoring.web.metrics.collector import exposition
-from monitoring.web.overview import as_data, ledger, look, overview_rows, worst_first
+from monitoring.web.overview import (
+    as_data,
+    event_balance,
+    overview_rows,
+    read_overview,
+    worst_first,
+)
 from monitoring.web.policy_view import PolicyPeriodView
 from monitoring.web.queries import Queries
 from monitoring.web.retrain_loops import Retraining, RetrainLoops
@@ -35,12 +41,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NUMBER = re.compile(f"-?{WHOLE_NUMBER}")
-MOST = 10_000  # results in one answer
+MOST = 10_000  # results or days in one reply
 PARQUET = "application/vnd.apache.parquet"
 
 
 def routes() -> list[Route]:
-    """Return every address below /api, /metrics and /health."""
+    """Return the routes of the API, and /metrics and /health."""
     version = "/api/models/{model}/versions/{version}"
     return [
         Route("/health", health),
@@ -65,42 +71,46 @@ def routes() -> list[Route]:
     ]
 
 
-def findings_of(request: Request) -> Queries:
+def store_of(request: Request) -> Queries:
     """Return the store that this application opened."""
-    findings: Queries = request.state.findings
-    return findings
+    store: Queries = request.state.store
+    return store
 
 
 async def loops_of(request: Request) -> list[RetrainLoop]:
-    """Return every retraining request with its outcome, newest first."""
+    """Return every retraining request with its outcome, newest first; empty without a registry."""
     loops: RetrainLoops | None = request.app.state.loops
-    return await loops.read(findings_of(request)) if loops is not None else []
+    return await loops.read(store_of(request)) if loops is not None else []
 
 
 async def schedules_of(request: Request) -> list[ScheduleView]:
-    """Return the retraining schedule of every model that has one."""
+    """Return every model's retraining schedule; empty without a registry."""
     loops: RetrainLoops | None = request.app.state.loops
-    return await loops.read_schedules(findings_of(request)) if loops is not None else []
+    return await loops.read_schedules(store_of(request)) if loops is not None else []
 
 
 def result_of(request: Request) -> Result:
-    """Return the window that the address names, or 404."""
+    """Return the result of the window in the URL; raises HTTPException 404 if there is none."""
     model, version = request.path_params["model"], request.path_params["version"]
-    result = findings_of(request).result(model, version, request.path_params["start"])
+    result = store_of(request).result(model, version, request.path_params["start"])
     if result is None:
-        raise HTTPException(404, f"{model} version {version} has no closed window that begins then")
+        raise HTTPException(
+            404,
+            f"{model} version {version} has no closed window that begins at "
+            f"{request.path_params['start']}",
+        )
     return result
 
 
 def periods_of(request: Request) -> list[PolicyPeriodView]:
-    """Return the policy periods of the version in the path; none if it is not registered here."""
+    """Return the policy periods of the version in the URL; none if it is not registered here."""
     model, version = request.path_params["model"], request.path_params["version"]
     history = policy_view.policies(request.app.state.catalogue, model, version)
     return policy_view.period_views(history) if history else []
 
 
 async def health(request: Request) -> Response:
-    """Return the page is up, and how many windows wait for their scores."""
+    """Return whether scoring keeps up, and the number of windows that wait for scores."""
     lag: ScoringLag | None = request.app.state.scoring
     if lag is None:
         return json_response({"status": "ok"})
@@ -118,7 +128,7 @@ async def metrics(request: Request) -> Response:
     """Return the metrics for Prometheus."""
     return Response(
         exposition(
-            findings_of(request),
+            store_of(request),
             request.app.state.progress,
             request.app.state.scoring,
             await asyncio.to_thread(_pending, request.app.state.pending),
@@ -139,22 +149,22 @@ def _pending(requests: PendingApprovals | None) -> list[PendingApproval]:
 async def models(request: Request) -> Response:
     """Return every model version with its latest window, worst first."""
     return json_response(
-        [as_data(row) for row in overview_rows(findings_of(request), request.app.state.catalogue)]
+        [as_data(row) for row in overview_rows(store_of(request), request.app.state.catalogue)]
     )
 
 
 async def overview(request: Request) -> Response:
-    """Return the overview, as the page and `driftline status` show it."""
-    return json_response(look(findings_of(request), request.app.state.catalogue).as_data())
+    """Return the content of the status page and of `driftline status`."""
+    return json_response(read_overview(store_of(request), request.app.state.catalogue).as_data())
 
 
 async def results(request: Request) -> Response:
-    """Return the `last` closed windows that begin before the time `before`, oldest first."""
+    """Return the `last` closed windows that begin before `before`, oldest first."""
     last, before = whole_number(request, "last"), whole_number(request, "before")
     if last is not None and last < 0:
-        raise HTTPException(400, f"last is {last}; expected how many windows to give")
+        raise HTTPException(400, f"last is {last}; expected a number of windows, 0 or more")
     return json_response(
-        findings_of(request).results(
+        store_of(request).results(
             request.path_params["model"],
             request.path_params["version"],
             last=MOST if last is None else min(last, MOST),
@@ -164,7 +174,10 @@ async def results(request: Request) -> Response:
 
 
 def whole_number(request: Request, name: str) -> int | None:
-    """Return a number of the address, None without one. Raises HTTPException for other text."""
+    """Return a numeric query parameter; None if it is missing.
+
+    Raises HTTPException 400 if it is not a number.
+    """
     text = request.query_params.get(name, "")
     if not text:
         return None
@@ -174,10 +187,10 @@ def whole_number(request: Request, name: str) -> int | None:
 
 
 async def traffic(request: Request) -> Response:
-    """Return the requests of a model by the hour, oldest first, and the newest judgement."""
-    hours = findings_of(request).traffic(request.path_params["model"])
+    """Return a model's hourly requests, oldest first, and the newest judgement."""
+    hours = store_of(request).traffic(request.path_params["model"])
     if hours.newest is None:
-        raise HTTPException(404, "no hour of this model's requests was judged yet")
+        raise HTTPException(404, "no hour of this model's requests has been judged yet")
     first = (hours.until - len(hours.requests)) * HOUR
     return json_response(
         {
@@ -192,14 +205,14 @@ async def traffic(request: Request) -> Response:
 
 
 async def batch(request: Request) -> Response:
-    """Return the rows of files that the version answered, by day, newest first."""
+    """Return the version's batch-scored rows by day, newest first."""
     model, version = request.path_params["model"], request.path_params["version"]
-    days = findings_of(request).batch_days(model, version, MOST)
+    days = store_of(request).batch_days(model, version, MOST)
     return json_response([{"start": start, **asdict(day)} for start, day in days.items()])
 
 
 async def policies(request: Request) -> Response:
-    """Return the policy periods of the version, newest first."""
+    """Return the version's policy periods, newest first."""
     return json_response(periods_of(request))
 
 
@@ -211,7 +224,7 @@ async def window(request: Request) -> Response:
 async def rows(request: Request) -> Response:
     """Return the sampled rows of a window with their labels, as Parquet."""
     result = result_of(request)
-    frame = findings_of(request).rows(result.model, result.version, result.window, weighted=True)
+    frame = store_of(request).rows(result.model, result.version, result.window, weighted=True)
     if frame.empty and result.sampled:
         raise HTTPException(410, "the rows of this window were deleted when its labels expired")
     buffer = io.BytesIO()
@@ -220,17 +233,17 @@ async def rows(request: Request) -> Response:
 
 
 async def samples(request: Request) -> Response:
-    """Return the sampled inputs of a window: texts, and the addresses of pictures."""
-    return json_response(sampled_inputs(findings_of(request), result_of(request)))
+    """Return the sampled inputs of a window: texts, and the paths of pictures."""
+    return json_response(sampled_inputs(store_of(request), result_of(request)))
 
 
 async def picture(request: Request) -> Response:
-    """Return the small picture of a sampled input, by its place among those of its window."""
+    """Return the picture of a sampled input, by its index among the window's samples."""
     result = result_of(request)
-    shown = findings_of(request).samples(result.model, result.version, result.window)
+    shown = store_of(request).samples(result.model, result.version, result.window)
     place = request.path_params["place"]
     if place >= len(shown) or shown[place].form != "png":
-        raise HTTPException(404, "no picture of a sampled input is there")
+        raise HTTPException(404, f"the window has no picture {place}; see its samples in the API")
     return Response(shown[place].body, media_type="image/png")
 
 
@@ -240,13 +253,13 @@ async def retraining(request: Request) -> Response:
 
 
 async def schedules(request: Request) -> Response:
-    """Return the retraining schedule of every model that has one."""
+    """Return every model's retraining schedule."""
     return json_response(await schedules_of(request))
 
 
 async def alarms(request: Request) -> Response:
     """Return every alarm, worst first."""
-    return json_response(worst_first(findings_of(request).alarms()))
+    return json_response(worst_first(store_of(request).alarms()))
 
 
 async def acknowledge(request: Request) -> Response:
@@ -262,8 +275,8 @@ async def resolve(request: Request) -> Response:
 def _step(request: Request, deed: Literal["acknowledged", "resolved"]) -> Response:
     alarm_id = request.path_params["alarm_id"]
     step = AlarmStep(now_us(), deed, getattr(request.state, "actor", ""))
-    findings = findings_of(request)
-    take = findings.acknowledge if deed == "acknowledged" else findings.resolve
+    store = store_of(request)
+    take = store.acknowledge if deed == "acknowledged" else store.resolve
     if not take(alarm_id, step):
         state = "firing" if deed == "acknowledged" else "open"
         raise HTTPException(404, f"no {state} alarm has this id")
@@ -271,40 +284,40 @@ def _step(request: Request, deed: Literal["acknowledged", "resolved"]) -> Respon
         return json_response({deed: alarm_id})
     paths = (
         model_path(alarm.model, alarm.version)
-        for alarm in findings.alarms()
+        for alarm in store.alarms()
         if alarm.alarm_id == alarm_id
     )
     return RedirectResponse(next(paths, "/"), status_code=303)
 
 
 async def sources(request: Request) -> Response:
-    """Return events answered, logged and monitored, by source; event counters; partitions."""
-    findings = findings_of(request)
-    each, now = findings.ledger(), now_us()
+    """Return answered, logged and monitored events by source, event counters and partitions."""
+    store = store_of(request)
+    ledgers, now = store.ledger(), now_us()
     partitions = [
         {**msgspec.structs.asdict(partition), "held": partition.is_held(now)}
-        for partition in findings.partitions()
+        for partition in store.partitions()
     ]
-    balance = {"all": ledger(each), "sources": each, "totals": findings.totals()}
+    balance = {"all": event_balance(ledgers), "sources": ledgers, "totals": store.totals()}
     return json_response({**balance, "partitions": partitions})
 
 
 async def deliveries(request: Request) -> Response:
     """Return every webhook, newest first."""
-    return json_response([_readable(delivery) for delivery in findings_of(request).deliveries()])
+    return json_response([_readable(delivery) for delivery in store_of(request).deliveries()])
 
 
 def json_response(value: Any, status: int = 200) -> Response:
-    """`value` as JSON."""
+    """Return a JSON response with this value."""
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
 def typed(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return a frame whose columns have one type each; values of several types become text.
+    """Return a frame with one type per column; columns of mixed types become text.
 
-    Integer labels stay integers if some are missing.
+    Integer labels stay integers even if some labels are missing.
     """
-    labels = list(frame.columns)[-1:]  # features may have their name, but not their place
+    labels = list(frame.columns)[-1:]  # identified by position: a feature can have the same name
     mixed = {name for name in frame.columns if name in labels or frame[name].dtype == object}
     typed = {name: frame[name].convert_dtypes() for name in mixed}
     table = frame.copy(deep=False)

@@ -1,7 +1,7 @@
 """The monitor's API as an OpenAPI document, and the page that shows it.
 
-Paths, methods and summaries come from the routes and the docstrings of their handlers; this file
-adds what they reply.
+Paths and methods are taken from the routes, summaries from the handlers' docstrings. This module
+adds the schemas of replies, bodies and query parameters.
 """
 
 import re
@@ -37,8 +37,8 @@ from registry.history.shadow_state import Shadow
 from registry.pending_approvals import PendingApproval
 
 _ABOUT = (
-    "What the status page shows, for programs. Times are microseconds since 1970, UTC. A key may "
-    "be sent as a bearer token, or as the password of HTTP Basic."
+    "The content of the monitor's pages, for programs. Times are in microseconds since the epoch. "
+    "Send an API key as a bearer token, or as the password of HTTP Basic."
 )
 _VERSION = "/api/models/{model}/versions/{version}"
 _WHOLE: Schema = {"type": "integer"}
@@ -61,7 +61,7 @@ class VersionReply(msgspec.Struct):
 
 
 class OverviewReply(msgspec.Struct):
-    """Everything at a glance."""
+    """The content of the status page."""
 
     headline: Headline
     ledger: EventBalance
@@ -77,7 +77,7 @@ class HeldPartition(PartitionHolder, frozen=True):
 
 
 class LedgerReply(msgspec.Struct):
-    """Event counters, and who holds which partition."""
+    """Event counters, and the holder of each partition."""
 
     all: EventBalance
     sources: list[SourceLedger]
@@ -86,7 +86,7 @@ class LedgerReply(msgspec.Struct):
 
 
 class HealthReply(msgspec.Struct):
-    """Whether the monitor works, and how many windows wait for their scores."""
+    """The state of scoring, and the number of windows that wait for scores."""
 
     status: str
     waiting_scores: int = 0
@@ -94,7 +94,7 @@ class HealthReply(msgspec.Struct):
 
 
 class ReviewReply(msgspec.Struct):
-    """Rows that the caller holds, and how many of the model await a decision."""
+    """Rows that are leased to the caller, and the number of the model's undecided rows."""
 
     model: str
     waiting: int
@@ -109,7 +109,7 @@ class ReviewedReply(msgspec.Struct):
 
 
 class ChangedReply(msgspec.Struct):
-    """The registry's revision after a change, and who made it."""
+    """The registry's revision after a change, and the change's author."""
 
     revision: int
     actor: str
@@ -122,8 +122,11 @@ _DECISION: Schema = {
     "properties": {
         "decision": {"enum": ["approve", "reject"]},
         "why": _TEXT,
-        "digest": {"type": "string", "description": "Of the version that is decided on."},
-        "report": {"type": "string", "description": "Digest of the gate report that was read."},
+        "digest": {"type": "string", "description": "Digest of the version to decide on."},
+        "report": {
+            "type": "string",
+            "description": "Digest of the gate report that you have read.",
+        },
     },
 }
 _SILENCE: Schema = {
@@ -144,7 +147,7 @@ _REVIEWED: Schema = {
         "prediction_id": _TEXT,
         "row": {**_WHOLE, "default": 0},
         "action": {"enum": ["accept", "correct", "skip", "undo"]},
-        "label": {"description": "With correct: a class or a number."},
+        "label": {"description": "With correct: the label, a class or a number."},
         "why": _TEXT,
     },
 }
@@ -154,19 +157,25 @@ _ROLLOUT: Schema = {
     "properties": {
         "action": {"enum": ["pause", "resume", "advance", "promote", "abort", "rollback"]},
         "why": _TEXT,
-        "expected": {"type": "string", "description": "Id of the rollout that is meant."},
-        "bar": {"type": "boolean", "description": "Bar the content.  Default: with rollback."},
-        "number": {"type": "string", "description": "With rollback: the version."},
-        "revision": {"type": "integer", "description": "With rollback: the latest one seen."},
+        "expected": {"type": "string", "description": "Id of the rollout to change."},
+        "bar": {
+            "type": "boolean",
+            "description": "Bar the content. Default: true with rollback, else false.",
+        },
+        "number": {"type": "string", "description": "With rollback: the version to return to."},
+        "revision": {
+            "type": "integer",
+            "description": "With rollback: the newest revision of the model that you have seen.",
+        },
     },
 }
 _EXAMPLES = f"{_VERSION}/windows/{{start:whole}}/examples"
 _CHOSEN: Mapping[str, Schema] = {
     "show": {"enum": list(CHOICES)},
-    "where": {"type": "string", "description": "COLUMN=VALUE: the rows of one group."},
+    "where": {"type": "string", "description": "COLUMN=VALUE: only the rows of this group."},
 }
 _ROLLOUT_PATH = "/api/models/{model}/rollouts/{alias}"
-# Replies by path, as the routes spell it.
+# Schemas of replies, by the path of the route.
 REPLIES: Mapping[str, Any] = {
     "/health": HealthReply,
     "/metrics": _TEXT,
@@ -203,7 +212,7 @@ REPLIES: Mapping[str, Any] = {
     "/v1/review": ReviewReply,
     _ROLLOUT_PATH: AliasPanel,
 }
-# Replies to POST, where GET has another one.
+# Schemas of replies to POST, for paths whose GET has a different reply.
 _CHANGES: Mapping[str, Any] = {"/v1/review": ReviewedReply, _ROLLOUT_PATH: ChangedReply}
 _MEDIA_TYPES = {
     ".parquet": PARQUET,
@@ -231,7 +240,7 @@ _SENTENCE = re.compile(r"(.*?\.)(?:\s|$)", re.DOTALL)
 
 
 def describe(title_version: str, described: Iterable[BaseRoute]) -> dict[str, Any]:
-    """Return the document of the routes for programs."""
+    """Return the OpenAPI document of the API's routes among `described`."""
     routes: dict[str, list[Operation]] = {}
     for route in described:
         if isinstance(route, Route) and _for_programs(route.path):
@@ -240,15 +249,15 @@ def describe(title_version: str, described: Iterable[BaseRoute]) -> dict[str, An
 
 
 def routes(version: str, described: Iterable[BaseRoute]) -> list[Route]:
-    """Return the addresses of the document of `described`, and of its page."""
+    """Return the routes of the OpenAPI document of `described`, and of the page that shows it."""
     document = describe(version, described)
 
     async def as_json(_: Request) -> Response:
-        """Return this document."""
+        """Return the OpenAPI document."""
         return json_response(document)
 
     async def as_page(request: Request) -> Response:
-        """Show the document."""
+        """Show the OpenAPI document as a page."""
         return page(request, "api.html", rows=_rows(document), about=_ABOUT)
 
     return [Route("/openapi.json", as_json), Route("/api", as_page)]

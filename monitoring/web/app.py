@@ -1,4 +1,4 @@
-"""The monitor's web application: the status page, the API, the metrics, the reports."""
+"""The monitor's web application: pages, API, metrics and Evidently reports."""
 
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
@@ -55,8 +55,8 @@ from telemetry.release import release
 STATIC = Path(__file__).parent / "static"
 
 
-def app(  # noqa: PLR0913  # the ports of the page, all by name
-    open_findings: Callable[[], Queries],
+def app(  # noqa: PLR0913 - the page's ports, passed by name
+    open_store: Callable[[], Queries],
     report_folder: Path,
     *,
     catalogue: Catalogue | None = None,
@@ -75,24 +75,26 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
 ) -> Starlette:
     """Return the application.
 
-    `open_findings` is called once, in the thread that will serve, and every answer reads from what
-    it gives. `hosts` are names by which the page may be called besides those of loopback and IP
-    addresses; `*` lets any name in. Without an `authorizer`, every client that reaches the page may
-    use it. `progress` and `scoring` are the consumer's, for health and metrics. `baselines` are
-    those of versions without a reference. `shadows` reads what the process of shadows reports.
-    `comparisons` is the folder of comparisons of versions.
-    `desk` has the requests for approval, `loops` those for retraining.
-    `rollout_desk` shows and changes rollouts, `records_desk` shows histories and traces.
-    `open_reviews` opens the review queue, once, too.
+    - `open_store`: called once, in the serving thread; all handlers read from this store
+    - `hosts`: allowed host names, in addition to localhost and IP addresses; `*` allows any name
+    - `authorizer`: checks API keys; without it, every client has access
+    - `progress`, `scoring`: the lags of the consumer and of scoring, for health and metrics
+    - `baselines`: learned baselines of versions without a reference
+    - `shadows`: reads the latest report of the process that runs shadows
+    - `comparisons`: folder of version comparisons
+    - `desk`: approval requests
+    - `loops`: retraining requests
+    - `rollout_desk`, `records_desk`: rollouts; histories and traces
+    - `open_reviews`: opens the review queue; called once
     """
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, object]]:
-        yield {"findings": open_findings(), "reviews": open_reviews()}
+        yield {"store": open_store(), "reviews": open_reviews()}
 
     routes = [
         *comparison_pages.routes(),
-        *records.routes(),  # before the pages of versions, one of which could be called history
+        *records.routes(),  # before pages.routes(), which would treat `history` as a version
         *pages.routes(),
         *api.routes(),
         *training_api.routes(),

@@ -1,4 +1,4 @@
-"""Requests for approval: their list, the page of one, gate reports, and the decision."""
+"""Approval requests: their list, the page of each request, gate reports, and decisions."""
 
 import asyncio
 import logging
@@ -29,17 +29,17 @@ from registry.rollout_start import RolloutSubject, start_approved
 _logger = logging.getLogger(__name__)
 
 _MOST_CHANGES = 300
-# A report's page is generated here and has its own style; scripts are not allowed.
+# A report's page contains its style, and needs no scripts.
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
 class ApprovalDesk(NamedTuple):
-    """The port of the approval pages to the registry."""
+    """The approval pages' access to the registry."""
 
     history: History
     reports: GateReports
     pending: PendingApprovals
-    versions: VersionSource | None = None  # with it, an approval may start a rollout
+    versions: VersionSource | None = None  # needed to start rollouts after approvals
 
 
 class _Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class _Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def routes() -> list[Route]:
-    """Return every address of approvals."""
+    """Return the routes of approvals."""
     path = "/approvals/{model}/{number}/{alias}"
     return [
         Route("/approvals", overview),
@@ -63,18 +63,18 @@ def routes() -> list[Route]:
 
 
 async def overview(request: Request) -> Response:
-    """Show every request that waits."""
+    """Show every pending approval request."""
     return page(request, "approvals.html", pending=await _pending(request))
 
 
 async def pending(request: Request) -> Response:
-    """Return every request that waits, as JSON."""
+    """Return every pending approval request."""
     return json_response(await _pending(request))
 
 
 async def approval(request: Request) -> Response:
-    """Show one request: differences of the manifests, gate report, and the decision form."""
-    desk, pending_approval = _desk(request), await _asked(request)
+    """Show one approval request: manifest differences, gate report and decision form."""
+    desk, pending_approval = _desk(request), await _pending_approval(request)
     catalogue: Catalogue | None = request.app.state.catalogue
     changes, missing = await asyncio.to_thread(_changes, catalogue, pending_approval)
     state = await asyncio.to_thread(desk.history.state, pending_approval.model)
@@ -98,7 +98,7 @@ async def approval(request: Request) -> Response:
 
 
 async def report(request: Request) -> Response:
-    """Show a gate report as its page."""
+    """Show a gate report."""
     report_file = await asyncio.to_thread(
         _report, _desk(request).reports, request.path_params["digest"]
     )
@@ -119,13 +119,15 @@ async def report_data(request: Request) -> Response:
 
 
 async def decide(request: Request) -> Response:
-    """Approve or reject what the caller has read; a browser is sent back to the list."""
+    """Approve or reject a version for an alias; a browser is redirected to the list."""
     desk, decision = _desk(request), await _decision(request)
     grant: Grant | None = getattr(request.state, "grant", None)
     if grant is None:
-        raise HTTPException(403, "an approval names its approver: expected a key (driftline keys)")
+        raise HTTPException(
+            403, "an approval names its approver: expected an API key (driftline keys create)"
+        )
     if not decision.why.strip():
-        raise HTTPException(400, "expected why: the reason is recorded with the decision")
+        raise HTTPException(400, "expected why: a reason, which is recorded with the decision")
     params = request.path_params
     book, model, number = Approvals(desk.history), params["model"], params["number"]
     about: dict[str, Any] = {"actor": grant.actor, "why": decision.why.strip()}
@@ -153,7 +155,7 @@ async def decide(request: Request) -> Response:
 
 
 def _start_rollout(desk: ApprovalDesk, subject: RolloutSubject, actor: str) -> str:
-    """Start the rollout that the release policy asks for; return why it did not start."""
+    """Start the rollout that the release policy requires; return the reason if none starts."""
     if desk.versions is None:
         return ""
     note = start_approved(desk.history, desk.versions, subject, actor)
@@ -173,18 +175,20 @@ async def _pending(request: Request) -> list[PendingApproval]:
     return await asyncio.to_thread(_desk(request).pending.read)
 
 
-async def _asked(request: Request) -> PendingApproval:
+async def _pending_approval(request: Request) -> PendingApproval:
     params = request.path_params
     key = params["model"], params["number"], params["alias"]
     for pending_approval in await _pending(request):
         if (pending_approval.model, pending_approval.number, pending_approval.alias) == key:
             return pending_approval
-    raise HTTPException(404, "nobody waits for this approval: it was decided, expired or is stale")
+    raise HTTPException(
+        404, "this approval is not pending: it was decided, has expired or is stale"
+    )
 
 
 def _refusal(grant: Grant | None, pending_approval: PendingApproval) -> str:
     if grant is None:
-        return "an approval names its approver: create a key with driftline keys create"
+        return "an approval names its approver: create an API key with driftline keys create"
     if not grant.allows("approve", pending_approval.model):
         return f"{grant.actor} lacks the scope approve or approve:{pending_approval.model}"
     return ""
@@ -193,7 +197,7 @@ def _refusal(grant: Grant | None, pending_approval: PendingApproval) -> str:
 def _changes(
     catalogue: Catalogue | None, pending_approval: PendingApproval
 ) -> tuple[list[FieldChange], str]:
-    """Return the differences of the manifests, and why they are not known, "" if they are."""
+    """Return the differences of the manifests, and the reason if they are unknown, else ""."""
     try:
         versions = (
             {}
@@ -211,7 +215,10 @@ def _changes(
 
 
 def _report(reports: GateReports, digest: str) -> GateReport | None:
-    """Return a gate report, None without one; raises HTTPException for a changed one."""
+    """Return a gate report; None if it does not exist.
+
+    Raises HTTPException 409 if the file was changed.
+    """
     if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
         return None
     try:

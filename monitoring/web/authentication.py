@@ -1,4 +1,4 @@
-"""Authentication of the page by the service's keys: Bearer for programs, Basic for browsers."""
+"""Authentication with the service's API keys: Bearer for programs, Basic for browsers."""
 
 import base64
 import binascii
@@ -18,25 +18,24 @@ from access.keys import certificate_grant
 from monitoring.web.browser_security import OPEN
 from monitoring.web.refusal import refusal
 
-# A browser asks for a name and a password; the key is the password, the name may be anything.
+# A browser then asks for a user name and a password: the key is the password, the name is ignored.
 _CHALLENGE = {"www-authenticate": 'Basic realm="driftline", charset="UTF-8", Bearer'}
 
-
 _STATIC = "/static/"  # style sheet, scripts and icon of every page
-_DECISION = re.compile(r"/api/approvals/(?P<model>[^/]+)/.*")  # about a version of this model
-
+_DECISION = re.compile(r"/api/approvals/(?P<model>[^/]+)/.*")
 _REVIEW = re.compile(r"/review/(?P<model>[^/]+)")
 _ROLLOUT = re.compile(r"/api/models/(?P<model>[^/]+)/rollouts/.*")
 
 
 class Authentication:
-    """Requires a key with the scope `read` for pages, and `operate` for changes.
+    """Middleware that requires an API key with the scope that a request needs.
 
-    A decision about a version needs `approve`, rows to label and their labels `review`, changes of
-    a rollout `promote`: for the model that the address names. Style sheet and scripts need any key.
+    Pages need `read` and changes `operate`, with these exceptions: decisions on approval requests
+    need `approve`, the review queue needs `review`, and rollout changes need `promote`, each for
+    the model in the URL. For the style sheet and scripts, any key is sufficient.
 
-    A browser sends its password with any request to this page; BrowserSecurity refuses those of
-    other pages.
+    A browser also sends its password with requests that another site's page makes; BrowserSecurity
+    refuses these.
     """
 
     def __init__(self, app: ASGIApp, authorizer: Authorizer) -> None:
@@ -44,11 +43,11 @@ class Authentication:
         self._authorizer = authorizer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on, or refuse it."""
+        """Pass the request on, or refuse it with 401 or 403."""
         if scope["type"] == "http" and scope["path"] != OPEN:
             try:
                 token = _bearer(Headers(scope=scope))
-                self._authorizer.admit(*_asked(scope, token))
+                self._authorizer.admit(*_access(scope, token))
                 mark_proven(scope)
                 state = scope.setdefault("state", {})
                 state["actor"] = self._authorizer.actor_of(token)
@@ -62,10 +61,12 @@ class Authentication:
         await self._app(scope, receive, send)
 
 
-def _asked(scope: Scope, token: bytes | None) -> tuple[access.keys.Scope, bytes | None, str | None]:
-    """Return the scope that a request requires, its credential and its model."""
+def _access(
+    scope: Scope, token: bytes | None
+) -> tuple[access.keys.Scope, bytes | None, str | None]:
+    """Return the scope that a request needs, its credential, and the model that it concerns."""
     request = Request(scope)
-    if scope["path"] == "/v1/review":  # of any model, where none is named: the handler refuses
+    if scope["path"] == "/v1/review":  # the handler refuses a request without a model
         return "review", token, request.query_params.get("model")
     if match := _REVIEW.fullmatch(scope["path"]):
         return "review", token, match["model"]
@@ -79,7 +80,7 @@ def _asked(scope: Scope, token: bytes | None) -> tuple[access.keys.Scope, bytes 
 
 
 def _bearer(headers: Headers) -> bytes | None:
-    """Return the Authorization header; the password of a Basic one as if it had come as Bearer."""
+    """Return the Authorization header; if it is Basic, its password as a Bearer header."""
     header = joined(value.encode("latin-1") for value in headers.getlist("authorization"))
     if header is None:
         return None

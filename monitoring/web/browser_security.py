@@ -1,4 +1,4 @@
-"""Protection of browsers: host check, origin check, headers."""
+"""Protection of browsers: checks of host and origin, and security headers."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -12,10 +12,10 @@ PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-# A report's frame may show this page's addresses only, so no script in it can leave for elsewhere.
+# A report's frame can show only URLs of this server, so its scripts cannot navigate to other sites.
 FRAME_POLICY = f"{PAGE_POLICY}; frame-src 'self'"
-# Reports are Evidently's: their scripts run, but in no origin and with no way out. Newer reports
-# state a stricter policy of their own, which allows Evidently's scripts alone.
+# Evidently's reports run their scripts in a sandbox without an origin and without network access.
+# Newer reports contain a stricter policy, which allows only Evidently's scripts.
 REPORT_POLICY = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
     "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
@@ -24,9 +24,9 @@ REPORT_POLICY = (
 
 
 class BrowserSecurity:
-    """Refuse what a page of another site makes a browser send, with keys as without.
+    """Middleware that refuses requests which another site's page makes a browser send.
 
-    A browser adds the password of this page to any request, so keys alone do not distinguish them.
+    API keys are no protection, because the browser adds this page's password to such requests.
     """
 
     def __init__(self, app: ASGIApp, guard: BrowserGuard) -> None:
@@ -34,7 +34,7 @@ class BrowserSecurity:
         self._guard = guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check host and origin, then let the application answer with our headers."""
+        """Check host and origin, pass the request on, and add security headers to the response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

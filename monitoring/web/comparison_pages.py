@@ -1,4 +1,4 @@
-"""The page and the API of comparisons of versions."""
+"""The page and the API of version comparisons."""
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -12,14 +12,14 @@ from monitoring.web.pages import page
 
 
 def routes() -> list[Route]:
-    """Return the addresses of comparisons."""
+    """Return the routes of version comparisons."""
     pair = "/models/{model}/compare/{first}/{second}"
     return [Route(pair, comparison), Route(f"/api{pair}", as_json)]
 
 
 async def comparison(request: Request) -> Response:
-    """Show one comparison."""
-    stored_comparison = _found(request)
+    """Show the comparison of two versions."""
+    stored_comparison = _comparison(request)
     return page(
         request,
         "comparison.html",
@@ -37,17 +37,17 @@ async def comparison(request: Request) -> Response:
 
 
 async def as_json(request: Request) -> Response:
-    """Return one comparison for programs."""
-    return json_response(_found(request))
+    """Return the comparison of two versions."""
+    return json_response(_comparison(request))
 
 
-def _found(request: Request) -> VersionComparison:
+def _comparison(request: Request) -> VersionComparison:
     model, first, second = (request.path_params[param] for param in ("model", "first", "second"))
     stored_comparison = _stored(request).find(model, first, second)
     if stored_comparison is None:
         raise HTTPException(
             404,
-            f"versions {first} and {second} of {model} were not compared: "
+            f"versions {first} and {second} of {model} were not compared; to compare them, run "
             f"driftline compare {model} --versions {first},{second}",
         )
     return stored_comparison

@@ -1,7 +1,7 @@
-"""The distribution of each column in a window and in the reference; bars.py draws it.
+"""The distribution of each column in a window and in the reference; charts/bars.py draws it.
 
-Bins follow from the reference alone, so that a column looks the same in every window. Another
-window's rows may stand in for the reference.
+Bins are derived only from the reference, so that a column has the same bins in every window. To
+compare two windows, the rows of the first window replace the reference.
 """
 
 from collections.abc import Sequence
@@ -24,50 +24,53 @@ if TYPE_CHECKING:
     from monitoring.scoring.reference import Baseline, Column
 
 MOST_COLUMNS = 40
-MOST_VALUES = 12  # values with a bin each; others share ranges of numbers or one bin
+MOST_VALUES = 12  # values with their own bin; numbers with more values are binned by ranges
 _RANGES = 18  # number of equal ranges between the 1st and 99th percentile of the reference
-_KEPT = 8  # versions
-_ROUNDING = 1e-9
+_MOST_CACHED = 8  # baselines
+_ROUNDING = 1e-9  # largest rounding error of a sum of shares
 
 
 class Bin(msgspec.Struct, frozen=True):
-    """A value or a range, and its share of the rows that have any."""
+    """A value or a range, and its share of the rows that have a value."""
 
     name: str
     expected: float  # share in the reference
-    found: float
+    current: float  # share in the window
 
 
 class Distribution(msgspec.Struct, frozen=True):
-    """One column; `bins` is empty if nothing can be shown, and `note` says why."""
+    """The distribution of one column; if it cannot be shown, `note` states the reason."""
 
     column: str
-    bins: list[Bin]
+    bins: list[Bin]  # empty if the distribution cannot be shown
     numeric: bool = False  # whether the bins are ranges, in order
     note: str = ""
-    beside: str = "in the reference"  # where `expected` was counted
+    origin: str = "in the reference"  # origin of the rows of `expected`
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """Rows to compare, and a description of their origin."""
+    """Rows to compare, and their origin as a phrase, such as "in this window"."""
 
     frame: "pd.DataFrame"
-    where: str
+    origin: str
 
 
 class References:
-    """The baselines of the versions that were looked at last."""
+    """A cache of the references and learned baselines of versions."""
 
     def __init__(self, catalogue: Catalogue | None, learned: BaselineFiles | None = None) -> None:
-        """Without a `catalogue` there are none; `learned` are those of versions without one."""
+        """Read references from `catalogue`, and baselines of versions without one from `learned`.
+
+        Without a `catalogue`, no version has a reference or baseline.
+        """
         self._catalogue = catalogue
         self._learned = learned
-        self._known: dict[str, Baseline] = {}
+        self._cache: dict[str, Baseline] = {}
 
     def of(self, model: str, number: str, learned: str = "") -> "Baseline | None":
-        """Return the version's; None if it is not registered here, has none, or cannot be read.
+        """Return a version's reference, or its learned baseline with the digest `learned`.
 
-        `learned` is the digest of a learned baseline.
+        None if the version is not registered here, has none, or if it cannot be read.
         """
         try:
             version = registered(self._catalogue, model, number)
@@ -79,14 +82,14 @@ class References:
         from monitoring.scoring.reference import Baseline  # noqa: PLC0415 - pandas is slow to import
 
         key = learned or version.digest
-        if key not in self._known:
+        if key not in self._cache:
             if learned and self._learned is None:
                 return None
-            if len(self._known) >= _KEPT:
-                self._known.clear()
+            if len(self._cache) >= _MOST_CACHED:
+                self._cache.clear()
             rows = self._learned.read(learned) if learned and self._learned else None
-            self._known[key] = Baseline(version, rows, learned=bool(learned))
-        return self._known[key]
+            self._cache[key] = Baseline(version, rows, learned=bool(learned))
+        return self._cache[key]
 
 
 def registered(catalogue: Catalogue | None, model: str, number: str) -> Version | None:
@@ -99,13 +102,13 @@ def registered(catalogue: Catalogue | None, model: str, number: str) -> Version 
 
 
 def distributions(
-    baseline: "Baseline", rows: Rows, order: Sequence[str], beside: Rows | None = None
+    baseline: "Baseline", rows: Rows, order: Sequence[str], against: Rows | None = None
 ) -> list[Distribution]:
-    """Return the columns of a window's sampled rows, in the order of their names given.
+    """Return the distributions of a window's columns, in the order of the names in `order`.
 
-    Without `beside`, they are compared with the reference.
+    The rows are compared with `against`, by default with the reference.
     """
-    expected = beside or Rows(baseline.frame, "in the reference")
+    expected = against or Rows(baseline.frame, "in the reference")
     hidden = unmonitored(baseline.manifest)
     columns = {column.name: column for column in baseline.columns}
     shown = [columns[name] for name in order if name in columns][:MOST_COLUMNS]
@@ -118,7 +121,7 @@ def distributions(
 
 
 def distribution(column: "Column", reference: Rows, rows: Rows) -> Distribution:
-    """Return one column of the rows beside those of the reference."""
+    """Return the distribution of one column in `rows` and in `reference`."""
     from monitoring.scoring.reference import comparable  # noqa: PLC0415 - pandas is slow to import
 
     expected = comparable(reference.frame[column.stored], column).dropna()
@@ -126,11 +129,11 @@ def distribution(column: "Column", reference: Rows, rows: Rows) -> Distribution:
     if expected.empty or current.empty:
         without = reference if expected.empty else rows
         all_missing = without.frame[column.stored].isna().all()
-        what = "are missing" if all_missing else "are missing, infinite or no numbers"
-        return _hidden(column.name, f"all values {what} {without.where}")
+        state = "are missing" if all_missing else "are missing, infinite or no numbers"
+        return _hidden(column.name, f"all values {state} {without.origin}")
     numeric = column.kind == "numeric" and expected.nunique() > MOST_VALUES
     bins = (_ranges if numeric else _values)(expected, current)
-    return Distribution(column.name, bins, numeric=numeric, beside=reference.where)
+    return Distribution(column.name, bins, numeric=numeric, origin=reference.origin)
 
 
 def _ranges(expected: "pd.Series[Any]", current: "pd.Series[Any]") -> list[Bin]:
@@ -152,7 +155,7 @@ def _values(expected: "pd.Series[Any]", current: "pd.Series[Any]") -> list[Bin]:
     if before.index.inferred_type == "floating":
         shown.sort()
     bins = [Bin(_name(value), float(before[value]), float(now.get(value, 0.0))) for value in shown]
-    rest = 1 - sum(bin_.expected for bin_ in bins), 1 - sum(bin_.found for bin_ in bins)
+    rest = 1 - sum(bin_.expected for bin_ in bins), 1 - sum(bin_.current for bin_ in bins)
     return [*bins, Bin("all others", *rest)] if max(rest) > _ROUNDING else bins
 
 

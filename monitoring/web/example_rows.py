@@ -1,7 +1,7 @@
-"""Choose rows of a window for people: the wrong ones, the most uncertain ones, one group. Pure.
+"""Choose example rows of a window: wrong predictions, uncertain predictions, or one group. Pure.
 
-The rows come from `Queries.examples`: three columns that name a row, its features, its prediction
-and probabilities, and its label last.
+The rows are returned by `Queries.examples`. Their columns are three that identify a row, the
+features, the prediction, the probabilities, and last the label.
 """
 
 from collections.abc import Mapping
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 Choice = Literal["all", "wrong", "uncertain"]
 CHOICES: tuple[Choice, ...] = get_args(Choice)
-NAMING = 3  # columns before the features: prediction id, row, event time
+IDENTIFYING = 3  # number of columns before the features: prediction id, row, event time
 
 
 class AnswerColumns(msgspec.Struct, frozen=True):
-    """The columns of a row that hold the version's answer."""
+    """The columns with a version's prediction and probabilities."""
 
     prediction: str
-    probabilities: list[str]  # empty: the version gives none
+    probabilities: list[str]  # empty if the version returns no probabilities
     regression: bool = False
 
     @classmethod
     def of(cls, manifest: Manifest | None) -> "AnswerColumns":
-        """Read them from a manifest; without one, only the usual name of a prediction is known."""
+        """Derive the columns from a manifest; without it, assume the prediction's default name."""
         if manifest is None:
             return cls(PREDICTION, [])
         own = OwnColumns(manifest)
@@ -44,7 +44,7 @@ class AnswerColumns(msgspec.Struct, frozen=True):
         )
 
     def choices(self, rows: "pd.DataFrame") -> list[Choice]:
-        """Return the choices among these rows."""
+        """Return the choices that these rows allow."""
         labelled = self.prediction in rows and bool(rows.iloc[:, -1].notna().any())
         uncertain = any(name in rows for name in self.probabilities)
         possible: dict[Choice, bool] = {"all": True, "wrong": labelled, "uncertain": uncertain}
@@ -53,8 +53,8 @@ class AnswerColumns(msgspec.Struct, frozen=True):
     def choose(self, rows: "pd.DataFrame", choice: Choice) -> "pd.DataFrame":
         """Return the rows of a choice.
 
-        `wrong`: the prediction differs from the label; for numbers the largest difference first.
-        `uncertain`: the likeliest class has the smallest probability first.
+        `wrong`: rows whose prediction differs from the label; in a regression, ordered by falling
+        error. `uncertain`: all rows, ordered by rising probability of their likeliest class.
         """
         if choice not in self.choices(rows):
             return rows.iloc[:0]
@@ -77,16 +77,16 @@ class AnswerColumns(msgspec.Struct, frozen=True):
 
 
 def _in_order(rows: "pd.DataFrame", by: "pd.Series[float]") -> "pd.DataFrame":
-    """Return the rows that have a value, the smallest first."""
+    """Return the rows with a value in `by`, in rising order of this value."""
     return rows.loc[list(by.dropna().sort_values(kind="stable").index)]
 
 
 def of_group(
     rows: "pd.DataFrame", column: str, name: str, segment: "Grouping | None"
 ) -> "pd.DataFrame":
-    """Return the rows of a group of a segment; without one, those whose column has this value.
+    """Return the rows of a segment's group; without a segment, the rows with this column value.
 
-    Values are compared as text. Raises KeyError for a column that is not there.
+    Values are compared as text. Raises KeyError if the column does not exist.
     """
     if segment is not None and name in segment.names:
         places = segment.places(rows[column])
@@ -96,7 +96,10 @@ def of_group(
 
 
 def as_cells(rows: "pd.DataFrame") -> list[Mapping[str, Any]]:
-    """Return rows by column; None if a value is missing, whole numbers where all are whole."""
+    """Return each row as a mapping from column to value; missing values are None.
+
+    Columns of only whole numbers contain integers.
+    """
     plain = rows.convert_dtypes(convert_string=False).astype(object)
     return [
         {str(name): value for name, value in cells.items()}
@@ -105,7 +108,7 @@ def as_cells(rows: "pd.DataFrame") -> list[Mapping[str, Any]]:
 
 
 def _numbers(values: "pd.Series[Any]") -> "pd.Series[float]":
-    import pandas as pd  # noqa: PLC0415 - a quarter of the monitor's start
+    import pandas as pd  # noqa: PLC0415 - slow to import: a quarter of the monitor's start-up time
 
     numbers: pd.Series[float] = pd.to_numeric(values, errors="coerce")
     return numbers

@@ -1,4 +1,4 @@
-"""Read the body of a form or of a JSON request, up to a size."""
+"""Read the body of a form or of a JSON request, with a size limit."""
 
 from typing import TypeVar
 from urllib.parse import parse_qs
@@ -7,16 +7,16 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-LARGEST = 65_536  # bytes of a change
+LARGEST = 65_536  # bytes of a body
 _MOST_FIELDS = 20
 
 Change = TypeVar("Change", bound=msgspec.Struct)
 
 
 async def read_change(request: Request, kind: type[Change], what: str) -> Change:
-    """Return the change that a body states, as JSON or as a form; `what` names it in errors.
+    """Decode a request's body, JSON or form fields, as `kind`; `what` names it in errors.
 
-    Raises HTTPException: 413 for a large body, 400 for one that does not state such a change.
+    Raises HTTPException: 413 if the body is too large, 400 if it cannot be decoded.
     """
     body = await read_body(request, LARGEST)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip()
@@ -31,10 +31,10 @@ async def read_change(request: Request, kind: type[Change], what: str) -> Change
 
 
 async def read_body(request: Request, most: int) -> bytes:
-    """Return the body; raises HTTPException 413 beyond `most` bytes."""
+    """Return the body; raises HTTPException 413 if it is larger than `most` bytes."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > most:
-            raise HTTPException(413, f"expected at most {most} bytes")
+            raise HTTPException(413, f"the body is too large: expected at most {most} bytes")
     return bytes(body)

@@ -1,4 +1,4 @@
-"""The HTML page of a gate report: a table of gates, and a plot of each gate's figures."""
+"""The HTML page of a gate report: a table of the gates, and a plot of each gate's figures."""
 
 from datetime import UTC, datetime
 
@@ -22,7 +22,7 @@ svg text { font: 12px system-ui, sans-serif } code { font-size: 13px; overflow-w
 """
 _LEGEND = (
     "Plots: the dot is the version's figure, the grey line its 95 % interval, the circle the "
-    "champion's figure, and the red line the limit. Each line has an axis of its own."
+    "champion's figure, and the red line the limit. Each figure has its own axis."
 )
 _COLUMNS = ("gate", "kind", "outcome", "seconds", "reason")
 _CLASSES = {"passed": "passed", "failed": "failed"}
@@ -30,7 +30,7 @@ _WIDTH, _LEFT, _RIGHT, _LINE = 720.0, 300.0, 90.0, 22.0
 
 
 def report_page(report: GateReport) -> str:
-    """Return the page; everything in it is escaped, and it loads nothing."""
+    """Return the page; all texts are escaped, and no other file is loaded."""
     at = datetime.fromtimestamp(report.ended / 1e6, UTC)
     champion = f", champion version {report.champion.number}" if report.champion else ""
     body = element(
@@ -72,7 +72,7 @@ def _details(gate: GateOutcome) -> list[Markup]:
             element("tr", *(element("td", str(example.get(name, ""))) for name in columns))
             for example in gate.examples
         ]
-        parts += [element("h3", "Rows to look at"), element("table", _head(*columns), *rows)]
+        parts += [element("h3", "Example rows"), element("table", _head(*columns), *rows)]
     return parts
 
 
@@ -90,9 +90,10 @@ def _figures(figures: list[GateFigure]) -> Markup:
 
 
 def _plot(figures: list[GateFigure]) -> Markup:
-    """Draw each figure as a dot with its interval, and its limit as a line, on an axis of its own.
+    """Draw each figure as a dot, with its interval and its limit as lines.
 
-    The axis begins at the least and ends at the largest of the line's numbers.
+    Each figure has its own axis, which spans the figure, its interval, limits and the champion's
+    figure.
     """
     drawn = [gate_figure for gate_figure in figures if gate_figure.value is not None][:50]
     parts = [part for place, gate_figure in enumerate(drawn) for part in _line(gate_figure, place)]

@@ -7,11 +7,11 @@ import msgspec
 
 from registry.manifest import Manifest
 
-_LONGEST = 200  # characters of a value
+_LONGEST = 200  # characters of a value; the rest is cut off
 
 
 class FieldChange(NamedTuple):
-    """One field; None if a manifest does not have it."""
+    """The old and the new value of a field; None if a manifest lacks the field."""
 
     field: str
     before: str | None
@@ -19,9 +19,9 @@ class FieldChange(NamedTuple):
 
 
 def manifest_diff(before: Manifest | None, after: Manifest) -> list[FieldChange]:
-    """Return the fields that differ, in the order of the new manifest, removed ones last.
+    """Return the fields that differ, in the order of the new manifest; removed fields are last.
 
-    Items of a list are named by their name, as features are, or by their place.
+    List items are identified by their field `name`, such as features, or else by their index.
     """
     old = dict(_leaves(msgspec.to_builtins(before))) if before is not None else {}
     new = dict(_leaves(msgspec.to_builtins(after)))

@@ -1,4 +1,4 @@
-"""Build the overview: versions worst first, open alarms and the headline."""
+"""Build the overview: the headline, the versions (worst first) and the open alarms."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -36,13 +36,13 @@ from registry.history.shadow_state import Shadow
 from registry.manifest import AlarmPolicy, Monitoring, Version
 from telemetry.clock import now_us
 
-HISTORY = 30  # windows behind a sparkline
+HISTORY = 30  # windows in a sparkline
 _NO_VERDICT = {"not enough data", "learning"}
 _STATES = ("firing", "acknowledged", "resolved")
 
 
 class EventBalance(msgspec.Struct, frozen=True):
-    """Events of all sources: answered = logged = monitored unless events were lost."""
+    """The event counts of all sources: answered = logged = monitored unless events were lost."""
 
     answered: int
     logged: int
@@ -53,7 +53,7 @@ class EventBalance(msgspec.Struct, frozen=True):
 
     @property
     def balanced(self) -> bool:
-        """Whether every answer has been monitored."""
+        """Whether every answered event was monitored."""
         return self.answered == self.logged == self.monitored
 
 
@@ -64,41 +64,41 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     aliases: list[str]
     latest: Result | None  # the last closed window
-    filling: Result | None  # the last open one
+    filling: Result | None  # the last open window
     history: list[Result]  # the last closed windows, oldest first, see Queries.recent
-    alarms: list[Alarm]  # firing and acknowledged
-    late: LateCounts = LateCounts()  # what came too late for any window
-    labels: bool = True  # whether any are expected
-    rules: dict[Rule, RuleState] = {}  # rules that were judged
-    policy: AlarmPolicy = AlarmPolicy()  # the newest
-    label_wait: float = 0  # seconds
-    rollout: Rollout | None = None  # rollout of this version, under way
-    shadow: Shadow | None = None  # shadow that the version runs as
+    alarms: list[Alarm]  # firing and acknowledged alarms
+    late: LateCounts = LateCounts()  # late events of all windows
+    labels: bool = True  # whether labels are expected
+    rules: dict[Rule, RuleState] = {}  # states of the rules that were judged
+    policy: AlarmPolicy = AlarmPolicy()  # alarm policy of the newest policy period
+    label_wait: float = 0  # seconds for which labels of a closed window are awaited
+    rollout: Rollout | None = None  # running rollout of this version
+    shadow: Shadow | None = None  # set if the version runs as a shadow
     owner: str = ""  # owner of the model
     tags: list[str] = []  # tags of the model
 
     def series(self, name: str) -> list[float | None]:
-        """Return a score of the whole over the last windows."""
+        """Return the values of a window-level score in the last windows."""
         return [value(result, name) for result in self.history[-HISTORY:]]
 
     def newest(self, name: str) -> Result | None:
-        """Return the last window with a score: labels come after the window that they belong to."""
+        """Return the last window with this score; the newest windows often lack labels."""
         results = (result for result in reversed(self.history) if value(result, name) is not None)
         return next(results, None)
 
     def limit(self, name: str) -> float | None:
-        """Return the threshold of a score, as the newest window that has one states it."""
+        """Return the threshold of a score in the newest window with this score."""
         scores = (find(result, name) for result in reversed(self.history))
         return next((score.threshold for score in scores if score), None)
 
     @property
     def searched(self) -> str:
-        """Name, version, owner and tags, which a search covers."""
+        """The text that a search covers: name, version, owner and tags."""
         return " ".join([self.model, self.version, self.owner, *self.tags]).lower()
 
     @property
     def rule_lines(self) -> list[tuple[Rule, str, str]]:
-        """Each rule with its state and how far it is from firing or resolving its alarm."""
+        """Each rule with its state, and a sentence on its progress towards firing or resolving."""
         states = sorted(self.rules.items())
         return [
             (rule, state.current, rule_sentence(rule, state, self.policy))
@@ -108,13 +108,13 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def awaited_labels(self) -> str:
-        """The time for which labels are awaited; empty if none are."""
+        """The period for which labels are awaited, as text; empty if none are awaited."""
         ends = [result.window.end for result in self.history if result.pending]
         return awaited_labels(ends, self.label_wait)
 
     @property
     def rank(self) -> int:
-        """Worst first."""
+        """The rank by state: 0 is worst."""
         if any(alarm.state == "firing" for alarm in self.alarms):
             return 0
         if self.latest is None:
@@ -125,12 +125,12 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def order(self) -> tuple[int, float, str, str]:
-        """Sort key of rows."""
+        """The sort key of the overview: worst first."""
         share = self.latest and value(self.latest, "drifted_share")
         return self.rank, -(share or 0.0), self.model, self.version
 
 
-# What the overview can be sorted by besides: names as they stand in its address.
+# Orders that a user can choose, by the name in the URL.
 SORTS: dict[str, Callable[[VersionRow], Any]] = {
     "model": lambda row: (row.model, row.version),
     "window": lambda row: row.latest and row.latest.window.end,
@@ -141,9 +141,9 @@ SORTS: dict[str, Callable[[VersionRow], Any]] = {
 
 
 def sorted_by(rows: Sequence[VersionRow], name: str) -> list[VersionRow]:
-    """Sort by one of SORTS, in reverse with a leading `-`; rows without the value come last.
+    """Sort rows by one of SORTS, descending if `name` begins with `-`.
 
-    Another name leaves them as they are, worst first.
+    Rows without the value are last. If `name` is not in SORTS, the order is unchanged.
     """
     by = SORTS.get(name.removeprefix("-"))
     if by is None:
@@ -154,16 +154,16 @@ def sorted_by(rows: Sequence[VersionRow], name: str) -> list[VersionRow]:
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """The overview that page, API and terminal show, in the same order."""
+    """The overview, which page, API and terminal show in the same order."""
 
     headline: Headline
     ledger: EventBalance
     rows: list[VersionRow]  # worst first
-    alarms: list[Alarm]  # open ones, worst first
-    stopped: list[str]  # receivers that are disabled, and why
+    alarms: list[Alarm]  # open alarms, worst first
+    stopped: list[str]  # sentences about the disabled receivers
 
     def as_data(self) -> dict[str, Any]:
-        """Return the overview for programs."""
+        """Return the overview as the API's fields."""
         return {
             "headline": self.headline,
             "ledger": self.ledger,
@@ -173,33 +173,33 @@ class Overview(msgspec.Struct, frozen=True):
         }
 
 
-def look(findings: Queries, catalogue: Catalogue | None) -> Overview:
-    """Return everything at a glance."""
-    rows, stops = overview_rows(findings, catalogue), findings.disabled()
+def read_overview(store: Queries, catalogue: Catalogue | None) -> Overview:
+    """Read the overview of all models."""
+    rows, disabled = overview_rows(store, catalogue), store.disabled()
     if (worst := next((n for n, row in enumerate(rows) if row.rank == 1), None)) is not None:
-        rows[worst] = _with_rules(rows[worst], findings, catalogue)  # the headline states them
-    book = ledger(findings.ledger())
+        rows[worst] = _with_rules(rows[worst], store, catalogue)  # needed for the headline
+    balance = event_balance(store.ledger())
     return Overview(
         headline(
             rows,
-            book,
-            findings.deliveries(),
-            stops,
+            balance,
+            store.deliveries(),
+            disabled,
             [
-                unheld_partitions(findings.partitions(), now_us()),
-                refused_labels(findings.totals()),
-                _late_rows(findings, rows),
+                unheld_partitions(store.partitions(), now_us()),
+                refused_labels(store.totals()),
+                _late_rows(store, rows),
             ],
         ),
-        book,
+        balance,
         rows,
         worst_first([alarm for row in rows for alarm in row.alarms]),
-        [disabled_receiver(receiver) for receiver in stops],
+        [disabled_receiver(receiver) for receiver in disabled],
     )
 
 
 def as_data(row: VersionRow) -> dict[str, Any]:
-    """Return one model version for programs, without its history."""
+    """Return a model version as the API's fields, without its history."""
     names = (
         "model", "version", "owner", "tags", "aliases", "rollout", "shadow", "latest", "filling",
         "alarms",
@@ -208,7 +208,7 @@ def as_data(row: VersionRow) -> dict[str, Any]:
 
 
 def worst_first(alarms: Iterable[Alarm]) -> list[Alarm]:
-    """Firing, then acknowledged, then resolved; of each the critical first, then the newest."""
+    """Sort alarms by state (firing, acknowledged, resolved), severity, and newest first."""
 
     def order(alarm: Alarm) -> tuple[Any, ...]:
         newest = (-alarm.latest.start, -alarm.since.start)
@@ -219,61 +219,62 @@ def worst_first(alarms: Iterable[Alarm]) -> list[Alarm]:
 
 
 def overview_rows(
-    findings: Queries, catalogue: Catalogue | None, only: str | None = None
+    store: Queries, catalogue: Catalogue | None, only: str | None = None
 ) -> list[VersionRow]:
-    """Return every seen or registered version, worst first; with `only`, those of one model."""
+    """Return every monitored or registered version, worst first; `only`: of this model."""
     models = _models(catalogue, only)
     names_by_model = (
         {model: catalogue.named_versions(model) for model in models} if catalogue else {}
     )
     registered = _registered(catalogue, models)
-    pairs = {*(pair for pair in findings.watched() if only in (None, pair[0])), *registered}
-    alarms = [alarm for alarm in findings.alarms() if alarm.state != "resolved"]
+    pairs = {
+        *(pair for pair in store.monitored_versions() if only in (None, pair[0])),
+        *registered,
+    }
+    alarms = [alarm for alarm in store.alarms() if alarm.state != "resolved"]
     about: dict[tuple[str, str], list[Alarm]] = {}
     for alarm in alarms:
         about.setdefault((alarm.model, alarm.version), []).append(alarm)
     rows = [
-        _row(findings, pair, names_by_model.get(pair[0]), about.get(pair, []), registered.get(pair))
+        _row(store, pair, names_by_model.get(pair[0]), about.get(pair, []), registered.get(pair))
         for pair in pairs
     ]
     return sorted(rows, key=lambda row: row.order)
 
 
-def row_of(
-    findings: Queries, catalogue: Catalogue | None, pair: tuple[str, str]
-) -> VersionRow | None:
-    """Return one model version; None if it was never seen and is not registered."""
+def row_of(store: Queries, catalogue: Catalogue | None, pair: tuple[str, str]) -> VersionRow | None:
+    """Return one model version; None if it is neither monitored nor registered."""
     registered = _registered(catalogue, _models(catalogue, pair[0]))
-    if pair not in findings.watched() and pair not in registered:
+    if pair not in store.monitored_versions() and pair not in registered:
         return None
-    alarms = [a for a in findings.alarms() if a.state != "resolved" and _about(a) == pair]
+    alarms = [a for a in store.alarms() if a.state != "resolved" and _about(a) == pair]
     names = catalogue.named_versions(pair[0]) if catalogue else None
-    row = _row(findings, pair, names, alarms, registered.get(pair))
-    return _with_rules(row, findings, catalogue)
+    row = _row(store, pair, names, alarms, registered.get(pair))
+    return _with_rules(row, store, catalogue)
 
 
-def _with_rules(row: VersionRow, findings: Queries, catalogue: Catalogue | None) -> VersionRow:
-    """Return the row with the state of its rules; not read for every row of the overview."""
+def _with_rules(row: VersionRow, store: Queries, catalogue: Catalogue | None) -> VersionRow:
+    """Return the row with the state of its rules, which the overview does not read."""
     history = policies(catalogue, row.model, row.version)
     policy = history[-1].policy if history else Monitoring()
     return msgspec.structs.replace(
         row,
-        rules=findings.rule_states(row.model, row.version),
+        rules=store.rule_states(row.model, row.version),
         policy=policy.alarms,
         label_wait=policy.window.label_wait,
     )
 
 
 def _row(
-    findings: Queries,
+    store: Queries,
     pair: tuple[str, str],
     names: NamedVersions | None,
     alarms: list[Alarm],
     version: Version | None,
 ) -> VersionRow:
     aliases, rollouts, shadows, description = names or NamedVersions({}, [])
-    results = findings.recent(*pair, last=HISTORY)
-    open_windows = findings.live(*pair)
+    results = store.recent(*pair, last=HISTORY)
+    open_windows = store.live(*pair)
     return VersionRow(
         model=pair[0],
         version=pair[1],
@@ -284,18 +285,18 @@ def _row(
         filling=open_windows[-1] if open_windows else None,
         history=results,
         alarms=worst_first(alarms),
-        late=findings.late(*pair),
+        late=store.late(*pair),
         labels=version is None or expects_labels(version.manifest),
         owner=description.owner,
         tags=description.tags,
     )
 
 
-def ledger(sources: Sequence[SourceLedger]) -> EventBalance:
-    """Return all sources added up.
+def event_balance(sources: Sequence[SourceLedger]) -> EventBalance:
+    """Return the sum of all sources.
 
-    The service numbers its answers without a gap before they leave, so an answer whose number
-    never came is one that was given and lost.
+    The service numbers its answers without gaps before it sends them. So a number that never
+    arrived belongs to an answer that was sent, but whose event was lost.
     """
     logged = sum(source.events for source in sources)
     lost = sum(source.lost for source in sources)
@@ -312,17 +313,20 @@ def ledger(sources: Sequence[SourceLedger]) -> EventBalance:
 
 def headline(
     rows: Sequence[VersionRow],
-    book: EventBalance,
+    balance: EventBalance,
     deliveries: Sequence[Delivery],
     disabled: Sequence[DisabledReceiver] = (),
     data: Sequence[str] = (),
 ) -> Headline:
-    """Return the headline: the worst current state. `data` states refused labels and late rows."""
+    """Return the headline: the worst current state.
+
+    `data` contains sentences about problems of the data, such as refused labels.
+    """
     worst = next((row for row in rows if row.rank == 1), None)
     return headline_of(
         MonitorFacts(
             firing=worst_first(a for row in rows for a in row.alarms if a.state == "firing"),
-            lost=book.lost,
+            lost=balance.lost,
             disabled=disabled,
             data=data,
             dead=sum(delivery.state == "dead" for delivery in deliveries),
@@ -334,13 +338,13 @@ def headline(
     )
 
 
-def _late_rows(findings: Queries, rows: Sequence[VersionRow]) -> str:
-    """State the late rows of the version that has most of them."""
+def _late_rows(store: Queries, rows: Sequence[VersionRow]) -> str:
+    """Return a sentence about the version with the most late rows; empty if they are too few."""
     for row in sorted(rows, key=lambda row: -row.late.rows):
         if not row.late.rows:
             break
         pair = row.model, row.version
-        if reported := late_rows(*pair, row.late.rows, findings.closed(*pair).rows):
+        if reported := late_rows(*pair, row.late.rows, store.closed(*pair).rows):
             return reported
     return ""
 
@@ -357,7 +361,7 @@ def _about(alarm: Alarm) -> tuple[str, str]:
 
 
 def _models(catalogue: Catalogue | None, only: str | None) -> list[str]:
-    """Return the registered models, or only one of them."""
+    """Return the registered models; with `only`, at most this model."""
     models = catalogue.models() if catalogue else []
     return [model for model in models if only in (None, model)]
 

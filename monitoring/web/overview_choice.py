@@ -1,4 +1,4 @@
-"""The choices in the address of the overview: search, filters, order, page. Pure."""
+"""The user's choices for the overview: search, filters, order and page. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,17 +15,17 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 class OverviewChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """Fields have the names of the address's parameters; an empty field matches everything."""
+    """Filters and order; fields are named like the URL's parameters, and empty means no filter."""
 
     q: str = ""  # part of a model's name, version, owner or tags
     verdict: str = ""  # verdict of the latest window
     alarms: str = ""  # "1": only versions with open alarms
     tag: str = ""  # tag of the model
     owner: str = ""  # owner of the model
-    sort: str = ""
+    sort: str = ""  # a name of overview.SORTS, with a leading "-" for descending order
 
     def address(self, first: int = 0, **changed: str) -> str:
-        """Return the address with some fields changed, on page 1 unless stated."""
+        """Return the URL with some fields changed; `first` is the first row shown."""
         fields = msgspec.structs.asdict(self) | changed
         query = urlencode({"from": first or "", **fields})
         parts = [part for part in query.split("&") if not part.endswith("=")]
@@ -33,13 +33,13 @@ class OverviewChoice(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def filters(self) -> list[tuple[str, str]]:
-        """Names and values of the fields that a new search retains."""
+        """Names and values of the fields that stay when the search text changes."""
         fields = msgspec.structs.asdict(self)
         return [(name, value) for name, value in fields.items() if value and name != "q"]
 
     @property
     def in_words(self) -> str:
-        """Describe the choices as the end of a sentence: "No version ..."."""
+        """The choices as the end of a sentence that begins with "No version"."""
         parts = (
             f"matches “{self.q}”" if self.q else "",
             f"is {self.verdict}" if self.verdict else "",
@@ -70,16 +70,16 @@ class OverviewChoice(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
     def counts(self, rows: Sequence[VersionRow]) -> dict[str, int]:
-        """Count the versions of each verdict that the search finds; the chosen one is included."""
+        """Count the matching versions by verdict; the chosen verdict is always included."""
         verdicts = Counter(verdict_of(row) for row in self.matching(rows))
         return {name: verdicts[name] for name in VERDICTS if verdicts[name] or name == self.verdict}
 
     def tags(self, rows: Sequence[VersionRow]) -> list[tuple[str, int]]:
-        """Return the most frequent tags with their versions; the chosen one is included."""
+        """Return the most frequent tags and their counts; the chosen tag is always included."""
         return _frequent((tag for row in rows for tag in row.tags), self.tag)
 
     def owners(self, rows: Sequence[VersionRow]) -> list[tuple[str, int]]:
-        """Return the owners of most versions with their number; the chosen one is included."""
+        """Return the most frequent owners and their counts; the chosen owner is always included."""
         return _frequent((row.owner for row in rows if row.owner), self.owner)
 
 
@@ -92,5 +92,5 @@ def _frequent(names: Iterable[str], chosen: str) -> list[tuple[str, int]]:
 
 
 def verdict_of(row: VersionRow) -> str:
-    """Return the verdict of the latest window; empty before any is closed."""
+    """Return the verdict of the latest window; empty if no window is closed."""
     return row.latest.verdict if row.latest else ""

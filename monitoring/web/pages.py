@@ -1,4 +1,4 @@
-"""The pages that a person reads, rendered on the server."""
+"""The HTML pages of the overview, of versions and of windows, and the rendering of all pages."""
 
 import asyncio
 import hashlib
@@ -25,12 +25,12 @@ from monitoring.presenter.traffic_sentence import traffic_sentence, traffic_stat
 from monitoring.results import REFERENCE_ROWS, Alarm, Delivery, Result, RetrainRequest, Window
 from monitoring.web import window_view
 from monitoring.web.api import (
-    findings_of,
     json_response,
     loops_of,
     periods_of,
     result_of,
     schedules_of,
+    store_of,
     whole_number,
 )
 from monitoring.web.charts import glyphs, version_charts
@@ -45,9 +45,9 @@ from monitoring.web.distributions import (
 from monitoring.web.notes import notes_on_alarms, notes_on_window, windows_with_notes
 from monitoring.web.overview import (
     VersionRow,
+    event_balance,
     headline,
-    ledger,
-    look,
+    read_overview,
     row_of,
     worst_first,
 )
@@ -59,8 +59,8 @@ from monitoring.web.report_files import locate
 from monitoring.web.retrain_loops import LATEST
 from monitoring.web.rollouts import alias_panels
 from monitoring.web.sampled_inputs import sampled_inputs
-from monitoring.web.segment_tables import GAPS, segmented
-from monitoring.web.silences import holding
+from monitoring.web.segment_tables import GAPS, segment_tables
+from monitoring.web.silences import active_silences
 from monitoring.web.time_zone import PARAMETER, zone_name
 from monitoring.web.traffic_share import Mix, mixes
 from monitoring.webhooks.body import AlarmNotice, read_request
@@ -72,15 +72,15 @@ from telemetry.clock import DAY, now_us
 if TYPE_CHECKING:
     from monitoring.scoring.reference import Baseline
 
-BATCH_DAYS = 14
-ON_ONE_PAGE = 60  # windows
-SHOWN_AT_FIRST = 12  # windows in a table; the others of the page are folded
-LATEST_DELIVERIES = 8
+BATCH_DAYS = 14  # days of batch-scored rows on a version's page
+ON_ONE_PAGE = 60  # windows on a version's page
+SHOWN_AT_FIRST = 12  # windows in a table; the other windows are folded
+LATEST_DELIVERIES = 8  # webhooks on the overview
 ROWS_ON_ONE_PAGE = 200  # rows on one page of the overview
 
 
 def routes() -> list[Route]:
-    """Return every address of a page."""
+    """Return the routes of the pages."""
     version = "/models/{model}/{version}"
     return [
         Route("/", overview),
@@ -90,9 +90,9 @@ def routes() -> list[Route]:
 
 
 async def overview(request: Request) -> Response:
-    """Return every model version, worst first."""
-    findings = findings_of(request)
-    summary = look(findings, request.app.state.catalogue)
+    """Show every model version, worst first."""
+    store = store_of(request)
+    summary = read_overview(store, request.app.state.catalogue)
     choice = _choice(request)
     shown = choice.choose(summary.rows)
     first = min(max(whole_number(request, "from") or 0, 0), max(len(shown) - 1, 0))
@@ -114,12 +114,12 @@ async def overview(request: Request) -> Response:
         alarms=summary.alarms,
         alarm_notes=notes_on_alarms(request, summary.alarms),
         ledger=summary.ledger,
-        sources=findings.ledger(),
-        partitions=findings.partitions(),
+        sources=store.ledger(),
+        partitions=store.partitions(),
         now=now_us(),
-        totals=sorted(findings.totals().items()),
+        totals=sorted(store.totals().items()),
         deliveries=[
-            _delivery_item(delivery) for delivery in findings.deliveries()[:LATEST_DELIVERIES]
+            _delivery_item(delivery) for delivery in store.deliveries()[:LATEST_DELIVERIES]
         ],
         loops=(await loops_of(request))[:LATEST],
         schedules=await schedules_of(request),
@@ -128,37 +128,37 @@ async def overview(request: Request) -> Response:
 
 
 async def model(request: Request) -> Response:
-    """Return one model version over time."""
-    findings = findings_of(request)
+    """Show one model version over time."""
+    store = store_of(request)
     row = _row_of(request)
     span, until = _span(request), whole_number(request, "until")
     before = span.end if span else END_OF_TIME if until is None else until
-    shown = findings.results(row.model, row.version, last=ON_ONE_PAGE, before=before)
+    shown = store.results(row.model, row.version, last=ON_ONE_PAGE, before=before)
     if span:
         shown = within(shown, span)
         if not shown:
-            raise HTTPException(404, f"no window of {row.model} begins in these days")
+            raise HTTPException(404, f"no window of {row.model} begins on these days")
     first = shown[0].window.start if shown else 0
     alarms = worst_first(
-        a for a in findings.alarms() if (a.model, a.version) == (row.model, row.version)
+        a for a in store.alarms() if (a.model, a.version) == (row.model, row.version)
     )
     line = version_charts.timeline(shown, alarms)
     deliveries = [
         item
-        for delivery in findings.deliveries()
+        for delivery in store.deliveries()
         if (item := _delivery_item(delivery))["about"] == (row.model, row.version)
     ]
     return page(
         request,
         "model.html",
         row=row,
-        headline=headline([row], ledger([]), []),
+        headline=headline([row], event_balance([]), []),
         drift_map=version_charts.drift_map(line),
         drifted_share=version_charts.drifted_share(line),
         performance=version_charts.performance(line),
         volume=version_charts.volume(line),
         windows=list(reversed(shown)),
-        earlier=first if findings.neighbours(row.model, row.version, first)[0] else None,
+        earlier=first if store.neighbours(row.model, row.version, first)[0] else None,
         later=until is not None or span is not None,
         span=span,
         alarms=alarms,
@@ -173,10 +173,10 @@ async def model(request: Request) -> Response:
         schedules=[
             schedule for schedule in await schedules_of(request) if schedule.model == row.model
         ],
-        batches=batch_rows(findings.batch_days(row.model, row.version, BATCH_DAYS)),
+        batches=batch_rows(store.batch_days(row.model, row.version, BATCH_DAYS)),
         periods=periods_of(request),
-        traffic=findings.traffic(row.model).newest,
-        silences=holding(findings, row.model, row.version),
+        traffic=store.traffic(row.model).newest,
+        silences=active_silences(store, row.model, row.version),
         rollouts=await asyncio.to_thread(alias_panels, request, row.model, row.version),
         shadows=request.app.state.shadows() if row.shadow else None,
         comparisons=[
@@ -188,10 +188,10 @@ async def model(request: Request) -> Response:
 
 
 async def window(request: Request) -> Response:
-    """Return one window in detail."""
+    """Show one window in detail."""
     result = result_of(request)
-    findings = findings_of(request)
-    before, after = findings.neighbours(result.model, result.version, result.window.start)
+    store = store_of(request)
+    before, after = store.neighbours(result.model, result.version, result.window.start)
     columns = window_view.columns(result)
     return page(
         request,
@@ -199,14 +199,14 @@ async def window(request: Request) -> Response:
         result=result,
         columns=columns,
         distributions=_distributions(request, result, [column.name for column in columns]),
-        sampled_inputs=sampled_inputs(findings, result),
-        segments=segmented(result),
+        sampled_inputs=sampled_inputs(store, result),
+        segments=segment_tables(result),
         labels=_expects_labels(request, result),
         policy_period=period_of(periods_of(request), result.window.start)
         if result.policy
         else None,
-        versions=_mix(findings, result),
-        late=findings.late(result.model, result.version, result.window),
+        versions=_mix(store, result),
+        late=store.late(result.model, result.version, result.window),
         before=before,
         after=after,
         notes=notes_on_window(request, result),
@@ -214,8 +214,8 @@ async def window(request: Request) -> Response:
 
 
 async def problem(request: Request, error: Exception) -> Response:
-    """Return an error as JSON below /api and as a page elsewhere."""
-    status, detail = 500, "the page could not be made"
+    """Return an error as JSON for the API, else as a page."""
+    status, detail = 500, "the page could not be created; the monitor's log has the reason"
     if isinstance(error, HTTPException):
         status, detail = error.status_code, error.detail
     elif isinstance(error, DatabaseUnavailable):
@@ -228,7 +228,7 @@ async def problem(request: Request, error: Exception) -> Response:
 
 
 def page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
-    """Render a template; 304 if the browser shows exactly this already."""
+    """Render a template; reply 304 if the browser already has the same page."""
     reports: Path = request.app.state.reports
     query = [entry for entry in request.query_params.multi_items() if entry[0] != PARAMETER]
     item = {
@@ -244,7 +244,7 @@ def page(request: Request, template: str, status: int = 200, **context: Any) -> 
 
 
 def _choice(request: Request) -> OverviewChoice:
-    """Parse the filters in the address. Raises HTTPException for an unknown filter."""
+    """Parse the filters in the URL; raises HTTPException 400 for an unknown value."""
     query = request.query_params
     allowed = {"verdict": VERDICTS, "alarms": ("1",)}
     for name, values in allowed.items():
@@ -262,7 +262,7 @@ def _choice(request: Request) -> OverviewChoice:
 
 
 def _span(request: Request) -> Window | None:
-    """Return the days that the address chooses, None without any; raises HTTPException."""
+    """Return the days chosen in the URL; None if it has none. Raises HTTPException 400."""
     first, last = (request.query_params.get(name, "") for name in ("from", "to"))
     if not first and not last:
         return None
@@ -273,7 +273,7 @@ def _span(request: Request) -> Window | None:
 
 
 def baseline_of(request: Request, result: Result) -> "Baseline | None":
-    """Return the reference or baseline of a window; None if it is not on this machine."""
+    """Return the reference or learned baseline of a window; None if it cannot be read here."""
     measured = window_view.find(result, REFERENCE_ROWS)
     references: References = request.app.state.references
     return references.of(result.model, result.version, measured.method if measured else "")
@@ -281,32 +281,34 @@ def baseline_of(request: Request, result: Result) -> "Baseline | None":
 
 def _row_of(request: Request) -> VersionRow:
     pair = (request.path_params["model"], request.path_params["version"])
-    row = row_of(findings_of(request), request.app.state.catalogue, pair)
+    row = row_of(store_of(request), request.app.state.catalogue, pair)
     if row is None:
-        raise HTTPException(404, f"no version {pair[1]} of a model named {pair[0]} was ever seen")
+        raise HTTPException(
+            404, f"version {pair[1]} of model {pair[0]} is neither registered here nor monitored"
+        )
     return row
 
 
 def _distributions(request: Request, result: Result, order: Sequence[str]) -> list[Distribution]:
-    """Return the columns beside the reference; none if either's rows are gone."""
+    """Compare the window's columns with the reference; empty if either has no rows any more."""
     baseline = baseline_of(request, result)
     if baseline is None:
         return []
-    rows = findings_of(request).rows(result.model, result.version, result.window)
+    rows = store_of(request).rows(result.model, result.version, result.window)
     return [] if rows.empty else distributions(baseline, Rows(rows, "in this window"), order)
 
 
 def _expects_labels(request: Request, result: Result) -> bool:
-    """Return whether labels are expected for a version; also where it is not registered here."""
+    """Return whether labels are expected; True for versions that are not registered here."""
     version = registered(request.app.state.catalogue, result.model, result.version)
     return version is None or expects_labels(version.manifest)
 
 
-def _mix(findings: Queries, result: Result) -> Mix:
-    """Return which share of the model's requests in this window each version answered."""
-    versions = [version for model, version in findings.watched() if model == result.model]
-    closed = (findings.result(result.model, version, result.window.start) for version in versions)
-    live = (window for version in versions for window in findings.live(result.model, version))
+def _mix(store: Queries, result: Result) -> Mix:
+    """Return each version's share of the model's requests in this window."""
+    versions = [version for model, version in store.monitored_versions() if model == result.model]
+    closed = (store.result(result.model, version, result.window.start) for version in versions)
+    live = (window for version in versions for window in store.live(result.model, version))
     windows = [*live, *(window for window in closed if window)]
     return mixes(windows).get((result.model, result.window), {})
 

@@ -1,8 +1,8 @@
 """Combine the windows of a period into one result, to compare periods. Pure.
 
-Counts and the confusion matrix are sums. A score is the mean of the windows that have it, weighted
-by their rows, or by their labelled rows for scores of performance. It has no interval: those of
-windows do not add up.
+Counts are sums. A score is the mean over the windows that have it, weighted by rows, or by labelled
+rows for performance scores. It has no confidence interval, because the windows' intervals cannot be
+combined.
 """
 
 import math
@@ -18,14 +18,14 @@ from telemetry.clock import DAY
 
 
 class DayRange(msgspec.Struct, frozen=True):
-    """Days of event time in UTC, both included, as an address states them."""
+    """The first and the last day of a period in UTC, as in the URL; both are included."""
 
-    first: str  # 2013-06-01
+    first: str  # such as 2013-06-01
     last: str
 
     @property
     def window(self) -> Window:
-        """The same as times; raises ValueError for what is not a day, or if the last is earlier."""
+        """The period as times; raises ValueError for invalid or reversed days."""
         window = Window(_start(self.first), _start(self.last) + DAY)
         if window.end <= window.start:
             raise ValueError(f"{self.last} is before {self.first}")
@@ -38,7 +38,7 @@ def within(results: Sequence[Result], window: Window) -> list[Result]:
 
 
 def merge_results(results: Sequence[Result]) -> Result:
-    """Return the windows of a version, oldest first, as one result."""
+    """Return a version's windows, given oldest first, as one result."""
     first, last = results[0], results[-1]
     subjects: dict[tuple[str, str, str], list[tuple[Result, Score]]] = {}
     for result in results:
@@ -63,13 +63,13 @@ def merge_results(results: Sequence[Result]) -> Result:
 
 
 def verdicts_in_words(results: Sequence[Result]) -> str:
-    """Return how many windows have which verdict, the most frequent first."""
+    """Return the number of windows per verdict as text, the most frequent verdict first."""
     counts = Counter(result.verdict for result in results)
     return ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
 
 
 def _mean(parts: Sequence[tuple[Result, Score]]) -> Score:
-    """Return the mean of one score; a threshold only if all windows have the same."""
+    """Return the mean of one score; it has a threshold only if all windows have the same one."""
     latest = parts[-1][1]
     measured = [
         (result.labelled if score.name in PERFORMANCE else result.rows, score)

@@ -1,4 +1,4 @@
-"""List the policy periods of a version: which policy applied to which windows, and why."""
+"""The policy periods of a version as the page and the API show them."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,7 +14,7 @@ from registry.policies import DatedPolicy, differences
 
 
 class Change(msgspec.Struct, frozen=True):
-    """The old and the new value of a policy field; None: the field is absent."""
+    """The old and the new value of a policy field; None if the field is absent."""
 
     field: str
     before: Any
@@ -22,17 +22,17 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class PolicyPeriodView(msgspec.Struct, frozen=True, kw_only=True):
-    """One policy period, and who changed the policy."""
+    """One policy period, and the change that began it."""
 
-    start: int  # windows that begin here or later; 0: from the beginning
-    end: int | None  # exclusive; None: still current
-    policy: str  # the digest, as results have it
-    monitoring: Monitoring  # the policy itself
-    revision: int = 0  # revision of the registry; 0: the manifest's policy
+    start: int  # start of the first window; 0 if the period has no beginning
+    end: int | None  # exclusive end; None if the period is current
+    policy: str  # digest of the policy, as in results
+    monitoring: Monitoring  # the policy
+    revision: int = 0  # registry revision of the change; 0 for the manifest's policy
     actor: str = ""
-    made: int = 0  # microseconds since the epoch
+    made: int = 0  # time of the change, in microseconds since the epoch
     why: str = ""
-    changes: list[Change] = []  # against the previous period
+    changes: list[Change] = []  # differences from the previous period's policy
 
 
 def period_views(history: Sequence[DatedPolicy]) -> list[PolicyPeriodView]:

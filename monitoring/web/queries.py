@@ -1,4 +1,4 @@
-"""The ports of the status page: what it reads, and nothing that it could break."""
+"""The interface through which pages and API read and change the monitor's database."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
@@ -30,112 +30,118 @@ if TYPE_CHECKING:
 
 
 class Queries(Protocol):
-    """The port to the monitor's results; `monitoring/storage/store.py` implements it."""
+    """Reads and changes of the monitor's results; `monitoring/storage/store.py` implements them."""
 
-    def watched(self) -> list[tuple[str, str]]:
-        """Return every (model, version) ever seen."""
+    def monitored_versions(self) -> list[tuple[str, str]]:
+        """Return the model and version of every monitored version."""
         ...
 
     def newest_requests(self) -> dict[tuple[str, str], int]:
-        """Return the newest event time of every version."""
+        """Return the newest event time of every version, in microseconds."""
         ...
 
     def results(
         self, model: str, version: str, *, last: int = ..., before: int = ...
     ) -> list[Result]:
-        """Return the latest revisions of closed windows, oldest first.
+        """Return the newest revisions of the `last` closed windows that begin before `before`.
 
-        Only the `last` ones, and only those that begin before a time, if these are set.
+        They are in the order of event time. By default, all closed windows are returned.
         """
         ...
 
     def recent(self, model: str, version: str, last: int) -> list[Result]:
         """Return the last closed windows, oldest first.
 
-        Older ones precede them if no later one has performance, labels or segments.
+        They are preceded by older windows with scores that no later window has.
         """
         ...
 
     def closed(self, model: str, version: str) -> ClosedTotals:
-        """Return all closed windows added up."""
+        """Return the sums of all closed windows."""
         ...
 
     def neighbours(self, model: str, version: str, start: int) -> tuple[int | None, int | None]:
-        """Return the begins of the closed windows before and after the one that begins here."""
+        """Return the starts of the closed windows next to the window that begins at `start`.
+
+        They are the window before and the window after; None if there is no such window.
+        """
         ...
 
     def result(self, model: str, version: str, start: int) -> Result | None:
-        """Return the latest revision of one window."""
+        """Return the newest revision of one window's result."""
         ...
 
     def live(self, model: str, version: str) -> list[Result]:
-        """Open windows so far, counts only."""
+        """Return the current counts of the open windows; open windows have no scores."""
         ...
 
     def batch_days(self, model: str, version: str, last: int) -> dict[int, BatchDay]:
-        """Return the rows of files of the last days that had any, by their start."""
+        """Return the last days with batch-scored rows, by the day's start, newest first."""
         ...
 
     def newest_batch_days(self, start: int) -> dict[tuple[str, str], BatchDay]:
-        """Return the newest day of each version that had rows of files since `start`."""
+        """Return the newest day with batch-scored rows of each version, not before `start`."""
         ...
 
     def alarms(self) -> list[Alarm]:
-        """Return alarms, newest first."""
+        """Return every alarm, newest first."""
         ...
 
     def rule_states(self, model: str, version: str) -> dict[Rule, RuleState]:
-        """Return the state of every rule that was judged."""
+        """Return the state of every rule that was judged at least once."""
         ...
 
     def late(self, model: str, version: str, window: Window | None = None) -> LateCounts:
-        """Return the counts of events too late for this window, or for any."""
+        """Count the late events of a window, or of all windows."""
         ...
 
     def ledger(self) -> list[SourceLedger]:
-        """Return the received numbers of each source."""
+        """Return the ledger of each source."""
         ...
 
     def partitions(self) -> list[PartitionHolder]:
-        """Return the holder of each partition of the log; empty if it is not divided."""
+        """Return the monitor that holds each partition; empty if the log is not divided."""
         ...
 
     def totals(self) -> dict[str, int]:
-        """Return named counters."""
+        """Return the counters over all ingested events, by name."""
         ...
 
     def rows(
         self, model: str, version: str, window: Window, *, weighted: bool = False
     ) -> "pd.DataFrame":
-        """Return the sampled rows of a window with their labels; with `weighted`, see the store."""
+        """Return a window's sampled rows with their labels.
+
+        With `weighted`, also return reviewed rows outside the sample, and weights of all rows.
+        """
         ...
 
     def examples(self, model: str, version: str, window: Window) -> "pd.DataFrame":
-        """Return a window's sampled rows with their labels, after three columns that name each."""
+        """Return a window's sampled rows like `rows`, with three identifying columns first."""
         ...
 
     def samples(self, model: str, version: str, window: Window) -> list[Sample]:
-        """Return sampled rows of a window's tensors, to be looked at."""
+        """Return the sampled rows of a window's tensors."""
         ...
 
     def traffic(self, model: str) -> JudgedHours:
-        """Return the requests of a model by the hour."""
+        """Return the hourly requests of a model; empty if no hour was judged."""
         ...
 
     def newest_traffic(self) -> dict[str, JudgedHour]:
-        """Return the newest evaluated hour of each model."""
+        """Return the newest judged hour of each model that has judged hours."""
         ...
 
     def acknowledge(self, alarm_id: str, step: AlarmStep) -> bool:
-        """Take note of an alarm; False if no such alarm is firing."""
+        """Acknowledge an alarm; False if no firing alarm has this id."""
         ...
 
     def resolve(self, alarm_id: str, step: AlarmStep) -> bool:
-        """End an alarm by hand; False if no such alarm is open."""
+        """Resolve an alarm; False if no open alarm has this id."""
         ...
 
     def silences(self) -> list[Silence]:
-        """Return every silence, ended ones included."""
+        """Return every silence, including ended silences."""
         ...
 
     def silence(self, silence: Silence) -> None:
@@ -143,15 +149,15 @@ class Queries(Protocol):
         ...
 
     def unsilence(self, silence_id: str, now: int) -> bool:
-        """End a silence now; False if no active one has this id."""
+        """End a silence now; False if no active silence has this id."""
         ...
 
     def notes(self, model: str, version: str) -> list[Note]:
-        """The notes on windows and alarms of a version, oldest first."""
+        """Return the notes on a version's windows and alarms, oldest first."""
         ...
 
     def notes_on_alarms(self, alarm_ids: Iterable[str]) -> dict[str, list[Note]]:
-        """The notes on alarms, oldest first, by the alarm."""
+        """Return the notes on these alarms by alarm id, oldest first."""
         ...
 
     def add_note(self, note: Note) -> None:
@@ -159,11 +165,11 @@ class Queries(Protocol):
         ...
 
     def delete_note(self, note_id: str) -> bool:
-        """Delete a note; return False if none has this id."""
+        """Delete a note; False if no note has this id."""
         ...
 
     def deliveries(self) -> list[Delivery]:
-        """Return alarms, newest first."""
+        """Return every webhook, newest first."""
         ...
 
     def schedules(self) -> dict[str, ScheduleProgress]:
@@ -171,5 +177,5 @@ class Queries(Protocol):
         ...
 
     def disabled(self) -> list[DisabledReceiver]:
-        """Return the receivers that nothing is sent to."""
+        """Return the disabled receivers, to which no webhook is sent."""
         ...

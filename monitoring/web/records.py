@@ -1,4 +1,4 @@
-"""Pages of what was recorded: the history of a model, and the trace of a prediction."""
+"""The pages and the API of a model's history and of a prediction's trace."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -18,21 +18,21 @@ from registry.history.sentences import describe_row, reasons_of
 from registry.history.store import History
 
 _SHOWN = 200  # rows of a page
-_LONGEST = 512  # characters of an id
+_LONGEST = 512  # characters of a prediction id
 
 
 class RecordDesk:
-    """The sources of the pages of records."""
+    """The data sources of histories and traces."""
 
     def __init__(self, history: History, trace: Callable[[str], PredictionTrace]) -> None:
-        """`trace` reads what is known of a prediction; it may search a large log."""
+        """Read histories from `history`; `trace` traces a prediction id and can be slow."""
         self.history = history
         self.trace = trace
-        self.searching = False  # one search at a time: they read the same disk as the monitor
+        self.searching = False  # one search at a time, to leave the disk to the monitor
 
 
 class ShownRow(NamedTuple):
-    """A row of the history as the page shows it."""
+    """A row of the history, its change in words, and the reason for the change."""
 
     row: HistoryRow
     what: str
@@ -40,7 +40,7 @@ class ShownRow(NamedTuple):
 
 
 def routes() -> list[Route]:
-    """Return every address of records."""
+    """Return the routes of histories and traces."""
     history, prediction = "/models/{model}/history", "/predictions/{prediction_id}"
     return [
         Route(history, history_page),
@@ -51,7 +51,7 @@ def routes() -> list[Route]:
 
 
 async def history_page(request: Request) -> Response:
-    """Show the changes of a model, newest first."""
+    """Show the history of a model, newest change first."""
     shown = shown_rows(await _rows(request))
     before = _before(request)
     older = [entry for entry in shown if before is None or entry.row.revision < before]
@@ -63,24 +63,24 @@ async def history_page(request: Request) -> Response:
 
 
 def shown_rows(rows: Sequence[HistoryRow]) -> list[ShownRow]:
-    """Put rows of a history into words."""
+    """Describe the rows of a history in words."""
     reasons = reasons_of(rows)
     return [ShownRow(row, describe_row(row), why) for row, why in zip(rows, reasons, strict=True)]
 
 
 async def history_rows(request: Request) -> Response:
-    """Return every row of a model, oldest first."""
+    """Return the history of a model, oldest change first."""
     return json_response(await _rows(request))
 
 
 async def trace_page(request: Request) -> Response:
-    """Show the trace of a prediction, from its answer to the alarms."""
+    """Show the trace of a prediction: its event, label, window and alarms."""
     trace = await _trace(request)
     return page(request, "trace.html", trace=trace, sections=trace_sections(trace))
 
 
 async def trace_data(request: Request) -> Response:
-    """Return the trace of a prediction as JSON."""
+    """Return the trace of a prediction."""
     return json_response(await _trace(request))
 
 
@@ -88,7 +88,7 @@ async def _rows(request: Request) -> Sequence[HistoryRow]:
     model: str = request.path_params["model"]
     rows = await asyncio.to_thread(_desk(request).history.rows, model)
     if not rows:
-        raise HTTPException(404, f"the registry's history has no row of model {model[:64]!r}")
+        raise HTTPException(404, f"the registry has no history of a model {model[:64]!r}")
     return rows
 
 
@@ -116,7 +116,7 @@ def _before(request: Request) -> int | None:
     if not text:
         return None
     if not text.isdecimal() or len(text) > 18:
-        raise HTTPException(400, f"before is {text[:40]!r}; expected a revision")
+        raise HTTPException(400, f"before is {text[:40]!r}; expected a revision: a whole number")
     return int(text)
 
 

@@ -1,6 +1,6 @@
-"""The reply to a request whose key is missing or not allowed: a page for browsers, else JSON.
+"""The reply to a request without a sufficient API key: a page for browsers, else JSON.
 
-The page holds its own style, since the style sheet needs a key too.
+The page contains its style, because the style sheet's URL also needs a key.
 """
 
 import base64
@@ -52,7 +52,7 @@ _ADVICE = {
 def refusal(
     request_headers: Headers, status: int, error: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a page where the client accepts HTML, as browsers do, and JSON for the rest."""
+    """Return the refusal as a page if the client accepts HTML, as browsers do, else as JSON."""
     if "text/html" not in request_headers.get("accept", ""):
         return JSONResponse({"error": error}, status, headers)
     page = _PAGE.format(

@@ -1,10 +1,10 @@
-"""Find the files of Evidently's reports, and nothing else."""
+"""Find the files of Evidently reports; other files are not accessible."""
 
 from pathlib import Path
 
 
 def locate(folder: Path, name: str) -> Path | None:
-    """Return the HTML file `name` below `folder`, links followed; None if it leads elsewhere."""
+    """Return the HTML file `name` in `folder`; None if it is missing or, with links, outside."""
     try:
         path = (folder / name).resolve()
         inside = path.is_relative_to(folder.resolve())

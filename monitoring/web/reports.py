@@ -1,4 +1,4 @@
-"""Show Evidently's HTML reports, each in a frame that is locked into a sandbox."""
+"""Show Evidently's HTML reports in sandboxed frames."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from monitoring.web.report_files import locate
 
 
 def routes() -> list[Route]:
-    """Return the addresses of a report: its page, and what the page frames."""
+    """Return the routes of a report: its page, and the content of the page's frame."""
     return [
         Route("/reports/content/{file:path}", content),
         Route("/reports/{file:path}", report),
@@ -22,26 +22,26 @@ def routes() -> list[Route]:
 
 
 async def report(request: Request) -> Response:
-    """Show the page that frames a report."""
-    name = _found(request)[0]
+    """Show the page with a report's frame."""
+    name = _report_file(request)[0]
     shown = page(request, "report.html", name=name)
     shown.headers["content-security-policy"] = FRAME_POLICY
     return shown
 
 
 async def content(request: Request) -> Response:
-    """Return a report's HTML for the frame; send a browser that shows it by itself to the page.
+    """Return a report's HTML for the frame; outside a frame, redirect the browser to the page.
 
-    Outside the frame, a script of a report could lead the browser to another site.
+    Outside the frame, a script of the report could navigate to another site.
     """
-    name, path = _found(request)
+    name, path = _report_file(request)
     if request.headers.get("sec-fetch-dest", "iframe") != "iframe":
         return RedirectResponse(report_path(name), status_code=303)
     headers = {"content-security-policy": REPORT_POLICY, "vary": "sec-fetch-dest"}
     return FileResponse(path, media_type="text/html", headers=headers)
 
 
-def _found(request: Request) -> tuple[str, Path]:
+def _report_file(request: Request) -> tuple[str, Path]:
     name = request.path_params["file"]
     path = locate(request.app.state.reports, name)
     if path is None:

@@ -1,4 +1,4 @@
-"""The retraining requests of every model, with their outcomes."""
+"""The retraining requests of every model with their outcomes, and the retraining schedules."""
 
 import asyncio
 import threading
@@ -15,11 +15,11 @@ from registry.history.state import LifecycleState
 from registry.history.store import History
 from telemetry.clock import now_us
 
-LATEST = 8  # loops on the page and in the terminal
+LATEST = 8  # requests on a page and in the terminal
 
 
 class Retraining(NamedTuple):
-    """The requests, newest first, and the schedules of all models."""
+    """The retraining requests, newest first, and the retraining schedules of all models."""
 
     loops: Sequence[RetrainLoop] = ()
     schedules: Sequence[ScheduleView] = ()
@@ -29,12 +29,12 @@ NO_RETRAINING = Retraining()
 
 
 class RetrainLoops:
-    """Join the monitor's requests with the registry's history; safe across threads."""
+    """Joins the monitor's retraining requests with the registry's history; thread-safe."""
 
     def __init__(
         self, history: History, answer_within: int, clock: Callable[[], int] = now_us
     ) -> None:
-        """`answer_within` is in microseconds; 0: no request is overdue."""
+        """Mark requests as overdue after `answer_within` microseconds; 0: never."""
         self._history = history
         self._answer_within = answer_within
         self._clock = clock
@@ -42,9 +42,9 @@ class RetrainLoops:
         self._revision = -1
         self._states: dict[str, LifecycleState] = {}
 
-    async def read(self, findings: Queries) -> list[RetrainLoop]:
-        """Return every loop, newest first; while the registry is down, as it was last read."""
-        facts = list(_requests(findings))
+    async def read(self, store: Queries) -> list[RetrainLoop]:
+        """Return every request, newest first; if the registry is down, with its last read state."""
+        facts = list(_requests(store))
         models = {request_facts.request.model for request_facts in facts}
         states = await asyncio.to_thread(self._read_states, models) if models else {}
         return [
@@ -52,9 +52,9 @@ class RetrainLoops:
             for request_facts in facts
         ]
 
-    def now(self, findings: Queries) -> list[RetrainLoop]:
-        """Return every loop, newest first, as `read` does; for commands."""
-        facts = list(_requests(findings))
+    def now(self, store: Queries) -> list[RetrainLoop]:
+        """Return every request like `read`, but block; for commands."""
+        facts = list(_requests(store))
         states = (
             self._read_states({request_facts.request.model for request_facts in facts})
             if facts
@@ -65,18 +65,18 @@ class RetrainLoops:
             for request_facts in facts
         ]
 
-    async def read_schedules(self, findings: Queries) -> list[ScheduleView]:
-        """Return the schedule of every model that has one."""
-        return await asyncio.to_thread(self.schedules, findings)
+    async def read_schedules(self, store: Queries) -> list[ScheduleView]:
+        """Return every model's schedule, without blocking the event loop."""
+        return await asyncio.to_thread(self.schedules, store)
 
-    def schedules(self, findings: Queries) -> list[ScheduleView]:
-        """Return the schedules; none while the registry cannot be read."""
+    def schedules(self, store: Queries) -> list[ScheduleView]:
+        """Return every model's schedule; empty if the registry cannot be read."""
         try:
             models = self._history.models("schedule")
         except RegistryError:
             return []
         states = self._read_states(models) if models else {}
-        progress = findings.schedules() if models else {}
+        progress = store.schedules() if models else {}
         views = []
         for model in sorted(states.keys() & models):
             row = states[model].schedule
@@ -89,7 +89,7 @@ class RetrainLoops:
         now = self._clock()
         try:
             return retrain_loop(facts, state, now, self._answer_within)
-        except RegistryError:  # a damaged row: driftline audit verify names it
+        except RegistryError:  # a damaged row, which `driftline audit verify` reports
             return retrain_loop(facts, None, now, self._answer_within)
 
     def _read_states(self, models: set[str]) -> dict[str, LifecycleState]:
@@ -106,7 +106,7 @@ class RetrainLoops:
             return dict(self._states)
 
 
-def _requests(findings: Queries) -> Iterator[RequestFacts]:
-    deliveries = findings.deliveries()
-    alarms = {alarm.alarm_id: alarm for alarm in findings.alarms()} if deliveries else {}
+def _requests(store: Queries) -> Iterator[RequestFacts]:
+    deliveries = store.deliveries()
+    alarms = {alarm.alarm_id: alarm for alarm in store.alarms()} if deliveries else {}
     return requests_of(deliveries, alarms.get)

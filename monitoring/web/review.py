@@ -1,4 +1,4 @@
-"""The review queue: rows to label, on a page with plain forms and in the API."""
+"""The page and the API of the review queue, in which people label rows."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -24,22 +24,22 @@ from registry.catalogue import Catalogue
 from registry.errors import RegistryError, UnknownModel
 from registry.manifest import Manifest
 
-_LEASED = 10  # rows of a request that states no limit
-_SHOWN_CLASSES = 9  # with a keyboard shortcut
-_LARGEST = 1 << 20  # bytes of a request
-_LONGEST_WHY = 2_000  # characters
+_LEASED = 10  # rows that a request without a limit leases
+_SHOWN_CLASSES = 9  # classes with a button and a keyboard shortcut
+_LARGEST = 1 << 20  # bytes of a request body
+_LONGEST_WHY = 2_000  # characters of a reason
 
-Found = TypeVar("Found")
+Outcome = TypeVar("Outcome")
 
 
 class _Form(msgspec.Struct, frozen=True):
     """The fields of the page's form."""
 
-    action: str = "correct"  # the button of a class sends no action
+    action: str = "correct"  # the default, because a class button sends no action
     prediction_id: str = ""
     row: int = 0
-    place: int | None = None  # position among the manifest's classes
-    value: str = ""  # label of a regression, as typed
+    place: int | None = None  # index of the class in the manifest
+    value: str = ""  # typed label of a regression
     why: str = ""
 
 
@@ -47,7 +47,7 @@ _decisions = msgspec.json.Decoder(Decision | list[Decision])
 
 
 def routes() -> list[Route]:
-    """Return every address of the review queue."""
+    """Return the routes of the review queue."""
     return [
         Route("/review", overview),
         Route("/review/{model}", queue),
@@ -58,17 +58,21 @@ def routes() -> list[Route]:
 
 
 async def overview(request: Request) -> Response:
-    """Show how many rows of each model wait for a label."""
+    """Show the number of unlabelled rows of each model's queue."""
     return page(request, "reviews.html", waiting=await _run(_desk(request).waiting))
 
 
 async def queue(request: Request) -> Response:
-    """Show the next row of a model, leased to the reader."""
+    """Lease the next row of a model to the caller and show it."""
     model, desk = request.path_params["model"], _desk(request)
     leased = await _run(lambda: desk.lease(model, _actor(request), 1))
     waiting = (await _run(desk.waiting)).get(model)
     if waiting is None and not leased:
-        raise HTTPException(404, f"no row of {model} was picked for review; see monitoring.review")
+        raise HTTPException(
+            404,
+            f"no row of {model} was picked for review; the manifest's field monitoring.review "
+            "configures the queue",
+        )
     items = await _items(request, leased)
     return page(
         request,
@@ -81,7 +85,7 @@ async def queue(request: Request) -> Response:
 
 
 async def decide_on_page(request: Request) -> Response:
-    """Record a decision of the form; redirect to the next row."""
+    """Record the form's decision, and redirect to the next row."""
     model, desk = request.path_params["model"], _desk(request)
     fields = parse_qs((await read_body(request, _LARGEST)).decode(errors="replace"))
     try:
@@ -110,7 +114,7 @@ async def decide_on_page(request: Request) -> Response:
 
 
 async def rows(request: Request) -> Response:
-    """Lease rows of a model to the caller; its earlier leases are included."""
+    """Lease rows of a model to the caller; earlier leases of the caller are included."""
     model, limit = _model(request), whole_number(request, "limit")
     if limit is not None and not 1 <= limit <= MOST:
         raise HTTPException(400, f"limit is {limit}; expected 1 to {MOST}")
@@ -124,7 +128,7 @@ async def rows(request: Request) -> Response:
 
 
 async def decide(request: Request) -> Response:
-    """Record decisions in order; those before a refused one stay recorded."""
+    """Record decisions in order; decisions before a refused decision stay recorded."""
     model = _model(request)
     body = await read_body(request, _LARGEST)
     try:
@@ -177,7 +181,7 @@ def _one_of(action: str) -> str:
 
 
 async def _label(request: Request, form: _Form) -> Label:
-    """Return the label that a form states: a class by its place, or a number."""
+    """Return the label that the form sends: a class by its index, or a typed value."""
     if form.place is None:
         if not form.value.strip():
             raise HTTPException(400, "expected the correct value")
@@ -195,7 +199,7 @@ async def _items(request: Request, picked: Sequence[PickedRow]) -> list[ReviewIt
 
 
 def _require_known(request: Request, model: str) -> None:
-    """Raise HTTPException 404 for a model that the registry does not have."""
+    """Raise HTTPException 404 if the registry does not have the model."""
     catalogue: Catalogue | None = request.app.state.catalogue
     try:
         if catalogue is not None:
@@ -228,7 +232,7 @@ def _desk(request: Request) -> ReviewDesk:
 def _model(request: Request) -> str:
     model = request.query_params.get("model", "")
     if not model or "\0" in model:
-        raise HTTPException(400, "expected model, as in /v1/review?model=flights")
+        raise HTTPException(400, "expected parameter model, as in /v1/review?model=flights")
     return model
 
 
@@ -236,8 +240,8 @@ def _actor(request: Request) -> str:
     return cast("str", getattr(request.state, "actor", ""))
 
 
-async def _run(work: Callable[[], Found]) -> Found:
-    """Run a call in a thread; convert conflicts and missing rows to error replies."""
+async def _run(work: Callable[[], Outcome]) -> Outcome:
+    """Run a call in a thread; convert conflicts and missing rows into HTTPException."""
     try:
         return await asyncio.to_thread(work)
     except UnknownReview as error:

@@ -1,4 +1,4 @@
-"""Rollouts on the page of a model and in the API: arms, evidence, and changes by people."""
+"""Rollouts in pages and API: arms, evidence, and people's changes."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -23,64 +23,64 @@ from registry.rollback import earlier_version, roll_back
 from registry.rollouts import Cause, Rollouts
 from telemetry.clock import now_us
 
-_LONGEST_WHY = 2_000  # characters
+_LONGEST_WHY = 2_000  # characters of a reason
 
 
 class RolloutDesk(NamedTuple):
-    """The ports of the rollout pages."""
+    """The data sources of rollouts."""
 
     history: History
-    judgements: Callable[[], Mapping[str, CurrentJudgement]] = dict  # keyed by id of the rollout
+    judgements: Callable[[], Mapping[str, CurrentJudgement]] = dict  # by rollout id
 
 
 class RolloutChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A requested change of a rollout."""
+    """A requested change of a rollout, or a rollback."""
 
     action: Literal["pause", "resume", "advance", "promote", "abort", "rollback"]
     why: str
-    expected: str = ""  # id of the rollout that the person has seen; of a rollback: see below
-    bar: bool | None = None  # bar the content; None: with `rollback`, as the command does
-    number: str = ""  # with `rollback`: the version; empty: the one before
-    revision: int | None = None  # with `rollback`: the model's latest one that the person has seen
+    expected: str = ""  # id of the rollout that the person has seen; not used by `rollback`
+    bar: bool | None = None  # whether to bar the content; None: True with `rollback`, else False
+    number: str = ""  # with `rollback`: the version to return to; empty: the previous version
+    revision: int | None = None  # with `rollback`: the model's revision that the person has seen
 
 
 class AliasPanel(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of the page about one alias."""
+    """The part of a page about one alias."""
 
     alias: str
     panel: RolloutPanel | None
-    number: str = ""  # number that the alias names
-    target: str = ""  # version of a rollback; empty: there is none
-    revision: int = 0
+    number: str = ""  # version that the alias points to
+    target: str = ""  # version to which a rollback would return; empty if none is possible
+    revision: int = 0  # newest revision of the model
 
     @property
     def versions(self) -> set[str]:
-        """The versions that it concerns."""
+        """The versions of the alias and of its rollout."""
         rollout = self.panel.rollout if self.panel is not None else None
         return {self.number, *((rollout.number, rollout.before) if rollout is not None else ())}
 
 
 def routes() -> list[Route]:
-    """Return every address of rollouts."""
+    """Return the routes of rollouts."""
     path = "/api/models/{model}/rollouts/{alias}"
     return [Route(path, shown), Route(path, change, methods=["POST"])]
 
 
 def alias_panels(request: Request, model: str, version: str) -> list[AliasPanel]:
-    """Return the aliases that concern a version: it has them, or a rollout to or from it."""
+    """Return the aliases that point to a version or have a rollout to or from it."""
     desk: RolloutDesk | None = request.app.state.rollouts
     if desk is None:
         return []
     try:
         state = desk.history.state(model)
-    except RegistryError:  # the page shows what the monitor knows
+    except RegistryError:  # show the page without rollouts
         return []
     panels = (_panel(desk, model, alias, state) for alias in sorted(state.aliases))
     return [panel for panel in panels if version in panel.versions]
 
 
 async def shown(request: Request) -> Response:
-    """Return the latest rollout of an alias with its counts, evidence and verdicts."""
+    """Return the latest rollout of an alias, with its counts, evidence and verdicts."""
     desk, (model, alias) = _desk(request), _about(request)
     state = await asyncio.to_thread(desk.history.state, model)
     if alias not in state.aliases:
@@ -89,12 +89,14 @@ async def shown(request: Request) -> Response:
 
 
 async def change(request: Request) -> Response:
-    """Change the rollout of an alias, or roll the alias back; a browser returns to its page."""
+    """Change an alias's rollout, or roll the alias back; a browser is redirected to its page."""
     desk, (model, alias) = _desk(request), _about(request)
     rollout_change = await read_change(request, RolloutChange, "change")
     grant: Grant | None = getattr(request.state, "grant", None)
     if grant is None:
-        raise HTTPException(403, "a change names its actor: expected a key (driftline keys)")
+        raise HTTPException(
+            403, "a change names its actor: expected an API key (driftline keys create)"
+        )
     if (
         not rollout_change.why.strip()
         or len(rollout_change.why) > _LONGEST_WHY
@@ -119,17 +121,17 @@ async def change(request: Request) -> Response:
 def _apply(
     desk: RolloutDesk, model: str, alias: str, rollout_change: RolloutChange, actor: str
 ) -> int:
-    """Append the change; returns the revision."""
+    """Record the change in the registry; return the new revision."""
     why = rollout_change.why.strip()
     if rollout_change.action == "rollback":
         state = desk.history.state(model)
         revision = state.revision if rollout_change.revision is None else rollout_change.revision
         number = rollout_change.number or earlier_version(state, model, alias)
-        done = roll_back(
+        rollback = roll_back(
             desk.history, model, alias, number,
             expected_revision=revision, actor=actor, why=why, bar=rollout_change.bar is not False,
         )  # fmt: skip
-        return done.revision
+        return rollback.revision
     rollouts, cause = Rollouts(desk.history), Cause(actor=actor, expected=rollout_change.expected)
     if rollout_change.action == "abort":
         return rollouts.abort(model, alias, why=why, bar=bool(rollout_change.bar), **cause)

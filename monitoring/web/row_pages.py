@@ -1,4 +1,4 @@
-"""Example rows of a window: as a page, and as JSON, CSV and Parquet for programs."""
+"""Example rows of a window as a page, and as JSON, CSV and Parquet."""
 
 import io
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from monitoring.results import Result
-from monitoring.web.api import PARQUET, findings_of, json_response, result_of, typed, whole_number
+from monitoring.web.api import PARQUET, json_response, result_of, store_of, typed, whole_number
 from monitoring.web.distributions import registered
 from monitoring.web.example_rows import (
     CHOICES,
-    NAMING,
+    IDENTIFYING,
     AnswerColumns,
     Choice,
     as_cells,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from monitoring.scoring.segments.grouping import Grouping
 
-ON_ONE_PAGE = 50
+ON_ONE_PAGE = 50  # rows
 _TITLES: dict[Choice, str] = {
     "all": "All",
     "wrong": "Predicted wrongly",
@@ -40,28 +40,28 @@ _LARGEST_ERRORS = "Largest errors first"
 
 
 class ExampleRows(msgspec.Struct, frozen=True):
-    """The rows of a window that an address asks for."""
+    """The rows of a window that the URL selects."""
 
     result: Result
     rows: "pd.DataFrame"
     answer: AnswerColumns
     choices: list[Choice]  # choices that the window's rows allow
     choice: Choice
-    where: str  # COLUMN=VALUE, or empty: every group
+    where: str  # COLUMN=VALUE to select a group; empty for all rows
 
     def query(self, **changed: object) -> str:
-        """Return the query string of an address of these rows, with some parameters changed."""
+        """Return the query string of these rows' URL, with some parameters changed."""
         parameters = {"show": self.choice, "where": self.where} | changed
         defaults = {"show": "all", "where": "", "from": 0}
         return urlencode({k: v for k, v in parameters.items() if v != defaults[k]})
 
     def title(self, choice: Choice) -> str:
-        """Name a choice."""
+        """Return the title of a choice."""
         return _LARGEST_ERRORS if choice == "wrong" and self.answer.regression else _TITLES[choice]
 
 
 def routes() -> list[Route]:
-    """Return every address of example rows."""
+    """Return the routes of example rows."""
     window = "/api/models/{model}/versions/{version}/windows/{start:whole}/examples"
     return [
         Route("/models/{model}/{version}/windows/{start:whole}/rows", show),
@@ -72,21 +72,21 @@ def routes() -> list[Route]:
 
 
 async def show(request: Request) -> Response:
-    """Show rows of a window as a table."""
+    """Show example rows of a window as a table."""
     examples = _examples(request)
     total = len(examples.rows)
     first = min(max(whole_number(request, "from") or 0, 0), max(total - 1, 0))
     shown = examples.rows.iloc[first : first + ON_ONE_PAGE]
-    naming = list(shown.columns[:NAMING])
+    identifying = list(shown.columns[:IDENTIFYING])
     return page(
         request,
         "rows.html",
         result=examples.result,
         examples=examples,
-        identifier=naming[0],
-        place=naming[1],
-        time=naming[2],
-        columns=_answer_first(list(shown.columns[NAMING:]), examples.answer),
+        identifier=identifying[0],
+        place=identifying[1],
+        time=identifying[2],
+        columns=_answer_first(list(shown.columns[IDENTIFYING:]), examples.answer),
         numeric=list(shown.select_dtypes("number").columns),
         rows=as_cells(shown),
         first=first,
@@ -119,9 +119,9 @@ def _file(
 
 
 def _examples(request: Request) -> ExampleRows:
-    """Read the rows that the address asks for. Raises HTTPException for what cannot be."""
+    """Read the rows that the URL selects; raises HTTPException if it is invalid."""
     result = result_of(request)
-    rows = findings_of(request).examples(result.model, result.version, result.window)
+    rows = store_of(request).examples(result.model, result.version, result.window)
     if rows.empty and result.sampled:
         raise HTTPException(410, "the rows of this window were deleted when its labels expired")
     version = registered(request.app.state.catalogue, result.model, result.version)
@@ -137,22 +137,24 @@ def _examples(request: Request) -> ExampleRows:
 
 
 def _condition(where: str, rows: "pd.DataFrame") -> tuple[str, str]:
-    """Return column and value of COLUMN=VALUE, of which each may have a `=` itself.
+    """Split COLUMN=VALUE into column and value, both of which can contain `=`.
 
-    Raises HTTPException if no column of the rows has such a name.
+    Raises HTTPException 400 if the rows have no such column.
     """
     parts = where.split("=")
     for count in range(1, len(parts)):
         column = "=".join(parts[:count])
         if column in rows:
             return column, "=".join(parts[count:])
-    raise HTTPException(400, f"where is {where[:80]!r}; expected COLUMN=VALUE of this window")
+    raise HTTPException(
+        400, f"where is {where[:80]!r}; expected COLUMN=VALUE with a column of this window"
+    )
 
 
 def _segment(
     request: Request, result: Result, version: Version | None, column: str
 ) -> "Grouping | None":
-    """Return the groups of a column that the policy of a version divides its windows by."""
+    """Return a column's groups in the version's segment policy; None if it has no segment."""
     declared = version.manifest.monitoring.segments if version else []
     segments = map(SegmentPolicy.of, declared)
     segment = next((segment for segment in segments if segment.column == column), None)
@@ -174,6 +176,6 @@ def _choice(request: Request) -> Choice:
 
 
 def _answer_first(columns: list[str], answer: AnswerColumns) -> list[str]:
-    """Order columns for people: prediction, label, probabilities, then the features."""
+    """Order columns for display: prediction, label, probabilities, then the features."""
     first = [answer.prediction, *columns[-1:], *answer.probabilities]
     return list(dict.fromkeys(name for name in [*first, *columns] if name in columns))

@@ -1,4 +1,4 @@
-"""Sampled inputs of a window as the page and the API show them."""
+"""The sampled inputs of a window as the page and the API show them."""
 
 import msgspec
 
@@ -8,9 +8,9 @@ from monitoring.web.queries import Queries
 
 
 class SampledRowView(msgspec.Struct, frozen=True):
-    """One sampled row: a picture, a text, or a note that says why there is neither."""
+    """One sampled row: a picture, a text, or a note with the reason if there is neither."""
 
-    picture: str = ""  # address
+    picture: str = ""  # path of its URL
     text: str | None = None
     note: str = ""
 
@@ -22,17 +22,17 @@ class SampledInputView(msgspec.Struct, frozen=True):
     rows: list[SampledRowView]
 
 
-def sampled_inputs(findings: Queries, result: Result) -> list[SampledInputView]:
+def sampled_inputs(store: Queries, result: Result) -> list[SampledInputView]:
     """Return the inputs that can be shown; empty if payloads are not logged."""
     folder = samples_path(result.model, result.version, result.window.start)
     rows: dict[str, list[SampledRowView]] = {}
-    for place, sample in enumerate(findings.samples(result.model, result.version, result.window)):
+    for place, sample in enumerate(store.samples(result.model, result.version, result.window)):
         if sample.form == "png":
             view = SampledRowView(picture=f"{folder}/{place}.png")
         elif sample.form == "text":
             view = SampledRowView(text=sample.words)
         else:
-            note = "its picture is being made" if sample.form == "file" else sample.words
+            note = "its picture is being prepared" if sample.form == "file" else sample.words
             view = SampledRowView(note=note)
         rows.setdefault(sample.tensor, []).append(view)
     return [

@@ -20,23 +20,23 @@ GAPS = {
 
 
 class Group(msgspec.Struct, frozen=True):
-    """One value of a column."""
+    """The rows with one value, or range of values, of the segment's column."""
 
     name: str
-    scores: dict[str, Score]
+    scores: dict[str, Score]  # by score name
 
 
-class Segmented(msgspec.Struct, frozen=True):
-    """One column by whose values the window is parted."""
+class SegmentTable(msgspec.Struct, frozen=True):
+    """The segments of a window by one column's values."""
 
     column: str
     groups: list[Group]
-    gaps: list[Score]
-    note: str  # why there are no groups
+    gaps: list[Score]  # scores of GAPS
+    note: str  # reason if there are no groups
 
     @property
     def remarks(self) -> dict[str, str]:
-        """The reasons of missing figures, by group; empty if none is missing."""
+        """The reasons for missing figures, by group; empty if no figure is missing."""
         reported = {
             group.name: "; ".join(
                 f"{FIGURES.get(name, name)}: {score.note}"
@@ -49,28 +49,28 @@ class Segmented(msgspec.Struct, frozen=True):
 
     @property
     def figures(self) -> dict[str, str]:
-        """The figures of any group, with their names."""
+        """The titles of the figures that any group has, by score name."""
         names = {name for group in self.groups for name in group.scores}
         return {name: title for name, title in FIGURES.items() if name in names}
 
 
-def segmented(result: Result) -> list[Segmented]:
-    """Return every segment of a window, in the policy's order."""
+def segment_tables(result: Result) -> list[SegmentTable]:
+    """Return the segment tables of a window, in the policy's order."""
     by_column: dict[str, list[Score]] = {}
     for score in result.scores:
         if score.segment:
             by_column.setdefault(score.segment.split("=", 1)[0], []).append(score)
-    return [_segmented(column, scores) for column, scores in by_column.items()]
+    return [_segment_table(column, scores) for column, scores in by_column.items()]
 
 
-def _segmented(column: str, scores: list[Score]) -> Segmented:
+def _segment_table(column: str, scores: list[Score]) -> SegmentTable:
     groups: dict[str, dict[str, Score]] = {}
     for score in scores:
         if score.segment != column:
             name = score.segment.removeprefix(f"{column}=")
             groups.setdefault(name, {})[score.name] = score
     notes = [score.note for score in scores if score.segment == column and score.name not in GAPS]
-    return Segmented(
+    return SegmentTable(
         column,
         [Group(name, scores) for name, scores in groups.items()],
         [score for score in scores if score.name in GAPS],

@@ -1,4 +1,4 @@
-"""Runs the web application beside the monitor, in a thread of its own."""
+"""Runs the web application in a separate thread of the monitor."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ from access.tls import Tls
 from monitoring.errors import PageUnavailable
 from monitoring.web.browser_security import OPEN
 
-_KEEP_ALIVE_S = 75  # longer than proxies hold idle connections: they close first
+_KEEP_ALIVE_S = 75  # longer than usual for proxies, so that proxies close idle connections first
 
 
 class _PageServer(uvicorn.Server):
@@ -26,7 +26,7 @@ class _PageServer(uvicorn.Server):
         self._limits = limits
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, with bounds for handshakes."""
+        """Start listening, with a time limit for TLS handshakes."""
         count_handshakes(asyncio.get_running_loop(), self._limits.client_timeout_s)
         await super().startup(sockets)
 
@@ -39,9 +39,10 @@ def serving(
     tls: Tls | None = None,
     limits: ConnectionLimits | None = None,
 ) -> Iterator[str]:
-    """Serve while the block runs; gives the page's address (port 0: one that is free).
+    """Serve the application while the block runs, and yield its URL.
 
-    Raises PageUnavailable if the port cannot be had. Leaving the block ends open connections.
+    Port 0 chooses a free port. Raises PageUnavailable if the port cannot be opened. Open
+    connections are closed when the block ends.
     """
     listener = _listen(host, port)
     limits = limits or ConnectionLimits()

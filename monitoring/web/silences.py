@@ -1,4 +1,4 @@
-"""Silence the alarms of a rule from the page and in the API, and end silences."""
+"""Create, list and end silences, from the page and in the API."""
 
 import secrets
 
@@ -10,23 +10,23 @@ from starlette.routing import Route
 
 from monitoring.presenter.links import model_path
 from monitoring.results import Silence
-from monitoring.web.api import findings_of, json_response
+from monitoring.web.api import json_response, store_of
 from monitoring.web.forms import read_change
 from monitoring.web.queries import Queries
 from telemetry.clock import YEAR_S, now_us, parse_duration
 
-_LONGEST_WHY = 2_000  # characters
+_LONGEST_WHY = 2_000  # characters of a reason
 
 
 class SilenceRequest(msgspec.Struct, frozen=True, rename={"length": "for"}):
-    """Duration and reason of a silence; the alarm determines what it matches."""
+    """The duration and reason of a silence; it matches the alarm's version and rule."""
 
     length: str  # such as 24h
     reason: str
 
 
 def routes() -> list[Route]:
-    """Return every address of silences."""
+    """Return the routes of silences."""
     return [
         Route("/api/silences", silences),
         Route("/api/silences/{silence_id}/end", end, methods=["POST"]),
@@ -34,12 +34,12 @@ def routes() -> list[Route]:
     ]
 
 
-def holding(findings: Queries, model: str, version: str) -> list[Silence]:
-    """Return the active silences for alarms of a version."""
+def active_silences(store: Queries, model: str, version: str) -> list[Silence]:
+    """Return the active silences that match alarms of a version."""
     now = now_us()
     return [
         entry
-        for entry in findings.silences()
+        for entry in store.silences()
         if entry.until > now and entry.model in {"", model} and entry.version in {"", version}
     ]
 
@@ -47,14 +47,14 @@ def holding(findings: Queries, model: str, version: str) -> list[Silence]:
 async def silences(request: Request) -> Response:
     """Return the active silences."""
     now = now_us()
-    return json_response([entry for entry in findings_of(request).silences() if entry.until > now])
+    return json_response([entry for entry in store_of(request).silences() if entry.until > now])
 
 
 async def silence(request: Request) -> Response:
-    """Silence the rule of an alarm for its version; a browser returns to the model's page."""
-    findings, silence_request = findings_of(request), await _asked(request)
+    """Silence an alarm's rule for its version; a browser is redirected to the version's page."""
+    store, silence_request = store_of(request), await _silence_request(request)
     alarm_id = request.path_params["alarm_id"]
-    alarm = next((alarm for alarm in findings.alarms() if alarm.alarm_id == alarm_id), None)
+    alarm = next((alarm for alarm in store.alarms() if alarm.alarm_id == alarm_id), None)
     if alarm is None:
         raise HTTPException(404, "no alarm has this id")
     now = now_us()
@@ -68,22 +68,22 @@ async def silence(request: Request) -> Response:
         actor=getattr(request.state, "actor", ""),
         reason=silence_request.reason.strip(),
     )
-    findings.silence(new_silence)
-    return _done(request, new_silence)
+    store.silence(new_silence)
+    return _reply(request, new_silence)
 
 
 async def end(request: Request) -> Response:
-    """End a silence now; a browser returns to the model's page."""
-    findings, silence_id = findings_of(request), request.path_params["silence_id"]
+    """End a silence now; a browser is redirected to the version's page."""
+    store, silence_id = store_of(request), request.path_params["silence_id"]
     open_silence = next(
-        (entry for entry in findings.silences() if entry.silence_id == silence_id), None
+        (entry for entry in store.silences() if entry.silence_id == silence_id), None
     )
-    if open_silence is None or not findings.unsilence(silence_id, now_us()):
+    if open_silence is None or not store.unsilence(silence_id, now_us()):
         raise HTTPException(404, "no active silence has this id")
-    return _done(request, open_silence)
+    return _reply(request, open_silence)
 
 
-def _done(request: Request, changed_silence: Silence) -> Response:
+def _reply(request: Request, changed_silence: Silence) -> Response:
     if "text/html" not in request.headers.get("accept", ""):
         return json_response(changed_silence)
     back = (
@@ -94,7 +94,7 @@ def _done(request: Request, changed_silence: Silence) -> Response:
     return RedirectResponse(back, status_code=303)
 
 
-async def _asked(request: Request) -> SilenceRequest:
+async def _silence_request(request: Request) -> SilenceRequest:
     silence_request = await read_change(request, SilenceRequest, "silence")
     if (
         not silence_request.reason.strip()

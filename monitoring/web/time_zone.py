@@ -1,4 +1,4 @@
-"""The time zone in which a browser shows dates: `?tz=NAME` chooses it, a cookie remembers it."""
+"""The time zone of the dates on pages: `?tz=NAME` chooses it, and a cookie stores the choice."""
 
 import re
 from datetime import UTC
@@ -16,17 +16,17 @@ from telemetry.clock import YEAR_S
 COOKIE = "driftline_tz"
 PARAMETER = "tz"
 _NAME = re.compile(r"[A-Za-z][-+_A-Za-z0-9]*(/[-+_A-Za-z0-9]+)*")
-_LONGEST = 64  # characters
+_LONGEST = 64  # characters of a zone's name
 
 
 class TimeZoneChoice:
-    """Show the dates of a page in the chosen zone; programs get microseconds and UTC."""
+    """Middleware that sets the chosen time zone for pages; the API always uses UTC."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer in the chosen zone, or refuse one that does not exist."""
+        """Pass the request on in the chosen zone, or refuse an unknown zone with 400."""
         if scope["type"] != "http" or scope["path"].startswith(("/api/", "/v1/", "/static/")):
             await self._app(scope, receive, send)
             return
@@ -38,15 +38,15 @@ class TimeZoneChoice:
             await refusal(scope, receive, send)
             return
         zone = chosen or _zone(request.cookies.get(COOKIE, "")) or UTC
-        before = ZONE.set(zone)  # requests of one connection may share a context
+        before = ZONE.set(zone)  # reset below, because requests of one connection can share it
         try:
-            await self._app(scope, receive, _remembering(send, name) if chosen else send)
+            await self._app(scope, receive, _with_cookie(send, name) if chosen else send)
         finally:
             ZONE.reset(before)
 
 
 def _zone(name: str) -> ZoneInfo | None:
-    """Return the zone of a client's name, None if there is none; the name fits a cookie."""
+    """Return the time zone of this name; None if it is unknown or does not fit into a cookie."""
     return zone_if_any(name) if len(name) <= _LONGEST and _NAME.fullmatch(name) else None
 
 
@@ -55,7 +55,7 @@ def zone_name() -> str:
     return str(ZONE.get())
 
 
-def _remembering(send: Send, name: str) -> Send:
+def _with_cookie(send: Send, name: str) -> Send:
     async def send_with_cookie(message: Message) -> None:
         if message["type"] == "http.response.start":
             MutableHeaders(scope=message).append(

@@ -1,4 +1,4 @@
-"""The share of a model's requests that each of its versions answered, window by window. Pure."""
+"""The share of a model's requests that each version answered, per window. Pure."""
 
 from collections.abc import Iterable
 
@@ -8,13 +8,13 @@ Mix = dict[str, float]  # share of the requests, by version
 
 
 def mixes(results: Iterable[Result]) -> dict[tuple[str, Window], Mix]:
-    """Return the shares by model and window, if the versions' windows are equal; open ones too."""
+    """Return the shares by model and window; only versions with equal windows are combined."""
     requests: dict[tuple[str, Window], dict[str, int]] = {}
     for result in results:
-        reported = requests.setdefault((result.model, result.window), {})
-        reported[result.version] = sum(result.events.values())
+        counts = requests.setdefault((result.model, result.window), {})
+        counts[result.version] = sum(result.events.values())
     return {
-        about: {version: count / total for version, count in sorted(reported.items())}
-        for about, reported in requests.items()
-        if (total := sum(reported.values()))
+        key: {version: count / total for version, count in sorted(counts.items())}
+        for key, counts in requests.items()
+        if (total := sum(counts.values()))
     }

@@ -1,4 +1,4 @@
-"""The rows of a retraining request, and what their validation found."""
+"""The training rows of a retraining request, and their validation report."""
 
 import asyncio
 import io
@@ -11,14 +11,14 @@ from starlette.routing import Route
 from monitoring.results import RetrainRequest
 from monitoring.retrain.training_rows import TrainingRows, training_rows
 from monitoring.retrain.validation import ValidationReport, validate
-from monitoring.web.api import PARQUET, findings_of, json_response, typed
+from monitoring.web.api import PARQUET, json_response, store_of, typed
 from monitoring.web.distributions import registered
 from monitoring.web.pages import page
 from monitoring.webhooks.body import read_retrain_request
 
 
 def routes() -> list[Route]:
-    """Return the addresses below that of a request."""
+    """Return the routes of retraining requests."""
     return [
         Route("/api/retraining/{request}/rows.parquet", rows),
         Route("/api/retraining/{request}/validation", validation),
@@ -27,17 +27,17 @@ def routes() -> list[Route]:
 
 
 async def rows(request: Request) -> Response:
-    """Return the rows of the request's period with labels and weights, as Parquet."""
+    """Return the training rows of a retraining request with labels and weights, as Parquet."""
     return Response(await asyncio.to_thread(_parquet, request), media_type=PARQUET)
 
 
 async def training(request: Request) -> Response:
-    """Return the page of these rows and of their validation."""
+    """Show the validation report of a retraining request's training rows."""
     return page(request, "training.html", report=await asyncio.to_thread(_report, request))
 
 
 async def validation(request: Request) -> Response:
-    """Return the validation of these rows, as JSON."""
+    """Return the validation report of a retraining request's training rows."""
     return json_response(await asyncio.to_thread(_report, request))
 
 
@@ -55,8 +55,8 @@ def _report(request: Request) -> ValidationReport:
     if version is None:
         raise HTTPException(
             404,
-            f"{retrain_request.model} version {retrain_request.version} is not registered here: "
-            "no rows to compare",
+            f"{retrain_request.model} version {retrain_request.version} is not registered here, so "
+            "its reference cannot be compared",
         )
     baseline = state.references.of(retrain_request.model, retrain_request.version)
     return validate(
@@ -71,12 +71,12 @@ def _report(request: Request) -> ValidationReport:
 
 def _rows_of(request: Request) -> tuple[RetrainRequest, TrainingRows]:
     name = request.path_params["request"]
-    findings = findings_of(request)
-    bodies = (delivery.body for delivery in findings.deliveries() if delivery.webhook_id == name)
+    store = store_of(request)
+    bodies = (delivery.body for delivery in store.deliveries() if delivery.webhook_id == name)
     retrain_request = next(filter(None, map(read_retrain_request, bodies)), None)
     if retrain_request is None:
         raise HTTPException(404, f"no retraining request {name[:100]!r}; see /api/retraining")
-    data = training_rows(findings, retrain_request)
+    data = training_rows(store, retrain_request)
     if data is None:
         raise HTTPException(410, "no closed window of the request's period has rows any more")
     return retrain_request, data

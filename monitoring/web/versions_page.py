@@ -1,4 +1,4 @@
-"""The page of a model: its versions side by side, and what happened to it."""
+"""The page of a model: its versions, alarms, retraining and latest changes."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,29 +9,29 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from monitoring.results import Window
-from monitoring.web.api import findings_of, loops_of, schedules_of
+from monitoring.web.api import loops_of, schedules_of, store_of
 from monitoring.web.notes import notes_on_alarms
-from monitoring.web.overview import VersionRow, headline, ledger, overview_rows, worst_first
+from monitoring.web.overview import VersionRow, event_balance, headline, overview_rows, worst_first
 from monitoring.web.pages import page
 from monitoring.web.records import RecordDesk, ShownRow, shown_rows
 from monitoring.web.retrain_loops import LATEST
 from monitoring.web.traffic_share import Mix, mixes
 
-_LATEST_CHANGES = 8
+_LATEST_CHANGES = 8  # rows of the model's history
 
 
 def routes() -> list[Route]:
-    """Return the address of the page."""
+    """Return the route of the page."""
     return [Route("/models/{model}", versions)]
 
 
 async def versions(request: Request) -> Response:
     """Show every version of a model, worst first."""
     model = request.path_params["model"]
-    findings, catalogue = findings_of(request), request.app.state.catalogue
-    rows = overview_rows(findings, catalogue, only=model)
+    store, catalogue = store_of(request), request.app.state.catalogue
+    rows = overview_rows(store, catalogue, only=model)
     if not rows:
-        raise HTTPException(404, f"no version of a model named {model[:64]!r} was ever seen")
+        raise HTTPException(404, f"model {model[:64]!r} is neither registered here nor monitored")
     window, mix = _newest_mix(rows)
     alarms = worst_first(alarm for row in rows for alarm in row.alarms)
     return page(
@@ -39,12 +39,12 @@ async def versions(request: Request) -> Response:
         "versions.html",
         model=model,
         rows=rows,
-        headline=headline(rows, ledger([]), []),
+        headline=headline(rows, event_balance([]), []),
         alarms=alarms,
         alarm_notes=notes_on_alarms(request, alarms),
         mix=mix,
         mix_window=window,
-        traffic=findings.traffic(model).newest,
+        traffic=store.traffic(model).newest,
         comparisons=request.app.state.comparisons.of_model(model),
         loops=[loop for loop in await loops_of(request) if loop.model == model][:LATEST],
         schedules=[plan for plan in await schedules_of(request) if plan.model == model],
@@ -53,7 +53,7 @@ async def versions(request: Request) -> Response:
 
 
 def _newest_mix(rows: Sequence[VersionRow]) -> tuple[Window | None, Mix]:
-    """Return each version's share of the newest window's requests."""
+    """Return the newest window, and each version's share of its requests."""
     windows = [window for row in rows for window in (row.latest, row.filling) if window]
     shares = {window: mix for (_, window), mix in mixes(windows).items()}
     newest = max(shares, key=lambda window: window.start, default=None)
@@ -61,7 +61,7 @@ def _newest_mix(rows: Sequence[VersionRow]) -> tuple[Window | None, Mix]:
 
 
 async def _latest_changes(request: Request, model: str) -> list[ShownRow]:
-    """Return the newest rows of a model's history; none without a registry."""
+    """Return the newest rows of a model's history; empty without a registry."""
     desk: RecordDesk | None = request.app.state.records
     if desk is None:
         return []

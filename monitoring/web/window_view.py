@@ -1,4 +1,4 @@
-"""Select and order what the pages show of a window. Pure."""
+"""Select and order the scores of a window for the pages. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from monitoring.results import (
     Score,
 )
 
-QUALITY = {
+QUALITY = {  # quality measures and their display names
     "missing_share": "missing",
     "out_of_range_share": "out of range",
     "unseen_share": "unseen",
@@ -29,8 +29,9 @@ QUALITY = {
     "distinct_values": "stuck",
     "longest_run": "stuck for a while",
 }
-STATISTICS = {"mean": "Mean", "p5": "5%", "p50": "Median", "p95": "95%"}  # while it learns
-WHOLE = {
+# Shown while the version learns its baseline.
+STATISTICS = {"mean": "Mean", "p5": "5%", "p50": "Median", "p95": "95%"}
+WHOLE = {  # window-level drift scores and their titles
     STRONGEST: "Largest drift",
     JOINT: "Feature correlations",
     EVIDENCE: "Concept drift evidence",
@@ -42,50 +43,50 @@ class ColumnView(msgspec.Struct, frozen=True):
 
     name: str
     drift: Score | None
-    severity: float | None  # value divided by the threshold; 1 and above is drift
-    others: dict[str, Score]  # "missing_share", "out_of_range_share", ...
+    severity: float | None  # drift divided by its threshold; 1 and above is drift
+    others: dict[str, Score]  # other scores by name, such as "missing_share"
 
     @property
     def breached(self) -> bool:
-        """Whether it drifted."""
+        """Whether the column drifted."""
         return self.drift is not None and self.drift.breached
 
     @property
     def remark(self) -> str:
-        """The notes of its scores."""
+        """The notes of the column's scores."""
         others = (s for s in self.others.values() if s.name != EFFECT or s.value is None)
         notes = [score.note for score in (self.drift, *others) if score]
         return "; ".join(dict.fromkeys(note for note in notes if note))
 
     @property
     def effect(self) -> Score | None:
-        """The effect of its drift on predictions."""
+        """The effect of the column's drift on predictions."""
         return self.others.get(EFFECT)
 
     @property
     def troubles(self) -> list[str]:
-        """The quality measures beyond their limit, by display name."""
+        """The display names of the quality measures beyond their limits."""
         broken = {name for name, score in self.others.items() if score.breached}
         return [title for name, title in QUALITY.items() if name in broken]
 
     def other(self, *names: str) -> Score | None:
-        """Return the first of these numbers that was measured."""
+        """Return the first of these scores that the column has."""
         return next((self.others[name] for name in names if name in self.others), None)
 
 
 def find(result: Result, name: str, column: str = "") -> Score | None:
-    """Return the score of this name, of a column or of the whole."""
+    """Return the score with this name, of a column or of the whole window."""
     return next((s for s in result.scores if s.about == (name, column, "")), None)
 
 
 def value(result: Result, name: str) -> float | None:
-    """Return the value of a score of the whole."""
+    """Return the value of a window-level score."""
     score = find(result, name)
     return score.value if score else None
 
 
 def performance(result: Result) -> list[Score]:
-    """Return performance scores: first the one that raises alarms, then in their usual order."""
+    """Return performance scores in the usual order, but first the score that raises alarms."""
     scores = [s for s in result.scores if s.name in PERFORMANCE and s.of_whole]
     order = list(PERFORMANCE)
     return sorted(scores, key=lambda score: (score.threshold is None, order.index(score.name)))
@@ -96,11 +97,11 @@ class ConfusionRow(msgspec.Struct, frozen=True):
 
     actual: str
     rows: float
-    cells: list[tuple[str, float]]  # (predicted class, rows), in the order of all classes
+    cells: list[tuple[str, float]]  # predicted class and rows, in the order of all classes
 
 
 def confusion(result: Result) -> list[ConfusionRow]:
-    """Return the confusion matrix, classes in order; empty without labels."""
+    """Return the confusion matrix, with sorted classes; empty without labels."""
     by_actual = result.confusion
     names = sorted(set(by_actual).union(*by_actual.values()), key=_as_numbers)
     return [
@@ -111,7 +112,7 @@ def confusion(result: Result) -> list[ConfusionRow]:
 
 
 def _as_numbers(name: str) -> tuple[float, str]:
-    """Return numbers by their size, before words."""
+    """Return the sort key of a class: numbers by value, before other names."""
     try:
         return float(name), name
     except ValueError:
@@ -119,7 +120,7 @@ def _as_numbers(name: str) -> tuple[float, str]:
 
 
 def chief_score(results: Sequence[Result]) -> str:
-    """Return the name of the performance score to show, by the newest window that has one."""
+    """Return the first performance score's name in the newest window that has one; else ""."""
     return next(
         (performance(result)[0].name for result in reversed(results) if performance(result)), ""
     )
@@ -132,18 +133,18 @@ def whole(result: Result) -> list[tuple[str, Score]]:
 
 
 def failures(result: Result) -> list[Score]:
-    """Return the window-level scores that could not be computed and are shown nowhere else."""
+    """Return window-level scores without a value that no other part of the page shows."""
     shown = {*PERFORMANCE, LEARNED_ROWS, "drifted_share", *LATENCY, *LABEL_DELAY, PARITY}
     return [s for s in result.scores if s.of_whole and s.value is None and s.name not in shown]
 
 
 def coverage(result: Result) -> float | None:
-    """Return the share of rows whose label is known."""
+    """Return the share of rows that have a label."""
     return result.labelled / result.rows if result.rows else None
 
 
 def columns(result: Result) -> list[ColumnView]:
-    """Return every column, by effect on predictions, then by severity."""
+    """Return every column, ordered by effect on predictions, then by severity."""
     by_column: dict[str, dict[str, Score]] = {}
     for score in result.scores:
         if score.column and not score.segment:
@@ -157,6 +158,6 @@ def columns(result: Result) -> list[ColumnView]:
 
 
 def sentence(result: Result) -> str:
-    """Summarise the window; the first known performance score is stated."""
+    """Summarise the window in a sentence, with its first computed performance score."""
     scores = (score for score in performance(result) if score.value is not None)
     return window_sentence(result, next(scores, None))

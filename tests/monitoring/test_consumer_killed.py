@@ -149,7 +149,7 @@ def _progress(where: DatabaseAddress) -> tuple[int, int]:
         return 0, 0
     store = Store(where)
     try:
-        results = [result for key in store.watched() for result in store.results(*key)]
+        results = [result for key in store.monitored_versions() for result in store.results(*key)]
         return store.totals().get("monitored_events", 0), len(results)
     finally:
         store.close()

@@ -1,7 +1,7 @@
-"""Migrations of the monitor's database, which run when a database is opened. Forward only.
+"""Forward-only migrations of the monitor's database, run when the database is opened.
 
-Each file of `versions` is one step; a new one names the step before it, and `schema.REVISION` names
-the newest. A database that a newer release has migrated is refused.
+Each file of `versions` is one migration and names its predecessor (`down_revision`).
+`schema.REVISION` is the newest migration. A database with an unknown revision is refused.
 """
 
 import logging
@@ -18,18 +18,21 @@ from monitoring.storage.schema import REVISION, VERSION_TABLE
 
 _logger = logging.getLogger(__name__)
 
-Connect = Callable[[], Any]  # a connection of Python's DB-API
+Connect = Callable[[], Any]  # returns a new DB-API connection
 
 
 def upgrade_sqlite(connect: Connect) -> None:
-    """Migrate a file on a connection of its own; raises errors of the driver, and NewerDatabase."""
+    """Migrate a file on its own connection; raises the driver's errors and NewerDatabase."""
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
     _begin_alone(engine)
     _upgrade_on(engine)
 
 
 def upgrade_postgresql(connect: Connect, *before: str) -> None:
-    """Migrate a schema on a connection of its own; raises errors of the driver, NewerDatabase."""
+    """Migrate a schema on its own connection; raises the driver's errors and NewerDatabase.
+
+    The statements `before` run first, in the same transaction.
+    """
     engine = create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool)
     _upgrade_on(engine, *before)
 
@@ -42,9 +45,9 @@ def _upgrade_on(engine: Engine, *before: str) -> None:
 
 
 def _begin_alone(engine: Engine) -> None:
-    """Begin SQLAlchemy's transactions after every other one that writes.
+    """Make SQLAlchemy's transactions take SQLite's write lock when they begin.
 
-    Python's driver begins one only before some statements, and without the lock.
+    By default, Python's driver begins a transaction later, and without the lock.
     """
 
     @event.listens_for(engine, "begin")
@@ -53,10 +56,9 @@ def _begin_alone(engine: Engine) -> None:
 
 
 def upgrade(engine: Engine, *before: str) -> None:
-    """Run the migrations that a database lacks, all of them or none, in one transaction.
+    """Run the missing migrations in one transaction; raises NewerDatabase.
 
-    The statements `before` come first in it; they make others that migrate wait. Raises
-    NewerDatabase.
+    The statements `before` run first; they take a lock that makes other migrating processes wait.
     """
     with engine.begin() as connection:
         for statement in before:
@@ -65,7 +67,7 @@ def upgrade(engine: Engine, *before: str) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
-    # Most openings need no migration, and then not the half second that these take.
+    # Imported only if a migration is needed, because the imports take half a second.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
     from alembic.migration import MigrationContext  # noqa: PLC0415
@@ -78,8 +80,8 @@ def _upgrade(connection: Connection) -> None:
     revisions = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if (revision := context.get_current_revision()) is not None and revision not in revisions:
         raise NewerDatabase(
-            f"the monitor's database has revision {revision} of its schema; this release knows "
-            f"none after {REVISION}: run the release that wrote it, or a newer one"
+            f"the monitor's database has schema revision {revision}, this release supports "
+            f"revisions up to {REVISION}: run the release that wrote the database, or a newer one"
         )
     command.upgrade(config, "head")
     if revision != REVISION:

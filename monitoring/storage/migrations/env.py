@@ -1,4 +1,4 @@
-"""Run migrations on the connection that `upgrade` has opened; Alembic loads this file."""
+"""Alembic's entry point: run migrations on the connection that `upgrade` has opened."""
 
 from alembic import context
 

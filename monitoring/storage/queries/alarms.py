@@ -1,12 +1,12 @@
-"""Statements on alarms, the streaks that raise them, and silences."""
+"""Statements on alarms, the states of rules, and silences."""
 
 from sqlalchemy import bindparam, select, update
 
 from monitoring.storage.schema import alarms, silences, streaks
 from monitoring.storage.statements import RowChange, RowInsert, values_of
 
-# Newest first. `number` is the end of the window that raised an alarm; in databases of earlier
-# releases, and for their alarms, a count.
+# Newest first. `number` is the end of the window that raised the alarm; alarms of earlier releases
+# have a running number instead.
 ALARMS = select(alarms.c.body).order_by(alarms.c.number.desc(), alarms.c.alarm_id)
 ALARM = select(alarms.c.body).where(alarms.c.alarm_id == bindparam("alarm_id"))
 SAVE = RowInsert(alarms, replace=["body"])

@@ -1,4 +1,4 @@
-"""Statements on the counts of rows of files, by day."""
+"""Statements on daily counts of batch-scored rows."""
 
 from sqlalchemy import bindparam, delete, select
 

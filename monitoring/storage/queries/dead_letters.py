@@ -1,4 +1,4 @@
-"""Statements on records that could not be ingested."""
+"""Statements on dead letters: records that could not be ingested."""
 
 from sqlalchemy import BigInteger, bindparam, delete, func, insert, literal_column, select
 
@@ -29,7 +29,7 @@ ADD = RowChange(
         ),
     ),
 )
-RETRY_LAST = RowChange(  # the newest one of an origin
+RETRY_LAST = RowChange(  # retries the newest dead letter of an origin
     values_of(letters, "origin"),
     lambda params: insert(retries).from_select(
         ["number"], select(func.max(letters.c.number)).where(letters.c.origin == params["origin"])

@@ -1,4 +1,4 @@
-"""Statements on the notes of people on windows and alarms."""
+"""Statements on people's notes on windows and alarms."""
 
 from sqlalchemy import bindparam, delete, select
 

@@ -1,4 +1,4 @@
-"""Statements on webhooks and on receivers that are sent none."""
+"""Statements on webhooks and disabled receivers."""
 
 from sqlalchemy import BigInteger, Text, bindparam, delete, func, literal_column, select, update
 

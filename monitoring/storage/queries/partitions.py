@@ -1,4 +1,4 @@
-"""Statements on who holds the partitions of a shared log."""
+"""Statements on the partitions of a shared log and the monitors that hold them."""
 
 from sqlalchemy import Table, bindparam, delete, literal_column, select, update
 
@@ -30,7 +30,7 @@ DELETE_FROM = delete(partitions).where(partitions.c.partition >= bindparam("part
 
 
 def _move(table: Table, *keys: str) -> RowChange:
-    """Give the rows with these keys to a partition."""
+    """Build the statement that assigns the rows with these keys to a partition."""
     return RowChange(
         values_of(table, "partition", *keys),
         lambda params: (
@@ -41,7 +41,7 @@ def _move(table: Table, *keys: str) -> RowChange:
     )
 
 
-# The transfer to another number of partitions.
+# Transfer of rows to other partitions when the number of partitions changes.
 VERSIONS = select(watches.c.model, watches.c.version)
 MOVE_VERSION = _move(watches, "model", "version")
 LABELS = select(early_labels.c.prediction_id).distinct()

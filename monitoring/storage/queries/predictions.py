@@ -1,4 +1,4 @@
-"""Statements on answered rows and on labels that came before their prediction."""
+"""Statements on predicted rows and on labels that came before their prediction."""
 
 from sqlalchemy import (
     BigInteger,
@@ -76,7 +76,7 @@ EVICT_ABOVE = RowChange(
         )
     ),
 )
-KNOWN = OneOfMany(
+OF_ID = OneOfMany(
     select(
         rows.c.prediction_id,
         rows.c.row,
@@ -126,7 +126,7 @@ SWEEP_ROWS = _sweep(rows.c.body.is_(None))
 SWEEP_SAMPLES = _sweep(_IN_SAMPLE)
 
 _PARTITION = bindparam("partition", type_=labels.c.partition.type)
-# Labels whose partition is unknown: their id names no shard, and the partitions have changed since.
+# Marks labels of unknown partition: their id names no shard, and the partitions have changed since.
 _ANYWHERE = literal_column("-1", BigInteger)
 _SWEPT = or_(
     labels.c.partition == _PARTITION,

@@ -1,4 +1,4 @@
-"""Statements on rows that people label."""
+"""Statements on the review queue: rows that people label."""
 
 from sqlalchemy import and_, bindparam, delete, func, literal_column, or_, select, tuple_, update
 from sqlalchemy.sql.elements import ColumnElement
@@ -84,7 +84,7 @@ DELETE_PERIOD = RowChange(
     ),
 )
 
-# Of people, who hold rows for a time and skip some.
+# Leases: a person reserves rows for a time, and can skip rows.
 
 _HOLDER, _NOW = (
     bindparam("holder", type_=leases.c.holder.type),
@@ -97,7 +97,7 @@ _joined = rows.outerjoin(
 _OPEN = (
     rows.c.model == bindparam("model"),
     _PICKED,
-    # A row whose decision was undone is leased again before the log says so.
+    # If a decision is undone, the row is leased again before its undo is ingested from the log.
     or_(and_(rows.c.decision.is_(None), leases.c.state.is_(None)), _LEASED),
 )
 FREE = (

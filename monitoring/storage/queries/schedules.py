@@ -1,4 +1,4 @@
-"""Statements on the progress of schedules."""
+"""Statements on the progress of retraining schedules."""
 
 from sqlalchemy import bindparam, select
 

@@ -1,4 +1,4 @@
-"""Statements on the requests of models by the hour."""
+"""Statements on the hourly requests of models."""
 
 from sqlalchemy import bindparam, select
 

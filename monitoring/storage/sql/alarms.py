@@ -1,4 +1,4 @@
-"""Statements on alarms, the streaks that raise them, and silences; written by monitoring.storage.sql_writer."""
+"""Statements on alarms, the states of rules, and silences; written by monitoring.storage.sql_writer."""
 
 # fmt: off
 # ruff: noqa: E501

@@ -1,4 +1,4 @@
-"""Statements on the counts of rows of files, by day; written by monitoring.storage.sql_writer."""
+"""Statements on daily counts of batch-scored rows; written by monitoring.storage.sql_writer."""
 
 # fmt: off
 # ruff: noqa: E501

@@ -1,4 +1,4 @@
-"""Statements on records that could not be ingested; written by monitoring.storage.sql_writer."""
+"""Statements on dead letters: records that could not be ingested; written by monitoring.storage.sql_writer."""
 
 # fmt: off
 # ruff: noqa: E501

@@ -1,4 +1,4 @@
-"""Tables of a new SQLite file, as the migrations make them; written by monitoring.storage.sql_writer."""
+"""Tables of a new SQLite file, as the migrations create them; written by monitoring.storage.sql_writer."""
 
 # fmt: off
 # ruff: noqa: E501

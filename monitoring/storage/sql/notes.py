@@ -1,4 +1,4 @@
-"""Statements on the notes of people on windows and alarms; written by monitoring.storage.sql_writer."""
+"""Statements on people's notes on windows and alarms; written by monitoring.storage.sql_writer."""
 
 # fmt: off
 # ruff: noqa: E501

@@ -1,4 +1,4 @@
-"""Statements on webhooks and on receivers that are sent none; written by monitoring.storage.sql_writer."""
+"""Statements on webhooks and disabled receivers; written by monitoring.storage.sql_writer."""
 
 # fmt: off
 # ruff: noqa: E501

@@ -1,4 +1,4 @@
-"""Statements on who holds the partitions of a shared log; written by monitoring.storage.sql_writer."""
+"""Statements on the partitions of a shared log and the monitors that hold them; written by monitoring.storage.sql_writer."""
 
 # fmt: off
 # ruff: noqa: E501

@@ -1,4 +1,4 @@
-"""Statements on answered rows and on labels that came before their prediction; written by monitoring.storage.sql_writer."""
+"""Statements on predicted rows and on labels that came before their prediction; written by monitoring.storage.sql_writer."""
 
 # fmt: off
 # ruff: noqa: E501
@@ -49,7 +49,7 @@ EVICT_ABOVE = RowQuery(
         empty='TRUNCATE staged_predictions_evict_above',
     ),
 )
-KNOWN = Lookup(
+OF_ID = Lookup(
     sqlite='SELECT predictions.prediction_id, predictions."row", predictions.model, predictions.version, predictions.start, predictions.hash, predictions.label, predictions.time, predictions.told FROM predictions WHERE predictions.prediction_id IN (?)',
     postgresql='SELECT predictions.prediction_id, predictions.row, predictions.model, predictions.version, predictions.start, predictions.hash, predictions.label, predictions.time, predictions.told FROM predictions WHERE predictions.prediction_id = ANY (%s::TEXT[])',
 )

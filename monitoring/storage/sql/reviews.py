@@ -1,4 +1,4 @@
-"""Statements on rows that people label; written by monitoring.storage.sql_writer."""
+"""Statements on the review queue: rows that people label; written by monitoring.storage.sql_writer."""
 
 # fmt: off
 # ruff: noqa: E501

@@ -1,4 +1,4 @@
-"""Statements on the progress of schedules; written by monitoring.storage.sql_writer."""
+"""Statements on the progress of retraining schedules; written by monitoring.storage.sql_writer."""
 
 # fmt: off
 # ruff: noqa: E501

@@ -1,4 +1,4 @@
-"""Statements on the requests of models by the hour; written by monitoring.storage.sql_writer."""
+"""Statements on the hourly requests of models; written by monitoring.storage.sql_writer."""
 
 # fmt: off
 # ruff: noqa: E501

@@ -1,4 +1,4 @@
-"""A distribution as a small picture: the reference behind, the window in front. Pure."""
+"""Bar charts of distributions: the reference behind, the window in front. Pure."""
 
 from markupsafe import Markup
 
@@ -8,17 +8,17 @@ from monitoring.web.charts.svg import drawing, element
 from monitoring.web.distributions import Bin, Distribution
 
 WIDTH, HEIGHT = 250.0, 118.0
-_FLOOR = HEIGHT - 16.0  # where the bars stand
-_LETTER = 7.4  # pixels, about
+_FLOOR = HEIGHT - 16.0  # y of the bars' lower end
+_LETTER = 7.4  # approximate width of a letter, in pixels
 
 
 def bars(shown: Distribution) -> Markup:
-    """Return one column's bins from left to right; each shows its shares in a tooltip."""
-    words = [_words(bin_, shown.beside) for bin_ in shown.bins]
+    """Draw one column's bins from left to right; tooltips state their shares."""
+    words = [_words(bin_, shown.origin) for bin_ in shown.bins]
     changed = max(
-        range(len(words)), key=lambda n: abs(shown.bins[n].found - shown.bins[n].expected)
+        range(len(words)), key=lambda n: abs(shown.bins[n].current - shown.bins[n].expected)
     )
-    highest = max(max(bin_.expected, bin_.found) for bin_ in shown.bins)
+    highest = max(max(bin_.expected, bin_.current) for bin_ in shown.bins)
     step = WIDTH / len(shown.bins)
     return drawing(
         WIDTH,
@@ -38,7 +38,7 @@ def _pair(bin_: Bin, words: str, place: tuple[float, float], highest: float) -> 
     gap = min(step * 0.12, 3.0)
     width = step - gap
     behind = _bar("p2", left + gap / 2, width, bin_.expected / highest)
-    front = _bar("p0", left + gap / 2 + width * 0.2, width * 0.6, bin_.found / highest)
+    front = _bar("p0", left + gap / 2 + width * 0.2, width * 0.6, bin_.current / highest)
     target = element(
         "rect",
         element("title", words),
@@ -53,7 +53,7 @@ def _bar(kind: str, x: float, width: float, share: float) -> Markup:
 
 
 def _labels(shown: Distribution, step: float) -> list[Markup]:
-    """Return the ends of a range of numbers; of values, each name that has room."""
+    """Label the ends of a numeric range, or each value if there is room."""
     if shown.numeric:
         low, high = shown.bins[0].name, shown.bins[-1].name
         return [
@@ -61,7 +61,7 @@ def _labels(shown: Distribution, step: float) -> list[Markup]:
             element("text", high, class_="label end", x=WIDTH, y=HEIGHT - 3),
         ]
     letters = int(step / _LETTER)
-    if letters < 2:  # one letter names nothing
+    if letters < 2:  # a single letter is no useful label
         return []
     return [
         element(
@@ -75,5 +75,5 @@ def _labels(shown: Distribution, step: float) -> list[Markup]:
     ]
 
 
-def _words(bin_: Bin, beside: str) -> str:
-    return f"{bin_.name}: {percent(bin_.found)} of the rows, {percent(bin_.expected)} {beside}"
+def _words(bin_: Bin, origin: str) -> str:
+    return f"{bin_.name}: {percent(bin_.current)} of the rows, {percent(bin_.expected)} {origin}"

@@ -1,4 +1,4 @@
-"""Charts of one column of a model version over time, a chart for each score. Pure."""
+"""Charts of one column of a model version over time, one chart per score. Pure."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,16 +8,23 @@ from monitoring.presenter.formats import figure, number, percent, period
 from monitoring.results import EFFECT, EMBEDDING_DRIFT, MOVED, Score
 from monitoring.web.charts.lines import Axis, line_chart
 from monitoring.web.charts.plot import Mark
-from monitoring.web.charts.version_charts import HALF, WHOLE, Picture, Timeline, both, sheets_of
+from monitoring.web.charts.version_charts import (
+    HALF,
+    WHOLE,
+    Picture,
+    Timeline,
+    draw_both,
+    sheets_of,
+)
 from monitoring.web.window_view import find
 
 
 class Measure(msgspec.Struct, frozen=True):
-    """A score of a column: its name in results, its title, and how its values are written."""
+    """A score of a column and its format."""
 
-    name: str
+    name: str  # name of the score in results
     title: str
-    write: Callable[[float], str] = figure
+    write: Callable[[float], str] = figure  # formats a value
 
 
 def _count(value: float) -> str:
@@ -42,7 +49,7 @@ MEASURES = [
 
 
 def column_charts(line: Timeline, column: str) -> list[Picture]:
-    """Return a chart of every score that any window has of the column; the first is wide."""
+    """Return a chart of each score that the column has in any window; the first chart is wide."""
     charts: list[Picture] = []
     for measure in MEASURES:
         scores = [
@@ -65,7 +72,7 @@ def _chart(
     axis = Axis(measure.title, measure.write, always=(0.0, 0.05) if share else ())
     sheets = sheets_of(line, "drift" if measure.name in DRIFT else None, width)
     methods = dict.fromkeys(score.method for score in scores if score and score.method)
-    return both(
+    return draw_both(
         measure.title,
         (", then ".join(methods), _rule(limits, measure.write)),
         sheets,
@@ -74,7 +81,7 @@ def _chart(
 
 
 def _rule(limits: Sequence[float | None], write: Callable[[float], str]) -> str:
-    """State the threshold, or that it changed."""
+    """Return the threshold as text, or that it differs between windows; empty without any."""
     distinct = {limit for limit in limits if limit is not None}
     if len(distinct) == 1:
         return f"threshold {write(distinct.pop())}"

@@ -23,17 +23,17 @@ _TOP, _BOTTOM, _RIGHT = 22.0, 26.0, 14.0
 
 
 def difference_chart(comparison: VersionComparison) -> Picture | None:
-    """Show the difference of each score with its interval; each line has a scale of its own."""
+    """Draw the difference of each score with its interval; each line has its own scale."""
     rows = [row for row in [*comparison.scores, *([comparison.cost] if comparison.cost else [])]
             if finite([row.difference.value])]  # fmt: skip
     if not rows:
         return None
     lines = [(score_name(row), row, _extent([row])) for row in rows]
     note = (
-        "With 95 % intervals; each line has a scale of its own. Right of the middle, version "
-        f"{comparison.second} is better; a filled dot: beyond chance."
+        "With 95 % intervals; each line has its own scale. Right of the middle, version "
+        f"{comparison.second} is better. A filled dot is a difference beyond chance."
     )
-    return _both(
+    return _picture(
         "Difference by score",
         note,
         WHOLE,
@@ -42,7 +42,7 @@ def difference_chart(comparison: VersionComparison) -> Picture | None:
 
 
 def group_chart(comparison: VersionComparison) -> Picture | None:
-    """Show the difference of the first metric in each group, all on one scale."""
+    """Draw the difference of the first metric in each group; all lines have the same scale."""
     scored = [(group, group.score) for group in comparison.groups if group.score]
     rows = [(group, score) for group, score in scored if finite([score.difference.value])]
     if not rows:
@@ -50,31 +50,31 @@ def group_chart(comparison: VersionComparison) -> Picture | None:
     extent = _extent([score for _, score in rows])
     lines = [(_group_name(group), score, extent) for group, score in rows]
     metric = score_name(rows[0][1])
-    note = f"Right of the middle, version {comparison.second} is better; all lines have one scale."
-    return _both(
+    note = f"Right of the middle, version {comparison.second} is better. All lines share one scale."
+    return _picture(
         f"Difference of {metric} by segment", note, WHOLE,
         lambda width: _forest(width, lines, comparison, axis=True),
     )  # fmt: skip
 
 
 def calibration_chart(comparison: VersionComparison) -> Picture | None:
-    """Show predicted probability against observed share for both versions."""
+    """Draw the observed share against the predicted probability of both versions."""
     if not comparison.calibration:
         return None
-    note = "Ten bins of equally many rows; on the dashed line, probabilities are shares."
-    return _both("Calibration", note, HALF, lambda width: _calibration(width, comparison))
+    note = "Ten bins with the same number of rows. The dashed line is perfect calibration."
+    return _picture("Calibration", note, HALF, lambda width: _calibration(width, comparison))
 
 
 def times_chart(comparison: VersionComparison) -> Picture | None:
-    """Show quantiles of the times of both versions."""
+    """Draw quantiles of the request times of both versions."""
     bars = [bar for traffic in comparison.traffic for bar in _bars(traffic, comparison)]
     if not bars:
         return None
-    note = "From reception to the event; a shadow's are those of its runs alone."
-    return _both("Time of a request", note, HALF, lambda width: _times(width, bars))
+    note = "From reception of the request to its event; for a shadow, only the time of its run."
+    return _picture("Time of a request", note, HALF, lambda width: _times(width, bars))
 
 
-def _both(title: str, note: str, wide: float, draw: Callable[[float], Markup]) -> Picture:
+def _picture(title: str, note: str, wide: float, draw: Callable[[float], Markup]) -> Picture:
     return Picture(title, note, "", draw(wide), draw(NARROW))
 
 
@@ -112,7 +112,7 @@ def _forest(
     return drawing(width, height, f"Differences: {words}", zero, *ends, *drawn, class_="chart")
 
 
-def _forest_line(  # noqa: PLR0913, PLR0917  # where a line is
+def _forest_line(  # noqa: PLR0913, PLR0917 - the content and the position of a line
     name: str, row: ScoreRow, comparison: VersionComparison, scale: Scale, y: float, letters: int
 ) -> list[Markup]:
     value = row.difference.value
@@ -187,14 +187,14 @@ def _calibration(width: float, comparison: VersionComparison) -> Markup:
         ]
     drawn.append(element("line", class_="threshold", x1=x(0), x2=x(1), y1=y(0), y2=y(1)))
     for place, (version, bins) in enumerate(comparison.calibration.items()):
-        drawn += _calibrated(version, bins, (x, y), f"v{place}")
+        drawn += _calibration_line(version, bins, (x, y), f"v{place}")
     label = element("text", "predicted", class_="label end", x=x(1), y=y(0) + 30)
     side = element("text", "observed", class_="label", x=left, y=12)
     words = ", ".join(f"version {name}" for name in comparison.calibration)
     return drawing(width, height, f"Calibration of {words}", *drawn, label, side, class_="chart")
 
 
-def _calibrated(
+def _calibration_line(
     version: str, bins: Sequence[CalibrationBin], scales: tuple[Scale, Scale], kind: str
 ) -> list[Markup]:
     x, y = scales
@@ -217,7 +217,7 @@ def _calibrated(
 
 
 def _bars(traffic: VersionTraffic, comparison: VersionComparison) -> list[tuple[str, float, str]]:
-    """Return name, milliseconds and class of each bar."""
+    """Return the name, the milliseconds and the CSS class of each bar."""
     kind = "v0" if traffic.version == comparison.first else "v1"
     times = traffic.total_ms or traffic.shadow_run_ms
     name = (

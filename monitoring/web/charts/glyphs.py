@@ -1,4 +1,4 @@
-"""Pictures the size of a word, for tables. Pure."""
+"""Word-sized charts for table cells. Pure."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from monitoring.web.charts.svg import drawing, element, path
 
 
 def sparkline(values: Sequence[float | None], label: str, threshold: float | None = None) -> Markup:
-    """Return a line with gaps for missing values; the dashed rule is the threshold."""
+    """Draw a line with gaps for missing values, and the threshold as a dashed line."""
     width, height, margin = 96.0, 22.0, 3.0
     low, high, _ = domain(finite([*values, threshold]))
     x = Scale(0, max(len(values) - 1, 1), margin, width - margin)
@@ -27,9 +27,9 @@ def sparkline(values: Sequence[float | None], label: str, threshold: float | Non
 
 
 def meter(severity: float | None, label: str) -> Markup:
-    """Draw how far a statistic is from its threshold, which is the tick in the middle."""
+    """Draw a statistic as a bar; the tick in the middle is its threshold."""
     width, height = 120.0, 12.0
-    # The square root keeps small statistics visible and four thresholds and more on the scale.
+    # The square root keeps small values visible; the scale ends at four times the threshold.
     share = [min(max(value, 0.0) / 4, 1.0) ** 0.5 for value in finite([severity])]
     bar = {"y": 3, "height": 6, "rx": 3}
     return drawing(

@@ -1,4 +1,4 @@
-"""The charts of the status page as inline SVG: lines, stacked bars, the heatmap. Pure."""
+"""Line charts, stacked bar charts and heatmaps over windows, as inline SVG. Pure."""
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -11,20 +11,20 @@ from monitoring.web.charts.plot import BOTTOM, TOP, Mark, Plot, Sheet
 from monitoring.web.charts.scale import Scale, domain, finite
 from monitoring.web.charts.svg import drawing, element, path
 
-LEFT = 44.0  # room for the labels of the value axis
-LETTER = 6.7  # about the width of one, in the names beside a heatmap
+LEFT = 44.0  # pixels for the labels of the value axis
+LETTER = 6.7  # approximate width of a letter in the row names of a heatmap, in pixels
 
 
 class Axis(msgspec.Struct, frozen=True):
-    """The axis of a chart: its name, how values are written, and values that always show."""
+    """The value axis of a chart."""
 
     name: str
-    write: Callable[[float], str] = figure
-    always: Sequence[float] = ()
+    write: Callable[[float], str] = figure  # formats a value
+    always: Sequence[float] = ()  # values that the axis always includes
 
 
-class Beside(msgspec.Struct, frozen=True):
-    """A second series with its interval, drawn behind the first."""
+class SecondSeries(msgspec.Struct, frozen=True):
+    """A second series with its interval, drawn behind the first series; one value per slot."""
 
     values: Sequence[float | None] = ()
     lows: Sequence[float | None] = ()
@@ -32,11 +32,11 @@ class Beside(msgspec.Struct, frozen=True):
 
 
 class HeatRow(msgspec.Struct, frozen=True):
-    """One column of the data; `href` leads to its page, empty if it has none."""
+    """A heatmap's row: one column of the data."""
 
     name: str
-    marks: Sequence[Mark]
-    href: str = ""
+    marks: Sequence[Mark]  # one per slot
+    href: str = ""  # path of the column's page; empty if it has none
 
 
 def line_chart(
@@ -44,14 +44,14 @@ def line_chart(
     marks: Sequence[Mark],
     axis: Axis,
     threshold: float | Sequence[float | None] | None,
-    beside: Beside = Beside(),  # noqa: B008 - the default is immutable
+    second: SecondSeries = SecondSeries(),  # noqa: B008 - the default is immutable
 ) -> Markup:
-    """Return one number a window; `marks` run along the sheet's slots, the threshold across them.
+    """Draw one value per window as a line, and the threshold as a dashed line.
 
-    A sequence has the threshold of each slot.
+    `marks` contains one mark per slot; `threshold` is one value, or one value per slot.
     """
     values = [mark.value for mark in marks]
-    others = [*beside.values, *beside.lows, *beside.highs]
+    others = [*second.values, *second.lows, *second.highs]
     limits = threshold if isinstance(threshold, Sequence) else [threshold] * len(marks)
     finite_values = finite([*values, *others, *axis.always, *limits])
     plot = Plot(sheet, LEFT)
@@ -64,9 +64,9 @@ def line_chart(
         plot.bands(),
         plot.value_axis(scale, step, axis.write),
         plot.time_axis(),
-        *_spread(plot, scale, beside),
+        *_spread(plot, scale, second),
         *_rule(plot, scale, limits),
-        *([path(_points(plot, scale, beside.values), "line beside")] if beside.values else []),
+        *([path(_points(plot, scale, second.values), "line second")] if second.values else []),
         path(_points(plot, scale, values)),
         *_dots(plot, scale, marks),
         plot.targets(marks),
@@ -77,7 +77,7 @@ def line_chart(
 def stacked_bars(
     sheet: Sheet, marks: Sequence[Mark], parts: Sequence[Sequence[int]], axis: Axis
 ) -> Markup:
-    """Draw counts by window; `parts` of each slot are stacked from the bottom: p0, p1, ..."""
+    """Draw counts by window; the `parts` of a slot are stacked, the first one at the bottom."""
     plot = Plot(sheet, LEFT)
     low, high, step = domain([0.0, *finite([mark.value for mark in marks])])
     scale = Scale(low, high, plot.bottom, plot.top)
@@ -95,9 +95,10 @@ def stacked_bars(
 
 
 def heatmap(sheet: Sheet, rows: Sequence[HeatRow]) -> Markup:
-    """Draw a row for each column, a cell for each window; values are severities, 1 the threshold.
+    """Draw a row for each column and a cell for each window.
 
-    The height follows from the rows; the sheet's is not used.
+    Values are severities: 1 is the threshold. The height depends on the number of rows, not on the
+    sheet's height.
     """
     pitch, letters = (17.0, 14) if sheet.narrow else (20.0, 28)
     left = min(max((len(row.name) for row in rows), default=0), letters) * LETTER + 14.0
@@ -124,25 +125,25 @@ def heatmap(sheet: Sheet, rows: Sequence[HeatRow]) -> Markup:
 
 
 def summary(marks: Sequence[Mark], axis: Axis) -> str:
-    """Return the picture in one phrase, for those who do not see it."""
+    """Describe the chart in one phrase, for screen readers."""
     values = finite([mark.value for mark in marks])
     if not values:
-        return "nothing measured yet"
+        return "no values yet"
     low, high, last = (axis.write(value) for value in (min(values), max(values), values[-1]))
     return f"{len(values)} windows, from {low} to {high}, latest {last}"
 
 
 def level(severity: float) -> int:
-    """Return the shade of a heatmap cell, 0 to 4; 2 and above lie beyond the threshold."""
+    """Return the shade of a heatmap cell, 0 to 4; 2 and above are beyond the threshold."""
     return sum(severity >= bound for bound in (0.5, 1.0, 2.0, 4.0))
 
 
 def shorten(name: str, length: int) -> str:
-    """Return a name that fits, its end replaced if it does not."""
+    """Return the name, cut off with an ellipsis if it is longer than `length`."""
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
-def _spread(plot: Plot, scale: Scale, beside: Beside) -> list[Markup]:
+def _spread(plot: Plot, scale: Scale, second: SecondSeries) -> list[Markup]:
     return [
         element(
             "rect",
@@ -152,13 +153,13 @@ def _spread(plot: Plot, scale: Scale, beside: Beside) -> list[Markup]:
             width=plot.step,
             height=scale(low) - scale(high),
         )
-        for index, (low, high) in enumerate(zip(beside.lows, beside.highs, strict=True))
+        for index, (low, high) in enumerate(zip(second.lows, second.highs, strict=True))
         if low is not None and high is not None and len(finite([low, high])) == 2
     ]
 
 
 def _rule(plot: Plot, scale: Scale, limits: Sequence[float | None]) -> list[Markup]:
-    """Draw a line over every run of slots with the same threshold."""
+    """Draw one line per run of slots with the same threshold."""
     lines: list[Markup] = []
     first = 0
     for limit, run in groupby(limits):

@@ -1,7 +1,7 @@
-"""The sheet that charts are drawn on: one slot a window, alarms behind, the calendar below. Pure.
+"""The area that charts are drawn on: one slot per window, alarm bands, and the axes. Pure.
 
-Colours come from the style sheet, so that one picture serves light and dark. Every slot carries a
-<title> that says in words what is drawn, and leads to its window.
+The style sheet defines the colours, so that the same SVG works in light and dark mode. Every slot
+has a <title> that describes its values, and a link to its window.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,29 +13,29 @@ from monitoring.results import Window
 from monitoring.web.charts.scale import Scale, ticks, time_ticks
 from monitoring.web.charts.svg import element
 
-NARROW_BELOW = 450.0  # pixels
-RIGHT, TOP, BOTTOM = 14.0, 20.0, 24.0  # margins
-_CHARACTER = 6.5  # pixels of a label's width, about
+NARROW_BELOW = 450.0  # pixels; a narrower chart is for phones
+RIGHT, TOP, BOTTOM = 14.0, 20.0, 24.0  # margins, in pixels
+_CHARACTER = 6.5  # approximate width of a label's character, in pixels
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """One window along the axis; `href` is empty if nothing was seen."""
+    """One window on the time axis."""
 
     window: Window
-    href: str = ""
+    href: str = ""  # path of the window's page; empty if it had no traffic
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """The drawing of one slot, and its text."""
+    """The value of one slot."""
 
     value: float | None = None
-    title: str = ""
+    title: str = ""  # describes the value
     breached: bool = False
-    faint: bool = False  # rests on little
+    faint: bool = False  # whether the value is based on few labels
 
 
 class Band(msgspec.Struct, frozen=True):
-    """Slots `first` to `last`, both included, during which an alarm was open."""
+    """The slots `first` to `last` (inclusive), during which an alarm was open."""
 
     first: int
     last: int
@@ -44,7 +44,7 @@ class Band(msgspec.Struct, frozen=True):
 
 
 class Sheet(msgspec.Struct, frozen=True):
-    """The properties that all charts of one model version share; sizes in pixels."""
+    """The properties that several charts of a model version share; sizes are in pixels."""
 
     slots: Sequence[Slot]
     bands: Sequence[Band] = ()
@@ -53,7 +53,7 @@ class Sheet(msgspec.Struct, frozen=True):
 
     @property
     def narrow(self) -> bool:
-        """Whether this is the picture for a phone."""
+        """Whether the chart is for phones."""
         return self.width < NARROW_BELOW
 
 
@@ -67,15 +67,15 @@ class Plot:
         self.step = (self.right - self.left) / max(len(sheet.slots), 1)
 
     def edge(self, index: float) -> float:
-        """Return the left edge of the slot with this index."""
+        """Return the x coordinate of a slot's left edge."""
         return self.left + index * self.step
 
     def middle(self, index: int) -> float:
-        """Return the centre of a slot."""
+        """Return the x coordinate of a slot's centre."""
         return self.edge(index + 0.5)
 
     def time_axis(self) -> Markup:
-        """Return the calendar below the plot."""
+        """Draw the time axis below the plot."""
         room = int((self.right - self.left) / (46 if self.sheet.narrow else 60))
         marks = []
         for tick in time_ticks([slot.window.start for slot in self.sheet.slots], max(room, 1)):
@@ -83,12 +83,12 @@ class Plot:
             marks.append(
                 element("line", class_="tick", x1=x, x2=x, y1=self.bottom, y2=self.bottom + 4)
             )
-            if x + _CHARACTER * len(tick.text) <= self.sheet.width:  # else it would be cut
+            if x + _CHARACTER * len(tick.text) <= self.sheet.width:  # else it would be cut off
                 marks.append(element("text", tick.text, class_="label", x=x, y=self.bottom + 16))
         return element("g", *marks, class_="axis")
 
     def value_axis(self, scale: Scale, step: float, write: Callable[[float], str]) -> Markup:
-        """Return hairlines at round values, with their labels."""
+        """Draw grid lines at round values, with labels."""
         lines = []
         for value in ticks(scale.low, scale.high, step):
             y = scale(value)
@@ -99,7 +99,7 @@ class Plot:
         return element("g", *lines, class_="axis")
 
     def bands(self) -> Markup:
-        """Return the spans of alarms, behind everything else."""
+        """Draw the bands of alarms, to be placed behind all other elements."""
         return element("g", *(self._band(band) for band in self.sheet.bands))
 
     def _band(self, band: Band) -> Markup:
@@ -114,7 +114,7 @@ class Plot:
         )
 
     def targets(self, marks: Sequence[Mark]) -> Markup:
-        """Return invisible full-height areas that carry the words and lead to the windows."""
+        """Return invisible full-height areas with the marks' titles and the links to windows."""
         height = self.bottom - self.top
         return element(
             "g",
@@ -136,9 +136,9 @@ class Plot:
         )
 
     def linked(self, index: int, shape: Markup) -> Markup:
-        """Return the shape, leading to the slot's window if there is one.
+        """Return the shape, with a link to the slot's window if it has a page.
 
-        Kept out of the tab order: the table of windows below the charts has the same links.
+        The link is not in the tab order, because the table of windows has the same links.
         """
         href = self.sheet.slots[index].href
         return element("a", shape, href=href, tabindex=-1) if href else shape

@@ -1,4 +1,4 @@
-"""Everything that decides where things stand along an axis lives here. Pure."""
+"""Scales and ticks of axes. Pure."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,12 +10,12 @@ import msgspec
 from monitoring.presenter.formats import local
 from telemetry.clock import DAY
 
-LARGEST = 1e30
-SMALLEST = 1e-12  # less is drawn as nothing
+LARGEST = 1e30  # larger values are not drawn
+SMALLEST = 1e-12  # bounds below it are treated as 0
 
 
 class Scale(msgspec.Struct, frozen=True):
-    """Maps `[low, high]` of a quantity to `[start, end]` in pixels."""
+    """Maps the values `[low, high]` to the pixels `[start, end]`."""
 
     low: float
     high: float
@@ -23,32 +23,32 @@ class Scale(msgspec.Struct, frozen=True):
     end: float
 
     def __call__(self, value: float) -> float:
-        """Return the pixel of a value; what lies outside is drawn on the edge."""
+        """Return the pixel of a value; values outside the range are drawn at the edge."""
         share = (value - self.low) / (self.high - self.low)
         return self.start + min(max(share, 0.0), 1.0) * (self.end - self.start)
 
 
 class Tick(msgspec.Struct, frozen=True):
-    """A label on the axis of windows, at the slot with this index."""
+    """A label on the time axis."""
 
-    index: int
+    index: int  # index of the slot
     text: str
 
 
 def finite(values: Sequence[float | None]) -> list[float]:
-    """Return the values that can be drawn: numbers that an axis can hold."""
+    """Return the values that can be drawn: no None, NaN or very large numbers."""
     return [value for value in values if value is not None and abs(value) <= LARGEST]
 
 
 def nice_step(span: float, count: int) -> float:
-    """Return a step of 1, 2 or 5 times a power of ten that cuts `span` into about `count` parts."""
+    """Return 1, 2 or 5 times a power of ten, which divides `span` into about `count` steps."""
     raw = span / max(count, 1)
     power = 10.0 ** math.floor(math.log10(raw))
     return next((f * power for f in (1.0, 2.0, 5.0) if f * power >= raw * 0.999), 10.0 * power)
 
 
 def domain(values: Sequence[float], count: int = 4) -> tuple[float, float, float]:
-    """Round bounds that hold all values, never equal, and the step between their ticks."""
+    """Return round, unequal bounds around all values, and the step between ticks."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     low, high = (0.0 if abs(bound) < SMALLEST else bound for bound in (low, high))
     if high - low <= 1e-9 * max(abs(low), abs(high)):
@@ -64,7 +64,10 @@ def ticks(low: float, high: float, step: float) -> list[float]:
 
 
 def time_ticks(starts: Sequence[int], room: int) -> list[Tick]:
-    """Return at most `room` labels of windows that begin at `starts`, at breaks of the calendar."""
+    """Return at most `room` labels for windows that begin at `starts`.
+
+    Labels are at the first window of an hour, day, month, quarter or year, whichever fits.
+    """
     moments = [local(start) for start in starts]
     short = len(starts) > 1 and min(b - a for a, b in pairwise(starts)) < DAY
     apart = len(starts) / max(room, 1)
@@ -83,11 +86,11 @@ def _breaks(
 ) -> list[int]:
     keys = [unit(moment) for moment in moments]
     starts = [index for index in range(len(keys)) if index == 0 or keys[index] != keys[index - 1]]
-    # The first window rarely begins at a break; its label must not run into the next one.
+    # The first window rarely begins a calendar unit: omit its label if it would overlap the next.
     return starts[1:] if len(starts) > 1 and starts[1] - starts[0] < apart else starts
 
 
-def _hour(at: datetime, first: bool) -> str:  # noqa: FBT001 - called through the table below
+def _hour(at: datetime, first: bool) -> str:  # noqa: FBT001 - called through _UNITS
     return f"{at.day} {at:%b}" if first or at.hour == 0 else f"{at:%H:%M}"
 
 

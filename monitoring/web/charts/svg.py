@@ -6,9 +6,10 @@ from markupsafe import Markup, escape
 
 
 def element(tag: str, *children: str, **attributes: object) -> Markup:
-    """Return one element; `class_` writes `class`, `_` in names writes `-`, None leaves one out.
+    """Return an SVG or HTML element.
 
-    Children are escaped unless they are Markup, which elements are.
+    In attribute names, `_` becomes `-`, and a trailing `_` is dropped. Attributes with the value
+    None are omitted. Children are escaped unless they are Markup.
     """
     written = "".join(
         f' {name.rstrip("_").replace("_", "-")}="{escape(_text(value))}"'
@@ -21,7 +22,7 @@ def element(tag: str, *children: str, **attributes: object) -> Markup:
 def drawing(
     width: float, height: float, label: str, *children: str, **attributes: object
 ) -> Markup:
-    """Return a whole picture that a screen reader announces by its label."""
+    """Return an SVG image with a label for screen readers."""
     return element(
         "svg",
         *children,
@@ -35,7 +36,7 @@ def drawing(
 
 
 def path(points: Sequence[tuple[float, float] | None], class_: str = "line") -> Markup:
-    """Return a line through the points, with gaps for missing ones."""
+    """Return a line through the points, with gaps where points are None."""
     steps, pen_down = [], False
     for point in points:
         if point is not None:

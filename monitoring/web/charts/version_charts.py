@@ -1,4 +1,4 @@
-"""Build the charts of a model version: what each shows, and its titles and notes. Pure."""
+"""The charts of a model version over time. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import get_args
@@ -12,22 +12,29 @@ from monitoring.presenter.headline import versioned_alarm
 from monitoring.presenter.links import column_path, window_path
 from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import ESTIMATED, Alarm, Result, Rule, Score, Window
-from monitoring.web.charts.lines import Axis, Beside, HeatRow, heatmap, line_chart, stacked_bars
+from monitoring.web.charts.lines import (
+    Axis,
+    HeatRow,
+    SecondSeries,
+    heatmap,
+    line_chart,
+    stacked_bars,
+)
 from monitoring.web.charts.plot import Band, Mark, Sheet, Slot
 from monitoring.web.window_view import chief_score, find
 
-LONGEST_GAP = 6  # slots that a pause in the traffic takes at most
-MOST_COLUMNS = 40
-HALF, WHOLE, NARROW = 540.0, 1096.0, 358.0  # pixels
+LONGEST_GAP = 6  # most empty slots for a pause in the traffic
+MOST_COLUMNS = 40  # rows of the heatmap
+HALF, WHOLE, NARROW = 540.0, 1096.0, 358.0  # widths in pixels: half and full page, phone
 
 Cell = tuple[Slot, Result | None]
 
 
 class Timeline(msgspec.Struct, frozen=True):
-    """The windows as slots of equal width, and the alarms over them by rule."""
+    """The windows as slots of equal width, and the bands of alarms."""
 
-    cells: list[Cell]
-    bands: dict[Rule, list[Band]]
+    cells: list[Cell]  # slots with their results; None for pauses
+    bands: dict[Rule, list[Band]]  # by the alarm's rule
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -35,13 +42,13 @@ class Picture(msgspec.Struct, frozen=True):
 
     title: str
     note: str
-    rule: str  # what the dashed line means, empty if there is none
+    rule: str  # meaning of the dashed line; empty if there is none
     wide: Markup
     narrow: Markup
 
 
 def drift_map(line: Timeline) -> Picture | None:
-    """Draw drift by feature and window, largest drift on top; None if nothing was scored."""
+    """Draw drift by column and window, largest drift on top; None if no column was scored."""
     drift = [_drift_by_column(result) for _, result in line.cells]
     names = worst_columns(drift)
     shown = names[:MOST_COLUMNS]
@@ -57,13 +64,13 @@ def drift_map(line: Timeline) -> Picture | None:
         for name in shown
     ]
     left_out = len(names) - len(shown)
-    note = f"{number(left_out)} calmer columns are left out." if left_out else ""
+    note = f"{number(left_out)} columns with less drift are left out." if left_out else ""
     sheets = sheets_of(line, "drift", WHOLE)
-    return both("Drift by column", (note, ""), sheets, lambda sheet: heatmap(sheet, rows))
+    return draw_both("Drift by column", (note, ""), sheets, lambda sheet: heatmap(sheet, rows))
 
 
 def timeline(results: Sequence[Result], alarms: Sequence[Alarm]) -> Timeline:
-    """Lay windows out in order; a pause without traffic leaves empty slots."""
+    """Assign windows to slots in order; pauses without traffic become empty slots."""
     cells: list[Cell] = []
     before: Result | None = None
     for result in results:
@@ -94,7 +101,7 @@ def alarm_bands(cells: Sequence[Cell], alarms: Sequence[Alarm]) -> list[Band]:
 
 
 def worst_columns(drift: Sequence[Mapping[str, Score]]) -> list[str]:
-    """Return names of scored columns: most windows beyond the threshold first, then by severity."""
+    """Sort column names by windows beyond the threshold, then by severity; the worst first."""
     severities: dict[str, list[float]] = {}
     for window in drift:
         for name, score in window.items():
@@ -115,7 +122,7 @@ def _gap(before: Window, after: Window) -> list[Cell]:
 
 
 def drifted_share(line: Timeline) -> Picture | None:
-    """Return the share of drifted columns over time; None if no window was scored."""
+    """Draw the share of drifted columns over time; None if no window was scored."""
     scores = [find(result, "drifted_share") if result else None for _, result in line.cells]
     threshold = _threshold(scores)
     rule = "" if threshold is None else f"drifted from {percent(threshold)}"
@@ -123,8 +130,8 @@ def drifted_share(line: Timeline) -> Picture | None:
     if all(mark.value is None for mark in marks):
         return None
     axis = Axis("Share of features that drifted", percent, always=(0.0, 0.5))
-    note = "each against its own threshold"
-    return both(
+    note = "each feature has its own threshold"
+    return draw_both(
         axis.name,
         (note, rule),
         sheets_of(line, "drift", HALF),
@@ -133,35 +140,35 @@ def drifted_share(line: Timeline) -> Picture | None:
 
 
 def performance(line: Timeline) -> Picture | None:
-    """Return the chief performance score over time, realised and estimated; None without either."""
+    """Draw the chief performance score over time, realised and estimated; None without values."""
     name = chief_score([result for _, result in line.cells if result])
     scores = [find(result, name) if result else None for _, result in line.cells]
-    guessed = [find(result, ESTIMATED + name) if result else None for _, result in line.cells]
-    threshold = _threshold([*guessed, *scores])
+    estimates = [find(result, ESTIMATED + name) if result else None for _, result in line.cells]
+    threshold = _threshold([*estimates, *scores])
     rule = "" if threshold is None else f"alarm at {figure(threshold)}"
     title = PERFORMANCE.get(name, name)
     marks = [
-        _score_mark(cell, score, guess, title)
-        for cell, score, guess in zip(line.cells, scores, guessed, strict=True)
+        _score_mark(cell, score, estimate, title)
+        for cell, score, estimate in zip(line.cells, scores, estimates, strict=True)
     ]
-    beside = Beside(
-        [score.value if score else None for score in guessed],
-        [score.low if score else None for score in guessed],
-        [score.high if score else None for score in guessed],
+    second = SecondSeries(
+        [score.value if score else None for score in estimates],
+        [score.low if score else None for score in estimates],
+        [score.high if score else None for score in estimates],
     )
-    if all(value is None for value in [*(mark.value for mark in marks), *beside.values]):
+    if all(value is None for value in [*(mark.value for mark in marks), *second.values]):
         return None
     axis = Axis(title[:1].upper() + title[1:])
-    return both(
+    return draw_both(
         axis.name,
-        ("on labelled rows; hollow where fewer than half are labelled", rule),
+        ("on labelled rows; hollow if fewer than half of the rows are labelled", rule),
         sheets_of(line, "performance", HALF),
-        lambda sheet: line_chart(sheet, marks, axis, threshold, beside),
+        lambda sheet: line_chart(sheet, marks, axis, threshold, second),
     )
 
 
 def volume(line: Timeline) -> Picture:
-    """Return rows answered over time: labelled, waiting for labels, or expired."""
+    """Draw predicted rows over time: labelled, pending or expired."""
     parts = [
         (result.labelled, result.pending, result.expired) if result else (0, 0, 0)
         for _, result in line.cells
@@ -169,20 +176,22 @@ def volume(line: Timeline) -> Picture:
     marks = [_volume_mark(cell) for cell in line.cells]
     axis = Axis("Rows answered", lambda count: number(round(count)))
     sheets = sheets_of(line, None, WHOLE)
-    return both(axis.name, ("", ""), sheets, lambda sheet: stacked_bars(sheet, marks, parts, axis))
+    return draw_both(
+        axis.name, ("", ""), sheets, lambda sheet: stacked_bars(sheet, marks, parts, axis)
+    )
 
 
 def sheets_of(line: Timeline, rule: Rule | None, wide: float) -> tuple[Sheet, Sheet]:
-    """Return the sheets for desktop and phone, with the alarms of a rule behind."""
+    """Return the sheets for desktop and phone, with the bands of a rule's alarms."""
     slots = [slot for slot, _ in line.cells]
     bands = line.bands[rule] if rule else []
     return Sheet(slots, bands, wide), Sheet(slots, bands, NARROW, height=190.0)
 
 
-def both(
+def draw_both(
     title: str, words: tuple[str, str], sheets: tuple[Sheet, Sheet], draw: Callable[[Sheet], Markup]
 ) -> Picture:
-    """Draw a chart on both sheets; `words` are its note and what its dashed line means."""
+    """Draw a chart on both sheets; `words` are its note and the meaning of its dashed line."""
     return Picture(title, *words, *(draw(sheet) for sheet in sheets))
 
 
@@ -201,12 +210,13 @@ def _share_mark(cell: Cell, score: Score | None) -> Mark:
     return Mark(score.value, words, breached=score.breached)
 
 
-def _score_mark(cell: Cell, score: Score | None, guess: Score | None, title: str) -> Mark:
+def _score_mark(cell: Cell, score: Score | None, estimate: Score | None, title: str) -> Mark:
     slot, result = cell
     when = period(slot.window)
-    estimated = f"; estimated {figure(guess.value)}" if guess and guess.value is not None else ""
+    value = estimate.value if estimate else None
+    estimated = "" if value is None else f"; estimated {figure(value)}"
     if result is None or score is None or score.value is None:
-        return Mark(title=f"{when}: {title} is not known yet{estimated}")
+        return Mark(title=f"{when}: no {title} yet{estimated}")
     words = (
         f"{when}: {title} {figure(score.value)} "
         f"on {number(result.labelled)} of {number(result.rows)} rows{estimated}"
@@ -224,7 +234,7 @@ def _volume_mark(cell: Cell) -> Mark:
     return Mark(
         float(result.rows),
         f"{period(slot.window)}: {number(result.rows)} rows, {number(result.labelled)} labelled, "
-        f"{number(result.pending)} waiting, {number(result.expired)} expired",
+        f"{number(result.pending)} pending, {number(result.expired)} expired",
     )
 
 

@@ -1,4 +1,4 @@
-"""Metrics of requests that wait for an approval."""
+"""Metrics of pending approval requests."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,13 +9,13 @@ from registry.pending_approvals import PendingApproval
 
 
 def approval_metrics(pending: Sequence[PendingApproval]) -> Iterator[Metric]:
-    """Count the requests of each model, and state when the oldest one was made."""
+    """Yield the number of pending requests and the time of the oldest request, by model."""
     waiting = GaugeMetricFamily(
-        "driftline_pending_approvals", "Requests that wait for an approval.", labels=["model"]
+        "driftline_pending_approvals", "Pending approval requests.", labels=["model"]
     )
     oldest = GaugeMetricFamily(
         "driftline_oldest_pending_approval_timestamp_seconds",
-        "Time of the oldest pending request for approval.",
+        "Time of the oldest pending approval request.",
         labels=["model"],
     )
     for model, count in sorted(Counter(approval.model for approval in pending).items()):

@@ -1,4 +1,4 @@
-"""Metrics of the rows of files: the newest day of each version; windows do not include them."""
+"""Metrics of batch-scored rows, which windows do not include: each version's newest day."""
 
 from collections.abc import Iterator, Mapping
 
@@ -7,23 +7,25 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from monitoring.counters.batch_days import BatchDay, unusual_share
 from telemetry.clock import DAY
 
-SHOWN = 8 * DAY  # a weekly job has a series from one run to the next
+SHOWN = 8 * DAY  # so that a weekly job has an uninterrupted series
 
 
 def batch_metrics(days: Mapping[tuple[str, str], BatchDay]) -> Iterator[Metric]:
-    """Yield rows, failed chunks and share outside the reference of each version's newest day."""
+    """Yield the rows, failed chunks and share outside the reference, of each version's day."""
     labels = ["model", "version"]
     rows = GaugeMetricFamily(
-        "driftline_batch_day_rows", "Rows of files, newest day that had any.", labels=labels
+        "driftline_batch_day_rows",
+        "Rows of batch jobs, newest day with batch jobs.",
+        labels=labels,
     )
     failed = GaugeMetricFamily(
         "driftline_batch_day_failed_chunks",
-        "Chunks of files without a predicted row, newest day.",
+        "Chunks of batch jobs without a predicted row, newest day with batch jobs.",
         labels=labels,
     )
     outside = GaugeMetricFamily(
         "driftline_batch_day_outside_share",
-        "Share of rows outside the reference in the column with the largest share, newest day.",
+        "Largest share of a column's rows outside the reference, newest day with batch jobs.",
         labels=labels,
     )
     for version, day in days.items():

@@ -1,6 +1,6 @@
-"""Every metric of the monitor is declared here, or in the files it takes some from.
+"""The monitor's metrics, read from the store at each scrape.
 
-Values are read from the store at scrape time.
+The other modules of this package define the metrics of their subjects.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,17 +43,17 @@ from monitoring.windows.totals import ClosedTotals
 from registry.pending_approvals import PendingApproval
 from telemetry.clock import now_us
 
-MOST_VERSIONS = 1_000  # with series of their own; ten thousand would be 110,000 series
+MOST_VERSIONS = 1_000  # versions with series; ten thousand versions would have 110,000 series
 VERSION = ["model", "version"]
 SOURCE = ["source"]
 
 
 class StoreCollector(Collector):
-    """Build the metrics from the store at each scrape."""
+    """Builds the metrics at each scrape."""
 
-    def __init__(  # noqa: PLR0913  # the sources of the metrics
+    def __init__(  # noqa: PLR0913 - the sources of the metrics
         self,
-        findings: Queries,
+        store: Queries,
         progress: ReaderLag | None,
         scoring: ScoringLag | None = None,
         pending: Sequence[PendingApproval] = (),
@@ -61,7 +61,7 @@ class StoreCollector(Collector):
         *,
         most_versions: int = MOST_VERSIONS,
     ) -> None:
-        self._findings = findings
+        self._store = store
         self._progress = progress
         self._scoring = scoring
         self._pending = pending
@@ -72,46 +72,46 @@ class StoreCollector(Collector):
         """Yield all metrics."""
         yield from _behind(self._progress)
         yield from _unscored(self._scoring)
-        yield from _sources(self._findings.ledger())
-        yield from partition_metrics(self._findings.partitions(), now_us())
-        yield from _counted(self._findings.totals())
-        pairs, without = _busiest(self._findings, self._most_versions)
+        yield from _sources(self._store.ledger())
+        yield from partition_metrics(self._store.partitions(), now_us())
+        yield from _counted(self._store.totals())
+        pairs, without = _busiest(self._store, self._most_versions)
         yield _quiet(without)
-        recent = (self._findings.recent(*pair, last=HISTORY) for pair in pairs)
+        recent = (self._store.recent(*pair, last=HISTORY) for pair in pairs)
         results = [windows for windows in recent if windows]
-        closed = {pair: self._findings.closed(*pair) for pair in pairs}
+        closed = {pair: self._store.closed(*pair) for pair in pairs}
         yield from _rows(closed)
-        yield from _late({pair: self._findings.late(*pair) for pair in pairs})
+        yield from _late({pair: self._store.late(*pair) for pair in pairs})
         yield from _verdicts(results, closed)
         yield from _latest([windows[-1] for windows in results])
         yield from _whole([windows[-1] for windows in results])
         yield from _columns([windows[-1] for windows in results])
         yield from _coverage(results)
         yield from _performance(results)
-        open_windows = [window for pair in pairs for window in self._findings.live(*pair)]
+        open_windows = [window for pair in pairs for window in self._store.live(*pair)]
         everything = [window for windows in results for window in windows] + open_windows
         yield from health_metrics(results, mixes(everything))
         yield from segment_metrics(results)
         yield from effect_metrics(results)
-        yield from traffic_metrics(self._findings.newest_traffic())
-        yield from batch_metrics(self._findings.newest_batch_days(now_us() - SHOWN))
-        yield from _alarms(self._findings, pairs)
-        yield from _webhooks(self._findings)
+        yield from traffic_metrics(self._store.newest_traffic())
+        yield from batch_metrics(self._store.newest_batch_days(now_us() - SHOWN))
+        yield from _alarms(self._store, pairs)
+        yield from _webhooks(self._store)
         yield from approval_metrics(self._pending)
         yield from retrain_loop_metrics(self._retraining.loops)
         yield from schedule_metrics(self._retraining.schedules, now_us())
 
 
 def exposition(
-    findings: Queries,
+    store: Queries,
     progress: ReaderLag | None = None,
     scoring: ScoringLag | None = None,
     pending: Sequence[PendingApproval] = (),
     retraining: Retraining = NO_RETRAINING,
 ) -> bytes:
-    """Return the text that Prometheus reads."""
+    """Return the metrics in Prometheus's text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(StoreCollector(findings, progress, scoring, pending, retraining))
+    registry.register(StoreCollector(store, progress, scoring, pending, retraining))
     return generate_latest(registry)
 
 
@@ -121,11 +121,13 @@ def _behind(progress: ReaderLag | None) -> Iterator[Metric]:
         "Age of the oldest event that is read but not ingested; 0 if there is none.",
     )
     polled = GaugeMetricFamily(
-        "driftline_monitor_last_poll_timestamp_seconds", "When the monitor last read the log."
+        "driftline_monitor_last_poll_timestamp_seconds",
+        "Time at which the monitor last read the log.",
     )
     damaged = GaugeMetricFamily(
         "driftline_monitor_damaged_batch_offset",
-        "Offset of the batch behind which a Kafka partition cannot be read; absent: all is read.",
+        "Offset of the damaged batch at which reading of a Kafka partition has stopped; absent if "
+        "there is none.",
         labels=["topic", "partition"],
     )
     if progress is not None:
@@ -138,11 +140,11 @@ def _behind(progress: ReaderLag | None) -> Iterator[Metric]:
 
 def _unscored(scoring: ScoringLag | None) -> Iterator[Metric]:
     waiting = GaugeMetricFamily(
-        "driftline_monitor_waiting_scores", "Windows that wait to be scored."
+        "driftline_monitor_waiting_scores", "Windows that are queued for scoring."
     )
     age = GaugeMetricFamily(
         "driftline_monitor_oldest_waiting_score_seconds",
-        "Longest time that a queued window has waited to be scored; 0 if none waits.",
+        "Time for which the oldest window has been queued for scoring; 0 if none is queued.",
     )
     if scoring is not None:
         waiting.add_metric([], scoring.waiting)
@@ -155,7 +157,7 @@ def _sources(ledger: Iterable[SourceLedger]) -> Iterator[Metric]:
         "driftline_monitored_events", "Events read from the log and ingested.", labels=SOURCE
     )
     lost = CounterMetricFamily(
-        "driftline_events_lost", "Sequence numbers whose event counts as lost.", labels=SOURCE
+        "driftline_events_lost", "Events that were counted as lost.", labels=SOURCE
     )
     recovered = CounterMetricFamily(
         "driftline_events_recovered",
@@ -164,18 +166,18 @@ def _sources(ledger: Iterable[SourceLedger]) -> Iterator[Metric]:
     )
     missing = GaugeMetricFamily(
         "driftline_events_missing",
-        "Sequence numbers without an event, not yet counted as lost.",
+        "Events that have not arrived, but are not yet counted as lost.",
         labels=SOURCE,
     )
     duplicated = CounterMetricFamily(
-        "driftline_events_duplicated", "Duplicate events, ignored.", labels=SOURCE
+        "driftline_events_duplicated", "Duplicate events, which are ignored.", labels=SOURCE
     )
     unreadable = CounterMetricFamily(
         "driftline_unreadable_events", "Records that do not match an event schema.", labels=SOURCE
     )
     for source in ledger:
         monitored.add_metric([source.source], source.events - source.unreadable)
-        # A counter only grows: what came after all is subtracted by who reads both.
+        # A counter must not decrease, so recovered events are not subtracted here.
         lost.add_metric([source.source], source.lost + source.recovered)
         recovered.add_metric([source.source], source.recovered)
         missing.add_metric([source.source], source.missing)
@@ -184,7 +186,7 @@ def _sources(ledger: Iterable[SourceLedger]) -> Iterator[Metric]:
     yield from (monitored, lost, recovered, missing, duplicated, unreadable)
 
 
-# An alert on the increase of a counter misses the first one of a series that did not exist.
+# Counters that begin at 0, because an alert on the increase misses the first event of a new series.
 _FROM_THE_START = {"unfit_labels": 0}
 
 
@@ -200,10 +202,10 @@ def _counted(totals: dict[str, int]) -> Iterator[Metric]:
 
 
 def _rows(closed: Mapping[tuple[str, str], ClosedTotals]) -> Iterator[Metric]:
-    rows = GaugeMetricFamily("driftline_rows", "Rows answered in closed windows.", labels=VERSION)
+    rows = GaugeMetricFamily("driftline_rows", "Predicted rows of closed windows.", labels=VERSION)
     labels = GaugeMetricFamily(
         "driftline_row_labels",
-        "Rows of closed windows by state of their label.",
+        "Rows of closed windows by the state of their label.",
         labels=[*VERSION, "state"],
     )
     for about, totals in closed.items():
@@ -236,7 +238,7 @@ def _verdicts(
 ) -> Iterator[Metric]:
     latest = GaugeMetricFamily(
         "driftline_window_verdict",
-        "1 for the verdict on the latest window, 0 for the others.",
+        "1 for the latest window's verdict, 0 for the other verdicts.",
         labels=[*VERSION, "verdict"],
     )
     windows = GaugeMetricFamily(
@@ -253,7 +255,8 @@ def _verdicts(
 def _whole(latest: Iterable[Result]) -> Iterator[Metric]:
     whole = GaugeMetricFamily(
         "driftline_window_drift_whole",
-        "Largest drift of a column, and change of correlations, divided by the limit.",
+        "Largest drift of a column, and change of correlations, divided by their limits, latest "
+        "window.",
         labels=[*VERSION, "measure"],
     )
     for result in latest:
@@ -267,7 +270,7 @@ def _latest(latest: Iterable[Result]) -> Iterator[Metric]:
     rows = GaugeMetricFamily("driftline_window_rows", "Rows of the latest window.", labels=VERSION)
     end = GaugeMetricFamily(
         "driftline_window_end_seconds",
-        "Event time at which the latest window ends.",
+        "End of the latest window, in event time.",
         labels=VERSION,
     )
     share = GaugeMetricFamily(
@@ -301,7 +304,7 @@ def _latest(latest: Iterable[Result]) -> Iterator[Metric]:
 def _columns(latest: Iterable[Result]) -> Iterator[Metric]:
     severity = GaugeMetricFamily(
         "driftline_window_drift_severity",
-        "Drift of a column divided by its threshold, latest window; from 1 on it is a breach.",
+        "Drift of a column divided by its threshold, latest window; 1 and above is a breach.",
         labels=[*VERSION, "column"],
     )
     quality = GaugeMetricFamily(
@@ -344,13 +347,13 @@ def _coverage(results: Iterable[list[Result]]) -> Iterator[Metric]:
 def _performance(results: Iterable[list[Result]]) -> Iterator[Metric]:
     figures = GaugeMetricFamily(
         "driftline_window_score",
-        "Performance, latest window that has this score. Estimates (estimated_...) come before "
-        "scores, which need labels.",
+        "Performance score, latest window with this score. Estimates (estimated_...) do not need "
+        "labels, so their window is often newer.",
         labels=[*VERSION, "score"],
     )
     bounds = GaugeMetricFamily(
         "driftline_window_score_bound",
-        "The 95 % confidence interval of the performance.",
+        "Bound of the performance score's 95 % confidence interval.",
         labels=[*VERSION, "score", "bound"],
     )
     for windows in results:
@@ -366,7 +369,7 @@ def _performance(results: Iterable[list[Result]]) -> Iterator[Metric]:
 
 
 def _newest(windows: Iterable[Result]) -> Iterable[Score]:
-    """Return the newest known score of each kind of performance, realised and estimated."""
+    """Return the newest value of each performance score, realised and estimated."""
     return {
         score.name: score
         for window in windows
@@ -377,18 +380,18 @@ def _newest(windows: Iterable[Result]) -> Iterable[Score]:
     }.values()
 
 
-def _busiest(findings: Queries, most: int) -> tuple[list[tuple[str, str]], int]:
-    """Return the versions that have series, and how many have none.
+def _busiest(store: Queries, most: int) -> tuple[list[tuple[str, str]], int]:
+    """Return the versions that get series, and the number of versions without series.
 
-    These are the versions with the newest requests, and all with an open alarm.
+    Versions with the newest requests and versions with open alarms get series.
     """
-    pairs = findings.watched()
+    pairs = store.monitored_versions()
     if len(pairs) <= most:
         return pairs, 0
-    newest = findings.newest_requests()
+    newest = store.newest_requests()
     selection = set(sorted(pairs, key=lambda pair: (-newest.get(pair, 0), pair))[:most])
     selection |= {
-        (alarm.model, alarm.version) for alarm in findings.alarms() if alarm.state != "resolved"
+        (alarm.model, alarm.version) for alarm in store.alarms() if alarm.state != "resolved"
     }
     return [pair for pair in pairs if pair in selection], len(pairs) - len(selection & set(pairs))
 
@@ -396,13 +399,13 @@ def _busiest(findings: Queries, most: int) -> tuple[list[tuple[str, str]], int]:
 def _quiet(versions: int) -> Metric:
     quiet = GaugeMetricFamily(
         "driftline_versions_without_series",
-        "Versions omitted here, because too many others had requests more recently.",
+        "Versions without metrics, because too many other versions had more recent requests.",
     )
     quiet.add_metric([], versions)
     return quiet
 
 
-def _alarms(findings: Queries, pairs: Iterable[tuple[str, str]]) -> Iterator[Metric]:
+def _alarms(store: Queries, pairs: Iterable[tuple[str, str]]) -> Iterator[Metric]:
     alarms = GaugeMetricFamily(
         "driftline_alarms", "Alarms by state.", labels=[*VERSION, "rule", "state"]
     )
@@ -410,7 +413,7 @@ def _alarms(findings: Queries, pairs: Iterable[tuple[str, str]]) -> Iterator[Met
         (*pair, rule, "firing"): 0 for pair in pairs for rule in get_args(Rule)
     }
     shown = {*pairs}
-    for alarm in findings.alarms():
+    for alarm in store.alarms():
         if (alarm.model, alarm.version) not in shown:
             continue
         key: tuple[str, ...] = (alarm.model, alarm.version, alarm.rule, alarm.state)
@@ -420,15 +423,15 @@ def _alarms(findings: Queries, pairs: Iterable[tuple[str, str]]) -> Iterator[Met
     yield alarms
 
 
-def _webhooks(findings: Queries) -> Iterator[Metric]:
+def _webhooks(store: Queries) -> Iterator[Metric]:
     webhooks = GaugeMetricFamily(
         "driftline_webhooks",
-        "Webhooks by state; unsent: pending without an attempt, as while no receiver is set.",
+        "Webhooks by state; unsent: pending without an attempt, for example without a receiver.",
         labels=["state"],
     )
     states = [
         "unsent" if delivery.state == "pending" and not delivery.attempts else delivery.state
-        for delivery in findings.deliveries()
+        for delivery in store.deliveries()
     ]
     for state in ("unsent", "pending", "delivered", "dead", "superseded"):
         webhooks.add_metric([state], states.count(state))

@@ -11,21 +11,21 @@ _VERSION = ["model", "version"]
 
 
 def effect_metrics(results: Iterable[Sequence[Result]]) -> Iterator[Metric]:
-    """Yield the metrics of every version's latest window."""
+    """Yield the metrics of each version's latest window."""
     parity = GaugeMetricFamily(
         "driftline_window_parity",
-        "Share of logged predictions that a re-run does not reproduce, latest window.",
+        "Share of logged predictions that a new run does not reproduce, latest window.",
         labels=_VERSION,
     )
     effect = GaugeMetricFamily(
         "driftline_window_effect",
-        "Effect of a drifted column on predictions, latest window: share of decisions that change, "
-        "or mean change of a regression in standard deviations; column='': all columns together.",
+        "Effect of a column's drift on predictions, latest window: share of changed predictions, "
+        "or a regression's mean change in standard deviations; column='': all columns together.",
         labels=[*_VERSION, "column"],
     )
     shift = GaugeMetricFamily(
         "driftline_window_effect_shift",
-        "Change of the mean probability or prediction by a drifted column, latest window.",
+        "Change of the mean probability or prediction by a column's drift, latest window.",
         labels=[*_VERSION, "column"],
     )
     for windows in results:

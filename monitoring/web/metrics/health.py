@@ -1,4 +1,4 @@
-"""Metrics of request outcomes, latency and label delay, from the windows of the log."""
+"""Metrics of request outcomes, latency and label delay, from the windows' counters."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -13,7 +13,7 @@ _VERSION = ["model", "version"]
 _SHARES = {
     "driftline_window_error_share": (
         "error_share",
-        "Share of requests that the service failed, refused or let expire, latest window.",
+        "Share of requests that failed, were refused or expired, latest window.",
     ),
     "driftline_window_invalid_share": (
         "invalid_share",
@@ -23,11 +23,11 @@ _SHARES = {
 _DURATIONS = {
     "driftline_window_latency_seconds": (
         "latency",
-        "Time from receipt to reply, latest window with requests; accurate to 1/16.",
+        "Time from reception to reply, latest window with requests; relative error at most 1/16.",
     ),
     "driftline_window_label_delay_seconds": (
         "label_delay",
-        "Time from prediction to label, latest window with labels; accurate to 1/16.",
+        "Time from prediction to label, latest window with labels; relative error at most 1/16.",
     ),
 }
 
@@ -35,7 +35,7 @@ _DURATIONS = {
 def health_metrics(
     results: Sequence[list[Result]], mixed: Mapping[tuple[str, Window], Mix]
 ) -> Iterator[Metric]:
-    """Yield the metrics of every version's windows, oldest first."""
+    """Yield the metrics of each version; its windows are given oldest first."""
     for metric, (score, meaning) in _SHARES.items():
         shares = GaugeMetricFamily(metric, meaning, labels=_VERSION)
         for windows in results:
@@ -57,7 +57,7 @@ def _mix(
 ) -> GaugeMetricFamily:
     shares = GaugeMetricFamily(
         "driftline_window_version_share",
-        "Share of the model's requests that went to the version, its latest window.",
+        "Share of the model's requests that the version answered, latest window.",
         labels=_VERSION,
     )
     for windows in results:

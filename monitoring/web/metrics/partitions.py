@@ -8,13 +8,13 @@ from monitoring.results import PartitionHolder
 
 
 def partition_metrics(partitions: Sequence[PartitionHolder], now: int) -> Iterator[Metric]:
-    """Build the metrics of every partition; `now` in microseconds since the epoch."""
+    """Yield the metrics of each partition; `now` is in microseconds since the epoch."""
     ownership = GaugeMetricFamily(
         "driftline_partition_held", "1 if a monitor holds the partition.", labels=["partition"]
     )
     behind = GaugeMetricFamily(
         "driftline_partition_behind_records",
-        "Records of the partition that were not ingested when its monitor reported last.",
+        "Records of the partition that were not ingested at its monitor's last report.",
         labels=["partition"],
     )
     for partition in partitions:

@@ -1,4 +1,4 @@
-"""Metrics of retraining requests that no version answers yet."""
+"""Metrics of retraining requests without a candidate."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +8,7 @@ from monitoring.presenter.retrain_loop import RetrainLoop
 
 
 def retrain_loop_metrics(loops: Sequence[RetrainLoop]) -> Iterator[Metric]:
-    """Count the requests of each model that await a candidate, and those that are overdue."""
+    """Yield the number of requests that await a candidate or are overdue, by model."""
     unanswered = GaugeMetricFamily(
         "driftline_unanswered_retrain_requests",
         "Delivered retraining requests that await a candidate.",

@@ -8,7 +8,7 @@ from monitoring.presenter.schedule_text import ScheduleView
 
 
 def schedule_metrics(schedules: Sequence[ScheduleView], now: int) -> Iterator[Metric]:
-    """Give the next time of each schedule, and how long one that passed waits for a decision.
+    """Yield the next time of each schedule, and the age of a past time without a decision.
 
     `now` is in microseconds since the epoch.
     """
@@ -19,7 +19,7 @@ def schedule_metrics(schedules: Sequence[ScheduleView], now: int) -> Iterator[Me
     )
     waiting = GaugeMetricFamily(
         "driftline_schedule_undecided_seconds",
-        "Seconds since a scheduled time that no monitor has decided on; 0 if all are decided.",
+        "Seconds since the latest scheduled time without a decision; 0 if all are decided.",
         labels=["model"],
     )
     for schedule in schedules:

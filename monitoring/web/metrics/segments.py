@@ -1,4 +1,4 @@
-"""The metrics of a window's segments: as many series as the policy allows groups."""
+"""Metrics of segments; the number of series is limited by the policy's limit of groups."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -11,15 +11,15 @@ _VERSION = ["model", "version"]
 
 
 def segment_metrics(results: Iterable[Sequence[Result]]) -> Iterator[Metric]:
-    """Yield each figure of a version's newest window that has it; windows are oldest first."""
+    """Yield the newest value of each figure; a version's windows are given oldest first."""
     figures = GaugeMetricFamily(
         "driftline_window_segment",
-        "Score of the rows of one segment (column=value), latest window that has it.",
+        "Score of one segment's rows (column=value), latest window with this score.",
         labels=[*_VERSION, "segment", "score"],
     )
     gaps = GaugeMetricFamily(
         "driftline_window_gap",
-        "Highest minus lowest rate of the groups of a column, latest window that has rates.",
+        "Highest minus lowest rate of a column's groups, latest window with rates.",
         labels=[*_VERSION, "column", "score"],
     )
     for windows in results:
@@ -32,16 +32,16 @@ def segment_metrics(results: Iterable[Sequence[Result]]) -> Iterator[Metric]:
 
 
 def _newest(windows: Sequence[Result]) -> Iterable[Score]:
-    """Return the newest of each: only groups that the latest window with segments has."""
+    """Return the newest value of each score, for groups of the latest window with segments."""
     latest = next((window for window in reversed(windows) if _parts(window)), None)
     if latest is None:
         return ()
-    there = {score.segment for score in latest.scores}
+    segments = {score.segment for score in latest.scores}
     scores = {
         score.about: score
         for window in windows
         for score in _parts(window)
-        if score.value is not None and score.segment in there
+        if score.value is not None and score.segment in segments
     }
     return scores.values()
 

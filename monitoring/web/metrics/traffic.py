@@ -1,4 +1,4 @@
-"""Metrics of the requests of models, by the hour of event time."""
+"""Metrics of the hourly requests of models."""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,15 +8,15 @@ from monitoring.alarms.traffic import JudgedHour
 
 
 def traffic_metrics(newest: Mapping[str, JudgedHour]) -> Iterator[Metric]:
-    """Yield the metrics of the newest evaluated hour of each model."""
+    """Yield the metrics of each model's newest judged hour."""
     requests = GaugeMetricFamily(
         "driftline_traffic_requests",
-        "Requests of a model, all versions together, newest evaluated hour.",
+        "Requests of a model, all versions together, newest judged hour.",
         labels=["model"],
     )
     expected = GaugeMetricFamily(
         "driftline_traffic_expected",
-        "Requests expected from the same hours of the weeks before, newest evaluated hour.",
+        "Requests expected from the same hours of previous weeks, newest judged hour.",
         labels=["model"],
     )
     for model, judged in newest.items():

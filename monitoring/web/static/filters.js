@@ -1,7 +1,7 @@
-// Saves choices of the overview by name, in this browser alone. Without it, a bookmark does the same.
+// Saves the overview's filters by name in this browser. Without this script, users can set bookmarks.
 "use strict";
 (() => {
-  const PLACE = "driftline.filters";
+  const KEY = "driftline.filters";
   const FIELDS = ["q", "verdict", "alarms", "tag", "owner", "sort"];
   const MOST = 20;
   const part = document.getElementById("saved");
@@ -14,17 +14,17 @@
   };
   const read = () => {
     try {
-      const found = JSON.parse(localStorage.getItem(PLACE) || "[]");
-      return found.filter(({ name, query }) => typeof name === "string" && typeof query === "string").slice(0, MOST);
+      const filters = JSON.parse(localStorage.getItem(KEY) || "[]");
+      return filters.filter(({ name, query }) => typeof name === "string" && typeof query === "string").slice(0, MOST);
     } catch {
-      return []; // no storage here, or written by something else
+      return []; // no storage, or content of another format
     }
   };
   const write = (filters) => {
     try {
-      localStorage.setItem(PLACE, JSON.stringify(filters.slice(-MOST)));
+      localStorage.setItem(KEY, JSON.stringify(filters.slice(-MOST)));
     } catch {
-      document.getElementById("saved-note").textContent = "This browser stores nothing for this page; a bookmark does the same.";
+      document.getElementById("saved-note").textContent = "This browser does not store filters; set a bookmark instead.";
     }
     draw();
   };
@@ -39,7 +39,7 @@
     remove.type = "button";
     remove.textContent = "×";
     remove.setAttribute("aria-label", `Delete the saved filter ${name}`);
-    remove.addEventListener("click", () => write(read().filter((one) => one.name !== name)));
+    remove.addEventListener("click", () => write(read().filter((filter) => filter.name !== name)));
     const item = document.createElement("span");
     item.className = "saved-filter";
     item.append(anchor, remove);
@@ -57,10 +57,10 @@
     const name = form.elements.name.value.trim();
     if (!name || !chosen()) return;
     form.reset();
-    write([...read().filter((one) => one.name !== name), { name, query: chosen() }]);
+    write([...read().filter((filter) => filter.name !== name), { name, query: chosen() }]);
   });
   document.addEventListener("input", (event) => {
-    if (event.target.matches("[data-filter]")) draw(); // the search is in the address by now
+    if (event.target.matches("[data-filter]")) draw(); // live.js has already put the search into the URL
   });
   addEventListener("storage", draw);
   document.addEventListener("keydown", (event) => {

@@ -1,9 +1,9 @@
-// Keeps the page fresh: fetches itself and replaces only what changed. Everything works without it.
+// Refreshes the page: fetches it again and replaces only changed parts. The page works without it.
 "use strict";
 (() => {
-  const EVERY = 5000;
+  const INTERVAL_MS = 5000;
   const status = document.getElementById("live");
-  if (!document.querySelector("[data-live]")) return; // what is read here must not change under the reader
+  if (!document.querySelector("[data-live]")) return; // pages without it must not change while they are read
   let tag = null;
   let failures = 0;
 
@@ -16,8 +16,8 @@
     }
   };
 
-  // Takes over text, attributes and children that differ and leaves every other node in place, so
-  // that scroll positions, focus, typed text and open details stay as they are.
+  // Copies text, attributes and children that differ, and leaves all other nodes in place, so that
+  // scroll positions, focus, typed text and open details stay unchanged.
   const merge = (old, fresh) => {
     if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) {
       old.replaceWith(document.importNode(fresh, true));
@@ -27,7 +27,7 @@
       if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
       return;
     }
-    if (old.isEqualNode(fresh) || "own" in (old.dataset ?? {})) return; // data-own: a script fills it
+    if (old.isEqualNode(fresh) || "own" in (old.dataset ?? {})) return; // a script fills elements with data-own
     for (const { name } of [...old.attributes]) {
       if (!fresh.hasAttribute(name) && !["open", "hidden", "tabindex"].includes(name)) old.removeAttribute(name);
     }
@@ -43,7 +43,7 @@
     before.slice(after.length).forEach((node) => node.remove());
   };
 
-  const say = (text, bad) => {
+  const showStatus = (text, bad) => {
     status.textContent = text;
     status.classList.toggle("bad", bad);
   };
@@ -62,23 +62,23 @@
         filter();
       }
       failures = 0;
-      say("live", false);
+      showStatus("live", false);
     } catch {
       failures += 1;
-      if (failures > 1) say("The monitor does not respond; this page may be out of date.", true);
+      if (failures > 1) showStatus("The monitor does not respond; this page may be out of date.", true);
     }
   };
 
-  // Keeps the search in the address, so that a reload, a shared link and the back button have it.
-  let typed = 0;
+  // Puts the search into the URL, so that a reload, a shared link and the back button keep it.
+  let timer = 0;
   const search = (field) => {
-    const address = new URL(location.href);
-    address.searchParams.delete("from");
-    if (field.value.trim()) address.searchParams.set(field.name, field.value.trim());
-    else address.searchParams.delete(field.name);
-    history.replaceState(null, "", address);
-    clearTimeout(typed);
-    typed = setTimeout(refresh, 300); // rows that the page did not have, and links with the search
+    const url = new URL(location.href);
+    url.searchParams.delete("from");
+    if (field.value.trim()) url.searchParams.set(field.name, field.value.trim());
+    else url.searchParams.delete(field.name);
+    history.replaceState(null, "", url);
+    clearTimeout(timer);
+    timer = setTimeout(refresh, 300); // loads missing rows, and links that contain the search
   };
 
   document.addEventListener("input", (event) => {
@@ -87,6 +87,6 @@
     search(event.target);
   });
   document.addEventListener("visibilitychange", refresh);
-  setInterval(refresh, EVERY);
+  setInterval(refresh, INTERVAL_MS);
   refresh();
 })();

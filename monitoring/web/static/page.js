@@ -1,5 +1,5 @@
-// Reads charts out under the pointer and by keys, and moves between pages by keys. Everything else
-// works without it: each mark of a chart has a title and a link.
+// Shows the values of a chart at the pointer or by keys, and keyboard shortcuts between pages.
+// Without this script, each mark of a chart still has a title and a link.
 "use strict";
 (() => {
   const MARKS = ".target, .cell";
@@ -8,8 +8,8 @@
   readout.hidden = true;
   readout.setAttribute("role", "status");
   document.body.append(readout);
-  let shown = null; // the mark whose words are shown; its title is empty, so that they show once
-  let words = "";
+  let shown = null; // the mark whose title is shown; the title is empty, so that no tooltip appears
+  let words = ""; // the title of the shown mark
 
   const hide = () => {
     const title = shown && shown.querySelector("title");
@@ -45,7 +45,7 @@
   });
   addEventListener("scroll", hide, { passive: true, capture: true });
 
-  // A chart is one stop of the tab key; arrows read its marks.
+  // Tab focuses a chart as a whole; the arrow keys move between its marks.
   const visible = (chart) => chart.getClientRects().length > 0;
   const focusable = () => {
     for (const chart of document.querySelectorAll("svg.chart")) {

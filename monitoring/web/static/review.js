@@ -1,4 +1,4 @@
-// Decides with one key press. Everything works without it, by buttons.
+// Keyboard shortcuts of the review page. Without this script, the buttons do the same.
 "use strict";
 (() => {
   const typing = (element) => element instanceof Element && element.matches("input, textarea, select");

@@ -27,7 +27,7 @@ def test_every_name_reads_back_as_it_was(where: Path | str) -> None:
     written_to(where, FakeStore(all_results=results, all_alarms=alarms, outbox=outbox))  # type: ignore[arg-type]
     store = Store(where)
     try:
-        assert set(store.watched()) == {(one.model, one.version) for one in results}
+        assert set(store.monitored_versions()) == {(one.model, one.version) for one in results}
         for result in results:
             assert store.results(result.model, result.version) == [result]
         assert {one.alarm_id: one for one in store.alarms()} == {

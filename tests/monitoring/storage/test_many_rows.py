@@ -40,8 +40,8 @@ def _written(where: DatabaseAddress, together: int) -> list[list[tuple[object, .
                 database.many(statement, rows[begin : begin + together])
     tables = ("predictions", "early_labels")
     found = [sorted(database.all(f"SELECT * FROM {name}"), key=repr) for name in tables]
-    assert database.look_up(queries.KNOWN, []) == []
-    assert len(database.look_up(queries.KNOWN, names)) == 200
+    assert database.look_up(queries.OF_ID, []) == []
+    assert len(database.look_up(queries.OF_ID, names)) == 200
     database.close()
     return found
 

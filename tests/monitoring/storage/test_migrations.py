@@ -182,7 +182,7 @@ def test_two_processes_that_open_an_earlier_database_at_once_migrate_it_once(
 def test_a_database_of_a_newer_release_is_refused_and_left_as_it_is(where: DatabaseAddress) -> None:
     database = Database(where)
     database.do(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
-    with pytest.raises(NewerDatabase, match=f"revision 9999.*none after {REVISION}.*newer"):
+    with pytest.raises(NewerDatabase, match=f"revision 9999.*up to {REVISION}.*newer"):
         Database(where)
     assert database.all(f"SELECT version_num FROM {VERSION_TABLE}") == [("9999",)]
     database.close()

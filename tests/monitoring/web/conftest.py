@@ -76,7 +76,7 @@ class FakeStore:
     held: dict[str, Silence] = field(default_factory=dict)
     written: list[Note] = field(default_factory=list)
 
-    def watched(self) -> list[tuple[str, str]]:
+    def monitored_versions(self) -> list[tuple[str, str]]:
         return sorted({(r.model, r.version) for r in [*self.all_results, *self.open_windows]})
 
     def results(
@@ -364,7 +364,7 @@ def written_to(path: Path, fake: FakeStore) -> Path:
     database = Database(path)
     journal = Journal(database)
     with database.transaction():
-        for model, version in fake.watched():
+        for model, version in fake.monitored_versions():
             progress = VersionProgress(model, version, columns=["dep_hour", "prediction"])
             journal.save_version_progress([(model, version, encode(progress))])
         for result in fake.all_results:

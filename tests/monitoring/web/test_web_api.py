@@ -62,7 +62,7 @@ def test_results_are_given_in_pieces_to_who_asks_for_so_many(client: httpx.Clien
     ("query", "wrong"),
     [
         ({"last": "all"}, "last is 'all'; expected a whole number"),
-        ({"last": "-1"}, "last is -1; expected how many windows to give"),
+        ({"last": "-1"}, "last is -1; expected a number of windows, 0 or more"),
         ({"before": "9" * 40}, "expected a whole number"),
     ],
 )
@@ -286,7 +286,7 @@ def test_the_traffic_of_a_model_is_on_its_page_in_the_api_and_in_the_metrics(
 
 
 def test_versions_beyond_the_most_have_no_series_but_are_counted(store: Any) -> None:
-    named = set(store.watched())
+    named = set(store.monitored_versions())
     collector = StoreCollector(store, None, most_versions=1)
     families = {family.name: family for family in collector.collect()}
     shown = {

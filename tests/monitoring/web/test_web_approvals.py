@@ -102,7 +102,7 @@ def test_a_request_is_listed_shown_and_approved_in_a_browser(
     office: Office, page: httpx.Client
 ) -> None:
     ann = basic(office.key("ann", "approve:tiny", "read", roles=("risk",)))
-    assert "No request waits" in page.get("/approvals", headers=ann).text
+    assert "No approval request is pending" in page.get("/approvals", headers=ann).text
     office.request()
     listed = page.get("/approvals", headers=ann).text
     assert f'href="{ONE}"' in listed

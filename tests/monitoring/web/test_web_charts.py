@@ -76,7 +76,7 @@ def test_small_pictures_are_sound_too(
 
 def test_charts_of_nothing_say_so() -> None:
     sheet = Sheet([])
-    assert "nothing measured yet" in line_chart(sheet, [], Axis("Drift"), None)
+    assert "no values yet" in line_chart(sheet, [], Axis("Drift"), None)
     assert_sound(heatmap(sheet, []))
     assert_sound(stacked_bars(sheet, [], [], Axis("Rows")))
 

@@ -82,7 +82,7 @@ def test_earlier_windows_are_a_page_away(tmp_path: Path) -> None:
         assert earlier.count('<th scope="row">') == 1
         assert 'href="?">Latest windows' in earlier
         empty = browser.get(f"{PAGE}plan?until={week(0).start}")
-        assert "plan was scored in none of these windows" in empty.text
+        assert "plan was not scored in any of these windows" in empty.text
 
 
 def test_a_column_without_a_score_is_not_found_and_the_scored_ones_are_named(

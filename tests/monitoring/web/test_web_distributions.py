@@ -42,15 +42,15 @@ def test_numbers_fall_into_ranges_of_the_reference_with_open_ends() -> None:
     shown = distribution(NUMBERS, reference, _frame([-5.0, 50.0, 50.0, 1e9]))
     first, *_, last = shown.bins
     assert (shown.numeric, first.name, last.name) == (True, "below 1", "above 99")
-    assert (first.found, last.found) == (0.25, 0.25)
+    assert (first.current, last.current) == (0.25, 0.25)
     assert sum(one.expected for one in shown.bins) == pytest.approx(1)
-    [crowded] = [one for one in shown.bins if one.found == 0.5]
+    [crowded] = [one for one in shown.bins if one.current == 0.5]
     assert crowded.expected == pytest.approx(1 / 18, abs=0.01)
 
 
 def test_few_values_have_a_bin_each_and_what_is_new_shows_among_the_others() -> None:
     shown = distribution(WORDS, _frame(["a"] * 3 + ["b"]), _frame(["b", "new", None]))
-    reported = [(one.name, one.expected, one.found) for one in shown.bins]
+    reported = [(one.name, one.expected, one.current) for one in shown.bins]
     assert reported == [("a", 0.75, 0.0), ("b", 0.25, 0.5), ("all others", 0.0, 0.5)]
 
 
@@ -79,7 +79,7 @@ def test_whatever_came_each_row_with_a_value_is_in_one_bin(
 ) -> None:
     shown = distribution(column, _frame(reference), _frame(window))
     if shown.bins:
-        assert sum(one.found for one in shown.bins) == pytest.approx(1)
+        assert sum(one.current for one in shown.bins) == pytest.approx(1)
         assert sum(one.expected for one in shown.bins) == pytest.approx(1)
         assert "<title>" in bars(shown)
     else:

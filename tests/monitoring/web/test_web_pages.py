@@ -291,7 +291,9 @@ def test_a_broken_store_is_a_page_without_insides(reports: Path) -> None:
         api = httpx.get(f"{url}/api/alarms", trust_env=False)
     assert (page.status_code, api.status_code) == (500, 500)
     assert "secret" not in page.text + api.text
-    assert api.json() == {"error": "the page could not be made"}
+    assert api.json() == {
+        "error": "the page could not be created; the monitor's log has the reason"
+    }
 
 
 MIRRORED = ShadowReport(

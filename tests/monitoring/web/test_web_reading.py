@@ -17,7 +17,7 @@ from monitoring.results import (
 )
 from monitoring.web import window_view
 from monitoring.web.charts.version_charts import timeline
-from monitoring.web.overview import VersionRow, headline, ledger
+from monitoring.web.overview import VersionRow, event_balance, headline
 from monitoring.web.traffic_share import mixes
 
 WINDOW = Window(0, 86_400_000_000)
@@ -122,8 +122,8 @@ def test_the_score_that_raises_alarms_is_the_chief_one() -> None:
 def test_the_ledger_balances_only_when_every_answer_was_monitored() -> None:
     whole = SourceLedger(source="a", epoch=1, next_sequence=5, events=5)
     holed = SourceLedger(source="b", epoch=1, next_sequence=9, events=6, lost=2, unreadable=1)
-    assert ledger([whole]).balanced
-    book = ledger([whole, holed])
+    assert event_balance([whole]).balanced
+    book = event_balance([whole, holed])
     assert (book.answered, book.logged, book.monitored, book.lost) == (13, 11, 10, 2)
     assert not book.balanced
 
@@ -131,14 +131,16 @@ def test_the_ledger_balances_only_when_every_answer_was_monitored() -> None:
 def test_the_headline_leaves_revised_windows_to_the_list() -> None:
     revised = msgspec.structs.replace(alarm(), revised=[RevisedWindow(Window(0, 1), broken=True)])
     assert "Revised" in versioned_alarm(revised)
-    (plain, short) = (headline([row(result(), one)], ledger([]), []) for one in (alarm(), revised))
+    (plain, short) = (
+        headline([row(result(), one)], event_balance([]), []) for one in (alarm(), revised)
+    )
     assert short == plain
 
 
 def test_the_headline_says_the_worst_thing_that_is_true() -> None:
-    fine, nothing = result(), ledger([])
+    fine, nothing = result(), event_balance([])
     dead = Delivery(webhook_id="m", body=b"{}", created=0, state="dead")
-    holed = ledger([SourceLedger(source="a", epoch=1, next_sequence=5, lost=3)])
+    holed = event_balance([SourceLedger(source="a", epoch=1, next_sequence=5, lost=3)])
     cases = [
         (headline([row(fine, alarm())], holed, [dead]), "alarm", "flights version 1: 9 of 20"),
         (headline([row(fine)], holed, [dead]), "alarm", "3 events"),

@@ -167,7 +167,7 @@ def test_deleted_rows_are_gone(tmp_path: Path) -> None:
     with _client(tmp_path, ROWS.iloc[:0], _manifest()) as client:
         assert client.get(PAGE).status_code == 410
     with _client(tmp_path, ROWS.iloc[:0], _manifest(), sampled=0) as client:
-        assert "No row of this window is like that" in client.get(PAGE).text
+        assert "No row of this window matches" in client.get(PAGE).text
 
 
 def test_groups_are_those_of_the_policy() -> None:

@@ -45,7 +45,7 @@ def test_the_page_shows_pictures_texts_and_reasons(tmp_path: Path, samples: list
         assert "Sampled inputs: image" in page
         assert f'<img src="{_API}/0.png" alt="image, sampled row 1"' in page
         assert "cannot be shown: 3 &lt; 4" in page
-        assert "its picture is being made" in page
+        assert "its picture is being prepared" in page
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
         assert "<script>alert" not in page
         assert "(empty)" in page

@@ -7,7 +7,7 @@ import httpx
 import msgspec
 
 from monitoring.results import Result, Score
-from monitoring.web.segment_tables import segmented
+from monitoring.web.segment_tables import segment_tables
 from tests.monitoring.web.test_web_api import samples
 from tests.monitoring.web.test_web_pages import HOSTILE, text_of
 
@@ -29,7 +29,7 @@ def _with_segments(store: Any, *more: Score) -> Result:
 
 
 def test_segments_are_read_by_column_and_group(store: Any) -> None:
-    carrier, size = segmented(_with_segments(store))
+    carrier, size = segment_tables(_with_segments(store))
     assert [group.name for group in carrier.groups] == ["UA", "a=b"]
     assert list(carrier.figures) == ["selection_rate", "roc_auc"]
     assert [gap.value for gap in carrier.gaps] == [0.19]

@@ -39,4 +39,4 @@ def test_a_version_leads_to_its_model(client: httpx.Client, store: Any) -> None:
 def test_a_model_that_was_never_seen_is_not_found(client: httpx.Client) -> None:
     reply = client.get("/models/nothing")
     assert reply.status_code == 404
-    assert "no version of a model named &#39;nothing&#39; was ever seen" in reply.text
+    assert "model &#39;nothing&#39; is neither registered here nor monitored" in reply.text

@@ -119,7 +119,7 @@ def test_hostile_names_are_escaped(tmp_path: Path) -> None:
     [
         (f"{PAGE}?window=5", 404, "window is 5: tiny version 1 has no closed window"),
         (f"{PAGE}?against=x", 400, "against is &#39;x&#39;; expected a whole number"),
-        (PAGE, 404, "tiny version 1 has one closed window; a comparison needs two"),
+        (PAGE, 404, "tiny version 1 has only one closed window; a comparison needs two"),
         ("/models/other/1/compare", 404, "other version 1 has no closed window"),
     ],
 )

@@ -1,7 +1,7 @@
-"""Create the tables.
+"""Create the tables of the first revision.
 
-A database of a release before migrations has most of them: it gets what it lacks. The tables stand
-here as they were in this revision, whatever `schema` says today.
+A database from before migrations has most of these tables: only the missing tables and columns are
+added. The definitions are those of this revision and do not follow later changes of `schema`.
 """
 
 from typing import Any
@@ -127,14 +127,14 @@ _table(
 )
 _table("retries", _key("number", _INTEGER))
 
-_ADDED: dict[str, list[tuple[str, TypeEngine[Any]]]] = {  # columns that the earliest databases lack
+_ADDED: dict[str, list[tuple[str, TypeEngine[Any]]]] = {  # columns missing in the oldest databases
     "predictions": [("time", _INTEGER), ("told", _BYTES)],
     "early_labels": [("time", _INTEGER), ("received", _INTEGER)],
 }
 
 
 def upgrade() -> None:
-    """Create what is missing."""
+    """Create missing tables, columns and indexes."""
     connection = op.get_bind()
     _metadata.create_all(connection)
     inspector = inspect(connection)

@@ -1,7 +1,7 @@
-"""Rename the probability's scores where a feature has the name `probability`.
+"""Rename the positive class's drift score if a feature is named `probability`.
 
-Such results held two drift scores of one name: the feature's, then that of the positive class's
-probability.
+The results of such models have two drift scores with that name: first the score of the feature,
+then the score of the positive class's predicted probability.
 """
 
 import json
@@ -14,14 +14,15 @@ revision = "0002"
 down_revision = "0001"
 
 _COLUMN, _OWN = "probability", "@probability"
-_SPELLED = b'"probability"'  # spares most results from being parsed
+_SPELLED = b'"probability"'  # searched first, so that most results need not be parsed
 _results = sa.table("results", *map(sa.column, ("model", "version", "start", "revision", "body")))
 
 
 def upgrade() -> None:
-    """Rewrite the results that need it, one version's after the other.
+    """Rewrite the affected results, one version after another.
 
-    Each is looked at: windows without scores, such as those of refused requests, tell nothing.
+    Every result is checked, because windows without scores do not show whether a version is
+    affected.
     """
     connection, stored = op.get_bind(), _results.c
     versions = connection.execute(sa.select(stored.model, stored.version).distinct()).all()
@@ -36,7 +37,7 @@ def upgrade() -> None:
 
 
 def _renamed(body: bytes) -> bytes | None:
-    """Return a result whose second drift score of the name is renamed; None: it has one only."""
+    """Return the result with its second `probability` score renamed; None if it has only one."""
     if body.count(_SPELLED) < 2:
         return None
     result: dict[str, Any] = json.loads(body)

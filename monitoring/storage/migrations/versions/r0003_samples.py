@@ -1,4 +1,4 @@
-"""Add the sampled rows of tensors; windows from before have none."""
+"""Add the sampled rows of tensors; existing windows have none."""
 
 import sqlalchemy as sa
 from alembic import op

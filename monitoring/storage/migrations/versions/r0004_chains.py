@@ -1,4 +1,4 @@
-"""Add the numbers of each shard of a source; earlier logs have none."""
+"""Add the chains: the event numbers of each source's shards; earlier logs have no numbers."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Add how far the schedule of each model is decided; earlier databases have no schedules."""
+"""Add the progress of each model's retraining schedule."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Add the requests of each model by the hour; earlier releases did not count them."""
+"""Add each model's hourly request counts; earlier releases did not count requests by hour."""
 
 import sqlalchemy as sa
 from alembic import op

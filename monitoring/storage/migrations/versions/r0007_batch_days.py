@@ -1,4 +1,4 @@
-"""Add the counts of rows of files by day; earlier databases have only their totals."""
+"""Add daily counts of batch-scored rows; earlier databases have only totals."""
 
 import sqlalchemy as sa
 from alembic import op

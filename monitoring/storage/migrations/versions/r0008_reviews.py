@@ -1,4 +1,4 @@
-"""Add the rows that people label."""
+"""Add the review queue: rows that people label."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,6 +1,6 @@
-"""Have rows name their partition; drop what monitors with a leader handed to each other.
+"""Add the partition of each row; drop the tables through which a leader distributed the log.
 
-Chunks that the leader had not ingested are in Kafka still, behind the committed positions.
+No event is lost: chunks that were not ingested are still in Kafka, after the committed positions.
 """
 
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ _NAMED = ("positions", "chains", "watches", "early_labels", "dead_letters")
 
 
 def upgrade() -> None:
-    """Add the partition; all rows are of partition 0 until the monitors hand them over."""
+    """Add the partition, 0 for all rows until the monitors redistribute them."""
     for table in ("streams", "handed"):
         op.execute(f"DROP TABLE IF EXISTS {table}")
     for table in filter(_lacks_partition, _NAMED):
@@ -39,7 +39,7 @@ def upgrade() -> None:
 def _rekey(
     table: str, keys: list[str | tuple[str, str]], others: list[str], *, rowid: bool = True
 ) -> None:
-    """Create a table again with the partition as the first column of its key."""
+    """Re-create a table with the partition as the first column of its key."""
     if not _lacks_partition(table):
         return
     names = [key if isinstance(key, str) else key[0] for key in keys]

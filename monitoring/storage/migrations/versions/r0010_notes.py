@@ -1,4 +1,4 @@
-"""Add the notes of people on windows and alarms."""
+"""Add people's notes on windows and alarms."""
 
 import sqlalchemy as sa
 from alembic import op
