@@ -34,7 +34,7 @@ class _NothingFound:
     def ledger(self) -> list[Any]:
         return []
 
-    watched = alarms = deliveries = partitions = ledger
+    monitored_versions = alarms = deliveries = partitions = ledger
 
     def totals(self) -> dict[str, int]:
         return {}
@@ -50,13 +50,13 @@ def main(page: Path) -> None:
     own = _service()
     triton = [metric for metric in own if metric[0].startswith("nv_")]
     forwarder = ForwarderMetrics(ReaderLag(time.time), lambda: 0).registry
-    findings: Any = _NothingFound()
+    store: Any = _NothingFound()
     sections = {
         "Service: `/metrics` of `driftline serve`": [
             metric for metric in own if metric not in triton
         ],
         "Service, with `DRIFTLINE_SERVICE_TRITON_METRICS=true`": triton,
-        "Monitor: `/metrics` of `driftline monitor`": _of(StoreCollector(findings, None).collect()),
+        "Monitor: `/metrics` of `driftline monitor`": _of(StoreCollector(store, None).collect()),
         "Forwarder: `/metrics` at `DRIFTLINE_FORWARDER_METRICS_PORT`": _of(forwarder.collect()),
     }
     page.write_text(HEAD + "".join(_section(*section) for section in sections.items()))

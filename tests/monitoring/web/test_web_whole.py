@@ -33,7 +33,7 @@ def test_scores_of_the_whole_are_shown_where_they_are_known() -> None:
 def test_too_little_data_is_a_state_that_prometheus_sees() -> None:
     windows = [_result("ok", day=0), _result("not enough data", STRONG, day=1)]
     findings: Any = SimpleNamespace(
-        watched=lambda: [("m", "1")],
+        monitored_versions=lambda: [("m", "1")],
         live=lambda *_: [],
         late=lambda *_: LateCounts(),
         recent=lambda *_, **_last: windows,
