@@ -26,7 +26,7 @@ from monitoring.storage.database import Database
 from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
 from monitoring.web.metrics.collector import exposition
-from monitoring.web.overview import look
+from monitoring.web.overview import read_overview
 
 _SECOND = 1_000_000
 
@@ -92,7 +92,7 @@ def measure(models: int, busy: int, events: int, at_once: int) -> QuietModelsFig
         opened[0][0].database.close()
         store, texts = Store(home / "monitor.db"), list[bytes]()
         metrics = _cpu(lambda: texts.append(exposition(store)))
-        overview = _cpu(lambda: look(store, None))
+        overview = _cpu(lambda: read_overview(store, None))
         return QuietModelsFigures(
             first_request_ms=1e3 * first / models,
             steps=len(steps),

@@ -102,7 +102,7 @@ def _print_retraining(console: Console, store: Store) -> None:
     loops = RetrainLoops(open_history(Home.from_environment()), int(within * DAY))
     for schedule in loops.schedules(store):
         console.print(plain(f"{schedule.model} is scheduled: {schedule_text(schedule)}"))
-    for loop in loops.now(store)[:LATEST]:
+    for loop in loops.read_now(store)[:LATEST]:
         name = plain(f"{loop.model} version {loop.version}", "bold")
         colour = "bold red" if loop.overdue else "yellow" if loop.awaited else "dim"
         console.print(name, plain(loop.request, "dim"), plain(loop_text(loop), colour))

@@ -216,7 +216,7 @@ class Ingestion:
         predicted = [
             PredictedRow(values, layout.prediction(values)) for values in layout.rows(event)
         ]
-        if layout.has_more(event):
+        if layout.has_extra_inputs(event):
             self._state.count("unexpected_inputs")
         return predicted
 

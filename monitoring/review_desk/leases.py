@@ -96,10 +96,10 @@ class ReviewDesk:
                 queries.ADD_LEASE, [(*place, "", 0, "leased", "", 0) for place in places]
             )
             self._database.many(
-                queries.TAKE, [(holder, now + LEASE, now, *place) for place in places]
+                queries.TAKE_LEASE, [(holder, now + LEASE, now, *place) for place in places]
             )
             rows = self._database.all(
-                queries.HELD, model=model, holder=holder, now=now, limit=min(limit, MOST)
+                queries.LEASED_ROWS, model=model, holder=holder, now=now, limit=min(limit, MOST)
             )
         return read_picked(rows)
 
@@ -159,7 +159,7 @@ class ReviewDesk:
             UnknownReview: the actor has not decided about any row of the model.
         """
         with self._one_at_a_time, self._database.transaction():
-            decisions = self._database.all(queries.LAST_DEED, model=model, holder=actor, limit=1)
+            decisions = self._database.all(queries.LAST_ACTION, model=model, holder=actor, limit=1)
             if not decisions:
                 raise UnknownReview(f"{actor or 'you'} decided about no row of {model} yet")
             name, row, state = decisions[0]

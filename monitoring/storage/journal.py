@@ -95,9 +95,9 @@ class Journal:
 
     def version_progress(self) -> dict[Key, VersionProgress]:
         """Read the progress of every monitored version."""
-        rows = self.database.all(windows.WATCHES, partition=self.partition)
-        watches = [as_struct(body, VersionProgress) for (body,) in rows]
-        return {(watch.model, watch.version): watch for watch in watches}
+        rows = self.database.all(windows.PROGRESS_OF_PARTITION, partition=self.partition)
+        versions = [as_struct(body, VersionProgress) for (body,) in rows]
+        return {(version.model, version.version): version for version in versions}
 
     def windows(self, key: Key) -> dict[int, WindowState]:
         """Read the windows that can still change, by start."""
@@ -190,9 +190,10 @@ class Journal:
             self.database.write(windows.COUNT_LATE, *key, MERGED, events, count)
             self.database.do(windows.DELETE_LATE, **old)
 
-    def save_version_progress(self, watches: Sequence[tuple[str, str, bytes]]) -> None:
+    def save_version_progress(self, versions: Sequence[tuple[str, str, bytes]]) -> None:
         """Store the encoded progress of versions, by model and version."""
-        self.database.many(windows.SAVE_WATCH, [(*watch, self.partition) for watch in watches])
+        rows = [(*version, self.partition) for version in versions]
+        self.database.many(windows.SAVE_PROGRESS, rows)
 
     def save_windows(self, states: Iterable[tuple[Key, WindowState]]) -> None:
         """Store the counts of windows."""
@@ -307,12 +308,12 @@ class Journal:
 
     def rule_states(self, key: Key) -> dict[Rule, RuleState]:
         """Read the stored states of a version's rules."""
-        rows = self.database.all(alarms.STREAKS, **_of(key))
+        rows = self.database.all(alarms.RULE_STATES, **_of(key))
         return {cast("Rule", rule): as_struct(body, RuleState) for rule, body in rows}
 
     def save_rule_state(self, key: Key, rule: Rule, state: RuleState) -> None:
         """Store the state of a rule."""
-        self.database.write(alarms.SAVE_STREAK, *key, rule, encode(state))
+        self.database.write(alarms.SAVE_RULE_STATE, *key, rule, encode(state))
 
     def alarm(self, alarm_id: str) -> Alarm | None:
         """Read an alarm."""
@@ -361,7 +362,7 @@ class Journal:
 
     def retained_period(self, key: Key) -> Window | None:
         """Read the period of a version's closed windows with stored rows; None if there is none."""
-        rows = self.database.all(windows.WATCH, **_of(key))
+        rows = self.database.all(windows.PROGRESS, **_of(key))
         since = as_struct(rows[0][0], VersionProgress).samples_until if rows else 0
         ((first,),) = self.database.all(results.START_AFTER, **_of(key), start=since - 1)
         ((last,),) = self.database.all(results.START_BEFORE, **_of(key), start=END_OF_TIME)

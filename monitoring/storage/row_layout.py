@@ -91,7 +91,7 @@ class RowLayout:
         rows = zip(*_summaries(self._manifest, event), strict=True)
         return [PredictedRow(row, None, partial=not self._is_summary_only) for row in rows]
 
-    def has_more(self, event: PredictionEvent) -> bool:
+    def has_extra_inputs(self, event: PredictionEvent) -> bool:
         """Return whether an event contains more inputs than the version's signature."""
         return len(event.inputs) > self._inputs
 

@@ -80,7 +80,7 @@ totals = Table(
     "totals", metadata, _key("partition", INTEGER), _key("name", TEXT), Column("value", INTEGER)
 )
 
-watches = Table(  # windows.watermark.VersionProgress
+version_progress = Table(  # windows.watermark.VersionProgress
     "watches",
     metadata,
     _key("model", TEXT),
@@ -240,7 +240,7 @@ results = Table(  # results.Result
 closed = Table(  # windows.totals.ClosedTotals
     "closed", metadata, _key("model", TEXT), _key("version", TEXT), Column("body", BYTES)
 )
-streaks = Table(  # alarms.alarm_lifecycle.RuleState
+rule_states = Table(  # alarms.alarm_lifecycle.RuleState
     "streaks",
     metadata,
     _key("model", TEXT),

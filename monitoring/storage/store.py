@@ -92,7 +92,9 @@ class Store:
 
     def newest_requests(self) -> dict[tuple[str, str], int]:
         """Read the newest event time of every monitored version, in microseconds."""
-        activities = (as_struct(body, VersionActivity) for (body,) in self._all(windows.WATCHES))
+        activities = (
+            as_struct(body, VersionActivity) for (body,) in self._all(windows.PROGRESS_OF_PARTITION)
+        )
         return {(activity.model, activity.version): activity.newest for activity in activities}
 
     def results(
@@ -182,7 +184,7 @@ class Store:
 
     def rule_states(self, model: str, version: str) -> dict[Rule, RuleState]:
         """Read the state of every rule that was judged at least once."""
-        rows = self._all(alarms.STREAKS, model=model, version=version)
+        rows = self._all(alarms.RULE_STATES, model=model, version=version)
         states = {str(rule): as_struct(body, RuleState) for rule, body in rows}
         return {rule: states[rule] for rule in get_args(Rule) if rule in states}
 
@@ -210,7 +212,9 @@ class Store:
             if alarm is None:
                 return False
             body = stored_rows.encode(reset(alarm.latest.end))
-            self._database.write(alarms.CHANGE_STREAK, body, alarm.model, alarm.version, alarm.rule)
+            self._database.write(
+                alarms.CHANGE_RULE_STATE, body, alarm.model, alarm.version, alarm.rule
+            )
         return True
 
     def silences(self) -> list[Silence]:
@@ -354,12 +358,12 @@ class Store:
 
     def _sample(self, model: str, version: str, window: Window) -> "_Sample":
         """Read a window's sampled rows, as stored; empty if their retention has ended."""
-        progress_rows = self._all(windows.WATCH, model=model, version=version)
+        progress_rows = self._all(windows.PROGRESS, model=model, version=version)
         if not progress_rows:
             return _Sample([], [])
-        progress_of_version = as_struct(progress_rows[0][0], VersionProgress)
-        if window.start < progress_of_version.samples_until:
-            return _Sample(progress_of_version.columns, [])  # some may not be deleted yet
+        version_progress = as_struct(progress_rows[0][0], VersionProgress)
+        if window.start < version_progress.samples_until:
+            return _Sample(version_progress.columns, [])  # some may not be deleted yet
         stored = self._all(
             predictions.SAMPLE, model=model, version=version, start=window.start, end=window.end
         )
@@ -371,7 +375,7 @@ class Store:
             )
             for body, label, time, name, row in stored
         ]
-        return _Sample(progress_of_version.columns, rows)
+        return _Sample(version_progress.columns, rows)
 
     def _decided(self, model: str, version: str, window: Window) -> WindowLabels:
         """Read the review decisions about the rows of a window."""
@@ -391,9 +395,9 @@ class Store:
 
         The list is empty if their retention has ended.
         """
-        rows = self._all(windows.WATCH, model=model, version=version)
-        watch = as_struct(rows[0][0], VersionProgress) if rows else None
-        if watch is None or window.start < watch.samples_until:
+        rows = self._all(windows.PROGRESS, model=model, version=version)
+        version_progress = as_struct(rows[0][0], VersionProgress) if rows else None
+        if version_progress is None or window.start < version_progress.samples_until:
             return []
         key = {"model": model, "version": version}
         of_window = {"start": window.start, "end": window.end}
@@ -414,16 +418,16 @@ class Store:
 
         Rows are in the order of event time. The result is empty if their retention has ended.
         """
-        rows = self._all(windows.WATCH, model=model, version=version)
-        watch = as_struct(rows[0][0], VersionProgress) if rows else None
-        if watch is None or window.start < watch.samples_until:
+        rows = self._all(windows.PROGRESS, model=model, version=version)
+        version_progress = as_struct(rows[0][0], VersionProgress) if rows else None
+        if version_progress is None or window.start < version_progress.samples_until:
             return {}
         key = {"model": model, "version": version}
         stored = self._all(
             predictions.SMALLEST, **key, start=window.start, end=window.end, limit=limit
         )
         bodies = [as_bytes(body) for (body,) in stored]
-        return stored_rows.by_column(watch.columns, bodies, [None] * len(bodies))
+        return stored_rows.by_column(version_progress.columns, bodies, [None] * len(bodies))
 
     def has_duty(self, name: str) -> bool:
         """Return whether this monitor has a duty that only one monitor has at a time.

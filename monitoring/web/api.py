@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NUMBER = re.compile(f"-?{WHOLE_NUMBER}")
-MOST = 10_000  # results or days in one reply
+MOST_RESULTS = 10_000  # results or days in one reply
 PARQUET = "application/vnd.apache.parquet"
 
 
@@ -167,7 +167,7 @@ async def results(request: Request) -> Response:
         store_of(request).results(
             request.path_params["model"],
             request.path_params["version"],
-            last=MOST if last is None else min(last, MOST),
+            last=MOST_RESULTS if last is None else min(last, MOST_RESULTS),
             before=END_OF_TIME if before is None else before,
         )
     )
@@ -207,7 +207,7 @@ async def traffic(request: Request) -> Response:
 async def batch(request: Request) -> Response:
     """Return the version's batch-scored rows by day, newest first."""
     model, version = request.path_params["model"], request.path_params["version"]
-    days = store_of(request).batch_days(model, version, MOST)
+    days = store_of(request).batch_days(model, version, MOST_RESULTS)
     return json_response([{"start": start, **asdict(day)} for start, day in days.items()])
 
 

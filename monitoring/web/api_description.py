@@ -41,7 +41,7 @@ _ABOUT = (
     "Send an API key as a bearer token, or as the password of HTTP Basic."
 )
 _VERSION = "/api/models/{model}/versions/{version}"
-_WHOLE: Schema = {"type": "integer"}
+_INTEGER: Schema = {"type": "integer"}
 _TEXT: Schema = {"type": "string"}
 
 
@@ -145,7 +145,7 @@ _REVIEWED: Schema = {
     "required": ["action"],
     "properties": {
         "prediction_id": _TEXT,
-        "row": {**_WHOLE, "default": 0},
+        "row": {**_INTEGER, "default": 0},
         "action": {"enum": ["accept", "correct", "skip", "undo"]},
         "label": {"description": "With correct: the label, a class or a number."},
         "why": _TEXT,
@@ -170,7 +170,7 @@ _ROLLOUT: Schema = {
     },
 }
 _EXAMPLES = f"{_VERSION}/windows/{{start:whole}}/examples"
-_CHOSEN: Mapping[str, Schema] = {
+_EXAMPLES_QUERY: Mapping[str, Schema] = {
     "show": {"enum": list(CHOICES)},
     "where": {"type": "string", "description": "COLUMN=VALUE: only the rows of this group."},
 }
@@ -213,7 +213,7 @@ REPLIES: Mapping[str, Any] = {
     _ROLLOUT_PATH: AliasPanel,
 }
 # Schemas of replies to POST, for paths whose GET has a different reply.
-_CHANGES: Mapping[str, Any] = {"/v1/review": ReviewedReply, _ROLLOUT_PATH: ChangedReply}
+_POST_REPLIES: Mapping[str, Any] = {"/v1/review": ReviewedReply, _ROLLOUT_PATH: ChangedReply}
 _MEDIA_TYPES = {
     ".parquet": PARQUET,
     ".csv": "text/csv",
@@ -222,11 +222,11 @@ _MEDIA_TYPES = {
 }
 _BINARY: Schema = {"type": "string", "format": "binary"}
 _QUERIES: Mapping[str, Mapping[str, Schema]] = {
-    f"{_VERSION}/results": {"last": {**_WHOLE, "minimum": 0}, "before": _WHOLE},
-    "/v1/review": {"model": _TEXT, "limit": {**_WHOLE, "minimum": 1, "maximum": MOST_LEASED}},
-    _EXAMPLES: _CHOSEN,
-    f"{_EXAMPLES}.csv": _CHOSEN,
-    f"{_EXAMPLES}.parquet": _CHOSEN,
+    f"{_VERSION}/results": {"last": {**_INTEGER, "minimum": 0}, "before": _INTEGER},
+    "/v1/review": {"model": _TEXT, "limit": {**_INTEGER, "minimum": 1, "maximum": MOST_LEASED}},
+    _EXAMPLES: _EXAMPLES_QUERY,
+    f"{_EXAMPLES}.csv": _EXAMPLES_QUERY,
+    f"{_EXAMPLES}.parquet": _EXAMPLES_QUERY,
 }
 _BODIES: Mapping[str, Schema] = {
     "/api/approvals/{model}/{number}/{alias}": _DECISION,
@@ -239,13 +239,13 @@ _BODIES: Mapping[str, Schema] = {
 _SENTENCE = re.compile(r"(.*?\.)(?:\s|$)", re.DOTALL)
 
 
-def describe(title_version: str, described: Iterable[BaseRoute]) -> dict[str, Any]:
+def describe(release: str, described: Iterable[BaseRoute]) -> dict[str, Any]:
     """Return the OpenAPI document of the API's routes among `described`."""
     routes: dict[str, list[Operation]] = {}
     for route in described:
-        if isinstance(route, Route) and _for_programs(route.path):
+        if isinstance(route, Route) and _is_api(route.path):
             routes.setdefault(route.path, []).append(_operation(route))
-    return describe_api("Driftline monitor", title_version, _ABOUT, routes)
+    return describe_api("Driftline monitor", release, _ABOUT, routes)
 
 
 def routes(version: str, described: Iterable[BaseRoute]) -> list[Route]:
@@ -263,7 +263,7 @@ def routes(version: str, described: Iterable[BaseRoute]) -> list[Route]:
     return [Route("/openapi.json", as_json), Route("/api", as_page)]
 
 
-def _for_programs(path: str) -> bool:
+def _is_api(path: str) -> bool:
     return path.startswith(("/api/", "/v1/")) or path in {"/health", "/metrics"}
 
 
@@ -275,7 +275,7 @@ def _operation(route: Route) -> Operation:
     )
     reply = REPLIES.get(route.path, {} if media_type == "application/json" else _BINARY)
     if changes:
-        reply = _CHANGES.get(route.path, reply)
+        reply = _POST_REPLIES.get(route.path, reply)
     return Operation(
         summary=_summary(route),
         tag=_tag(route.path),

@@ -99,23 +99,23 @@ async def approval(request: Request) -> Response:
 
 async def report(request: Request) -> Response:
     """Show a gate report."""
-    report_file = await asyncio.to_thread(
+    gate_report = await asyncio.to_thread(
         _report, _desk(request).reports, request.path_params["digest"]
     )
-    if report_file is None:
+    if gate_report is None:
         raise HTTPException(404, "no such gate report")
     headers = {"content-security-policy": _REPORT_POLICY}
-    return Response(report_page(report_file), media_type="text/html", headers=headers)
+    return Response(report_page(gate_report), media_type="text/html", headers=headers)
 
 
 async def report_data(request: Request) -> Response:
     """Return a gate report as JSON."""
-    report_file = await asyncio.to_thread(
+    gate_report = await asyncio.to_thread(
         _report, _desk(request).reports, request.path_params["digest"]
     )
-    if report_file is None:
+    if gate_report is None:
         raise HTTPException(404, "no such gate report")
-    return json_response(report_file)
+    return json_response(gate_report)
 
 
 async def decide(request: Request) -> Response:
@@ -129,17 +129,17 @@ async def decide(request: Request) -> Response:
     if not decision.why.strip():
         raise HTTPException(400, "expected why: a reason, which is recorded with the decision")
     params = request.path_params
-    book, model, number = Approvals(desk.history), params["model"], params["number"]
-    about: dict[str, Any] = {"actor": grant.actor, "why": decision.why.strip()}
+    approvals, model, number = Approvals(desk.history), params["model"], params["number"]
+    author: dict[str, Any] = {"actor": grant.actor, "why": decision.why.strip()}
     note = ""
     try:
         if decision.decision == "reject":
-            revision = await asyncio.to_thread(lambda: book.reject(model, number, **about))
+            revision = await asyncio.to_thread(lambda: approvals.reject(model, number, **author))
         else:
             read = ReadSubject(decision.digest, decision.report)
-            about |= {"roles": grant.roles, "read": read}
+            author |= {"roles": grant.roles, "read": read}
             revision = await asyncio.to_thread(
-                lambda: book.approve(model, number, params["alias"], **about)
+                lambda: approvals.approve(model, number, params["alias"], **author)
             )
             subject = RolloutSubject(model, number, params["alias"])
             note = await asyncio.to_thread(_start_rollout, desk, subject, grant.actor)

@@ -15,7 +15,7 @@ from access.authorizer import Authorizer
 from access.errors import AccessError, Unauthenticated
 from access.http1 import mark_proven
 from access.keys import certificate_grant
-from monitoring.web.browser_security import OPEN
+from monitoring.web.browser_security import OPEN_PATH
 from monitoring.web.refusal import refusal
 
 # A browser then asks for a user name and a password: the key is the password, the name is ignored.
@@ -44,7 +44,7 @@ class Authentication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it with 401 or 403."""
-        if scope["type"] == "http" and scope["path"] != OPEN:
+        if scope["type"] == "http" and scope["path"] != OPEN_PATH:
             try:
                 token = _bearer(Headers(scope=scope))
                 self._authorizer.admit(*_access(scope, token))

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from access.browser_guard import BrowserGuard
 from access.errors import AccessError, UnknownHost
 
-OPEN = "/health"  # path without authentication, for probes
+OPEN_PATH = "/health"  # path without authentication, for probes
 PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -38,7 +38,7 @@ class BrowserSecurity:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if scope["path"] != OPEN:
+        if scope["path"] != OPEN_PATH:
             try:
                 self._guard.check(scope["method"].encode("latin-1"), scope["headers"])
             except AccessError as error:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Choice = Literal["all", "wrong", "uncertain"]
 CHOICES: tuple[Choice, ...] = get_args(Choice)
-IDENTIFYING = 3  # number of columns before the features: prediction id, row, event time
+IDENTIFIERS = 3  # number of columns before the features: prediction id, row, event time
 
 
 class AnswerColumns(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-LARGEST = 65_536  # bytes of a body
+MOST_BYTES = 65_536  # bytes of a body
 _MOST_FIELDS = 20
 
 Change = TypeVar("Change", bound=msgspec.Struct)
@@ -18,7 +18,7 @@ async def read_change(request: Request, kind: type[Change], what: str) -> Change
 
     Raises HTTPException: 413 if the body is too large, 400 if it cannot be decoded.
     """
-    body = await read_body(request, LARGEST)
+    body = await read_body(request, MOST_BYTES)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip()
     try:
         if media_type == "application/json":

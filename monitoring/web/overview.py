@@ -92,7 +92,7 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
         return next((score.threshold for score in scores if score), None)
 
     @property
-    def searched(self) -> str:
+    def search_text(self) -> str:
         """The text that a search covers: name, version, owner and tags."""
         return " ".join([self.model, self.version, self.owner, *self.tags]).lower()
 

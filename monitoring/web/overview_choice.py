@@ -64,7 +64,7 @@ class OverviewChoice(msgspec.Struct, frozen=True, kw_only=True):
         return [
             row
             for row in rows
-            if self.q.lower() in row.searched
+            if self.q.lower() in row.search_text
             and (not self.tag or self.tag in row.tags)
             and (not self.owner or self.owner == row.owner)
         ]

@@ -62,7 +62,7 @@ from monitoring.web.sampled_inputs import sampled_inputs
 from monitoring.web.segment_tables import GAPS, segment_tables
 from monitoring.web.silences import active_silences
 from monitoring.web.time_zone import PARAMETER, zone_name
-from monitoring.web.traffic_share import Mix, mixes
+from monitoring.web.traffic_share import RequestShares, request_shares
 from monitoring.webhooks.body import AlarmNotice, read_request
 from monitoring.windows.grid import END_OF_TIME
 from registry.errors import RegistryUnavailable
@@ -205,7 +205,7 @@ async def window(request: Request) -> Response:
         policy_period=period_of(periods_of(request), result.window.start)
         if result.policy
         else None,
-        versions=_mix(store, result),
+        versions=_request_shares(store, result),
         late=store.late(result.model, result.version, result.window),
         before=before,
         after=after,
@@ -304,13 +304,13 @@ def _expects_labels(request: Request, result: Result) -> bool:
     return version is None or expects_labels(version.manifest)
 
 
-def _mix(store: Queries, result: Result) -> Mix:
+def _request_shares(store: Queries, result: Result) -> RequestShares:
     """Return each version's share of the model's requests in this window."""
     versions = [version for model, version in store.monitored_versions() if model == result.model]
     closed = (store.result(result.model, version, result.window.start) for version in versions)
     live = (window for version in versions for window in store.live(result.model, version))
     windows = [*live, *(window for window in closed if window)]
-    return mixes(windows).get((result.model, result.window), {})
+    return request_shares(windows).get((result.model, result.window), {})
 
 
 def _delivery_item(delivery: Delivery) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from registry.history.rows import HistoryRow
 from registry.history.sentences import describe_row, reasons_of
 from registry.history.store import History
 
-_SHOWN = 200  # rows of a page
+_ROWS_ON_ONE_PAGE = 200  # rows of a page
 _LONGEST = 512  # characters of a prediction id
 
 
@@ -55,7 +55,7 @@ async def history_page(request: Request) -> Response:
     shown = shown_rows(await _rows(request))
     before = _before(request)
     older = [entry for entry in shown if before is None or entry.row.revision < before]
-    model, latest = request.path_params["model"], older[-_SHOWN:]
+    model, latest = request.path_params["model"], older[-_ROWS_ON_ONE_PAGE:]
     earlier = latest[0].row.revision if len(older) > len(latest) else None
     return page(
         request, "history.html", model=model, rows=latest[::-1], earlier=earlier, total=len(shown)

@@ -52,7 +52,7 @@ class RetrainLoops:
             for request_facts in facts
         ]
 
-    def now(self, store: Queries) -> list[RetrainLoop]:
+    def read_now(self, store: Queries) -> list[RetrainLoop]:
         """Return every request like `read`, but block; for commands."""
         facts = list(_requests(store))
         states = (

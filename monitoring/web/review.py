@@ -26,7 +26,7 @@ from registry.manifest import Manifest
 
 _LEASED = 10  # rows that a request without a limit leases
 _SHOWN_CLASSES = 9  # classes with a button and a keyboard shortcut
-_LARGEST = 1 << 20  # bytes of a request body
+_MOST_BYTES = 1 << 20  # bytes of a request body
 _LONGEST_WHY = 2_000  # characters of a reason
 
 Outcome = TypeVar("Outcome")
@@ -87,7 +87,7 @@ async def queue(request: Request) -> Response:
 async def decide_on_page(request: Request) -> Response:
     """Record the form's decision, and redirect to the next row."""
     model, desk = request.path_params["model"], _desk(request)
-    fields = parse_qs((await read_body(request, _LARGEST)).decode(errors="replace"))
+    fields = parse_qs((await read_body(request, _MOST_BYTES)).decode(errors="replace"))
     try:
         form = msgspec.convert(
             {name: texts[0] for name, texts in fields.items()}, _Form, strict=False
@@ -130,7 +130,7 @@ async def rows(request: Request) -> Response:
 async def decide(request: Request) -> Response:
     """Record decisions in order; decisions before a refused decision stay recorded."""
     model = _model(request)
-    body = await read_body(request, _LARGEST)
+    body = await read_body(request, _MOST_BYTES)
     try:
         content = _decisions.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

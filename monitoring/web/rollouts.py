@@ -63,7 +63,7 @@ class AliasPanel(msgspec.Struct, frozen=True, kw_only=True):
 def routes() -> list[Route]:
     """Return the routes of rollouts."""
     path = "/api/models/{model}/rollouts/{alias}"
-    return [Route(path, shown), Route(path, change, methods=["POST"])]
+    return [Route(path, latest_rollout), Route(path, change, methods=["POST"])]
 
 
 def alias_panels(request: Request, model: str, version: str) -> list[AliasPanel]:
@@ -79,7 +79,7 @@ def alias_panels(request: Request, model: str, version: str) -> list[AliasPanel]
     return [panel for panel in panels if version in panel.versions]
 
 
-async def shown(request: Request) -> Response:
+async def latest_rollout(request: Request) -> Response:
     """Return the latest rollout of an alias, with its counts, evidence and verdicts."""
     desk, (model, alias) = _desk(request), _about(request)
     state = await asyncio.to_thread(desk.history.state, model)

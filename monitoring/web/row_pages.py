@@ -16,7 +16,7 @@ from monitoring.web.api import PARQUET, json_response, result_of, store_of, type
 from monitoring.web.distributions import registered
 from monitoring.web.example_rows import (
     CHOICES,
-    IDENTIFYING,
+    IDENTIFIERS,
     AnswerColumns,
     Choice,
     as_cells,
@@ -77,7 +77,7 @@ async def show(request: Request) -> Response:
     total = len(examples.rows)
     first = min(max(whole_number(request, "from") or 0, 0), max(total - 1, 0))
     shown = examples.rows.iloc[first : first + ON_ONE_PAGE]
-    identifying = list(shown.columns[:IDENTIFYING])
+    identifying = list(shown.columns[:IDENTIFIERS])
     return page(
         request,
         "rows.html",
@@ -86,7 +86,7 @@ async def show(request: Request) -> Response:
         identifier=identifying[0],
         place=identifying[1],
         time=identifying[2],
-        columns=_answer_first(list(shown.columns[IDENTIFYING:]), examples.answer),
+        columns=_answer_first(list(shown.columns[IDENTIFIERS:]), examples.answer),
         numeric=list(shown.select_dtypes("number").columns),
         rows=as_cells(shown),
         first=first,

@@ -15,7 +15,7 @@ from access.http1 import Http1Connection
 from access.ports import bound, numeric
 from access.tls import Tls
 from monitoring.errors import PageUnavailable
-from monitoring.web.browser_security import OPEN
+from monitoring.web.browser_security import OPEN_PATH
 
 _KEEP_ALIVE_S = 75  # longer than usual for proxies, so that proxies close idle connections first
 
@@ -49,7 +49,7 @@ def serving(
     server = _PageServer(
         uvicorn.Config(
             application,
-            http=Http1Connection.bounded(limits, [OPEN]),
+            http=Http1Connection.bounded(limits, [OPEN_PATH]),
             ws="none",
             log_level="warning",
             access_log=False,

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from monitoring.results import Result, Window
 
-Mix = dict[str, float]  # share of the requests, by version
+RequestShares = dict[str, float]  # share of the requests, by version
 
 
-def mixes(results: Iterable[Result]) -> dict[tuple[str, Window], Mix]:
+def request_shares(results: Iterable[Result]) -> dict[tuple[str, Window], RequestShares]:
     """Return the shares by model and window; only versions with equal windows are combined."""
     requests: dict[tuple[str, Window], dict[str, int]] = {}
     for result in results:

@@ -15,7 +15,7 @@ from monitoring.web.overview import VersionRow, event_balance, headline, overvie
 from monitoring.web.pages import page
 from monitoring.web.records import RecordDesk, ShownRow, shown_rows
 from monitoring.web.retrain_loops import LATEST
-from monitoring.web.traffic_share import Mix, mixes
+from monitoring.web.traffic_share import RequestShares, request_shares
 
 _LATEST_CHANGES = 8  # rows of the model's history
 
@@ -32,7 +32,7 @@ async def versions(request: Request) -> Response:
     rows = overview_rows(store, catalogue, only=model)
     if not rows:
         raise HTTPException(404, f"model {model[:64]!r} is neither registered here nor monitored")
-    window, mix = _newest_mix(rows)
+    window, shares = _newest_shares(rows)
     alarms = worst_first(alarm for row in rows for alarm in row.alarms)
     return page(
         request,
@@ -42,8 +42,8 @@ async def versions(request: Request) -> Response:
         headline=headline(rows, event_balance([]), []),
         alarms=alarms,
         alarm_notes=notes_on_alarms(request, alarms),
-        mix=mix,
-        mix_window=window,
+        shares=shares,
+        shares_window=window,
         traffic=store.traffic(model).newest,
         comparisons=request.app.state.comparisons.of_model(model),
         loops=[loop for loop in await loops_of(request) if loop.model == model][:LATEST],
@@ -52,10 +52,10 @@ async def versions(request: Request) -> Response:
     )
 
 
-def _newest_mix(rows: Sequence[VersionRow]) -> tuple[Window | None, Mix]:
+def _newest_shares(rows: Sequence[VersionRow]) -> tuple[Window | None, RequestShares]:
     """Return the newest window, and each version's share of its requests."""
     windows = [window for row in rows for window in (row.latest, row.filling) if window]
-    shares = {window: mix for (_, window), mix in mixes(windows).items()}
+    shares = {window: shares for (_, window), shares in request_shares(windows).items()}
     newest = max(shares, key=lambda window: window.start, default=None)
     return newest, {} if newest is None else shares[newest]
 

@@ -58,7 +58,7 @@ class ScorePair(msgspec.Struct, frozen=True):
         return f"{100 * self.difference:+.1f} points"
 
     @property
-    def apart(self) -> bool:
+    def intervals_apart(self) -> bool:
         """Whether both scores have confidence intervals that do not overlap."""
         ends = [(score.low, score.high) if score else (None, None)
                 for score in (self.first, self.second)]  # fmt: skip

@@ -69,7 +69,7 @@ class ColumnView(msgspec.Struct, frozen=True):
         broken = {name for name, score in self.others.items() if score.breached}
         return [title for name, title in QUALITY.items() if name in broken]
 
-    def other(self, *names: str) -> Score | None:
+    def first_of(self, *names: str) -> Score | None:
         """Return the first of these scores that the column has."""
         return next((self.others[name] for name in names if name in self.others), None)
 
@@ -126,7 +126,7 @@ def chief_score(results: Sequence[Result]) -> str:
     )
 
 
-def whole(result: Result) -> list[tuple[str, Score]]:
+def window_drift(result: Result) -> list[tuple[str, Score]]:
     """Return window-level drift scores with their titles."""
     scores = ((title, find(result, name)) for name, title in WHOLE.items())
     return [(title, score) for title, score in scores if score and score.value is not None]

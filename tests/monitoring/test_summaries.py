@@ -30,7 +30,7 @@ def test_the_rows_of_an_image_model_are_its_summaries() -> None:
     kept, withheld = (record.event for record in log.records)
     assert [list(row) for row in layout.rows(kept)] == [[0.5, None, 2.0]]
     assert layout.prediction(layout.rows(kept)[0]) is None
-    assert not layout.has_more(kept)
+    assert not layout.has_extra_inputs(kept)
     (row,) = layout.rows_without_payload(withheld)
     assert row is not None
     assert list(row.values) == [0.25, 0.1, 1.0]

@@ -24,7 +24,7 @@ Connect = Callable[[], Any]  # returns a new DB-API connection
 def upgrade_sqlite(connect: Connect) -> None:
     """Migrate a file on its own connection; raises the driver's errors and NewerDatabase."""
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
-    _begin_alone(engine)
+    _lock_at_begin(engine)
     _upgrade_on(engine)
 
 
@@ -44,7 +44,7 @@ def _upgrade_on(engine: Engine, *before: str) -> None:
         raise error.orig or error from None
 
 
-def _begin_alone(engine: Engine) -> None:
+def _lock_at_begin(engine: Engine) -> None:
     """Make SQLAlchemy's transactions take SQLite's write lock when they begin.
 
     By default, Python's driver begins a transaction later, and without the lock.

@@ -2,7 +2,7 @@
 
 from sqlalchemy import bindparam, select, update
 
-from monitoring.storage.schema import alarms, silences, streaks
+from monitoring.storage.schema import alarms, rule_states, silences
 from monitoring.storage.statements import RowChange, RowInsert, values_of
 
 # Newest first. `number` is the end of the window that raised the alarm; alarms of earlier releases
@@ -17,19 +17,19 @@ CHANGE = RowChange(
     ),
 )
 
-STREAKS = select(streaks.c.rule, streaks.c.body).where(
-    streaks.c.model == bindparam("model"), streaks.c.version == bindparam("version")
+RULE_STATES = select(rule_states.c.rule, rule_states.c.body).where(
+    rule_states.c.model == bindparam("model"), rule_states.c.version == bindparam("version")
 )
-SAVE_STREAK = RowInsert(streaks, replace=["body"])
-CHANGE_STREAK = RowChange(
-    values_of(streaks, "body", "model", "version", "rule"),
+SAVE_RULE_STATE = RowInsert(rule_states, replace=["body"])
+CHANGE_RULE_STATE = RowChange(
+    values_of(rule_states, "body", "model", "version", "rule"),
     lambda params: (
-        update(streaks)
+        update(rule_states)
         .values(body=params["body"])
         .where(
-            streaks.c.model == params["model"],
-            streaks.c.version == params["version"],
-            streaks.c.rule == params["rule"],
+            rule_states.c.model == params["model"],
+            rule_states.c.version == params["version"],
+            rule_states.c.rule == params["rule"],
         )
     ),
 )

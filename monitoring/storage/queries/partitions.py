@@ -10,7 +10,7 @@ from monitoring.storage.schema import (
     ledger,
     partitions,
     positions,
-    watches,
+    version_progress,
 )
 from monitoring.storage.statements import RowChange, RowInsert, values_of
 
@@ -42,8 +42,8 @@ def _move(table: Table, *keys: str) -> RowChange:
 
 
 # Transfer of rows to other partitions when the number of partitions changes.
-VERSIONS = select(watches.c.model, watches.c.version)
-MOVE_VERSION = _move(watches, "model", "version")
+VERSIONS = select(version_progress.c.model, version_progress.c.version)
+MOVE_VERSION = _move(version_progress, "model", "version")
 LABELS = select(early_labels.c.prediction_id).distinct()
 MOVE_LABEL = _move(early_labels, "prediction_id")
 LETTERS = select(dead_letters.c.number, dead_letters.c.body)

@@ -90,7 +90,7 @@ _HOLDER, _NOW = (
     bindparam("holder", type_=leases.c.holder.type),
     bindparam("now", type_=leases.c.until.type),
 )
-_LEASED = leases.c.state == literal_column("'leased'")
+_IS_LEASED = leases.c.state == literal_column("'leased'")
 _joined = rows.outerjoin(
     leases, and_(leases.c.prediction_id == rows.c.prediction_id, leases.c.row == rows.c.row)
 )
@@ -98,7 +98,7 @@ _OPEN = (
     rows.c.model == bindparam("model"),
     _PICKED,
     # If a decision is undone, the row is leased again before its undo is ingested from the log.
-    or_(and_(rows.c.decision.is_(None), leases.c.state.is_(None)), _LEASED),
+    or_(and_(rows.c.decision.is_(None), leases.c.state.is_(None)), _IS_LEASED),
 )
 FREE = (
     select(rows.c.prediction_id, rows.c.row)
@@ -109,7 +109,7 @@ FREE = (
     .order_by(rows.c.start.desc(), rows.c.place, rows.c.prediction_id, rows.c.row)
     .limit(LIMIT)
 )
-HELD = (
+LEASED_ROWS = (
     select(*_COLUMNS)
     .select_from(_joined)
     .where(*_OPEN, leases.c.holder == _HOLDER, leases.c.until > _NOW)
@@ -134,7 +134,7 @@ PICKED = (
     .limit(LIMIT)
 )
 ADD_LEASE = RowInsert(leases, keep=True)
-TAKE = RowChange(
+TAKE_LEASE = RowChange(
     values_of(leases, "holder", "until", "at", "prediction_id", "row"),
     lambda params: (
         update(leases)
@@ -142,7 +142,7 @@ TAKE = RowChange(
         .where(
             leases.c.prediction_id == params["prediction_id"],
             leases.c.row == params["row"],
-            _LEASED,
+            _IS_LEASED,
             or_(leases.c.holder == params["holder"], leases.c.until <= params["at"]),
         )
     ),
@@ -151,7 +151,7 @@ LEASE = select(leases.c.holder, leases.c.until, leases.c.state, leases.c.why, le
     leases.c.prediction_id == bindparam("prediction_id"), leases.c.row == bindparam("row")
 )
 SAVE_LEASE = RowInsert(leases, replace=["holder", "until", "state", "why", "at"])
-LAST_DEED = (
+LAST_ACTION = (
     select(leases.c.prediction_id, leases.c.row, leases.c.state)
     .select_from(
         leases.join(

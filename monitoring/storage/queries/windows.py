@@ -2,17 +2,20 @@
 
 from sqlalchemy import BigInteger, bindparam, cast, delete, func, select
 
-from monitoring.storage.schema import late, watches, windows
+from monitoring.storage.schema import late, version_progress, windows
 from monitoring.storage.statements import RowChange, RowInsert, values_of
 
-VERSIONS = select(watches.c.model, watches.c.version).order_by(watches.c.model, watches.c.version)
-WATCHES = select(watches.c.body).where(
-    watches.c.partition == bindparam("partition", type_=watches.c.partition.type)
+VERSIONS = select(version_progress.c.model, version_progress.c.version).order_by(
+    version_progress.c.model, version_progress.c.version
 )
-WATCH = select(watches.c.body).where(
-    watches.c.model == bindparam("model"), watches.c.version == bindparam("version")
+PROGRESS_OF_PARTITION = select(version_progress.c.body).where(
+    version_progress.c.partition == bindparam("partition", type_=version_progress.c.partition.type)
 )
-SAVE_WATCH = RowInsert(watches, replace=["body"])
+PROGRESS = select(version_progress.c.body).where(
+    version_progress.c.model == bindparam("model"),
+    version_progress.c.version == bindparam("version"),
+)
+SAVE_PROGRESS = RowInsert(version_progress, replace=["body"])
 
 WINDOWS = (
     select(windows.c.body)

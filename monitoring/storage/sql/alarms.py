@@ -35,30 +35,30 @@ CHANGE = RowQuery(
         empty='TRUNCATE staged_alarms_change',
     ),
 )
-STREAKS = Query(
+RULE_STATES = Query(
     sqlite=Compiled('SELECT streaks.rule, streaks.body FROM streaks WHERE streaks.model = ? AND streaks.version = ?', ('model', 'version')),
     postgresql=Compiled('SELECT streaks.rule, streaks.body FROM streaks WHERE streaks.model = %s::VARCHAR COLLATE "C" AND streaks.version = %s::VARCHAR COLLATE "C"', ('model', 'version')),
 )
-SAVE_STREAK = RowQuery(
+SAVE_RULE_STATE = RowQuery(
     columns=('model', 'version', 'rule', 'body'),
     sqlite=Compiled('INSERT INTO streaks (model, version, rule, body) VALUES (?, ?, ?, ?) ON CONFLICT (model, version, rule) DO UPDATE SET body = excluded.body', ('model', 'version', 'rule', 'body')),
     postgresql=Compiled('INSERT INTO streaks (model, version, rule, body) VALUES (%s::VARCHAR COLLATE "C", %s::VARCHAR COLLATE "C", %s::VARCHAR COLLATE "C", %s) ON CONFLICT (model, version, rule) DO UPDATE SET body = excluded.body', ('model', 'version', 'rule', 'body')),
     staged=Staged(
-        create='CREATE TEMPORARY TABLE IF NOT EXISTS staged_alarms_save_streak ( model TEXT COLLATE "C", version TEXT COLLATE "C", rule TEXT COLLATE "C", body BYTEA )',
-        copy='COPY staged_alarms_save_streak FROM STDIN',
-        run=Compiled('INSERT INTO streaks (model, version, rule, body) SELECT staged_alarms_save_streak.model, staged_alarms_save_streak.version, staged_alarms_save_streak.rule, staged_alarms_save_streak.body FROM staged_alarms_save_streak ON CONFLICT (model, version, rule) DO UPDATE SET body = excluded.body'),
-        empty='TRUNCATE staged_alarms_save_streak',
+        create='CREATE TEMPORARY TABLE IF NOT EXISTS staged_alarms_save_rule_state ( model TEXT COLLATE "C", version TEXT COLLATE "C", rule TEXT COLLATE "C", body BYTEA )',
+        copy='COPY staged_alarms_save_rule_state FROM STDIN',
+        run=Compiled('INSERT INTO streaks (model, version, rule, body) SELECT staged_alarms_save_rule_state.model, staged_alarms_save_rule_state.version, staged_alarms_save_rule_state.rule, staged_alarms_save_rule_state.body FROM staged_alarms_save_rule_state ON CONFLICT (model, version, rule) DO UPDATE SET body = excluded.body'),
+        empty='TRUNCATE staged_alarms_save_rule_state',
     ),
 )
-CHANGE_STREAK = RowQuery(
+CHANGE_RULE_STATE = RowQuery(
     columns=('body', 'model', 'version', 'rule'),
     sqlite=Compiled('UPDATE streaks SET body=? WHERE streaks.model = ? AND streaks.version = ? AND streaks.rule = ?', ('body', 'model', 'version', 'rule')),
     postgresql=Compiled('UPDATE streaks SET body=%s WHERE streaks.model = %s::VARCHAR COLLATE "C" AND streaks.version = %s::VARCHAR COLLATE "C" AND streaks.rule = %s::VARCHAR COLLATE "C"', ('body', 'model', 'version', 'rule')),
     staged=Staged(
-        create='CREATE TEMPORARY TABLE IF NOT EXISTS staged_alarms_change_streak ( body BYTEA, model TEXT COLLATE "C", version TEXT COLLATE "C", rule TEXT COLLATE "C" )',
-        copy='COPY staged_alarms_change_streak FROM STDIN',
-        run=Compiled('UPDATE streaks SET body=staged_alarms_change_streak.body FROM staged_alarms_change_streak WHERE streaks.model = staged_alarms_change_streak.model AND streaks.version = staged_alarms_change_streak.version AND streaks.rule = staged_alarms_change_streak.rule'),
-        empty='TRUNCATE staged_alarms_change_streak',
+        create='CREATE TEMPORARY TABLE IF NOT EXISTS staged_alarms_change_rule_state ( body BYTEA, model TEXT COLLATE "C", version TEXT COLLATE "C", rule TEXT COLLATE "C" )',
+        copy='COPY staged_alarms_change_rule_state FROM STDIN',
+        run=Compiled('UPDATE streaks SET body=staged_alarms_change_rule_state.body FROM staged_alarms_change_rule_state WHERE streaks.model = staged_alarms_change_rule_state.model AND streaks.version = staged_alarms_change_rule_state.version AND streaks.rule = staged_alarms_change_rule_state.rule'),
+        empty='TRUNCATE staged_alarms_change_rule_state',
     ),
 )
 SILENCES = Query(

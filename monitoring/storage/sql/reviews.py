@@ -95,7 +95,7 @@ FREE = Query(
     sqlite=Compiled('SELECT review_rows.prediction_id, review_rows."row" FROM review_rows LEFT OUTER JOIN review_leases ON review_leases.prediction_id = review_rows.prediction_id AND review_leases."row" = review_rows."row" WHERE review_rows.model = ? AND review_rows.place IS NOT NULL AND (review_rows.decision IS NULL AND review_leases.state IS NULL OR review_leases.state = \'leased\') AND (review_leases.until IS NULL OR review_leases.until <= ? OR review_leases.holder = ?) ORDER BY review_rows.start DESC, review_rows.place, review_rows.prediction_id, review_rows."row" LIMIT ? OFFSET ?', ('model', 'now', 'holder', 'limit', 'param_1'), {'param_1': 0}),
     postgresql=Compiled('SELECT review_rows.prediction_id, review_rows.row FROM review_rows LEFT OUTER JOIN review_leases ON review_leases.prediction_id = review_rows.prediction_id AND review_leases.row = review_rows.row WHERE review_rows.model = %s::VARCHAR COLLATE "C" AND review_rows.place IS NOT NULL AND (review_rows.decision IS NULL AND review_leases.state IS NULL OR review_leases.state = \'leased\') AND (review_leases.until IS NULL OR review_leases.until <= %s::BIGINT OR review_leases.holder = %s::VARCHAR COLLATE "C") ORDER BY review_rows.start DESC, review_rows.place, review_rows.prediction_id, review_rows.row LIMIT %s::BIGINT', ('model', 'now', 'holder', 'limit')),
 )
-HELD = Query(
+LEASED_ROWS = Query(
     sqlite=Compiled('SELECT review_rows.model, review_rows.version, review_rows.prediction_id, review_rows."row", review_rows.body, review_rows.decision FROM review_rows LEFT OUTER JOIN review_leases ON review_leases.prediction_id = review_rows.prediction_id AND review_leases."row" = review_rows."row" WHERE review_rows.model = ? AND review_rows.place IS NOT NULL AND (review_rows.decision IS NULL AND review_leases.state IS NULL OR review_leases.state = \'leased\') AND review_leases.holder = ? AND review_leases.until > ? ORDER BY review_rows.start DESC, review_rows.place, review_rows.prediction_id, review_rows."row" LIMIT ? OFFSET ?', ('model', 'holder', 'now', 'limit', 'param_1'), {'param_1': 0}),
     postgresql=Compiled('SELECT review_rows.model, review_rows.version, review_rows.prediction_id, review_rows.row, review_rows.body, review_rows.decision FROM review_rows LEFT OUTER JOIN review_leases ON review_leases.prediction_id = review_rows.prediction_id AND review_leases.row = review_rows.row WHERE review_rows.model = %s::VARCHAR COLLATE "C" AND review_rows.place IS NOT NULL AND (review_rows.decision IS NULL AND review_leases.state IS NULL OR review_leases.state = \'leased\') AND review_leases.holder = %s::VARCHAR COLLATE "C" AND review_leases.until > %s::BIGINT ORDER BY review_rows.start DESC, review_rows.place, review_rows.prediction_id, review_rows.row LIMIT %s::BIGINT', ('model', 'holder', 'now', 'limit')),
 )
@@ -126,15 +126,15 @@ ADD_LEASE = RowQuery(
         empty='TRUNCATE staged_reviews_add_lease',
     ),
 )
-TAKE = RowQuery(
+TAKE_LEASE = RowQuery(
     columns=('holder', 'until', 'at', 'prediction_id', 'row'),
     sqlite=Compiled('UPDATE review_leases SET holder=?, until=?, at=? WHERE review_leases.prediction_id = ? AND review_leases."row" = ? AND review_leases.state = \'leased\' AND (review_leases.holder = ? OR review_leases.until <= ?)', ('holder', 'until', 'at', 'prediction_id', 'row', 'holder', 'at')),
     postgresql=Compiled('UPDATE review_leases SET holder=%s::VARCHAR COLLATE "C", until=%s::BIGINT, at=%s::BIGINT WHERE review_leases.prediction_id = %s::VARCHAR COLLATE "C" AND review_leases.row = %s::BIGINT AND review_leases.state = \'leased\' AND (review_leases.holder = %s::VARCHAR COLLATE "C" OR review_leases.until <= %s::BIGINT)', ('holder', 'until', 'at', 'prediction_id', 'row', 'holder', 'at')),
     staged=Staged(
-        create='CREATE TEMPORARY TABLE IF NOT EXISTS staged_reviews_take ( holder TEXT COLLATE "C", until BIGINT, at BIGINT, prediction_id TEXT COLLATE "C", row BIGINT )',
-        copy='COPY staged_reviews_take FROM STDIN',
-        run=Compiled("UPDATE review_leases SET holder=staged_reviews_take.holder, until=staged_reviews_take.until, at=staged_reviews_take.at FROM staged_reviews_take WHERE review_leases.prediction_id = staged_reviews_take.prediction_id AND review_leases.row = staged_reviews_take.row AND review_leases.state = 'leased' AND (review_leases.holder = staged_reviews_take.holder OR review_leases.until <= staged_reviews_take.at)"),
-        empty='TRUNCATE staged_reviews_take',
+        create='CREATE TEMPORARY TABLE IF NOT EXISTS staged_reviews_take_lease ( holder TEXT COLLATE "C", until BIGINT, at BIGINT, prediction_id TEXT COLLATE "C", row BIGINT )',
+        copy='COPY staged_reviews_take_lease FROM STDIN',
+        run=Compiled("UPDATE review_leases SET holder=staged_reviews_take_lease.holder, until=staged_reviews_take_lease.until, at=staged_reviews_take_lease.at FROM staged_reviews_take_lease WHERE review_leases.prediction_id = staged_reviews_take_lease.prediction_id AND review_leases.row = staged_reviews_take_lease.row AND review_leases.state = 'leased' AND (review_leases.holder = staged_reviews_take_lease.holder OR review_leases.until <= staged_reviews_take_lease.at)"),
+        empty='TRUNCATE staged_reviews_take_lease',
     ),
 )
 LEASE = Query(
@@ -152,7 +152,7 @@ SAVE_LEASE = RowQuery(
         empty='TRUNCATE staged_reviews_save_lease',
     ),
 )
-LAST_DEED = Query(
+LAST_ACTION = Query(
     sqlite=Compiled('SELECT review_leases.prediction_id, review_leases."row", review_leases.state FROM review_leases JOIN review_rows ON review_leases.prediction_id = review_rows.prediction_id AND review_leases."row" = review_rows."row" WHERE review_rows.model = ? AND review_leases.holder = ? AND review_leases.state != \'leased\' ORDER BY review_leases.at DESC LIMIT ? OFFSET ?', ('model', 'holder', 'limit', 'param_1'), {'param_1': 0}),
     postgresql=Compiled('SELECT review_leases.prediction_id, review_leases.row, review_leases.state FROM review_leases JOIN review_rows ON review_leases.prediction_id = review_rows.prediction_id AND review_leases.row = review_rows.row WHERE review_rows.model = %s::VARCHAR COLLATE "C" AND review_leases.holder = %s::VARCHAR COLLATE "C" AND review_leases.state != \'leased\' ORDER BY review_leases.at DESC LIMIT %s::BIGINT', ('model', 'holder', 'limit')),
 )

@@ -9,23 +9,23 @@ VERSIONS = Query(
     sqlite=Compiled('SELECT watches.model, watches.version FROM watches ORDER BY watches.model, watches.version'),
     postgresql=Compiled('SELECT watches.model, watches.version FROM watches ORDER BY watches.model, watches.version'),
 )
-WATCHES = Query(
+PROGRESS_OF_PARTITION = Query(
     sqlite=Compiled('SELECT watches.body FROM watches WHERE watches.partition = ?', ('partition',)),
     postgresql=Compiled('SELECT watches.body FROM watches WHERE watches.partition = %s::BIGINT', ('partition',)),
 )
-WATCH = Query(
+PROGRESS = Query(
     sqlite=Compiled('SELECT watches.body FROM watches WHERE watches.model = ? AND watches.version = ?', ('model', 'version')),
     postgresql=Compiled('SELECT watches.body FROM watches WHERE watches.model = %s::VARCHAR COLLATE "C" AND watches.version = %s::VARCHAR COLLATE "C"', ('model', 'version')),
 )
-SAVE_WATCH = RowQuery(
+SAVE_PROGRESS = RowQuery(
     columns=('model', 'version', 'body', 'partition'),
     sqlite=Compiled('INSERT INTO watches (model, version, body, partition) VALUES (?, ?, ?, ?) ON CONFLICT (model, version) DO UPDATE SET body = excluded.body', ('model', 'version', 'body', 'partition')),
     postgresql=Compiled('INSERT INTO watches (model, version, body, partition) VALUES (%s::VARCHAR COLLATE "C", %s::VARCHAR COLLATE "C", %s, %s::BIGINT) ON CONFLICT (model, version) DO UPDATE SET body = excluded.body', ('model', 'version', 'body', 'partition')),
     staged=Staged(
-        create='CREATE TEMPORARY TABLE IF NOT EXISTS staged_windows_save_watch ( model TEXT COLLATE "C", version TEXT COLLATE "C", body BYTEA, partition BIGINT )',
-        copy='COPY staged_windows_save_watch FROM STDIN',
-        run=Compiled('INSERT INTO watches (model, version, body, partition) SELECT staged_windows_save_watch.model, staged_windows_save_watch.version, staged_windows_save_watch.body, staged_windows_save_watch.partition FROM staged_windows_save_watch ON CONFLICT (model, version) DO UPDATE SET body = excluded.body'),
-        empty='TRUNCATE staged_windows_save_watch',
+        create='CREATE TEMPORARY TABLE IF NOT EXISTS staged_windows_save_progress ( model TEXT COLLATE "C", version TEXT COLLATE "C", body BYTEA, partition BIGINT )',
+        copy='COPY staged_windows_save_progress FROM STDIN',
+        run=Compiled('INSERT INTO watches (model, version, body, partition) SELECT staged_windows_save_progress.model, staged_windows_save_progress.version, staged_windows_save_progress.body, staged_windows_save_progress.partition FROM staged_windows_save_progress ON CONFLICT (model, version) DO UPDATE SET body = excluded.body'),
+        empty='TRUNCATE staged_windows_save_progress',
     ),
 )
 WINDOWS = Query(

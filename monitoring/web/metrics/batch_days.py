@@ -7,7 +7,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from monitoring.counters.batch_days import BatchDay, unusual_share
 from telemetry.clock import DAY
 
-SHOWN = 8 * DAY  # so that a weekly job has an uninterrupted series
+SHOWN_PERIOD = 8 * DAY  # so that a weekly job has an uninterrupted series
 
 
 def batch_metrics(days: Mapping[tuple[str, str], BatchDay]) -> Iterator[Metric]:

@@ -26,7 +26,7 @@ from monitoring.results import (
 )
 from monitoring.scoring.lag import ScoringLag
 from monitoring.web.metrics.approvals import approval_metrics
-from monitoring.web.metrics.batch_days import SHOWN, batch_metrics
+from monitoring.web.metrics.batch_days import SHOWN_PERIOD, batch_metrics
 from monitoring.web.metrics.effect import effect_metrics
 from monitoring.web.metrics.health import health_metrics
 from monitoring.web.metrics.partitions import partition_metrics
@@ -37,7 +37,7 @@ from monitoring.web.metrics.traffic import traffic_metrics
 from monitoring.web.overview import HISTORY
 from monitoring.web.queries import Queries
 from monitoring.web.retrain_loops import NO_RETRAINING, Retraining
-from monitoring.web.traffic_share import mixes
+from monitoring.web.traffic_share import request_shares
 from monitoring.web.window_view import QUALITY, columns, coverage
 from monitoring.windows.totals import ClosedTotals
 from registry.pending_approvals import PendingApproval
@@ -70,13 +70,13 @@ class StoreCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
-        yield from _behind(self._progress)
-        yield from _unscored(self._scoring)
+        yield from _ingestion_lag(self._progress)
+        yield from _scoring_lag(self._scoring)
         yield from _sources(self._store.ledger())
         yield from partition_metrics(self._store.partitions(), now_us())
-        yield from _counted(self._store.totals())
+        yield from _counters(self._store.totals())
         pairs, without = _busiest(self._store, self._most_versions)
-        yield _quiet(without)
+        yield _omitted_versions(without)
         recent = (self._store.recent(*pair, last=HISTORY) for pair in pairs)
         results = [windows for windows in recent if windows]
         closed = {pair: self._store.closed(*pair) for pair in pairs}
@@ -84,17 +84,17 @@ class StoreCollector(Collector):
         yield from _late({pair: self._store.late(*pair) for pair in pairs})
         yield from _verdicts(results, closed)
         yield from _latest([windows[-1] for windows in results])
-        yield from _whole([windows[-1] for windows in results])
+        yield from _window_drift([windows[-1] for windows in results])
         yield from _columns([windows[-1] for windows in results])
         yield from _coverage(results)
         yield from _performance(results)
         open_windows = [window for pair in pairs for window in self._store.live(*pair)]
         everything = [window for windows in results for window in windows] + open_windows
-        yield from health_metrics(results, mixes(everything))
+        yield from health_metrics(results, request_shares(everything))
         yield from segment_metrics(results)
         yield from effect_metrics(results)
         yield from traffic_metrics(self._store.newest_traffic())
-        yield from batch_metrics(self._store.newest_batch_days(now_us() - SHOWN))
+        yield from batch_metrics(self._store.newest_batch_days(now_us() - SHOWN_PERIOD))
         yield from _alarms(self._store, pairs)
         yield from _webhooks(self._store)
         yield from approval_metrics(self._pending)
@@ -115,7 +115,7 @@ def exposition(
     return generate_latest(registry)
 
 
-def _behind(progress: ReaderLag | None) -> Iterator[Metric]:
+def _ingestion_lag(progress: ReaderLag | None) -> Iterator[Metric]:
     lag = GaugeMetricFamily(
         "driftline_monitor_lag_seconds",
         "Age of the oldest event that is read but not ingested; 0 if there is none.",
@@ -138,7 +138,7 @@ def _behind(progress: ReaderLag | None) -> Iterator[Metric]:
     yield from (lag, polled, damaged)
 
 
-def _unscored(scoring: ScoringLag | None) -> Iterator[Metric]:
+def _scoring_lag(scoring: ScoringLag | None) -> Iterator[Metric]:
     waiting = GaugeMetricFamily(
         "driftline_monitor_waiting_scores", "Windows that are queued for scoring."
     )
@@ -187,16 +187,16 @@ def _sources(ledger: Iterable[SourceLedger]) -> Iterator[Metric]:
 
 
 # Counters that begin at 0, because an alert on the increase misses the first event of a new series.
-_FROM_THE_START = {"unfit_labels": 0}
+_ZERO_COUNTERS = {"unfit_labels": 0}
 
 
-def _counted(totals: dict[str, int]) -> Iterator[Metric]:
+def _counters(totals: dict[str, int]) -> Iterator[Metric]:
     counted = CounterMetricFamily(
         "driftline_counted",
         "The monitor's counters by name: late_rows, unknown_labels, expired_early_labels, ...",
         labels=["what"],
     )
-    for what, count in sorted((_FROM_THE_START | totals).items()):
+    for what, count in sorted((_ZERO_COUNTERS | totals).items()):
         counted.add_metric([what], count)
     yield counted
 
@@ -252,7 +252,7 @@ def _verdicts(
     yield from (latest, windows)
 
 
-def _whole(latest: Iterable[Result]) -> Iterator[Metric]:
+def _window_drift(latest: Iterable[Result]) -> Iterator[Metric]:
     whole = GaugeMetricFamily(
         "driftline_window_drift_whole",
         "Largest drift of a column, and change of correlations, divided by their limits, latest "
@@ -313,7 +313,7 @@ def _columns(latest: Iterable[Result]) -> Iterator[Metric]:
         "latest window.",
         labels=[*VERSION, "column", "measure"],
     )
-    poor = GaugeMetricFamily(
+    quality_breached = GaugeMetricFamily(
         "driftline_window_quality_breached",
         "Whether a measure of a column's quality is beyond its limit, latest window.",
         labels=[*VERSION, "column", "measure"],
@@ -327,8 +327,8 @@ def _columns(latest: Iterable[Result]) -> Iterator[Metric]:
                 if score.value is not None and name.endswith("_share"):
                     quality.add_metric([*about, column.name, name], score.value)
                 if score.value is not None and name in QUALITY:
-                    poor.add_metric([*about, column.name, name], float(score.breached))
-    yield from (severity, quality, poor)
+                    quality_breached.add_metric([*about, column.name, name], float(score.breached))
+    yield from (severity, quality, quality_breached)
 
 
 def _coverage(results: Iterable[list[Result]]) -> Iterator[Metric]:
@@ -338,9 +338,9 @@ def _coverage(results: Iterable[list[Result]]) -> Iterator[Metric]:
         labels=VERSION,
     )
     for windows in results:
-        settled = [window for window in windows if window.pending == 0 and window.rows]
-        if settled and (labelled_share := coverage(settled[-1])) is not None:
-            share.add_metric([settled[-1].model, settled[-1].version], labelled_share)
+        complete = [window for window in windows if window.pending == 0 and window.rows]
+        if complete and (labelled_share := coverage(complete[-1])) is not None:
+            share.add_metric([complete[-1].model, complete[-1].version], labelled_share)
     yield share
 
 
@@ -396,13 +396,13 @@ def _busiest(store: Queries, most: int) -> tuple[list[tuple[str, str]], int]:
     return [pair for pair in pairs if pair in selection], len(pairs) - len(selection & set(pairs))
 
 
-def _quiet(versions: int) -> Metric:
-    quiet = GaugeMetricFamily(
+def _omitted_versions(versions: int) -> Metric:
+    omitted = GaugeMetricFamily(
         "driftline_versions_without_series",
         "Versions without metrics, because too many other versions had more recent requests.",
     )
-    quiet.add_metric([], versions)
-    return quiet
+    omitted.add_metric([], versions)
+    return omitted
 
 
 def _alarms(store: Queries, pairs: Iterable[tuple[str, str]]) -> Iterator[Metric]:

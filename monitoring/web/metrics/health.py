@@ -6,7 +6,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from monitoring.counters.service_health import SHARES
 from monitoring.results import Result, Window
-from monitoring.web.traffic_share import Mix
+from monitoring.web.traffic_share import RequestShares
 from monitoring.web.window_view import value
 
 _VERSION = ["model", "version"]
@@ -33,7 +33,7 @@ _DURATIONS = {
 
 
 def health_metrics(
-    results: Sequence[list[Result]], mixed: Mapping[tuple[str, Window], Mix]
+    results: Sequence[list[Result]], by_window: Mapping[tuple[str, Window], RequestShares]
 ) -> Iterator[Metric]:
     """Yield the metrics of each version; its windows are given oldest first."""
     for metric, (score, meaning) in _SHARES.items():
@@ -49,11 +49,11 @@ def health_metrics(
                 if (seconds := _newest(windows, f"{score}_{name}")) is not None:
                     durations.add_metric([*_about(windows), str(share)], seconds)
         yield durations
-    yield _mix(results, mixed)
+    yield _version_shares(results, by_window)
 
 
-def _mix(
-    results: Iterable[list[Result]], mixed: Mapping[tuple[str, Window], Mix]
+def _version_shares(
+    results: Iterable[list[Result]], by_window: Mapping[tuple[str, Window], RequestShares]
 ) -> GaugeMetricFamily:
     shares = GaugeMetricFamily(
         "driftline_window_version_share",
@@ -63,7 +63,7 @@ def _mix(
     for windows in results:
         model, version = _about(windows)
         shares.add_metric(
-            [model, version], mixed.get((model, windows[-1].window), {}).get(version, 0.0)
+            [model, version], by_window.get((model, windows[-1].window), {}).get(version, 0.0)
         )
     return shares
 

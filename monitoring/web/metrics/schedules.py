@@ -12,7 +12,7 @@ def schedule_metrics(schedules: Sequence[ScheduleView], now: int) -> Iterator[Me
 
     `now` is in microseconds since the epoch.
     """
-    following = GaugeMetricFamily(
+    next_time = GaugeMetricFamily(
         "driftline_schedule_next_timestamp_seconds",
         "Time of the next scheduled retraining.",
         labels=["model"],
@@ -23,8 +23,8 @@ def schedule_metrics(schedules: Sequence[ScheduleView], now: int) -> Iterator[Me
         labels=["model"],
     )
     for schedule in schedules:
-        following.add_metric([schedule.model], schedule.next / 1e6)
+        next_time.add_metric([schedule.model], schedule.next / 1e6)
         waiting.add_metric(
             [schedule.model], (now - schedule.undecided) / 1e6 if schedule.undecided else 0.0
         )
-    yield from (following, waiting)
+    yield from (next_time, waiting)

@@ -18,7 +18,7 @@ from monitoring.results import (
 from monitoring.web import window_view
 from monitoring.web.charts.version_charts import timeline
 from monitoring.web.overview import VersionRow, event_balance, headline
-from monitoring.web.traffic_share import mixes
+from monitoring.web.traffic_share import request_shares
 
 WINDOW = Window(0, 86_400_000_000)
 
@@ -107,7 +107,7 @@ def test_columns_come_worst_first_and_unscored_ones_last() -> None:
         )
     )
     assert [column.name for column in shown] == ["worst", "calm", "empty"]
-    missing = shown[0].other("unseen_share", "missing_share")
+    missing = shown[0].first_of("unseen_share", "missing_share")
     assert missing is not None
     assert missing.value == 0.2
     assert shown[0].remark == "half of it is missing"
@@ -201,7 +201,7 @@ def test_the_versions_of_a_model_share_a_window_of_the_same_length() -> None:
     first = msgspec.structs.replace(result(), events={"ok": 6, "failed": 2})
     second = msgspec.structs.replace(first, version="2", events={"ok": 2})
     elsewhere = msgspec.structs.replace(first, window=Window(0, 7), version="3")
-    mixed = mixes([first, second, elsewhere])
+    mixed = request_shares([first, second, elsewhere])
     assert mixed["flights", WINDOW] == {"1": 0.8, "2": 0.2}
     assert mixed["flights", Window(0, 7)] == {"3": 1.0}
 

@@ -26,7 +26,9 @@ def _result(verdict: Any, *scores: Score, day: int = 0) -> Result:
 
 
 def test_scores_of_the_whole_are_shown_where_they_are_known() -> None:
-    assert window_view.whole(_result("drifted", STRONG, JOINT)) == [("Largest drift", STRONG)]
+    assert window_view.window_drift(_result("drifted", STRONG, JOINT)) == [
+        ("Largest drift", STRONG)
+    ]
     assert JOINT in window_view.failures(_result("drifted", STRONG, JOINT))
 
 

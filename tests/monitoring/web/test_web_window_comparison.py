@@ -75,9 +75,9 @@ def test_scores_stand_side_by_side_and_intervals_are_compared(tmp_path: Path) ->
     )
     first, second, third = store.all_results
     [pair] = score_pairs(first, second)
-    assert (pair.apart, pair.difference) == (True, pytest.approx(-0.05))
-    assert not score_pairs(second, third)[0].apart
-    assert not score_pairs(first, _result(3))[0].apart
+    assert (pair.intervals_apart, pair.difference) == (True, pytest.approx(-0.05))
+    assert not score_pairs(second, third)[0].intervals_apart
+    assert not score_pairs(first, _result(3))[0].intervals_apart
     shares = [Score(name="drifted_share", value=value) for value in (0.25, 0.246)]
     assert score_pairs(_result(0, shares[0]), _result(1, shares[1]))[0].change == "-0.4 points"
     with _client(tmp_path, store) as browser:

@@ -14,7 +14,7 @@ revision = "0002"
 down_revision = "0001"
 
 _COLUMN, _OWN = "probability", "@probability"
-_SPELLED = b'"probability"'  # searched first, so that most results need not be parsed
+_QUOTED_NAME = b'"probability"'  # searched first, so that most results need not be parsed
 _results = sa.table("results", *map(sa.column, ("model", "version", "start", "revision", "body")))
 
 
@@ -38,7 +38,7 @@ def upgrade() -> None:
 
 def _renamed(body: bytes) -> bytes | None:
     """Return the result with its second `probability` score renamed; None if it has only one."""
-    if body.count(_SPELLED) < 2:
+    if body.count(_QUOTED_NAME) < 2:
         return None
     result: dict[str, Any] = json.loads(body)
     same = [

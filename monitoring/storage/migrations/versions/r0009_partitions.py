@@ -12,14 +12,14 @@ down_revision = "0008"
 _INTEGER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _BYTES = sa.LargeBinary()
-_NAMED = ("positions", "chains", "watches", "early_labels", "dead_letters")
+_WITH_PARTITION = ("positions", "chains", "watches", "early_labels", "dead_letters")
 
 
 def upgrade() -> None:
     """Add the partition, 0 for all rows until the monitors redistribute them."""
     for table in ("streams", "handed"):
         op.execute(f"DROP TABLE IF EXISTS {table}")
-    for table in filter(_lacks_partition, _NAMED):
+    for table in filter(_lacks_partition, _WITH_PARTITION):
         column = sa.Column("partition", _INTEGER, nullable=False, server_default=sa.text("0"))
         op.add_column(table, column)
     _rekey("ledger", ["source", ("shard", "''")], ["body"])
