@@ -132,7 +132,7 @@ def test_only_a_key_to_approve_decides_and_no_other_site(
     office.request()
     form = {"why": "x", "decision": "approve"}
     anonymous = page.post(f"/api{ONE}", data=form)
-    assert (anonymous.status_code, "expected a key" in anonymous.text) == (403, True)
+    assert (anonymous.status_code, "expected an API key" in anonymous.text) == (403, True)
     for name, scopes in (("a", ["operate"]), ("b", ["approve:other", "read"]), ("c", ["admin"])):
         reply = page.post(f"/api{ONE}", data=form, headers=how(office.key(name, *scopes)))
         assert reply.status_code == 403, scopes

@@ -190,4 +190,4 @@ def test_without_keys_nobody_changes_a_rollout(office: Office, tmp_path: Path) -
         httpx.Client(base_url=address, trust_env=False) as client,
     ):
         refused = client.post(ONE, json={"action": "pause", "why": "x"})
-    assert (refused.status_code, "expected a key" in refused.text) == (403, True)
+    assert (refused.status_code, "expected an API key" in refused.text) == (403, True)
