@@ -1,6 +1,6 @@
-"""Writes the dashboards: python deploy/grafana/build.py [FOLDER].
+"""Build the Grafana dashboards: python deploy/grafana/build.py [FOLDER].
 
-A test says when the committed ones are out of date.
+A test fails if the committed dashboards are out of date.
 """
 
 import sys
@@ -26,51 +26,51 @@ WATCHED = [
     variable("segment", f"label_values(driftline_window_segment{{{CHOSEN}}}, segment)"),
 ]
 WHO = "{{model}} {{version}}"
-VOLUME = "predictions_.*|monitored_events|heartbeats|labels"  # counters that dwarf the others
-VERSION = "version {{version}}"  # one model is chosen
+VOLUME = "predictions_.*|monitored_events|heartbeats|labels"  # much larger counters
+VERSION = "version {{version}}"  # without the model, because only one is chosen
 
 
 def rate(metric: str, by: str, more: str = "") -> str:
-    """Return the sum of a counter's rates."""
+    """Return the query for the sum of a counter's rates."""
     return f"sum by ({by}) (rate({metric}{{{CHOSEN}{more}}}[$__rate_interval]))"
 
 
 def quantile(share: float, histogram: str) -> str:
-    """Return a quantile of a histogram, per version."""
+    """Return the query for a histogram's quantile, per version."""
     return f"histogram_quantile({share}, {rate(f'{histogram}_bucket', 'model, version, le')})"
 
 
 def latest(metric: str, more: str = "") -> str:
-    """Return a gauge of the chosen versions."""
+    """Return the query for a gauge of the chosen versions."""
     return f"{metric}{{{CHOSEN}{more}}}"
 
 
 def serving() -> Any:
-    """Return the panels of what clients get."""
+    """Return the dashboard of the service: traffic, latency and saturation."""
     requests, seconds = "driftline_requests_total", "driftline_request_seconds"
     rows = {
         "Traffic": [
             series(
                 "Requests",
-                "Inference requests a second.",
+                "Inference requests per second.",
                 "reqps",
                 (rate(requests, "model, version"), VERSION),
             ),
             series(
                 "Requests by outcome",
-                "How they ended.",
+                "Inference requests per second, by outcome.",
                 "reqps",
                 (rate(requests, "outcome"), "{{outcome}}"),
             ),
             series(
                 "Requests by protocol",
-                "REST, gRPC or /predict.",
+                "Inference requests per second over REST, gRPC or /predict.",
                 "reqps",
                 (rate(requests, "protocol"), "{{protocol}}"),
             ),
             series(
-                "Share of errors",
-                "Failed, refused or expired, of the last five minutes.",
+                "Error rate",
+                "Share of requests that failed, were refused or expired, last five minutes.",
                 "percentunit",
                 (latest("driftline:request_errors:ratio_rate5m"), VERSION),
             ),
@@ -78,13 +78,13 @@ def serving() -> Any:
         "Latency": [
             buckets(
                 "Latency",
-                "From receipt to answer.",
+                "Time from receipt to reply.",
                 "s",
                 rate(f"{seconds}_bucket", "le"),
             ),
             series(
                 "Latency quantiles",
-                "From receipt to answer.",
+                "Time from receipt to reply.",
                 "s",
                 (quantile(0.5, seconds), f"p50 {VERSION}"),
                 (quantile(0.95, seconds), f"p95 {VERSION}"),
@@ -92,14 +92,14 @@ def serving() -> Any:
             ),
             series(
                 "Time in the queue",
-                "Of an answered request before its run.",
+                "Time that an answered request waited for its run.",
                 "s",
                 (quantile(0.5, "driftline_queue_seconds"), f"p50 {VERSION}"),
                 (quantile(0.99, "driftline_queue_seconds"), f"p99 {VERSION}"),
             ),
             series(
-                "Time of the run",
-                "Of a batch.",
+                "Run time",
+                "Time of a batch's run.",
                 "s",
                 (quantile(0.5, "driftline_run_seconds"), f"p50 {VERSION}"),
                 (quantile(0.99, "driftline_run_seconds"), f"p99 {VERSION}"),
@@ -108,25 +108,25 @@ def serving() -> Any:
         "Saturation": [
             buckets(
                 "Batch sizes",
-                "Rows of a batch.",
+                "Rows per batch.",
                 "short",
                 rate("driftline_batch_rows_bucket", "le"),
             ),
             series(
                 "Queue",
-                "Requests that waited when a batch was answered.",
+                "Queued requests when the last batch was answered.",
                 "short",
                 (latest("driftline_queue_requests"), VERSION),
             ),
             series(
                 "Runner utilization",
-                "Seconds of runs a second: 1 is one busy runner.",
+                "Seconds of runs per second: 1 is one busy runner.",
                 "percentunit",
                 (rate("driftline_run_seconds_sum", "model, version"), VERSION),
             ),
             series(
                 "Loaded versions",
-                "In the worker that has loaded fewest.",
+                "Loaded versions in the worker with the fewest.",
                 "short",
                 ("driftline_loaded_versions", "{{instance}}"),
             ),
@@ -136,7 +136,7 @@ def serving() -> Any:
 
 
 def monitoring() -> Any:
-    """Return the panels of what the monitor found."""
+    """Return the dashboard of the monitor's results."""
     realised, estimated = ', score=~"$score"', ', score=~"estimated_$score"'
     group = ', segment=~"$segment"'
     hourly = 'driftline_traffic_requests{model=~"$model"}'
@@ -144,25 +144,25 @@ def monitoring() -> Any:
         "Drift": [
             grid(
                 "Drift by column",
-                "Statistic divided by its threshold: 1 and above has drifted.",
+                "Statistic divided by its threshold: a column with 1 or more has drifted.",
                 latest("driftline_window_drift_severity"),
                 "{{column}}, " + VERSION,
             ),
             series(
-                "Share of columns that drifted",
-                "Of the latest window.",
+                "Share of drifted columns",
+                "Share of drifted columns, latest window.",
                 "percentunit",
                 (latest("driftline_window_drifted_share"), VERSION),
             ),
             series(
                 "Effect of drift on predictions",
-                "Share of decisions (spreads of a predicted number) that a column's drift changes.",
+                "Share of decisions that drift changes; of a number, mean change in deviations.",
                 "short",
                 (latest("driftline_window_effect", ', column!=""'), "{{column}} " + VERSION),
             ),
             series(
                 "Drift statistic",
-                "As its method measures it.",
+                "Drift statistic of each column, by its method.",
                 "short",
                 (latest("driftline_window_drift"), "{{column}} ({{method}}), " + VERSION),
                 width=24,
@@ -171,28 +171,28 @@ def monitoring() -> Any:
         "Quality": [
             series(
                 "Missing, out of range, unseen",
-                "Shares of a column's values.",
+                "Shares of a column's values, latest window.",
                 "percentunit",
                 (latest("driftline_window_quality"), "{{column}} {{measure}}, " + VERSION),
             ),
             series(
                 "Rows",
-                "Of the latest window.",
+                "Rows of the latest window.",
                 "short",
                 (latest("driftline_window_rows"), VERSION),
             ),
         ],
         "Traffic": [
             series(
-                "Requests of an hour",
-                "All versions of a model, newest evaluated hour, and as in earlier weeks.",
+                "Requests per hour",
+                "All versions of a model, newest evaluated hour, and the expected number.",
                 "short",
                 (hourly, "requests {{model}}"),
                 ('driftline_traffic_expected{model=~"$model"}', "expected {{model}}"),
             ),
             series(
                 "Share of the expected requests",
-                "Newest judged hour: 1 is as in the weeks before, 0 is no request.",
+                "Newest evaluated hour: 1 is as expected, 0 is no request.",
                 "percentunit",
                 (
                     f'{hourly} / (driftline_traffic_expected{{model=~"$model"}} > 0)',
@@ -203,31 +203,31 @@ def monitoring() -> Any:
         "Performance": [
             banded(
                 "Measured: $score",
-                "Of the latest window with labels, and its 95 % band.",
+                "Score of the latest window with labels, with its 95 % interval.",
                 (latest("driftline_window_score", realised), VERSION),
                 (latest("driftline_window_score_bound", realised), "{{bound}} " + VERSION),
             ),
             banded(
                 "Estimated: $score",
-                "Before labels come, and its 95 % band.",
+                "Estimate before labels arrive, with its 95 % band.",
                 (latest("driftline_window_score", estimated), VERSION),
                 (latest("driftline_window_score_bound", estimated), "{{bound}} " + VERSION),
             ),
             series(
                 "Label coverage",
-                "Of the newest window that awaits no more labels.",
+                "Share of rows with a label, newest window that no longer waits for labels.",
                 "percentunit",
                 (latest("driftline_window_label_coverage"), VERSION),
             ),
             series(
                 "Label delay",
-                "From a prediction to its label, newest window with labels.",
+                "Time from prediction to label, newest window with labels.",
                 "s",
                 (latest("driftline_window_label_delay_seconds"), "{{quantile}} " + VERSION),
             ),
             series(
                 "Rows by the state of their label",
-                "Of all closed windows.",
+                "Rows of all closed windows.",
                 "short",
                 (f"sum by (state) ({latest('driftline_row_labels')})", "{{state}}"),
                 width=24,
@@ -236,7 +236,7 @@ def monitoring() -> Any:
         "Segments": [
             series(
                 "Groups: $score",
-                "Of the labelled rows of each chosen group.",
+                "Score of each chosen group's labelled rows.",
                 "short",
                 (
                     latest("driftline_window_segment", f'{group}, score=~"$score"'),
@@ -244,8 +244,8 @@ def monitoring() -> Any:
                 ),
             ),
             series(
-                "Groups: share of columns that drifted",
-                "Of each chosen group against the same group of the reference.",
+                "Groups: share of drifted columns",
+                "Each chosen group compared with the same group of the reference.",
                 "percentunit",
                 (
                     latest("driftline_window_segment", f'{group}, score="drifted_share"'),
@@ -254,7 +254,7 @@ def monitoring() -> Any:
             ),
             series(
                 "Groups: rows",
-                "Of each chosen group, latest window.",
+                "Rows of each chosen group, latest window.",
                 "short",
                 (
                     latest("driftline_window_segment", f'{group}, score="rows"'),
@@ -263,33 +263,33 @@ def monitoring() -> Any:
             ),
             series(
                 "Gaps between groups",
-                "The highest rate of a column's groups less the lowest.",
+                "Highest minus lowest rate of a column's groups.",
                 "short",
                 (latest("driftline_window_gap"), "{{column}} {{score}} " + VERSION),
             ),
         ],
         "Service, from the event log": [
             series(
-                "Requests that ended in an error",
-                "Failed, refused or expired, latest window.",
+                "Requests with errors",
+                "Share of requests that failed, were refused or expired, latest window.",
                 "percentunit",
                 (latest("driftline_window_error_share"), VERSION),
             ),
             series(
-                "Predictions that differ from the registered model",
-                "Of the re-run predictions, latest window: prediction parity; a serving fault.",
+                "Prediction parity",
+                "Share of re-run predictions that differ, latest window: a serving fault.",
                 "percentunit",
                 (latest("driftline_window_parity"), VERSION),
             ),
             series(
                 "Latency",
-                "From receipt to answer, latest window.",
+                "Time from receipt to reply, latest window.",
                 "s",
                 (latest("driftline_window_latency_seconds"), "{{quantile}} " + VERSION),
             ),
             series(
                 "Share of requests by version",
-                "Of the model's, each version's latest window.",
+                "Share of the model's requests, each version's latest window.",
                 "percentunit",
                 (latest("driftline_window_version_share"), VERSION),
             ),
@@ -297,13 +297,13 @@ def monitoring() -> Any:
         "Alarms": [
             series(
                 "Firing alarms",
-                "By rule.",
+                "Firing alarms by rule.",
                 "short",
                 (latest("driftline_alarms", ', state="firing"'), "{{rule}} " + VERSION),
             ),
             series(
                 "Webhooks",
-                "By state; dead ones were given up.",
+                "Webhooks by state; dead webhooks are not retried.",
                 "short",
                 ("driftline_webhooks", "{{state}}"),
             ),
@@ -317,7 +317,7 @@ def monitoring() -> Any:
 
 
 def event_log() -> Any:
-    """Return whether every answer arrives."""
+    """Return the dashboard of the event log and the forwarder."""
     counted = [
         (
             f"sum by (source) (driftline_events_{what})",
@@ -330,7 +330,7 @@ def event_log() -> Any:
         "Ledger": [
             series(
                 "Events",
-                "Appended, ingested by the monitor, acknowledged by Kafka, a second.",
+                "Events per second: appended, ingested by the monitor, acknowledged by Kafka.",
                 "cps",
                 ("sum(rate(driftline_events_appended_total[$__rate_interval]))", "appended"),
                 ("sum(rate(driftline_monitored_events_total[$__rate_interval]))", "monitored"),
@@ -339,13 +339,13 @@ def event_log() -> Any:
             series("Ledger", "Events lost, recovered, missing or duplicated.", "short", *counted),
             series(
                 "Unreadable",
-                "Records that are not an event.",
+                "Records that do not match an event schema.",
                 "short",
                 ("sum by (source) (driftline_unreadable_events_total)", "{{source}}"),
             ),
             series(
                 "Other counters of the monitor",
-                "Unknown and unfit labels, dead letters, waiting scores; not the volume.",
+                "Unknown and invalid labels, dead letters, waiting scores; without volumes.",
                 "short",
                 (f'driftline_counted_total{{what!~"{VOLUME}"}}', "{{what}}"),
             ),
@@ -353,14 +353,14 @@ def event_log() -> Any:
         "Lag": [
             series(
                 "Lag",
-                "Since the reception of the oldest event in hand.",
+                "Age of the oldest event that is not ingested, or not acknowledged by Kafka.",
                 "s",
                 ("driftline_monitor_lag_seconds", "monitor"),
                 ("driftline_forwarder_lag_seconds", "forwarder {{instance}}"),
             ),
             series(
                 "Since the last poll",
-                "Grows where one hangs.",
+                "Time since the last poll; grows if a process hangs.",
                 "s",
                 ("time() - driftline_monitor_last_poll_timestamp_seconds", "monitor"),
                 ("time() - driftline_forwarder_last_poll_timestamp_seconds", "forwarder"),
@@ -369,21 +369,21 @@ def event_log() -> Any:
         "Forwarder": [
             series(
                 "Backlog",
-                "Records that Kafka has not acknowledged, and those of them that are on their way.",
+                "Records that Kafka has not acknowledged, and the part of them that was sent.",
                 "short",
                 ("driftline_forwarder_backlog_records", "waiting {{instance}}"),
-                ("driftline_forwarder_in_flight_records", "on their way {{instance}}"),
+                ("driftline_forwarder_in_flight_records", "sent {{instance}}"),
                 width=24,
             ),
             series(
                 "Batches that Kafka did not acknowledge",
-                "Each is retried.",
+                "Unacknowledged batches; each is retried.",
                 "short",
                 ("increase(driftline_forwarder_errors_total[$__rate_interval])", "{{instance}}"),
             ),
             series(
                 "Since the last acknowledgement",
-                "Grows while nothing is asked, too.",
+                "Time since Kafka last acknowledged records; also grows without requests.",
                 "s",
                 (
                     "time() - driftline_forwarder_last_acknowledged_timestamp_seconds",
@@ -393,14 +393,14 @@ def event_log() -> Any:
         ],
         "Disk": [
             series(
-                "Free",
+                "Free disk space",
                 "Free bytes on the disk of the event log.",
                 "bytes",
                 ("driftline_log_disk_free_bytes", "{{instance}}"),
             ),
             series(
-                "Dropped",
-                "Events without space, where that was allowed.",
+                "Dropped events",
+                "Events that were not logged because the disk was full and `when_full` is `drop`.",
                 "short",
                 ("sum(driftline_events_dropped_total)", "events"),
             ),
@@ -410,48 +410,48 @@ def event_log() -> Any:
 
 
 def overview() -> Any:
-    """Return the panels to look at first."""
+    """Return the dashboard with the most important panels."""
     rows = {
         "Now": [
-            number("Requests", "A second.", "reqps", "sum(driftline:requests:rate5m)"),
+            number("Requests", "Requests per second.", "reqps", "sum(driftline:requests:rate5m)"),
             number(
                 "Errors",
-                "Worst version.",
+                "Error rate of the worst version.",
                 "percentunit",
                 "max(driftline:request_errors:ratio_rate5m)",
                 bad=0.001,
             ),
             number(
                 "p99",
-                "Worst version.",
+                "99th percentile of the latency, slowest version.",
                 "s",
                 "max(driftline:request_seconds:p99_5m)",
                 bad=0.1,
             ),
             number(
                 "Firing alarms",
-                "Of any model.",
+                "Firing alarms of all models.",
                 "short",
                 'sum(driftline_alarms{state="firing"})',
                 bad=1,
             ),
             number(
                 "Events lost",
-                "Since the monitor began, less those that came after all.",
+                "Since the monitor's first start, minus events that arrived later.",
                 "short",
                 "sum(driftline_events_lost_total) - sum(driftline_events_recovered_total)",
                 bad=1,
             ),
             number(
-                "Monitor's lag",
-                "Behind the log.",
+                "Monitor lag",
+                "How far the monitor is behind the log.",
                 "s",
                 "max(driftline_monitor_lag_seconds)",
                 bad=300,
             ),
             number(
-                "Forwarder's lag",
-                "Behind the log.",
+                "Forwarder lag",
+                "How far the forwarder is behind the log.",
                 "s",
                 "max(driftline_forwarder_lag_seconds)",
                 bad=120,
@@ -465,19 +465,19 @@ def overview() -> Any:
             ),
         ],
         "By version": [
-            series("Requests", "A second.", "reqps", ("driftline:requests:rate5m", WHO)),
+            series("Requests", "Requests per second.", "reqps", ("driftline:requests:rate5m", WHO)),
             series(
-                "p99", "From receipt to answer.", "s", ("driftline:request_seconds:p99_5m", WHO)
+                "p99", "Time from receipt to reply.", "s", ("driftline:request_seconds:p99_5m", WHO)
             ),
             series(
-                "Share of columns that drifted",
-                "Of the latest window.",
+                "Share of drifted columns",
+                "Share of drifted columns, latest window.",
                 "percentunit",
                 ("driftline_window_drifted_share", WHO),
             ),
             series(
                 "Disk of the event log",
-                "Share that is free.",
+                "Free share of the event log's disk.",
                 "percentunit",
                 ("driftline:log_disk_free:ratio", "{{instance}}"),
             ),
@@ -487,7 +487,7 @@ def overview() -> Any:
 
 
 def dashboards() -> dict[str, str]:
-    """Return every dashboard as JSON, by the name of its file."""
+    """Return every dashboard as JSON, by file name."""
     built = [build().build() for build in (overview, serving, monitoring, event_log)]
     encoder = JSONEncoder(sort_keys=True, indent=2)
     return {f"{dashboard.uid}.json": encoder.encode(dashboard) + "\n" for dashboard in built}

@@ -1,4 +1,4 @@
-"""The parts that all dashboards are made of, so that they look and behave alike."""
+"""Building blocks of all dashboards, so that the dashboards look and behave alike."""
 
 from typing import Any
 
@@ -10,29 +10,29 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 SOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 CHOSEN = 'model=~"$model", version=~"$version"'
-_HEIGHT = 8  # of a panel, in Grafana's units; a row is 24 wide
+_HEIGHT = 8  # height of a panel in Grafana's units; a row is 24 units wide
 
-Query = tuple[str, str]  # PromQL, and the legend of its series
+Query = tuple[str, str]  # PromQL query, and the legend of its series
 
 
 def series(title: str, meaning: str, unit: str, *queries: Query, width: int = 12) -> Any:
-    """Return lines over time."""
+    """Return a panel with lines over time."""
     panel = timeseries.Panel().title(title).description(meaning).unit(unit)
     return _placed(panel.min(0).fill_opacity(8), width, queries)
 
 
 def banded(title: str, meaning: str, figures: Query, bounds: Query, *, width: int = 12) -> Any:
-    """Return lines over time, and thin broken ones for the bounds that they are known within."""
+    """Return a panel with lines over time, and thin dashed lines for their bounds."""
     thin = {"lineStyle": {"fill": "dash", "dash": [4, 6]}, "lineWidth": 1, "fillOpacity": 0}
     looks = [model.DynamicConfigValue(f"custom.{name}", value) for name, value in thin.items()]
     panel = timeseries.Panel().title(title).description(meaning).unit("short").fill_opacity(8)
     return _placed(panel.override_by_query("B", looks), width, (figures, bounds))
 
 
-def number(  # noqa: PLR0913  # what a panel says, in its order
+def number(  # noqa: PLR0913  # the texts of a panel, in order
     title: str, meaning: str, unit: str, query: str, *, bad: float | None = None, width: int = 6
 ) -> Any:
-    """Return one number now, red from `bad` on."""
+    """Return a panel with the current number, red from `bad` on."""
     steps = [model.Threshold(value=None, color="green")]
     if bad is not None:
         steps.append(model.Threshold(value=bad, color="red"))
@@ -42,7 +42,7 @@ def number(  # noqa: PLR0913  # what a panel says, in its order
 
 
 def buckets(title: str, meaning: str, unit: str, query: str, *, width: int = 12) -> Any:
-    """Return a panel of how a histogram's observations are spread over time."""
+    """Return a panel with a histogram's buckets over time."""
     colour = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Oranges").steps(64)
     panel = heatmap.Panel().title(title).description(meaning).color(colour)
     panel = panel.y_axis(heatmap.YAxisConfig().unit(unit))
@@ -52,7 +52,7 @@ def buckets(title: str, meaning: str, unit: str, query: str, *, width: int = 12)
 
 
 def grid(title: str, meaning: str, query: str, legend: str, *, width: int = 24) -> Any:
-    """Return one row for each series, coloured by its value."""
+    """Return a panel with one row per series, coloured by value."""
     colour = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("RdYlGn")
     panel = heatmap.Panel().title(title).description(meaning).calculate(False)
     panel = panel.color(colour.reverse(True).min(0).max(2).steps(32))
@@ -62,7 +62,7 @@ def grid(title: str, meaning: str, query: str, legend: str, *, width: int = 24) 
 def board(
     uid: str, title: str, rows: dict[str, list[Any]], variables: list[Any], start: str = "now-6h"
 ) -> Any:
-    """Return a dashboard with its rows, linked with the others and with the status page."""
+    """Return a dashboard with links to the other dashboards and to the status page."""
     links = (
         build.DashboardLink("Driftline")
         .type(model.DashboardLinkType.DASHBOARDS)
@@ -90,14 +90,14 @@ def board(
 
 
 def variable(name: str, query: str, *, single: bool = False) -> Any:
-    """Return a choice among what a query finds: one of it, or several, all at first."""
+    """Return a filter with the values that a query finds: single or multiple choice."""
     chosen = build.QueryVariable(name).datasource(SOURCE).query(query)
     chosen = chosen.refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
     return chosen if single else chosen.multi(True).include_all(True).all_value(".*")
 
 
 def annotation(name: str, query: str) -> Any:
-    """Return marks on every panel at the times that a query finds."""
+    """Return an annotation that marks the times of a query's results on every panel."""
     annotation_query = build.AnnotationQuery().name(name).datasource(SOURCE).enable(True)
     return annotation_query.icon_color("red").expr(query)
 
@@ -107,7 +107,7 @@ def _source() -> Any:
 
 
 def _status_page() -> Any:
-    """Return where the status page is, for a person to change."""
+    """Return the variable for the status page's address, which users can change."""
     shown = build.TextBoxVariable("status_page").label("Status page")
     return shown.default_value("http://localhost:3100/")
 

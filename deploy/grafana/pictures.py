@@ -1,7 +1,7 @@
-"""Draw the dashboards with the answers of a Prometheus: python pictures.py URL FOLDER [MINUTES].
+"""Draw the dashboards with a Prometheus server's data: python pictures.py URL FOLDER [MINUTES].
 
-One HTML file for each dashboard, without Grafana: the same panels, queries, legends, units and
-places, so that a person sees what is empty, mixed or unreadable before a release.
+Write one HTML file per dashboard, without Grafana, with the same panels, queries, legends, units
+and layout. Use it before a release to find panels that are empty, mixed or unreadable.
 """
 
 import html
@@ -18,7 +18,7 @@ import httpx
 
 FOLDER = Path(__file__).parent / "dashboards"
 POINTS = 120
-WIDTH, HEIGHT, LEFT = 600, 190, 60  # of a chart, in pixels, and of the names of its axis
+WIDTH, HEIGHT, LEFT = 600, 190, 60  # pixels: width and height of a chart, width of its axis labels
 COLOURS = ("#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#f2495c", "#b877d9", "#8ab8ff", "#96d98d")
 _UNITS = {"reqps": "req/s", "short": "", "cps": "/s"}
 STYLE = """
@@ -37,17 +37,17 @@ b.number { font-size: 34px; } .empty { color: #f2495c; padding: 50px 0; text-ali
 
 
 class Series(NamedTuple):
-    """One line: its legend, and its values by time."""
+    """One line of a chart: its legend, and its values by time."""
 
     name: str
     points: dict[float, float]
 
 
-Ask = Callable[[str], list[dict[str, Any]]]  # PromQL -> the series of a range query
+Ask = Callable[[str], list[dict[str, Any]]]  # PromQL query -> series of its range query
 
 
 def prometheus(url: str, minutes: float) -> Ask:
-    """Return a function that asks a Prometheus for the minutes until now."""
+    """Return a function that queries a Prometheus server for the last `minutes`."""
     end = time.time()
 
     def ask(query: str) -> list[dict[str, Any]]:
@@ -71,7 +71,7 @@ def page(board: dict[str, Any], ask: Ask) -> str:
 
 
 def _chosen(variables: Sequence[dict[str, Any]], ask: Ask) -> dict[str, str]:
-    """Return the value of each variable: the first one, or all where several may be chosen."""
+    """Return each variable's value: its first value, or all values of a multiple choice."""
     chosen = {"__rate_interval": "1m"}
     for variable in variables:
         match = re.fullmatch(r"label_values\((.*), (\w+)\)", str(variable.get("query")))
@@ -121,7 +121,7 @@ def _series(target: dict[str, Any], ask: Ask) -> list[Series]:
 
 
 def _buckets(cumulative: Sequence[Series]) -> list[Series]:
-    """Return what lies in each bucket of a histogram, the highest first."""
+    """Return the observations in each bucket of a histogram, highest bucket first."""
     ordered = sorted(cumulative, key=lambda line: float(line.name))
     below: dict[float, float] = {}
     buckets = []
@@ -163,7 +163,7 @@ def _lines(series: Sequence[Series], unit: str) -> str:
 
 
 def _heatmap(series: Sequence[Series], unit: str) -> str:
-    """Draw one row for each series; series of one legend share a row, as in Grafana."""
+    """Draw one row per legend; series with the same legend share a row, as in Grafana."""
     times = sorted({at for line in series for at in line.points})
     names = list(dict.fromkeys(line.name for line in series))
     top = max((value for line in series for value in line.points.values()), default=0) or 1.0

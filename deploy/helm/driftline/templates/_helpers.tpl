@@ -31,10 +31,10 @@ readOnlyRootFilesystem: true
 capabilities: { drop: [ALL] }
 {{- end }}
 
-{{/* What the pods of both StatefulSets have in common, before their containers. */}}
+{{/* The common part of both StatefulSets' pods, before their containers. */}}
 {{- define "driftline.pod" -}}
 automountServiceAccountToken: false
-enableServiceLinks: false # they would set DRIFTLINE_SERVICE_PORT and DRIFTLINE_MONITOR_PORT
+enableServiceLinks: false # the links would set DRIFTLINE_SERVICE_PORT and DRIFTLINE_MONITOR_PORT
 securityContext:
   runAsNonRoot: true
   runAsUser: 10001
