@@ -1,1 +1,1 @@
-"""Benchmarks of requests, events and scores, and of other servers; not part of the wheel."""
+"""Benchmarks of requests, events and scoring, and comparisons with other servers."""

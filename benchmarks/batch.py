@@ -1,7 +1,7 @@
 """Compare `driftline predict` with bare ONNX Runtime on one file: `python -m benchmarks.batch`.
 
-Bare ONNX Runtime reads the same chunks of the file into one array and runs them in as many
-threads. It checks nothing, and writes neither predictions nor events.
+Bare ONNX Runtime reads the same chunks of the file into one array and runs them in the same number
+of threads. It checks nothing, and writes neither predictions nor events.
 """
 
 import json
@@ -32,16 +32,16 @@ from registry.store import Registry
 
 FEATURES = 30
 CHUNK = 10_000
-_PART = 500_000  # rows of the file that are made at once
+_PART = 500_000  # rows of the file that are generated at once
 
 
 @click.command()
 @click.option("--rows", default=1_000_000, show_default=True, help="Rows of the file.")
-@click.option("--workers", default=2, show_default=True, help="Threads of both.")
-@click.option("--rounds", default=2, show_default=True, help="Measurements of each.")
-@click.option("--only", default="", hidden=True, help="Measure one, in this process.")
+@click.option("--workers", default=2, show_default=True, help="Threads of each contender.")
+@click.option("--rounds", default=2, show_default=True, help="Measurements of each contender.")
+@click.option("--only", default="", hidden=True, help="Measure one contender in this process.")
 def main(rows: int, workers: int, rounds: int, only: str) -> None:
-    """Measure and print rows a second, CPU and memory."""
+    """Measure and print rows per second, CPU and memory."""
     if only:
         print(json.dumps(_measure(only, workers)))
         return
@@ -50,7 +50,7 @@ def main(rows: int, workers: int, rounds: int, only: str) -> None:
         os.environ["BENTOML_HOME"] = str(Path(folder) / "bentoml")
         os.environ["BENCHMARK_FOLDER"] = folder
         registry = Registry(Home.from_environment())
-        small(Path(folder) / "models")  # also under a name with sampled payloads
+        small(Path(folder) / "models")  # also registers a copy with sampled payloads
         registry.promote("small", "1")
         _make(Path(folder) / "in.parquet", rows)
         table = Table(title=f"{rows:,} rows of {FEATURES} features, 100 trees, {workers} threads")
@@ -92,7 +92,7 @@ def _measure(name: str, workers: int) -> dict[str, float]:
     began, used = time.perf_counter(), time.process_time()
     run()
     wall, cpu = time.perf_counter() - began, time.process_time() - used
-    status = Path("/proc/self/status").read_text()  # getrusage states the peak of the parent
+    status = Path("/proc/self/status").read_text()  # getrusage would return the parent's peak
     peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return {"wall": wall, "cpu": cpu, "mb": int(peak.split()[1]) / 1024}
 

@@ -1,6 +1,6 @@
-"""Simulate the batching policy with callers that return, to see what bounds the batches.
+"""Simulate the batching policy with callers in a closed loop, to find what limits batch sizes.
 
-Its clock is simulated, so the result does not depend on the machine. The policy is the service's.
+The clock is simulated, so the result does not depend on the machine. The policy is the service's.
 """
 
 import heapq
@@ -14,32 +14,32 @@ import numpy as np
 
 from service.batching.policy import BatchPolicy, Take, decide
 
-# Rows per batch and rows per second of ONNX Runtime alone: `benchmarks.compare --subject wide`.
+# Rows per batch -> rows per second of bare ONNX Runtime: `benchmarks.compare --subject wide`.
 _MEASURED = {
     1: 664, 2: 1_177, 4: 2_047, 8: 3_121, 16: 4_176, 32: 4_917, 64: 5_214, 128: 5_118, 256: 5_473,
 }  # fmt: skip
 
 
 class BatchCosts(msgspec.Struct, frozen=True):
-    """The cost of a request, in seconds."""
+    """The costs of a request, in seconds."""
 
-    run: Callable[[int], float]  # of a batch of so many rows
-    handling: float  # of one request on the event loop, half before its run and half after it
-    caller: float  # from a reply to the next request, of one caller after the other
+    run: Callable[[int], float]  # run time of a batch, by its number of rows
+    handling: float  # event loop time of one request, half before its run and half after it
+    caller: float  # client time from a reply to the next request; callers share one core
 
 
 class _Simulation:
-    """One event loop, one runner beside it, and one client of all callers, on a core each."""
+    """One event loop, one runner, and one client for all callers, each on its own core."""
 
     def __init__(self, costs: BatchCosts, policy: BatchPolicy) -> None:
-        self.clock = 0.0  # of the event loop
+        self.clock = 0.0  # time of the event loop
         self.answered = self.batches = 0
         self._costs = costs
         self._policy = policy
-        self._client = 0.0  # until when it is busy
-        self._events: list[tuple[float, int, str, int]] = []  # what reaches the loop, and when
+        self._client = 0.0  # time until which the client is busy
+        self._events: list[tuple[float, int, str, int]] = []  # future events of the loop, by time
         self._numbers = count()
-        self._queue: deque[float] = deque()  # when each queued request was queued
+        self._queue: deque[float] = deque()  # the time when each request was queued
         self._busy = self._wakes_up = False
 
     def post(self, time: float, kind: str, rows: int = 0) -> None:
@@ -47,13 +47,13 @@ class _Simulation:
         heapq.heappush(self._events, (time, next(self._numbers), kind, rows))
 
     def step(self) -> None:
-        """Handle what reaches the loop next."""
+        """Handle the loop's next event."""
         time, _, kind, rows = heapq.heappop(self._events)
         self.clock = max(self.clock, time)
         if kind == "request":
             self.clock += self._costs.handling / 2
             self._queue.append(self.clock)
-            # The service decides once the requests that have arrived meanwhile are read.
+            # The service first reads all requests that have arrived, then decides.
             if not self._events or self._events[0][0] > self.clock or self._events[0][2] != kind:
                 self._start()
         elif kind == "decide":
@@ -89,7 +89,7 @@ class _Simulation:
 def simulate(
     callers: int, costs: BatchCosts, policy: BatchPolicy, requests: int = 20_000
 ) -> tuple[float, float]:
-    """Return rows per second and mean batch of callers that each wait for their reply."""
+    """Return rows per second and the mean batch size; each caller waits for its reply."""
     simulation = _Simulation(costs, policy)
     for _ in range(callers):
         simulation.post(0.0, "request")
@@ -99,16 +99,16 @@ def simulate(
 
 
 def run_time(measured: dict[int, int]) -> Callable[[int], float]:
-    """Return seconds of a batch, between measured ones by straight lines."""
+    """Return the run time of a batch in seconds, interpolated between measured sizes."""
     sizes = sorted(measured)
     seconds = [size / measured[size] for size in sizes]
     return lambda rows: float(np.interp(rows, sizes, seconds))
 
 
 @click.command()
-@click.option("--delay", "delays", default=(0.0, 1.0, 3.0), multiple=True, help="In ms.")
+@click.option("--delay", "delays", default=(0.0, 1.0, 3.0), multiple=True, help="Delay in ms.")
 def main(delays: Sequence[float]) -> None:
-    """Print the share of the best batch's throughput for costs, in µs, and delays."""
+    """Print the share of the best batch's throughput, by cost in µs and by delay."""
     run = run_time(_MEASURED)
     for callers in (16, 64, 256):
         best = callers / run(callers)

@@ -1,8 +1,8 @@
-"""Simulate monitors on partitions: `python -m benchmarks.cluster`. Say where the first limit is.
+"""Simulate monitors on partitions and print the first limit: `python -m benchmarks.cluster`.
 
-Models are hashed to partitions and partitions shared evenly among monitors, as a consumer group
-does. Time passes in ticks of a second: each monitor spends its core on the partitions that it
-owns, commits included. At one moment a monitor ends, and its partitions rest for the rebalance.
+Models are hashed to partitions, and partitions are divided evenly among monitors, as in a consumer
+group. Time passes in ticks of a second. In each tick, a monitor spends its core on its partitions,
+including commits. Once, a monitor stops; its partitions are not read until the rebalance is over.
 """
 
 import argparse
@@ -12,40 +12,40 @@ import msgspec
 
 
 class Cluster(msgspec.Struct, frozen=True):
-    """A cluster, and what was measured of one core."""
+    """A cluster, and the costs on one core."""
 
-    rate: float  # predictions a second, all models together
+    rate: float  # predictions per second over all models
     monitors: int
     partitions: int
     models: int = 10_000
-    exponent: float = 1.0  # of Zipf: the popularity of the n-th model is n ** -exponent
-    event_us: float = 40.0  # CPU of an event, docs/performance.md
-    commit_ms: float = 15.0  # of a partition's transaction, one a second; assumed, not measured
-    scoring_s: float = 2.0  # CPU of a window's scores; assumed, it depends on the model
+    exponent: float = 1.0  # Zipf exponent: the popularity of the n-th model is n ** -exponent
+    event_us: float = 40.0  # CPU per event, from docs/performance.md
+    commit_ms: float = 15.0  # CPU per commit; one per partition and second; assumed
+    scoring_s: float = 2.0  # CPU per scored window; assumed, depends on the model
     window_s: float = 3_600.0
-    rebalance_s: float = 10.0  # in which the partitions of an ended monitor rest
+    rebalance_s: float = 10.0  # time until a stopped monitor's partitions are read again
 
 
 class ClusterLoad(msgspec.Struct, frozen=True):
     """The result of a simulation."""
 
-    hottest_model: float  # of a core, for its events alone
-    busiest_monitor: float  # demand of its core
+    hottest_model: float  # cores that the events of the busiest model need
+    busiest_monitor: float  # cores that the busiest monitor needs
     mean_monitor: float
-    lag_s: float  # of the slowest partition at the end
-    longest_lag_s: float  # after the rebalance, at the worst
+    lag_s: float  # lag of the slowest partition at the end
+    longest_lag_s: float  # maximum lag after the rebalance
     scoring_cores: float
-    limit: str  # that is reached first, or nothing
+    limit: str  # the first limit that is reached; empty if none
 
 
 def popularity(plan: Cluster) -> list[float]:
-    """Return the requests a second of each model, the busiest first."""
+    """Return the requests per second of each model, busiest first."""
     weights = [n**-plan.exponent for n in range(1, plan.models + 1)]
     return [plan.rate * weight / sum(weights) for weight in weights]
 
 
 def partitions(plan: Cluster, rates: list[float]) -> list[float]:
-    """Return the requests a second of each partition; a model lies in one."""
+    """Return the requests per second of each partition."""
     rate_by_partition = [0.0] * plan.partitions
     for model, rate in enumerate(rates):
         digest = blake2b(str(model).encode(), digest_size=8).digest()
@@ -54,7 +54,7 @@ def partitions(plan: Cluster, rates: list[float]) -> list[float]:
 
 
 def simulate(plan: Cluster, seconds: int = 600) -> ClusterLoad:
-    """Run the plan; the first monitor ends after a third of the time, if there are others."""
+    """Simulate the plan; the first of several monitors stops after a third of the time."""
     rates = popularity(plan)
     demands = partitions(plan, rates)
     owners = [number % plan.monitors for number in range(plan.partitions)]
@@ -88,7 +88,7 @@ def simulate(plan: Cluster, seconds: int = 600) -> ClusterLoad:
 
 
 def _demands(plan: Cluster, demands: list[float], owners: list[int]) -> list[float]:
-    """Return the share of its core that each monitor needs."""
+    """Return the number of cores that each monitor needs."""
     cores = [0.0] * plan.monitors
     for owner, rate in zip(owners, demands, strict=True):
         cores[owner] += rate * plan.event_us / 1e6 + plan.commit_ms / 1e3
@@ -96,7 +96,7 @@ def _demands(plan: Cluster, demands: list[float], owners: list[int]) -> list[flo
 
 
 def _ingest(plan: Cluster, behind: list[float], own: list[int]) -> None:
-    """Spend a second of a core on partitions, the one with least to do first."""
+    """Spend one core second on the partitions, smallest backlog first."""
     budget = 1.0 - len(own) * plan.commit_ms / 1e3
     for at, number in enumerate(sorted(own, key=lambda partition: behind[partition])):
         share = max(0.0, budget) / (len(own) - at)
@@ -116,7 +116,7 @@ def _limit(plan: Cluster, hottest: float, busiest: float) -> str:
 
 
 def main() -> None:
-    """Print a table from ten thousand to a million predictions a second."""
+    """Print a table for ten thousand to a million predictions per second."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--exponents", type=float, nargs="*", default=[0.6, 1.0])
     options = parser.parse_args()

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.forwarder import broker_is_named, forward
-from benchmarks.ingestion import watch
+from benchmarks.ingestion import ingestion_costs
 from eventlog import wire
 from eventlog.events import PredictionEvent, Tensor
 from eventlog.segments import SegmentReader, SegmentWriter
@@ -29,7 +29,7 @@ def main() -> None:
             console.print(forward(home / "log", home))
         else:
             console.print("forwarding not measured: DRIFTLINE_KAFKA_BOOTSTRAP_SERVERS is not set")
-        console.print(watch(home / "watched"))
+        console.print(ingestion_costs(home / "watched"))
 
 
 def _events(folder: Path) -> None:

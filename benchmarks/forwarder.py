@@ -1,6 +1,6 @@
 """Measure the cost of forwarding an event to Kafka (`make bench`, if a broker is configured).
 
-Set DRIFTLINE_KAFKA_BOOTSTRAP_SERVERS. Creates topics with a random prefix and does not delete them.
+Set DRIFTLINE_KAFKA_BOOTSTRAP_SERVERS. The topics get a random prefix and are not deleted.
 """
 
 import os
@@ -21,7 +21,7 @@ _PREFIX = "DRIFTLINE_KAFKA_"
 
 
 def broker_is_named() -> bool:
-    """Return whether the environment configures a broker."""
+    """Whether the environment configures a broker."""
     return f"{_PREFIX}BOOTSTRAP_SERVERS" in os.environ
 
 
@@ -50,7 +50,7 @@ def forward(log: Path, home: Path) -> Table:
     settings = _fresh_topics()
     cursors, sink = Cursors(home / "forwarded.json"), KafkaSink(settings)
     forwarder = Forwarder(lambda at: SegmentReader(log, at), sink, cursors, settings)
-    forwarder.step()  # connects
+    forwarder.step()  # the first step only connects
     started, spent, count = time.perf_counter(), time.process_time(), 0
     while moved := forwarder.step():
         count += moved

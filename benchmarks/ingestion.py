@@ -1,7 +1,7 @@
 """Measure the monitor's cost of ingesting an event (`make bench`).
 
-The steps are those of `driftline monitor`: decode, ledger, window, join, sample and commit. An
-immediate empty reply replaces scoring, which runs in its own process.
+The steps are those of `driftline monitor`: decode, ledger, window, join, sample and commit. Scoring
+runs in a separate process in production, so an immediate empty reply replaces it.
 """
 
 import resource
@@ -69,7 +69,7 @@ Follow = Callable[[Positions], Reader]
 
 
 class AtOnce:
-    """Reply to every scoring job at once, with no scores."""
+    """Replies to every scoring job immediately, without scores."""
 
     waiting = 0
 
@@ -85,7 +85,7 @@ class AtOnce:
 
 
 def write(folder: Path, predictions: int, *, labels: bool, models: int = 1) -> int:
-    """Write a day of one-row events, optionally with labels an hour later; return their number."""
+    """Write a day of one-row events, optionally with labels an hour later; return the number."""
     worker, chance = LogWriter(folder, "bench"), np.random.default_rng(1)
     values = chance.normal(size=(1_000, FEATURES)).astype(np.float32).round(6)
     rows = [[float(f"{value:.7g}") for value in row] for row in values]
@@ -94,12 +94,12 @@ def write(folder: Path, predictions: int, *, labels: bool, models: int = 1) -> i
         at = BEGIN + n * apart
         worker.predict(n, at, f"bench{n % models}", rows[n % 1_000], n % 2, [0.25, 0.75])
         if labels and n >= waiting:
-            worker.tell(n - waiting, at, (n - waiting) % 2)
+            worker.label(n - waiting, at, (n - waiting) % 2)
     return worker.close()
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """Hold the cost of ingesting a log."""
+    """Cost of ingesting a log."""
 
     events: int
     seconds: float
@@ -107,7 +107,7 @@ class Cost(msgspec.Struct, frozen=True):
     longest: float  # CPU seconds of the most expensive step
 
 
-def take_in(database: DatabaseAddress, follow: Follow, window: WindowPolicy) -> Cost:
+def ingest(database: DatabaseAddress, follow: Follow, window: WindowPolicy) -> Cost:
     """Ingest a whole log and return the cost."""
     tune_garbage_collection()
     with tempfile.TemporaryDirectory() as folder:
@@ -121,7 +121,7 @@ def _take_in(database: DatabaseAddress, follow: Follow, find: FindVersion) -> Co
     reader = follow(state.positions)
     evaluation = Evaluation(journal, state, page="", clock=lambda: 0)
     consumer = Consumer(journal, state, reader, AtOnce(), evaluation)
-    while not consumer.step(1) and not consumer.drained:  # connects
+    while not consumer.step(1) and not consumer.drained:  # the first steps only connect
         pass
     begun, before, longest = time.perf_counter(), time.process_time(), 0.0
     moved, after = True, before
@@ -146,15 +146,15 @@ def find_version(window: WindowPolicy, folder: str, model: str, number: str) -> 
 
 
 def write_reference(folder: Path) -> None:
-    """Write the reference of all models; some logged values lie outside its ranges."""
+    """Write the reference of all models; some logged values are outside its ranges."""
     values = np.random.default_rng(2).normal(size=(2_000, FEATURES)).astype(np.float32)
     names = [feature.name for feature in MANIFEST.features]
     pq.write_table(pa.table(dict(zip(names, values.T, strict=True))), folder / "reference.parquet")
 
 
-def watch(home: Path, predictions: int = 60_000) -> Table:
-    """Measure a day of events in several variants, also from Kafka if a broker is configured."""
-    table = Table(title=f"taken in by the monitor, {FEATURES} features an event")
+def ingestion_costs(home: Path, predictions: int = 60_000) -> Table:
+    """Measure a day of events in several variants, and from Kafka if a broker is configured."""
+    table = Table(title=f"ingested by the monitor, {FEATURES} features per event")
     table.add_column("what")
     for heading in ("events", "CPU µs/event", "events/s of one core", "longest step, s", "MiB"):
         table.add_column(heading, justify="right")
@@ -164,14 +164,14 @@ def watch(home: Path, predictions: int = 60_000) -> Table:
         (f"{MANY:,} models by the hour, from segments", False, MANY, HOURLY),
     ):
         log = home / name / "log"
-        many = models > 1  # their windows cost more than their events
+        many = models > 1  # with many models, windows cost more than events
         write(log, predictions // 5 if many else predictions, labels=labels, models=models)
-        cost = take_in(home / name / "monitor.db", partial(SegmentReader, log), window)
+        cost = ingest(home / name / "monitor.db", partial(SegmentReader, log), window)
         _add(table, name, cost)
         if broker_is_named() and not many:
             settings = forwarded(log, home / name)
             follow = partial(_follow, settings)
-            cost = take_in(home / name / "kafka.db", follow, window)
+            cost = ingest(home / name / "kafka.db", follow, window)
             _add(table, name.replace("segments", "Kafka"), cost)
     return table
 
@@ -193,7 +193,7 @@ def _add(table: Table, name: str, cost: Cost) -> None:
 
 
 def main() -> None:
-    """Ingest a day of predictions without labels; the first argument is their number."""
+    """Ingest a day of predictions without labels; argument 1 is their number."""
     predictions = int(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
@@ -201,7 +201,7 @@ def main() -> None:
         table = Table(title=f"a day of {predictions:,} predictions, windows of an hour")
         for heading in ("", "events", "CPU µs/event", "events/s of one core", "step, s", "MiB"):
             table.add_column(heading, justify="right")
-        cost = take_in(Path(folder) / "monitor.db", partial(SegmentReader, log), DAY_BY_HOUR)
+        cost = ingest(Path(folder) / "monitor.db", partial(SegmentReader, log), DAY_BY_HOUR)
         _add(table, f"{cost.seconds:,.0f} s", cost)
         Console().print(table)
 

@@ -1,7 +1,7 @@
-"""Compare runs in the worker with runs in a process of the model's own.
+"""Compare runs in the worker with runs in a separate process: `python -m benchmarks.isolation`.
 
-Run `python -m benchmarks.isolation`. Both alternate; printed are the least and the median time of a
-run, and how long the process takes to start.
+Both alternate. The output is the minimum and median time of a run, and the start time of the
+process.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _scaling(shape: list[int]) -> bytes:
-    """Return a model of one cheap operator, whose output is as large as its input."""
+    """Return a model with one cheap operator and an output as large as its input."""
     two = helper.make_tensor("two", TensorProto.FLOAT, [1], [2.0])
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y"))
     graph = helper.make_graph([helper.make_node("Mul", ["x", "two"], ["y"])], "m", [x], [y], [two])

@@ -1,10 +1,10 @@
 """Measure a registry of 10,000 models with 100,000 versions: `python -m benchmarks.large_registry`.
 
-The rows are real. The files of the served versions are those of one small model, in a shared
-folder, and not on this machine yet; other versions have none.
-Prints the CPU time of this process for each step, so that other work on the machine counts little.
-With `--worker`, it starts a service of the served models instead: first with an empty model store,
-then with the files that are there by then.
+The rows are real. The files of the served versions are copies of one small model, in a shared
+folder from which this machine has fetched none. Other versions have no files. Each step prints this
+process's CPU time, so that other load on the machine matters little. With `--worker`, a service of
+the served models is started instead: first with an empty model store, then with the files that the
+first service fetched.
 """
 
 import os
@@ -34,18 +34,18 @@ from service.models.selection import SelectedModels
 _Result = TypeVar("_Result")
 _PATIENCE_S = 900.0
 _CHANGES = 1_000
-_BATCH = 100  # models whose rows are one transaction
+_BATCH = 100  # number of models per transaction
 _FILES = ("model.onnx", "manifest.json", "batching.json", "inference.json", "reference.parquet")
 
 
 @click.command()
 @click.option("--models", default=10_000, show_default=True)
-@click.option("--versions", default=10, show_default=True, help="Of each model.")
-@click.option("--served", default=300, show_default=True, help="Models of team-a.")
+@click.option("--versions", default=10, show_default=True, help="Versions per model.")
+@click.option("--served", default=300, show_default=True, help="Served models, of team-a.")
 @click.option("--folder", default=None, help="Where the registry is created.  [default: TMPDIR]")
 @click.option("--worker", is_flag=True, help="Start a service of the served models instead.")
 def main(models: int, versions: int, served: int, folder: str | None, *, worker: bool) -> None:
-    """Fill a registry, then list it, change it, follow the change and read the served models."""
+    """Fill a registry; list it, change it, poll the change and read the served models."""
     with tempfile.TemporaryDirectory(dir=folder) as root:
         home = Home(Path(root) / "home")
         os.environ["DRIFTLINE_HOME"] = str(home.root)
@@ -92,7 +92,7 @@ def main(models: int, versions: int, served: int, folder: str | None, *, worker:
 
 
 def _serve(home: Home, served: int, what: str) -> None:
-    """Start a service, change other models while it serves, and print its figures."""
+    """Start a service, change other models while it serves, and print its costs."""
     registry, (port, grpc_port) = Registry(home), free_ports(2)
     began = time.monotonic()
     with serving(port, grpc_port, _PATIENCE_S) as service:
@@ -126,7 +126,7 @@ def _fill(home: Home, models: int, versions: int, served: int, files: HistoryRow
 
 
 def _rows(number: int, versions: int, served: int, files: HistoryRow) -> list[HistoryRow]:
-    """Return the rows of one model; of a served one, the newest version alone is loaded."""
+    """Return the rows of one model; of a served model, only the newest version is loaded."""
     name, newest = f"team-a-{number}" if number < served else f"other-{number}", str(versions)
     rows = [_registered(name, version) for version in range(1, versions + 1)]
     if number < served:

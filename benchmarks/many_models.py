@@ -18,7 +18,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.compare.generator import Tally
+from benchmarks.compare.generator import ResponseCounter
 from benchmarks.compare.http_connection import HttpConnection
 from benchmarks.compare.models import Subject, small
 from benchmarks.compare.requests import Question, open_inference_json
@@ -36,22 +36,22 @@ SECONDS = 3.0
 
 
 class ManyModelsFigures(msgspec.Struct):
-    """Hold the results for one number of models."""
+    """Results for one number of models."""
 
     models: int
     ready_s: float
     memory_mib: float
     idle_ms_per_s: float
     change_ms: float  # CPU of the worker per registry change
-    followed_ms: float  # time from the command to the worker's report
+    followed_ms: float  # time from the command until the worker reports the change
     one_us: float  # CPU of the worker per request, with all requests to one model
-    spread_us: float  # the same, with one model per connection
+    spread_us: float  # CPU of the worker per request, with one model per connection
 
 
 @click.command()
-@click.option("--models", default=300, show_default=True, help="How many, in the end.")
+@click.option("--models", default=300, show_default=True, help="Largest number of models.")
 def main(models: int) -> None:
-    """Measure one model, a third of the models and all models, each in a new service."""
+    """Measure one model, a third of the models, and all models, each in a new service."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DRIFTLINE_HOME"] = folder
         os.environ["BENTOML_HOME"] = str(Path(folder) / "bentoml")
@@ -66,7 +66,7 @@ def main(models: int) -> None:
 
 def _register(home: Home, files: Path, count: int) -> None:
     registry = Registry(home)
-    for number in range(1, count):  # the first is registered already
+    for number in range(1, count):  # the first model is already registered
         version = registry.register(
             files / "model.onnx",
             model=_name(number),
@@ -135,11 +135,11 @@ def _ask(worker: psutil.Process, questions: Sequence[Question]) -> float:
 
 
 async def _generate(questions: Sequence[Question]) -> int:
-    tally = Tally(time.perf_counter() + SECONDS)
-    callers = [HttpConnection(PORT, question, tally.answered).run() for question in questions]
+    counter = ResponseCounter(time.perf_counter() + SECONDS)
+    callers = [HttpConnection(PORT, question, counter.answered).run() for question in questions]
     await asyncio.gather(*callers)
-    assert not tally.failed, f"{tally.failed} requests failed"
-    return len(tally.latencies)
+    assert not counter.failed, f"{counter.failed} requests failed"
+    return len(counter.latencies)
 
 
 def _cpu(process: psutil.Process) -> float:

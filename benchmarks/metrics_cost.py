@@ -18,24 +18,24 @@ SCRAPES = 20
 
 
 def main() -> None:
-    """Measure and print the costs with metric files that workers share, as in the service."""
+    """Measure and print the costs, with shared metric files as in the service."""
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # set before prometheus_client is imported
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # before prometheus_client is imported
         table = Table(title="metrics")
         for heading in ("models", "requests in a batch", "requests a second", "flushed", "CPU"):
             table.add_column(heading, justify="right")
         for models, batch, rate in CASES:
             pause, cost = _requests(models, batch, rate)
             cells = (f"{models}", f"{batch}", f"{rate:,}", f"every {pause:.2f} s")
-            table.add_row(*cells, f"{cost:.2f} µs a request")
-        table.add_row("300", "", "", "", f"{_scrape():.0f} ms a scrape")
+            table.add_row(*cells, f"{cost:.2f} µs per request")
+        table.add_row("300", "", "", "", f"{_scrape():.0f} ms per scrape")
         Console(width=100).print(table)
 
 
 def _requests(models: int, batch: int, rate: int) -> tuple[float, float]:
     """Return seconds between flushes and CPU microseconds per request.
 
-    Batches go to each model in turn, at `rate` requests per second in total.
+    Batches are sent to one model after another, at `rate` requests per second in total.
     """
     from service.telemetry import metrics  # noqa: PLC0415 - see main
 
@@ -64,7 +64,7 @@ def _requests(models: int, batch: int, rate: int) -> tuple[float, float]:
 
 
 def _scrape() -> float:
-    """Return CPU milliseconds of one scrape after the requests."""
+    """Return the CPU milliseconds of one scrape after the requests."""
     from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415
     from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415
 

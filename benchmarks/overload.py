@@ -1,7 +1,7 @@
 """Measure the service under more requests than it can answer (`make overload`).
 
 Open loop: requests are sent at a fixed rate, independent of responses. The rate is 1, 2, 5 and 10
-times the capacity of the service. Each request uses a free connection.
+times the service's capacity. Each request uses a free connection.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ PORT, GRPC_PORT = 3880, 3881
 SECONDS = 6.0
 TIMES = (1, 2, 5, 10)
 MOST_CONNECTIONS = 1_500
-WAIT_MS = 100  # objective: longest time in the queue
+WAIT_MS = 100  # objective: maximum time in the queue
 _PATH = "/v2/models/overloaded/infer"
 
 
 class LoadResults(msgspec.Struct):
-    """Hold the clients' measurements; times in seconds."""
+    """The clients' measurements; times are in seconds."""
 
     answered: list[float] = []
     refused: list[float] = []
@@ -41,7 +41,7 @@ class LoadResults(msgspec.Struct):
 
 
 class PooledConnection(asyncio.Protocol):
-    """Hold one connection; after each response, return it to the free ones."""
+    """A connection of a pool, to which it returns after each response."""
 
     def __init__(
         self, request: bytes, results: LoadResults, free: list["PooledConnection"]
@@ -61,7 +61,7 @@ class PooledConnection(asyncio.Protocol):
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        """Record the outcome; each response is small and arrives in one piece."""
+        """Record the outcome of a response, which is small and arrives in one piece."""
         took = time.perf_counter() - self._sent
         if data.startswith(b"HTTP/1.1 200"):
             self._results.answered.append(took)
@@ -77,7 +77,7 @@ class PooledConnection(asyncio.Protocol):
 
 
 def main() -> None:
-    """Measure and print; then stop the service."""
+    """Measure the service under each load, and print a table."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DRIFTLINE_HOME"] = folder
         os.environ["BENTOML_HOME"] = str(Path(folder) / "bentoml")
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def _register(folder: Path) -> bytes:
-    """Register a model of about 2 ms per run, without batching; return a request to it."""
+    """Register a model of about 2 ms per run, without batching; return a request for it."""
     (deep,) = subjects(folder / "models", {"deep"})
     files = folder / "models" / "deep"
     manifest = yaml.safe_load((files / "manifest.yaml").read_text()) | {"max_batch_size": 1}

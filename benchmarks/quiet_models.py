@@ -1,7 +1,7 @@
-"""Measure a monitor of many models, most of them quiet: `python -m benchmarks.quiet_models`.
+"""Measure a monitor of many models, of which few are busy: `python -m benchmarks.quiet_models`.
 
-Every model gets one request first, then the busy ones get all of them, in steps as small as those
-of live traffic. Afterwards the monitor starts again, and its page and metrics are read.
+First, every model gets one request. Then only the busy models get requests, in steps as small as
+with live traffic. Finally, the monitor is restarted, and its page and metrics are read.
 """
 
 import argparse
@@ -32,13 +32,13 @@ _SECOND = 1_000_000
 
 
 class QuietModelsFigures(msgspec.Struct):
-    """CPU seconds, unless the name says otherwise."""
+    """Results; CPU seconds, unless the name states another unit."""
 
-    first_request_ms: float  # of a model
+    first_request_ms: float  # per model
     steps: int
     step_ms: float  # median
     longest_step_ms: float
-    events_per_core: float  # of busy models
+    events_per_core: float  # events per CPU second of the busy models
     start_s: float
     memory_mib: int
     metrics_s: float
@@ -48,7 +48,7 @@ class QuietModelsFigures(msgspec.Struct):
 
 
 def write(log: Path, models: int, busy: int, events: int) -> None:
-    """Write a request for every model, then `events` for the busy ones, over half an hour."""
+    """Write a request for every model, then `events` for the busy models, over half an hour."""
     worker, chance = LogWriter(log, "bench"), np.random.default_rng(1)
     row = [float(f"{value:.7g}") for value in chance.normal(size=FEATURES)]
     for n in range(models):
@@ -65,7 +65,7 @@ def _open(home: Path, reference: str) -> tuple[Journal, ConsumerState, Consumer]
     state = ConsumerState(journal, partial(find_version, HOURLY, reference))
     reader = SegmentReader(home / "log", state.positions)
     evaluation = Evaluation(journal, state, page="", clock=lambda: 0)
-    # CPU time ends a step, so that a loaded machine makes none of them shorter.
+    # Steps are limited by CPU time, so that other load on the machine does not shorten them.
     clock = time.process_time
     return journal, state, Consumer(journal, state, reader, AtOnce(), evaluation, clock=clock)
 
@@ -77,7 +77,7 @@ def _cpu(work: Callable[[], object]) -> float:
 
 
 def measure(models: int, busy: int, events: int, at_once: int) -> QuietModelsFigures:
-    """Return the figures of a monitor on SQLite and segments."""
+    """Return the results for a monitor on SQLite and segments."""
     tune_garbage_collection()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -109,12 +109,12 @@ def measure(models: int, busy: int, events: int, at_once: int) -> QuietModelsFig
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=int, default=10_000)
     parser.add_argument("--busy", type=int, default=200)
     parser.add_argument("--events", type=int, default=20_000)
-    parser.add_argument("--at-once", type=int, default=200, help="Records of a step.")
+    parser.add_argument("--at-once", type=int, default=200, help="Records per step.")
     options = parser.parse_args()
     figures = measure(options.models, options.busy, options.events, options.at_once)
     for name, value in msgspec.structs.asdict(figures).items():

@@ -1,6 +1,6 @@
 """Measure the replay of a day of ten million predictions (`make replay`).
 
-Writes the log and registers a version, then runs `driftline replay` as a user would: one process
+Write the log and register a version, then run `driftline replay` as a user does. One process
 ingests, another scores. CPU and memory of both are measured from outside.
 """
 
@@ -35,13 +35,13 @@ from registry.store import Registry
 FEATURES = 30
 DAY = 86_400_000_000  # microseconds
 BEGIN = 1_372_636_800_000_000
-DIFFERENT = 5_000  # distinct rows, which the events repeat
+DIFFERENT = 5_000  # number of distinct rows that the events repeat
 WINDOW = {"length": 3_600, "grace": 600, "label_wait": 86_400}
 
 
 @click.command()
-@click.option("--predictions", default=10_000_000, show_default=True, help="In the day.")
-@click.option("--labelled", default=0.1, show_default=True, help="Share that is labelled later.")
+@click.option("--predictions", default=10_000_000, show_default=True, help="Predictions per day.")
+@click.option("--labelled", default=0.1, show_default=True, help="Share that gets labels later.")
 @click.option("--workers", default=2, show_default=True, help="Sources of the log.")
 def main(predictions: int, labelled: float, workers: int) -> None:
     """Write a day's log, replay it, and print the cost."""
@@ -56,7 +56,7 @@ def main(predictions: int, labelled: float, workers: int) -> None:
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """Hold the cost of all processes of one command."""
+    """Cost of all processes of one command."""
 
     seconds: float
     cpu: float  # CPU seconds of all processes
@@ -64,7 +64,7 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class _RepeatedRows(msgspec.Struct, frozen=True):
-    """Hold the rows and probabilities that the events repeat."""
+    """Rows and probabilities that the events repeat."""
 
     rows: list[list[float]]
     probabilities: list[list[float]]
@@ -155,7 +155,7 @@ def _write(
         chances = stream.probabilities[place]
         source.predict(n, at, "day", stream.rows[place], int(chances[1] > chances[0]), chances)
         if n >= later and labelled_rows[n - later]:
-            source.tell(n - later, at, int(truths[n - later]))
+            source.label(n - later, at, int(truths[n - later]))
     for source in sources:
         source.close()
 
@@ -178,7 +178,7 @@ def _cpu() -> float:
 
 @contextmanager
 def _watched(pid: int) -> Iterator[list[int]]:
-    """Sample the memory of a process and its children twice a second; yield the peak."""
+    """Sample the memory of a process and its children twice per second; yield the peak."""
     worst, over = [0], threading.Event()
 
     def watch() -> None:

@@ -1,7 +1,7 @@
-"""Count the revisions of a storm of labels: `python -m benchmarks.revisions`.
+"""Count result revisions when many labels arrive at once: `python -m benchmarks.revisions`.
 
-The labels of many closed windows arrive at once. The product decides on a revision after each
-label (`WindowState.needs_revision`). The alternative decides once a minute of reception time.
+The labels belong to many closed windows. The monitor decides about a revision after each label
+(`WindowState.needs_revision`). The alternative decides once per minute of reception time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,11 +11,11 @@ import numpy as np
 from monitoring.windows.window_state import WindowState
 
 WINDOWS, ROWS = 1_000, 200
-MINUTES = (1, 10, 60)  # that the labels take to arrive
+MINUTES = (1, 10, 60)  # minutes in which the labels arrive
 
 
 def main() -> None:
-    """Print the mean revisions of a window."""
+    """Print the mean number of revisions per window."""
     print("| order of the labels | minutes | decided after each label | once a minute |")
     print("| --- | ---: | ---: | ---: |")
     ordered = [window for window in range(WINDOWS) for _ in range(ROWS)]
@@ -28,9 +28,9 @@ def main() -> None:
 
 
 def revisions(order: Sequence[int], between: int) -> int:
-    """Return how many revisions labels of these windows lead to.
+    """Return the number of revisions that labels of these windows cause.
 
-    They are decided on after each `between` labels. The last labels of a window revise it finally.
+    Decisions are made after each `between` labels. The last label causes a final revision.
     """
     windows = [WindowState(0, 1, rows=ROWS) for _ in range(WINDOWS)]
     count = 0

@@ -1,4 +1,4 @@
-"""Measure what recording a run in flight costs: `python -m benchmarks.run_record`."""
+"""Measure the cost of recording running requests: `python -m benchmarks.run_record`."""
 
 import tempfile
 import timeit
@@ -21,7 +21,7 @@ class _Log:
 
 
 def main() -> None:
-    """Print the least cost of several repeats, less that of no record, in nanoseconds."""
+    """Print the minimum cost of several repeats, minus that without a record, in nanoseconds."""
     with tempfile.TemporaryDirectory() as folder:
         record = RunRecord(Path(folder), _Log())
         runs = VersionRuns(record, _VERSION, str)

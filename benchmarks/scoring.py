@@ -32,12 +32,12 @@ SEGMENTS = ["c0", {"column": "n0", "edges": [-1.0, 0.0, 1.0]}]
 OTHER = msgspec.convert({"segments": SEGMENTS, "alarms": {"smallest_drift": 0.2}}, Monitoring)
 
 JOBS: dict[str, dict[str, Any]] = {
-    "the first of its size, which calibrates": {},
+    "first of its size, with calibration": {},
     "with Evidently's report": {"report": "window.html"},
     "without": {},
-    "the first by another policy, which re-calibrates": {"policy": OTHER},
-    "the next by it": {"policy": OTHER},
-    "a revision by late labels": {"drift": False},
+    "first with another policy, with re-calibration": {"policy": OTHER},
+    "next with this policy": {"policy": OTHER},
+    "revision after late labels": {"drift": False},
 }
 
 console = Console()
@@ -100,7 +100,7 @@ def _register(registry: Registry, home: Path) -> Any:
 
 
 def _window(version: Any) -> dict[str, list[Any]]:
-    """Return rows in the form of the log, with predictions and labels."""
+    """Return rows in the log's format, with predictions and labels."""
     session = load((Path(version.path) / "model.onnx").read_bytes())
     _, answered = answer_reference(session, version.manifest, _rows(ROWS, seed=2, shift=0.5))
     frame = answered.rename(columns={"truth": "label"}).astype(object)

@@ -1,4 +1,4 @@
-"""Start a service for a measurement, with the home of the environment."""
+"""Start a service for a measurement, with the home that the environment names."""
 
 import socket
 import subprocess
@@ -13,7 +13,7 @@ import psutil
 
 @contextmanager
 def serving(port: int, grpc_port: int, patience: float = 120.0) -> Iterator[psutil.Process]:
-    """Run a service while the block runs; raises if it is not ready within `patience` seconds."""
+    """Run a service while the block runs; TimeoutError if it is not ready after `patience` s."""
     ports = ["--port", str(port), "--grpc-port", str(grpc_port)]
     command = [sys.executable, "-m", "driftline", "serve", *ports]
     service = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: S603 - our own command
@@ -26,7 +26,7 @@ def serving(port: int, grpc_port: int, patience: float = 120.0) -> Iterator[psut
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nothing listens on now."""
+    """Return unused loopback ports."""
     with ExitStack() as parts:
         sockets = [parts.enter_context(socket.socket()) for _ in range(count)]
         for free_socket in sockets:
@@ -37,8 +37,8 @@ def free_ports(count: int) -> list[int]:
 def _await_ready(service: subprocess.Popen[bytes], url: str, patience: float) -> None:
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
-        if service.poll() is not None:  # another process may answer at its address
-            raise RuntimeError(f"the service ended with {service.returncode} at its start")
+        if service.poll() is not None:  # another process could respond at its address
+            raise RuntimeError(f"the service exited with {service.returncode} when it started")
         try:
             if httpx.get(url, trust_env=False).is_success:
                 return

@@ -1,8 +1,8 @@
-"""Measure several monitors on one PostgreSQL: `python -m benchmarks.shared_monitors`.
+"""Measure several monitors with one PostgreSQL database: `python -m benchmarks.shared_monitors`.
 
-The monitors join their group first, and begin to ingest once all events are in the topics. Empty
-replies replace scoring. Set DRIFTLINE_KAFKA_BOOTSTRAP_SERVERS and DRIFTLINE_MONITOR_DATABASE; the
-database's server must run on this machine, because its CPU time is measured, too.
+The monitors first join their group, and start to ingest when all events are in the topics. Empty
+replies replace scoring. Set DRIFTLINE_KAFKA_BOOTSTRAP_SERVERS and DRIFTLINE_MONITOR_DATABASE. The
+PostgreSQL server must run on this machine, because its CPU time is also measured.
 """
 
 import argparse
@@ -47,11 +47,11 @@ from monitoring.storage.store import Store
 
 AT_ONCE = 2_000  # records of a partition per transaction
 SENT_AT_ONCE = 1_000
-SPAN = DAY // 24  # of the events, so that few windows close
+SPAN = DAY // 24  # time span of the events, short so that few windows close
 
 
 class SharedMonitorsFigures(msgspec.Struct, frozen=True):
-    """CPU seconds of all monitors, and of the database's server, for one log."""
+    """CPU seconds of all monitors and of the PostgreSQL server for one log."""
 
     events: int
     seconds: float
@@ -61,7 +61,7 @@ class SharedMonitorsFigures(msgspec.Struct, frozen=True):
 
 
 def events(number: int, models: int) -> Iterator[Record]:
-    """Generate requests of one row to models in turn."""
+    """Generate one-row requests to one model after another."""
     chance, numbers = np.random.default_rng(1), Counter[str]()
     rows = [[float(f"{x:.7g}") for x in row] for row in chance.normal(size=(1_000, FEATURES))]
     for n in range(number):
@@ -94,7 +94,7 @@ def events(number: int, models: int) -> Iterator[Record]:
 
 
 def send(settings: KafkaSettings, number: int, models: int, rate: float) -> None:
-    """Send the events, as fast as possible or by so many a second."""
+    """Send the events, at `rate` events per second or as fast as possible."""
     sink, began, sent = KafkaSink(settings), time.monotonic(), 0
     at_once = max(1, int(rate / 20)) if rate else SENT_AT_ONCE
     messages = (message(record, settings) for record in events(number, models))
@@ -107,7 +107,7 @@ def send(settings: KafkaSettings, number: int, models: int, rate: float) -> None
 
 
 class Control:
-    """Signals between the measurement and the processes of the monitors."""
+    """Signals between the measurement and the monitors' processes."""
 
     def __init__(self, context: SpawnContext) -> None:
         self.pause = context.Event()
@@ -117,7 +117,7 @@ class Control:
 
 
 def monitor(where: str, settings: KafkaSettings, reference: str, control: Control) -> None:
-    """Join the group, pause, and ingest everything; runs in a process of its own."""
+    """Join the group, pause, and ingest everything; runs in a separate process."""
     tune_garbage_collection()
     database = Database(where, reconnects=False)
     find = partial(find_version, HOURLY, reference)
@@ -126,7 +126,7 @@ def monitor(where: str, settings: KafkaSettings, reference: str, control: Contro
         journal = Journal(database, division.number)
         state = ConsumerState(journal, find, division=division)
         evaluation = Evaluation(journal, state, page="", clock=lambda: 0)
-        # CPU time ends a step, so that a loaded machine makes none of them shorter.
+        # Steps are limited by CPU time, so that other load on the machine does not shorten them.
         clock = time.process_time
         return Consumer(journal, state, part, AtOnce(), evaluation, clock=clock)
 
@@ -138,7 +138,7 @@ def monitor(where: str, settings: KafkaSettings, reference: str, control: Contro
     while not control.pause.wait(0.1):
         group.step(AT_ONCE)
     while not control.ingest.wait(5):
-        database.one("SELECT 1")  # an idle connection would be ended
+        database.one("SELECT 1")  # an idle connection would be closed
     before = time.process_time()
     group.run(control.end.wait, AT_ONCE, idle_pause=0.05)
     control.cpu_seconds.put(time.process_time() - before)
@@ -149,9 +149,9 @@ def monitor(where: str, settings: KafkaSettings, reference: str, control: Contro
 def measure(
     number: int, models: int, partitions: int, monitors: int, rate: float = 0.0
 ) -> SharedMonitorsFigures:
-    """Return the figures of so many monitors on topics and tables of their own.
+    """Return the figures for a number of monitors with their own topics and tables.
 
-    `rate`: ingest while so many events a second are sent; 0: all are sent before.
+    If `rate` is not 0, events are sent at this rate per second during the ingestion.
     """
     url = os.environ["DRIFTLINE_MONITOR_DATABASE"]
     name = f"bench_{secrets.token_hex(4)}"
@@ -201,16 +201,16 @@ def measure(
 
 
 def _holders(store: Store, partitions: int) -> int:
-    """Return the number of monitors that hold partitions; 0 while one is held by none."""
+    """Return the number of monitors with partitions; 0 while a partition has no monitor."""
     holders = [part.holder for part in store.partitions()]
     return len(set(holders)) if all(holders) and len(holders) == partitions else 0
 
 
 def _server_cpu(server: psycopg.Connection[tuple[object, ...]]) -> float:
-    """Return the CPU seconds of all processes of the server, ended ones included."""
+    """Return the CPU seconds of all processes of the server, including ended processes."""
     parent = psutil.Process(server.info.backend_pid).parent()
     assert parent is not None, "the database's server runs on another machine"
-    spent = sum(parent.cpu_times()[:4])  # of itself, and of children that have ended
+    spent = sum(parent.cpu_times()[:4])  # the CPU time of the server and of its ended children
     for child in parent.children():
         with suppress(psutil.NoSuchProcess):
             spent += sum(child.cpu_times()[:2])
@@ -226,7 +226,7 @@ def _commits(server: psycopg.Connection[tuple[object, ...]]) -> int:
 
 
 def _await(condition: Callable[[], bool]) -> int:
-    """Wait for a condition; return how often it was evaluated."""
+    """Wait for a condition; return the number of evaluations."""
     polls = 1
     while not condition():
         time.sleep(0.2)
@@ -235,13 +235,13 @@ def _await(condition: Callable[[], bool]) -> int:
 
 
 def main() -> None:
-    """Print a line for each number of partitions and of monitors."""
+    """Print one line for each number of partitions and monitors."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=60_000)
     parser.add_argument("--models", type=int, default=200)
     parser.add_argument("--partitions", type=int, nargs="+", default=[6, 12])
     parser.add_argument("--monitors", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--rate", type=float, default=0.0, help="Events a second; 0: a backlog.")
+    parser.add_argument("--rate", type=float, default=0.0, help="Events per second; 0: a backlog.")
     arguments = parser.parse_args()
     how = f"{arguments.rate:,.0f} a second" if arguments.rate else "a backlog"
     table = Table(title=f"{arguments.events:,} events of {arguments.models:,} models, {how}")

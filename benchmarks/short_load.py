@@ -1,4 +1,4 @@
-"""Run a short load on a running service, or on one started for it (`make load`)."""
+"""Run a short load test on a running service, or on one started for it (`make load`)."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     """Run `driftline load` with the arguments; return its exit status."""
     served = _served()
     if served is None:
-        print(f"nothing answers at {URL}: starting a service with a model of its own", flush=True)
+        print(f"no service responds at {URL}: starting a service with an example model", flush=True)
         with _service() as hosts:
             return _load([*hosts, *arguments])
     registered = registered_home(served)
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
 
 
 def registered_home(served: set[str]) -> tuple[Home, str] | None:
-    """Return the home of a running service, and a model of it: ours, or that of `make run`."""
+    """Return the home and a model of a running service: this home, or the home of `make run`."""
     home = Home.from_environment()
     for candidate in (home, Home(home.root / "flights")):
         if candidate.root.is_dir() and (models := sorted({*Registry(candidate).models()} & served)):
@@ -51,13 +51,13 @@ def registered_home(served: set[str]) -> tuple[Home, str] | None:
 
 def _load(arguments: list[str]) -> int:
     short = ["--seconds", "15", "--users", "20", *arguments]
-    return subprocess.run(  # noqa: S603 - our own command
+    return subprocess.run(  # noqa: S603 - Driftline's own command
         [sys.executable, "-m", "driftline", "load", *short], check=False
     ).returncode
 
 
 def _served() -> set[str] | None:
-    """Return the models that a running service is ready to answer; None without a service."""
+    """Return the models that a running service has loaded; None without a service."""
     try:
         reply = httpx.post(f"{URL}/v2/repository/index", json={"ready": True}, trust_env=False)
         return {entry["name"] for entry in reply.raise_for_status().json()}
@@ -67,7 +67,7 @@ def _served() -> set[str] | None:
 
 @contextmanager
 def _service() -> Iterator[list[str]]:
-    """Run a service on a temporary home; yield the options that address it and its model."""
+    """Run a service with a temporary home; yield the load test's options for it."""
     (ours,) = (contender for contender in CONTENDERS if contender.name == "Driftline, JSON")
     with tempfile.TemporaryDirectory(prefix="driftline-load-") as name:
         folder = Path(name)

@@ -6,11 +6,11 @@ from typing import Any
 from eventlog.events import Event, FeedbackEvent, Label, PredictionEvent, Tensor
 from eventlog.segments import SegmentWriter
 
-TOGETHER = 32  # events in one append
+TOGETHER = 32  # number of events per append
 
 
 class LogWriter:
-    """Write one source of a log; predictions are identified by number."""
+    """Writer of one source of a log; predictions are identified by number."""
 
     def __init__(self, folder: Path, name: str) -> None:
         """Create the source `name` in the log below `folder`."""
@@ -43,7 +43,7 @@ class LogWriter:
             )
         )
 
-    def tell(self, n: int, at: int, label: Label) -> None:
+    def label(self, n: int, at: int, label: Label) -> None:
         """Record the label of prediction `n` at the time `at`."""
         self._append(FeedbackEvent(**self._stamp(n, at), label=label))
 
@@ -61,7 +61,7 @@ class LogWriter:
             "sequence": self._writer.next_sequence + len(self._waiting),
             "time": at,
             "received": at,
-            # The service's format: a prefix of the worker and a number.
+            # The service's format: the worker's prefix and a number.
             "prediction_id": f"11ff9d76658d-{n}",
         }
 

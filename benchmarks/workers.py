@@ -1,4 +1,4 @@
-"""Measure how connections spread over two workers, and the restart time of a killed worker.
+"""Measure how connections are spread over two workers, and how fast a killed worker restarts.
 
 Run `python -m benchmarks.workers`.
 """
@@ -27,7 +27,7 @@ SECONDS = 6.0
 CONNECTIONS = (4, 32)
 KILLED = (1, 2)
 _PATIENCE = 300.0  # seconds
-_LISTENING = 10.0  # longest time from loaded models to a listening worker, in seconds
+_LISTENING = 10.0  # maximum seconds from loaded models to a listening worker
 
 
 def main() -> None:
@@ -124,7 +124,7 @@ def _recovery(home: Home, supervisor: psutil.Process, number: int) -> str:
 def _workers(supervisor: psutil.Process) -> list[psutil.Process]:
     children = []
     for child in supervisor.children():
-        with suppress(psutil.Error):  # it has just ended
+        with suppress(psutil.Error):  # the process has just ended
             if child.status() != psutil.STATUS_ZOMBIE and child.name() != "fork-server":
                 children.append(child)
     return children

@@ -36,10 +36,10 @@ _RULES: tuple[Rule, ...] = ("drift", "performance", "estimate", "concept")
 @click.command(help=__doc__)
 @click.option("--seed", default=20260101, show_default=True)
 @click.option(
-    "--only", type=click.Choice(["calm", "limited", "planted", "kinds"]), help="One part of it."
+    "--only", type=click.Choice(["calm", "limited", "planted", "kinds"]), help="One part."
 )
-@click.option("--streams", default=8, show_default=True, help="With each planted change.")
-@click.option("--references", default=100, show_default=True, help="Of each kind of data.")
+@click.option("--streams", default=8, show_default=True, help="Streams per planted change.")
+@click.option("--references", default=100, show_default=True, help="References per kind of data.")
 def main(seed: int, streams: int, references: int, only: str | None) -> None:
     """Measure and print each row as soon as it is complete."""
     if only in {None, "calm"}:

@@ -1,4 +1,4 @@
-"""Define the planted changes of rows, in several sizes."""
+"""Planted changes of rows, in several sizes."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from benchmarks.accuracy.populations import Change, calm
 
 
 class Planted(msgspec.Struct, frozen=True):
-    """Hold one change and a description of its size."""
+    """One planted change and a description of its size."""
 
     kind: str
     size: str
@@ -20,7 +20,7 @@ class Planted(msgspec.Struct, frozen=True):
 
 
 def planted() -> list[Planted]:
-    """Return every change of the table."""
+    """Return all planted changes."""
     return [
         *(Planted("mean of one column", f"{by} sd", moved(by, 1)) for by in (0.1, 0.25, 0.5, 1.0)),
         *(Planted("mean of all numbers", f"{by} sd", moved(by, 99)) for by in (0.1, 0.2, 0.4)),

@@ -1,4 +1,4 @@
-"""Measure false alarms on unchanged streams of data that are hard to calibrate."""
+"""Measure false alarms on unchanged streams of data that is hard to calibrate."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ Draw = Callable[[np.random.Generator, int], dict[str, Any]]  # generator, rows -
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """Describe one kind of data and the sizes of reference and windows."""
+    """One kind of data, with the sizes of reference and windows."""
 
     name: str
     size: str
@@ -35,7 +35,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 class Broken(msgspec.Struct, frozen=True):
-    """Count the windows that broke the drift rule, with the share that the budget allows."""
+    """Number of windows that broke the drift rule, and the share that the budget allows."""
 
     windows: int
     broken: int
@@ -43,7 +43,7 @@ class Broken(msgspec.Struct, frozen=True):
 
     @property
     def band(self) -> tuple[int, int]:
-        """Return the counts between which `broken` lies if the rate equals the level."""
+        """Return the band that contains `broken` if the rate equals the level."""
         low, high = binom.interval(BAND, self.windows, self.level)
         return int(low), int(high)
 
@@ -54,7 +54,7 @@ class Broken(msgspec.Struct, frozen=True):
 
 
 def kinds() -> list[Kind]:
-    """Return every kind of the table."""
+    """Return all kinds of data."""
     return [
         *(
             Kind("independent columns", f"{columns} columns", _independent(columns), rows, window)
@@ -82,20 +82,20 @@ def kinds() -> list[Kind]:
 
 
 class Season(msgspec.Struct, frozen=True):
-    """Describe a stream whose values depend on the time; rows lie evenly in time, unless thinned.
+    """A stream whose values depend on the time. Rows are evenly spaced in time before thinning.
 
-    Amounts are standard deviations of a row.
+    Amounts are in standard deviations of a row.
     """
 
     weekend: float = 0.0
     night: float = 0.0
-    by_day: float = 0.0  # of a level that each day has, common to its rows
-    trend: float = 0.0  # over the whole reference
-    shuffled: bool = False  # the reference's rows are in no order
-    kept: float = 1.0  # share of the reference's rows
+    by_day: float = 0.0  # variation of a level that all rows of a day share
+    trend: float = 0.0  # change over the whole reference
+    shuffled: bool = False  # whether the reference's rows are in random order
+    kept: float = 1.0  # share of the reference's rows that remain after thinning
 
     def rows(self, chance: np.random.Generator, times: Any) -> dict[str, Any]:
-        """Return features at these times; two of five follow the season."""
+        """Return five features at these times; two of them follow the season."""
         days, at = np.unique(times // DAY, return_inverse=True)
         moved = (
             self.weekend * ((times // DAY + 3) % 7 >= 5)
@@ -108,14 +108,14 @@ class Season(msgspec.Struct, frozen=True):
 
 
 class SeasonKind(Kind, frozen=True, kw_only=True):
-    """A kind whose rows have event times, and windows of a length."""
+    """A kind of data with event times and windows of a fixed length."""
 
     season: Season
     days: int
-    length: int  # of a window, in microseconds
+    length: int  # length of a window in microseconds
 
     def reference(self, chance: np.random.Generator) -> dict[str, Any]:
-        """Return the rows of a reference, as they are registered."""
+        """Return the rows of a reference, in the order of registration."""
         rows = round(self.days * DAY / self.length) * self.rows
         times = _START + np.arange(rows) * (self.length // self.rows)
         frame = pd.DataFrame(self.season.rows(chance, times))
@@ -126,7 +126,7 @@ class SeasonKind(Kind, frozen=True, kw_only=True):
         return {str(name): frame[name].to_numpy() for name in frame}
 
     def window(self, chance: np.random.Generator) -> tuple[Window, dict[str, Any]]:
-        """Return a window of the four weeks behind the reference."""
+        """Return a random window of the four weeks that begin a week after the reference."""
         count = 28 * DAY // self.length
         start = _START + (self.days + 7) * DAY + int(chance.integers(count)) * self.length
         times = start + np.arange(self.rows) * (self.length // self.rows)
@@ -140,7 +140,7 @@ _HOUR = DAY // 24
 
 
 def seasons() -> list[Kind]:
-    """Return kinds of seasons, in references with event times."""
+    """Return the kinds of data with seasons in event time."""
     week, hours = Season(weekend=2.0), Season(weekend=1.0, night=2.0)
     of = [
         ("weekends + 2 sd, daily windows", week, 35, DAY, 200),
@@ -168,7 +168,7 @@ def without_change(
 ) -> Broken:
     """Monitor unchanged streams of a kind, with `smallest_drift: 0`.
 
-    Windows beside one reference share its error: many references with few windows each tell most.
+    All windows of one reference share its sampling error, so use many references with few windows.
     """
     budget = FalseAlarms(days=1e-6, windows=one_in)
     alarms = AlarmPolicy(min_rows=1, smallest_drift=0.0, false_alarms=budget, consecutive=1)
@@ -186,9 +186,9 @@ def without_change(
 
 
 def moved_inputs(by: float, seed: int, *, streams: int = 4, windows: int = 10) -> int:
-    """Count concept alarms if numbers move by `by` deviations, but P(label | features) does not.
+    """Count concept alarms if numbers move by `by` deviations but P(label | features) does not.
 
-    Scores then lie outside the range of the reference, so their calibration is extrapolated.
+    Scores are then outside the reference's range, so their calibration is extrapolated.
     """
     population, policy = Population(5), Monitoring(window=WindowPolicy(length=86_400))
     alarms = 0
@@ -263,7 +263,7 @@ _DAY = 200  # rows
 
 
 def _weekly(chance: np.random.Generator, rows: int) -> dict[str, Any]:
-    """Return days in order, or one day of any kind: weekends differ."""
+    """Return consecutive days, or one random day of the week; weekends differ."""
     first = chance.integers(7) if rows <= _DAY else 0
     weekend = (first + np.arange(rows) // _DAY) % 7 >= 5
     moved = 2.0 * weekend

@@ -16,14 +16,15 @@ from monitoring.alarms.budget import false_alarms, rule_budget
 from monitoring.results import Rule
 from registry.manifest import AlarmPolicy, FalseAlarms, Monitoring, WindowPolicy
 
-BAND = 0.95  # probability that a count lies in its band, if the alarm rate equals the budget
+BAND = 0.95  # probability that a count is within its band if the alarm rate equals the budget
 _BLOCKS = 20  # contiguous blocks of rows in a window of flights
 
 
 class DriftlessStream(msgspec.Struct, frozen=True):
-    """Describe one stream without drift."""
+    """One stream without drift."""
 
-    source: str  # "fresh": new rows of the population; "reference": rows drawn from it; "flights"
+    # "fresh": new rows of the population; "reference": rows drawn from the reference; "flights"
+    source: str
     columns: int
     rows: int  # rows per window
     floor: float  # `smallest_drift`
@@ -32,11 +33,11 @@ class DriftlessStream(msgspec.Struct, frozen=True):
     references: int = 5
     windows: int = 120  # windows per reference
     reference_rows: int = 5_000
-    one_in: int = 20  # budget: one false alarm in so many windows
+    one_in: int = 20  # false-alarm budget: one alarm in this number of windows
 
 
 class Calm(msgspec.Struct, frozen=True):
-    """Hold the results of streams without drift."""
+    """Results of streams without drift."""
 
     windows: int
     reference: int  # rows of the reference
@@ -47,14 +48,14 @@ class Calm(msgspec.Struct, frozen=True):
     rule_budget: tuple[int, int]  # expected band of the alarms of one rule
     evidently: float  # share of windows that Evidently's preset reports as drifted
     evidently_columns: float
-    evidently_some: float  # share of windows with at least one drifted column by Evidently
+    evidently_some: float  # share of windows with a column that Evidently reports as drifted
 
 
 class Found(msgspec.Struct, frozen=True):
-    """Hold the results of streams with a planted change."""
+    """Results of streams with a planted change."""
 
     power: float  # share of streams with an alarm
-    delay: float  # mean number of windows until the alarm, over streams with one
+    delay: float  # mean number of windows until the alarm, over streams with an alarm
     rules: str  # rules that fired first, most frequent first
     evidently: float  # share of streams with a window that Evidently's preset reports as drifted
     evidently_delay: float
@@ -89,7 +90,7 @@ def without_drift(setting: DriftlessStream, seed: int) -> Calm:
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """Define size and number of the streams with planted changes."""
+    """Size and number of the streams with planted changes."""
 
     rows: int  # rows per window
     columns: int = 10
@@ -115,9 +116,9 @@ def with_drift(changes: list[Planted], trial: Trial) -> Iterator[tuple[Planted, 
 
 
 def _until_alarm(watch: Watch, planted: Planted, trial: Trial, number: int) -> tuple[int, str, int]:
-    """Return the first alarm's window and rule, and the first window drifted by Evidently.
+    """Return the first alarm's window and rule, and the first window that Evidently reports.
 
-    Windows count from 1; 0 and "" mean none.
+    Windows count from 1. Without an alarm or report, the values are 0 and "".
     """
     population, chance = Population(trial.columns), np.random.default_rng((trial.seed, number))
     stream = (

@@ -1,7 +1,7 @@
 """Monitor a stream of windows in memory and return its alarms.
 
-The monitor's own code scores windows and raises alarms, without reports and confidence intervals.
-All labels are available when their window closes.
+Windows are scored and alarms raised by the monitor's own code, without reports and confidence
+intervals. All labels are available when their window closes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,28 +23,28 @@ from monitoring.scoring.performance.scores import PerformanceScorer
 from monitoring.scoring.reference import Baseline, Column
 
 _LARGE = 1_000  # reference rows above which Evidently uses distances
-_FEW = 5  # distinct values up to which Evidently treats numbers as categories
+_FEW = 5  # up to this number of distinct values, Evidently treats numbers as categories
 _LIMIT = 0.1  # Evidently's threshold of both distances
 EVIDENTLY_SHARE = 0.5  # share of drifted columns: default of DataDriftPreset
 
 
 class WindowOutcome(msgspec.Struct, frozen=True):
-    """Hold the results of one window."""
+    """Results of one window."""
 
     fired: list[Rule]  # rules whose alarm fired in this window
-    broken: bool  # this window alone breaks the drift rule
-    drifted: int  # columns beyond their threshold
+    broken: bool  # whether this window by itself breaks the drift rule
+    drifted: int  # number of columns beyond their threshold
     columns: int
-    evidently: int  # columns that Evidently reports as drifted by its defaults
+    evidently: int  # number of columns that Evidently reports as drifted by its defaults
 
     @property
     def preset(self) -> bool:
-        """Return whether Evidently's preset reports the window as drifted."""
+        """Whether Evidently's preset reports the window as drifted."""
         return self.evidently >= EVIDENTLY_SHARE * self.columns
 
 
 class Watch:
-    """Monitor streams of one model version; calibrate once for all streams."""
+    """Monitor of one model version's streams, calibrated once for all streams."""
 
     def __init__(self, baseline: Baseline, *, labels: bool = True) -> None:
         """Calibrate on the baseline; without `labels`, monitor only drift."""
@@ -58,9 +58,9 @@ class Watch:
     def follow(
         self, windows: Iterable[tuple[Window, pd.DataFrame]], *, evidently: bool = False
     ) -> Iterator[WindowOutcome]:
-        """Yield the result of each window, without open alarms at the start.
+        """Yield the result of each window; no alarm is open at the start.
 
-        `evidently`: also compute Evidently's defaults.
+        If `evidently` is true, also compute Evidently's defaults.
         """
         states: dict[Rule, RuleState] = {rule: RuleState() for rule in self.judged}
         alarms_by_id: dict[str, Alarm] = {}
@@ -123,13 +123,13 @@ class Watch:
 
 
 def numbered(windows: Iterable[pd.DataFrame]) -> Iterator[tuple[Window, pd.DataFrame]]:
-    """Yield windows with numbers in place of event times."""
+    """Yield windows with consecutive numbers instead of event times."""
     for number, window in enumerate(windows):
         yield Window(number, number + 1), window
 
 
 def _without_truth(result: Result) -> Result:
-    """Drop scores that need labels: the estimate is judged before labels arrive."""
+    """Drop scores that need labels, because the estimate is judged before labels arrive."""
     estimated = [score for score in result.scores if score.name not in PERFORMANCE]
     return msgspec.structs.replace(result, scores=estimated)
 
@@ -140,9 +140,9 @@ def evidently_drifted(
     window: pd.DataFrame,
     scores: Sequence[Score] = (),
 ) -> dict[str, bool]:
-    """Return column -> whether DataDriftPreset reports drift by its defaults, without its report.
+    """Return for each column whether DataDriftPreset reports drift by its defaults.
 
-    If its method equals that of `scores`, their value is reused.
+    If Evidently's method equals the method of `scores`, their values are reused.
     """
     found_scores = {score.column: score.value for score in scores if score.name == "drift"}
     return {
@@ -154,7 +154,7 @@ def evidently_drifted(
 
 
 def _same(thresholds: DriftThresholds, column: Column) -> bool:
-    """Return whether Evidently would use the monitor's method: a distance, for large references."""
+    """Return whether Evidently would also use a distance, as it does for large references."""
     reference = thresholds.values(column).expected
     return reference.count() > _LARGE and (column.kind == "categorical" or _many(reference))
 

@@ -1,4 +1,4 @@
-"""Generate rows: a synthetic population, or the flights out of New York in March."""
+"""Generate rows of a synthetic population, or of the flights out of New York in March."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,10 +27,10 @@ def calm(frame: pd.DataFrame, _chance: np.random.Generator) -> pd.DataFrame:
 
 
 class Population:
-    """Generate rows with predictions of a model; features repeat five kinds.
+    """Generator of rows with a model's predictions. The features repeat five kinds:
 
-    The kinds: normal; correlated with it (0.8); lognormal; six categories; normal with 5 % missing.
-    The first five features determine the label, the others are noise.
+    normal; correlated with the previous feature (0.8); lognormal; six categories; normal with 5 %
+    missing values. The first five features determine the label; the others are noise.
     """
 
     def __init__(self, columns: int) -> None:
@@ -52,8 +52,8 @@ class Population:
         """Return features, `prediction`, `probability_<class>` and `label`.
 
         `change` transforms the features before labels and predictions are computed. `flipped` is
-        the share of inverted labels. `lift` adds to the log odds of the positive class, without a
-        change of the rows within each class.
+        the share of inverted labels. `lift` is added to the log odds of the positive class; the
+        distribution of rows within each class does not change.
         """
         frame = change(self._features(chance, rows * (4 if lift else 1)), chance)
         true = chance.random(len(frame)) < _sigmoid(0.9 * _margin(frame))

@@ -1,8 +1,8 @@
-"""Simulation of rollout verdicts: their error rates, and the keys that they need.
+"""Simulate rollout verdicts to measure their error rates and the number of keys that they need.
 
-Keys arrive one by one; each is in the new version's arm with the probability of the share, and bad
-with the rate of its arm. The monitor looks after every key. One metric decides, with the budget
-that it has among four metrics and in one of four steps.
+Keys arrive one by one. A key is in the new version's arm with the probability of the share, and bad
+with the rate of its arm. The evidence is checked after every key. One metric decides, with its part
+of the budget that four metrics and four steps share.
 """
 
 from typing import NamedTuple
@@ -21,12 +21,12 @@ from registry.history.rows import VerdictPolicy
 
 POLICY = VerdictPolicy()
 BUDGET = POLICY.false_rollback / len(METRICS) / 4
-MOST = 200_000  # keys of one run
+MOST = 200_000  # maximum keys of one run
 SHARES = (0.05, 0.1, 0.5)
 
 
 class BadKeyShares(NamedTuple):
-    """Shares of bad keys of the version before and of the new one."""
+    """Shares of bad keys of the old and the new version."""
 
     before: float
     new: float
@@ -35,7 +35,7 @@ class BadKeyShares(NamedTuple):
 def keys_until_rollback(
     share: float, rates: BadKeyShares, chance: np.random.Generator, most: int = MOST
 ) -> float:
-    """Return after how many keys a version is rolled back; infinity: never."""
+    """Return the number of keys until a rollback; infinity if there is none."""
     new = chance.random(most) < share
     bad = chance.random(most) < np.where(new, rates.new, rates.before)
     places = np.flatnonzero(bad)
@@ -49,7 +49,7 @@ def keys_until_rollback(
 def keys_until_promotion(
     share: float, rates: BadKeyShares, chance: np.random.Generator, most: int = MOST
 ) -> float:
-    """Return after how many keys one metric allows the next step; infinity: never."""
+    """Return the number of keys until one metric allows the next step; infinity if never."""
     new = chance.random(most) < share
     bad = chance.random(most) < np.where(new, rates.new, rates.before)
     total, of_new = 0, 0
@@ -66,7 +66,7 @@ def keys_until_promotion(
 @click.command()
 @click.option("--runs", default=400, show_default=True, help="Runs of each setting.")
 def main(runs: int) -> None:
-    """Print wrong verdicts, and the median of the keys that right ones need."""
+    """Print the rates of verdicts and the median number of keys that they need."""
     cases = [BadKeyShares(0.02, new) for new in (0.02, 0.025, 0.03, 0.04, 0.06)] + [
         BadKeyShares(0.0, 0.0), BadKeyShares(0.001, 0.001), BadKeyShares(0.3, 0.3),
         BadKeyShares(0.3, 0.5), BadKeyShares(0.05, 0.15)

@@ -1,8 +1,8 @@
 """Measure false alarms and delays of the traffic rule: `python -m benchmarks.accuracy.traffic`.
 
-Streams of hourly counts are drawn with a day and a weekend, as Poisson counts or more variable
-ones, and judged by the product's own code. Without a change every alarm is a false one. The other
-streams stop, halve or triple at a random hour after the history is complete.
+Streams of hourly counts have a daily pattern and weekends. The counts are Poisson or more variable.
+The monitor's own code judges them. Without a change, every alarm is false. The other streams stop,
+halve or triple at a random hour after the history is complete.
 """
 
 import argparse
@@ -26,10 +26,10 @@ class RequestRate(msgspec.Struct, frozen=True):
 
     name: str
     mean: float
-    swing: float = 0.9  # of the day, in parts of the mean
-    weekend: float = 0.4  # in parts of a weekday
-    hours: float = 0.0  # variance of the hours' own factors; 0: Poisson counts
-    days: float = 0.0  # variance of a factor that a whole day has in common
+    swing: float = 0.9  # amplitude of the daily pattern, as a share of the mean
+    weekend: float = 0.4  # traffic of a weekend day, as a share of a weekday
+    hours: float = 0.0  # variance of a random factor per hour; 0: Poisson counts
+    days: float = 0.0  # variance of a random factor per day
 
 
 TRAFFIC = [
@@ -54,7 +54,7 @@ class Onset(msgspec.Struct, frozen=True):
 def counts(
     traffic: RequestRate, hours: int, rng: np.random.Generator, *, change: float = 1.0, at: int = 0
 ) -> Iterator[int]:
-    """Yield the requests of so many hours; from hour `at` on, `change` times as many are drawn."""
+    """Yield hourly request counts; from hour `at` on, their mean is multiplied by `change`."""
     day = 1.0
     for hour in range(hours):
         if hour % DAY == 0 and traffic.days:
@@ -68,7 +68,7 @@ def counts(
 
 
 def alarms(stream: Iterator[int], policy: AlarmPolicy) -> Iterator[Onset]:
-    """Yield the alarms of a stream, by the rule's own hysteresis."""
+    """Yield the alarms of a stream, with the rule's hysteresis."""
     requests: dict[int, int] = {}
     broken: set[int] = set()
     calibration: Calibration | None = None
@@ -92,7 +92,7 @@ def alarms(stream: Iterator[int], policy: AlarmPolicy) -> Iterator[Onset]:
 
 
 def false_alarms(traffic: RequestRate, streams: int, weeks: int, seed: int) -> tuple[int, float]:
-    """Return how many alarms there were, and in how many months of 30 days."""
+    """Return the number of alarms and the number of 30-day months."""
     rng = np.random.default_rng(seed)
     policy, hours = AlarmPolicy(), weeks * WEEK
     false_alarms_count = sum(
@@ -102,7 +102,7 @@ def false_alarms(traffic: RequestRate, streams: int, weeks: int, seed: int) -> t
 
 
 def delays(traffic: RequestRate, change: float, streams: int, seed: int) -> list[float]:
-    """Return the hours from each change to the end of the hour that fires; infinity: never."""
+    """Return the hours from each change to its alarm; infinity if there is none."""
     rng = np.random.default_rng(seed)
     hours_to_alarm = []
     for _ in range(streams):

@@ -1,1 +1,1 @@
-"""Attack a service on loopback, and measure what its honest clients notice (`make attack`)."""
+"""Attack a service on loopback, and measure the effect on honest clients (`make attack`)."""

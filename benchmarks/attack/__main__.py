@@ -1,9 +1,9 @@
-"""Run the table of attacks against services of its own, and print what honest clients noticed.
+"""Run the table of attacks against services on loopback, and print the effect on honest clients.
 
 `python -m benchmarks.attack [--seconds 4] [--fronts native,aio] [--workers 1,2] [--only WORD ...]`.
-With `--mixed [--minutes 60]` the attacks come in random turns instead, alone and together, while an
-oracle compares each honest answer with the model and with the log ([mixed](mixed.py)). Exits 1 if
-an honest call failed or was not answered within 10 s. Everything is on loopback and ends by itself.
+With `--mixed [--minutes 60]`, random combinations of attacks run instead, while an oracle compares
+each honest answer with the model and with the log ([mixed](mixed.py)). Exits 1 if an honest call
+failed or was not answered within 10 s.
 """
 
 import argparse
@@ -33,25 +33,25 @@ _RECOVERY_S = 0.5
 
 
 class Peak(msgspec.Struct):
-    """The most that the service's processes held together."""
+    """Peak usage of the service's processes."""
 
-    memory: int = 0  # bytes
-    files: int = 0
+    memory: int = 0  # bytes of all processes
+    files: int = 0  # open files of the process with the most
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Attack every service that is asked for; return the exit status."""
+    """Attack every selected service; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attack", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each attack")
-    parser.add_argument("--fronts", default="native,aio", help="gRPC servers")
-    parser.add_argument("--workers", default="1,2", help="numbers of workers")
-    parser.add_argument("--only", nargs="*", default=[""], help="parts of the attacks' names")
+    parser.add_argument("--seconds", type=float, default=4.0, help="duration of each attack")
+    parser.add_argument("--fronts", default="native,aio", help="gRPC servers to attack")
+    parser.add_argument("--workers", default="1,2", help="numbers of workers to attack")
+    parser.add_argument("--only", nargs="*", default=[""], help="run attacks with these words")
     parser.add_argument(
-        "--mixed", action="store_true", help="attacks in random turns, every front at once"
+        "--mixed", action="store_true", help="random combinations, all servers at once"
     )
-    parser.add_argument("--minutes", type=float, default=60.0, help="of the mixed attack")
-    parser.add_argument("--cores", type=float, default=0.4, help="that the mixed attack takes")
-    parser.add_argument("--samples", type=Path, help="file for the samples of the mixed attack")
+    parser.add_argument("--minutes", type=float, default=60.0, help="duration with --mixed")
+    parser.add_argument("--cores", type=float, default=0.4, help="CPU cores to use with --mixed")
+    parser.add_argument("--samples", type=Path, help="output file for samples with --mixed")
     options = parser.parse_args(arguments)
     if options.mixed:
         fronts = options.fronts.split(",")
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _attack_service(front: str, workers: int, seconds: float, only: Sequence[str]) -> int:
-    """Return how many honest calls failed."""
+    """Return the number of failed honest calls."""
     failures: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as parts:
         changed = {
@@ -99,7 +99,7 @@ def _measure(
         if attack is not None:
             port = PORT if attack.port == "rest" else GRPC_PORT
             parts.enter_context(attacking(attack, port, seconds + 5))
-            time.sleep(0.5)  # the attacker starts
+            time.sleep(0.5)  # time for the attacker to start
         return asyncio.run(honest.run(seconds)), peak
 
 

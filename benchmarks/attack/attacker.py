@@ -1,4 +1,4 @@
-"""Carry out attacks in a process of their own: one for some seconds, or many in random turns."""
+"""Run one attack in a separate process for some seconds."""
 
 import asyncio
 import multiprocessing
@@ -10,13 +10,13 @@ from typing import Any
 from benchmarks.attack.attacks import Attack
 
 _TICK_S = 0.05
-_MOST_UNSENT = 1 << 20  # bytes that one connection holds here
+_MOST_UNSENT = 1 << 20  # bytes that one connection buffers at most
 _RETRY_S = 0.1
 
 
 @contextmanager
 def attacking(attack: Attack, port: int, seconds: float) -> Iterator[None]:
-    """Attack a port of this machine while the block runs, and no longer than `seconds`."""
+    """Attack a local port while the block runs, for at most `seconds`."""
     process = multiprocessing.get_context("spawn").Process(
         target=_run, args=(attack, port, seconds), daemon=True
     )
@@ -33,7 +33,7 @@ def _run(attack: Attack, port: int, seconds: float) -> None:
 
 
 async def attack_for(attack: Attack, port: int, seconds: float, tick: float = _TICK_S) -> None:
-    """Attack a port from this event loop; every connection is closed at the end."""
+    """Attack a port from this event loop, then close every connection."""
     until = time.monotonic() + seconds
     holders = (_hold(attack, port, until, tick) for _ in range(attack.connections))
     with suppress(TimeoutError):
@@ -72,7 +72,7 @@ class _AttackConnection(asyncio.Protocol):
         self._transport.write(self._attack.first)
 
     def send_again(self) -> None:
-        """Send once more, unless the server lags behind."""
+        """Send again, unless the send buffer is full."""
         if not self.lost and self._transport.get_write_buffer_size() < _MOST_UNSENT:
             self._transport.write(self._attack.again)
 

@@ -1,4 +1,4 @@
-"""The attacks: what each connection sends first, and again and again."""
+"""The attacks: the bytes that each connection sends first, and the bytes that it repeats."""
 
 import gzip
 import json
@@ -10,22 +10,22 @@ from benchmarks.attack.http2_frames import CHECK, INFER, PREFACE, WATCH, data, f
 MODEL_PATH = "/v2/models/small/infer"
 _SETTINGS_ACK = frame(4, 1, 0)
 _START = PREFACE + _SETTINGS_ACK
-_STREAMS = range(1, 256, 2)  # as many as a connection may have
+_STREAMS = range(1, 256, 2)  # the maximum number per connection
 
 
 class Attack(msgspec.Struct, frozen=True):
-    """One kind of abuse, by many connections that are opened again when they are closed."""
+    """One kind of attack, by many connections that are reopened when they are closed."""
 
     name: str
     port: str  # rest or grpc
     connections: int
     first: bytes = b""
-    again: bytes = b""  # each tick, while the server takes it
-    reads: bool = True
+    again: bytes = b""  # sent at each tick, while the server accepts data
+    reads: bool = True  # whether the attacker reads replies
 
 
 def attacks(key: str) -> list[Attack]:
-    """Return every attack; `key` is that of a caller who abuses it."""
+    """Return every attack; `key` is the API key of attackers that have one."""
     bearer = f"authorization: Bearer {key}\r\n"
     half_body = _post(MODEL_PATH, bearer, 8 << 20) + bytes(1 << 20)
     items = b"[" + b"{}," * 1_000_000 + b"{}]"
@@ -92,7 +92,7 @@ def _calls(path: bytes, sent: bytes = b"") -> bytes:
 def _partial(headers: dict[bytes, bytes]) -> bytes:
     piece = message(bytes(2 << 20))[:16_000]
     calls = [head(stream, INFER, more=headers) for stream in _STREAMS]
-    # Within the window of a connection.
+    # Four streams fit into the connection's window.
     return b"".join(calls) + b"".join(data(stream, piece) for stream in list(_STREAMS)[:4])
 
 
@@ -105,14 +105,14 @@ def _bytes() -> bytes:
 
 
 def _referenced() -> bytes:
-    """Return metadata of 48 MB: one long value of the connection's table, repeated."""
+    """Return 48 MB of metadata: one long value of the header table, repeated."""
     value = b"v" * 4_000
     long = b"\x40\x01a\x7f" + bytes([(4_000 - 127) % 128 + 128, (4_000 - 127) // 128]) + value
     return frame(1, 4, 1, b"\x83\x86" + long + b"\xbe" * 12_000)
 
 
 def _answered(headers: dict[bytes, bytes]) -> bytes:
-    """Return calls whose replies the client's window does not admit."""
+    """Return calls whose replies do not fit into the client's window."""
     calls = (
         head(stream, INFER, more=headers) + data(stream, message(b""), end=True)
         for stream in _STREAMS
@@ -121,12 +121,12 @@ def _answered(headers: dict[bytes, bytes]) -> bytes:
 
 
 def _packed(headers: dict[bytes, bytes]) -> bytes:
-    """Return messages that are over the limit once they are decompressed."""
+    """Return a message that exceeds the limit when it is decompressed."""
     small = gzip.compress(bytes(32 << 20))
     sent = b"\1" + len(small).to_bytes(4) + small
     pieces = [sent[place : place + 16_000] for place in range(0, len(sent), 16_000)]
     more = headers | {b"grpc-encoding": b"gzip"}
-    # One: the window of a connection is 64 KiB until the server widens it.
+    # Only one message, because the connection's window is 64 KiB until the server enlarges it.
     return head(1, INFER, more=more) + b"".join(data(1, piece) for piece in pieces)
 
 

@@ -1,4 +1,4 @@
-"""Attack a service in random turns, in a process of its own, within a budget of CPU time."""
+"""Attack a service with random combinations of attacks, within a CPU budget."""
 
 import asyncio
 import multiprocessing
@@ -15,35 +15,35 @@ import psutil
 from benchmarks.attack.attacker import attack_for
 from benchmarks.attack.attacks import Attack, attacks
 
-_TOGETHER = (1, 1, 1, 2, 2, 3, 0)  # attacks of one turn; 0: all, as in the first turn
-_LENGTHS_S = (3.0, 6.0, 12.0, 30.0)  # the last is longer than every deadline of a client
+_TOGETHER = (1, 1, 1, 2, 2, 3, 0)  # number of simultaneous attacks; 0: all, as in the first turn
+_LENGTHS_S = (3.0, 6.0, 12.0, 30.0)  # the longest exceeds every deadline for clients
 _TICK_S = 0.2
 _LOOK_S = 0.05
 
 
 class Turns(msgspec.Struct, frozen=True):
-    """The facts that an attacker needs."""
+    """Parameters of an attacker."""
 
-    key: str  # that of a caller who abuses it
+    key: str  # API key for attackers that have one
     port: int
     grpc_port: int
-    service: int  # process id, whose children count in the budget
+    service: int  # process id of the service; its children's CPU time counts in the budget
     seconds: float
-    cores: float  # that service and attacker may use on average
+    cores: float  # CPU cores that service and attacker together use on average
     seed: int
-    record: Path  # how often each attack was carried out, written at the begin of each turn
+    record: Path  # file with the number of runs of each attack, written when a turn starts
 
 
 @contextmanager
 def attacking_in_turns(turns: Turns) -> Iterator[None]:
-    """Attack while the block runs, from its begin, and no longer than the turns state."""
+    """Attack while the block runs, for at most `turns.seconds`."""
     process = multiprocessing.get_context("spawn").Process(target=_run, args=(turns,), daemon=True)
     process.start()
     try:
-        while not turns.record.exists():  # its payloads take a second
+        while not turns.record.exists():  # preparing the payloads takes a second
             process.join(_LOOK_S)
             if not process.is_alive():
-                raise RuntimeError(f"the attacker ended with {process.exitcode} at its start")
+                raise RuntimeError(f"the attacker exited with {process.exitcode} when it started")
         yield
     finally:
         process.terminate()
@@ -51,7 +51,7 @@ def attacking_in_turns(turns: Turns) -> Iterator[None]:
 
 
 def read_turns(record: Path) -> dict[str, int]:
-    """Return how often each attack was carried out."""
+    """Return the number of runs of each attack."""
     return msgspec.json.decode(record.read_bytes(), type=dict[str, int]) if record.exists() else {}
 
 
@@ -87,13 +87,13 @@ async def _take_turns(turns: Turns) -> None:
 
 
 def _thinned(attack: Attack, together: int) -> Attack:
-    """Return the attack with fewer connections: those of one turn share the descriptors."""
+    """Return the attack with fewer connections; a turn's attacks share the file limit."""
     share = 2 if together <= 3 else 8
     return msgspec.structs.replace(attack, connections=max(1, attack.connections // share))
 
 
 def _cpu_seconds(service: int) -> float:
-    """Return the CPU time of the service's processes and of this one."""
+    """Return the CPU time of the service's processes and of this process."""
     used = time.process_time()
     for process in psutil.Process(service).children(recursive=True):
         try:

@@ -1,4 +1,4 @@
-"""The honest clients: keyed requests over REST and gRPC, and probes, each on its own pace."""
+"""Honest clients: keyed requests over REST and gRPC, and health probes, each at its own rate."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ _PATIENCE_S = 10.0
 
 
 class HonestCalls(msgspec.Struct):
-    """Hold the calls of honest clients: seconds of answered ones, failures by their text."""
+    """Calls of honest clients: durations of answered calls in seconds, and failures by text."""
 
     rest: list[float] = []
     grpc: list[float] = []
@@ -33,7 +33,7 @@ class HonestCalls(msgspec.Struct):
 
 
 class HonestClients(msgspec.Struct, frozen=True):
-    """Clients that send one row to an address, with a key."""
+    """Clients that send requests of one row with a key."""
 
     port: int
     grpc_port: int
@@ -41,7 +41,7 @@ class HonestClients(msgspec.Struct, frozen=True):
     row: list[float]
 
     async def run(self, seconds: float) -> HonestCalls:
-        """Call for so many seconds."""
+        """Send calls for this number of seconds."""
         calls, until = HonestCalls(), time.monotonic() + seconds
         bearer = {"authorization": f"Bearer {self.key}"}
         url = f"http://127.0.0.1:{self.port}"

@@ -1,4 +1,4 @@
-"""HTTP/2 frames as bytes, for what no library would send."""
+"""HTTP/2 frames as bytes, for sequences that no library would send."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 def head(
     stream: int, path: bytes, *, ended: bool = True, more: Mapping[bytes, bytes] = _NO_MORE
 ) -> bytes:
-    """Return the HEADERS of a gRPC call; without END_HEADERS unless `ended`."""
+    """Return the HEADERS frame of a gRPC call, with END_HEADERS if `ended` is true."""
     fields = {b":path": path, b":authority": b"x", b"content-type": b"application/grpc"}
     fields |= {b"te": b"trailers"} | dict(more)
     block = b"\x83\x86" + b"".join(_literal(*pair) for pair in fields.items())

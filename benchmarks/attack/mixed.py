@@ -1,7 +1,7 @@
-"""Attack services in random turns for minutes or hours, and look for what grows.
+"""Attack services with random combinations for minutes or hours, and detect leaks.
 
-Every front has a service and an attacker of its own, all at once, with the defaults of the service.
-Samples of memory, descriptors, threads and log show leaks; an oracle finds lost and wrong answers.
+Each gRPC server has a service, with default settings, and an attacker; all run at once. Samples of
+memory, descriptors, threads and log show leaks. An oracle finds lost and wrong answers.
 """
 
 import asyncio
@@ -22,18 +22,18 @@ from benchmarks.attack.oracle import FrontCallers, Heard, answers_of
 from benchmarks.attack.service_home import service_home
 from benchmarks.service_process import free_ports, serving
 
-_PARTS = 6  # of the run, a row of the table each
+_PARTS = 6  # parts of the run; each is a row of the table
 _SAMPLE_S = 5.0
-_JUDGED_S = 600.0  # a shorter run says nothing about slow leaks
-_MORE_FILES = 8  # that the last part may have, at its least, beyond the second
-_MORE_MEMORY = 0.1  # of its median, likewise
-_QUIET = 0.05  # share of the run without attack at its end
+_JUDGED_S = 600.0  # shorter runs cannot show slow leaks
+_MORE_FILES = 8  # allowed growth of the minimum number of open files, second to last part
+_MORE_MEMORY = 0.1  # allowed growth of the median memory, second to last part
+_QUIET = 0.05  # share of the run's end without attacks
 
 
 class ProcessUsage(msgspec.Struct):
-    """Memory and descriptors of the processes of one service."""
+    """Resource usage of one service's processes."""
 
-    at: float  # seconds since the begin
+    at: float  # seconds since the start
     memory: int  # bytes, resident
     files: int
     threads: int
@@ -55,7 +55,7 @@ class Front(msgspec.Struct):
 
 
 def run_mixed(names: Sequence[str], seconds: float, cores: float, out: Path | None) -> int:
-    """Attack a service for each gRPC server; return the exit status."""
+    """Attack one service per gRPC server; return the exit status."""
     with tempfile.TemporaryDirectory() as folder:
         fronts = _attack(names, seconds, cores, Path(folder))
         for front in fronts:
@@ -143,7 +143,7 @@ def _record(front: Front) -> dict[str, object]:
 
 
 def _report(console: Console, front: Front, seconds: float) -> int:
-    """Print what one front did; return 1 if it broke a promise or grew."""
+    """Print the results of one service; return 1 if it failed or its usage grew."""
     heard, parts = front.honest.heard, _parts(front.samples, seconds)
     console.print(_table(front, parts, seconds))
     cpu = (front.samples[-1].cpu - front.samples[0].cpu) / seconds
@@ -172,7 +172,7 @@ def _parts(samples: Sequence[ProcessUsage], seconds: float) -> list[list[Process
 
 
 def growth(parts: Sequence[Sequence[ProcessUsage]]) -> str:
-    """Return what grew between the second part and the last; the first is for warming up."""
+    """Describe the growth from the second to the last part; the first part is for warm-up."""
     early, late = parts[1], parts[-1]
     files = min(sample.files for sample in late) - min(sample.files for sample in early)
     if files > _MORE_FILES:

@@ -1,8 +1,8 @@
-"""Honest callers who write down what they were promised, and the comparison with the log.
+"""Honest callers that record their answered calls, and the comparison of this record with the log.
 
-Every answer must be the model's for these rows. Every answered prediction must be in the log once,
-with outcome ok, and every accepted label once. A refusal that the table of bounds states
-(429, RESOURCE_EXHAUSTED) is counted; any other is a lost call.
+Every answer must equal the model's answer for the row. The log must contain every answered
+prediction once, with outcome `ok`, and every accepted label once. A refusal for a stated limit
+(429, RESOURCE_EXHAUSTED) is counted separately. Any other refusal is a lost call.
 """
 
 import asyncio
@@ -27,24 +27,24 @@ from eventlog.segments import SegmentReader
 from service.protocol import open_inference_pb2 as pb
 
 DEADLINE_S = 10.0
-_PAUSE_S = 1.0  # on average, of each caller
+_PAUSE_S = 1.0  # mean pause of each caller
 _REST_CALLERS, _GRPC_CALLERS = 4, 2
 _ROWS = 64
-_LABELLED = 5  # one answer in so many is labelled
+_LABELLED = 5  # one in this number of answers is labelled
 _BATCH = 2_000
 
 Array = np.ndarray[Any, Any]
 
 
 class ExpectedAnswers(msgspec.Struct):
-    """Rows of one request each, and the probabilities that the model gives them."""
+    """Rows for single requests, and the model's probabilities for them."""
 
     rows: Array
     probabilities: Array
 
 
 def answers_of(subject: Subject) -> ExpectedAnswers:
-    """Run the model here, without Driftline."""
+    """Return the answers of the model, run without Driftline."""
     noise = np.random.default_rng(0).normal(1.0, 0.2, (_ROWS, subject.rows.shape[1]))
     rows = (subject.rows[:1] * noise).astype(np.float32)
     session = onnxruntime.InferenceSession(str(subject.path), providers=["CPUExecutionProvider"])
@@ -53,21 +53,21 @@ def answers_of(subject: Subject) -> ExpectedAnswers:
 
 
 class Heard(msgspec.Struct):
-    """The replies of one front to the honest callers."""
+    """Replies of one gRPC server's service to the honest callers."""
 
-    seconds: list[tuple[float, float]] = []  # when, and how long, of each answer
-    bounded: Counter[str] = msgspec.field(default_factory=Counter)  # stated refusals
+    seconds: list[tuple[float, float]] = []  # start and duration of each answered call
+    bounded: Counter[str] = msgspec.field(default_factory=Counter)  # refusals for a stated limit
     lost: Counter[str] = msgspec.field(default_factory=Counter)
-    wrong: int = 0  # answers that are not the model's
+    wrong: int = 0  # answers that differ from the model's
 
 
 class FrontCallers:
-    """The callers of one front."""
+    """The honest callers of one service."""
 
     def __init__(
         self, port: int, grpc_port: int, key: str, answers: ExpectedAnswers, promised: Path
     ) -> None:
-        """`promised` is the file for ids of answered predictions and of accepted labels."""
+        """`promised` is the file that records answered predictions and accepted labels by id."""
         self.heard = Heard()
         self._url, self._address = f"http://127.0.0.1:{port}", f"127.0.0.1:{grpc_port}"
         self._bearer = {"authorization": f"Bearer {key}"}
@@ -77,7 +77,7 @@ class FrontCallers:
         self._chance = random.Random(port)  # noqa: S311 - repeatable
 
     async def call(self, seconds: float) -> None:
-        """Call for so many seconds."""
+        """Send calls for this number of seconds."""
         until = time.monotonic() + seconds
         with self._promised:
             async with (
@@ -160,7 +160,7 @@ class FrontCallers:
             await check(health_pb2.HealthCheckRequest(), timeout=DEADLINE_S)
 
     def compare(self, log: Path) -> tuple[int, list[str]]:
-        """Return how many promises the log holds once, and those that it does not."""
+        """Return the number of records that the log contains once, and the other records."""
         counts: Counter[str] = Counter()
         reader = SegmentReader(log, {})
         while records := reader.poll(_BATCH):

@@ -1,4 +1,4 @@
-"""Make the home of an attacked service: one small model, and the key of its honest callers."""
+"""Create the home of a service to attack: one small model, and the honest callers' key."""
 
 import os
 import re
@@ -13,9 +13,9 @@ from benchmarks.compare.models import Subject, subjects
 
 @contextmanager
 def service_home(folder: Path, changed: Mapping[str, str]) -> Iterator[tuple[Subject, str]]:
-    """Yield the model and a key; the environment names the home while the block runs.
+    """Yield the model and a key. While the block runs, the environment names the home.
 
-    `changed` are further variables of the environment.
+    `changed` contains further environment variables.
     """
     changed = {
         "DRIFTLINE_HOME": str(folder),
@@ -27,7 +27,7 @@ def service_home(folder: Path, changed: Mapping[str, str]) -> Iterator[tuple[Sub
     try:
         (small,) = subjects(folder / "models", {"small"})
         command = [sys.executable, "-m", "driftline", "keys", "create", "--name", "honest"]
-        process = subprocess.run(  # noqa: S603 - our own command
+        process = subprocess.run(  # noqa: S603 - Driftline's own command
             [*command, "--scope", "predict"], capture_output=True, text=True, check=True
         )
         match = re.search(r"dl_\w+", process.stdout)

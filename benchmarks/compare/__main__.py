@@ -1,4 +1,4 @@
-"""Measure every server in turn, in several rounds, and print tables."""
+"""Measure all servers one after another, in several rounds, and print tables."""
 
 import os
 import platform
@@ -15,18 +15,18 @@ from benchmarks.compare.contenders import CONTENDERS, Contender
 from benchmarks.compare.measurement import Measurement, Rounds, measure, medians
 from benchmarks.compare.models import Subject, subjects, wide
 
-_SUBJECTS = ("small", "deep", "large", "image", "wide")  # "wide": only for batching
+_SUBJECTS = ("small", "deep", "large", "image", "wide")  # "wide" is only for batching
 _PARTS = ("servers", "workers", "batching")
 
 
 @click.command()
 @click.option("--quick", is_flag=True, help="One round of one second over 1 and 32 connections.")
-@click.option("--rounds", default=2, show_default=True, help="How often each server is started.")
-@click.option("--seconds", default=2, show_default=True, help="For each number of connections.")
+@click.option("--rounds", default=2, show_default=True, help="Number of starts of each server.")
+@click.option("--seconds", default=2, show_default=True, help="Per number of connections.")
 @click.option("--subject", "names", type=click.Choice(_SUBJECTS), multiple=True, default=_SUBJECTS)
 @click.option("--part", "parts", type=click.Choice(_PARTS), multiple=True, default=_PARTS)
-@click.option("--peers/--no-peers", default=True, help="Whether BentoML, MLServer, LitServe run.")
-@click.option("--output", type=click.Path(dir_okay=False), help="Write the tables there, too.")
+@click.option("--peers/--no-peers", default=True, help="Also run BentoML, MLServer and LitServe.")
+@click.option("--output", type=click.Path(dir_okay=False), help="Also write the tables to a file.")
 def main(  # noqa: PLR0913 - one argument for each option
     *,
     quick: bool,
@@ -37,9 +37,9 @@ def main(  # noqa: PLR0913 - one argument for each option
     peers: bool,
     output: str | None,
 ) -> None:
-    """Compare Driftline with bare handlers and with its peers, on 127.0.0.1 only.
+    """Compare Driftline with bare handlers and with other servers, only on 127.0.0.1.
 
-    Compare ratios within one run only: the machine may be shared and noisy.
+    Compare ratios only within one run, because the machine can be shared and noisy.
     """
     connections = (1, 32) if quick else (1, 8, 32, 128)
     rounds, seconds = (1, 1) if quick else (rounds, seconds)
@@ -81,12 +81,12 @@ def _compare(
 
 def _circumstances(plan: Rounds) -> str:
     busy = psutil.cpu_percent(interval=1.0)
-    generator = "wrk" if wrk.PROGRAM else "the own generator"
+    generator = "wrk" if wrk.PROGRAM else "Driftline's generator"
     return (
         f"{psutil.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}; "
-        f"{busy:.0f} % busy with other things at the start; HTTP asked by {generator}, gRPC by the "
-        f"own one; medians of {plan.rounds} rounds of {plan.seconds} s; "
-        "* the generator had no time left"
+        f"{busy:.0f} % of the CPU used by other processes at the start; HTTP load by {generator}, "
+        f"gRPC load by Driftline's generator; medians of {plan.rounds} rounds of {plan.seconds} s; "
+        "* the generator had no idle time"
     )
 
 

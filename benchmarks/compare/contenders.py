@@ -1,4 +1,4 @@
-"""Define the compared servers: how to start them and which request to send."""
+"""The compared servers: how to start each server, and which request to send."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ OTHER_PORTS = 10  # offset of a server's second and third port from its first
 
 
 class Contender(msgspec.Struct, frozen=True, kw_only=True):
-    """Describe a server with one protocol; `floor` names the bare handler to compare it with."""
+    """A server with one protocol; `floor` names the bare handler to compare it with."""
 
     name: str
     floor: str
@@ -31,7 +31,7 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def driftline(*options: str, grpc: bool = False) -> Callable[[int, Subject, Path], list[str]]:
-    """Return the command line of `driftline serve` with the protocol on the port."""
+    """Return the command line of `driftline serve` for REST or gRPC on a port."""
 
     def command(port: int, _subject: Subject, _folder: Path) -> list[str]:
         rest, other = (port + OTHER_PORTS, port) if grpc else (port, port + OTHER_PORTS)
@@ -69,7 +69,7 @@ def _mlserver(port: int, subject: Subject, folder: Path) -> list[str]:
         "grpc_port": port + OTHER_PORTS,
         "metrics_port": port + 2 * OTHER_PORTS,
         "metrics_dir": str(folder),
-        "parallel_workers": 0,  # run the model in the server's process, the cheapest mode
+        "parallel_workers": 0,  # the cheapest mode: the model runs in the server's process
     }
     model = {
         "name": subject.name,

@@ -1,6 +1,6 @@
-"""Create and cache a virtual environment for each peer from its lock file.
+"""Create and cache a virtual environment for each other server from its lock file.
 
-Environments are in ~/.cache/driftline (XDG_CACHE_HOME), named by the digest of the lock file: a
+Environments are in ~/.cache/driftline (XDG_CACHE_HOME), named by the lock file's digest, so a
 changed lock file gets a new environment.
 """
 
@@ -15,7 +15,7 @@ _LOCKS = Path(__file__).parent / "requirements"
 
 
 def environment(peer: str) -> Path:
-    """Return the `bin` folder of a peer's environment; create the environment if needed."""
+    """Return the `bin` folder of a server's environment; create the environment if needed."""
     lock = _LOCKS / f"{peer}.lock"
     digest = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()

@@ -43,7 +43,7 @@ def workers(console: Console, subject: Subject, plan: Rounds) -> None:
 
 
 def batching(console: Console, subject: Subject, plan: Rounds) -> None:
-    """Compare connections of one row each with ONNX Runtime's best batch that they can fill."""
+    """Compare many one-row connections with the best batch in ONNX Runtime that they can fill."""
     (ours,) = (contender for contender in CONTENDERS if contender.name == "Driftline, JSON")
     busy = msgspec.structs.replace(plan, connections=_CONNECTIONS)
     served: dict[int, list[Measurement]] = {}
@@ -65,7 +65,7 @@ def batching(console: Console, subject: Subject, plan: Rounds) -> None:
 
 
 def _alone(subject: Subject, size: int, seconds: float) -> tuple[float, float]:
-    """Return rows per second and CPU microseconds per row, in batches of one size."""
+    """Return rows per second and CPU microseconds per row, for one batch size."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(

@@ -1,4 +1,4 @@
-"""Generate load by raw sockets, for gRPC, for slow servers, and if wrk is not installed.
+"""Generate load with raw sockets: for gRPC, for slow servers, and if wrk is not installed.
 
 Closed loop: one request in flight per connection, always the same bytes. Responses are parsed only
 to find their end. Unlike wrk, the generator waits for the last responses, so that servers with
@@ -18,11 +18,11 @@ from benchmarks.compare.requests import Question
 _LAST_ANSWERS = 8.0  # seconds to wait for the last responses
 
 
-class Tally:
-    """Count responses and decide whether to send another request."""
+class ResponseCounter:
+    """Counts responses and decides whether to send another request."""
 
     def __init__(self, end: float) -> None:
-        """Stop requests at `end`, a time of time.perf_counter."""
+        """`end` is the time of time.perf_counter at which requests stop."""
         self._end = end
         self.latencies: list[float] = []
         self.failed = 0
@@ -51,9 +51,9 @@ async def _generate(
     port: int, question: Question, connections: int, seconds: float
 ) -> ClosedLoopResults:
     started, cpu = time.perf_counter(), time.process_time()
-    tally = Tally(started + seconds)
+    counter = ResponseCounter(started + seconds)
     kind = HttpConnection if question.transport == "http" else GrpcConnection
-    callers = [kind(port, question, tally.answered).run() for _ in range(connections)]
+    callers = [kind(port, question, counter.answered).run() for _ in range(connections)]
     tasks = [asyncio.create_task(caller) for caller in callers]
     done, late = await asyncio.wait(tasks, timeout=seconds + _LAST_ANSWERS)
     for task in late:
@@ -61,10 +61,10 @@ async def _generate(
     for task in done:
         task.result()
     return ClosedLoopResults(
-        answered=len(tally.latencies),
-        failed=tally.failed,
+        answered=len(counter.latencies),
+        failed=counter.failed,
         seconds=time.perf_counter() - started,
-        p50_ms=tally.quantile(0.5),
-        p99_ms=tally.quantile(0.99),
+        p50_ms=counter.quantile(0.5),
+        p99_ms=counter.quantile(0.99),
         generator_cpu_s=time.process_time() - cpu,
     )

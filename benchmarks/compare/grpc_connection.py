@@ -21,7 +21,7 @@ _LARGEST = 2**31 - 1
 
 
 class GrpcConnection(asyncio.Protocol):
-    """Obey the server's flow control; grant the server an unlimited window."""
+    """A connection that obeys the server's flow control and grants it an unlimited window."""
 
     def __init__(self, port: int, question: Question, answered: Answered) -> None:
         self._port = port
@@ -50,7 +50,7 @@ class GrpcConnection(asyncio.Protocol):
             self._ended = loop.create_future()
             await loop.create_connection(lambda: self, "127.0.0.1", self._port)
             await self._ended
-            hung_up = self._sent > 0  # the connection closed during a call
+            hung_up = self._sent > 0  # whether the connection was closed during a call
             more = self._answered(self._sent, well=False) if hung_up else self._leaving
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -81,7 +81,7 @@ class GrpcConnection(asyncio.Protocol):
         del self._received[:position]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Finish `run`'s wait for this connection."""
+        """End the wait of `run` for this connection."""
         del exc
         if not self._ended.done():
             self._ended.set_result(None)
@@ -122,7 +122,7 @@ class GrpcConnection(asyncio.Protocol):
         self._send(_frame(_HEADERS, _END_HEADERS, self._stream, self._headers))
 
     def _send(self, first: bytes = b"") -> None:
-        """Send as much of the message as the server's windows allow."""
+        """Send the part of the message that the server's windows allow."""
         parts = [first]
         while self._unsent and (size := min(self._room, self._stream_room, _FRAME)) > 0:
             part, self._unsent = self._unsent[:size], self._unsent[size:]
@@ -164,7 +164,7 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes | memoryview) -> b
 
 
 def _header_block(path: str) -> bytes:
-    """Encode headers by HPACK, with the static table and literals without indexing."""
+    """Encode headers with HPACK's static table and literals without indexing."""
     post, http, named_path, authority, content_type = (
         b"\x83",
         b"\x86",

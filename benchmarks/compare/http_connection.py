@@ -6,19 +6,19 @@ from typing import Protocol, cast
 
 from benchmarks.compare.requests import Question
 
-_LENGTH = b"\r\ncontent-length:"  # with the line break: not inference-header-content-length
+_LENGTH = b"\r\ncontent-length:"  # the line break excludes inference-header-content-length
 
 
 class Answered(Protocol):
-    """Count a response to the request sent at `sent`; return whether to send another."""
+    """Callback for each response."""
 
     def __call__(self, sent: float, *, well: bool) -> bool:
-        """Count the response; `well` is False if it is an error."""
+        """Count the response to a request sent at `sent`; return whether to send another."""
         ...
 
 
 class HttpConnection(asyncio.Protocol):
-    """Repeat the request; parse responses with content-length or chunked encoding."""
+    """A connection that repeats a request, for content-length and chunked responses."""
 
     def __init__(self, port: int, question: Question, answered: Answered) -> None:
         self._port = port
@@ -61,7 +61,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Finish `run`'s wait for this connection."""
+        """End the wait of `run` for this connection."""
         del exc
         self._received.clear()
         if not self._ended.done():

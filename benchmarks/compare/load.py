@@ -1,10 +1,10 @@
-"""Define the result of a load generator."""
+"""The result of a load generator."""
 
 import msgspec
 
 
 class ClosedLoopResults(msgspec.Struct, frozen=True):
-    """Hold the results of a closed loop with one request in flight per connection."""
+    """Results of a closed loop with one request in flight per connection."""
 
     answered: int
     failed: int

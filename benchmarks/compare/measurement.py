@@ -1,4 +1,4 @@
-"""Start, measure and stop each contender in turn."""
+"""Start, measure and stop the contenders one after another."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,12 +12,12 @@ from benchmarks.compare.load import ClosedLoopResults
 from benchmarks.compare.models import Subject
 from benchmarks.compare.server_process import Server, running
 
-_WARM_UP = 0.3  # seconds of unmeasured load, over one connection and then over several
+_WARM_UP = 0.3  # seconds of unmeasured load, first over one connection, then over several
 _SOME = 8
 
 
 class Rounds(msgspec.Struct, frozen=True):
-    """Define the number of rounds and the load of each round."""
+    """Number of rounds, and the load of each round."""
 
     rounds: int
     seconds: int  # duration per number of connections
@@ -26,7 +26,7 @@ class Rounds(msgspec.Struct, frozen=True):
 
 
 class Measurement(msgspec.Struct, frozen=True):
-    """Hold the results of one run of one contender, or the medians of several runs."""
+    """Results of one contender's run, or the medians of several runs."""
 
     requests_s: float
     p50_ms: float

@@ -1,6 +1,6 @@
 """Create the models for the comparison.
 
-All take one FP32 tensor `x` [N, features] and return `label` [N] and `probabilities` [N, 2].
+All models accept an FP32 tensor `x` [N, features], and return `label` [N], `probabilities` [N, 2].
 """
 
 from collections.abc import Callable, Collection
@@ -26,7 +26,7 @@ _WIDE = 1536
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """Hold one model and the rows of one request."""
+    """One model, and the rows of one request."""
 
     name: str
     title: str
@@ -35,7 +35,7 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 def subjects(folder: Path, names: Collection[str]) -> list[Subject]:
-    """Make and register the models of these names, in the home that the environment names."""
+    """Create and register models by name, in the home that the environment names."""
     deep = "3,000 steps of a layer of 64 (2 ms), 30 features, one row"
     large = "1 MiB of FP32: 256 rows of 1,024"
     makers: dict[str, Callable[[], Subject]] = {
@@ -48,7 +48,7 @@ def subjects(folder: Path, names: Collection[str]) -> list[Subject]:
 
 
 def small(folder: Path) -> Subject:
-    """Create and register only the cheapest model."""
+    """Create and register the cheapest model."""
     return _subject(folder / "small", "100 trees, 30 features, one row", 30, 1, _forest)
 
 
@@ -59,7 +59,7 @@ def wide(folder: Path) -> Subject:
 
 
 def image(folder: Path) -> Subject:
-    """Return a convolution over an image, registered by its file alone: default log, summaries."""
+    """Create and register an image convolution by its file only, with default log and summaries."""
     folder.mkdir(parents=True)
     path = folder / "model.onnx"
     path.write_bytes(_convolution().SerializeToString())
@@ -131,7 +131,7 @@ def _forest(values: Array, labels: Array) -> onnx.ModelProto:
 
 
 def _deep(values: Array, labels: Array) -> onnx.ModelProto:
-    """Repeat one small layer: a run takes about 2 ms, with 32 rows hardly more."""
+    """Create one repeated small layer: a run takes about 2 ms for 1 to 32 rows."""
     del labels
     random = np.random.default_rng(0)
     first = random.normal(0, 0.2, (values.shape[1], _WIDTH))
@@ -140,7 +140,7 @@ def _deep(values: Array, labels: Array) -> onnx.ModelProto:
 
 
 def _wide(values: Array, labels: Array) -> onnx.ModelProto:
-    """Create few large layers: the time to read weights dominates, and 32 rows share it."""
+    """Create a few large layers: up to 32 rows, reading the weights dominates the run time."""
     del labels
     random = np.random.default_rng(0)
     first = random.normal(0, 0.2, (values.shape[1], _WIDE))
@@ -149,14 +149,14 @@ def _wide(values: Array, labels: Array) -> onnx.ModelProto:
 
 
 def _linear(values: Array, labels: Array) -> onnx.ModelProto:
-    """Create one layer: the transfer of the rows dominates the cost."""
+    """Create one layer, so that the transfer of the rows dominates the cost."""
     del labels
     random = np.random.default_rng(0)
     return _layers([random.normal(0, 0.03, (values.shape[1], 2))])
 
 
 def _convolution() -> onnx.ModelProto:
-    """Return 48 filters of 7 x 7 and a layer: a run of some milliseconds."""
+    """Create 48 filters of 7 x 7 and a layer: a run takes some milliseconds."""
     random = np.random.default_rng(0)
     weights = {
         "filters": random.normal(0, 0.1, (48, 3, 7, 7)),

@@ -1,4 +1,4 @@
--- wrk asks with the body that COMPARE_BODY names and prints what it saw as one line of JSON.
+-- Send the body in the file that COMPARE_BODY names, and print the results as one line of JSON.
 local file = assert(io.open(os.getenv("COMPARE_BODY"), "rb"))
 wrk.method = "POST"
 wrk.body = file:read("*a")

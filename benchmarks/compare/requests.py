@@ -16,7 +16,7 @@ _JSON = {"content-type": "application/json"}
 
 
 class Question(msgspec.Struct, frozen=True):
-    """Hold the request to repeat: an HTTP POST, or the message of a unary gRPC call."""
+    """A request to repeat: an HTTP POST, or the message of a unary gRPC call."""
 
     transport: Literal["http", "grpc"]
     path: str
@@ -24,7 +24,7 @@ class Question(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
 
     def ask(self, port: int, timeout: float = 60.0) -> float:
-        """Send the request to 127.0.0.1:`port` by an ordinary client; return the seconds it took.
+        """Send the request once with an ordinary client; return the seconds until the reply.
 
         Raises ConnectionError if there is no response or an error response.
         """
@@ -62,12 +62,12 @@ def open_inference_json(subject: Subject) -> Question:
 
 
 def sampled_binary(subject: Subject) -> Question:
-    """Encode as `open_inference_binary`, for the model with sampled payloads."""
+    """Encode like `open_inference_binary`, for the model with sampled payloads."""
     return open_inference_binary(msgspec.structs.replace(subject, name=subject.name + SAMPLED))
 
 
 def open_inference_binary(subject: Subject) -> Question:
-    """Encode for the Open Inference Protocol with binary tensor data, both ways."""
+    """Encode for the Open Inference Protocol with binary tensor data in request and reply."""
     raw = subject.rows.tobytes()
     tensor = {**_described(subject), "parameters": {"binary_data_size": len(raw)}}
     head = msgspec.json.encode({"inputs": [tensor], "parameters": {"binary_data_output": True}})

@@ -22,7 +22,7 @@ _STOP = 15.0  # seconds from SIGTERM to SIGKILL
 
 
 class Server:
-    """Hold the port, request and processes of a running server."""
+    """Port, request and processes of a running server."""
 
     def __init__(self, port: int, question: Question, process: psutil.Process) -> None:
         self.port = port
@@ -74,7 +74,7 @@ def _await_answer(
                 time.sleep(0.2)
                 continue
             log = output.read_text(errors="replace")[-3000:]
-            raise RuntimeError(f"{name} does not answer: {error}; it said:\n{log}") from None
+            raise RuntimeError(f"{name} does not respond: {error}; its output:\n{log}") from None
         return
 
 

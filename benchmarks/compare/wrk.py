@@ -1,4 +1,4 @@
-"""Generate load by wrk, which costs far less than the servers under test."""
+"""Generate load with wrk, which uses far less CPU than the servers under test."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""Define the servers of the comparison; each serves the model that COMPARE_MODEL names.
+"""The servers of the comparison; each serves the model that COMPARE_MODEL names.
 
-Each module runs in the environment of its own library, so none imports Driftline.
+Each module runs in its library's environment, so no module imports Driftline.
 """

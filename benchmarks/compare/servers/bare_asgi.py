@@ -1,4 +1,4 @@
-"""Serve by a bare ASGI callable: the lower bound of REST, without batching, log or validation."""
+"""Serve with a bare ASGI callable, the lower bound of REST: no batching, log or validation."""
 
 import os
 from typing import Any
@@ -18,7 +18,7 @@ _BYTES = (b"content-type", b"application/octet-stream")
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Respond to any POST with the model's outputs, to anything else with 200."""
+    """Respond to any POST with the model's outputs, and to any other request with 200."""
     if scope["type"] != "http":
         return
     message = await receive()

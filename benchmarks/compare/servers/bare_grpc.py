@@ -1,4 +1,4 @@
-"""Serve by a bare grpc.aio handler: the lower bound of gRPC, with raw contents both ways."""
+"""Serve with a bare grpc.aio handler, the lower bound of gRPC, with raw contents."""
 
 import os
 import sys
@@ -32,7 +32,7 @@ async def infer(
 
 
 async def main(port: int) -> None:
-    """Serve until the process ends."""
+    """Serve until the process is stopped."""
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
     handler = grpc.unary_unary_rpc_method_handler(
         infer,

@@ -1,4 +1,4 @@
-"""Serve by LitServe with batching, as its documentation shows."""
+"""Serve with LitServe and batching, as in its documentation."""
 
 import os
 import sys

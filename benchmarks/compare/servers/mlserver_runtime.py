@@ -1,4 +1,4 @@
-"""Serve by MLServer with a custom runtime, as its documentation shows."""
+"""Serve with MLServer and a custom runtime, as in its documentation."""
 
 import os
 

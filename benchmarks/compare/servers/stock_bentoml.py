@@ -1,4 +1,4 @@
-"""Serve by BentoML with one batchable method, as its documentation shows."""
+"""Serve with BentoML and one batchable method, as in its documentation."""
 
 import os
 from typing import Annotated
