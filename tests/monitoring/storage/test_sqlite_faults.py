@@ -91,6 +91,6 @@ def test_a_full_disk_delays_the_announced_position(
     publisher = PositionPublisher(tmp_path / "consumed.json", lambda: {"here-0": Position(1, 5)})
     with monkeypatch.context() as patch:
         patch.setattr("monitoring.log_retention.write_positions", full)
-        publisher.now()
-    publisher.now()
+        publisher.publish()
+    publisher.publish()
     assert (tmp_path / "consumed.json").exists()
