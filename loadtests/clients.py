@@ -1,4 +1,4 @@
-"""Send requests by each protocol of the service; trust the certificates of SSL_CERT_FILE."""
+"""Clients for REST and gRPC; for TLS, they trust the certificates in SSL_CERT_FILE."""
 
 import os
 from functools import cache
@@ -40,10 +40,13 @@ _answer = msgspec.json.Decoder(_Answer)
 
 
 class Rest:
-    """Hold one connection to the REST port."""
+    """One connection to the REST port.
+
+    Methods that send raise RequestRefused or RequestFailed.
+    """
 
     def __init__(self, url: str, model: str, version: str) -> None:
-        """Prepare requests to `version`: a number or an alias; "" is the champion."""
+        """Prepare requests to `version`, a number or an alias; "" means the champion."""
         self._client = HTTPClient.from_url(
             url,
             connection_timeout=_TIMEOUT,
@@ -54,16 +57,16 @@ class Rest:
         self._key = {"authorization": bearer} if (bearer := _bearer()) else {}
 
     def json(self, payload: Payload) -> bytes:
-        """Send numbers as JSON; return the response body. Raises Refused or Failed."""
+        """Send tensors as JSON; return the response body."""
         return self._post(self._path, payload.json, _JSON)
 
     def binary(self, payload: Payload) -> bytes:
-        """Send and receive tensors by the binary data extension. Raises Refused or Failed."""
+        """Send and receive tensors by the binary data extension; return the response body."""
         length = {"inference-header-content-length": str(payload.binary_json_length)}
         return self._post(self._path, payload.binary, length)
 
-    def tell(self, answer: bytes, payload: Payload, *, monitored: bool) -> bytes:
-        """Send the label of a response of `json`. Raises Refused or Failed."""
+    def send_label(self, answer: bytes, payload: Payload, *, monitored: bool) -> bytes:
+        """Send the payload's label as feedback; `answer` is the response body of `json`."""
         body = {
             "prediction_id": _answer.decode(answer).parameters.prediction_id,
             "label": payload.label,
@@ -96,11 +99,11 @@ class Rest:
 
 
 class Grpc:
-    """Hold one channel to the gRPC port; `target` is host:port, `secure` selects TLS."""
+    """One channel to the gRPC port; `target` is host:port, `secure` selects TLS."""
 
     def __init__(self, target: str, *, secure: bool) -> None:
         _yield_to_gevent()
-        # By default, channels of one target share a connection; each user needs its own.
+        # By default, channels to the same target share a connection; each user needs its own.
         options = [("grpc.use_local_subchannel_pool", 1)]
         if secure:
             roots = os.environ.get("SSL_CERT_FILE")
@@ -112,7 +115,7 @@ class Grpc:
         self._metadata = (("authorization", bearer),) if (bearer := _bearer()) else ()
 
     def infer(self, payload: Payload) -> bytes:
-        """Send raw contents; return the response message. Raises Refused or Failed."""
+        """Send raw tensors; return the response. Raises RequestRefused or RequestFailed."""
         try:
             return bytes(self._infer(payload.grpc, timeout=_TIMEOUT, metadata=self._metadata))
         except grpc.RpcError as error:
@@ -126,7 +129,7 @@ class Grpc:
 
 @cache
 def _yield_to_gevent() -> None:
-    """Make gRPC use gevent. Call before the first channel and after locust has forked."""
+    """Make gRPC use gevent; call after locust has forked, before the first channel is opened."""
     grpc.experimental.gevent.init_gevent()
 
 

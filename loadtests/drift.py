@@ -1,4 +1,4 @@
-"""Apply drift to rows of a reference. All functions are pure."""
+"""Synthetic drift for rows of a reference. All functions are pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ _Value = TypeVar("_Value")
 
 
 class Drift(msgspec.Struct, frozen=True):
-    """Define the drift of each column at full strength."""
+    """The drift of each column at full strength."""
 
     shifts: Mapping[str, float] = {}  # column -> shift in standard deviations
     mixes: Mapping[str, tuple[str, float]] = {}  # column -> category, share of rows that get it
@@ -30,8 +30,8 @@ class Drift(msgspec.Struct, frozen=True):
 def read_drift(shift: str, mix: str, blank: str, manifest: Manifest) -> Drift:
     """Parse the drift from three options, each a comma-separated list.
 
-    `shift` holds column=deviations, `mix` column=category:share, `blank` column=share. Raises
-    SettingError with the option, the column and what was expected.
+    The items have the form column=deviations in `shift`, column=category:share in `mix`, and
+    column=share in `blank`. Raises SettingError if an item is invalid or does not fit the model.
     """
     shifts = _read("shift", shift, float)
     mixes = _read("mix", mix, _category)
@@ -53,23 +53,22 @@ def read_drift(shift: str, mix: str, blank: str, manifest: Manifest) -> Drift:
     return Drift(shifts, mixes, blanks)
 
 
-def drifted(
+def apply_drift(
     columns: Columns, drift: Drift, strength: float, manifest: Manifest, seed: int = 0
 ) -> dict[str, list[Any]]:
-    """Return the columns with drift applied at a strength from 0 (none) to 1 (full).
+    """Return the columns with drift of a strength from 0 (none) to 1 (full).
 
-    Deterministic: the seed selects the rows to change. A greater strength changes the same rows and
-    more.
+    The seed determines the rows that change. A greater strength changes the same rows and more.
     """
     random = np.random.default_rng(seed)
     changed = {name: list(values) for name, values in columns.items()}
     features = {feature.name: feature for feature in manifest.features}
     for name, deviations in drift.shifts.items():
         by = strength * deviations * _deviation(changed[name])
-        fit = _fitting(features[name], manifest)
-        changed[name] = [value if value is None else fit(value + by) for value in changed[name]]
+        convert = _conversion(features[name], manifest)
+        changed[name] = [value if value is None else convert(value + by) for value in changed[name]]
     for name, (category, share) in drift.mixes.items():
-        value = _like(changed[name], category, name)
+        value = _parse_category(changed[name], category, name)
         _replace(changed[name], value, strength * share, random)
     for name, share in drift.blanks.items():
         missing = None if features[name].kind == "categorical" else float("nan")
@@ -107,9 +106,9 @@ def _category(value: str) -> tuple[str, float]:
     return category, _share(share)
 
 
-def _require(holds: bool, option: str, name: str, expected: str) -> None:  # noqa: FBT001
-    if not holds:
-        raise SettingError(f"--{option}: {name!r} is none that can; expected {expected}")
+def _require(fits: bool, option: str, name: str, expected: str) -> None:  # noqa: FBT001
+    if not fits:
+        raise SettingError(f"--{option}: column {name!r} does not fit; expected {expected}")
 
 
 def _deviation(values: Sequence[Any]) -> float:
@@ -117,8 +116,8 @@ def _deviation(values: Sequence[Any]) -> float:
     return float(np.nanstd(numbers)) if len(numbers) else 0.0
 
 
-def _fitting(feature: Feature, manifest: Manifest) -> Callable[[float], Any]:
-    """Return a conversion of shifted numbers to the feature's datatype: counts stay integers."""
+def _conversion(feature: Feature, manifest: Manifest) -> Callable[[float], Any]:
+    """Return a function that rounds and clips shifted numbers to the feature's datatype."""
     specs = {spec.name: spec for spec in signature(manifest).inputs}
     dtype = NUMPY[specs[feature.input].datatype]
     if dtype.kind == "f":
@@ -127,7 +126,7 @@ def _fitting(feature: Feature, manifest: Manifest) -> Callable[[float], Any]:
     return lambda value: int(min(max(round(value), lowest), highest))
 
 
-def _like(values: Sequence[Any], category: str, name: str) -> Any:
+def _parse_category(values: Sequence[Any], category: str, name: str) -> Any:
     """Convert the category to the type of the column's values."""
     kind = next((type(value) for value in values if value is not None), str)
     if kind is bool:
@@ -136,7 +135,8 @@ def _like(values: Sequence[Any], category: str, name: str) -> Any:
         return kind(category)
     except ValueError:
         raise SettingError(
-            f"--mix: {name!r} holds {kind.__name__}; expected such a category, got {category!r}"
+            f"--mix: column {name!r} has values of type {kind.__name__}; "
+            f"expected a category of this type, got {category!r}"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Read which part of the log is replayed: --from, --to and --last."""
+"""The part of the log that is replayed, by --from, --to and --last."""
 
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -11,13 +11,13 @@ _SECOND = 1_000_000  # microseconds
 
 
 class LoggedPeriod(NamedTuple):
-    """Requests received in [start, end); microseconds since the epoch."""
+    """The reception times [start, end), in microseconds since the epoch."""
 
     start: int
     end: int
 
     def __str__(self) -> str:
-        """Return the period in UTC, for people."""
+        """Return the period as text in UTC."""
         first, last = (
             datetime.fromtimestamp(moment / _SECOND, UTC) for moment in (self.start, self.end)
         )
@@ -25,9 +25,10 @@ class LoggedPeriod(NamedTuple):
 
 
 def read_period(start: str, end: str, last: str, now: int) -> LoggedPeriod:
-    """Return the stated period; raises SettingError.
+    """Parse the options of a period; raises SettingError.
 
-    It ends at `end`, by default `now`. It begins at `start`, or the length `last` before its end.
+    The period ends at `end`, by default at `now`. It starts at `start`; without `start`, its length
+    is `last`, by default an hour.
     """
     if start and last:
         raise SettingError("--from, --last: expected one of them, not both")

@@ -1,4 +1,4 @@
-"""Read the requests of a model from the log, encoded to be sent once more."""
+"""Read a model's requests from the log and encode them, so that they can be sent again."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
@@ -18,24 +18,24 @@ from registry.payload import withheld
 from registry.store import Registry
 
 Form = Literal["REST JSON", "REST binary", "gRPC"]
-_MOST_BYTES = 1 << 30  # of all encoded requests
-_CHUNK = 1_000  # records
+_MOST_BYTES = 1 << 30  # maximum size of all encoded requests
+_CHUNK = 1_000  # records read at once
 _NO_INPUTS = "the log has no inputs"
-_HIDDEN = "a payload policy hides inputs, or the version is gone"
-_UNREADABLE = "the log holds no valid tensor"
+_HIDDEN = "a payload policy hides inputs, or the version is not registered"
+_UNREADABLE = "a logged tensor is invalid"
 _INVALID = "the service refused them as invalid"
 
 
 class Requested(NamedTuple):
-    """The models and parameters that the sent requests name."""
+    """The version, its name in requests, and the parameters of all requests."""
 
     version: Version
-    name: str  # a version or alias; "" is the champion
+    name: str  # a number or an alias; "" means the champion
     parameters: Parameters
 
 
 class LoggedRequest(NamedTuple):
-    """A request of the log."""
+    """A logged request, ready to be sent."""
 
     received: int  # microseconds since the epoch
     form: Form
@@ -43,14 +43,14 @@ class LoggedRequest(NamedTuple):
 
 
 class LoggedRequests(NamedTuple):
-    """The requests of a period that can be sent once more, by their reception."""
+    """The requests of a period that can be sent again, in order of reception."""
 
     requests: list[LoggedRequest]
-    skipped: Mapping[str, int]  # reason -> number
+    skipped: Mapping[str, int]  # reason -> number of skipped requests
 
     @property
     def note(self) -> str:
-        """Return how many requests there are, and why others were skipped."""
+        """Return the number of requests, and the reasons why others were skipped."""
         summary = f"{len(self.requests):,} logged requests"
         if not self.skipped:
             return summary
@@ -61,9 +61,9 @@ class LoggedRequests(NamedTuple):
 def read_requests(
     log: Path, unchanged: Set[str], requested: Requested, period: LoggedPeriod
 ) -> LoggedRequests:
-    """Read what clients asked of the model in the period; raises SettingError without any.
+    """Return the period's requests to the model; raises SettingError if none can be sent.
 
-    `unchanged` are the versions whose inputs the log holds as the clients sent them.
+    `unchanged`: versions whose inputs are logged as the clients sent them.
     """
     version = requested.version
     accepted = _Accepted(version)
@@ -95,23 +95,23 @@ def read_requests(
     logged = LoggedRequests(requests, skipped)
     if not requests:
         raise SettingError(
-            f"--from-log: {log} holds no request of {version.model} to send once more from "
+            f"--from-log: {log} has no request to {version.model} that can be sent again from "
             f"{period}: {logged.note}; expected another period (--last, or --from and --to)"
         )
     return logged
 
 
 class _Accepted:
-    """The inputs that a version takes."""
+    """The inputs that a version accepts."""
 
     def __init__(self, version: Version) -> None:
         model_signature = signature(version.manifest)
         self._required = {spec.name for spec in model_signature.inputs}
         self._datatypes = {spec.name: spec.datatype for spec in model_signature.accepted}
-        self._reason = f"version {version.number} takes other inputs"
+        self._reason = f"version {version.number} expects other inputs"
 
     def mismatch(self, event: PredictionEvent) -> str:
-        """Return why the version does not take the inputs of an event; "" if it does."""
+        """Return why the version does not accept an event's inputs; "" if it accepts them."""
         fits = self._required <= event.inputs.keys() and all(
             self._datatypes.get(name) == tensor.datatype for name, tensor in event.inputs.items()
         )
@@ -119,7 +119,7 @@ class _Accepted:
 
 
 def unchanged_versions(registry: Registry, model: str) -> set[str]:
-    """Return the versions whose inputs the log holds as the clients sent them."""
+    """Return the versions whose inputs are logged as the clients sent them."""
     return {version.number for version in registry.versions(model) if not _hides(version.manifest)}
 
 
@@ -138,7 +138,7 @@ def _unfit(event: PredictionEvent, unchanged: Set[str]) -> str:
 
 
 def _form(event: PredictionEvent) -> Form:
-    """Return the request's protocol; the log does not state which form of REST it had."""
+    """Return the request's protocol; for REST, guess the form from the size of the tensors."""
     if event.protocol == "grpc":
         return "gRPC"
     large = any(tensor.raw or tensor.raw_at for tensor in event.inputs.values())

@@ -14,7 +14,7 @@ import pandas as pd
 
 from eventlog.errors import SettingError
 from eventlog.events import Label
-from loadtests.drift import Columns, Drift, drifted
+from loadtests.drift import Columns, Drift, apply_drift
 from registry.encoded_files import file_inputs
 from registry.errors import NoChampion
 from registry.feature_tensors import to_tensors
@@ -31,15 +31,15 @@ from service.protocol.raw import write_raw
 from service.protocol.tensors import listed
 
 Array = np.ndarray[Any, Any]
-Parameters = dict[str, bool]  # of a request
-LEVELS = 4  # steps of drift strength between none and full, each with its own requests
+Parameters = dict[str, bool]  # parameters of a request
+LEVELS = 4  # steps from no drift to full drift; each step has its own requests
 _GENERATED_ROWS = 64
-_GENERATED_REQUESTS = 16  # where a request is one row, and may be large
+_GENERATED_REQUESTS = 16  # if requests are generated one by one; each can be large
 _MOST_ROWS = 500  # largest random sample of the reference
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """Hold one request, encoded for each protocol, and its label; None if there is none."""
+    """One request, encoded for each protocol, and its label (None if it has no label)."""
 
     json: bytes
     binary: bytes
@@ -49,7 +49,7 @@ class Payload(msgspec.Struct, frozen=True):
 
 
 class Payloads:
-    """Hold all requests of a load, by strength of drift."""
+    """All requests of a load, by strength of drift."""
 
     def __init__(
         self,
@@ -60,9 +60,9 @@ class Payloads:
         *,
         monitored: bool = True,
     ) -> None:
-        """Encode requests that name `requested_version`: a version or alias; "" is the champion.
+        """Encode requests to `requested_version`, a number or an alias; "" means the champion.
 
-        Unless they are `monitored`, their events stay out of the monitor's windows.
+        The monitor ignores their events unless the requests are `monitored`.
         """
         manifest, parameters = version.manifest, {} if monitored else {"load_test": True}
         if bare_inputs(manifest) or not has_reference(version):
@@ -74,7 +74,7 @@ class Payloads:
         labels = frame[manifest.target].tolist() if manifest.target else [None] * len(frame)
         self._levels = [
             _encode(
-                drifted(columns, drift, level / LEVELS, manifest, seed),
+                apply_drift(columns, drift, level / LEVELS, manifest, seed),
                 labels,
                 version,
                 requested_version,
@@ -89,14 +89,14 @@ class Payloads:
 
 
 def choose_version(registry: Registry, model: str, requested_version: str) -> Version:
-    """Return the version that requests will reach; without `model`, that of the only model.
+    """Return the version that will answer; if `model` is "", a version of the only model.
 
-    Raises SettingError if no model or several models match, and RegistryError.
+    Raises SettingError if no model or several models match; raises RegistryError.
     """
     names = registry.models()
     if not names:
         raise SettingError(
-            "DRIFTLINE_HOME: no model is registered there; expected the home of the service"
+            "DRIFTLINE_HOME: this home has no registered model; expected the home of the service"
         )
     if not model and len(names) != 1:
         raise SettingError(
@@ -131,11 +131,11 @@ def _encode(
 def _generated(
     version: Version, drift: Drift, requested_version: str, parameters: Parameters
 ) -> list[Payload]:
-    """Encode generated inputs of a version that has no reference rows to send."""
+    """Encode generated inputs, for a version without reference rows that can be sent."""
     if drift:
         raise SettingError(
-            "--shift, --mix and --blank change columns of the reference; "
-            f"{version.model} has none, expected neither of them"
+            f"--shift, --mix, --blank: {version.model} has no reference whose columns could be "
+            "changed; omit these options"
         )
     model_signature = signature(version.manifest)
     files = file_inputs((Path(version.path) / "model.onnx").read_bytes())

@@ -1,4 +1,4 @@
-"""Measure whether the load generator keeps up: its CPU use and the delay of its event loop."""
+"""Check whether the load generator is overloaded: measure its CPU use and event-loop delay."""
 
 import time
 
@@ -6,12 +6,12 @@ import gevent
 
 from loadtests.verdict import Generator
 
-_PERIOD = 0.05  # seconds
-_KEPT = 20_000  # latest measurements retained: a quarter of an hour
+_PERIOD = 0.05  # seconds between measurements
+_RETAINED = 20_000  # latest measurements, about a quarter of an hour
 
 
 class Pulse:
-    """Measure CPU use and event-loop delay since `start`; `beat` runs in its own greenlet."""
+    """CPU use and event-loop delay since `start`; `beat` must run in its own greenlet."""
 
     def __init__(self) -> None:
         self._late: list[float] = []
@@ -23,17 +23,17 @@ class Pulse:
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def beat(self) -> None:
-        """Record the delay of a sleep in an endless loop."""
+        """Sleep in an endless loop, and record how late each sleep ends."""
         while True:
             before = time.perf_counter()
             gevent.sleep(_PERIOD)
             if before < self._wall:
-                continue  # this sleep began before the load
+                continue  # this sleep started before the load
             self._late.append(time.perf_counter() - before - _PERIOD)
-            if len(self._late) > 2 * _KEPT:
-                del self._late[:_KEPT]
+            if len(self._late) > 2 * _RETAINED:
+                del self._late[:_RETAINED]
 
-    def taken(self) -> Generator:
+    def measured(self) -> Generator:
         """Return CPU use and p95 delay since `start`."""
         passed = time.perf_counter() - self._wall
         ordered = sorted(self._late) or [0.0]

@@ -1,4 +1,4 @@
-"""Send logged requests at the times at which they arrived, faster or slower."""
+"""The schedule of a replay: logged requests at their original intervals, or faster or slower."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from eventlog.errors import SettingError
 from loadtests.logged_requests import LoggedRequest, LoggedRequests
 
-_LEAD = 0.5  # seconds in which the clients connect
-_LATE = 0.01  # seconds
+_LEAD = 0.5  # seconds before the first request, in which the clients connect
+_LATE = 0.01  # seconds after which a request counts as late
 
 
 class Replay:
-    """Hand out logged requests with the time at which each is due."""
+    """Logged requests, and the time at which each of them is due."""
 
     def __init__(
         self,
@@ -37,12 +37,12 @@ class Replay:
         self.begin()
 
     def begin(self) -> None:
-        """Start with the first request."""
+        """Restart with the first request."""
         self._started = self._clock() + _LEAD
         self._taken = self._completed = self._late = 0
 
     def take(self) -> tuple[LoggedRequest, float] | None:
-        """Return the next request and when it is due, by the clock; None after the last."""
+        """Return the next request and its due time by the clock; None after the last request."""
         if self._taken == len(self._requests):
             return None
         due = self._started + self._offsets[self._taken]
@@ -52,20 +52,20 @@ class Replay:
         return request, due
 
     def complete(self) -> None:
-        """Count a request whose reply arrived, or that failed."""
+        """Count a request that was answered or has failed."""
         self._completed += 1
 
     @property
     def finished(self) -> bool:
-        """Return whether every request was sent and its reply arrived."""
+        """Return whether every request was answered or has failed."""
         return self._completed == len(self._requests)
 
     @property
     def note(self) -> str:
-        """Return what was replayed, and whether there were too few clients for it."""
+        """Return a summary of the replay, with a warning if there were too few clients."""
         if not self._late:
             return self._summary
         return (
-            f"{self._summary}; {self._late:,} waited for a free client, which their latency "
-            "includes: use more --users"
+            f"{self._summary}; {self._late:,} had to wait for a free client, and their latency "
+            "includes this wait: use more --users"
         )

@@ -20,7 +20,7 @@ from loadtests.verdict import (
 
 
 def conclude(environment: Any, generators: Sequence[Generator]) -> LoadVerdict:
-    """Return the verdict on a finished load; `generators` are its processes."""
+    """Return the verdict on a finished load; `generators` has one item per sending process."""
     options = environment.parsed_options
     busiest = Generator(
         cpu=max((generator.cpu for generator in generators), default=0.0),
@@ -28,14 +28,14 @@ def conclude(environment: Any, generators: Sequence[Generator]) -> LoadVerdict:
     )
     objectives = Objectives(options.p99_ms, options.max_error_share)
     verdict = judge(objectives, _client_measurements(environment.stats, options.warm_up), busiest)
-    traffic = getattr(environment, "traffic", None)  # of a process that sends requests
+    traffic = getattr(environment, "traffic", None)  # absent in the master
     if traffic is None or traffic.replay is None:
         return verdict
     return msgspec.structs.replace(verdict, lines=[traffic.replay.note, *verdict.lines])
 
 
 def write_measurements(file: Path, environment: Any, generators: Sequence[Generator]) -> None:
-    """Write what clients and generators measured as JSON."""
+    """Write the measurements of clients and generators as JSON."""
     measured = Measurements(
         _client_measurements(environment.stats, environment.parsed_options.warm_up),
         list(generators),

@@ -1,6 +1,6 @@
-"""Define load shapes: the number of users and the strength of drift over time.
+"""Load shapes: the number of users and the strength of drift over time.
 
-A shape is a pure function of the elapsed share of the run, from 0 to 1.
+A shape is a pure function of `passed`, the elapsed share of the run, from 0 to 1.
 """
 
 from collections.abc import Callable
@@ -8,9 +8,9 @@ from typing import Literal, get_args
 
 Name = Literal["steady", "step", "spike", "soak", "overload", "drift"]
 NAMES: tuple[Name, ...] = get_args(Name)
-OVERLOAD = (1, 2, 5, 10)  # successive multiples of the users
+OVERLOAD = (1, 2, 5, 10)  # multiples of `users` in the four quarters of the shape `overload`
 
-_RAMP = 0.05  # share of a soak in which its users start
+_RAMP = 0.05  # share of a soak run in which the users start
 
 
 def users_at(shape: Name, passed: float, users: int) -> int:
@@ -21,7 +21,7 @@ def users_at(shape: Name, passed: float, users: int) -> int:
 def drift_at(shape: Name, passed: float) -> float:
     """Return the strength of drift, from 0 to 1.
 
-    It grows during the middle third of the drift shape; in every other shape it is constant.
+    In the shape `drift`, it grows during the middle third; in every other shape it is 1.
     """
     if shape != "drift":
         return 1.0
@@ -38,7 +38,7 @@ def _step(passed: float) -> float:
 
 
 def _spike(passed: float) -> float:
-    """Use a tenth of the users, and all of them in the middle fifth of the run."""
+    """Use a tenth of the users, but all of them in the middle fifth of the run."""
     return 1.0 if 0.4 <= passed < 0.6 else 0.1
 
 

@@ -1,4 +1,4 @@
-"""Hold the state of a load that its users share."""
+"""The state of a load that all its users share."""
 
 import os
 import time
@@ -17,13 +17,13 @@ from registry.store import Registry
 from telemetry.clock import now_us
 
 SECONDS = 60.0  # default duration of a load
-# Where `driftline up` of the same environment serves.
+# Addresses at which `driftline up` serves in the same environment.
 URL = f"http://127.0.0.1:{os.environ.get('DRIFTLINE_SERVICE_PORT', '3000')}"
 GRPC_HOST = f"127.0.0.1:{os.environ.get('DRIFTLINE_SERVICE_GRPC_PORT', '8001')}"
 
 
 class Traffic:
-    """Hold a load's model, requests and elapsed time."""
+    """A load's model, requests and clock."""
 
     def __init__(self, registry: Registry, options: Any) -> None:
         """Prepare the requests; raises DriftlineError if an option does not fit the model."""
@@ -69,8 +69,8 @@ class Traffic:
     def _read_log(self, registry: Registry, options: Any) -> Replay:
         if self.drift or self._shape != "steady":
             raise SettingError(
-                "--from-log: sends requests as they were logged; expected no --shape, --shift, "
-                "--mix or --blank"
+                "--from-log: requests are sent as they were logged; omit --shape, --shift, --mix "
+                "and --blank"
             )
         period = read_period(options.log_from, options.log_to, options.last, now_us())
         parameters = {} if self.monitored else {"load_test": True}

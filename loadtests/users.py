@@ -1,4 +1,4 @@
-"""Define locust's users: each sends requests by one protocol."""
+"""Locust's users; each kind of user sends requests by one protocol."""
 
 import random
 import time
@@ -17,7 +17,7 @@ REFUSED = "refused"  # locust's request name for refusals
 
 
 class ProtocolUser(User):
-    """Simulate one client with its own connection."""
+    """A client with its own connection."""
 
     abstract = True
     rest: Rest
@@ -43,17 +43,17 @@ class ProtocolUser(User):
         self.rest.close()
 
     def timed(
-        self, protocol: str, name: str, ask: Callable[[], bytes], due: float | None = None
+        self, protocol: str, name: str, send: Callable[[], bytes], due: float | None = None
     ) -> bytes:
         """Send a request and report it to locust; return the response, empty on failure.
 
-        Its latency counts from `due`, by default from now.
+        The latency is measured from `due`, by default from now.
         """
         measured = not self.traffic.is_warming_up
         started = time.perf_counter() if due is None else due
         answer, error = b"", cast("Exception | None", None)
         try:
-            answer = ask()
+            answer = send()
         except RequestRefused as refusal:
             if self.traffic.provokes_refusals:
                 name = REFUSED
@@ -78,74 +78,74 @@ class ProtocolUser(User):
 
 
 class RestJson(ProtocolUser):
-    """Use the Open Inference Protocol in JSON."""
+    """A client of the Open Inference Protocol in JSON."""
 
     @task
     def predict(self) -> None:
-        """Request one row."""
+        """Request a prediction for one row."""
         payload = self.payload()
         self.timed("REST JSON", "predict", lambda: self.rest.json(payload))
 
 
 class RestBinary(ProtocolUser):
-    """Use the Open Inference Protocol with the binary tensor data extension."""
+    """A client of the Open Inference Protocol with the binary tensor data extension."""
 
     @task
     def predict(self) -> None:
-        """Request one row."""
+        """Request a prediction for one row."""
         payload = self.payload()
         self.timed("REST binary", "predict", lambda: self.rest.binary(payload))
 
 
 class Feedback(ProtocolUser):
-    """Send a request in JSON, then the label of its row."""
+    """A client that sends a request in JSON, then the label of its row."""
 
     @task
-    def predict_and_tell(self) -> None:
-        """Request one row, then send its label if it has one."""
+    def predict_and_label(self) -> None:
+        """Request a prediction for one row, then send its label if it has one."""
         payload = self.payload()
         answer = self.timed("REST JSON", "predict", lambda: self.rest.json(payload))
         if answer and payload.label is not None:
-            self.timed("REST JSON", "feedback", lambda: self._tell(answer, payload))
+            self.timed("REST JSON", "feedback", lambda: self._send_label(answer, payload))
 
-    def _tell(self, answer: bytes, payload: Payload) -> bytes:
-        return self.rest.tell(answer, payload, monitored=self.traffic.monitored)
+    def _send_label(self, answer: bytes, payload: Payload) -> bytes:
+        return self.rest.send_label(answer, payload, monitored=self.traffic.monitored)
 
 
 class GrpcUser(ProtocolUser):
-    """Simulate one client with a connection and a gRPC channel."""
+    """A client with a REST connection and a gRPC channel."""
 
     abstract = True
     grpc: Grpc
 
     def on_start(self) -> None:
-        """Open the channel."""
+        """Open the connection and the channel."""
         super().on_start()
         target = self.environment.parsed_options.grpc_host
         self.grpc = Grpc(target, secure=is_secure(self.traffic.url))
 
     def on_stop(self) -> None:
-        """Close the connection."""
+        """Close the channel and the connection."""
         self.grpc.close()
         super().on_stop()
 
 
 class GrpcRaw(GrpcUser):
-    """Use the Open Inference Protocol over gRPC with raw contents."""
+    """A client of the Open Inference Protocol over gRPC with raw tensors."""
 
     @task
     def predict(self) -> None:
-        """Request one row."""
+        """Request a prediction for one row."""
         payload = self.payload()
         self.timed("gRPC", "predict", lambda: self.grpc.infer(payload))
 
 
 class Recorded(GrpcUser):
-    """Send logged requests when they are due."""
+    """A client that sends logged requests when they are due."""
 
     @task
     def send_next(self) -> None:
-        """Send the next request of the log; stop after the last."""
+        """Send the next logged request; stop after the last one."""
         replay = self.traffic.replay
         assert replay is not None
         request_due = replay.take()

@@ -9,42 +9,42 @@ from enum import IntEnum
 import msgspec
 
 _BUSY = 0.85  # share of a core above which the generator distorts latencies
-_LATE_MS = 10.0  # largest delay of its event loop
+_LATE_MS = 10.0  # event-loop delay of the generator above which it distorts latencies
 
 
 class Outcome(IntEnum):
-    """Enumerate the exit statuses of a load."""
+    """The exit status of a load."""
 
     MET = 0
     MISSED = 1
     UNUSABLE = 2  # the load could not run
-    INCONCLUSIVE = 3  # objective missed, but the generator was the bottleneck
+    INCONCLUSIVE = 3  # an objective was missed, but the generator was the bottleneck
 
 
 class Objectives(msgspec.Struct, frozen=True):
-    """Hold the objectives of the service."""
+    """The service's objectives."""
 
     p99_ms: float
     max_error_share: float
 
 
 class ClientMeasurements(msgspec.Struct, frozen=True):
-    """Hold the clients' measurements; latencies are of answered and failed predictions."""
+    """The clients' measurements; the latencies include answered and failed predictions."""
 
     requests: int  # all requests, including refused ones
     failed: int
-    refused: int  # 429, 503, RESOURCE_EXHAUSTED and UNAVAILABLE, if the shape provokes them
+    refused: int  # by 429, 503, RESOURCE_EXHAUSTED or UNAVAILABLE; 0 unless the shape is `overload`
     seconds: float
-    p50_ms: float  # in whole ms, as p99
-    p99_ms: float
+    p50_ms: float  # whole milliseconds
+    p99_ms: float  # whole milliseconds
     mean_ms: float = 0.0
 
 
 class Generator(msgspec.Struct, frozen=True):
-    """Hold the load of the generator's busiest process."""
+    """The load of one generator process, or the maximum of all processes."""
 
     cpu: float  # share of one core
-    late_ms: float  # p95 delay of its event loop
+    late_ms: float  # p95 delay of the process's event loop
 
     @property
     def bottleneck(self) -> bool:
@@ -53,7 +53,7 @@ class Generator(msgspec.Struct, frozen=True):
 
 
 class Measurements(msgspec.Struct, frozen=True):
-    """Hold what a load measured, for `--measurements`."""
+    """All measurements of a load, for `--measurements`."""
 
     seen: ClientMeasurements
     generators: list[Generator]
@@ -71,13 +71,13 @@ class Measurements(msgspec.Struct, frozen=True):
 
 
 class LoadVerdict(msgspec.Struct, frozen=True):
-    """Hold the outcome and the sentences that explain it."""
+    """The outcome and the lines that explain it."""
 
     outcome: Outcome
     lines: list[str]
 
     def __str__(self) -> str:
-        """Return the verdict as text for people."""
+        """Return the lines as one text."""
         return "\n".join(self.lines)
 
 
@@ -109,14 +109,14 @@ def judge(objectives: Objectives, results: ClientMeasurements, generator: Genera
         [
             counted,
             *(f"{'met   ' if well else 'MISSED'}  {sentence}" for sentence, well in met.items()),
-            _about(generator),
+            _describe(generator),
             f"verdict: {outcome.name.lower()}",
         ],
     )
 
 
 def quantile(counts: Sequence[Mapping[int, int]], share: float) -> float:
-    """Return a quantile in milliseconds from counts by latency in milliseconds."""
+    """Return a quantile in milliseconds; `counts` are numbers of requests by milliseconds."""
     merged: dict[int, int] = {}
     for part in counts:
         for latency, count in part.items():
@@ -129,14 +129,14 @@ def quantile(counts: Sequence[Mapping[int, int]], share: float) -> float:
     return 0.0
 
 
-def _about(generator: Generator) -> str:
+def _describe(generator: Generator) -> str:
     summary = (
-        f"the generator used {generator.cpu:.0%} of a core and was late by {generator.late_ms:.0f} "
-        "ms (p95)"
+        f"the generator used {generator.cpu:.0%} of a core; its event loop was late by "
+        f"{generator.late_ms:.0f} ms (p95)"
     )
     if not generator.bottleneck:
         return summary
     return (
-        f"{summary}: IT WAS THE BOTTLENECK. The service can do more and answers sooner than these "
-        "figures say; use fewer users, a lower --rate, or more --processes"
+        f"{summary}: IT WAS THE BOTTLENECK. The service is faster than these figures show; "
+        "use fewer users, a lower --rate, or more --processes"
     )

@@ -1,4 +1,4 @@
-"""Locust's web page: its form lists the models, and what cannot run is said instead of started."""
+"""Extensions of locust's web page: a list of models, and a check of the form before a load."""
 
 import sys
 from argparse import Namespace
@@ -13,9 +13,9 @@ from registry.store import Registry
 
 
 def listed_models() -> list[str] | None:
-    """Return the choices of the form's list of models; None if nothing is listed.
+    """Return the models that the form offers; None if any name is accepted.
 
-    Without the page, a model that is not registered has an error of its own.
+    Without the page, names are not restricted here, because the load reports an unknown model.
     """
     if {"--headless", "--worker"} & set(sys.argv):
         return None
@@ -26,14 +26,14 @@ def listed_models() -> list[str] | None:
     return ["", *names] if names else None
 
 
-def refuse_unfit(environment: Any) -> None:
-    """Answer the form with the reason if its load cannot run; the next one may."""
+def check_forms(environment: Any) -> None:
+    """Reply to a form with the reason if its load cannot run; locust keeps running."""
 
     @environment.web_ui.app.before_request
     def check() -> Response | None:
         if request.method != "POST" or not request.path.endswith("/swarm"):
             return None
-        options = {**vars(environment.parsed_options), **_stated(request.form)}
+        options = {**vars(environment.parsed_options), **_form_options(request.form)}
         try:
             Traffic(Registry(Home.from_environment()), Namespace(**options))
         except DriftlineError as error:
@@ -41,8 +41,8 @@ def refuse_unfit(environment: Any) -> None:
         return None
 
 
-def _stated(form: Any) -> dict[str, Any]:
-    """Return the fields that decide which requests are made."""
+def _form_options(form: Any) -> dict[str, Any]:
+    """Return the form's options that determine the requests."""
     names = [
         "host",
         "model",

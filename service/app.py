@@ -1,4 +1,4 @@
-"""The BentoML service `service.app:Driftline`: lifecycle only."""
+"""The BentoML service `service.app:Driftline`: it starts and stops a worker's objects."""
 
 import sys
 from typing import Any
@@ -28,7 +28,7 @@ from service.telemetry.metrics import count_refused
 from service.worker import Worker
 from telemetry import logs
 
-_LAST_MOMENT_S = 5.0  # seconds for closing the log after the grace for requests
+_CLOSE_LOG_S = 5.0  # seconds for closing the log, after the grace period for requests
 
 _settings = read_settings()
 
@@ -52,12 +52,12 @@ class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML shi
 
     def to_asgi(self, is_main: bool = True) -> App:  # noqa: FBT001, FBT002  # BentoML's signature
         """Return the worker's application; configure its connections and logging."""
-        end_with_parent(grace=_settings.shutdown_grace_s + _LAST_MOMENT_S)
+        end_with_parent(grace=_settings.shutdown_grace_s + _CLOSE_LOG_S)
         check_versions()
         check_encrypted(_settings, sys.argv)
         logs.configure("service", from_environment(logs.LoggingSettings, logs.PREFIX))
         HTTP_PROTOCOLS["auto"] = f"{__name__}:{ServiceConnection.__name__}"
-        if (tls := tls_of(_settings)) is not None:  # uvicorn's own context follows no files
+        if (tls := tls_of(_settings)) is not None:  # uvicorn's context would not reload the files
             uvicorn.config.create_ssl_context = lambda **_: tls.context()
         front = BodyMiddleware(
             ApiPage(super().to_asgi(is_main)),
@@ -95,11 +95,11 @@ class PredictReply(BaseModel):
 )
 @bentoml.asgi_app(create_app(lambda: _worker().routes))
 class Driftline:
-    """Serves registered models over REST and gRPC; logs every response before it is sent."""
+    """Serve registered models over REST and gRPC; log every response before it is sent."""
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Load the models and listen for gRPC before the worker takes its first request."""
+        """Load the models and listen for gRPC before the worker accepts its first request."""
         home = Home.from_environment()
         try:
             self.worker = Worker(_settings, home)
@@ -125,8 +125,8 @@ class Driftline:
     ) -> Response:
         """Predict for rows of named features.
 
-        `version` is a number or an alias and means the champion when left out; `event_time`, RFC
-        3339 or integer microseconds, is when it takes place and means now when left out.
-        `request_id` is the caller's own id, unique for the model: feedback may refer to it.
+        `version` is a number or an alias; by default, the champion. `event_time` is the time of
+        the event that is predicted, in RFC 3339 or integer microseconds; by default, now.
+        `request_id` is the caller's own id, unique per model; feedback can refer to it.
         """
         raise NotImplementedError  # declared for BentoML's docs and client; see PredictMiddleware

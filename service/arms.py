@@ -1,8 +1,9 @@
 """Decide which version of a rollout answers a request.
 
-The routing key is the request's parameter `routing_key`, else its header `driftline-routing-key`,
-else the value of the rollout's feature in the first row, else the request id, else the prediction
-id. Its hash, salted with the rollout's id, decides: a key stays with its version while shares grow.
+The hash of the request's routing key decides. The routing key is the first of these values that the
+request has: the parameter `routing_key`, the header `driftline-routing-key`, the rollout's feature
+in the first row, the request id, the prediction id. The hash is salted with the rollout's id. As
+the rollout's share grows, a key that has reached the new version stays there.
 """
 
 from typing import Any
@@ -28,7 +29,7 @@ def choose_arm(
 
 
 def routing_key(call: Call, request: InferRequest) -> str:
-    """Return the routing key that a caller states, "" without one; raises InvalidRequest."""
+    """Return the routing key that the caller states, "" if none; raises InvalidRequest."""
     value: Any = request.parameters.get("routing_key", "")
     if value == "":
         value = call.routing_key
@@ -54,4 +55,4 @@ def _feature(inputs: Inputs, manifest: Manifest, name: str) -> str:
     value = row[feature.index]
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    return str(value) if value == value else ""  # noqa: PLR0124  # NaN, a null: no key
+    return str(value) if value == value else ""  # noqa: PLR0124  # NaN is a missing value: no key

@@ -1,25 +1,25 @@
-"""One budget for the bytes of requests that have not arrived completely, whatever the transport."""
+"""One limit for the bytes of incomplete requests, over all transports of a worker."""
 
 from service.errors import Overloaded
 
 
 class BufferedBytes:
-    """Count the bytes that a worker buffers; refuse those over its limit."""
+    """The number of bytes that a worker buffers, and their limit."""
 
     def __init__(self, limit: int) -> None:
         """`limit` is in bytes."""
         self._limit = limit
-        self.held = 0
+        self.size = 0
 
-    def take(self, size: int) -> None:
-        """Count bytes that are buffered; raises Overloaded, and counts none, over the limit."""
-        if self.held + size > self._limit:
+    def add(self, size: int) -> None:
+        """Count bytes that will be buffered; over the limit, count nothing and raise Overloaded."""
+        if self.size + size > self._limit:
             raise Overloaded(
-                f"{self.held} bytes of incomplete requests are buffered; expected at most "
+                f"{self.size} bytes of incomplete requests are buffered; expected at most "
                 f"{self._limit}; retry later"
             )
-        self.held += size
+        self.size += size
 
-    def give(self, size: int) -> None:
-        """Count bytes that are no longer buffered."""
-        self.held -= size
+    def release(self, size: int) -> None:
+        """Subtract bytes that are no longer buffered."""
+        self.size -= size

@@ -1,4 +1,4 @@
-"""One request on its way through the service, and its response."""
+"""A request while the service processes it, and its response."""
 
 import typing
 from collections.abc import Callable
@@ -17,40 +17,40 @@ from service.protocol.messages import InferRequest
 from service.protocol.tensors import to_tensor
 from service.protocol.validation import Inputs
 
-UNLIMITED = 1 << 62
+UNLIMITED = 1 << 62  # microseconds
 
 
 class CallTrace(typing.Protocol):
-    """Records the progress of a request; see service.telemetry.tracing."""
+    """The interface that records a request's progress; see service.telemetry.tracing."""
 
     def queued(self) -> None:
         """Record that the request is queued."""
         ...
 
     def answered(self, call: "Call", answer: "InferenceResponse") -> None:
-        """Record that its response is in the log."""
+        """Record that the response is in the log."""
         ...
 
     def unanswered(self, call: "Call", outcome: Outcome) -> None:
-        """Record that it failed or was cancelled."""
+        """Record that the request failed or was cancelled."""
         ...
 
 
 class Arm(msgspec.Struct, frozen=True):
-    """The version of a rollout that answers a request, and the reason."""
+    """The side of a rollout that answers a request, and the hash that decided this."""
 
-    rollout: str  # its id
+    rollout: str  # id of the rollout
     name: typing.Literal["", "before", "rollout"]
     key: str  # hash of the routing key
 
 
-NO_ARM = Arm("", "", "")  # in events of requests that no rollout decided
+NO_ARM = Arm("", "", "")  # for events of requests without a rollout
 
 
 class Call(msgspec.Struct, kw_only=True):
-    """A request before its body is decoded; the pipeline fills in the rest.
+    """A request; the pipeline sets the fields that follow from its body.
 
-    `received` is microseconds since the epoch; `started` and `deadline` are readings of
+    `received` is in microseconds since the epoch; `started` and `deadline` are times by
     time.perf_counter.
     """
 
@@ -61,27 +61,27 @@ class Call(msgspec.Struct, kw_only=True):
     started: float
     deadline: float
     traceparent: str = ""
-    trace: CallTrace | None = None  # records its progress
+    trace: CallTrace | None = None
     version: Version | None = None
     alias: str = ""
-    routing_key: str = ""  # routing key that the caller states, for rollouts
-    authorization: bytes | None = None  # the caller's admitted header
+    routing_key: str = ""  # the header `driftline-routing-key`, for rollouts
+    authorization: bytes | None = None  # the caller's Authorization header, once it was admitted
     account: Account | None = None  # account of the caller's key, which counts the request
-    arm: Arm | None = None  # arm of the rollout that decided about the version
-    revision: int = 0  # revision of the registry, when the version was resolved
+    arm: Arm | None = None  # arm of the rollout that determined the version
+    revision: int = 0  # revision of the registry that was used to resolve the version
     request: InferRequest | None = None
     event_time: int | None = None
-    priority: int = 0  # priority that the caller states, 1 the highest; 0: none
+    priority: int = 0  # priority that the caller states: 1 is the highest, 0 means none
     inputs: Inputs | None = None
-    logged: bool = False  # whether its event is in the log
-    prediction_id: str = ""  # prediction id of that event; set before a run, or on failure
-    load_test: bool = False  # whether a load test sent it, which is not monitored
-    event_time_ahead: int = UNLIMITED  # microseconds; `event_time` may exceed `received` by so much
+    logged: bool = False  # whether the request's event is in the log
+    prediction_id: str = ""  # prediction id of the event; set before a run, or on failure
+    load_test: bool = False  # whether a load test sent the request, so that it is not monitored
+    event_time_ahead: int = UNLIMITED  # maximum of `event_time` - `received`, in microseconds
     cancelled: bool = False  # whether the client cancelled
-    leave: Callable[[], bool] | None = None  # dequeues it; returns whether it was queued
+    dequeue: Callable[[], bool] | None = None  # cancels the job; returns whether it was queued
 
     def end_account(self) -> None:
-        """Release the request from the account of the caller's key; later calls do nothing."""
+        """End the request in the account of the caller's key; later calls do nothing."""
         account, self.account = self.account, None
         if account is not None:
             account.end()
@@ -97,18 +97,18 @@ class Call(msgspec.Struct, kw_only=True):
 
 
 class InferenceResponse(msgspec.Struct, frozen=True):
-    """The response to a request, created once its event is in the log."""
+    """The response to a request; it is created once the request's event is in the log."""
 
     version: Version
     prediction_id: str
     request: InferRequest
-    outputs: dict[str, Tensor]  # all outputs, as the event carries them
+    outputs: dict[str, Tensor]  # all outputs, encoded as in the event
     run: RunResult
-    coerced: str = ""  # which inputs were converted, and how
-    arm: Arm | None = None  # arm of the rollout that decided about the version
+    coerced: str = ""  # list of the conversions of inputs
+    arm: Arm | None = None  # arm of the rollout that determined the version
 
     def output_names(self) -> list[str]:
-        """Return the requested outputs in the client's order; the model's own if it named none."""
+        """Return the outputs that the client requested, by default the model's own outputs."""
         if self.request.outputs:
             return list(self.request.outputs)
         derived = derived_outputs(self.version.manifest.prediction)
@@ -117,16 +117,16 @@ class InferenceResponse(msgspec.Struct, frozen=True):
         return [name for name in self.outputs if name not in derived]
 
     def parameters(self) -> dict[str, str | int]:
-        """Return prediction id, batch and timings, as sent beside the outputs."""
+        """Return the response parameters: prediction id, arm, batch and durations."""
         run = self.run
-        noted: dict[str, str | int] = {"prediction_id": self.prediction_id}
+        parameters: dict[str, str | int] = {"prediction_id": self.prediction_id}
         if self.coerced:
-            noted["coerced"] = self.coerced
+            parameters["coerced"] = self.coerced
         if self.arm is not None:
-            noted |= {"rollout": self.arm.rollout, "arm": self.arm.name}
+            parameters |= {"rollout": self.arm.rollout, "arm": self.arm.name}
         if run.cached:
-            return noted | {"cache_hit": True}
-        return noted | {
+            return parameters | {"cache_hit": True}
+        return parameters | {
             "batch_id": run.batch_id,
             "batch_rows": run.batch_rows,
             "batch_offset": run.batch_offset,
@@ -135,7 +135,7 @@ class InferenceResponse(msgspec.Struct, frozen=True):
         }
 
     def with_classes(self) -> "InferenceResponse":
-        """Replace every output that was requested as classes by its best classes."""
+        """Return the response with best classes in outputs for which the client requests them."""
         prediction = self.version.manifest.prediction
         arrays, tensors = dict(self.run.outputs), dict(self.outputs)
         for name, count in self.request.classes.items():

@@ -1,4 +1,4 @@
-"""Create the Call of each request on reception."""
+"""Create the `Call` of each request when it is received."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from telemetry.tracing import Tracing
 
 
 class CallFactory:
-    """Stamp calls with their time of receipt, deadline and trace."""
+    """A factory of calls with reception time, deadline and trace."""
 
     def __init__(
         self,
@@ -22,9 +22,10 @@ class CallFactory:
         now: Callable[[], int] = now_us,
         event_time_ahead: int = UNLIMITED,
     ) -> None:
-        """`timeout_s` bounds every request; `clock` reads seconds, `now` epoch microseconds.
+        """`timeout_s` is the timeout of every request.
 
-        A request may state an event time at most `event_time_ahead` microseconds after its receipt.
+        `clock` returns seconds, `now` microseconds since the epoch. The event time of a request may
+        be at most `event_time_ahead` microseconds after its reception.
         """
         self._event_time_ahead = event_time_ahead
         self._timeout_s = timeout_s
@@ -32,7 +33,7 @@ class CallFactory:
         self._clock = clock
         self._now = now
 
-    def __call__(  # noqa: PLR0913, PLR0917  # what a transport knows of a request
+    def __call__(  # noqa: PLR0913, PLR0917  # the properties of a request before it is decoded
         self,
         protocol: Protocol,
         model: str,
@@ -41,7 +42,7 @@ class CallFactory:
         seconds_left: float | None = None,
         routing_key: str = "",
     ) -> Call:
-        """Return a call received now; the client's `seconds_left` can only shorten the timeout."""
+        """Return a call received now; the client's `seconds_left` can shorten its timeout."""
         started = self._clock()
         timeout = self._timeout_s
         parent = read_traceparent(traceparent) if traceparent else ""

@@ -1,4 +1,4 @@
-"""Complete the runs and cache hits of one version: log events, then count."""
+"""Complete the runs and cache hits of one version: log their events, then count them."""
 
 from collections.abc import Sequence
 from time import perf_counter
@@ -12,7 +12,7 @@ from service.telemetry.statistics import VersionStatistics
 
 
 class Completion:
-    """Logs and counts everything about one version in this worker."""
+    """The logging and counting of one version's requests in this worker."""
 
     def __init__(
         self,
@@ -30,13 +30,13 @@ class Completion:
         answers = self._log.append_responses(batch)
         rows = sum(call.inputs.rows for call, _ in batch if call.inputs is not None)
         self._statistics.record_batch(batch, rows=rows, began=began, ended=perf_counter())
-        if batch:  # not every client has cancelled
+        if batch:  # empty if every client has cancelled
             run_us = batch[0][1].run_us
             count_times(self._version, [run.queue_us for _, run in batch], run_us)
         return answers
 
     def count_batch(self, rows: int, queued: int) -> None:
-        """Count an answered batch of `rows`, while `queued` requests were queued."""
+        """Count an answered batch of `rows` rows; `queued` is the length of the queue."""
         count_batch(self._version, rows, queued)
 
     def hits(self, batch: Sequence[tuple[Call, RunResult]]) -> list[InferenceResponse]:

@@ -1,7 +1,7 @@
 """Check the installed versions of libraries whose internals the service relies on.
 
-service/rest subclasses uvicorn's HTTP protocol and BentoML's service; service/grpc counts zttp's
-frames. None of this is public interface, and any release may change it.
+service/rest subclasses uvicorn's HTTP protocol and BentoML's service. service/grpc counts zttp's
+frames. These interfaces are not public, so any release can change them.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ TESTED: Mapping[str, str] = {"uvicorn": "0.54", "bentoml": "1.4", "zttp": "0.0.3
 
 
 def check_versions(installed: Callable[[str], str] = version) -> None:
-    """Raise SettingError if the service was not tested with a library's version."""
+    """Raise SettingError if the service was not tested with the installed version of a library."""
     for name, tested in TESTED.items():
         release = installed(name)
         if f"{release}.".startswith(f"{tested}."):

@@ -1,22 +1,22 @@
-"""The service's branch of the error tree; see eventlog/errors.py for the whole.
+"""The service's branch of the error tree; see eventlog/errors.py for the whole tree.
 
 ServingError
 ├── InvalidRequest      the request is malformed or does not fit the version's signature
-│   └── InvalidLabels       labels that the model cannot have
+│   └── InvalidLabels       the model's task does not allow the labels
 ├── Unsupported         an unsupported content type or encoding
 │   └── UnknownEncoding     an unsupported compression of a gRPC message
 ├── UnknownService      a health check of an unknown gRPC service
 ├── TooLarge            more bytes or rows than one request may have
 │   └── LimitExceeded       a gRPC message or its metadata over the port's limit
 ├── Overloaded          the version's queue is full; retry later
-│   └── KeyLimitReached     the caller's key has used up what it may ask for
-├── Expired             the deadline passed before the run
-├── NotReady            the version exists and is not loaded
+│   └── KeyLimitReached     the caller's key has reached a limit
+├── Expired             the deadline passed before the end of the run
+├── NotReady            the version exists but is not loaded
 ├── NoWorker            no worker of the service can start; the command ends
 └── RunFailed           the run failed
-    ├── OutOfMemory         the run needs more memory than there is, or than is allowed
+    ├── OutOfMemory         the run needs more memory than is available or allowed
     ├── ProcessDied         the process of an isolated model ended during the run
-    └── ValuesRefused       ONNX Runtime failed on these values; perhaps the request's fault
+    └── ValuesRefused       ONNX Runtime failed on these values, which may be invalid
 
 The registry raises UnknownModel and UnknownVersion.
 """
@@ -25,21 +25,21 @@ from collections.abc import Mapping
 
 from eventlog.errors import DriftlineError
 
-_LONGEST_MESSAGE = 1_000  # characters; messages quote what clients sent, and trailers are small
+_LONGEST_MESSAGE = 1_000  # characters; messages quote clients' input, and gRPC trailers are small
 
 
 def message_of(error: DriftlineError) -> str:
-    """Return an error's message for the client and the log, shortened."""
+    """Return the error's message, shortened for the client and the log."""
     message = str(error)
     return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]} ..."
 
 
 class ServingError(DriftlineError):
-    """A request cannot be answered."""
+    """The request cannot be answered."""
 
 
 class InvalidRequest(ServingError):
-    """The request is malformed or does not fit; `tensor` names the input at fault."""
+    """The request is malformed or does not fit; `tensor` is the name of the invalid input."""
 
     def __init__(self, message: str, *, tensor: str = "") -> None:
         super().__init__(f"input {tensor!r}: {message}" if tensor else message)
@@ -47,7 +47,7 @@ class InvalidRequest(ServingError):
 
 
 class InvalidLabels(InvalidRequest):
-    """Labels that the model cannot have; `by_shard` counts those of one request."""
+    """The model's task does not allow the labels; `by_shard` counts a request's invalid labels."""
 
     def __init__(self, message: str, by_shard: Mapping[str, int]) -> None:
         super().__init__(message)
@@ -83,15 +83,15 @@ class Overloaded(ServingError):
 
 
 class KeyLimitReached(Overloaded):
-    """The caller's key has used up what it may ask for; no event is written."""
+    """The caller's key has reached a limit; no event is written."""
 
 
 class Expired(ServingError):
-    """The deadline passed before the run."""
+    """The deadline passed before the end of the run."""
 
 
 class NotReady(ServingError):
-    """The version exists and is not loaded."""
+    """The version exists but is not loaded."""
 
 
 class NoWorker(ServingError):
@@ -103,16 +103,16 @@ class RunFailed(ServingError):
 
 
 class OutOfMemory(RunFailed):
-    """The run needs more memory than there is, or than its limits allow."""
+    """The run needs more memory than is available or allowed."""
 
 
 class ProcessDied(RunFailed):
-    """The process of an isolated model ended during the run, or was ended at its deadline."""
+    """The process of an isolated model ended during the run, or was killed at the deadline."""
 
 
 class ValuesRefused(RunFailed):
     """ONNX Runtime failed on these values; its message is `detail`, for the log only."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__("the model's run failed; the server's log says why")
+        super().__init__("the model's run failed; see the server's log")
         self.detail = detail

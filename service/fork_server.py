@@ -3,10 +3,10 @@
 The supervisor forks the fork server once, before it has threads or an event loop. The fork server
 forks twice for each worker, and the intermediate process exits. The supervisor is a child subreaper
 (`man 2const PR_SET_CHILD_SUBREAPER`), so the kernel makes it the parent of the orphaned worker.
-Signals, exit statuses and the parent-death signal then work as for any other child. Only Linux
-offers this.
+Signals, exit statuses and the parent-death signal then work as for any other child. This is
+possible only on Linux.
 
-The fork server opens no inference session: ONNX Runtime's threads would not survive a fork.
+The fork server opens no inference session, because ONNX Runtime's threads do not survive a fork.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ import msgspec
 
 _SET_CHILD_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of <sys/prctl.h>
 _SET_NAME = 15  # PR_SET_NAME
-_REPARENTING_S = 10.0  # longest time until the supervisor is a worker's parent
+_REPARENTING_S = 10.0  # timeout until the supervisor is a worker's parent
 _LENGTH = struct.Struct("!I")
 _PID = struct.Struct("!i")
 _STANDARD_STREAMS = frozenset({0, 1, 2})
@@ -41,20 +41,20 @@ class WorkerCommand(msgspec.Struct, frozen=True):
     arguments: Sequence[str]
     environment: Mapping[str, str]
     folder: str
-    listener_index: int  # index of the argument that the listener's descriptor replaces
+    listener_index: int  # index of the argument that the worker replaces by its listener's number
 
 
 def descriptors() -> dict[int, str]:
     """Return the file or socket of each open descriptor; empty on systems without /proc."""
     folder, links = Path("/proc/self/fd"), {}
     for path in list(folder.iterdir()) if folder.is_dir() else []:
-        with suppress(OSError):  # the listing's own descriptor is closed by now
+        with suppress(OSError):  # the descriptor of `iterdir` itself is already closed
             links[int(path.name)] = str(path.readlink())
     return links
 
 
 def _unchanged(before: Mapping[int, str]) -> set[int]:
-    """Return the descriptors that still refer to the same file; closed numbers may be reused."""
+    """Return the descriptors that still refer to the same file, because numbers are reused."""
     now = descriptors()
     return {number for number, target in before.items() if now.get(number) == target}
 
@@ -68,10 +68,10 @@ class ForkServer:
 
     @classmethod
     def start(cls, private: Mapping[int, str]) -> Self | None:
-        """Fork the fork server from this process; return None on systems that cannot.
+        """Fork the fork server from this process; return None on systems other than Linux.
 
-        The fork server closes the descriptors `private`, such as locks and ports. It keeps the
-        standard streams, and numbers that have been reused for another file since.
+        The fork server closes the descriptors `private`, such as locks and ports. It does not close
+        the standard streams, nor numbers that now refer to another file.
         """
         if sys.platform != "linux" or not _prctl(_SET_CHILD_SUBREAPER, 1):
             return None
@@ -95,8 +95,8 @@ class ForkServer:
 
 
 def _serve(connection: socket.socket, supervisor: int, private: Set[int]) -> NoReturn:
-    """Fork a worker for each command received, until the supervisor has ended."""
-    os.setsid()  # only the supervisor gets the SIGINT of Ctrl-C
+    """Fork a worker for each received command, until the supervisor has ended."""
+    os.setsid()  # so that only the supervisor receives the SIGINT of Ctrl-C
     _prctl(_SET_NAME, b"fork-server")
     for descriptor in private:
         os.close(descriptor)
@@ -157,10 +157,10 @@ def _run_worker(command: WorkerCommand, listener: int, supervisor: int) -> NoRet
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # noqa: BLE001  # print it as the interpreter does
+    except BaseException:  # noqa: BLE001  # print the error like the interpreter
         sys.excepthook(*sys.exc_info())
     finally:
-        # Skip the exit handlers of libraries: they join threads that a fork does not have.
+        # Skip the exit handlers of libraries, which join threads that do not exist after a fork.
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()

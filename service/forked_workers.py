@@ -1,4 +1,4 @@
-"""Let BentoML's supervisor start its workers by the fork server."""
+"""Make BentoML's supervisor start its workers by the fork server."""
 
 import logging
 from typing import Any
@@ -9,23 +9,23 @@ from circus.process import Process
 
 from service.fork_server import ForkServer, WorkerCommand
 
-_LISTENER = "--fd"  # the option of BentoML's worker that names the listening socket
+_LISTENER = "--fd"  # option of BentoML's worker for the listening socket's descriptor
 
 _logger = logging.getLogger(__name__)
 
 
 class ForkedWorker(psutil.Process):  # type: ignore[misc]  # psutil ships no types
-    """A worker that became a child of this process, with the part of `Popen` that circus uses."""
+    """A forked worker with the part of `Popen`'s interface that circus uses."""
 
     stdout = None
     stderr = None
     returncode: int | None = None
 
     def poll(self) -> int | None:
-        """Return the exit status, None while the worker runs."""
+        """Return the exit status; None while the worker runs."""
         if self.returncode is None:
             try:
-                # None: another call has already collected the status.
+                # `wait` returns None if another call has already collected the status.
                 self.returncode = self.wait(0) or 0
             except psutil.TimeoutExpired:
                 return None
@@ -33,7 +33,7 @@ class ForkedWorker(psutil.Process):  # type: ignore[misc]  # psutil ships no typ
 
 
 def install(server: ForkServer) -> None:
-    """Fork the workers that circus starts from now on; if that fails, they are started as usual."""
+    """Make circus fork its workers by this server; if this fails, circus starts them itself."""
 
     class ForkingProcess(Process):  # type: ignore[misc]  # circus ships no types
         def spawn(self) -> None:
@@ -54,6 +54,6 @@ def _fork(server: ForkServer, process: Any) -> ForkedWorker | None:
         return ForkedWorker(server.spawn(command, int(arguments[index])))
     except (OSError, psutil.NoSuchProcess) as error:
         _logger.warning(
-            "the fork server does not answer (%s); this worker is started without it", error
+            "the fork server does not respond (%s); this worker is started without it", error
         )
         return None

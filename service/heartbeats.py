@@ -1,4 +1,4 @@
-"""Write the worker's heartbeats into the log while it runs, and the history's heads."""
+"""Write heartbeats and the heads of the registry's history into a running worker's log."""
 
 import asyncio
 import logging
@@ -13,17 +13,17 @@ _logger = logging.getLogger(__name__)
 
 
 class HeadSource(Protocol):
-    """The part of the registry's history that heads are read from."""
+    """The part of the registry's history that returns the head."""
 
     def head(self) -> tuple[int, str]:
-        """Return the latest revision and the chain after it."""
+        """Return the latest revision and the chain hash after it."""
         ...
 
 
 class HeadLog:
-    """Write the history's head into the log whenever the worker follows a change of it.
+    """Write the history's head into the log after each registry change that the worker applies.
 
-    A head that cannot be written, for lack of space or of the history, comes with a later tick.
+    If the disk is full or the history is unavailable, the head is written later.
     """
 
     def __init__(self, history: HeadSource, heartbeats: Heartbeats, writer: Appender) -> None:
@@ -31,7 +31,7 @@ class HeadLog:
         self._heartbeats = heartbeats
         self._writer = writer
         self._changed = asyncio.Event()
-        self._revision = -1  # revision that the worker follows
+        self._revision = -1  # revision that the worker has applied
 
     def follow(self, revision: int) -> None:
         """Record the registry revision that the worker has applied."""
@@ -40,7 +40,7 @@ class HeadLog:
             self._changed.set()
 
     async def write(self) -> None:
-        """Write the head of every change, forever."""
+        """Write the head after every change, forever."""
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -49,15 +49,15 @@ class HeadLog:
                 if not self._writer.full:
                     self._heartbeats.tick()
             except LogUnavailable as error:
-                _logger.warning("the history's head is not logged yet: %s", error)
+                _logger.warning("cannot log the history's head; it is logged later: %s", error)
             except RegistryError as error:
-                _logger.warning("the history's head is not logged yet: %s", error)
+                _logger.warning("cannot read the history's head; retrying: %s", error)
                 await asyncio.sleep(TICK_US / 1e6)
                 self._changed.set()
 
 
 async def beat_periodically(heartbeats: Heartbeats, writer: Appender) -> None:
-    """Write due heartbeats forever; skip them while the disk has space only for requests."""
+    """Write heartbeats forever, except while the disk's last space is reserved for requests."""
     while True:
         await asyncio.sleep(TICK_US / 1e6)
         if writer.full:
@@ -65,12 +65,12 @@ async def beat_periodically(heartbeats: Heartbeats, writer: Appender) -> None:
         try:
             heartbeats.tick()
         except LogUnavailable as error:
-            _logger.warning("no heartbeats: %s", error)
+            _logger.warning("cannot log heartbeats: %s", error)
 
 
 def end_heartbeats(heartbeats: Heartbeats) -> None:
-    """Log the end of the worker."""
+    """Log the last heartbeats, because the worker stops."""
     try:
         heartbeats.end()
     except LogUnavailable as error:
-        _logger.warning("no last heartbeats: %s", error)
+        _logger.warning("cannot log the last heartbeats: %s", error)

@@ -1,4 +1,4 @@
-"""Delete expired segments of the log; every worker sweeps the whole log."""
+"""Delete expired segments; every worker checks the whole log."""
 
 import asyncio
 import logging
@@ -13,13 +13,13 @@ _logger = logging.getLogger(__name__)
 
 async def sweep_periodically(home: Home, settings: LogSettings) -> None:
     """Delete expired segments forever; log failures and retry."""
-    clock = SteadyClock()  # a clock that is wrong for seconds must not delete what is not expired
+    clock = SteadyClock()  # because a wrong system clock must not expire segments too early
     while settings.retain_bytes or settings.retain_seconds:
         try:
-            gone = await asyncio.to_thread(sweep, home, settings, clock() / 1e6)
+            deleted = await asyncio.to_thread(sweep, home, settings, clock() / 1e6)
         except (DriftlineError, OSError) as error:
-            _logger.warning("cannot delete old segments: %s", error)
+            _logger.warning("cannot delete expired segments; retrying: %s", error)
         else:
-            if gone:
-                _logger.info("deleted %d expired segments", len(gone))
+            if deleted:
+                _logger.info("deleted %d expired segments", len(deleted))
         await asyncio.sleep(settings.sweep_seconds)

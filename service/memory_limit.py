@@ -1,4 +1,4 @@
-"""Bound the data of a worker by the operating system."""
+"""Limit the memory of a worker by the operating system."""
 
 import resource
 
@@ -7,9 +7,10 @@ from eventlog.errors import SettingError
 
 
 def limit_memory(text: str, variable: str) -> None:
-    """Limit the data of this process, as in 8GiB; "" sets no limit. Raises SettingError.
+    """Limit the data memory of this process to a size such as 8GiB; "" sets no limit.
 
-    An allocation beyond it fails in the run that asks for it, instead of ending the process.
+    Above the limit, an allocation fails, so that its run fails instead of the process. Raises
+    SettingError, which names `variable`.
     """
     try:
         size = parse_size(text)

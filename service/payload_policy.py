@@ -1,7 +1,7 @@
-"""Apply payload policies: remove or mask values of events before they are written.
+"""Apply payload policies, which remove or replace values of events before they are logged.
 
-A model without a policy costs nothing. A policy replaces values: null if dropped, "hmac:..." if
-hashed, "[low, high)" if bucketed. Missing values stay missing.
+A dropped value is logged as null, a hashed value as "hmac:...", a bucketed value as "[low, high)".
+Missing values stay missing. A version without a policy has no overhead.
 """
 
 import hashlib
@@ -31,15 +31,15 @@ from service.protocol.tensors import from_raw
 
 _logger = logging.getLogger(__name__)
 
-Hide = Callable[[Any], Any]  # present value -> value to log instead
+Hide = Callable[[Any], Any]  # value that is not missing -> value that is logged
 
-_LONGEST_HASH = 32  # hexadecimal digits
+_HASH_LENGTH = 32  # hexadecimal digits
 _SHORTEST_KEY = 16  # bytes
-_WITHHELD = "withheld by payload policy: messages may quote what the client sent"
+_WITHHELD = "withheld by payload policy, because a message can quote the client's values"
 
 
 class PayloadPolicies:
-    """The policies of all loaded versions; false if there are none."""
+    """The policies of all loaded versions; false if no version has a policy."""
 
     def __init__(self) -> None:
         self._by_digest: dict[str, PayloadFilter | LargeTensorSampling] = {}
@@ -48,7 +48,7 @@ class PayloadPolicies:
         return bool(self._by_digest)
 
     def add(self, version: Version, key: bytes) -> None:
-        """Add a version's policy if it has one; raises SettingError without its key."""
+        """Add a version's policy, if it has a policy; raises SettingError if `key` is too short."""
         payload = version.manifest.payload
         if payload.fields or payload.sample:
             self._by_digest[version.digest] = PayloadFilter(version, key)
@@ -56,7 +56,7 @@ class PayloadPolicies:
             self._by_digest[version.digest] = LargeTensorSampling(version.manifest)
 
     def apply(self, events: Sequence[PredictionEvent]) -> Sequence[PredictionEvent]:
-        """Return the events as they may be written."""
+        """Return the events in the form that is logged."""
         policies = [self._by_digest.get(event.digest) for event in events]
         if not any(policies):
             return events
@@ -69,24 +69,25 @@ def _apply(
 ) -> PredictionEvent:
     try:
         return policy.apply(event)
-    except Exception:  # nothing may leak, and the client must get its response
-        _logger.exception("a payload policy failed; the event goes without its payload")
+    except Exception:  # no value may leak, and the client must get its response
+        _logger.exception("a payload policy failed; the event is logged without its payload")
         return replace(
             event, inputs={}, outputs={}, summaries={}, payload="dropped", reason=_WITHHELD
         )
 
 
 def _has_bare_inputs(manifest: Manifest) -> bool:
-    """Return whether some input carries no feature."""
-    carrying = {feature.input for feature in manifest.features}
-    return any(spec.name not in carrying for spec in signature(manifest).inputs)
+    """Return whether an input has no features."""
+    with_features = {feature.input for feature in manifest.features}
+    return any(spec.name not in with_features for spec in signature(manifest).inputs)
 
 
 class LargeTensorSampling:
-    """The policy of a version that states none: large tensors are in a sample of the events.
+    """The policy of a version without a stated policy: large tensors are logged for a sample.
 
-    Inputs that carry features, and outputs that hold the prediction, are in every event. Where
-    there are any, the event counts as kept, and its digest is that of the tensors left out.
+    Inputs with features and outputs with the prediction are always logged. If the version has such
+    tensors, an event outside the sample has the payload "kept", and its digest covers only the
+    omitted tensors.
     """
 
     def __init__(self, manifest: Manifest) -> None:
@@ -96,26 +97,26 @@ class LargeTensorSampling:
         self._sampling = Sampling()
 
     def apply(self, event: PredictionEvent) -> PredictionEvent:
-        """Return the event, without large tensors unless it failed, was slow or is sampled."""
+        """Return the event; omit large tensors unless it failed, was slow or is sampled."""
         sampling = self._sampling
         if event.outcome != "ok" or event.total_us >= sampling.slow_us:
             return event
-        inputs, loose_inputs = self._divide(event.inputs)
-        outputs, loose_outputs = self._divide(event.outputs)
-        size = sum(map(_size, (*loose_inputs.values(), *loose_outputs.values())))
+        inputs, sampled_inputs = self._divide(event.inputs)
+        outputs, sampled_outputs = self._divide(event.outputs)
+        size = sum(map(_size, (*sampled_inputs.values(), *sampled_outputs.values())))
         if size <= sampling.over_bytes:
             return event
-        whole = bool(self._always_logged)
-        inclusion = 1.0 if whole else sampling.share
+        partly_logged = bool(self._always_logged)
+        inclusion = 1.0 if partly_logged else sampling.share
         if _draw(event.prediction_id) < sampling.share:
             return replace(event, inclusion=inclusion)
-        digest, size = _digest(loose_inputs, loose_outputs)
+        digest, size = _digest(sampled_inputs, sampled_outputs)
         return replace(
             event,
             inputs=inputs,
             outputs=outputs,
             inclusion=inclusion,
-            payload="kept" if whole else "digest",
+            payload="kept" if partly_logged else "digest",
             payload_digest=digest,
             payload_bytes=size,
         )
@@ -133,12 +134,12 @@ class PayloadFilter:
     """The policy of one version."""
 
     def __init__(self, version: Version, key: bytes) -> None:
-        """`key` is the secret for hashed values."""
+        """`key` is the secret key for hashed values."""
         manifest = version.manifest
         if "hmac" in manifest.payload.fields.values() and len(key) < _SHORTEST_KEY:
             raise SettingError(
-                f"{version.model} hashes fields: expected a secret of at least {_SHORTEST_KEY} "
-                "bytes in the file that DRIFTLINE_SERVICE_PAYLOAD_KEY_FILE names"
+                f"the payload policy of {version.model} hashes fields: expected a secret of at "
+                f"least {_SHORTEST_KEY} bytes in the file DRIFTLINE_SERVICE_PAYLOAD_KEY_FILE"
             )
         self._columns = _columns(manifest, key)
         self._hidden = {
@@ -148,7 +149,7 @@ class PayloadFilter:
         self._reference_ranges = _ReferenceRanges(version) if self._sampling else None
 
     def apply(self, event: PredictionEvent) -> PredictionEvent:
-        """Return the event with values masked, and perhaps without its payload."""
+        """Return the event with replaced values; it has no payload if it is not sampled."""
         reason = _WITHHELD if event.reason and self._columns else event.reason
         inputs, outputs = self._hide(event.inputs), self._hide(event.outputs)
         summaries = event.summaries
@@ -159,13 +160,13 @@ class PayloadFilter:
         if (
             sampling is None
             or not _is_large(event, sampling)
-            or self._keeps_payload(event, sampling)
+            or self._is_always_logged(event, sampling)
         ):
             return hidden
         return _sampled(hidden, sampling)
 
-    def _keeps_payload(self, event: PredictionEvent, sampling: Sampling) -> bool:
-        """Return whether the payload stays: an error, slow, or unlike the reference."""
+    def _is_always_logged(self, event: PredictionEvent, sampling: Sampling) -> bool:
+        """Return whether the event failed, was slow or is unlike the reference."""
         if event.outcome != "ok" or event.total_us >= sampling.slow_us:
             return True
         assert self._reference_ranges is not None
@@ -187,13 +188,13 @@ class PayloadFilter:
 
 
 def _values(tensor: Tensor) -> list[Any]:
-    """Return the values as a new list; a writer may hold them as JSON."""
+    """Return the values as a new list; an event can contain them as encoded JSON."""
     data: Any = tensor.data
     return msgspec.json.decode(data) if isinstance(data, msgspec.Raw) else list(tensor.values())
 
 
 def _columns(manifest: Manifest, key: bytes) -> dict[str, list[tuple[int, int, Hide]]]:
-    """Return first index, step and rule of every masked column, by tensor."""
+    """Return start, step and replacement of every hidden column, by tensor."""
     rules = manifest.payload.fields
     specs = {spec.name: spec for spec in signature(manifest).accepted}
     outputs = {spec.name for spec in signature(manifest).outputs}
@@ -204,8 +205,8 @@ def _columns(manifest: Manifest, key: bytes) -> dict[str, list[tuple[int, int, H
     for feature in manifest.features:
         rule = rules.get(feature.name, "keep")
         if rule != "keep" and feature.name != feature.input and feature.input not in columns:
-            place = (feature.index, width(specs[feature.input]), _hide(feature.name, rule, key))
-            columns.setdefault(feature.input, []).append(place)
+            column = (feature.index, width(specs[feature.input]), _hide(feature.name, rule, key))
+            columns.setdefault(feature.input, []).append(column)
     return columns
 
 
@@ -219,17 +220,17 @@ def _hide(name: str, rule: PayloadRule, key: bytes) -> Hide:
 
 
 def _hashed(name: str, value: Any, key: bytes) -> str:
-    """Hash a value with its field's name: equal values match within a field only."""
-    if value == "":  # how a missing text travels
+    """Hash a value and its field's name, so that equal values of different fields differ."""
+    if value == "":  # a missing text
         return ""
     digest = hmac.new(key, f"{name}\0{value}".encode(), hashlib.sha256).hexdigest()
-    return f"hmac:{digest[:_LONGEST_HASH]}"
+    return f"hmac:{digest[:_HASH_LENGTH]}"
 
 
 def _bucketed(value: Any, edges: list[float]) -> str:
-    number = float(value)  # infinities are words by now, which float understands
-    place = min(bisect_right(edges, number), len(edges) - 1)
-    return f"[{edges[place - 1]:g}, {edges[place]:g})"
+    number = float(value)  # infinities are encoded as text here, which float accepts
+    upper = min(bisect_right(edges, number), len(edges) - 1)
+    return f"[{edges[upper - 1]:g}, {edges[upper]:g})"
 
 
 def _is_large(event: PredictionEvent, sampling: Sampling) -> bool:
@@ -238,12 +239,12 @@ def _is_large(event: PredictionEvent, sampling: Sampling) -> bool:
 
 
 def _size(tensor: Tensor) -> int:
-    """Return the bytes of the values, as JSON if they are a list."""
+    """Return the size of the values in bytes: of the raw bytes, or of the list as JSON."""
     return len(tensor.raw) or len(msgspec.json.encode(tensor.data))
 
 
 def _sampled(event: PredictionEvent, sampling: Sampling) -> PredictionEvent:
-    """Return a large event, without its payload unless it is sampled."""
+    """Return a large event, with its payload only if it is sampled."""
     if _draw(event.prediction_id) < sampling.share:
         return replace(event, inclusion=sampling.share)
     fields: dict[str, Any] = {"payload": "dropped"}
@@ -254,7 +255,7 @@ def _sampled(event: PredictionEvent, sampling: Sampling) -> PredictionEvent:
 
 
 def without_large_payload(event: PredictionEvent, most_bytes: int) -> PredictionEvent:
-    """Return an event that is not written yet, with a digest instead of a larger payload."""
+    """Return an event that is not logged yet; a payload over `most_bytes` becomes a digest."""
     size = sum(map(_size, (*event.inputs.values(), *event.outputs.values())))
     size += 20 * sum(map(len, event.summaries.values()))
     if size <= most_bytes:
@@ -272,25 +273,25 @@ def without_large_payload(event: PredictionEvent, most_bytes: int) -> Prediction
 
 
 def _digest(*groups: Mapping[str, Tensor]) -> tuple[str, int]:
-    """Return BLAKE3 and size of inputs and outputs: JSON, then raw bytes, per tensor."""
-    summed, size = blake3(), 0
+    """Return BLAKE3 hash and size of tensors; each tensor is hashed as JSON, then raw bytes."""
+    hasher, size = blake3(), 0
     for tensors in groups:
         for name, tensor in tensors.items():
-            contents: Any = tensor.raw or b""  # bytes, as long as it is not written
-            about = msgspec.json.encode([name, tensor.datatype, tensor.shape, tensor.data])
-            for part in (about, contents):
-                summed.update(part)
+            raw: Any = tensor.raw or b""  # bytes, because the event is not written yet
+            head = msgspec.json.encode([name, tensor.datatype, tensor.shape, tensor.data])
+            for part in (head, raw):
+                hasher.update(part)
                 size += len(part)
-    return f"blake3:{summed.hexdigest()}", size
+    return f"blake3:{hasher.hexdigest()}", size
 
 
 def _draw(prediction_id: str) -> float:
-    """Map a prediction id to [0, 1), reproducibly, so that the sample can be verified."""
+    """Map a prediction id to [0, 1); the result is reproducible, so samples can be verified."""
     return int.from_bytes(hashlib.blake2b(prediction_id.encode(), digest_size=8).digest()) / 2**64
 
 
 class _ReferenceRanges:
-    """The reference's ranges of numbers and sets of categories."""
+    """The ranges of numbers and the sets of categories in the reference."""
 
     def __init__(self, version: Version) -> None:
         self._manifest = keeping(version.manifest)
@@ -300,17 +301,17 @@ class _ReferenceRanges:
         self._categories: dict[str, set[str]] = {}
         if self._manifest.features:
             self._ranges, self._categories = domains(version, self._manifest.features)
-        carrying = {feature.input for feature in self._manifest.features}
+        with_features = {feature.input for feature in self._manifest.features}
         self._bounds = {
             spec.name: self._bounds_of(spec)
             for spec in signature(self._manifest).inputs
-            if spec.name in carrying
+            if spec.name in with_features
         }
 
     def unseen_share(self, event: PredictionEvent) -> float:
-        """Return the share of values outside the reference; missing values are inside."""
+        """Return the share of values outside the reference; missing values count as inside."""
         listed: dict[str, Tensor] = {}
-        unseen_share, compared = 0, 0
+        unseen, compared = 0, 0
         for name, tensor in event.inputs.items():
             if name not in self._bounds:
                 continue
@@ -318,16 +319,16 @@ class _ReferenceRanges:
             if array is None or bounds is None:
                 listed[name] = Tensor(tensor.datatype, tensor.shape, _values(tensor))
             else:
-                unseen_share += _outside(array.reshape(-1, len(bounds[0])), *bounds)
+                unseen += _outside(array.reshape(-1, len(bounds[0])), *bounds)
                 compared += array.size
         for name, values in self._columns(listed).items():
-            unseen_share += sum(not self._is_in_reference(name, value) for value in values)
+            unseen += sum(not self._is_in_reference(name, value) for value in values)
             compared += len(values)
-        return unseen_share / compared if compared else 0.0
+        return unseen / compared if compared else 0.0
 
     def _columns(self, inputs: Mapping[str, Tensor]) -> dict[str, list[Any]]:
-        there = [feature for feature in self._manifest.features if feature.input in inputs]
-        return to_columns(replace(self._manifest, features=there), inputs)
+        present = [feature for feature in self._manifest.features if feature.input in inputs]
+        return to_columns(replace(self._manifest, features=present), inputs)
 
     def _is_in_reference(self, name: str, value: Any) -> bool:
         if name in self._categories:
@@ -337,19 +338,19 @@ class _ReferenceRanges:
 
     def _bounds_of(self, spec: TensorSpec) -> tuple[Array, Array] | None:
         """Return the bounds of each column; None if a column is categorical."""
-        there = [feature for feature in self._manifest.features if feature.input == spec.name]
-        if any(feature.kind == "categorical" for feature in there):
+        features = [feature for feature in self._manifest.features if feature.input == spec.name]
+        if any(feature.kind == "categorical" for feature in features):
             return None
         low, high = np.full(width(spec), -inf), np.full(width(spec), inf)
-        for feature in there:
+        for feature in features:
             if feature.name in self._ranges:
                 low[feature.index], high[feature.index] = self._ranges[feature.name]
         return low, high
 
 
 def _outside(rows: Array, low: Array, high: Array) -> int:
-    """Count the values of [N, k] outside their column's bounds; NaN is not counted."""
-    # The extremes of the columns usually suffice, and are cheaper than checking each value.
+    """Count the values of an array [N, k] outside their column's bounds; NaN is not counted."""
+    # Checking each column's extremes first is cheaper than checking each value.
     if (rows.min(axis=0) >= low).all() and (rows.max(axis=0) <= high).all():
         return 0
     return int(((rows < low) | (rows > high)).sum())

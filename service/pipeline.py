@@ -1,4 +1,4 @@
-"""One request from call to response: resolve, decode, validate, queue, run, log, reply."""
+"""The path of a request: resolve, decode, validate, queue, run, log, reply."""
 
 import asyncio
 import logging
@@ -24,17 +24,16 @@ from service.telemetry.metrics import count_fallback, count_request
 from telemetry.logs import about
 
 Decode = Callable[[Manifest], InferRequest]
-# Reads the parameters of a body that was not decoded, or could not be; may raise DriftlineError.
-Stated = Callable[[], Mapping[str, object]]
-
-_LEFT = "the caller left before the answer"
-_LEFT_WAITING = "the caller left while the request waited, which never ran"
+# Returns only the parameters of a body that was not or could not be decoded; raises DriftlineError.
+ReadParameters = Callable[[], Mapping[str, object]]
+_CANCELLED = "the caller cancelled before the response"
+_CANCELLED_IN_QUEUE = "the caller cancelled while the request was queued; it did not run"
 
 _logger = logging.getLogger(__name__)
 
 
 class Pipeline:
-    """Every transport's requests pass through here, with one event each in the log."""
+    """The path of all requests, by REST or gRPC; each request gets one event in the log."""
 
     def __init__(
         self,
@@ -46,8 +45,8 @@ class Pipeline:
     ) -> None:
         """`clock` is the clock of `Call.started`, in seconds.
 
-        `count_failure` is called with the version and seconds of every failed request, `may_try`
-        with a call of a candidate.
+        `count_failure` is called with version and duration of every failed request. `may_try`
+        returns whether a call may use a candidate.
         """
         self._models = models
         self._log = log
@@ -62,43 +61,47 @@ class Pipeline:
         return self._models.ready and not self._log.full
 
     async def infer(
-        self, call: Call, decode: Decode, read_stated: Stated | None = None
+        self, call: Call, decode: Decode, read_parameters: ReadParameters | None = None
     ) -> InferenceResponse:
-        """Answer a call; raises a DriftlineError, which is then in the log.
+        """Return the response to a call; cancellation cancels the call.
 
-        Raises LogUnavailable if it could not be logged. Cancellation cancels the call.
+        Raises a DriftlineError, which is in the log, or LogUnavailable.
         """
         future: asyncio.Future[InferenceResponse] = asyncio.get_running_loop().create_future()
 
         def reply(outcome: InferenceResponse | DriftlineError) -> None:
-            if future.done():  # cancelled in this turn of the loop; its task does not know yet
+            if future.done():  # the task is being cancelled, but has not called `cancel` yet
                 return
             if isinstance(outcome, InferenceResponse):
                 future.set_result(outcome)
             else:
                 future.set_exception(outcome)
 
-        self.submit(call, decode, reply, read_stated)
+        self.submit(call, decode, reply, read_parameters)
         try:
             return await future
         except asyncio.CancelledError:
-            self.leave(call)
+            self.cancel(call)
             raise
 
     def submit(
-        self, call: Call, decode: Decode, reply: Reply, read_stated: Stated | None = None
+        self,
+        call: Call,
+        decode: Decode,
+        reply: Reply,
+        read_parameters: ReadParameters | None = None,
     ) -> None:
         """Answer a call through `reply`; `decode` reads its body once the version is known.
 
-        `reply` is called once with the response or the error, possibly before this returns.
-        Either is in the log by then, or the error is LogUnavailable. A request that is refused
-        before its body is decoded keeps what `read_stated` reads of its event.
+        `reply` is called once with the response or the error, possibly before this method returns.
+        The response or error is in the log by then, unless the error is LogUnavailable. For a
+        request that is refused, `read_parameters` supplies the event time and the load test flag.
         """
 
         def finish(outcome: InferenceResponse | DriftlineError) -> None:
-            # The call and its job refer to each other. Left to the collector, they cost a fifth of
-            # a small model's request.
-            call.leave = None
+            # The call and its job refer to each other. If garbage collection had to free them, a
+            # request of a small model would take a fifth longer.
+            call.dequeue = None
             if isinstance(outcome, InferenceResponse):
                 count_request(call.version, call.protocol, "ok", self._clock() - call.started)
                 if call.trace is not None:
@@ -108,12 +111,12 @@ class Pipeline:
                 reply(self.refuse(call, outcome))
 
         if self._log.waits_for_disk:
-            reply = self._log.reply_when_safe(call, reply)
+            reply = self._log.reply_when_durable(call, reply)
         try:
             served, job = self._queue(call, decode, finish)
         except DriftlineError as error:
-            if read_stated is not None:
-                _keep_stated(call, read_stated)
+            if read_parameters is not None:
+                _set_event_time(call, read_parameters)
             if isinstance(error, Overloaded):
                 self._reject_later(call, error, reply)
             else:
@@ -122,28 +125,29 @@ class Pipeline:
             _logger.exception("a request failed")
             finish(_unexpected(error))
         else:
-            call.leave = partial(served.queue.cancel, job)
+            call.dequeue = partial(served.queue.cancel, job)
 
-    def leave(self, call: Call) -> None:
-        """Cancel a call: log and count it; its reply is never called."""
+    def cancel(self, call: Call) -> None:
+        """Cancel a call; log and count it. Its reply is not called."""
         call.cancelled = True
-        waited = call.leave is not None and call.leave()
-        call.leave = None  # as after an answer
-        if call.logged:  # with its response, which the client did not read
+        was_queued = call.dequeue is not None and call.dequeue()
+        call.dequeue = None  # see `submit`
+        if call.logged:  # the response is in the log, although the client did not read it
             if call.trace is not None:
                 call.trace.unanswered(call, "cancelled")
             return
-        with suppress(LogUnavailable):  # no client is left to report it to
-            self._unanswered(call, "cancelled", _LEFT_WAITING if waited else _LEFT)
+        with suppress(LogUnavailable):  # there is no client to whom the error can be reported
+            reason = _CANCELLED_IN_QUEUE if was_queued else _CANCELLED
+            self._log_unanswered(call, "cancelled", reason)
 
     def refuse(self, call: Call, error: DriftlineError) -> DriftlineError:
-        """Log and count a failed call; return the error to report, which may differ."""
-        if isinstance(error, LogUnavailable):  # nor could this one be logged
+        """Log and count a failed call; return the error to report, which can be LogUnavailable."""
+        if isinstance(error, LogUnavailable):  # logging this error would fail too
             self._count_unanswered(call, "failed")
             return error
         outcome = outcome_of(error)
         try:
-            self._unanswered(call, outcome, message_of(error))
+            self._log_unanswered(call, outcome, message_of(error))
         except LogUnavailable as unavailable:
             return unavailable
         if outcome == "failed":
@@ -151,9 +155,10 @@ class Pipeline:
         return error
 
     def _reject_later(self, call: Call, error: Overloaded, reply: Reply) -> None:
-        """Refuse at the end of this event-loop iteration, together with all other refusals.
+        """Refuse a call at the end of this event-loop iteration.
 
-        They share one log append, so that a flood does not slow admitted requests.
+        All refusals of an iteration share one append to the log, so that a flood of requests does
+        not slow down admitted requests.
         """
         self._rejected.append((call, error, reply))
         if len(self._rejected) == 1:
@@ -174,16 +179,16 @@ class Pipeline:
     def _queue(
         self, call: Call, decode: Decode, finish: Reply
     ) -> tuple[LoadedVersion, Job[Call, InferenceResponse]]:
-        """Queue the call for the version that answers it; raises if it cannot be answered."""
+        """Queue the call for the version that answers it; raises DriftlineError."""
         self._log.check_space()
         served, route = self._models.find(call.model, call.selector)
         if route.candidate and not self._may_try(call):
             raise NotReady(
-                f"model {call.model!r}: {route.candidate}; it answers keys with the scope try"
+                f"model {call.model!r}: {route.candidate}; only keys with the scope try can use it"
             )
         call.alias = route.alias
         call.version, call.revision = served.version, self._models.revision
-        if route.canary is None:  # nearly always
+        if route.canary is None:
             served.queue.check_capacity()
         request = call.request = decode(served.version.manifest)
         if request.parameters:
@@ -192,19 +197,20 @@ class Pipeline:
         if call.account is not None:
             call.account.add_rows(inputs.rows)
         if route.canary is not None:
-            self._log.name(call)
+            self._log.set_prediction_id(call)
             call.arm = choose_arm(
                 call, request, inputs, served.version.manifest, route.canary.rollout
             )
-            if call.arm.name == "rollout" and (job := self._try(route.canary, call, finish)):
-                assert isinstance(route.canary.version, LoadedVersion)
-                return route.canary.version, job
+            canary = route.canary
+            if call.arm.name == "rollout" and (job := self._queue_canary(canary, call, finish)):
+                assert isinstance(canary.version, LoadedVersion)
+                return canary.version, job
         return served, _submit(served, call, inputs, finish)
 
-    def _try(
+    def _queue_canary(
         self, canary: Canary, call: Call, finish: Reply
     ) -> Job[Call, InferenceResponse] | None:
-        """Queue the call for the version of a rollout; None if the one before must answer it."""
+        """Queue the call for the rollout's version; return None if this is not possible now."""
         served, before = canary.version, call.version
         assert call.request is not None
         assert before is not None
@@ -220,7 +226,7 @@ class Pipeline:
             count_fallback(before, "queue full")
             return None
 
-    def _unanswered(self, call: Call, outcome: Outcome, reason: str) -> None:
+    def _log_unanswered(self, call: Call, outcome: Outcome, reason: str) -> None:
         try:
             self._log.append_failures([(call, outcome, reason)])
         finally:
@@ -236,7 +242,7 @@ class Pipeline:
 
 
 def _read_inputs(served: LoadedVersion, request: InferRequest) -> Inputs:
-    """Return the inputs as the version takes them; raises InvalidRequest."""
+    """Return the inputs as the version's arrays; raises InvalidRequest."""
     served.check.check_outputs(request.outputs)
     return served.check.read(request.inputs)
 
@@ -263,7 +269,7 @@ def _submit(
 
 def _unexpected(error: Exception) -> RunFailed:
     if isinstance(error, MemoryError):
-        return OutOfMemory("the request needs more memory than the worker may have")
+        return OutOfMemory("the request needs more memory than the worker's limit allows")
     return RunFailed("the request failed; see the server's log")
 
 
@@ -278,20 +284,20 @@ def _log_failure(call: Call, error: DriftlineError) -> None:
     _logger.error("%s failed: %s", call.prediction_id, message_of(error), extra=names)
 
 
-def _keep_stated(call: Call, read_stated: Stated) -> None:
-    """Keep the event time of a refused request, and whether it is of a load test.
+def _set_event_time(call: Call, read_parameters: ReadParameters) -> None:
+    """Set the event time and the load test flag of a refused request, as its caller states them.
 
-    Without them its event would lie at the present, among those that are monitored.
+    Otherwise its event would count in the monitor's current window.
     """
     with suppress(DriftlineError):
-        parameters = read_stated()
+        parameters = read_parameters()
         call.load_test = call.load_test or parameters.get("load_test") is True
         if call.event_time is None and parameters.get("event_time") is not None:
             call.state_event_time(parameters["event_time"])
 
 
 def _read_parameters(call: Call, request: InferRequest) -> None:
-    """Apply the request's parameters: own id, event time, load test, deadline and priority."""
+    """Apply the request's parameters: request id, event time, load test, timeout and priority."""
     load_test = request.parameters.get("load_test")
     if load_test is not None:
         if type(load_test) is not bool:
@@ -313,5 +319,7 @@ def _read_parameters(call: Call, request: InferRequest) -> None:
     priority = request.parameters.get("priority")
     if priority is not None:
         if type(priority) is not int or not 0 <= priority < 2**63:
-            raise InvalidRequest("parameter priority: expected 0, or a level from 1, the highest")
+            raise InvalidRequest(
+                "parameter priority: expected 0 for none, or a level from 1 (the highest)"
+            )
         call.priority = priority

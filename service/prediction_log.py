@@ -1,6 +1,6 @@
-"""Append one event per request to the log, before its reply is sent.
+"""Append one event per request to the log before the reply is sent.
 
-Every method raises LogUnavailable, and has then written nothing.
+If a method raises LogUnavailable, it has written nothing.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ _logger = logging.getLogger(__name__)
 
 Reply = Callable[[InferenceResponse | DriftlineError], None]
 
-_LONGEST_NAME = 128  # maximum length of a name that no model has
+_LONGEST_NAME = 128  # maximum length of model names and request ids of clients in an event
 _OUTCOMES: dict[type[DriftlineError], Outcome] = {
     RegistryError: "invalid",
     InvalidRequest: "invalid",
@@ -50,17 +50,17 @@ _OUTCOMES: dict[type[DriftlineError], Outcome] = {
 
 
 def outcome_of(error: DriftlineError) -> Outcome:
-    """Return the outcome of an error, for its event and the metrics."""
+    """Return the outcome of an error, for the event and the metrics."""
     return next((_OUTCOMES[kind] for kind in type(error).__mro__ if kind in _OUTCOMES), "failed")
 
 
 class IdGenerator:
-    """Generate unique ids: a random name of the process, and counters."""
+    """A generator of unique ids, which consist of the process's random prefix and a counter."""
 
     def __init__(self, prefix: str | None = None, keys: Sequence[bytes] = ()) -> None:
-        """`keys` sign and verify prediction ids; without any, this process alone verifies its own.
+        """`keys` sign and verify prediction ids; `prefix` identifies the process.
 
-        `prefix` names the process.
+        Without keys, a random key is used, so that only this process can verify its ids.
         """
         self._prefix = secrets.token_hex(6) if prefix is None else prefix
         self._batches = itertools.count()
@@ -76,7 +76,7 @@ class IdGenerator:
 
 
 class PredictionLog:
-    """Writes this process's events."""
+    """The log of this process's events."""
 
     def __init__(
         self,
@@ -86,9 +86,10 @@ class PredictionLog:
         now: Callable[[], int] = now_us,
         count: Callable[[str, int], None] = lambda _kind, _number: None,
     ) -> None:
-        """`clock` is the clock of `Call.started`, in seconds; `now` returns epoch microseconds.
+        """`clock` is the clock of `Call.started`, in seconds.
 
-        `count` is called with the kind ("prediction" or "feedback") and number of appended events.
+        `now` returns microseconds since the epoch. `count` is called with the kind ("prediction" or
+        "feedback") and the number of appended events.
         """
         self._appender = appender
         self._ids = ids
@@ -101,61 +102,61 @@ class PredictionLog:
     def protect(self, version: Version, key: bytes) -> None:
         """Apply a version's payload policy to its events from now on; raises SettingError.
 
-        Its summaries are in its events as well, unless the policy hides what they are of.
+        From now on, its events also contain summaries of tensors that the policy does not hide.
         """
         self._policies.add(version, key)
         summarizer = Summarizer(version.manifest)
         if summarizer:
             self._summarizers[version.digest] = summarizer
 
-    def name(self, call: Call) -> str:
-        """Give a call its prediction id, unless it has one; return it."""
+    def set_prediction_id(self, call: Call) -> str:
+        """Set the call's prediction id if it has none; return the id."""
         call.prediction_id = call.prediction_id or self._ids.prediction(call.model[:_LONGEST_NAME])
         return call.prediction_id
 
     @property
     def full(self) -> bool:
-        """Whether the log may lack space, so that requests must be refused."""
+        """Whether the disk is so full that requests must be refused."""
         return self._appender.full
 
     def check_space(self) -> None:
-        """Raise LogUnavailable if the log may lack space for a request's event."""
+        """Raise LogUnavailable if the log may not have space for a request's event."""
         if self._appender.full:
-            raise LogUnavailable("the event log's disk is full; try again once it has space")
+            raise LogUnavailable("the event log's disk is full; retry once it has space")
 
     @property
     def waits_for_disk(self) -> bool:
-        """Whether a reply waits until its event is on disk."""
+        """Whether a reply must wait until its event is on disk."""
         return self._appender.waits_for_disk
 
-    def reply_when_safe(self, call: Call, reply: Reply) -> Reply:
-        """Wrap `reply` so that it waits until everything logged so far is on disk."""
+    def reply_when_durable(self, call: Call, reply: Reply) -> Reply:
+        """Wrap `reply` so that it waits until all events logged so far are on disk."""
 
-        def outcome_known(
+        def reply_once_synced(
             outcome: InferenceResponse | DriftlineError, error: LogUnavailable | None
         ) -> None:
             if not call.cancelled:
                 reply(error or outcome)
 
-        return lambda outcome: self._appender.once_safe(partial(outcome_known, outcome))
+        return lambda outcome: self._appender.once_safe(partial(reply_once_synced, outcome))
 
-    async def wait_until_safe(self) -> None:
-        """Wait until everything logged so far is durable, or raise LogUnavailable."""
+    async def wait_until_durable(self) -> None:
+        """Wait until all events logged so far are on disk; raises LogUnavailable."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def outcome_known(error: LogUnavailable | None) -> None:
-            if future.done():  # the waiting task was cancelled
+        def complete(error: LogUnavailable | None) -> None:
+            if future.done():  # the task that waits was cancelled
                 return
             if error is None:
                 future.set_result(None)
             else:
                 future.set_exception(error)
 
-        self._appender.once_safe(outcome_known)
+        self._appender.once_safe(complete)
         await future
 
     def append_responses(self, batch: Sequence[tuple[Call, RunResult]]) -> list[InferenceResponse]:
-        """Append the events of a batch in one write and return its responses."""
+        """Append the events of a batch in one write; return the responses."""
         responses = [self._response(call, run) for call, run in batch]
         stamps = Stamps(self._appender)
         events = [
@@ -194,7 +195,7 @@ class PredictionLog:
     ) -> None:
         """Append one event per label in one write.
 
-        `actor` states the labels. `verified` holds the prediction ids that this deployment made.
+        `actor` is the caller. `verified` contains the prediction ids that this deployment issued.
         """
         self.check_space()
         now, stamps = self._now(), Stamps(self._appender)
@@ -275,7 +276,7 @@ class PredictionLog:
             batch_offset=run.batch_offset,
             queue_us=run.queue_us,
             run_us=run.run_us,
-            total_us=self._since(call),
+            total_us=self._duration_us(call),
             inputs=call.inputs.tensors,
             outputs=response.outputs,
             traceparent=call.traceparent,
@@ -290,7 +291,7 @@ class PredictionLog:
     def _unanswered_event(
         self, stamps: Stamps, call: Call, outcome: Outcome, reason: str
     ) -> PredictionEvent:
-        self.name(call)
+        self.set_prediction_id(call)
         model = call.model[:_LONGEST_NAME]
         stamp = stamps.take(NO_MODEL if call.version is None else shard_of(model))
         arm = call.arm or NO_ARM
@@ -313,7 +314,7 @@ class PredictionLog:
             reason=reason,
             request_id="" if call.request is None else call.request.id[:_LONGEST_NAME],
             rows=0 if call.inputs is None else call.inputs.rows,
-            total_us=self._since(call),
+            total_us=self._duration_us(call),
             inputs={} if call.inputs is None else call.inputs.tensors,
             traceparent=call.traceparent,
             load_test=call.load_test,
@@ -324,7 +325,7 @@ class PredictionLog:
         )
 
     def _summarize(self, call: Call, outputs: Mapping[str, Array]) -> dict[str, list[float | None]]:
-        """Return the summaries of a request; nothing, and a line in the log, if that fails."""
+        """Return the summaries of a request; on an error, log it and return none."""
         if not self._summarizers or call.version is None or call.inputs is None:
             return {}
         summarizer = self._summarizers.get(call.version.digest)
@@ -336,5 +337,5 @@ class PredictionLog:
             _logger.exception("a request of %s has no summaries", call.model)
             return {}
 
-    def _since(self, call: Call) -> int:
+    def _duration_us(self, call: Call) -> int:
         return round((self._clock() - call.started) * 1e6)

@@ -1,8 +1,8 @@
-"""Spread connections evenly over the workers of a service.
+"""Distribute connections evenly among the workers of a service.
 
-The kernel gives a new connection to whichever worker asks first, or by a hash of its address: with
-few long connections, one worker may hold nearly all of them. Here a worker that accepts a
-connection passes it to the worker with the fewest, over a Unix datagram socket.
+The kernel assigns a new connection to the first worker that accepts it, or by a hash of its
+address. With only a few long connections, one worker may get nearly all of them. So the worker that
+accepts a connection passes it to the worker with the fewest connections, by a Unix datagram socket.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _logger = logging.getLogger(__name__)
 
 
 class SharedListener(Listener):
-    """The listening socket of one worker."""
+    """The listening socket of a worker."""
 
     def __init__(
         self,
@@ -38,19 +38,19 @@ class SharedListener(Listener):
         factory: Factory,
         tls: ssl.SSLContext | None,
         loads: ConnectionLoads,
-        place: "_Place",
+        addresses: "_WorkerAddresses",
     ) -> None:
         """Use `listen` to create one."""
         self._loads = loads
-        self._place = place
+        self._addresses = addresses
         self._post = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._post.setblocking(False)  # noqa: FBT003  # the standard library's signature
-        self._post.bind(place.address(place.worker, os.getpid()))
+        self._post.bind(addresses.address(addresses.worker, os.getpid()))
         super().__init__(listener, factory, tls)
         self._loop.add_reader(self._post.fileno(), self._receive)
 
     @classmethod
-    def listen(  # noqa: PLR0913, PLR0917  # what a listener is made of
+    def listen(  # noqa: PLR0913, PLR0917  # the parts of a listener
         cls,
         kind: Kind,
         home: Home,
@@ -60,57 +60,57 @@ class SharedListener(Listener):
         tls: ssl.SSLContext | None,
         backlog: int = 1024,
     ) -> Self | None:
-        """Share the connections of a bound socket; None if that is not possible."""
+        """Listen on a bound socket and share its connections; return None if not possible."""
         if sys.platform != "linux" or worker >= MOST_WORKERS:
             return None
         try:
             loads = ConnectionLoads(home.workers / f"{kind}.connections", worker)
             listener.listen(backlog)
             listener.setblocking(False)  # noqa: FBT003  # the standard library's signature
-            return cls(listener, factory, tls, loads, _Place(home.root, kind, worker))
+            return cls(listener, factory, tls, loads, _WorkerAddresses(home.root, kind, worker))
         except OSError as error:
-            _logger.warning("connections are not spread over the workers: %s", error)
+            _logger.warning("connections are not distributed among the workers: %s", error)
             return None
 
     def close(self) -> None:
-        """Accept and adopt no more connections; those that were accepted continue."""
+        """Accept no more connections, also from other workers; open connections continue."""
         if self._post.fileno() < 0:
             return
-        self._loads.retire(self._place.worker, os.getpid())
+        self._loads.retire(self._addresses.worker, os.getpid())
         super().close()
-        self._receive()  # what other workers have passed already
+        self._receive()  # connections that other workers have already passed
         self._loop.remove_reader(self._post.fileno())
         self._post.close()
 
     def take(self, connection: socket.socket) -> None:
-        """Pass a connection to the worker with the fewest, or serve it."""
+        """Pass a connection to the worker with the fewest connections, or serve it here."""
         for worker, pid in self._candidates():
-            if worker == self._place.worker:
+            if worker == self._addresses.worker:
                 break
-            self._loads.give(worker)
+            self._loads.assign(worker)
             if self._pass(connection, worker, pid):
                 connection.close()
                 return
-            self._loads.give(worker, -1)
-        self._loads.give(self._place.worker)
+            self._loads.assign(worker, -1)
+        self._loads.assign(self._addresses.worker)
         self.adopt(connection)
 
     def _candidates(self) -> list[tuple[int, int]]:
-        """Return worker and process id, those with the fewest connections first."""
-        own = self._place.worker
+        """Return (worker, process id) of all workers, ordered by their connections."""
+        own = self._addresses.worker
         live = self._loads.live()
         return sorted(live.items(), key=lambda entry: (self._loads.load(entry[0]), entry[0] != own))
 
     def _pass(self, connection: socket.socket, worker: int, pid: int) -> bool:
         try:
-            # Not socket.send_fds: Python 3.11's ignores the address.
+            # socket.send_fds cannot be used, because in Python 3.11 it ignores the address.
             descriptor = array("i", [connection.fileno()])
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)]
-            self._post.sendmsg([b"c"], rights, 0, self._place.address(worker, pid))
+            self._post.sendmsg([b"c"], rights, 0, self._addresses.address(worker, pid))
         except (ConnectionRefusedError, FileNotFoundError):
-            self._loads.retire(worker, pid)  # it has ended
+            self._loads.retire(worker, pid)  # the worker has ended
             return False
-        except OSError:  # its queue is full: it is busy
+        except OSError:  # the worker is busy, so that its socket is full
             return False
         return True
 
@@ -124,14 +124,14 @@ class SharedListener(Listener):
                 self.adopt(socket.socket(fileno=descriptor))
 
     async def connect(self, connection: socket.socket) -> None:
-        """Connect the socket with a protocol, and count it until it is lost."""
+        """Connect the socket with a protocol; count its end when the connection is lost."""
         ended = _Once(self._loads.end)
         if not await self.greet(connection, partial(_counted, self._factory, ended)):
             ended()
 
 
 class _Once:
-    """Call a function the first time only."""
+    """A wrapper that calls a function only once."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._call: Callable[[], None] | None = call
@@ -142,15 +142,15 @@ class _Once:
             call()
 
 
-class _Place:
-    """One worker's place among those of a home, and the address of every place."""
+class _WorkerAddresses:
+    """The number of this worker, and the socket addresses of all workers of a home."""
 
     def __init__(self, home: Path, kind: Kind, worker: int) -> None:
         self.worker = worker
         self._prefix = f"driftline-{hashlib.sha256(bytes(home)).hexdigest()[:16]}-{kind}"
 
     def address(self, worker: int, pid: int) -> bytes:
-        """Return an address in Linux's abstract namespace, which leaves no file behind."""
+        """Return an address in Linux's abstract namespace, which needs no file."""
         return f"\0{self._prefix}-{worker}-{pid}".encode()
 
 
@@ -168,9 +168,10 @@ def _counted(factory: Factory, ended: _Once) -> asyncio.BaseProtocol:
 
 
 def share_rest(home: Home, worker: int, port: int) -> None:
-    """Spread the connections of the REST port, whose server uvicorn creates later on this loop.
+    """Distribute the connections of the REST port, whose server uvicorn creates later.
 
-    uvicorn offers no way to state how connections are accepted, and BentoML creates it.
+    BentoML creates uvicorn's server and does not allow to replace its listener, so this replaces
+    the event loop's `create_server`.
     """
     loop: Any = asyncio.get_running_loop()
     create = loop.create_server

@@ -1,4 +1,4 @@
-"""Run BentoML's server on the service, in this process tree."""
+"""Run the service by BentoML's server, with this process as the supervisor of the workers."""
 
 import asyncio
 import errno
@@ -41,20 +41,20 @@ _NOT_BOUND = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM; accepted requests are answered before this returns."""
+    """Serve until SIGINT or SIGTERM; answer accepted requests before returning."""
     check_versions()
-    # Workers stand in the folder that holds the packages: relative paths would mean others there.
+    # The variables get absolute paths, because workers have another current folder.
     os.environ["DRIFTLINE_HOME"] = str(Home.from_environment().root)
     os.environ["BENTOML_HOME"] = str(store_folder(Home.from_environment()).parent)
-    os.environ[PARENT] = str(os.getpid())  # workers end with this process
+    os.environ[PARENT] = str(os.getpid())  # so that workers end with this process
     tls = tls_of(settings)
     if tls is not None:
         os.environ |= {f"{PREFIX}TLS_{name}": path for name, path in tls.variables().items()}
-    # The supervising process has no place of ours to configure its lines in.
+    # This formatter applies to the log lines of BentoML's supervisor.
     SERVER_LOGGING_CONFIG["formatters"]["traced"] = logs.for_dictionary(
         "service", from_environment(logs.LoggingSettings, logs.PREFIX)
     )
-    # Workers that are forks have loggers before BentoML configures them.
+    # Forked workers already have loggers when BentoML configures logging.
     SERVER_LOGGING_CONFIG["disable_existing_loggers"] = False
     service = _import_service(fork=settings.fork_workers)
     failures: list[str] = []
@@ -72,18 +72,18 @@ def run(settings: Settings) -> None:
     except OSError as error:
         if error.errno not in _NOT_BOUND:
             raise
-        raise SettingError(  # the port was taken after it had been found free
+        raise SettingError(  # another process has taken the port since it was checked
             f"port {settings.port} on {settings.host}: {error.strerror}"
         ) from None
     if failures:
-        raise NoWorker(f"no worker could start, {MOST_FAILURES} tries in a row: {failures[0]}")
+        raise NoWorker(f"no worker could start in {MOST_FAILURES} attempts: {failures[0]}")
 
 
 def _import_service(*, fork: bool) -> Any:
-    """Import the service, which reads the settings, and perhaps fork the fork server.
+    """Import the service, which reads the settings; if `fork`, start the fork server.
 
-    Each worker needs metric files of its own. Those of the import are deleted: a fork opens new
-    ones where BentoML's variable then leads.
+    The import creates metric files in a temporary folder, which is deleted. Each worker creates its
+    own metric files in the folder that BentoML sets later.
     """
     before = descriptors()
     with TemporaryDirectory(prefix="driftline-") as folder:
@@ -98,35 +98,36 @@ def _import_service(*, fork: bool) -> Any:
 
 
 def _arbiter(failures: list[str], watchers: list[Any], **options: Any) -> Any:
-    """Create BentoML's arbiter, which then replaces a dead worker at once, not within ten seconds.
+    """Create BentoML's arbiter, changed so that it replaces a dead worker within a second.
 
-    It looks after a worker's end and each second, but never twice within a second: a worker that
-    fails at its start is not restarted without a pause. BentoML looks rarely because a look while
-    another command runs raises ConflictError.
+    By default, it checks the workers every ten seconds, because a check during another command
+    raises ConflictError; here this error is ignored. It checks after a worker's end and once per
+    second, but not twice within a second, so that a worker that cannot start is restarted with a
+    pause.
 
-    It also notes how each worker ended, for the worker that follows. Where no worker can start, it
-    stops, and `failures` holds the reason.
+    It also writes how each worker ended, for the next worker. If no worker can start, it stops, and
+    `failures` contains the reason.
     """
     exits = Home.from_environment().exits
     clear_exits(exits)
     starts = WorkerStarts(exits)
 
-    def note_exit(process_pid: int, exit_code: int, **_: Any) -> bool:
+    def record_exit(process_pid: int, exit_code: int, **_: Any) -> bool:
         write_exit(exits, process_pid, exit_code)
-        if not failures and (reason := starts.ended(process_pid, exit_code)):
+        if not failures and (reason := starts.record_exit(process_pid, exit_code)):
             failures.append(reason)
             arbiter.loop.add_callback(stop)
         return True
 
     async def stop() -> None:
         while True:
-            with suppress(ConflictError):  # while the workers are being checked
+            with suppress(ConflictError):  # a check of the workers is running
                 await arbiter.stop()
                 return
             await asyncio.sleep(_CONFLICT_S)
 
     for watcher in watchers:
-        watcher.hooks["after_reap"] = note_exit
+        watcher.hooks["after_reap"] = record_exit
         watcher.ignore_hook_failure.append("after_reap")
     arbiter: Any = _create_arbiter(watchers, check_delay=_RESPAWN_S, **options)
     manage = arbiter.manage_watchers

@@ -1,4 +1,4 @@
-"""Assemble a worker: start its parts in order and stop them in reverse."""
+"""Create the objects of a worker, start them in order and stop them in reverse order."""
 
 import asyncio
 import gc
@@ -28,7 +28,7 @@ from service.auth.key_limits import KeyLimits, Rates
 from service.buffered_bytes import BufferedBytes
 from service.call_factory import CallFactory
 from service.crashes.quarantine import Quarantine
-from service.crashes.recovery import recover, watch_faults
+from service.crashes.recovery import record_faults, recover
 from service.crashes.run_record import RunRecord
 from service.crashes.worker_exits import take_exit
 from service.grpc.server import GrpcServer
@@ -65,20 +65,22 @@ from telemetry.tracing import Tracing
 _logger = logging.getLogger(__name__)
 
 _GAUGE_S = 1.0  # seconds between updates of the gauges
-# Seconds after which the event loop must yield to a thread that has run a batch. Python's default
-# of 5 ms cost a model of 2 ms a sixth of its replies during a flood of refused requests.
+# Seconds after which the event loop must yield to a thread that has run a batch. With Python's
+# default of 5 ms, a model with runs of 2 ms lost a sixth of its throughput during a flood of
+# refused requests.
 _SWITCH_S = 0.0005
-# New objects that start a garbage collection. Requests leave no cyclic garbage, but those
-# in flight exceed Python's 700, so each batch started a collection: 6 % of a gRPC call.
+# Number of new objects that starts a garbage collection. Requests leave no cyclic garbage, but
+# requests in flight have more objects than Python's default of 700. So each batch started a
+# collection, which took 6 % of a gRPC call.
 _YOUNG_OBJECTS = 5_000
-_FLUSH_S = 0.25  # delay until another worker's /metrics shows this one's counts, with few models
+_FLUSH_S = 0.25  # shortest delay until /metrics of another worker includes this worker's counts
 
 
 class Worker:
-    """The parts of one worker process."""
+    """The objects of a worker process."""
 
     def __init__(self, settings: Settings, home: Home) -> None:
-        """Claim a source of the log and open the registry; `start` does the rest."""
+        """Claim a source of the log and open the registry; then call `start`."""
         limit_memory(settings.memory, f"{PREFIX}MEMORY")
         self._settings = settings
         self._home = home
@@ -99,9 +101,9 @@ class Worker:
         if death is not None:
             try:
                 quarantine.add(death, time.time(), registry.revision())
-            except (OSError, RegistryError) as error:  # the worker must start nevertheless
-                _logger.warning("the worker's death is not recorded: %s", error)
-        watch_faults(folder)
+            except (OSError, RegistryError) as error:  # the worker must start even so
+                _logger.warning("cannot record the death of the previous worker: %s", error)
+        record_faults(folder)
         self._heartbeats = Heartbeats(self._writer, clock)
         self._heads = HeadLog(registry, self._heartbeats, self._writer)
         self._runs = RunRecord(folder, self._writer)
@@ -187,7 +189,7 @@ class Worker:
         self._heads.follow(report.revision)
 
     async def start(self) -> None:
-        """Load registered versions, listen for gRPC, and follow the registry."""
+        """Load all versions, listen for gRPC, and start the periodic tasks."""
         await self._models.start()
         count_handshakes(asyncio.get_running_loop(), self._settings.client_timeout_s)
         share = None
@@ -222,8 +224,9 @@ class Worker:
             self._background.append(asyncio.create_task(work))
         if self._shared_publisher is not None:
             self._background.append(asyncio.create_task(self._shared_publisher.repeat()))
-        # Libraries and models live as long as the worker. Left to the collector, each full
-        # collection walks them all: 90 ms, once a second under load, without replies.
+        # Objects of libraries and models exist until the worker ends, so they are excluded from
+        # garbage collection. Otherwise, a collection would block for 90 ms, once a second under
+        # load.
         gc.collect()
         gc.freeze()
         gc.set_threshold(_YOUNG_OBJECTS)

@@ -1,1 +1,1 @@
-"""Authorization: which scope each route and method requires, and the start-up checks."""
+"""Authorization: the scope that each route and method requires, and the checks at start-up."""

@@ -1,4 +1,4 @@
-"""Check the exposure settings at start-up and create the authorizer."""
+"""Check the settings of keys, certificates and addresses at start-up; create the authorizer."""
 
 import socket
 from collections.abc import Callable, Sequence
@@ -19,16 +19,16 @@ from service.settings import PREFIX, Settings
 
 
 def check_start(settings: Settings, home: Home) -> None:
-    """Close the home to others, and check as `check_settings` does; raises SettingError."""
+    """Restrict the home to its owner, then call `check_settings`; raises SettingError."""
     close_to_others(home.root)
     check_settings(settings, home)
-    id_secrets(home, settings.id_secrets, f"{PREFIX}ID_SECRETS")  # create them before the workers
+    id_secrets(home, settings.id_secrets, f"{PREFIX}ID_SECRETS")  # before the workers need them
 
 
 def check_settings(settings: Settings, home: Home) -> None:
-    """Check keys, secrets, certificates and the bind rule, and change nothing.
+    """Check keys, secrets, certificates and addresses; change nothing.
 
-    Raises SettingError, also if the service would be open to other machines without credentials.
+    Raises SettingError, also if other machines could reach the service without credentials.
     """
     keys = KeyFile.of(home).require()
     check_id_secrets(home, settings.id_secrets, f"{PREFIX}ID_SECRETS")
@@ -59,21 +59,21 @@ def addresses(settings: Settings) -> list[Address]:
 
 
 def tls_of(settings: Settings) -> Tls | None:
-    """Return the certificates of the service's ports, or None; raises SettingError."""
+    """Return the TLS certificates of the service's ports, None without TLS; raises SettingError."""
     return Tls.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, PREFIX)
 
 
 def check_encrypted(settings: Settings, arguments: Sequence[str]) -> None:
     """Raise SettingError if certificates are set but a worker would serve REST in plain text.
 
-    BentoML takes certificates from its command line only; `arguments` are the worker's.
+    BentoML reads certificates only from its command line; `arguments` is the worker's command line.
     """
     if tls_of(settings) is not None and not any(
         argument.startswith("--ssl-certfile") for argument in arguments
     ):
         raise SettingError(
             f"{PREFIX}TLS_CERTIFICATE is set, but BentoML was started without --ssl-certfile and "
-            "--ssl-keyfile and would serve REST in plain text: state both, or use driftline serve"
+            "--ssl-keyfile and would serve REST in plain text: add both, or use driftline serve"
         )
 
 
@@ -97,6 +97,6 @@ def create_authorizer(
 def create_browser_guard(
     settings: Settings, refused: Callable[[AccessError], None]
 ) -> BrowserGuard:
-    """Create the check of hosts and origins, for callers that need no key."""
+    """Create the check of Host and Origin headers, for callers that need no key."""
     names = [socket.gethostname(), *settings.allowed_hosts.split(",")]
     return BrowserGuard(names, f"{PREFIX}ALLOWED_HOSTS", refused)

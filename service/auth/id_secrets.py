@@ -1,7 +1,7 @@
-"""The secrets that sign prediction ids: from the environment, or from a file of the home.
+"""The secrets that sign prediction ids, from the environment or from a file of the home.
 
-The first secret signs, every one verifies. So a secret is replaced in two steps: put the new one
-first, and remove the old one once no more labels are expected for the ids that it signed.
+The first secret signs new ids; all secrets verify ids. To replace a secret, put the new secret
+first. Remove the old secret once no more labels are expected for the ids that it signed.
 """
 
 import fcntl
@@ -15,14 +15,15 @@ from eventlog.settings import Home
 
 FILE = "prediction-id-secrets"
 SHORTEST = 16  # characters
-_MOST = 16  # maximum secrets: an unsigned id is compared with each of them
-_LARGEST = 64 << 10  # bytes of the file
+_MOST = 16  # maximum number of secrets; an invalid id is compared with all of them
+_LARGEST = 64 << 10  # maximum size of the file, in bytes
 
 
 def id_secrets(home: Home, text: str, setting: str) -> list[bytes]:
-    """Return the secrets that `setting` states, else those of the home; the first call makes one.
+    """Return the secrets in `text`; if it is "", the home's secrets, of which the first is created.
 
-    Raises SettingError if a secret is too short or the file cannot be used.
+    `setting` is the name of the setting, for errors. Raises SettingError if a secret is too short
+    or the file cannot be used.
     """
     if text:
         return _checked(text.replace(",", " ").split(), setting)
@@ -33,11 +34,11 @@ def id_secrets(home: Home, text: str, setting: str) -> list[bytes]:
     except OSError as error:
         raise SettingError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise SettingError(f"{path}: expected one secret a line, in UTF-8") from None
+        raise SettingError(f"{path}: expected one secret per line, in UTF-8") from None
 
 
 def check_id_secrets(home: Home, text: str, setting: str) -> None:
-    """Raise SettingError if `id_secrets` would refuse a start; nothing is created."""
+    """Raise SettingError if `id_secrets` would; create nothing."""
     path = home.root / FILE
     if text or (path.exists() and path.stat().st_size):
         id_secrets(home, text, setting)

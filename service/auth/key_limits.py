@@ -1,8 +1,8 @@
-"""Limit what one key may request of a worker: rates, and requests at once. Pure except for a clock.
+"""Limit the rates and the concurrent requests of each key in a worker. Pure except for a clock.
 
-A key may spend `BURST_S` seconds of its rate at once. A larger request passes when the bucket is
-full, and the key then waits for longer. Rows are known after a request is decoded, so they count
-against the next requests.
+A rate is a token bucket of `BURST_S` seconds. A request that is larger than the bucket passes if
+the bucket is full, and the key's next requests wait longer. The rows of a request are known only
+after decoding, so they reduce the bucket for the next requests.
 """
 
 import time
@@ -13,21 +13,21 @@ import msgspec
 
 from service.errors import KeyLimitReached
 
-BURST_S = 10  # seconds of a rate that a key may spend at once
+BURST_S = 10  # size of a bucket, in seconds of its rate
 LABELS_BURST_S = 60
-_MOST_KEYS = 1_024  # beyond it, accounts without running requests are deleted
+_MOST_KEYS = 1_024  # number of accounts above which accounts without running requests are deleted
 
 Count = Callable[[KeyLimitReached], None]
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
-    """The limits of each key in a worker, in units a second; 0 means no limit."""
+    """The limits of each key in a worker, in units per second; 0 means no limit."""
 
     requests: int = 0
     bytes: int = 0
     rows: int = 0
     labels: int = 0
-    running: int = 0  # requests at once, not a rate
+    running: int = 0  # number of concurrent requests, not a rate
 
 
 class KeyLimits:
@@ -49,7 +49,7 @@ class KeyLimits:
     def admit(self, key: str, size: int) -> "Account":
         """Count a request of `size` bytes; over a limit, count nothing and raise KeyLimitReached.
 
-        `end` of the account must be called once when the request is answered or cancelled.
+        Call the account's `end` once when the request is answered or cancelled.
         """
         account = self._accounts.get(key) or self._open(key)
         try:
@@ -59,8 +59,8 @@ class KeyLimits:
             raise
         return account
 
-    def take_labels(self, key: str, labels: int) -> None:
-        """Count labels of a key; over its rate, count nothing and raise KeyLimitReached."""
+    def admit_labels(self, key: str, labels: int) -> None:
+        """Count labels of a key; over the limit, count nothing and raise KeyLimitReached."""
         if not self._rates.labels:
             return
         account, now = self._accounts.get(key) or self._open(key), self._clock()
@@ -81,7 +81,7 @@ class KeyLimits:
 
 
 class Account:
-    """The spending of one key, and the number of its requests that run or wait."""
+    """The token buckets of one key, and the number of its running or queued requests."""
 
     __slots__ = ("_bytes", "_most_running", "_requests", "_rows", "labels", "running")
 
@@ -97,10 +97,10 @@ class Account:
         """Count a request; over a limit, count nothing and raise KeyLimitReached."""
         if self._most_running and self.running >= self._most_running:
             raise KeyLimitReached(
-                f"{self.running} requests of this key run or wait; expected at most "
+                f"{self.running} requests of this key are running or queued; expected at most "
                 f"{self._most_running} at once"
             )
-        # `require` and `spend`, inlined: five calls would double the cost.
+        # `require` and `spend` are inlined, because five calls would double the cost.
         requests, sizes, rows = self._requests, self._bytes, self._rows
         if requests.until > now:
             requests.require(1, now)
@@ -128,28 +128,28 @@ class Account:
 
 
 class TokenBucket:
-    """A token bucket, stored as the time when it is full again."""
+    """A token bucket, stored as the time at which it is full again."""
 
     __slots__ = ("_burst_s", "_name", "_rate", "seconds", "until")
 
     def __init__(self, name: str, rate: int, burst_s: int, now: float) -> None:
-        """`rate`: units per second, 0 for no limit; `burst_s`: seconds of it that form a burst."""
+        """`rate` is in units per second, 0 for no limit; the bucket's size is `burst_s` seconds."""
         self._name = name
         self._rate = rate
         self._burst_s = burst_s
-        self.seconds = 1 / rate if rate else 0.0  # seconds in which one unit is refilled
+        self.seconds = 1 / rate if rate else 0.0  # time to refill one unit
         self.until = now
 
     def require(self, number: int, now: float) -> None:
-        """Raise KeyLimitReached if `number` exceeds the burst; a full bucket allows any number."""
+        """Raise KeyLimitReached if `number` exceeds the bucket; a full bucket allows any number."""
         ahead = self.until - now
         if ahead > 0 and ahead + number * self.seconds > self._burst_s:
             raise KeyLimitReached(
-                f"this key has sent more {self._name} than it may; expected at most {self._rate} a "
-                f"second on average of {self._burst_s} s",
+                f"this key has sent too many {self._name}; expected at most {self._rate} per "
+                f"second, averaged over {self._burst_s} s",
                 retry_after=max(1, ceil(ahead + number * self.seconds - self._burst_s)),
             )
 
     def spend(self, number: int, now: float) -> None:
-        """Count units."""
+        """Take `number` units from the bucket."""
         self.until = max(self.until, now) + number * self.seconds

@@ -1,4 +1,4 @@
-"""The predictions that a caller may label, by the scopes of its key. Pure."""
+"""The predictions that a caller may label, by its key's scopes. Pure."""
 
 from collections.abc import Callable, Iterable
 
@@ -15,16 +15,16 @@ _ONE_MODEL = "predict:"
 class LabelScope(msgspec.Struct, frozen=True):
     """The predictions that a caller may label."""
 
-    tags: frozenset[str] | None  # tags of the models; None: of every model
-    unverified: bool  # whether ids that this deployment did not make are accepted
-    actor: str = ""  # whose key it is
+    tags: frozenset[str] | None  # tags of the allowed models; None allows every model
+    unverified: bool  # whether ids that this deployment did not issue are accepted
+    actor: str = ""  # the caller, such as "key:NAME"
 
     @classmethod
     def of(cls, grant: Grant | None, *, unverified: bool) -> "LabelScope":
-        """Return the scope of a key; None: no key is required.
+        """Return the label scope of a key's grant; `grant` is None if no key is required.
 
-        `unverified` is the setting. An unverified id names no model, so only a key for
-        every model may use it.
+        `unverified` is the setting. An unverified id names no model, so only a key for all models
+        can use it.
         """
         if grant is None:
             return cls(None, unverified)
@@ -38,16 +38,16 @@ class LabelScope(msgspec.Struct, frozen=True):
     def verify(
         self, prediction_ids: Iterable[str], tag: Callable[[str], str | None]
     ) -> frozenset[str]:
-        """Return those of the ids that this deployment made.
+        """Return the ids that this deployment issued.
 
-        `tag` returns the tag of the model that an id names, and None for an id that it did not
-        make. Raises Forbidden or InvalidRequest if any of the ids may not be labelled.
+        `tag` returns the tag of an id's model, None if this deployment did not issue the id. Raises
+        Forbidden or InvalidRequest if the caller may not label one of the predictions.
         """
         verified = set()
         for prediction_id in set(prediction_ids):
             model_tag = tag(prediction_id)
             if self.tags is not None and model_tag not in self.tags:
-                # The same for ids that exist and for those that do not.
+                # The message must not reveal whether the id exists.
                 raise Forbidden(
                     f"this key does not allow a label of prediction {prediction_id:.140}"
                 )
@@ -55,7 +55,7 @@ class LabelScope(msgspec.Struct, frozen=True):
                 verified.add(prediction_id)
             elif not self.unverified:
                 raise InvalidRequest(
-                    f"prediction_id {prediction_id:.140}: expected an id that this service made, "
+                    f"prediction_id {prediction_id:.140}: expected an id that this service issued, "
                     "or DRIFTLINE_SERVICE_UNVERIFIED_LABELS=accept"
                 )
         return frozenset(verified)

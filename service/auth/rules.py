@@ -1,9 +1,9 @@
 """The scope that each REST route and gRPC method requires. Unlisted routes are refused.
 
-- open: no key, for probes
+- open: no key, for health probes
 - any: any valid key
-- predict: a key for the named model, or for all models
-- read, operate: see docs/security.md
+- predict: a key with the scope `predict` for the named model or for all models
+- read, operate: a key with this scope; see docs/security.md
 """
 
 import re
@@ -20,7 +20,7 @@ class Rule(msgspec.Struct, frozen=True):
 
     scope: Scope
     admin: bool = False  # served on the admin port only, if there is one
-    method: Literal["GET", "POST"] = "GET"  # over REST; GET includes HEAD
+    method: Literal["GET", "POST"] = "GET"  # only for REST; GET includes HEAD
 
 
 _MODEL = "/v2/models/{model}"
@@ -36,7 +36,7 @@ ROUTES: dict[str, Rule] = {
     f"{_MODEL}/ready": Rule("open"),
     f"{_VERSION}/ready": Rule("open"),
     "/v2": Rule("any"),
-    "/v2/models/stats": Rule("read", admin=True),  # first: a model's route matches too
+    "/v2/models/stats": Rule("read", admin=True),  # before _MODEL, which also matches this path
     f"{_MODEL}/stats": Rule("read", admin=True),
     f"{_VERSION}/stats": Rule("read", admin=True),
     _MODEL: Rule("predict"),
@@ -53,13 +53,13 @@ ROUTES: dict[str, Rule] = {
     f"{_REPOSITORY}/models/{{model}}/load": Rule("operate", admin=True, method="POST"),
     f"{_REPOSITORY}/models/{{model}}/unload": Rule("operate", admin=True, method="POST"),
     "/metrics": Rule("read", admin=True),
-    "/": Rule("any", admin=True),  # BentoML's page, its assets and its schema
+    "/": Rule("any", admin=True),  # the API page; its document, schema and assets follow
     "/docs.json": Rule("any", admin=True),
     "/schema.json": Rule("any", admin=True),
     "/static_content/{path:path}": Rule("any", admin=True),
 }
 
-# What answers although all connections are taken.
+# These routes reply even if the maximum number of connections is open.
 PROBES = [path for path, rule in ROUTES.items() if rule.scope == "open" and "{" not in path]
 
 _INFERENCE = "/inference.GRPCInferenceService"
@@ -99,7 +99,7 @@ _PATTERNS: list[tuple[re.Pattern[str], Rule]] = [
 
 
 def match_rule(path: str) -> RuleMatch | None:
-    """Return the rule of a REST path, matched as the router does; None if it has none."""
+    """Return the rule of the first route that matches a REST path, None if no route matches."""
     for pattern, rule in _PATTERNS:
         if match := pattern.match(path):
             return RuleMatch(rule, match.groupdict().get("model"))

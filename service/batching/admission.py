@@ -1,4 +1,4 @@
-"""Admission control of one queue: bound it and refuse what does not fit, at once."""
+"""Admission control of one queue: refuse a request immediately if the queue is full."""
 
 from math import ceil, inf
 
@@ -8,7 +8,7 @@ _WEIGHT = 0.2  # weight of the newest batch in the moving average
 
 
 class Admission:
-    """Count the queued requests of one model version, their bytes and expected wait."""
+    """The number, bytes and expected wait of one model version's queued requests."""
 
     def __init__(
         self,
@@ -18,9 +18,9 @@ class Admission:
         max_wait: float = inf,
         ahead: "Admission | None" = None,
     ) -> None:
-        """`max_wait` is in seconds; a longer expected wait is refused.
+        """A request is refused if its expected wait exceeds `max_wait` seconds.
 
-        `ahead` is the admission of the next higher priority level, which is served first.
+        `ahead` is the admission of the next higher priority level, whose requests run first.
         """
         self._name = name
         self._max_requests = max_requests
@@ -28,20 +28,21 @@ class Admission:
         self._max_wait = max_wait
         self._ahead = ahead
         self.row_seconds = 0.0  # expected seconds per row
-        self.requests = 0
-        self.rows = 0
-        self.size = 0  # bytes
+        self.requests = 0  # queued requests
+        self.rows = 0  # queued rows
+        self.size = 0  # queued bytes
 
     @property
     def wait(self) -> float:
         """The expected wait of a request that arrives now, in seconds."""
         if self._ahead is None:
             return self.rows * self.row_seconds
-        return self._ahead.wait + self.rows * self._pace
+        return self._ahead.wait + self.rows * self._expected_row_seconds
 
     @property
-    def _pace(self) -> float:
-        return self.row_seconds if self._ahead is None else self._ahead._pace  # noqa: SLF001  # an instance of the same class
+    def _expected_row_seconds(self) -> float:
+        """The `row_seconds` of the highest level, which is the only level that records batches."""
+        return self.row_seconds if self._ahead is None else self._ahead._expected_row_seconds  # noqa: SLF001  # an instance of the same class
 
     def check_capacity(self) -> None:
         """Raise Overloaded if even the smallest request would be refused now."""
@@ -49,28 +50,28 @@ class Admission:
             self._check(0)
 
     def admit(self, size: int, rows: int) -> None:
-        """Queue a request of `size` bytes; raises Overloaded if the queue is full.
+        """Count a request of `size` bytes; raises Overloaded if the queue is full.
 
-        An empty queue admits any size: the size of one request is bounded earlier.
+        An empty queue admits any size, because the size of a request is limited elsewhere.
         """
         if self.requests:
             self._check(size)
         self.enter(size, rows)
 
     def enter(self, size: int, rows: int) -> None:
-        """Count a queued request, whatever the limits."""
+        """Count a queued request without checking the limits."""
         self.requests += 1
         self.rows += rows
         self.size += size
 
     def leave(self, size: int, rows: int) -> None:
-        """Uncount a request that left the queue."""
+        """Subtract a request that left the queue."""
         self.requests -= 1
         self.rows -= rows
         self.size -= size
 
-    def served(self, rows: int, seconds: float) -> None:
-        """Record that `rows` rows of one batch took `seconds`, logging included."""
+    def record_batch(self, rows: int, seconds: float) -> None:
+        """Record that a batch of `rows` rows took `seconds`, including logging."""
         self.row_seconds += _WEIGHT * (seconds / rows - self.row_seconds)
 
     def _check(self, size: int) -> None:

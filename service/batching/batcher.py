@@ -1,7 +1,8 @@
-"""The queue of one model version: merge the queued requests while the runner is busy.
+"""The queue of one model version, which merges the requests that arrive while the runner is busy.
 
-A free runner takes every request of the current event-loop iteration. A lone request therefore
-waits for no other; simultaneous requests share one run, one log append and one wake-up.
+An idle runner starts at the end of the event-loop iteration, with all requests of the iteration. A
+single request is therefore not delayed. Simultaneous requests share one run, one append to the log
+and one wake-up.
 """
 
 import asyncio
@@ -34,10 +35,10 @@ Ticket_contra = TypeVar("Ticket_contra", contravariant=True)
 
 
 class Runner(Protocol):
-    """Executes a batch."""
+    """The interface that executes batches."""
 
     def is_quick(self, rows: int, size: int) -> bool:
-        """Return whether a run of `rows` rows of `size` bytes costs less than a hand-over."""
+        """Return whether a run of `rows` rows and `size` bytes should stay in the event loop."""
         ...
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
@@ -46,7 +47,7 @@ class Runner(Protocol):
 
 
 class StoppableRun(Protocol):
-    """One use of the runner that another thread may stop."""
+    """A use of the runner that another thread can stop."""
 
     @property
     def stopped(self) -> bool:
@@ -54,19 +55,19 @@ class StoppableRun(Protocol):
         ...
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
-        """Compute as `Runner.run` does; raises soon once it is stopped."""
+        """Compute like `Runner.run`; raises an error soon after `stop` was called."""
         ...
 
     def stop(self) -> None:
-        """Stop the run that is under way, and those to come."""
+        """Stop the current run and refuse further runs."""
         ...
 
 
 class RunsInFlight(Protocol[Ticket_contra]):
-    """Notes which runs have begun and not ended, for the case that the process dies."""
+    """The interface that records the runs in flight, for the case that the process dies."""
 
     def begin(self, tickets: Sequence[Ticket_contra]) -> int:
-        """Note a run of these tickets in the calling thread; return its token."""
+        """Record a run of these tickets in the calling thread; return the run's token."""
         ...
 
     def enter(self, run: int) -> None:
@@ -74,15 +75,15 @@ class RunsInFlight(Protocol[Ticket_contra]):
         ...
 
     def end(self, run: int) -> None:
-        """Forget a run whose results are logged."""
+        """Remove a run whose results are logged."""
         ...
 
 
 class UnrecordedRuns:
-    """Notes nothing; for queues without a record."""
+    """An implementation of `RunsInFlight` that records nothing."""
 
     def begin(self, tickets: Sequence[object]) -> int:  # noqa: ARG002
-        """Return a token that means nothing."""
+        """Return a token without meaning."""
         return 0
 
     def enter(self, run: int) -> None:
@@ -97,9 +98,9 @@ Finish = Callable[[Sequence[tuple[Ticket, RunResult]]], Sequence[Result]]
 
 
 class Batcher(Generic[Ticket, Result]):
-    """Belongs to one event loop; only runs execute in the executor's threads."""
+    """The queue of one version; belongs to one event loop, and only runs use other threads."""
 
-    def __init__(  # noqa: PLR0913  # the ports and limits of one queue, all by name
+    def __init__(  # noqa: PLR0913  # the interfaces and limits of one queue, all by name
         self,
         *,
         runner: Runner,
@@ -115,18 +116,15 @@ class Batcher(Generic[Ticket, Result]):
         count_drop: Callable[[Drop], None] = lambda _: None,
         count_batch: Callable[[int, int], None] = lambda _rows, _queued: None,
     ) -> None:
-        """`finish` returns a batch's results; callers wake up after it.
+        """Arguments that the types do not explain.
 
-        `admissions` holds one admission per priority level, the highest first.
-
-        `new_run` makes runs in the executor stoppable: they end at the last deadline of a batch.
-
-        `runs` notes every run from before it begins until its results are finished.
-
-        `check` raises for outputs that do not fit the rows of a request; it runs in any thread.
-
-        `count_drop` is called for every job that leaves the queue without a run, `count_batch` for
-        every answered batch with its rows and the number of queued requests.
+        `finish` returns a batch's results; callers wake up afterwards.
+        `admissions` has one item per priority level, the highest level first.
+        `new_run` makes runs in the executor stoppable; they stop at the batch's last deadline.
+        `runs` records every run from its start until its results are finished.
+        `check` raises an error if outputs do not fit a request's rows; any thread can call it.
+        `count_drop` is called for every job that leaves the queue without a run.
+        `count_batch` is called for every answered batch with its rows and the queue's length.
         """
         self._runner = runner
         self._finish = finish
@@ -141,12 +139,12 @@ class Batcher(Generic[Ticket, Result]):
         self._count_drop = count_drop
         self._count_batch = count_batch
         self._queue = self._empty_queue()
-        self._varied = False  # whether jobs may be of several groups
+        self._varied = False  # whether queued jobs may belong to several groups
         self._busy = False
         self._wake_up: asyncio.Handle | None = None
-        self._fills_until = -inf  # time until which the batch may fill
-        self._started = 0.0  # when the batch that runs left the queue
-        self._first_deadline = inf  # no queued job's deadline is earlier
+        self._fills_until = -inf  # time until which the next batch waits for more jobs
+        self._started = 0.0  # time when the running batch left the queue
+        self._first_deadline = inf  # lower bound of all queued jobs' deadlines
 
     @property
     def waiting(self) -> int:
@@ -154,12 +152,12 @@ class Batcher(Generic[Ticket, Result]):
         return len(self._queue)
 
     def check_capacity(self) -> None:
-        """Raise Overloaded if any job would be refused now; called before a body is parsed."""
+        """Raise Overloaded if every job would be refused now; call it before parsing a body."""
         if len(self._admissions) == 1:
             self._admissions[0].check_capacity()
 
     def submit(self, job: Job[Ticket, Result]) -> None:
-        """Queue the job; raises Overloaded at once if the queue is full."""
+        """Queue the job; raises Overloaded if the queue is full."""
         if len(self._admissions) > 1:
             job.level = self._limits.level(job.priority)
         self._admissions[job.level].admit(job.size, job.rows)
@@ -174,10 +172,10 @@ class Batcher(Generic[Ticket, Result]):
         elif self._fills_until > -inf and (
             self._limits.full(self._rows, self._size) or job.deadline <= self._fills_until
         ):
-            self._hurry()
+            self._decide_now()
 
     def tune(self, limits: BatchPolicy, admissions: Sequence[Admission]) -> None:
-        """Apply other limits; queued jobs stay queued even beyond the new limits."""
+        """Replace the limits; queued jobs stay queued even if they exceed the new limits."""
         waiting = sorted(self._queue, key=lambda job: job.queued)
         admissions[0].row_seconds = self._admissions[0].row_seconds
         self._limits = limits
@@ -187,24 +185,24 @@ class Batcher(Generic[Ticket, Result]):
             job.level = limits.level(job.priority)
             admissions[job.level].enter(job.size, job.rows)
             self._queue.append(job)
-        if self._fills_until > -inf:  # set by the former limits
-            self._hurry()
+        if self._fills_until > -inf:  # computed from the old limits
+            self._decide_now()
 
     def cancel(self, job: Job[Ticket, Result]) -> bool:
-        """Drop the job's result; if it is still queued, remove it.
+        """Remove a job from the queue, or discard its result if it is running.
 
-        Returns whether it was queued.
+        Returns whether the job was queued.
         """
         job.done = True
         try:
             self._queue.remove(job)
-        except ValueError:  # it runs already
+        except ValueError:  # the job is already running
             return False
         self._drop(job, "cancelled")
         return True
 
     def _next(self) -> None:
-        """Start the next batch, or schedule a wake-up when the policy says so."""
+        """Start the next batch, or schedule a wake-up if the policy waits for more requests."""
         self._wake_up, self._fills_until = None, -inf
         now = self._clock()
         if now >= self._first_deadline:
@@ -223,22 +221,22 @@ class Batcher(Generic[Ticket, Result]):
             run = self._runs.begin([job.ticket for job in jobs])
             self._complete(jobs, self._execute(jobs))
             self._runs.end(run)
-            self._admissions[0].served(rows, self._clock() - now)
+            self._admissions[0].record_batch(rows, self._clock() - now)
         else:
             self._run_in_thread(jobs, now)
 
     def _choose(self, now: float) -> list[Job[Ticket, Result]] | WaitUntil:
-        """Take the jobs of the next batch from the queue, or say when it is full enough."""
+        """Remove the jobs of the next batch from the queue, or return when to decide again."""
         if len(self._queue) == 1 and not self._limits.max_delay:
-            return [self._leave()]  # as the policy decides, at a tenth of its cost
+            return [self._pop()]  # the same result as `decide`, at a tenth of the cost
         sizes = ((job.rows, job.size) for job in self._queue)
         decision = decide(sizes, self._queue.oldest, now, self._limits, self._first_deadline)
         if isinstance(decision, WaitUntil):
             return decision
-        return [self._leave() for _ in range(decision.count)]
+        return [self._pop() for _ in range(decision.count)]
 
     def _choose_group(self, now: float) -> list[Job[Ticket, Result]] | WaitUntil:
-        """Take the jobs of the first group that need not wait, in the order of their first jobs."""
+        """Do the same as `_choose` for the first group of jobs that need not wait."""
         groups: dict[Hashable, list[Job[Ticket, Result]]] = {}
         for job in self._queue:
             groups.setdefault(job.group, []).append(job)
@@ -267,13 +265,13 @@ class Batcher(Generic[Ticket, Result]):
         execute = partial(self._execute_in_thread, run, stoppable)
         running = loop.run_in_executor(self._executor, execute, jobs)
 
-        def came_back(done: "asyncio.Future[list[RunResult | DriftlineError]]") -> None:
+        def complete(done: "asyncio.Future[list[RunResult | DriftlineError]]") -> None:
             if timer is not None:
                 timer.cancel()
-            self._came_back(jobs, done.result())
+            self._complete_run(jobs, done.result())
             self._runs.end(run)
 
-        running.add_done_callback(came_back)
+        running.add_done_callback(complete)
 
     def _expire(self, now: float) -> None:
         """Remove the requests whose deadline has passed."""
@@ -295,7 +293,7 @@ class Batcher(Generic[Ticket, Result]):
         levels = self._limits.levels
         return FifoQueue() if levels == 1 else AgingQueue(levels, self._limits.step)
 
-    def _leave(self) -> Job[Ticket, Result]:
+    def _pop(self) -> Job[Ticket, Result]:
         job = self._queue.popleft()
         self._admissions[job.level].leave(job.size, job.rows)
         return job
@@ -309,7 +307,7 @@ class Batcher(Generic[Ticket, Result]):
     def _execute(
         self, jobs: Sequence[Job[Ticket, Result]], stoppable: StoppableRun | None = None
     ) -> list[RunResult | DriftlineError]:
-        """Run the jobs as one batch, each alone if the batch fails; in any thread."""
+        """Run the jobs as one batch; if it fails, run them one by one. Any thread can call this."""
         if len(jobs) == 1:
             return [self._execute_alone(jobs[0], stoppable)]
         started = self._clock()
@@ -323,7 +321,7 @@ class Batcher(Generic[Ticket, Result]):
         except Exception as error:  # noqa: BLE001  # callers must wake up whatever a run raises
             if stoppable is not None and stoppable.stopped:
                 return [_stopped()] * len(jobs)
-            # Each alone would end the process of an isolated model once more.
+            # Running the jobs one by one could end the isolated model's process again.
             if isinstance(error, ProcessDied):
                 return [error] * len(jobs)
             return [self._execute_alone(job, stoppable) for job in jobs]
@@ -343,18 +341,18 @@ class Batcher(Generic[Ticket, Result]):
             outputs = _run_alone((stoppable or self._runner).run, job.inputs)
             run_us = round((self._clock() - started) * 1e6)
             self._check(outputs, job.rows)
-        except Exception as error:  # noqa: BLE001  # as above
+        except Exception as error:  # noqa: BLE001  # callers must wake up whatever a run raises
             stopped = stoppable is not None and stoppable.stopped
             return _stopped() if stopped else as_failure(error)
         queue_us = round((started - job.queued) * 1e6)
         return RunResult(outputs, self._batch_ids(), job.rows, 0, queue_us, run_us)
 
-    def _came_back(
+    def _complete_run(
         self, jobs: Sequence[Job[Ticket, Result]], outcomes: Sequence[RunResult | DriftlineError]
     ) -> None:
-        """Start the next batch in the thread, then wake the callers of this one."""
+        """Start the next batch in a thread, then wake the callers of the finished batch."""
         self._busy = False
-        self._admissions[0].served(_rows(jobs), self._clock() - self._started)
+        self._admissions[0].record_batch(_rows(jobs), self._clock() - self._started)
         if self._queue and self._wake_up is None and not self._is_next_quick():
             self._next()
         self._complete(jobs, outcomes)
@@ -364,16 +362,16 @@ class Batcher(Generic[Ticket, Result]):
 
     @property
     def _rows(self) -> int:
-        """Rows of all queued requests."""
+        """The number of rows of all queued requests."""
         return sum([admission.rows for admission in self._admissions])
 
     @property
     def _size(self) -> int:
-        """Bytes of all queued requests."""
+        """The number of bytes of all queued requests."""
         return sum([admission.size for admission in self._admissions])
 
-    def _hurry(self) -> None:
-        """Ask the policy again now: the batch is full, or its limits have changed."""
+    def _decide_now(self) -> None:
+        """Apply the policy again now, because the batch is full or the limits have changed."""
         assert self._wake_up is not None
         self._wake_up.cancel()
         self._wake_up = asyncio.get_running_loop().call_soon(self._next)
@@ -382,7 +380,7 @@ class Batcher(Generic[Ticket, Result]):
     def _complete(
         self, jobs: Sequence[Job[Ticket, Result]], outcomes: Sequence[RunResult | DriftlineError]
     ) -> None:
-        """Wake the remaining callers, and schedule the next batch."""
+        """Wake the callers that have not cancelled, and schedule the next batch."""
         answered: list[tuple[Job[Ticket, Result], RunResult]] = []
         for job, outcome in zip(jobs, outcomes, strict=True):
             if not isinstance(outcome, RunResult):
@@ -396,7 +394,7 @@ class Batcher(Generic[Ticket, Result]):
     def _reply(self, answered: Sequence[tuple[Job[Ticket, Result], RunResult]]) -> None:
         try:
             results = self._finish([(job.ticket, run) for job, run in answered])
-        except Exception as error:  # noqa: BLE001  # a fault here must not leave callers waiting
+        except Exception as error:  # noqa: BLE001  # callers must wake up whatever `finish` raises
             for job, _ in answered:
                 job.finish(as_failure(error))
         else:
@@ -406,7 +404,7 @@ class Batcher(Generic[Ticket, Result]):
 
 
 def _run_alone(run: Callable[[Arrays], dict[str, Array]], inputs: Arrays) -> dict[str, Array]:
-    """Run one request; raises InvalidRequest if its values fail alike a second time."""
+    """Run one request; raises InvalidRequest if it fails twice with the same error."""
     try:
         return run(inputs)
     except ValuesRefused as error:
@@ -431,10 +429,10 @@ def _rows(jobs: Sequence[Job[Ticket, Result]]) -> int:
 
 
 def as_failure(error: Exception) -> DriftlineError:
-    """Return the error to report; log an unexpected one and hide it."""
+    """Return the error to report; log an unexpected error and hide its details."""
     if isinstance(error, DriftlineError):
         return error
     _logger.error("a batch failed", exc_info=error)
     if isinstance(error, MemoryError):
-        return OutOfMemory("the batch needs more memory than the worker may have")
+        return OutOfMemory("the batch needs more memory than the worker's limit allows")
     return RunFailed("the run failed; see the server's log")

@@ -1,4 +1,4 @@
-"""A version's queue behind its response cache: a hit neither queues nor runs."""
+"""A version's queue with a response cache in front; a cache hit is neither queued nor run."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -13,11 +13,11 @@ from service.batching.response_cache import ResponseCache, key_of
 
 
 class Cacheable(Protocol):
-    """A result that carries the outputs of its run."""
+    """A result that contains its run's outputs."""
 
     @property
     def run(self) -> RunResult:
-        """The outputs of the request."""
+        """The run with the request's outputs."""
         ...
 
 
@@ -25,7 +25,7 @@ Result = TypeVar("Result", bound=Cacheable)
 
 
 class Lookups(Protocol):
-    """Counts cache lookups; durations in seconds."""
+    """The interface that counts cache lookups; durations are in seconds."""
 
     def hit(self, seconds: float) -> None:
         """Count a hit."""
@@ -38,7 +38,7 @@ class Lookups(Protocol):
 
 
 class CachedQueue(Generic[Ticket, Result]):
-    """Implements `Queue` in front of another `Queue`."""
+    """A `Queue` that answers cache hits and passes misses to another `Queue`."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class CachedQueue(Generic[Ticket, Result]):
     ) -> None:
         """`finish` logs hits and returns their results.
 
-        Callers of different `caller_of` share no entry.
+        Requests share cache entries only if `caller_of` returns the same value for their tickets.
         """
         self._caller_of = caller_of
         self._queue = queue
@@ -60,20 +60,23 @@ class CachedQueue(Generic[Ticket, Result]):
         self._hits: list[tuple[Job[Ticket, Result], RunResult]] = []
 
     def check_capacity(self) -> None:
-        """Do nothing: a hit is answered even while the queue is full."""
+        """Do nothing, because a hit is answered even if the queue is full."""
 
     def submit(self, job: Job[Ticket, Result]) -> None:
-        """Answer a hit at the end of this event-loop iteration; queue a miss; raises Overloaded."""
+        """Answer a hit at the end of this event-loop iteration; queue a miss.
+
+        Raises Overloaded if a miss cannot be queued.
+        """
         started = perf_counter()
         key = key_of(job.inputs, self._caller_of(job.ticket))
         outputs = self._cache.get(key)
         if outputs is None:
             self._lookups.missed(perf_counter() - started)
-            job.reply = partial(self._keep, key, job.reply)
+            job.reply = partial(self._store, key, job.reply)
             self._queue.submit(job)
             return
         self._lookups.hit(perf_counter() - started)
-        # With all others that are found in this turn: they share one write to the log.
+        # All hits of an event-loop iteration share one write to the log.
         self._hits.append((job, RunResult(dict(outputs), "", 0, 0, 0, 0, cached=True)))
         if len(self._hits) == 1:
             asyncio.get_running_loop().call_soon(self._answer)
@@ -82,7 +85,7 @@ class CachedQueue(Generic[Ticket, Result]):
         """Cancel a job; return whether it was queued."""
         return self._queue.cancel(job)
 
-    def _keep(
+    def _store(
         self,
         key: bytes,
         reply: Callable[[Result | DriftlineError], None],
@@ -100,7 +103,7 @@ class CachedQueue(Generic[Ticket, Result]):
         outcomes: Sequence[Result | DriftlineError]
         try:
             outcomes = self._finish([(job.ticket, run) for job, run in open_hits])
-        except Exception as error:  # noqa: BLE001  # a fault here must not leave callers waiting
+        except Exception as error:  # noqa: BLE001  # callers must wake up whatever `finish` raises
             outcomes = [as_failure(error)] * len(open_hits)
         for (job, _), outcome in zip(open_hits, outcomes, strict=True):
             job.finish(outcome)

@@ -1,4 +1,4 @@
-"""Merge several requests' inputs into one run, and split its outputs. Pure."""
+"""Merge the inputs of several requests into one run, and split the run's outputs. Pure."""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -20,14 +20,14 @@ def merge(requests: Sequence[Arrays]) -> Arrays:
 
 
 def offsets(rows: Sequence[int]) -> list[int]:
-    """Return the first row of each request in the merged run."""
+    """Return the index of each request's first row in the merged run."""
     return list(accumulate(rows, initial=0))[:-1]
 
 
 def split(outputs: Arrays, rows: Sequence[int]) -> list[dict[str, Array]]:
-    """Return each request's rows of the outputs, in the order of merging.
+    """Return each request's outputs, in the order of the merged requests.
 
-    Raises RunFailed if an output's first dimension is not the number of merged rows.
+    Raises RunFailed if an output's first dimension differs from the number of merged rows.
     """
     total = sum(rows)
     for name, array in outputs.items():

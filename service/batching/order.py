@@ -1,8 +1,8 @@
 """The order in which queued jobs run. Pure.
 
-One priority level: first in, first out. Several levels: a job of level p (0 is the highest) is
-served as if it had arrived p steps later. A higher level overtakes only jobs that arrived at most
-(levels - 1) steps earlier, so no job starves.
+If there is one priority level, the order is first in, first out. If there are several levels, a job
+of level p (0 is the highest) runs as if it had arrived p steps later. A job can overtake only jobs
+that arrived at most (levels - 1) steps earlier, so no job starves.
 """
 
 from collections import deque
@@ -12,17 +12,17 @@ from typing import Generic, Protocol, TypeVar
 
 
 class QueuedJob(Protocol):
-    """The attributes of a job that decide its position."""
+    """The attributes of a job that determine its position."""
 
     queued: float  # time of arrival
-    level: int  # level of priority; 0 is the highest
+    level: int  # priority level; 0 is the highest
 
 
 Job = TypeVar("Job", bound=QueuedJob)
 
 
 class FifoQueue(deque[Job]):
-    """One level; jobs are appended in the order of arrival."""
+    """A queue with one priority level; jobs must be appended in the order of arrival."""
 
     @property
     def oldest(self) -> float:
@@ -31,10 +31,10 @@ class FifoQueue(deque[Job]):
 
 
 class AgingQueue(Generic[Job]):
-    """Several levels, ordered by the module's rule; same interface as `FifoQueue`."""
+    """A queue with several priority levels; it has the interface of `FifoQueue`."""
 
     def __init__(self, levels: int, step: float) -> None:
-        """`step` is the head start of one level, in the unit of `queued`."""
+        """`step` is the delay of a job per level, in the unit of `queued`."""
         self._levels: list[deque[Job]] = [deque() for _ in range(levels)]
         self._step = step
 

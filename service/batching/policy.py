@@ -1,4 +1,4 @@
-"""Decide when a batch starts and which requests it takes. Pure."""
+"""Decide when a batch starts and which requests it contains. Pure."""
 
 from collections.abc import Iterable
 from math import inf
@@ -7,21 +7,21 @@ import msgspec
 
 
 class BatchPolicy(msgspec.Struct, frozen=True):
-    """Largest batch, longest wait to fill it, and priority levels."""
+    """The maximum size of a batch, the maximum wait until it is full, and the priority levels."""
 
-    max_rows: int  # 1: requests run one by one
-    max_delay: float = 0.0  # seconds
-    levels: int = 1  # number of priority levels; order.py has the rule
-    default_level: int = 1  # for a missing or unknown priority; 1 is the highest
-    step: float = 1.0  # seconds that a level is worth
+    max_rows: int  # 1 means that requests run one by one
+    max_delay: float = 0.0  # seconds that a batch waits for more requests
+    levels: int = 1  # number of priority levels; see order.py
+    default_level: int = 1  # level of a missing or unknown priority; 1 is the highest
+    step: float = 1.0  # delay of a request per level, in seconds
     max_bytes: float = inf  # maximum bytes of the merged inputs
 
     def full(self, rows: int, size: int) -> bool:
-        """Return whether a batch of `rows` rows and `size` bytes can take no more."""
+        """Return whether a batch of `rows` rows and `size` bytes is full."""
         return rows >= self.max_rows or size >= self.max_bytes
 
     def level(self, priority: int) -> int:
-        """Return the level of a stated priority, counted from 0."""
+        """Return the level of a stated priority; 0 is the highest level."""
         return (priority if 0 < priority <= self.levels else self.default_level) - 1
 
 
@@ -44,11 +44,11 @@ def decide(
     limits: BatchPolicy,
     deadline: float = inf,
 ) -> Take | WaitUntil:
-    """Decide what to do while the runner is free and requests are queued.
+    """Decide whether an idle runner starts the next batch of the queued requests.
 
-    `waiting` yields rows and bytes of each queued request in order, and is read no further than
-    needed. `oldest` is the arrival of the oldest; `deadline` is the earliest deadline, past which
-    no batch waits to fill. A request larger than a batch runs alone.
+    `waiting` yields the rows and bytes of each queued request in order; only as many items are read
+    as needed. `oldest` is the arrival of the oldest request. A batch does not wait for more
+    requests beyond `deadline`, the earliest deadline. A request larger than a batch runs alone.
     """
     rows = size = count = 0
     full = False

@@ -1,4 +1,4 @@
-"""Combine a manifest's queue limits with the settings. Pure."""
+"""Derive a version's queue limits from its manifest and the settings. Pure."""
 
 from math import inf
 
@@ -7,8 +7,8 @@ from service.batching.admission import Admission
 from service.batching.policy import BatchPolicy
 from service.settings import Settings
 
-# On the CPU, a large batch costs more per row than a small one: its inputs and intermediate results
-# leave the caches, and every batch larger than those before it lets the arena grow, page by page.
+# On the CPU, a large batch costs more per row than a small batch. Its inputs and intermediate
+# results do not fit into the caches, and a new largest batch enlarges ONNX Runtime's arena.
 _MOST_BYTES_ON_CPU = 8 << 20
 
 
@@ -17,7 +17,7 @@ def batch_policy_of(
 ) -> BatchPolicy:
     """Return a version's batch policy.
 
-    `batched`: whether requests may share a run; `on_cpu`: whether no accelerator runs them.
+    `batched`: whether requests may share a run; `on_cpu`: whether runs use no accelerator.
     """
     queue = manifest.queue
     delay_us = settings.max_queue_delay_us if queue.max_delay_us is None else queue.max_delay_us
@@ -32,7 +32,7 @@ def batch_policy_of(
 
 
 def admissions_of(name: str, queue: QueueLimits, settings: Settings) -> list[Admission]:
-    """Return one admission per priority level, the highest first; errors state `name`."""
+    """Return one admission per priority level, the highest level first; errors contain `name`."""
     admissions: list[Admission] = []
     for _ in range(queue.priority_levels):
         admissions.append(

@@ -1,1 +1,1 @@
-"""Crashes of workers: runs in flight, recovery at the next start, quarantine of models."""
+"""Crashes of workers: runs in flight, recovery at the next start, quarantine of versions."""

@@ -1,9 +1,10 @@
-"""Versions that are not served because they kill workers; shared by the workers of a home.
+"""Versions that are not served because they kill workers; all workers of a home share the list.
 
     <home>/quarantine.json    recent deaths of workers, and the versions in quarantine
 
-A version is quarantined when two workers died within a minute and it is the only suspect of both.
-A later load, unload, promotion or rollback of the version in the registry ends the quarantine.
+The suspects of a death are the versions that were running or loading when the worker died. A
+version is quarantined if two workers died within a minute and it is the only suspect of both
+deaths. A later load, unload, promotion or rollback of the version ends the quarantine.
 """
 
 import fcntl
@@ -28,7 +29,7 @@ class RecordedDeath(msgspec.Struct, frozen=True):
     """One death of a worker."""
 
     time: float  # seconds since the Unix epoch
-    suspects: list[tuple[str, str]]
+    suspects: list[tuple[str, str]]  # (model, number)
 
 
 class QuarantinedVersion(msgspec.Struct, frozen=True):
@@ -36,7 +37,7 @@ class QuarantinedVersion(msgspec.Struct, frozen=True):
 
     model: str
     number: str
-    revision: int  # revision of the registry: a later operation on the version ends the quarantine
+    revision: int  # revision of the registry; a later operation on the version ends the quarantine
     reason: str
 
 
@@ -46,19 +47,19 @@ class _State(msgspec.Struct, frozen=True):
 
 
 def only_common_suspect(deaths: Sequence[RecordedDeath], now: float) -> tuple[str, str] | None:
-    """Return the version that alone may have caused the last death and an earlier one. Pure.
+    """Return the only version that is a suspect of the last death and of an earlier death. Pure.
 
-    Only deaths of the last minute count.
+    Only deaths within the last minute count.
     """
     recent = [set(death.suspects) for death in deaths if now - PERIOD_S <= death.time <= now]
     if len(recent) < 2:
         return None
     *earlier, last = recent
-    return next((min(both) for suspects in earlier if len(both := suspects & last) == 1), None)
+    return next((min(common) for suspects in earlier if len(common := suspects & last) == 1), None)
 
 
 class Quarantine:
-    """One worker's view of the quarantine of a home."""
+    """One worker's copy of a home's quarantine."""
 
     def __init__(self, home: Path) -> None:
         self._folder = home
@@ -67,7 +68,7 @@ class Quarantine:
         self.refresh()
 
     def refresh(self) -> set[str]:
-        """Read the file if it changed; return the models whose quarantine changed."""
+        """Read the file if it has changed; return the models whose entries have changed."""
         path = self._folder / _FILE
         try:
             status = path.stat()
@@ -83,17 +84,17 @@ class Quarantine:
         return {model for (model, _), _ in changed}
 
     def reason(self, model: str, number: str, operated: int) -> str:
-        """Return why a version is in quarantine, "" if it is not.
+        """Return why a version is in quarantine, "" if it is not in quarantine.
 
-        `operated` is the registry's revision of the latest operation on the version.
+        `operated` is the registry revision of the latest operation on the version.
         """
         entry = self._entries.get((model, number))
         return entry.reason if entry is not None and operated <= entry.revision else ""
 
     def add(self, death: Death, now: float, revision: int) -> None:
-        """Record a death, and quarantine the version that caused two; raises OSError.
+        """Record a death; if a version caused two deaths, quarantine it. Raises OSError.
 
-        `now` is in seconds since the Unix epoch, `revision` the registry's.
+        `now` is in seconds since the Unix epoch; `revision` is the registry's revision.
         """
         make_folder(self._folder)
         path = self._folder / _FILE
@@ -104,16 +105,16 @@ class Quarantine:
             recent = [death for death in state.deaths if now - PERIOD_S <= death.time <= now]
             deaths = [*recent, RecordedDeath(now, death.suspects)]
             entries = state.entries
-            if (guilty := only_common_suspect(deaths, now)) is not None:
-                entry = QuarantinedVersion(*guilty, revision, _reason(*guilty, death.reason))
+            if (suspect := only_common_suspect(deaths, now)) is not None:
+                entry = QuarantinedVersion(*suspect, revision, _reason(*suspect, death.reason))
                 _logger.error("quarantined: %s", entry.reason)
-                entries = [entry for entry in entries if (entry.model, entry.number) != guilty] + [
+                entries = [entry for entry in entries if (entry.model, entry.number) != suspect] + [
                     entry
                 ]
                 deaths = []
-            aside = path.with_suffix(".part")
-            aside.write_bytes(msgspec.json.encode(_State(deaths, entries)))
-            aside.rename(path)
+            part = path.with_suffix(".part")
+            part.write_bytes(msgspec.json.encode(_State(deaths, entries)))
+            part.rename(path)
         finally:
             os.close(lock)
         self.refresh()
@@ -122,7 +123,7 @@ class Quarantine:
 def _reason(model: str, number: str, reason: str) -> str:
     return (
         f"version {number} is in quarantine: it killed its worker twice within a minute ({reason});"
-        f" `driftline unload {model} --version {number} --undo` tries it again"
+        f" load it again by `driftline unload {model} --version {number} --undo`"
     )
 
 

@@ -1,8 +1,8 @@
-"""Log what a dead worker did not: one failed event for each request that was in flight.
+"""After a worker's death, log a failed event for each request that was in flight.
 
-A request has its prediction id before it runs. Only ids that the log lacks get an event, so each
-request has exactly one, whether the worker died before, during or after its append, and also if the
-recovery itself is killed.
+A request has its prediction id before it runs. Recovery writes events only for ids that are not in
+the log. So each request has exactly one event, whether the worker died before, during or after its
+append, and even if the recovery itself is killed.
 """
 
 import faulthandler
@@ -19,7 +19,7 @@ from eventlog.follower import Follower
 from eventlog.log import Appender, Position
 from eventlog.shards import shard_of
 from eventlog.stamps import Stamps
-from service.crashes.run_record import FAULT, Crash, RunInFlight, RunningVersion, read_crash
+from service.crashes.run_record import FAULT, Crash, RunInFlight, read_crash
 
 _CHUNK = 1000  # records read at once
 _FAULT = re.compile(r"Fatal Python error: (.+)")
@@ -29,10 +29,10 @@ _logger = logging.getLogger(__name__)
 
 
 class Death(msgspec.Struct, frozen=True):
-    """The cause of a worker's death, and the versions that may be to blame."""
+    """The cause of a worker's death, and the versions that may have caused it."""
 
     reason: str
-    suspects: list[tuple[str, str]]  # model and number; one if the thread that faulted is known
+    suspects: list[tuple[str, str]]  # (model, number); one item if the faulting thread is known
 
 
 def recover(
@@ -41,10 +41,11 @@ def recover(
     exit_reason: Callable[[int], str],
     count: Callable[[str, str, Protocol], None] = lambda _model, _number, _protocol: None,
 ) -> Death | None:
-    """Log the requests that were in flight in the worker before this one; None without a death.
+    """Log the requests that were in flight when the source's previous worker died.
 
-    `exit_reason` returns how a process id ended, "" if that is not known. `count` is called with
-    model, number and protocol of each event.
+    Returns None if the worker stopped normally, or if the reason of its death is unknown or is a
+    signal that no model causes. `exit_reason` returns why a process ended, "" if unknown. `count`
+    is called with model, number and protocol of each logged event.
     """
     crash = read_crash(folder)
     if crash is None:
@@ -65,9 +66,9 @@ def recover(
     return Death(reason, _suspects(crash)) if reason else None
 
 
-def watch_faults(folder: Path) -> None:
-    """Write the stack of every thread to the source's file `fault` at a fatal signal."""
-    file = (folder / FAULT).open("w")  # stays open as long as the process
+def record_faults(folder: Path) -> None:
+    """At a fatal signal, write the stacks of all threads to the source's file `fault`."""
+    file = (folder / FAULT).open("w")  # stays open while the process runs
     faulthandler.enable(file, all_threads=True)
 
 
@@ -116,7 +117,7 @@ def _missing_events(
 
 
 def _ids_after(folder: Path, start: Position) -> set[str]:
-    """Return the prediction ids of a source's events from a position on."""
+    """Return the prediction ids of a source's events, starting at a position."""
     follower, ids = Follower(folder, start), set()
     while records := follower.peek(_CHUNK):
         ids |= {
@@ -145,12 +146,8 @@ def _report(crash: Crash, run: RunInFlight, reason: str) -> None:
 
 
 def _suspects(crash: Crash) -> list[tuple[str, str]]:
-    """Return the version whose thread faulted; if no run has that thread, all in flight."""
+    """Return the version whose thread faulted; if it is unknown, all versions in flight."""
     thread = _THREAD.search(crash.fault)
     faulted = int(thread[1], 16) if thread else -1
     blamed = [run for run in crash.runs if run.thread == faulted] or crash.runs
-    return sorted({_names(run.version) for run in blamed})
-
-
-def _names(version: RunningVersion) -> tuple[str, str]:
-    return version.model, version.number
+    return sorted({(run.version.model, run.version.number) for run in blamed})

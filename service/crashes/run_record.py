@@ -1,10 +1,11 @@
-"""Record the runs in flight in a file, which shows what ran when a worker died.
+"""Record the runs in flight in a file, which is read after the worker's death.
 
-    <log>/<source>/runs      a header, then slots; a slot holds one batch, or nothing
-    <log>/<source>/fault     what faulthandler wrote, with the thread that faulted
+    <log>/<source>/runs      a header, then slots; each slot contains a batch or is empty
+    <log>/<source>/fault     output of faulthandler, with the thread that faulted
 
-The file is mapped into memory and has all its blocks: recording needs no system call, survives the
-process, and cannot fail on a full disk. A slot is valid once its header is written.
+The file `runs` is mapped into memory, and all its disk blocks are allocated. So recording needs no
+system call, survives the process, and cannot fail on a full disk. A slot is valid once its header
+is written.
 """
 
 import mmap
@@ -25,22 +26,22 @@ from registry.manifest import Version
 from service.call import NO_ARM, Call
 
 FILE, FAULT = "runs", "fault"
-LONGEST_NAME = 128  # maximum length of a name that a client chose
-_HEADER = struct.Struct("<8sqq")  # magic, process id, epoch of its events
+LONGEST_NAME = 128  # maximum length of a request id in the record
+_HEADER = struct.Struct("<8sqq")  # magic number, process id, epoch of the process's events
 _MAGIC = b"runs\0\0\0\1"
-_SLOT = struct.Struct("<BxxxIQ")  # 1 if valid, length of the content, thread that runs it
+_SLOT = struct.Struct("<BxxxIQ")  # 1 if valid, length of the content, id of the thread that runs
 _THREAD = struct.Struct("<Q")
-_FIRST = 4096  # where the slots begin
+_FIRST = 4096  # offset of the first slot, in bytes
 SLOT_BYTES = 16 << 10
-_MOST = SLOT_BYTES - _SLOT.size  # bytes of a slot's content
-_SLOTS = 16  # initial number
+_MOST = SLOT_BYTES - _SLOT.size  # maximum size of a slot's content, in bytes
+_SLOTS = 16  # initial number of slots
 _MOST_SLOTS = 4096
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class RunningVersion(msgspec.Struct, frozen=True, array_like=True):
-    """The version that runs."""
+    """The version of a run in flight."""
 
     model: str
     number: str
@@ -48,7 +49,7 @@ class RunningVersion(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RunningRequest(msgspec.Struct, frozen=True, array_like=True):
-    """One request of a run in flight, with the fields of its future event."""
+    """A request of a run in flight, with the fields that its event needs."""
 
     prediction_id: str
     request_id: str
@@ -66,21 +67,21 @@ class RunningRequest(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RunInFlight(msgspec.Struct, frozen=True, array_like=True):
-    """A batch that ran when the worker died; without requests, a version that was being loaded."""
+    """A batch that was running when the worker died; without requests, a version being loaded."""
 
     version: RunningVersion
-    sequence: int  # sequence of the log before the run; the run's events have greater ones
+    sequence: int  # next sequence number of the log when the run started
     requests: list[RunningRequest]
     thread: int = 0
 
 
 class Crash(msgspec.Struct, frozen=True):
-    """The traces of a dead worker: its process, the epoch of its events, and its runs."""
+    """The record of a dead worker."""
 
     pid: int
     epoch: int
     runs: list[RunInFlight]
-    fault: str  # output of faulthandler; "" if the process ended in another way
+    fault: str  # output of faulthandler; "" if there was no fatal signal
 
 
 class Numbered(Protocol):
@@ -93,14 +94,17 @@ class Numbered(Protocol):
 
 
 class RunRecord:
-    """The runs of one worker; runs begin and end in its event loop, versions load in a thread."""
+    """The runs in flight of one worker.
+
+    `begin` and `end` are called in the event loop; `loading` is called in another thread.
+    """
 
     def __init__(self, folder: Path, log: Numbered) -> None:
-        """Begin an empty record; if the disk is full, record nothing."""
+        """Create an empty record; if the disk is full, record nothing."""
         self._log = log
         self._growth = threading.Lock()
         self._free: list[int] = []
-        self._more: dict[int, list[int]] = {}  # first slot -> further ones of a large batch
+        self._more: dict[int, list[int]] = {}  # first slot of a large batch -> its other slots
         self._map: mmap.mmap | None = None
         self._slots = 0
         self._path = folder / FILE
@@ -111,7 +115,7 @@ class RunRecord:
             _HEADER.pack_into(self._map, 0, _MAGIC, os.getpid(), log.epoch)
 
     def begin(self, version: msgspec.Raw, requests: Sequence[tuple[object, ...]]) -> int:
-        """Record a run in the calling thread; return its slot, which `end` takes."""
+        """Record a run in the calling thread; return its slot, the argument of `end`."""
         content = _encode((version, self._log.next_sequence, requests))
         if len(content) > _MOST:
             return self._begin_split(version, list(self._split(version, requests)))
@@ -146,7 +150,7 @@ class RunRecord:
 
     @contextmanager
     def loading(self, version: Version) -> Iterator[None]:
-        """Record that the calling thread loads a version, and runs it for warm-up."""
+        """Record that the calling thread loads a version and runs it for warm-up."""
         slot = self.begin(encode_version(version), [])
         try:
             yield
@@ -154,7 +158,7 @@ class RunRecord:
             self.end(slot)
 
     def close(self) -> None:
-        """Remove the record, because the worker ends normally."""
+        """Remove the record, because the worker stops normally."""
         if self._map is not None:
             self._map.close()
             self._map = None
@@ -164,7 +168,7 @@ class RunRecord:
     def _split(
         self, version: msgspec.Raw, requests: Sequence[tuple[object, ...]]
     ) -> Iterator[Sequence[tuple[object, ...]]]:
-        """Yield parts of a batch that fit into a slot each."""
+        """Split a batch into parts that each fit into a slot."""
         if len(_encode((version, self._log.next_sequence, requests))) <= _MOST:
             yield requests
         elif len(requests) > 1:
@@ -183,7 +187,7 @@ class RunRecord:
         return slots[0]
 
     def _take(self) -> int:
-        """Return a slot of a larger file, 0 if there is none."""
+        """Enlarge the file and return a new slot, 0 if this fails."""
         self._grow(min(max(_SLOTS, 2 * self._slots), _MOST_SLOTS))
         try:
             return self._free.pop()
@@ -191,7 +195,7 @@ class RunRecord:
             return 0
 
     def _grow(self, slots: int) -> None:
-        """Allocate disk blocks before slots are used: writing without one would kill the worker."""
+        """Add slots and allocate their disk blocks: a write without a block kills the worker."""
         with self._growth:
             size = _FIRST + slots * SLOT_BYTES
             if slots <= self._slots:
@@ -209,10 +213,10 @@ class RunRecord:
 
 
 class VersionRuns:
-    """Records the runs of one version; implements the batcher's `RunsInFlight`."""
+    """The runs of one version; implements the batcher's `RunsInFlight`."""
 
     def __init__(self, record: RunRecord, version: Version, new_id: Callable[[], str]) -> None:
-        """`new_id` returns the next prediction id; a call has its id before it runs."""
+        """`new_id` returns a new prediction id, because a call needs its id before it runs."""
         self._record = record
         self._version = encode_version(version)
         self._new_id = new_id
@@ -220,7 +224,7 @@ class VersionRuns:
         self.end = record.end
 
     def begin(self, calls: Sequence[Call]) -> int:
-        """Record a run of these calls, with the ids of their future events."""
+        """Set the prediction ids of these calls, and record their run."""
         for call in calls:
             if not call.prediction_id:
                 call.prediction_id = self._new_id()
@@ -246,14 +250,14 @@ class VersionRuns:
 
 
 def encode_version(version: Version) -> msgspec.Raw:
-    """Encode the version once, for all its runs."""
+    """Encode a version for `RunRecord.begin`."""
     return msgspec.Raw(_encode((version.model, version.number, version.digest)))
 
 
 def read_crash(folder: Path) -> Crash | None:
-    """Return the record of a dead worker of this source; None if it ended normally.
+    """Return the record of the source's last worker; None if the worker stopped normally.
 
-    Unreadable content, as after a power loss, is skipped.
+    Unreadable content, for example after a power loss, is skipped.
     """
     try:
         data = (folder / FILE).read_bytes()

@@ -1,6 +1,6 @@
-"""The exits of worker processes: the supervisor writes them, the source's next worker reads.
+"""The exits of worker processes; the supervisor writes them, the source's next worker reads them.
 
-<home>/exits/<process id>    the exit status, as subprocess states it: -9 for SIGKILL
+<home>/exits/<process id>    the exit status in subprocess's format: -9 for SIGKILL
 """
 
 import signal
@@ -13,7 +13,7 @@ _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, s
 
 
 def clear_exits(folder: Path) -> None:
-    """Remove what an earlier supervisor left; process ids are used again."""
+    """Remove the files of an earlier supervisor, because process ids are reused."""
     with suppress(OSError):
         make_folder(folder)
         for path in folder.iterdir():
@@ -21,15 +21,15 @@ def clear_exits(folder: Path) -> None:
 
 
 def write_exit(folder: Path, pid: int, status: int) -> None:
-    """Store how a worker ended."""
-    with suppress(OSError):  # then its reason stays unknown
+    """Store a worker's exit status."""
+    with suppress(OSError):  # without the file, the reason of the exit is unknown
         (folder / str(pid)).write_text(str(status))
 
 
 def take_exit(folder: Path, pid: int) -> str:
-    """Return why a worker ended, and forget it.
+    """Return why a worker ended, and delete the file.
 
-    Empty if it is unknown, and for signals from outside, which no model causes.
+    Returns "" if the reason is unknown or a signal that no model causes, such as SIGKILL.
     """
     path = folder / str(pid)
     try:

@@ -1,9 +1,8 @@
-"""Whether workers start: a service none of whose workers can start ends with the reason.
+"""Successful and failed starts of workers; if no worker can start, the service ends.
 
-A worker states that it has started, or why it cannot; the supervisor reads it when it has ended.
-
-<home>/exits/<process id>.started   empty, as long as the worker runs
-<home>/exits/<process id>.failed    why it could not start
+Each worker writes one of these files; the supervisor reads it once the worker has ended.
+<home>/exits/<process id>.started   an empty file
+<home>/exits/<process id>.failed    the reason why the worker could not start
 """
 
 import os
@@ -13,38 +12,38 @@ from pathlib import Path
 
 from eventlog.errors import DriftlineError
 
-MOST_FAILURES = 5  # starts in a row that fail before the service ends
+MOST_FAILURES = 5  # consecutive failed starts after which the service ends
 _LONGEST_REASON = 2_000  # characters
 
 
 def report_start(folder: Path) -> None:
-    """State that this worker has started."""
-    with suppress(OSError):  # on a full disk; then its end counts as a failed start
+    """Record that this worker has started."""
+    with suppress(OSError):  # on a full disk; without the file, the exit counts as a failed start
         (folder / f"{os.getpid()}.started").touch()
 
 
 def report_failed_start(folder: Path, error: BaseException) -> None:
-    """State why this worker could not start."""
+    """Record why this worker could not start."""
     kind = "" if isinstance(error, DriftlineError) else f"{type(error).__name__}: "
     with suppress(OSError):
         (folder / f"{os.getpid()}.failed").write_text(f"{kind}{error}"[:_LONGEST_REASON])
 
 
 class WorkerStarts:
-    """Decide when a supervisor restarts workers, by their ends."""
+    """The supervisor's decision whether to restart workers, by their exits."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` holds what workers state."""
+        """`folder` contains the workers' files."""
         self._folder = folder
         self._failures = 0  # consecutive failures
 
-    def ended(self, pid: int, status: int) -> str:
-        """Take note of a worker's end; return why the service must end, "" if it continues.
+    def record_exit(self, pid: int, status: int) -> str:
+        """Record a worker's exit; return why the service must end, "" if it continues.
 
-        `status` is as subprocess states it: -9 for SIGKILL. As long as another worker runs, the
-        service continues: it answers, and the next start may succeed.
+        `status` has subprocess's format: -9 for SIGKILL. While another worker runs, the service
+        continues, because it can answer and the next start may succeed.
         """
-        started, failed = (self._folder / f"{pid}.{what}" for what in ("started", "failed"))
+        started, failed = self._folder / f"{pid}.started", self._folder / f"{pid}.failed"
         if started.exists():
             _remove(started)
             self._failures = 0
@@ -71,5 +70,5 @@ def _remove(path: Path) -> None:
 
 def _describe(status: int) -> str:
     if status >= 0:
-        return f"exit status {status}; see the lines above"
-    return f"{signal.strsignal(-status) or f'signal {-status}'}; see the lines above"
+        return f"exit status {status}; see the log lines above"
+    return f"{signal.strsignal(-status) or f'signal {-status}'}; see the log lines above"

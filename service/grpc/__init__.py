@@ -1,1 +1,1 @@
-"""gRPC: inference.GRPCInferenceService, health and reflection."""
+"""The gRPC port: inference.GRPCInferenceService, health and reflection."""

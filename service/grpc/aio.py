@@ -1,4 +1,4 @@
-"""Serve gRPC with grpc.aio: grpc's own server and HTTP/2, in the worker's event loop."""
+"""Serve gRPC by grpc.aio, the server of the package grpcio, in the worker's event loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -30,7 +30,7 @@ from service.grpc.limits import (
 from service.grpc.slots import CallSlots
 from service.settings import Settings, connection_limits
 
-_MESSAGE_OVERHEAD = 1 << 20  # names, shapes and parameters, in bytes
+_MESSAGE_OVERHEAD = 1 << 20  # maximum size of names, shapes and parameters, in bytes
 _Reply = tuple[bytes, TrailingMetadata]
 
 
@@ -38,7 +38,7 @@ async def start(authorizer: MethodAuthorizer, settings: Settings) -> grpc.aio.Se
     """Listen on the shared port; raises SettingError if the address is not available."""
     server = grpc.aio.server(
         options=_options(settings),
-        # Calls count before their messages are here; those that run are counted in their slots.
+        # This limit includes calls whose message has not arrived; `_Slots` limits running calls.
         maximum_concurrent_rpcs=settings.max_grpc_calls + MOST_OPEN_AIO_CALLS,
     )
     slots = _Slots(settings.max_grpc_calls, settings.request_timeout_s)
@@ -54,7 +54,7 @@ async def start(authorizer: MethodAuthorizer, settings: Settings) -> grpc.aio.Se
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
-    limit, patience = settings.max_body_bytes, settings.client_timeout_s * 1_000
+    limit, timeout_ms = settings.max_body_bytes, settings.client_timeout_s * 1_000
     pending = settings.max_grpc_calls + MOST_OPEN_AIO_CALLS
     return [
         ("grpc.so_reuseport", 1),  # every worker listens; the kernel distributes connections
@@ -63,15 +63,15 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", limit),
         ("grpc.max_send_message_length", limit + _MESSAGE_OVERHEAD),
         ("grpc.max_concurrent_streams", MOST_STREAMS),
-        # Beyond these, 1,000 by default, grpc cancels calls at random, honest ones too.
+        # Above these limits (default 1,000), grpc cancels calls at random, also of honest clients.
         ("grpc.server.max_pending_requests", pending),
         ("grpc.server.max_pending_requests_hard_limit", pending * 2),
         ("grpc.max_allowed_incoming_connections", connection_limits(settings).connections),
-        ("grpc.server_handshake_timeout_ms", patience),
-        ("grpc.http2.settings_timeout", patience),
-        ("grpc.http2.ping_timeout_ms", patience),  # of keepalive, too: 60 s whatever that states
+        ("grpc.server_handshake_timeout_ms", timeout_ms),
+        ("grpc.http2.settings_timeout", timeout_ms),
+        ("grpc.http2.ping_timeout_ms", timeout_ms),  # keepalive uses this, not its timeout below
         ("grpc.keepalive_time_ms", settings.keep_alive_s * 1_000),
-        ("grpc.keepalive_timeout_ms", patience),
+        ("grpc.keepalive_timeout_ms", timeout_ms),
         ("grpc.max_connection_idle_ms", settings.keep_alive_s * 1_000),
         ("grpc.max_connection_age_ms", LONGEST_AIO_CONNECTION_S * 1_000),
         ("grpc.max_connection_age_grace_ms", round(settings.request_timeout_s * 1_000)),
@@ -92,7 +92,7 @@ def _listen(server: grpc.aio.Server, address: str, tls: Tls | None) -> None:
 
 
 def _certificates(tls: Tls) -> Any:
-    """Return the configuration for handshakes; raises SettingError for files that do not fit."""
+    """Return the certificates for TLS handshakes; raises SettingError if the files do not match."""
     tls.check()
     pair = Path(tls.key).read_bytes(), Path(tls.certificate).read_bytes()
     authority = Path(tls.client_ca).read_bytes() if tls.client_ca else None
@@ -100,14 +100,14 @@ def _certificates(tls: Tls) -> Any:
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
-    """Authorize calls and run their methods."""
+    """The handler of all calls, which authorizes them and runs their methods."""
 
     def __init__(self, authorizer: MethodAuthorizer, slots: "_Slots") -> None:
         self._authorizer = authorizer
         self._slots = slots
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        """Return the handler of a call, one that refuses it, or None for an unknown method."""
+        """Return a handler that answers or refuses the call, None for an unknown method."""
         pairs = tuple(details.invocation_metadata or ())
         metadata = dict(pairs)
         values = [_as_bytes(value) for name, value in pairs if name == "authorization"]
@@ -117,7 +117,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no 
                 details.method, metadata["authorization"], _as_bytes(metadata.get("origin"))
             )
         except AccessError as error:
-            # Fits unary methods too: the status is sent before the first message is read.
+            # This handler also suits unary methods, because it sends the status without reading.
             return grpc.stream_stream_rpc_method_handler(partial(_refuse, error))
         if method is None:
             return None
@@ -129,18 +129,18 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no 
 
 
 class _Slots:
-    """The slots of running calls, and of calls whose message is not here."""
+    """The slots of running calls, and of calls whose message has not arrived."""
 
     def __init__(self, most_calls: int, message_s: float) -> None:
-        """`message_s` is the time for the message of a call that needs a key."""
+        """`message_s` is the timeout for the message of a call that needs a key."""
         self.running = CallSlots(most_calls, MOST_OPEN_AIO_CALLS)
         self.open_messages = CallSlots(0, MOST_AWAITED_OPEN_MESSAGES)
         self.message_s = message_s
-        # grpc does not report a call that ends before its message: its handler is just deleted.
+        # grpc does not report a call that ends before its message arrives; it deletes the handler.
         self._awaited: WeakSet[_Awaited] = WeakSet()
 
     def await_message(self) -> "_Awaited":
-        """Count a call that needs a key until its message is here, or until it ends."""
+        """Count a call that needs a key until its message arrives or the call ends."""
         awaited = _Awaited()
         self._awaited.add(awaited)
         awaited.is_timed = len(self._awaited) > MOST_AWAITED_MESSAGES
@@ -152,10 +152,10 @@ class _Slots:
 
 
 class _Awaited:
-    """A call whose message is not here."""
+    """A call whose message has not arrived."""
 
     __slots__ = ("__weakref__", "is_timed")
-    is_timed: bool
+    is_timed: bool  # whether the message has a timeout
 
 
 def _handler(slots: _Slots, method: Method, metadata: dict[str, Any]) -> grpc.RpcMethodHandler:
@@ -172,33 +172,40 @@ def _handler(slots: _Slots, method: Method, metadata: dict[str, Any]) -> grpc.Rp
 
 
 class _AioCall:
-    """The context of a call; `metadata` holds its headers."""
+    """The context of a call; `metadata` are the call's headers."""
 
-    __slots__ = ("_reply", "authorization", "leave", "routing_key", "seconds_left", "traceparent")
+    __slots__ = (
+        "_reply",
+        "authorization",
+        "on_cancel",
+        "routing_key",
+        "seconds_left",
+        "traceparent",
+    )
 
     def __init__(self, metadata: dict[str, Any], context: Any) -> None:
         self.authorization: bytes | None = metadata["authorization"]
         self.traceparent: str = metadata.get("traceparent", "")
         self.routing_key: str = metadata.get("driftline-routing-key", "")
         self.seconds_left: Callable[[], float | None] = context.time_remaining
-        self.leave: Callable[[], None] | None = None
+        self.on_cancel: Callable[[], None] | None = None
         self._reply: asyncio.Future[_Reply] = asyncio.get_running_loop().create_future()
 
     def answer(self, message: bytes, trailing: TrailingMetadata = ()) -> None:
-        """Wake the coroutine that grpc awaits."""
+        """Return the message from `reply`."""
         self._reply.set_result((message, trailing))
 
     def refuse(self, error: DriftlineError, trailing: TrailingMetadata = ()) -> None:
-        """Wake it with an error."""
+        """Raise the error from `reply`."""
         self._reply.set_exception(_Refusal(error, trailing))
 
     async def reply(self) -> _Reply:
-        """Return the method's reply; raises _Refusal. On cancellation, cancel the request."""
+        """Wait for the method's reply; raises _Refusal. If cancelled, cancel the request too."""
         try:
             return await self._reply
         except asyncio.CancelledError:
-            if self.leave is not None:
-                self.leave()
+            if self.on_cancel is not None:
+                self.on_cancel()
             raise
 
 
@@ -211,7 +218,7 @@ class _Refusal(Exception):
         self.trailing = trailing
 
 
-async def _timed_unary(  # noqa: PLR0913, PLR0917  # a call and what it needs
+async def _timed_unary(  # noqa: PLR0913, PLR0917  # partial application needs positions
     slots: _Slots,
     awaited: _Awaited,
     method: Unary,
@@ -219,21 +226,21 @@ async def _timed_unary(  # noqa: PLR0913, PLR0917  # a call and what it needs
     requests: AsyncIterator[bytes],
     context: Any,
 ) -> bytes:
-    """Answer a unary call, if its message comes in time."""
+    """Answer a unary call if its message arrives in time."""
     try:
         async with asyncio.timeout(slots.message_s):
             data = await anext(requests)
     except TimeoutError:
-        late: DriftlineError = Expired(f"no message came within {slots.message_s:g} s")
+        late: DriftlineError = Expired(f"no message arrived within {slots.message_s:g} s")
         await _refuse(late, None, context)
         raise
     except StopAsyncIteration:
-        await _refuse(InvalidRequest("the call has no message; expected one"), None, context)
+        await _refuse(InvalidRequest("the call has no message; expected 1 message"), None, context)
         raise
     return await _unary_in_slot(slots, awaited, method, metadata, data, context)
 
 
-async def _unary_in_slot(  # noqa: PLR0913, PLR0917  # a call and what it needs
+async def _unary_in_slot(  # noqa: PLR0913, PLR0917  # partial application needs positions
     slots: _Slots,
     awaited: _Awaited,
     method: Unary,
@@ -291,7 +298,7 @@ async def _answer_open(
     requests: AsyncIterator[bytes],
     context: Any,
 ) -> AsyncIterator[bytes]:
-    """Answer a call that needs no key: in a slot, and only if its message comes soon."""
+    """Answer a call that needs no key, in a slot and if its message arrives in time."""
     slot = _Slot()
     slots.open_messages.enter(slot, is_open=True)
     try:
@@ -305,10 +312,10 @@ async def _answer_open(
         async for reply in replies:
             yield reply
     except TimeoutError:
-        error: DriftlineError = Expired(f"no message came within {OPEN_MESSAGE_S:.0f} s")
+        error: DriftlineError = Expired(f"no message arrived within {OPEN_MESSAGE_S:.0f} s")
         await _refuse(error, None, context)
     except StopAsyncIteration:
-        await _refuse(InvalidRequest("the call has no message; expected one"), None, context)
+        await _refuse(InvalidRequest("the call has no message; expected 1 message"), None, context)
     except asyncio.CancelledError:
         if slot.error is None:
             raise
@@ -321,7 +328,7 @@ async def _answer_open(
 
 
 class _Slot:
-    """The slot of a call, from which it may be evicted."""
+    """The slot of a call; a newer call can evict it."""
 
     def __init__(self) -> None:
         self.error: DriftlineError | None = None

@@ -7,12 +7,15 @@ from service.grpc.calls import Method, Methods
 
 
 class MethodAuthorizer:
-    """Find a call's method; methods of one model authorize again once they know its name."""
+    """The check of a call's key, for its method.
+
+    Methods that need a scope for one model check the key again once the model's name is known.
+    """
 
     def __init__(
         self, methods: Methods, access: Authorizer, guard: BrowserGuard, *, admin_elsewhere: bool
     ) -> None:
-        """`admin_elsewhere`: whether an admin port serves the methods for operators."""
+        """`admin_elsewhere`: whether the methods for operators are only on the admin port."""
         self._methods = methods
         self._access = access
         self._guard = guard
@@ -20,16 +23,16 @@ class MethodAuthorizer:
 
     @staticmethod
     def is_open(path: str) -> bool:
-        """Return whether the method of a path needs no key."""
+        """Return whether a path's method needs no key."""
         rule = METHODS.get(path)
         return rule is not None and rule.scope == "open"
 
     def authorize(
         self, path: str, authorization: bytes | None, origin: bytes | None = None
     ) -> Method | None:
-        """Return the method of a path, or None if there is none; raises AccessError.
+        """Return a path's method, None if it does not exist here; raises AccessError.
 
-        `origin` is what a browser states with every POST; a gRPC client never does.
+        `origin` is the Origin header, which browsers send with every POST and gRPC clients do not.
         """
         rule = METHODS.get(path)
         scope = "any" if rule is None else rule.scope

@@ -1,7 +1,7 @@
-"""The interface between gRPC methods and the servers that carry their calls.
+"""The interface between gRPC methods and the two gRPC servers.
 
-One table maps paths to methods. A server creates a `CallContext` for every call and sends the
-method's reply.
+One table maps paths to methods. For every call, a server creates a `CallContext`, through which the
+method replies.
 """
 
 import asyncio
@@ -15,22 +15,22 @@ from google.protobuf.message import DecodeError
 from eventlog.errors import DriftlineError
 from service.errors import InvalidRequest, RunFailed
 
-TrailingMetadata = Sequence[tuple[str, str]]  # trailing metadata
+TrailingMetadata = Sequence[tuple[str, str]]  # (name, value)
 Request = TypeVar("Request")
 
 _logger = logging.getLogger(__name__)
 
 
 class CallContext(Protocol):
-    """The interface of one call to its method; `answer` or `refuse` ends it, once."""
+    """One call, as its method uses it; the method must call `answer` or `refuse` once."""
 
     authorization: bytes | None
     traceparent: str
     routing_key: str
-    leave: Callable[[], None] | None  # set by the method, called when the client cancels
+    on_cancel: Callable[[], None] | None  # callback that the method sets
 
     def seconds_left(self) -> float | None:
-        """Return the seconds to the client's deadline, or None without one."""
+        """Return the seconds until the client's deadline, None without a deadline."""
         ...
 
     def answer(self, message: bytes, trailing: TrailingMetadata = ()) -> None:
@@ -47,9 +47,9 @@ def _refuse(error: DriftlineError, context: CallContext) -> None:
 
 
 class Unary(msgspec.Struct, frozen=True):
-    """A method of one message in and one out; neither function raises.
+    """A method with one request and one reply message; both functions must not raise.
 
-    `reject` ends a call whose message the server cannot read.
+    `reject` ends a call whose message the server could not read.
     """
 
     handle: Callable[[bytes, CallContext], None]
@@ -57,13 +57,13 @@ class Unary(msgspec.Struct, frozen=True):
 
 
 class Streaming(msgspec.Struct, frozen=True):
-    """A method of many messages in and out; raises DriftlineError."""
+    """A method with streams of request and reply messages; raises DriftlineError."""
 
     handle: Callable[[AsyncIterator[bytes], CallContext], AsyncIterator[bytes]]
 
 
 Method = Unary | Streaming
-Methods = Mapping[str, Method]  # keyed by path, as in /package.Service/Method
+Methods = Mapping[str, Method]  # path, such as /package.Service/Method -> method
 
 
 def parse(read: Callable[[bytes], Request], data: bytes) -> Request:
@@ -72,12 +72,12 @@ def parse(read: Callable[[bytes], Request], data: bytes) -> Request:
         return read(data)
     except DecodeError:
         raise InvalidRequest(
-            f"the {len(data)} bytes are not this method's message; expected protobuf"
+            f"cannot decode the message of {len(data)} bytes; expected protobuf of this method"
         ) from None
 
 
 def sync_unary(message: Any, answer: Callable[[Any, CallContext], Any]) -> Unary:
-    """Return a method that answers at once; `message` is the class of its requests."""
+    """Return a method that answers immediately; `message` is the class of its requests."""
 
     def handle(data: bytes, context: CallContext) -> None:
         try:
@@ -91,7 +91,7 @@ def sync_unary(message: Any, answer: Callable[[Any, CallContext], Any]) -> Unary
 
 
 def async_unary(message: Any, answer: Callable[[Any, CallContext], Awaitable[Any]]) -> Unary:
-    """Return a method that runs in a task, cancelled if the client cancels."""
+    """Return a method that answers in a task, which is cancelled if the client cancels."""
 
     async def run(data: bytes, context: CallContext) -> None:
         try:
@@ -104,16 +104,16 @@ def async_unary(message: Any, answer: Callable[[Any, CallContext], Awaitable[Any
     def handle(data: bytes, context: CallContext) -> None:
         task = asyncio.create_task(run(data, context))
 
-        def leave() -> None:
+        def cancel() -> None:
             task.cancel()
 
-        context.leave = leave
+        context.on_cancel = cancel
 
     return Unary(handle)
 
 
 def public_error(error: Exception) -> DriftlineError:
-    """Return the error to report to the client; log an unexpected one and hide it."""
+    """Return the error for the client; log an unexpected error and hide its details."""
     if isinstance(error, DriftlineError):
         return error
     _logger.error("a gRPC call failed", exc_info=error)

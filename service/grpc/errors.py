@@ -61,6 +61,6 @@ CODES: dict[type[DriftlineError], grpc.StatusCode] = {
 
 
 def code_of(error: DriftlineError) -> grpc.StatusCode:
-    """Return the code of an error: its own, or that of its nearest base class."""
+    """Return the status code of an error's class or of its nearest base class in the table."""
     codes = (CODES[kind] for kind in type(error).__mro__ if kind in CODES)
     return next(codes, grpc.StatusCode.INTERNAL)

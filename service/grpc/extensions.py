@@ -14,7 +14,7 @@ from service.telemetry.statistics import Duration, ModelStatistics
 def index(
     repository: ModelRepository, request: pb.RepositoryIndexRequest
 ) -> pb.RepositoryIndexResponse:
-    """List every version and whether it is loaded."""
+    """List the versions and their states."""
     entries: Sequence[IndexEntry] = repository.index(ready=request.ready)
     return pb.RepositoryIndexResponse(
         models=[
@@ -29,16 +29,16 @@ def index(
 async def load(
     repository: ModelRepository, request: pb.RepositoryModelLoadRequest, actor: str
 ) -> pb.RepositoryModelLoadResponse:
-    """Load the named versions; raises what `ModelRepository.load` raises."""
-    await repository.load(request.model_name, _plain(request.parameters), actor=actor)
+    """Load the requested versions; raises the errors of `ModelRepository.load`."""
+    await repository.load(request.model_name, _values(request.parameters), actor=actor)
     return pb.RepositoryModelLoadResponse()
 
 
 async def unload(
     repository: ModelRepository, request: pb.RepositoryModelUnloadRequest, actor: str
 ) -> pb.RepositoryModelUnloadResponse:
-    """Unload the named versions; raises what `ModelRepository.unload` raises."""
-    await repository.unload(request.model_name, _plain(request.parameters), actor=actor)
+    """Unload the requested versions; raises the errors of `ModelRepository.unload`."""
+    await repository.unload(request.model_name, _values(request.parameters), actor=actor)
     return pb.RepositoryModelUnloadResponse()
 
 
@@ -102,13 +102,13 @@ def _version(version: ModelStatistics) -> pb.ModelStatistics:
     )
 
 
-def _duration(version: Duration) -> pb.StatisticDuration:
-    return pb.StatisticDuration(count=version.count, ns=version.ns)
+def _duration(duration: Duration) -> pb.StatisticDuration:
+    return pb.StatisticDuration(count=duration.count, ns=duration.ns)
 
 
-def _plain(parameters: Mapping[str, pb.ModelRepositoryParameter]) -> dict[str, Any]:
-    plain: dict[str, Any] = {}
+def _values(parameters: Mapping[str, pb.ModelRepositoryParameter]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     for name, parameter in parameters.items():
         chosen = parameter.WhichOneof("parameter_choice")
-        plain[name] = None if chosen is None else getattr(parameter, chosen)
-    return plain
+        values[name] = None if chosen is None else getattr(parameter, chosen)
+    return values

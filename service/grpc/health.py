@@ -1,4 +1,4 @@
-"""grpc.health.v1.Health: report the worker's readiness, once or as a stream."""
+"""grpc.health.v1.Health: report whether the worker is ready, once or as a stream."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -9,20 +9,20 @@ from service.errors import UnknownService
 from service.grpc.calls import CallContext, Methods, Streaming, parse, sync_unary
 
 HEALTH = "grpc.health.v1.Health"
-WATCH_INTERVAL_S = 0.25
+POLL_INTERVAL_S = 0.25
 
 
 class Health:
-    """The status of every service of the port, which is the worker's."""
+    """The health service; all services of the port have the worker's status."""
 
     def __init__(self, services: Iterable[str], ready: Callable[[], bool]) -> None:
-        """`ready` returns whether the worker is ready; the empty name means all services."""
+        """`services` are the services of the port; `ready` returns whether the worker is ready."""
         self._services = {"", *services}
         self._ready = ready
-        self._leaving = False
-        self._changed = asyncio.Event()  # replaced at each change
-        self._watches = 0
-        self._looking: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._changed = asyncio.Event()  # set and replaced at each change of the status
+        self._streams = 0  # open Watch streams
+        self._poller: asyncio.Task[None] | None = None
 
     def methods(self) -> Methods:
         """Return every method by its path."""
@@ -31,27 +31,27 @@ class Health:
             f"/{HEALTH}/Watch": Streaming(self._watch),
         }
 
-    def leave(self) -> None:
-        """Report NOT_SERVING from now on, and end all watch streams."""
-        self._leaving = True
-        self._announce()
+    def stop(self) -> None:
+        """Report NOT_SERVING from now on, and end all Watch streams."""
+        self._stopping = True
+        self._notify()
 
-    def _announce(self) -> None:
+    def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def _look(self) -> None:
-        """Wake the watches at each change: one task for all of them."""
+    async def _poll(self) -> None:
+        """Notify all Watch streams of each change, while there are streams."""
         reported = self._status()
-        while self._watches:
-            await asyncio.sleep(WATCH_INTERVAL_S)
+        while self._streams:
+            await asyncio.sleep(POLL_INTERVAL_S)
             if (status := self._status()) != reported:
                 reported = status
-                self._announce()
+                self._notify()
 
     def _status(self) -> int:
-        well = self._ready() and not self._leaving
-        status: int = (pb.HealthCheckResponse.NOT_SERVING, pb.HealthCheckResponse.SERVING)[well]
+        serving = self._ready() and not self._stopping
+        status: int = (pb.HealthCheckResponse.NOT_SERVING, pb.HealthCheckResponse.SERVING)[serving]
         return status
 
     def _check(self, request: pb.HealthCheckRequest, _: CallContext) -> pb.HealthCheckResponse:
@@ -61,9 +61,9 @@ class Health:
         return pb.HealthCheckResponse(status=self._status())
 
     async def _watch(self, requests: AsyncIterator[bytes], _: CallContext) -> AsyncIterator[bytes]:
-        self._watches += 1
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
+        self._streams += 1
+        if self._poller is None or self._poller.done():
+            self._poller = asyncio.create_task(self._poll())
         try:
             async for data in requests:
                 request = parse(pb.HealthCheckRequest.FromString, data)
@@ -71,10 +71,10 @@ class Health:
                     yield pb.HealthCheckResponse(status=status).SerializeToString()
                 return
         finally:
-            self._watches -= 1
+            self._streams -= 1
 
     async def _statuses(self, known_service: bool) -> AsyncIterator[int]:  # noqa: FBT001
-        """Yield the status and each later one, until the worker leaves."""
+        """Yield the status now and after each change, until the worker stops."""
         reported: int | None = None
         while True:
             changed = self._changed
@@ -82,6 +82,6 @@ class Health:
             if status != reported:
                 yield status
                 reported = status
-            if self._leaving:
+            if self._stopping:
                 return
             await changed.wait()

@@ -1,6 +1,6 @@
-"""One HTTP/2 connection for gRPC, parsed by zttp, without a task for each call.
+"""One HTTP/2 connection for gRPC, parsed by zttp, without an asyncio task per call.
 
-All replies of one event-loop iteration leave in one write.
+All replies of an event-loop iteration are sent in one write.
 """
 
 import asyncio
@@ -20,33 +20,36 @@ from service.grpc.slots import CallSlots
 
 _logger = logging.getLogger(__name__)
 
-# zttp ends a connection after 8,192 frames of the kinds that floods use, over its whole life, and
-# every call has two. A connection is retired before that, when no call is lost.
+# zttp closes a connection after 8,192 frames of the kinds that floods use, in total. Every call has
+# two such frames. A connection is retired before this limit, so that no call is lost.
 MOST_CALLS = 3_000
 MOST_UPDATES = 6_000
-# zttp counts 256 cancelled calls as a flood; those in flight may be cancelled, too.
+# zttp counts 256 cancelled calls as a flood. This limit is lower, because after the connection is
+# retired, the client can still cancel its open calls.
 MOST_CANCELLED = 100
-# A tuple made once: a union of types, made for each event, took 2 % of a call.
-_OF_CALLS = (zttp.Data, zttp.EndOfMessage, zttp.RstStream)
+# This tuple is a constant because a union of types, created for each event, took 2 % of a call.
+_CALL_EVENTS = (zttp.Data, zttp.EndOfMessage, zttp.RstStream)
 _LAST_STREAM = 2**31 - 1  # GOAWAY with this id lets open calls finish
-# zttp lets a client send 64 KiB ahead, so that an image waits for ten updates of the window. It
-# takes what arrives whatever it announced, and gives the credit back as it parses.
-_AHEAD = 1 << 20  # bytes of one call
-_AHEAD_OF_ALL = 4 << 20
-_WINDOWS = pack(">HBBBIHI", 0, 6, 4, 0, 0, 4, _AHEAD) + pack(
-    ">HBBBII", 0, 4, 8, 0, 0, _AHEAD_OF_ALL
+# zttp announces flow-control windows of 64 KiB, so that an image would need ten window updates.
+# Larger windows are announced here. zttp accepts more data than it announces, and sends window
+# updates for all data that it parses.
+_CALL_WINDOW = 1 << 20  # bytes
+_CONNECTION_WINDOW = 4 << 20  # bytes added to zttp's window
+_WINDOWS = pack(">HBBBIHI", 0, 6, 4, 0, 0, 4, _CALL_WINDOW) + pack(
+    ">HBBBII", 0, 4, 8, 0, 0, _CONNECTION_WINDOW
 )
 _PING_HEAD = b"\0\0\x08\x06\0\0\0\0\0"
-_RETIRING, _LISTENING = b"retiring", b"are you?"  # the data of pings
+_RETIRING, _KEEPALIVE = b"retiring", b"are you?"  # data of pings
 _ENHANCE_YOUR_CALM = 11
-# In a second, between two looks: pings, settings, and pieces of a message that are too small.
+# Maximum number of useless frames per second, between two calls of `check_deadline`: pings,
+# settings, and very small pieces of a message.
 _MOST_WASTE = 2_000
 
 
 class Http2Server:
     """The state that all HTTP/2 connections of a worker share."""
 
-    def __init__(  # noqa: PLR0913  # the bounds of a worker, all by name
+    def __init__(  # noqa: PLR0913  # the limits of a worker, all by name
         self,
         authorizer: MethodAuthorizer,
         *,
@@ -57,10 +60,10 @@ class Http2Server:
         keep_alive_s: float,
         grace_s: float,
     ) -> None:
-        """`limit` is the largest message in bytes.
+        """`limit` is the maximum size of a message in bytes.
 
-        A connection without calls is retired after `keep_alive_s`. A retired one whose calls are
-        silent is closed after `grace_s`.
+        A connection without calls is retired after `keep_alive_s`. A retired connection with open
+        calls is closed after `grace_s` if the client sends nothing.
         """
         self.authorizer = authorizer
         self.limit = limit
@@ -70,64 +73,65 @@ class Http2Server:
         self.keep_alive_s = keep_alive_s
         self.grace_s = grace_s
         self.connections: set[Http2Connection] = set()
-        self.deserted = asyncio.Event()  # since the last connection went
+        self.all_closed = asyncio.Event()  # set while there is no connection
 
 
 class Http2Connection(asyncio.Protocol):
-    """Dispatch the calls of one connection."""
+    """One connection and its open calls."""
 
     def __init__(self, shared: Http2Server) -> None:
-        """`shared` is the worker's state."""
+        """`shared` is the state of all connections."""
         self.shared = shared
         self.calls: dict[int, Http2Call] = {}
         self._http2 = zttp.Connection(zttp.SERVER, zttp.HTTP2)
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
         self._flushing = False
-        self._retiring = self._heard = False
-        self._begun = self._updates = self._cancelled = 0
-        self._unread: set[Http2Call] = set()  # calls whose methods lag behind their messages
-        self._stalled = False
+        self._retiring = False  # whether GOAWAY was sent
+        self._retired = False  # whether the client has read the GOAWAY, or sent one
+        self._begun = self._updates = self._cancelled = 0  # calls, window updates, cancelled calls
+        self._lagging: set[Http2Call] = set()  # calls with too many unread messages
+        self._stalled = False  # whether the client does not read
         self.proven = False  # whether a call of this connection was authorized
-        self._may_only_probe = False
+        self._may_only_probe = False  # whether only calls without a key are allowed
         self.now = self._loop.time
-        self._since = self._received_at = self.now()  # when it was without calls, and without data
-        self._greeted = False  # whether the client has sent its settings
+        self._idle_since = self._received_at = self.now()  # end of the last call; last data
+        self._has_settings = False  # whether the client has sent its settings
         self._pinged_at: float | None = None
         self._retired_at = 0.0
         self._unsent, self._unsent_since = 0, 0.0
-        self._pending_since: float | None = None  # replies wait for the client's window
-        self._waste = 0
+        self._pending_since: float | None = None  # start of the wait for the client's window
+        self._waste = 0  # number of useless frames since `check_deadline`
 
     @property
     def table(self) -> ConnectionTable:
-        """Return the connections of the port."""
+        """Return the table of the port's connections."""
         return self.shared.table
 
-    # Called by the transport
+    # Methods for the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the server's settings and windows."""
         self._transport = transport
         self.shared.connections.add(self)
-        self.shared.deserted.clear()
+        self.shared.all_closed.clear()
         self._may_only_probe = not self.shared.table.enter(self)
         self._http2.initiate_connection()
         self.flush()
         self._transport.write(_WINDOWS)
 
     def data_received(self, data: bytes) -> None:
-        """Parse frames; begin, feed and end calls."""
+        """Parse frames and pass them to their calls."""
         self._received_at, self._pinged_at = self.now(), None
         try:
             self._http2.receive_data(data)
-            self._take(self._http2.next_event)
+            self._handle(self._http2.next_event)
         except zttp.RemoteProtocolError as error:
             _logger.info("closing a gRPC connection: %s", error)
             self.flush()
             self._transport.close()
             return
-        self.soon()
+        self.schedule_flush()
 
     def pause_writing(self) -> None:
         """Stop reading while the client does not read."""
@@ -135,9 +139,9 @@ class Http2Connection(asyncio.Protocol):
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Read again once the client reads."""
+        """Resume reading once the client reads."""
         self._stalled = False
-        if not self._unread:
+        if not self._lagging:
             self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
@@ -145,13 +149,13 @@ class Http2Connection(asyncio.Protocol):
         self.shared.table.leave(self)
         self.shared.connections.discard(self)
         if not self.shared.connections:
-            self.shared.deserted.set()
+            self.shared.all_closed.set()
         for call in list(self.calls.values()):
             call.cancel()
 
-    # Called by calls
+    # Methods for calls
 
-    def soon(self) -> None:
+    def schedule_flush(self) -> None:
         """Schedule a flush at the end of this event-loop iteration."""
         if not self._flushing:
             self._flushing = True
@@ -163,32 +167,33 @@ class Http2Connection(asyncio.Protocol):
         data = self._http2.data_to_send()
         if data and not self._transport.is_closing():
             self._transport.write(data)
-        if self._heard and not self.calls and not self._http2.has_pending_send():
+        if self._retired and not self.calls and not self._http2.has_pending_send():
             self._transport.close()
 
-    def ended(self, call: Http2Call) -> None:
-        """Forget a call that is answered or cancelled."""
+    def remove(self, call: Http2Call) -> None:
+        """Remove a call that is answered or cancelled."""
         self.shared.slots.leave(call)
         self.calls.pop(call.number, None)
         if not self.calls:
-            self._since = self.now()
-        self.behind(call, behind=False)
-        self.soon()
+            self._idle_since = self.now()
+        self.set_lagging(call, lagging=False)
+        self.schedule_flush()
 
-    def behind(self, call: Http2Call, *, behind: bool) -> None:
-        """Pause reading while the method of a call lags behind its messages."""
-        if behind:
-            self._unread.add(call)
+    def set_lagging(self, call: Http2Call, *, lagging: bool) -> None:
+        """Pause reading while any call has too many unread messages."""
+        if lagging:
+            self._lagging.add(call)
             self._transport.pause_reading()
-        elif call in self._unread:
-            self._unread.discard(call)
-            if not self._unread and not self._stalled:
+        elif call in self._lagging:
+            self._lagging.discard(call)
+            if not self._lagging and not self._stalled:
                 self._transport.resume_reading()
 
     def retire(self) -> None:
-        """Send GOAWAY, and close once all open calls are answered.
+        """Send GOAWAY; close the connection once all open calls are answered.
 
-        New calls may arrive until the client has read the GOAWAY: until it acknowledges a ping.
+        New calls can arrive until the client has read the GOAWAY. The server notices this when the
+        client acknowledges a ping that was sent after the GOAWAY.
         """
         if not self._retiring:
             self._retiring = True
@@ -202,12 +207,14 @@ class Http2Connection(asyncio.Protocol):
         self._transport.close()
 
     def check_restriction(self) -> None:
-        """Raise Overloaded if the connection may only probe, as all others are taken."""
+        """Raise Overloaded if the connection is above the limit and may only call open methods."""
         if self._may_only_probe:
-            raise Overloaded("every connection is taken; retry later, or probe the health")
+            raise Overloaded(
+                "the maximum number of connections is open; retry later. Health checks still work"
+            )
 
     def count_waste(self) -> None:
-        """Count a frame that brings nothing forward; end the connection of a flood."""
+        """Count a useless frame; close the connection if there are too many."""
         self._waste += 1
         if self._waste == _MOST_WASTE:
             _logger.info("closing a gRPC connection: a flood of small frames")
@@ -215,20 +222,20 @@ class Http2Connection(asyncio.Protocol):
             self.flush()
             self._transport.close()
 
-    # Called by the table
+    # Methods for the table of connections
 
     def waits_since(self) -> float | None:
-        """Return since when the connection waits for its client; None if a call runs."""
+        """Return the time since which the connection waits for its client; None if a call runs."""
         if any(call.waits_since() is None for call in self.calls.values()):
             return None
-        return self._since
+        return self._idle_since
 
     def drop(self) -> None:
-        """Close the connection at once."""
+        """Close the connection without sending pending data."""
         self._transport.abort()
 
     def check_deadline(self, now: float) -> None:
-        """End what the client has left waiting for too long: calls, replies, the connection."""
+        """End calls, or the connection, if the client has not sent or read data for too long."""
         self._waste = 0
         allowed = self.shared.table.limits.client_timeout_s
         if self._is_unread(now, allowed) or self._is_silent(now, allowed):
@@ -237,12 +244,12 @@ class Http2Connection(asyncio.Protocol):
         for call in list(self.calls.values()):
             call.check_deadline(now, allowed)
         if not self.calls and not self._retiring:
-            idle = self.shared.keep_alive_s if self._greeted else allowed
-            if now - self._since > idle:
+            idle = self.shared.keep_alive_s if self._has_settings else allowed
+            if now - self._idle_since > idle:
                 self.retire()
 
     def _is_unread(self, now: float, allowed: float) -> bool:
-        """Return whether the client has read nothing of its replies for the allowed time."""
+        """Return whether the client has not read its replies for the allowed time."""
         unsent = self._transport.get_write_buffer_size()
         if unsent == 0 or unsent != self._unsent:
             self._unsent, self._unsent_since = unsent, now
@@ -254,7 +261,7 @@ class Http2Connection(asyncio.Protocol):
         return now - min(pending, self._unsent_since) > allowed
 
     def _is_silent(self, now: float, allowed: float) -> bool:
-        """Return whether the client is gone; ask it by a ping after a time without data."""
+        """Return whether the client is gone; after a time without data, send it a ping."""
         silence = now - self._received_at
         if self._retiring:
             grace = self.shared.grace_s if self.calls else allowed
@@ -263,42 +270,42 @@ class Http2Connection(asyncio.Protocol):
             return now - self._pinged_at > allowed
         if self.calls and silence > self.shared.keep_alive_s:
             self._pinged_at = now
-            self._transport.write(_PING_HEAD + _LISTENING)
+            self._transport.write(_PING_HEAD + _KEEPALIVE)
         return False
 
-    def _take(self, next_event: Callable[[], zttp.Event]) -> None:
+    def _handle(self, next_event: Callable[[], zttp.Event]) -> None:
         """Handle parsed events; the checks are ordered by frequency."""
         calls = self.calls
         while (event := next_event()) is not zttp.NEED_DATA:
             if isinstance(event, zttp.WindowUpdate):
-                self._updated(event.stream_id)
+                self._update_window(event.stream_id)
             elif isinstance(event, zttp.Request):
                 self._begin(event)
-            elif isinstance(event, _OF_CALLS):
+            elif isinstance(event, _CALL_EVENTS):
                 if isinstance(event, zttp.RstStream):
                     self._cancelled += 1
                     if self._cancelled >= MOST_CANCELLED:
                         self.retire()
                 if (call := calls.get(event.stream_id)) is not None:
-                    call.take(event)
+                    call.handle(event)
             elif isinstance(event, zttp.Settings):
-                self._greeted = True
+                self._has_settings = True
                 self.count_waste()
             elif isinstance(event, zttp.GoAway) or _is_retiring(event):
-                self._heard = True
+                self._retired = True
             else:
                 self.count_waste()
 
-    def _updated(self, stream: int) -> None:
+    def _update_window(self, stream: int) -> None:
         self._updates += 1
         self._pending_since = None
         if self._updates >= MOST_UPDATES:
             self.retire()
         if stream in self.calls:
-            self.calls[stream].room()
+            self.calls[stream].resume_sending()
         elif stream == 0:
             for call in self.calls.values():
-                call.room()
+                call.resume_sending()
 
     def _begin(self, event: zttp.Request) -> None:
         call = Http2Call(self, self._http2.stream(event.stream_id), event.stream_id)
@@ -310,5 +317,5 @@ class Http2Connection(asyncio.Protocol):
 
 
 def _is_retiring(event: zttp.Event) -> bool:
-    """Return whether the client acknowledges the ping of a connection that retires."""
+    """Return whether the client acknowledges the ping that was sent after a GOAWAY."""
     return isinstance(event, zttp.Ping) and event.ack and event.data == _RETIRING

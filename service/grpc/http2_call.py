@@ -1,4 +1,4 @@
-"""One gRPC call on an HTTP/2 connection, unary or streaming, from head to trailers."""
+"""One gRPC call on an HTTP/2 connection, unary or streaming, from its headers to its trailers."""
 
 import asyncio
 import time
@@ -22,12 +22,12 @@ from service.protocol.routing_key import ROUTING_KEY, read_key
 if TYPE_CHECKING:
     from service.grpc.http2 import Http2Connection
 
-_SMALL = 1_024  # bytes of a piece that should have more of its message
-_MOST_UNREAD = 1 << 20  # bytes queued for one method before reading stops
+_SMALL = 1_024  # bytes; a smaller piece of an incomplete message counts as a useless frame
+_MOST_UNREAD = 1 << 20  # bytes queued for a method above which reading pauses
 
 
 class Http2Call:
-    """One call; implements `calls.CallContext`."""
+    """One call; implements `calls.CallContext` and the interface of the worker's slots."""
 
     __slots__ = (
         "_accepted",
@@ -41,14 +41,14 @@ class Http2Call:
         "_messages",
         "_method",
         "_origin",
-        "_room",
         "_since",
         "_stream",
         "_streaming",
         "_timer",
+        "_window_update",
         "authorization",
-        "leave",
         "number",
+        "on_cancel",
         "routing_key",
         "traceparent",
     )  # fmt: skip
@@ -59,7 +59,7 @@ class Http2Call:
         self.authorization: bytes | None = None
         self.traceparent = ""
         self.routing_key = ""
-        self.leave: Callable[[], None] | None = None
+        self.on_cancel: Callable[[], None] | None = None
         self._connection = connection
         self._stream = stream
         self._method: Method | None = None
@@ -70,17 +70,17 @@ class Http2Call:
         self._origin: bytes | None = None
         self._messages: MessageDecoder | None = None
         self._head_sent = self._ended = self._client_ended = False
-        self._buffered = 0  # bytes of an incomplete message, counted in the worker's budget
-        self._since = connection.now()  # when the head or an incomplete message began
-        self._room: asyncio.Event | None = None
+        self._buffered = 0  # bytes of an incomplete message, counted in the worker's limit
+        self._since = connection.now()  # arrival of the headers, or start of an incomplete message
+        self._window_update: asyncio.Event | None = None  # exists while sending waits for it
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, event: zttp.Request) -> None:
-        """Read the head and find the method."""
+        """Read the headers and find the method."""
         try:
             kind = self._read(event.headers)
             if event.method != b"POST" or not kind.startswith(wire.CONTENT_TYPE):
-                self._no_grpc()
+                self._refuse_content_type()
                 return
             connection, shared = self._connection, self._connection.shared
             path = event.path.decode("latin-1")
@@ -102,7 +102,7 @@ class Http2Call:
         if isinstance(self._method, Streaming):
             self._streaming = _RequestStream(self, self._connection)
             task = asyncio.create_task(self._stream_replies(self._method, self._streaming))
-            self.leave = task.cancel  # type: ignore[assignment]  # its return value is not used
+            self.on_cancel = task.cancel  # type: ignore[assignment]  # its return value is not used
             if (seconds := self.seconds_left()) is not None:
                 self._timer = asyncio.get_running_loop().call_later(max(seconds, 0), self._expire)
         if event.end_stream:
@@ -115,7 +115,7 @@ class Http2Call:
             self._reject(Expired(f"the client took over {allowed:.0f} s to send a message"))
 
     def waits_since(self) -> float | None:
-        """Return since when the call waits for a message of its client, None if it does not."""
+        """Return the time since which the call waits for a message; None if it does not wait."""
         if self._buffered or (isinstance(self._method, Unary) and not self._ended):
             return self._since
         return None
@@ -124,8 +124,8 @@ class Http2Call:
         """End the call with an error."""
         self._reject(error)
 
-    def take(self, event: zttp.Data | zttp.EndOfMessage | zttp.RstStream) -> None:
-        """Handle one event of the client."""
+    def handle(self, event: zttp.Data | zttp.EndOfMessage | zttp.RstStream) -> None:
+        """Handle an event of this call."""
         if isinstance(event, zttp.Data):
             self.feed(event.data)
         elif isinstance(event, zttp.EndOfMessage):
@@ -140,14 +140,14 @@ class Http2Call:
             return
         try:
             for message in messages.feed(data):
-                self._message(message)
+                self._handle_message(message)
             if (messages.size or self._buffered) and not self._ended:
-                self._hold(messages.size, len(data))
+                self._count_buffered(messages.size, len(data))
         except DriftlineError as error:
             self._reject(error)
 
     def end(self) -> None:
-        """End the client's side of the call."""
+        """Handle the end of the client's messages."""
         self._client_ended = True
         if self._ended or self._messages is None:
             return
@@ -156,32 +156,32 @@ class Http2Call:
             if self._streaming is not None:
                 self._streaming.put(None)
             elif self._method is not None:
-                raise InvalidRequest("the call has no message; expected one")
+                raise InvalidRequest("the call has no message; expected 1 message")
         except DriftlineError as error:
             self._reject(error)
 
     def cancel(self) -> None:
-        """Cancel the call: the client reset it or disconnected."""
+        """Cancel the call, because the client has reset it or disconnected."""
         if self._ended:
             return
         self._ended = self._client_ended = True
-        if self.leave is not None:
-            self.leave()
-        self._over()
+        if self.on_cancel is not None:
+            self.on_cancel()
+        self._release()
 
-    def room(self) -> None:
-        """Continue sending: the client's window has grown."""
-        if self._room is not None:
-            self._room.set()
+    def resume_sending(self) -> None:
+        """Continue sending, because the client's window has grown."""
+        if self._window_update is not None:
+            self._window_update.set()
 
     def seconds_left(self) -> float | None:
-        """Return the seconds to the client's deadline, or None without one."""
+        """Return the seconds until the client's deadline, None without a deadline."""
         return None if self._deadline is None else self._deadline - time.monotonic()
 
     def answer(self, message: bytes, trailing: TrailingMetadata = ()) -> None:
         """Reply with an encoded message."""
         if not self._ended:
-            self._say(message)
+            self._send(message)
             self._finish(wire.trailers(trailing))
 
     def refuse(self, error: DriftlineError, trailing: TrailingMetadata = ()) -> None:
@@ -190,7 +190,7 @@ class Http2Call:
             self._finish(wire.error_trailers(error, trailing))
 
     def _read(self, headers: Iterable[Header]) -> bytes:
-        """Read the metadata; return the content type."""
+        """Read the call's metadata; return its content type."""
         metadata = dict(headers)
         size = len(b"".join(chain.from_iterable(headers)))
         if size > LONGEST_METADATA:
@@ -210,79 +210,82 @@ class Http2Call:
         self._accepted = metadata.get(b"grpc-accept-encoding", b"")
         return metadata.get(b"content-type", b"")
 
-    def _hold(self, size: int, piece: int) -> None:
-        """Count the bytes of an incomplete message; raises Overloaded over the worker's budget."""
+    def _count_buffered(self, size: int, piece: int) -> None:
+        """Count an incomplete message of `size` bytes, after a piece of `piece` bytes.
+
+        Raises Overloaded over the worker's limit.
+        """
         buffered = self._connection.shared.buffered
         if size > self._buffered:
-            buffered.take(size - self._buffered)
+            buffered.add(size - self._buffered)
         else:
-            buffered.give(self._buffered - size)
+            buffered.release(self._buffered - size)
         if size and not self._buffered:
             self._since = self._connection.now()
         self._buffered = size
         if size and piece < _SMALL:
             self._connection.count_waste()
 
-    def _message(self, message: bytes) -> None:
+    def _handle_message(self, message: bytes) -> None:
         method = self._method
         if self._streaming is not None:
             self._streaming.put(message)
         elif isinstance(method, Unary):
-            self._method = None  # it has its one message
+            self._method = None  # a further message is an error
             method.handle(message, self)
         else:
-            raise InvalidRequest("the call has more than one message; expected one")
+            raise InvalidRequest("the call has more than one message; expected 1 message")
 
     def _reject(self, error: DriftlineError) -> None:
         """Refuse the call, with an event if the method logs refusals."""
         method, self._method = self._method, None
         if self._ended:
             return
-        if self.leave is not None:
-            self.leave()
+        if self.on_cancel is not None:
+            self.on_cancel()
         if isinstance(method, Unary) and not isinstance(error, AccessError):
             method.reject(error, self)
         else:
             self.refuse(error)
         if not self._client_ended and not self._stream.pending_bytes:
-            self._stream.reset(0)  # the rest is not read; but pending trailers would be lost
+            self._stream.reset(0)  # ignore the rest; a reset would discard pending trailers
 
-    def _no_grpc(self) -> None:
+    def _refuse_content_type(self) -> None:
         self._ended = True
         self._stream.send_response(415, [], end_stream=True)
-        self._over()
+        self._release()
 
     async def _stream_replies(self, method: Streaming, requests: "_RequestStream") -> None:
         try:
             async for reply in method.handle(requests.read(), self):
                 if self._ended:
                     return
-                self._say(reply)
-                self._connection.soon()
-                await self._drained()
+                self._send(reply)
+                self._connection.schedule_flush()
+                await self._drain()
         except Exception as error:  # noqa: BLE001  # the client must get a status
             self.refuse(public_error(error))
         else:
             if not self._ended:
                 self._finish(wire.trailers(()))
 
-    async def _drained(self) -> None:
-        """Wait until the client has read the pending replies.
+    async def _drain(self) -> None:
+        """Wait until the client's window allows to send all pending replies.
 
-        Window updates arrive behind unread messages, so reading continues meanwhile.
+        Reading continues meanwhile, because window updates arrive behind unread messages.
         """
         while not self._ended and self._stream.pending_bytes:
-            self._room = asyncio.Event()
-            self._connection.behind(self, behind=False)
-            await self._room.wait()
-        self._room = None
+            self._window_update = asyncio.Event()
+            self._connection.set_lagging(self, lagging=False)
+            await self._window_update.wait()
+        self._window_update = None
 
     @property
-    def has_no_room(self) -> bool:
-        """Whether replies wait for the client to read."""
-        return self._room is not None
+    def is_blocked(self) -> bool:
+        """Whether replies wait until the client reads."""
+        return self._window_update is not None
 
-    def _say(self, message: bytes) -> None:
+    def _send(self, message: bytes) -> None:
         compresses = len(message) >= wire.WORTH_COMPRESSING and self._compresses()
         if not self._head_sent:
             self._head_sent = True
@@ -293,7 +296,7 @@ class Http2Call:
         )
 
     def _compresses(self) -> bool:
-        """Return whether the client sends and accepts the same compression."""
+        """Return whether the client accepts the compression that it uses."""
         return self._encoding != b"identity" and self._encoding in self._accepted
 
     def _finish(self, trailers: list[Header]) -> None:
@@ -302,24 +305,24 @@ class Http2Call:
             self._stream.end_message(trailers)
         else:
             self._stream.send_response(200, [*wire.HEAD, *trailers], end_stream=True)
-        self._over()
+        self._release()
 
     def _expire(self) -> None:
-        """End a stream whose deadline has passed; the pipeline expires unary calls."""
+        """End a stream whose deadline has passed; the pipeline checks unary calls."""
         self._reject(Expired("the deadline passed while the stream was open"))
 
-    def _over(self) -> None:
+    def _release(self) -> None:
         self._messages = None
         if self._buffered:
-            self._connection.shared.buffered.give(self._buffered)
+            self._connection.shared.buffered.release(self._buffered)
             self._buffered = 0
         if self._timer is not None:
             self._timer.cancel()
-        self._connection.ended(self)
+        self._connection.remove(self)
 
 
 class _RequestStream:
-    """Queue the messages of a stream between the connection and the method."""
+    """The queue of a stream's messages between the connection and the method."""
 
     def __init__(self, call: Http2Call, connection: "Http2Connection") -> None:
         self._call = call
@@ -329,20 +332,20 @@ class _RequestStream:
         self._most = _MOST_UNREAD + connection.shared.limit * 4
 
     def put(self, message: bytes | None) -> None:
-        """Add a message, or None for the end; raises Overloaded over the limit."""
+        """Add a message, or None for the end; raises Overloaded if the queue is too large."""
         self._queue.put_nowait(message)
         self._size += len(message or b"")
         if self._size <= _MOST_UNREAD:
             return
-        if not self._call.has_no_room:
-            self._connection.behind(self._call, behind=True)
+        if not self._call.is_blocked:
+            self._connection.set_lagging(self._call, lagging=True)
         elif self._size > self._most:
             raise Overloaded(f"{self._size} bytes are queued while the client reads no replies")
 
     async def read(self) -> AsyncIterator[bytes]:
-        """Yield every message until the end."""
+        """Yield all messages until the end."""
         while (message := await self._queue.get()) is not None:
             self._size -= len(message)
             if self._size <= _MOST_UNREAD:
-                self._connection.behind(self._call, behind=False)
+                self._connection.set_lagging(self._call, lagging=False)
             yield message

@@ -1,4 +1,4 @@
-"""ModelInfer and ModelStreamInfer: connect protobuf messages to the pipeline."""
+"""The methods ModelInfer and ModelStreamInfer, which connect protobuf messages to the pipeline."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -24,12 +24,12 @@ _Outcome = InferenceResponse | DriftlineError
 
 
 class GrpcInference:
-    """Answer inference, one request per call or many per stream."""
+    """The inference methods, with one request per call or many requests per stream."""
 
     def __init__(
         self, pipeline: Pipeline, new_call: NewCall, access: Authorizer, limits: KeyLimits
     ) -> None:
-        """`new_call` takes model, selector, traceparent, seconds left and routing key."""
+        """`new_call` accepts model, selector, traceparent, seconds left and routing key."""
         self._pipeline = pipeline
         self._new_call = new_call
         self._access = access
@@ -48,7 +48,7 @@ class GrpcInference:
             else:
                 context.refuse(outcome, _error_metadata(call, outcome))
 
-        context.leave = partial(self._leave, call)
+        context.on_cancel = partial(self._cancel, call)
         self._submit(data, call, context, reply)
 
     def _reject(self, error: DriftlineError, context: CallContext) -> None:
@@ -57,7 +57,7 @@ class GrpcInference:
         context.refuse(reported, _error_metadata(call, reported))
 
     def _call(self, context: CallContext) -> Call:
-        """Create a call whose model is unknown until its message is read."""
+        """Create a call; its model is set once its message is read."""
         return self._new_call(
             "", "", context.traceparent, context.seconds_left(), context.routing_key
         )
@@ -67,12 +67,12 @@ class GrpcInference:
     ) -> None:
         try:
             request = parse(pb.ModelInferRequest.FromString, data)
-            # The method was authorized for some model; now the model is known.
+            # The server has checked the scope for any model; check it for this model.
             self._access.admit("predict", context.authorization, request.model_name)
             if self._limits.bound_requests:
                 key = self._access.actor_of(context.authorization)
                 call.account = self._limits.admit(key, len(data))
-                reply = _ending(call, reply)
+                reply = _with_end_of_account(call, reply)
         except (AccessError, KeyLimitReached) as error:
             reply(error)
         except InvalidRequest as error:
@@ -80,12 +80,12 @@ class GrpcInference:
         else:
             call.model, call.selector = request.model_name, request.model_version
             call.authorization = context.authorization
-            read_stated = partial(protobuf.read_parameters, request)
-            self._pipeline.submit(call, partial(_decode, request), reply, read_stated)
+            read_parameters = partial(protobuf.read_parameters, request)
+            self._pipeline.submit(call, partial(_decode, request), reply, read_parameters)
 
-    def _leave(self, call: Call) -> None:
+    def _cancel(self, call: Call) -> None:
         call.end_account()
-        self._pipeline.leave(call)
+        self._pipeline.cancel(call)
 
     async def _stream(
         self, requests: AsyncIterator[bytes], context: CallContext
@@ -101,7 +101,7 @@ class GrpcInference:
         try:
             outcome = await future
         except asyncio.CancelledError:
-            self._leave(call)
+            self._cancel(call)
             raise
         reply = pb.ModelStreamInferResponse()
         if isinstance(outcome, InferenceResponse):
@@ -113,8 +113,10 @@ class GrpcInference:
         return encoded
 
 
-def _ending(call: Call, reply: Callable[[_Outcome], None]) -> Callable[[_Outcome], None]:
-    """Return a reply that gives the call back to its key's account."""
+def _with_end_of_account(
+    call: Call, reply: Callable[[_Outcome], None]
+) -> Callable[[_Outcome], None]:
+    """Return a reply that first ends the call in its key's account."""
 
     def end(outcome: _Outcome) -> None:
         call.end_account()
@@ -145,7 +147,7 @@ def _encode(answer: InferenceResponse) -> pb.ModelInferResponse:
 
 
 def _response_metadata(call: Call, answer: InferenceResponse) -> TrailingMetadata:
-    """Return version, prediction id and timings, for clients that do not read the message."""
+    """Return version, prediction id and durations, for clients that do not read the message."""
     run = answer.run
     metadata = [
         ("driftline-version", answer.version.number),
@@ -164,6 +166,6 @@ def _error_metadata(call: Call, error: DriftlineError) -> TrailingMetadata:
         metadata.append(("driftline-prediction-id", call.prediction_id))
     if call.traceparent:
         metadata.append(("traceparent", call.traceparent))
-    if isinstance(error, Overloaded):  # read by gRPC's retrying clients
+    if isinstance(error, Overloaded):  # gRPC clients read this before they retry
         metadata.append(("grpc-retry-pushback-ms", str(1_000 * error.retry_after)))
     return metadata

@@ -1,4 +1,4 @@
-"""Serve gRPC natively: HTTP/2 connections in the worker's event loop."""
+"""Serve gRPC by our own HTTP/2 connections in the worker's event loop."""
 
 import asyncio
 import socket
@@ -32,14 +32,14 @@ class NativeListener:
         self._shared = shared
 
     async def stop(self, grace: float) -> None:
-        """Refuse new calls; return once all are answered, or after `grace` seconds."""
+        """Refuse new calls; return once all calls are answered, or after `grace` seconds."""
         self._server.close()
         connections = self._shared.connections
         for connection in list(connections):
             connection.retire()
         if connections:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._shared.deserted.wait(), grace)
+                await asyncio.wait_for(self._shared.all_closed.wait(), grace)
         for connection in list(connections):
             connection.close()
 
@@ -52,7 +52,8 @@ async def start(
 ) -> NativeListener:
     """Listen on the shared port; raises SettingError if the address is not available.
 
-    `share` spreads the connections of a bound socket over the workers, or returns None.
+    `share` distributes a listening socket's connections among the workers; it returns None if this
+    is not possible, and the kernel distributes them.
     """
     shared = Http2Server(
         authorizer,

@@ -1,7 +1,7 @@
 """grpc.reflection: describe the services to clients without the proto files.
 
-Both versions of the protocol are served: v1, which grpcurl and ghz use, and v1alpha. Their messages
-are the same on the wire.
+Both versions of the protocol are served: v1, which grpcurl and ghz use, and v1alpha. The encodings
+of their messages are equal.
 """
 
 from collections.abc import AsyncIterator, Iterable
@@ -18,12 +18,12 @@ from service.protocol import open_inference_pb2
 
 V1ALPHA: str = reflection.SERVICE_NAME
 V1 = V1ALPHA.replace("v1alpha", "v1")
-REFLECTION = (V1, V1ALPHA)  # the names of the services
+REFLECTION = (V1, V1ALPHA)  # names of the reflection services
 
 
 def methods(services: Iterable[str]) -> Methods:
-    """Return every method by its path; `services` are the names to list."""
-    pool = open_inference_pb2.DESCRIPTOR.pool  # a pool of its own, without the other services
+    """Return every method by its path; `services` are the names that reflection lists."""
+    pool = open_inference_pb2.DESCRIPTOR.pool  # a separate pool, without the other services
     for other in (health_pb2, reflection_pb2):
         pool.AddSerializedFile(other.DESCRIPTOR.serialized_pb)
     pool.AddSerializedFile(_v1().SerializeToString())
@@ -37,7 +37,7 @@ def methods(services: Iterable[str]) -> Methods:
 
 
 class _MethodPool:
-    """A descriptor pool that also finds methods by name; protobuf's own finds services only."""
+    """A descriptor pool that also finds methods by name; protobuf's pool finds only services."""
 
     def __init__(self, pool: DescriptorPool) -> None:
         self._pool = pool
@@ -58,7 +58,7 @@ class _MethodPool:
 
 
 def _v1() -> descriptor_pb2.FileDescriptorProto:
-    """Return the file of v1: the package ships v1alpha alone, which differs by its name."""
+    """Return the file of v1, by renaming v1alpha, because the package contains only v1alpha."""
     alpha = descriptor_pb2.FileDescriptorProto.FromString(reflection_pb2.DESCRIPTOR.serialized_pb)
     text = text_format.MessageToString(alpha).replace("v1alpha", "v1")
     return text_format.Parse(text, descriptor_pb2.FileDescriptorProto())

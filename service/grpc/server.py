@@ -1,4 +1,4 @@
-"""Serve all gRPC methods of one worker, with the server that the settings select."""
+"""Serve all gRPC methods of a worker by the server that the settings select."""
 
 from typing import Protocol
 
@@ -16,14 +16,14 @@ class GrpcListener(Protocol):
     """A listening gRPC server."""
 
     async def stop(self, grace: float) -> None:
-        """Refuse new calls; return once all are answered, or after `grace` seconds."""
+        """Refuse new calls; return once all calls are answered, or after `grace` seconds."""
         ...
 
 
 class GrpcServer:
     """All services of the gRPC port."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # what the methods and the port need
+    def __init__(  # noqa: PLR0913, PLR0917  # dependencies of the methods and the port
         self,
         servicer: Servicer,
         settings: Settings,
@@ -32,7 +32,7 @@ class GrpcServer:
         buffered: BufferedBytes,
         share: native.Share | None = None,
     ) -> None:
-        """Build the method table; `share` distributes the native server's connections."""
+        """Build the table of methods; `share` distributes the native server's connections."""
         self._share = share
         self._buffered = buffered
         services = (SERVICE, HEALTH, *reflection.REFLECTION)
@@ -58,7 +58,7 @@ class GrpcServer:
             self._listener = await aio.start(self._authorizer, self._settings)
 
     async def stop(self) -> None:
-        """Refuse new calls; return once all are answered, or after the grace period."""
-        self._health.leave()
+        """Refuse new calls; return once all calls are answered, or after the grace period."""
+        self._health.stop()
         if self._listener is not None:
             await self._listener.stop(self._settings.shutdown_grace_s)

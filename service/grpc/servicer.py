@@ -17,13 +17,13 @@ from service.protocol import open_inference_pb2 as pb
 from service.telemetry.statistics import Statistics
 
 SERVICE = "inference.GRPCInferenceService"
-_ACTOR = "grpc"  # if the service requires no key
+_ACTOR = "grpc"  # actor of operations if the service requires no key
 
 
 class Servicer:
-    """One handler for each method of the protocol."""
+    """The handlers of the protocol's methods."""
 
-    def __init__(  # noqa: PLR0913  # the ports of the methods, all by name
+    def __init__(  # noqa: PLR0913  # dependencies of the methods, all by name
         self,
         *,
         pipeline: Pipeline,
@@ -34,7 +34,7 @@ class Servicer:
         access: Authorizer,
         limits: KeyLimits,
     ) -> None:
-        """`new_call` takes model, selector, traceparent, seconds left and routing key."""
+        """`new_call` accepts model, selector, traceparent, seconds left and routing key."""
         self._pipeline = pipeline
         self._models = models
         self._repository = repository
@@ -74,7 +74,7 @@ class Servicer:
     def _model_ready(self, request: pb.ModelReadyRequest, _: CallContext) -> pb.ModelReadyResponse:
         try:
             self._models.check_ready(request.name, request.version)
-        except (NotReady, UnknownModel, UnknownVersion):  # as Triton's server answers
+        except (NotReady, UnknownModel, UnknownVersion):  # like Triton, reply "not ready"
             return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=True)
 
@@ -89,7 +89,7 @@ class Servicer:
     def _model_metadata(
         self, request: pb.ModelMetadataRequest, context: CallContext
     ) -> pb.ModelMetadataResponse:
-        # The method was authorized for some model; now the model is known.
+        # The server has checked the scope for any model; check it for this model.
         self._access.admit("predict", context.authorization, request.name)
         model = describe(self._models, request.name, request.version)
         return pb.ModelMetadataResponse(
@@ -130,7 +130,7 @@ class Servicer:
         return await extensions.unload(self._repository, request, self._actor(context))
 
     def _actor(self, context: CallContext) -> str:
-        """Return the name of the call's key."""
+        """Return the actor of the call's key."""
         return self._access.actor_of(context.authorization) or _ACTOR
 
 

@@ -1,4 +1,4 @@
-"""gRPC's encoding on HTTP/2: prefixed messages, timeouts, statuses. Pure."""
+"""gRPC's encoding on HTTP/2: prefixed messages, timeouts, trailers. Pure."""
 
 import struct
 import zlib
@@ -15,12 +15,11 @@ CONTENT_TYPE = b"application/grpc"
 ENCODINGS = (b"identity", b"gzip", b"deflate")
 ACCEPTED = (b"grpc-accept-encoding", b",".join(ENCODINGS))
 HEAD: list[Header] = [(b"content-type", CONTENT_TYPE), ACCEPTED]
-WORTH_COMPRESSING = 1_024  # bytes
-
-_PREFIX = struct.Struct(">BI")  # a message's prefix: whether it is compressed, and its length
-_MOST_DIGITS = 8  # maximum digits of a timeout
+WORTH_COMPRESSING = 1_024  # minimum size of a compressed reply, in bytes
+_PREFIX = struct.Struct(">BI")  # prefix of a message: 1 if compressed, and length
+_MOST_DIGITS = 8  # maximum number of a timeout's digits
 _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
-_WINDOW_BITS = {b"gzip": 31, b"deflate": 15}  # zlib's codes of the formats
+_WINDOW_BITS = {b"gzip": 31, b"deflate": 15}  # zlib's codes for the formats
 _OK = (b"grpc-status", b"0")
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
@@ -34,28 +33,28 @@ def read_timeout(value: bytes) -> float:
 
 
 class MessageDecoder:
-    """Split the bytes of one call into messages, incrementally."""
+    """An incremental decoder of one call's messages."""
 
     __slots__ = ("_buffer", "_encoding", "_limit", "_needed")
 
     def __init__(self, limit: int, encoding: bytes = b"identity") -> None:
-        """`limit` is the largest message in bytes, compressed and decompressed."""
+        """`limit` is the maximum size of a message in bytes, compressed and decompressed."""
         self._limit = limit
         self._encoding = encoding
         self._buffer = bytearray()
-        self._needed = _PREFIX.size  # bytes until more can be read
+        self._needed = _PREFIX.size  # size of the buffer from which more can be decoded
 
     @property
     def size(self) -> int:
-        """Bytes of the incomplete message."""
+        """The size of the buffered incomplete message, in bytes."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the messages completed by `data`.
+        """Return the messages that `data` completes.
 
-        Refuses an oversized message at its prefix, before buffering it. Each byte is copied a
-        bounded number of times, however the messages are cut. Raises LimitExceeded, InvalidRequest
-        or UnknownEncoding.
+        An oversized message is refused at its prefix, before it is buffered. However small the
+        pieces are, each byte is copied a bounded number of times. Raises LimitExceeded,
+        InvalidRequest or UnknownEncoding.
         """
         if not self._buffer:
             complete, start = self._split(data)
@@ -70,7 +69,7 @@ class MessageDecoder:
         return complete
 
     def _split(self, buffer: bytes | memoryview) -> tuple[list[bytes], int]:
-        """Return the complete messages and where the rest begins; set `_needed` for the rest."""
+        """Return the complete messages and the offset of the rest; set `_needed`."""
         complete: list[bytes] = []
         start, size = 0, len(buffer)
         while size - start >= _PREFIX.size:
@@ -82,31 +81,32 @@ class MessageDecoder:
                 self._needed = end - start
                 return complete, start
             message = bytes(buffer[start + _PREFIX.size : end])
-            complete.append(self._unpacked(message) if packed else message)
+            complete.append(self._decompress(message) if packed else message)
             start = end
         self._needed = _PREFIX.size
         return complete, start
 
     def finish(self) -> None:
-        """End the call; raises InvalidRequest if its last message is incomplete."""
+        """Raise InvalidRequest if the last message is incomplete."""
         if self._buffer:
             raise InvalidRequest(
-                f"the call ends inside a message, after {len(self._buffer)} of its bytes"
+                f"the last message of the call is incomplete: it has {len(self._buffer)} bytes; "
+                f"expected {self._needed}"
             )
 
-    def _unpacked(self, message: bytes) -> bytes:
+    def _decompress(self, message: bytes) -> bytes:
         bits = _WINDOW_BITS.get(self._encoding)
         if bits is None:
             name = self._encoding.decode("latin-1")
             raise UnknownEncoding(f"a message is compressed, but grpc-encoding is {name!r}")
-        unpacking = zlib.decompressobj(bits)
+        decompressor = zlib.decompressobj(bits)
         try:
-            plain = unpacking.decompress(message, self._limit + 1)
+            plain = decompressor.decompress(message, self._limit + 1)
         except zlib.error as error:
             raise InvalidRequest(f"a compressed message is damaged: {error}") from None
         if len(plain) > self._limit:
             raise LimitExceeded(f"a message decompresses to more than {self._limit} bytes")
-        if not unpacking.eof:
+        if not decompressor.eof:
             raise InvalidRequest("a compressed message is truncated; expected a whole stream")
         return plain
 
@@ -126,8 +126,8 @@ def message(data: bytes) -> bytes:
 
 def compressed(data: bytes, encoding: bytes) -> bytes:
     """Return a message with its prefix, compressed by gzip or deflate."""
-    packing = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS[encoding])
-    packed = packing.compress(data) + packing.flush()
+    compressor = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS[encoding])
+    packed = compressor.compress(data) + compressor.flush()
     return _PREFIX.pack(1, len(packed)) + packed
 
 
@@ -137,7 +137,7 @@ def trailers(trailing: TrailingMetadata) -> list[Header]:
 
 
 def error_trailers(error: DriftlineError, trailing: TrailingMetadata) -> list[Header]:
-    """Return the trailers of an error: status and message."""
+    """Return the trailers of a failed call: status, message and `trailing`."""
     status: int = code_of(error).value[0]
     text = quote(message_of(error), safe=_PRINTABLE)
     trailers = [(b"grpc-status", b"%d" % status), (b"grpc-message", text.encode())]

@@ -1,1 +1,1 @@
-"""Registered versions in this worker: loading, routing, sessions, limits."""
+"""Model versions in a worker: loading, routing, limits, model repository."""

@@ -1,4 +1,4 @@
-"""Describe a model as Triton does: its clients read this before they load a model. Pure."""
+"""Describe a model in Triton's format, which Triton's clients read before inference. Pure."""
 
 import msgspec
 
@@ -12,7 +12,7 @@ _BACKEND = "onnxruntime"
 
 
 class TensorConfig(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One input or output; `dims` lack the dimension of the rows if there is one."""
+    """One input or output; `dims` does not include the free dimension of rows."""
 
     name: str
     data_type: str
@@ -21,7 +21,7 @@ class TensorConfig(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class DynamicBatching(msgspec.Struct, frozen=True):
-    """The sharing of runs among requests."""
+    """The priority levels of a version whose requests share runs."""
 
     priority_levels: int
     default_priority_level: int
@@ -33,7 +33,7 @@ class ModelConfiguration(msgspec.Struct, frozen=True):
     name: str
     platform: str
     backend: str
-    max_batch_size: int  # rows of one run; 0: no free dimension of rows
+    max_batch_size: int  # maximum rows of a run; 0 if there is no free dimension of rows
     input: list[TensorConfig]
     output: list[TensorConfig]
     dynamic_batching: DynamicBatching | msgspec.UnsetType = msgspec.UNSET

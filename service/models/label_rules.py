@@ -1,8 +1,8 @@
-"""Refuse labels that no version of a model can have, as far as a service knows it. Pure.
+"""Refuse labels that are invalid for every version of a model. Pure.
 
-A prediction id names its model and not its version, so a label is refused only where every version
-of the model would refuse it, those that are not loaded included. The monitor, which knows the
-version, judges the others.
+A prediction id identifies the model but not the version. So the service refuses a label only if it
+is invalid for all versions of the model, loaded or not. The monitor knows the version and checks
+the remaining labels.
 """
 
 from collections import Counter
@@ -15,16 +15,16 @@ from registry.manifest import Manifest
 from service.errors import InvalidLabels
 from service.protocol.feedback import FeedbackLabel
 
-Rule = frozenset[str] | None  # the classes of a version; None: a number
-Manifests = Callable[[str], Sequence[Manifest]]  # argument: a model's tag
+Rule = frozenset[str] | None  # valid classes of a version's labels; None means a number
+Manifests = Callable[[str], Sequence[Manifest]]  # returns the manifests of the model with a tag
 
 
 def check_labels(
     labels: Iterable[FeedbackLabel], tag: Callable[[str], str], manifests: Manifests
 ) -> None:
-    """Raise InvalidLabels if a label is one that the model cannot have.
+    """Raise InvalidLabels if a label is invalid for every version of its model.
 
-    `tag` returns the tag of the model of a prediction id, "" if the id does not tell it.
+    `tag` returns the tag of a prediction id's model, "" if the id does not contain a tag.
     """
     rules: dict[str, list[Rule]] = {}
     refused: list[tuple[FeedbackLabel, Rule]] = []
@@ -37,17 +37,17 @@ def check_labels(
             refused.append((label, of_model[-1]))
     if refused:
         first, rule = refused[0]
-        place = f"prediction {first.prediction_id}, row {first.row}"
-        count = f"{len(refused)} label{'s' * (len(refused) != 1)}"
+        row = f"prediction {first.prediction_id}, row {first.row}"
+        count = f"{len(refused)} invalid label{'s' * (len(refused) != 1)}"
         raise InvalidLabels(
-            f"{place}: {invalid_reason(first.label, rule)}; {count} of this request cannot be, "
-            "so none of it was accepted",
+            f"{row}: {invalid_reason(first.label, rule)}; the request has {count}, so none of its "
+            "labels was accepted",
             Counter(tag(label.prediction_id)[:SHARD_DIGITS] for label, _ in refused),
         )
 
 
 def _rules(manifests: Sequence[Manifest]) -> list[Rule]:
-    """Return the different rules of a model's versions; none if one of them takes no labels."""
+    """Return the distinct rules of a model's versions, empty if a version expects no labels."""
     if not all(map(expects_labels, manifests)):
         return []
     rules: list[Rule] = []

@@ -1,8 +1,8 @@
-"""The loaded versions of a worker; follows the registry while serving.
+"""The loaded versions of a worker, which are updated when the registry changes.
 
 Registry changes take effect at once, except for versions that must be loaded first. A separate
-thread loads those one by one; each takes traffic as soon as it is ready. A slow or failing load
-therefore delays no other promotion, rollback or unload.
+thread loads versions one by one, and a version gets requests as soon as it is loaded. A slow or
+failing load therefore does not delay other promotions, rollbacks or unloads.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ from service.models.routing import (
     routes_of,
 )
 
-_Key = tuple[str, str]  # model and version number
+_Key = tuple[str, str]  # (model, version number)
 
 _RETRY_S = 10.0  # seconds between reads of models with missing or damaged files
 
@@ -57,9 +57,9 @@ class RegistryReader(Revisions, Protocol):
 
 
 class LoadedModels:
-    """Map names to loaded versions, with one lookup per request. Belongs to one event loop."""
+    """The loaded versions, found by one lookup per request. Belongs to one event loop."""
 
-    def __init__(  # noqa: PLR0913  # its ports, all by name
+    def __init__(  # noqa: PLR0913  # its dependencies, all by name
         self,
         catalogue: RegistryReader,
         load: Callable[[Version], LoadedVersion],
@@ -69,9 +69,9 @@ class LoadedModels:
         *,
         quarantine: Quarantine | None = None,
     ) -> None:
-        """`load` runs in a thread and raises DriftlineError if a version cannot serve.
+        """`load` runs in a thread and raises DriftlineError if a version cannot be loaded.
 
-        `report` receives what this worker serves after every change.
+        After every change, `report` is called with the versions that this worker serves.
         """
         self._catalogue = catalogue
         self._load = load
@@ -79,28 +79,27 @@ class LoadedModels:
         self._report = report
         self._clock = clock
         self._quarantine = quarantine
-        self._retry_at = 0.0  # when models with damaged versions are read again
-        self._states: dict[str, ModelState] = {}  # states as last read
-        self._tags: dict[str, str] = {}  # the models of prediction ids, by their tags
+        self._retry_at = 0.0  # next time to re-read models with damaged versions
+        self._states: dict[str, ModelState] = {}  # model -> state that was last read
+        self._tags: dict[str, str] = {}  # tag in prediction ids -> model
         self._outcomes: dict[
             _Key, LoadedVersion | UnavailableVersion
-        ] = {}  # latest attempt to load each version
-        self._loads: dict[_Key, asyncio.Task[None]] = {}  # loads that are under way
-        self._begun: dict[_Key, int] = {}  # the revision that asked for them
+        ] = {}  # result of the latest attempt to load each version
+        self._loads: dict[_Key, asyncio.Task[None]] = {}  # running and queued loads
+        self._begun: dict[_Key, int] = {}  # registry revision that started each load
         self._loaded: dict[str, Loaded] = {}
         self._routes: Routes = {}
-        self._names: dict[str, list[tuple[str, str]]] = {}  # the routes of each model
+        self._names: dict[str, list[tuple[str, str]]] = {}  # model -> its keys in _routes
         self._polling = asyncio.Lock()
-        # One at a time: what a run costs is measured as a version is loaded, and two on few cores
-        # are not faster together.
+        # Versions are loaded one at a time, because a load measures the cost of a run.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="loading")
         self._unreported = False  # whether the last report could not be written
-        self.revision = -1  # revision of the registry, up to which it was read
+        self.revision = -1  # registry revision that was last applied
 
     def resolve(self, model: str, selector: str) -> tuple[LoadedVersion, str]:
-        """Return the version that serves a selector, and the alias it was found by.
+        """Return the version for a selector, and the alias that the selector names.
 
-        Raises UnknownModel, UnknownVersion or NotReady, also for a candidate.
+        Raises UnknownModel, UnknownVersion or NotReady; a candidate is not ready.
         """
         served, route = self.find(model, selector)
         if route.candidate:
@@ -108,10 +107,10 @@ class LoadedModels:
         return served, route.alias
 
     def find(self, model: str, selector: str) -> tuple[LoadedVersion, Route]:
-        """Return the version that serves a selector, and the route to it.
+        """Return the version for a selector, and the route to it.
 
-        A candidate is only for callers who may try it. Raises UnknownModel, UnknownVersion or
-        NotReady.
+        If it is a candidate, the caller must check the scope `try`. Raises UnknownModel,
+        UnknownVersion or NotReady.
         """
         route = self._routes.get((model, selector))
         if route is None:
@@ -137,9 +136,9 @@ class LoadedModels:
         return self._loaded[model]
 
     def manifests(self, tag: str) -> list[Manifest]:
-        """Return the manifests of a model's versions by the model's tag, also of unloaded ones.
+        """Return the manifests of all versions, loaded or not, of the model with this tag.
 
-        None if the model is not known here, or a version of it cannot be read.
+        The list is empty if the model is unknown or one of its versions cannot be read.
         """
         state = self._states.get(self._tags.get(tag, ""))
         if state is None or state.damaged:
@@ -147,9 +146,9 @@ class LoadedModels:
         return [version.manifest for version in state.versions]
 
     def select(self, model: str = "", selector: str = "") -> list[Version]:
-        """Return every loaded version, those of one model, or one by number or alias.
+        """Return the loaded versions of all models or of `model`, or the version of `selector`.
 
-        Raises UnknownModel, UnknownVersion or NotReady.
+        `selector` is a number or an alias. Raises UnknownModel, UnknownVersion or NotReady.
         """
         if selector:
             return [self.find(model, selector)[0].version]
@@ -163,7 +162,7 @@ class LoadedModels:
 
     @property
     def ready(self) -> bool:
-        """Whether the registry was read, and no champion fails to load."""
+        """Whether the registry was read and no champion has failed to load."""
         if self.revision < 0:
             return False
         routes = (self._routes.get((model, "")) for model in self._loaded)
@@ -187,20 +186,20 @@ class LoadedModels:
                 )
 
     async def start(self) -> None:
-        """Load every version; if the registry cannot be read, stay not ready: `follow` retries."""
+        """Load every version; if the registry cannot be read, `follow` retries."""
         try:
             await self.refresh()
         except RegistryError as error:
-            _logger.warning("%s; not ready, trying again", error)
+            _logger.warning("%s; the service is not ready and retries", error)
 
     async def refresh(self, model: str = "") -> None:
-        """Poll, and wait until all pending loads of a model, or of all models, end."""
+        """Poll, then wait for all pending loads of `model`, by default of all models."""
         await self.poll()
         while loads := [task for (of, _), task in self._loads.items() if model in {"", of}]:
             await asyncio.wait(loads)
 
     async def poll(self) -> None:
-        """Apply the registry's changes, and start to load new versions."""
+        """Apply the registry's changes, and start the loads of new versions."""
         async with self._polling:
             self._follow_quarantine()
             revision = await asyncio.to_thread(self._catalogue.revision)
@@ -209,9 +208,9 @@ class LoadedModels:
                 await self._retry_damaged(damaged)
             if revision == self.revision:
                 if self._unreported:
-                    self._tell()
+                    self._publish()
                 return
-            # With what did not load before: the reason may be gone.
+            # Also retry versions that failed to load.
             failed = damaged | {
                 model
                 for (model, _), outcome in self._outcomes.items()
@@ -221,35 +220,35 @@ class LoadedModels:
             for model in states:
                 for number in states[model].damaged.keys() - states[model].remote:
                     loaded = isinstance(self._outcomes.get((model, number)), LoadedVersion)
-                    what = "served from memory until the worker ends" if loaded else "not ready"
-                    _logger.warning("%s: %s", what, states[model].damaged[number])
+                    effect = "served from memory until the worker stops" if loaded else "not ready"
+                    _logger.warning("%s: %s", effect, states[model].damaged[number])
             self.revision = revision
             self._states |= states
             for model in states:
-                self._show(model)
-                self._begin(model)
-        self._tell()
+                self._update_routes(model)
+                self._start_loads(model)
+        self._publish()
 
     def _follow_quarantine(self) -> None:
-        """Stop serving what another worker's death has put into quarantine."""
+        """Apply changes of the quarantine, which all workers share."""
         changed = self._quarantine.refresh() if self._quarantine is not None else set()
         for model in changed & self._states.keys():
-            self._show(model)
-            self._begin(model)
-            self._tell()
+            self._update_routes(model)
+            self._start_loads(model)
+            self._publish()
 
     async def _retry_damaged(self, models: set[str]) -> None:
-        """Read models again whose files were missing or damaged: they may be back."""
+        """Re-read models with missing or damaged files, because the files may be restored."""
         self._retry_at = self._clock() + _RETRY_S
         before = {model: self._states[model] for model in models}
         states = await asyncio.to_thread(self._states_of, models)
         changed = {model: state for model, state in states.items() if state != before[model]}
         self._states |= changed
         for model in changed:
-            self._show(model)
-            self._begin(model)
+            self._update_routes(model)
+            self._start_loads(model)
         if changed:
-            self._tell()
+            self._publish()
 
     def close(self) -> None:
         """Stop loading."""
@@ -268,13 +267,12 @@ class LoadedModels:
             try:
                 states[model] = self._catalogue.state(model)
             except RegistryUnavailable:
-                raise  # read all of it again
+                raise  # the next poll reads all models again
             except RegistryError as error:
-                _logger.warning("model %s stays as it was: %s", model, error)
+                _logger.warning("model %s stays unchanged: %s", model, error)
         return states
 
-    def _show(self, model: str) -> None:
-        """Update the routes of a model."""
+    def _update_routes(self, model: str) -> None:
         state = self._states[model]
         self._tags[tag_of(model)] = model
         loaded: dict[str, LoadedVersion | UnavailableVersion] = {
@@ -311,14 +309,14 @@ class LoadedModels:
     def _state_damaged(
         self, model: str, number: str, state: ModelState
     ) -> LoadedVersion | UnavailableVersion:
-        """Serve on what was loaded from whole files; the next start of the worker needs them."""
+        """Keep serving a loaded version whose files are damaged, until the worker restarts."""
         outcome = self._outcomes.get((model, number))
         if isinstance(outcome, LoadedVersion):
             return self._state_now(outcome.version, state.desired)
         return _damaged(number, state)
 
     def _retire(self, key: _Key) -> None:
-        """Drop a version; only accepted requests still use it."""
+        """Remove a version; accepted requests still run on it."""
         outcome = self._outcomes.pop(key, None)
         if isinstance(outcome, LoadedVersion) and outcome.retire is not None:
             outcome.retire()
@@ -329,8 +327,8 @@ class LoadedModels:
         operated = desired.operated.get(version.number, 0)
         return self._quarantine.reason(version.model, version.number, operated)
 
-    def _begin(self, model: str) -> None:
-        """Start to load every version whose desired state is loaded."""
+    def _start_loads(self, model: str) -> None:
+        """Start the loads of all versions whose desired state is loaded."""
         state = self._states[model]
         for version in state.versions:
             key = model, version.number
@@ -340,7 +338,7 @@ class LoadedModels:
                 continue
             if not isinstance(self._outcomes.get(key), LoadedVersion):
                 self._begun[key] = self.revision
-                self._loads[key] = asyncio.create_task(self._bring(version))
+                self._loads[key] = asyncio.create_task(self._load_version(version))
 
         for number in state.remote - state.desired.unloaded:
             key = model, number
@@ -349,11 +347,11 @@ class LoadedModels:
                 self._loads[key] = asyncio.create_task(self._fetch(model, number))
 
     async def _fetch(self, model: str, number: str) -> None:
-        """Fetch the files of a version, then load it; a failure is tried again later."""
+        """Fetch a version's files, then load it; after a failure, a later poll retries."""
         key, loop = (model, number), asyncio.get_running_loop()
         reason = await loop.run_in_executor(self._thread, self._try_fetch, model, number)
         states: dict[str, ModelState] = {}
-        with suppress(RegistryError):  # then use the state read last
+        with suppress(RegistryError):  # in this case, use the state that was last read
             states = await asyncio.to_thread(self._states_of, {model})
         begun = self._begun.pop(key)
         del self._loads[key]
@@ -363,34 +361,34 @@ class LoadedModels:
             failed = {number: reason} if number in state.damaged else {}
             state = replace(state, damaged=state.damaged | failed, remote=state.remote - {number})
         self._states[model] = state
-        self._show(model)
-        self._begin(model)
-        if key in self._begun:  # the load of what was fetched belongs to the same revision
+        self._update_routes(model)
+        self._start_loads(model)
+        if key in self._begun:  # the load belongs to the same revision as the fetch
             self._begun[key] = begun
         if not self._loads:
-            self._tell()
+            self._publish()
 
     def _try_fetch(self, model: str, number: str) -> str:
-        """Fetch the files of a version; return why they cannot be, "" if they are here."""
+        """Fetch a version's files; return why this failed, "" on success."""
         try:
             self._catalogue.version(model, number)
         except DriftlineError as error:
             _logger.warning("version %s of %s is not ready: %s", number, model, error)
             return str(error)
-        except Exception as error:  # one version's fault must not keep the others from loading
+        except Exception as error:  # an error of one version must not stop the loads of others
             _logger.exception("version %s of %s is not ready", number, model)
             return f"version {number} is not ready: {type(error).__name__}"
         return ""
 
-    async def _bring(self, version: Version) -> None:
-        """Load a version, then route to it if it is still wanted."""
+    async def _load_version(self, version: Version) -> None:
+        """Load a version, then update its model's routes."""
         key = version.model, version.number
         loop = asyncio.get_running_loop()
         self._outcomes[key] = await loop.run_in_executor(self._thread, self._try_load, version)
         del self._loads[key], self._begun[key]
-        self._show(version.model)
+        self._update_routes(version.model)
         if not self._loads:
-            self._tell()
+            self._publish()
 
     def _try_load(self, version: Version) -> LoadedVersion | UnavailableVersion:
         name = f"version {version.number} of {version.model}"
@@ -399,16 +397,16 @@ class LoadedModels:
         except DriftlineError as error:
             _logger.warning("%s is not ready: %s", name, error)
             return _failed(version, f": {error}")
-        except Exception:  # one version's fault must not keep the others from loading
+        except Exception:  # an error of one version must not stop the loads of others
             _logger.exception("%s is not ready", name)
-            return _failed(version, "; the server's log says why")
+            return _failed(version, "; see the server's log")
         _logger.info("%s is loaded", name)
         return served
 
-    def _tell(self) -> None:
-        """Publish what this worker serves."""
-        followed = min(self._begun.values(), default=self.revision + 1) - 1
-        state = WorkerReport(followed)
+    def _publish(self) -> None:
+        """Report the versions that this worker serves."""
+        applied = min(self._begun.values(), default=self.revision + 1) - 1
+        state = WorkerReport(applied)
         for (model, selector), route in self._routes.items():
             if isinstance(route.version, LoadedVersion):
                 state.serving.setdefault(model, {})[selector] = route.version.version.number
@@ -424,16 +422,16 @@ class LoadedModels:
         self._set_loaded(loaded)
         try:
             self._report(state)
-        except OSError as error:  # a full disk must not keep a version from being served
+        except OSError as error:  # a full disk must not stop the service
             self._unreported = True
-            _logger.warning("this worker's state cannot be reported: %s", error.strerror)
+            _logger.warning("cannot report this worker's state: %s", error.strerror)
         else:
             self._unreported = False
 
     def check_ready(self, model: str, selector: str = "") -> None:
-        """Raise NotReady, UnknownModel or UnknownVersion unless requests are answered.
+        """Raise NotReady, UnknownModel or UnknownVersion if requests cannot be answered.
 
-        A probe has no key, so the errors name nothing that exists.
+        Health probes need no key, so these errors contain no names of models or versions.
         """
         try:
             self.resolve(model, selector)
@@ -450,7 +448,7 @@ class LoadedModels:
             return UnknownModel(f"no model {model[:64]!r}; models: {numbers}")
         if not selector:
             return NoChampion(model, list(self._loaded[model]))
-        numbers = ", ".join(name for of, name in self._routes if of == model and name)
+        numbers = ", ".join(name for owner, name in self._routes if owner == model and name)
         return UnknownVersion(
             f"model {model!r} has no version or alias {selector[:64]!r}; it has: {numbers}"
         )
@@ -471,7 +469,7 @@ def _damaged(number: str, state: ModelState) -> UnavailableVersion:
 def _tuned(
     version: LoadedVersion | UnavailableVersion, change: LimitChange | None
 ) -> LoadedVersion | UnavailableVersion:
-    """Return the version with its desired limits."""
+    """Return the version with the limits of `change`."""
     limits = change or UNCHANGED
     if isinstance(version, UnavailableVersion) or version.tune is None or version.limits == limits:
         return version
@@ -479,7 +477,7 @@ def _tuned(
     try:
         tuned = version.tune(limits)
     except RegistryError as error:
-        _logger.warning("%s: limits stay unchanged: %s", name, error)
+        _logger.warning("%s: the limits stay unchanged: %s", name, error)
         return version
-    _logger.info("%s has other limits: %s", name, limits.changes() or "those of its manifest")
+    _logger.info("%s has new limits: %s", name, limits.changes() or "the manifest's limits")
     return tuned

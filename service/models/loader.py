@@ -1,4 +1,4 @@
-"""Load a registered version: session, warm-up, queue."""
+"""Load a registered version: open its session, warm it up, create its queue."""
 
 import logging
 from collections.abc import Mapping
@@ -56,16 +56,16 @@ _logger = logging.getLogger(__name__)
 
 
 class SessionRunner:
-    """A session with the cost measured at warm-up; implements `Runner`."""
+    """A session and the cost of its runs, measured at warm-up; implements `Runner`."""
 
     def __init__(self, session: OpenSession, cost: RunCost, quick: float) -> None:
-        """A run expected to take less than `quick` seconds is quick."""
+        """A run is quick if its expected duration is at most `quick` seconds."""
         self._session = session
         self._cost = cost
         self._quick = quick
 
     def is_quick(self, rows: int, size: int) -> bool:
-        """Return whether a run of `rows` rows of `size` bytes costs less than a hand-over."""
+        """Return whether a run of `rows` rows and `size` bytes should stay in the event loop."""
         return self._cost.of(rows, size) <= self._quick
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
@@ -74,7 +74,7 @@ class SessionRunner:
 
 
 class VersionLoader:
-    """Loads versions; each has its own queue, admission and thread."""
+    """A function that loads versions; each version gets its own queue, admission and thread."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class VersionLoader:
         statistics: Statistics,
         runs: RunRecord | None = None,
     ) -> None:
-        """`runs` records the runs in flight, for the case that the worker dies."""
+        """`runs` records the runs in flight, for recovery after a worker's death."""
         self._settings = settings
         self._log = log
         self._ids = ids
@@ -93,11 +93,11 @@ class VersionLoader:
         self._caches: Caches = WeakValueDictionary()
 
     def cache_bytes(self) -> dict[tuple[str, str], int]:
-        """Return the bytes that every response cache holds, by model and version."""
+        """Return the size of each response cache in bytes, by model and version."""
         return {names: cache.size for names, cache in self._caches.items()}
 
     def __call__(self, version: Version) -> LoadedVersion:
-        """Load a version and run its reference rows; raises DriftlineError on failure."""
+        """Load a version and warm it up; raises DriftlineError."""
         with nullcontext() if self._runs is None else self._runs.loading(version):
             return self._load(version)
 
@@ -109,7 +109,7 @@ class VersionLoader:
         files = file_inputs(model)
         check = InputCheck(manifest, settings.max_request_rows, files)
         session = self._open(version, model)
-        shares_runs = _may_share(session, version)
+        shares_runs = _shares_runs(session, version)
         on_cpu = only_cpu(session_options(manifest.session, settings).providers)
         cost = _warm_up(session, version, files, batched=shares_runs)
         if depends_on_values(model) or isinstance(session, IsolatedSession):
@@ -142,7 +142,7 @@ class VersionLoader:
         ).with_limits()
 
     def _open(self, version: Version, model: bytes) -> OpenSession:
-        """Load the model here, or in a process of its own; raises NotReady."""
+        """Open the model in this process or in a separate process; raises NotReady."""
         options = session_options(version.manifest.session, self._settings)
         if options.isolation == "none":
             return Session(model, options, Path(version.path))
@@ -162,28 +162,28 @@ class VersionLoader:
         return VersionRuns(self._runs, version, partial(self._ids.prediction, version.model))
 
 
-def _may_share(session: OpenSession, version: Version) -> bool:
+def _shares_runs(session: OpenSession, version: Version) -> bool:
     """Return whether requests of a version may share a run."""
     reason = one_by_one(version.manifest, verdict_of(version, session.runnable()))
     if reason:
         name = f"version {version.number} of {version.model}"
-        recorded = "" if read_verdict(version) else " (found now; register it again to record it)"
-        _logger.info("%s runs one request at a time%s: %s", name, recorded, reason)
+        hint = "" if read_verdict(version) else " (checked now; re-register it to store the result)"
+        _logger.info("%s runs one request at a time%s: %s", name, hint, reason)
     return not reason
 
 
 def session_options(options: SessionOptions, settings: Settings) -> SessionOptions:
-    """Return a manifest's session options, completed and overridden by the settings."""
-    overruled = [name.strip() for name in settings.execution_providers.split(",") if name.strip()]
+    """Return a manifest's session options; the settings complete and override them."""
+    providers = [name.strip() for name in settings.execution_providers.split(",") if name.strip()]
     return msgspec.structs.replace(
         options,
         intra_op_threads=options.intra_op_threads or settings.intra_op_threads,
-        providers=overruled or options.providers,
+        providers=providers or options.providers,
     )
 
 
 def _warm_up(session: OpenSession, version: Version, files: Files, *, batched: bool) -> RunCost:
-    """Measure runs of rows shaped as requests will be: of the reference, else generated ones."""
+    """Measure the cost of runs with rows of the reference, or with generated rows without it."""
     if not has_reference(version) or bare_inputs(version.manifest):
         return measure_generated(session.run, version.manifest, files, batched=batched)
     rows_of = partial(_reference_rows, _reference(version))
@@ -200,5 +200,5 @@ def _reference(version: Version) -> Mapping[str, np.ndarray[Any, Any]]:
 
 
 def _reference_rows(reference: Mapping[str, Array], rows: int) -> dict[str, Array]:
-    """Return `rows` reference rows, repeated if there are too few."""
+    """Return `rows` reference rows; rows are repeated if there are too few."""
     return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in reference.items()}

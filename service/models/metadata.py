@@ -1,4 +1,4 @@
-"""Metadata of the server and its models, for both transports."""
+"""Metadata of the server and its models, for REST and gRPC."""
 
 import msgspec
 
@@ -28,7 +28,7 @@ class ModelMetadata(msgspec.Struct, frozen=True):
     """The Open Inference Protocol's description of a model."""
 
     name: str
-    versions: list[str]  # versions that are loaded, oldest first
+    versions: list[str]  # loaded versions, oldest first
     platform: str
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]

@@ -1,4 +1,4 @@
-"""Check that a model predicts for as many rows as were sent; what it declares may be wrong."""
+"""Check that a run returns a prediction for every row, because declared shapes can be wrong."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from service.errors import RunFailed
 
 
 class PredictionShapes:
-    """The outputs of one version that hold its prediction, and their sizes."""
+    """The outputs that contain a version's prediction, and their numbers of values per row."""
 
     def __init__(self, prediction: Prediction) -> None:
         classes = len(prediction.classes)
@@ -20,12 +20,12 @@ class PredictionShapes:
                 self._widths[name] = classes
 
     def check(self, outputs: Mapping[str, np.ndarray[Any, Any]], rows: int) -> None:
-        """Raise RunFailed if an output does not hold its values for each of `rows` rows."""
+        """Raise RunFailed if an output does not have the expected values for `rows` rows."""
         for name, width in self._widths.items():
             array = outputs[name]
             if array.size != rows * width:
                 expected = [rows] if width == 1 else [rows, width]
                 raise RunFailed(
-                    f"output {name!r} holds the prediction and has shape {list(array.shape)} for "
-                    f"{rows} rows; expected {expected}: the model does not answer what it declares"
+                    f"output {name!r} contains the prediction and has shape {list(array.shape)} "
+                    f"for {rows} rows; expected {expected} as the model declares"
                 )

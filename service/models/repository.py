@@ -1,7 +1,7 @@
 """The model repository extension: list, load and unload versions.
 
-The registry stores the desired state. Every worker of every service polls the registry's revision
-and applies that state, also workers that start later.
+The registry stores the desired state. All workers of all services poll the registry and apply this
+state, also workers that start later.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from service.models.loaded_models import LoadedModels
 from service.models.routing import LoadedVersion, UnavailableVersion
 
 State = Literal["READY", "LOADING", "UNAVAILABLE"]
-_IGNORED = {"unload_dependents"}  # sent by Triton's clients; models here have no dependents
+_IGNORED = {"unload_dependents"}  # parameters of Triton's clients that have no meaning here
 
 
 class RegistryWriter(Protocol):
-    """The part of the registry that load and unload use; methods raise UnknownModel."""
+    """The part of the registry that load and unload use; its methods raise UnknownModel."""
 
     def aliases(self, model: str) -> dict[str, str]: ...
     def load(self, model: str, number: str, *, actor: str) -> int: ...
@@ -27,23 +27,23 @@ class RegistryWriter(Protocol):
 
 
 class IndexEntry(msgspec.Struct, frozen=True):
-    """One version of a model, as the extension defines it."""
+    """A version in the extension's format."""
 
     name: str
     version: str
     state: State
-    reason: str = ""  # why it is unavailable
+    reason: str = ""  # why the version is not ready
 
 
 class ModelRepository:
-    """One worker's view of the models; changes apply to all workers."""
+    """The extension's methods; changes apply to all workers."""
 
     def __init__(self, registry: RegistryWriter, models: LoadedModels) -> None:
         self._registry = registry
         self._models = models
 
     def index(self, *, ready: bool = False) -> list[IndexEntry]:
-        """Return every version, or only ready ones, ordered by model."""
+        """Return all versions, or only the ready versions, ordered by model."""
         entries = [
             _entry(model, number, version)
             for model in self._models.names()
@@ -52,11 +52,11 @@ class ModelRepository:
         return [entry for entry in entries if entry.state == "READY" or not ready]
 
     async def load(self, model: str, parameters: Mapping[str, object], *, actor: str) -> None:
-        """Load one version by number or alias, or all versions of a model; wait until done.
+        """Load a version or all versions of a model; return once they are loaded.
 
-        `parameters["version"]` selects the version; without it, all are loaded. Other workers load
-        within their poll interval. Raises UnknownModel, UnknownVersion, InvalidRequest, or NotReady
-        if a load fails.
+        `parameters["version"]` selects a version by number or alias; by default, all versions are
+        loaded. Other workers load them within their poll interval. Raises UnknownModel,
+        UnknownVersion or InvalidRequest, and NotReady if a load fails.
         """
         number = await self._number(model, parameters)
         await asyncio.to_thread(self._registry.load, model, number, actor=actor)
@@ -71,10 +71,10 @@ class ModelRepository:
             raise NotReady(f"model {model!r}: {'; '.join(problems)}")
 
     async def unload(self, model: str, parameters: Mapping[str, object], *, actor: str) -> None:
-        """Unload one version by number or alias, or all versions of a model.
+        """Unload a version or all versions of a model.
 
-        `parameters["version"]` selects the version. Accepted requests are still answered. Raises
-        UnknownModel, UnknownVersion or InvalidRequest.
+        `parameters["version"]` selects a version by number or alias. Accepted requests are still
+        answered. Raises UnknownModel, UnknownVersion or InvalidRequest.
         """
         number = await self._number(model, parameters)
         await asyncio.to_thread(self._registry.unload, model, number, actor=actor)
@@ -85,12 +85,12 @@ class ModelRepository:
         unknown = parameters.keys() - {"version"} - _IGNORED
         if unknown:
             raise InvalidRequest(
-                f"parameter {min(unknown)!r}: expected only `version`; a model's files and "
-                "manifest come from the registry"
+                f"parameter {min(unknown)!r}: expected only `version`, because a model's files and "
+                "manifest are read from the registry"
             )
         selector = parameters.get("version", "")
         if not isinstance(selector, str):
-            raise InvalidRequest("parameter version: expected a version's number or an alias")
+            raise InvalidRequest("parameter version: expected a version number or an alias")
         aliases = await asyncio.to_thread(self._registry.aliases, model)
         return aliases.get(selector, selector)
 

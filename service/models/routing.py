@@ -1,11 +1,12 @@
-"""Resolve a model and selector to the version that serves it. Pure.
+"""Resolve a model and a selector to a version. Pure.
 
-A request without a version goes to the alias `champion`. Without that alias it has no route: no
-version takes traffic before it is promoted. A version takes traffic once it is loaded and has run
-its reference rows. Until then, or if it fails, an alias keeps its previous version. An unloaded
-version, or one in quarantine, takes no new requests under any name; accepted ones are still
-answered. A candidate, which a release policy does not allow to be champion, is reached by its
-number alone, by callers who may try it.
+- A request without a version is routed to the alias `champion`. If there is no champion, the
+  request is refused.
+- If an alias moves to a version that is not loaded yet or failed to load, the alias still routes to
+  its previous version.
+- A version that is unloaded or in quarantine gets no new requests. Accepted requests are answered.
+- A candidate, which the release policy does not allow as champion, is reached only by its number
+  and by callers with the scope `try`.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,42 +23,42 @@ from service.batching.job import Queue
 from service.call import Call, InferenceResponse
 from service.protocol.validation import InputCheck
 
-_NOT_SERVED = {"unloaded", "quarantined"}  # no earlier version replaces one in these states
+_NOT_SERVED = {"unloaded", "quarantined"}  # states in which the previous version is not used
 
 
 class LoadedVersion(msgspec.Struct, frozen=True):
-    """A version that is loaded and warm."""
+    """A version that is loaded and warmed up."""
 
     version: Version
     check: InputCheck
     queue: Queue[Call, InferenceResponse]
-    limits: LimitChange = UNCHANGED  # instead of the manifest's limits
-    # The same version under other limits, from the event loop; raises InvalidLimits.
+    limits: LimitChange = UNCHANGED  # changes to the manifest's limits
+    # Returns the version with other limits; call it in the event loop. Raises InvalidLimits.
     tune: Callable[[LimitChange], "LoadedVersion"] | None = None
-    # Ends its processes outside the worker, once its accepted requests are answered.
+    # Ends the version's separate process once its accepted requests are answered.
     retire: Callable[[], None] | None = None
 
 
 class UnavailableVersion(msgspec.Struct, frozen=True):
-    """A version that is not loaded, and why."""
+    """A version that cannot be used, and the reason."""
 
     reason: str
     state: Literal["failed", "loading", "unloaded", "quarantined"]
 
 
 class Canary(msgspec.Struct, frozen=True):
-    """The version that answers a share of the requests for an alias."""
+    """A rollout of an alias, and the version that answers a share of the requests."""
 
     rollout: Rollout
     version: LoadedVersion | UnavailableVersion
 
 
 class Route(msgspec.Struct, frozen=True):
-    """The version that a name resolves to now."""
+    """The version that a selector currently resolves to."""
 
     version: LoadedVersion | UnavailableVersion
-    alias: str  # through which the version was found, "" when its number was named
-    candidate: str = ""  # why only callers with the scope `try` reach it; "" if all do
+    alias: str  # alias that the selector names; "" if the selector is a number
+    candidate: str = ""  # why only callers with the scope `try` are allowed; "" if all are allowed
     canary: Canary | None = None
 
 
@@ -71,9 +72,9 @@ def routes_of(
     desired: DesiredState,
     before: Routes,
 ) -> Routes:
-    """Return the routes of one model; `loaded` is oldest first.
+    """Return the routes of one model; `before` are the current routes of all models.
 
-    A version whose content was barred or rejected has no route by its number.
+    A version whose content was barred or rejected gets no requests.
     """
     allowed = {
         number: _candidate(number, desired.candidates[number])
@@ -113,10 +114,10 @@ def _not_released(number: str, reason: str) -> str:
 
 
 def _still_served(route: Route | None, loaded: Loaded) -> LoadedVersion | None:
-    """Return the previous version of a name, unless it was unloaded."""
+    """Return the previous version of a route, unless it is unloaded or in quarantine."""
     if route is None or isinstance(route.version, UnavailableVersion):
         return None
     now = loaded.get(route.version.version.number)
     if isinstance(now, LoadedVersion):
-        return now  # perhaps under other limits
+        return now  # its limits may have changed
     return None if now is not None and now.state in _NOT_SERVED else route.version

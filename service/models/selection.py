@@ -1,4 +1,4 @@
-"""The part of the registry that one service serves, by patterns of model names."""
+"""The models that a service serves, selected by patterns of their names."""
 
 from registry.manifest import Version
 from registry.store import ModelState
@@ -7,10 +7,10 @@ from service.models.loaded_models import RegistryReader
 
 
 class SelectedModels:
-    """A `RegistryReader` of the models whose names match a pattern."""
+    """A `RegistryReader` that contains only models whose names match a pattern."""
 
     def __init__(self, catalogue: RegistryReader, patterns: str) -> None:
-        """`patterns` are separated by commas, as in `team-a-*,fraud`; empty: every model."""
+        """`patterns` are separated by commas, such as `team-a-*,fraud`; "" selects every model."""
         self._catalogue = catalogue
         self._patterns = patterns
 
@@ -31,7 +31,7 @@ class SelectedModels:
         return self._catalogue.state(model)
 
     def version(self, model: str, number: str) -> Version:
-        """Return a version, fetched if it is not on this machine."""
+        """Return a version; its files are fetched if they are not on this machine."""
         return self._catalogue.version(model, number)
 
     def _selected(self, model: str) -> bool:

@@ -20,7 +20,7 @@ Caches = WeakValueDictionary[tuple[str, str], ResponseCache]  # keyed by model a
 
 
 class TunableVersion:
-    """The parts of a version that stay when its limits change: session, queue and cache."""
+    """The parts of a version that do not change with its limits: session, queue and cache."""
 
     def __init__(  # noqa: PLR0913  # the parts of a version, all by name
         self,
@@ -35,10 +35,10 @@ class TunableVersion:
         caches: Caches,
         retire: Callable[[], None] | None = None,
     ) -> None:
-        """Take the parts of a version.
+        """Arguments that the types do not explain.
 
-        `shares_runs`: requests may share a run. `on_cpu`: the version runs on no accelerator.
-        `settings` have the limits that the manifest omits. `caches` receives the version's cache.
+        `shares_runs`: whether requests may share a run. `on_cpu`: whether runs use no accelerator.
+        `settings` supply limits that the manifest omits. The version's cache is added to `caches`.
         """
         self._version = version
         self._check = check
@@ -52,9 +52,10 @@ class TunableVersion:
         self._cache: ResponseCache | None = None
 
     def with_limits(self, change: LimitChange = UNCHANGED) -> LoadedVersion:
-        """Apply the manifest's limits, changed by `change`; return the version for routing.
+        """Apply the manifest's limits with `change`; return the version for routing.
 
-        Once the version serves, call this only in the batcher's event loop. Raises InvalidLimits.
+        Once the version gets requests, call this only in the batcher's event loop. Raises
+        InvalidLimits.
         """
         manifest = limited(self._version.manifest, change)
         name = f"{self._version.model} version {self._version.number}"
@@ -71,7 +72,7 @@ class TunableVersion:
         )
 
     def _queue(self, policy: CachePolicy) -> Queue[Call, InferenceResponse]:
-        """Return the batcher, or a cache in front of it if the policy has one."""
+        """Return the batcher, with a cache in front if the policy has a cache."""
         if not policy.max_bytes:
             self._cache = None
             return self._batcher
@@ -86,5 +87,5 @@ class TunableVersion:
 
 
 def caller_of(call: Call) -> bytes:
-    """Return the call's credential; a call hits only cache entries of its own credential."""
+    """Return the call's credential; only calls with the same credential share cache entries."""
     return call.authorization or b""

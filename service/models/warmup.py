@@ -1,4 +1,4 @@
-"""Run a loaded model on its reference rows and measure the cost of a run."""
+"""Measure the cost of a run of a loaded model, which also warms the model up."""
 
 import logging
 import statistics
@@ -22,34 +22,34 @@ from service.errors import ServingError
 Array = np.ndarray[Any, Any]
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]
 
-_REPEATS = 5
-_ROWS = 64
-_MOST_BYTES = 16 * 2**20  # maximum bytes of generated inputs
+_REPEATS = 5  # measurements of a run; the median counts
+_ROWS = 64  # maximum number of generated rows
+_MOST_BYTES = 16 * 2**20  # maximum size of generated inputs
 _SIZE = 8  # size of a free dimension in generated inputs
-_SHORT = 64  # letters of a text that cost no more than the measured ones
-_SLOW = 0.001  # seconds, from where on more rows are not tried
+_SHORT = 64  # length up to which a text costs no more than the measured texts
+_SLOW = 0.001  # seconds; if one row takes this long, no run with more rows is measured
 
 _logger = logging.getLogger(__name__)
 
 
 class RunCost(msgspec.Struct, frozen=True):
-    """The cost of a run: a line through two measured points, in seconds."""
+    """The duration of a run as a linear function of its rows, in seconds."""
 
-    first_row: float  # a run of one row
-    row: float  # every further row
-    size: int = 0  # bytes of a measured row, where rows differ in size: those of texts
+    first_row: float  # seconds of a run with one row
+    row: float  # seconds of each further row
+    size: int = 0  # size of a measured row in bytes, if rows contain texts; otherwise 0
 
     def of(self, rows: int, size: int) -> float:
-        """Return the expected duration of a run of `rows` rows with `size` bytes together.
+        """Return the expected duration of a run of `rows` rows and `size` bytes in total.
 
-        Rows larger than the measured ones may cost up to the square of their ratio.
+        If the rows are larger than the measured rows, the duration grows by the squared ratio.
         """
         expected = self.first_row + (rows - 1) * self.row
         usual = self.size * rows
         return expected * (size / usual) ** 2 if usual and size > usual else expected
 
 
-UNKNOWN_COST = RunCost(inf, 0.0)  # cost of runs that never block the event loop
+UNKNOWN_COST = RunCost(inf, 0.0)  # with this cost, all runs use another thread
 
 
 def measure(
@@ -58,9 +58,9 @@ def measure(
     many: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> RunCost:
-    """Time runs of one row and of `many` rows; discard the first, cold runs.
+    """Measure runs of one row and of `many` rows; the slower first run of each does not count.
 
-    `rows_of` returns the inputs of a number of rows. `many` is 1 for a model without batches.
+    `rows_of` returns inputs with a number of rows. `many` is 1 for a model that runs no batches.
     """
 
     size = 0
@@ -78,7 +78,7 @@ def measure(
 
 
 def _row_size(inputs: Mapping[str, Array], rows: int) -> int:
-    """Return the bytes of a row; 0 without texts, whose rows all have one size."""
+    """Return the size of a row in bytes; 0 if there are no texts, because all sizes are equal."""
     texts = [array for array in inputs.values() if array.dtype == np.object_]
     if not texts:
         return 0
@@ -90,10 +90,9 @@ def _row_size(inputs: Mapping[str, Array], rows: int) -> int:
 def measure_generated(
     run: Run, manifest: Manifest, files: Files = MappingProxyType({}), *, batched: bool
 ) -> RunCost:
-    """Time runs of generated inputs, for a version without reference rows.
+    """Measure runs of generated inputs, for a version without reference rows.
 
-    The cost is unknown where rows have no fixed size, or where the model rejects such inputs:
-    then no run may block the event loop.
+    Returns UNKNOWN_COST if rows have no fixed size or the model rejects the inputs.
     """
     model_signature = signature(manifest)
     varied = any(FREE in spec.shape[1:] for spec in model_signature.inputs)
@@ -114,7 +113,7 @@ def measure_generated(
         elif many > 1:
             cost = RunCost(cost.first_row, cost.first_row, cost.size)
     except ServingError as error:
-        _logger.info("warm-up inputs were rejected, which is not the model's fault: %s", error)
+        _logger.info("the model rejected warm-up inputs, so its cost is unknown: %s", error)
         return UNKNOWN_COST
     return UNKNOWN_COST if varied else cost
 
@@ -122,10 +121,10 @@ def measure_generated(
 def generated_inputs(
     specs: Sequence[TensorSpec], rows: int, files: Files = MappingProxyType({})
 ) -> dict[str, Array]:
-    """Return zeros, false and the text "a" in the shapes of these inputs; generated files."""
+    """Return inputs of these shapes: 0, false, the text "a", or generated files."""
     arrays = {spec.name: _generated(spec, rows) for spec in specs}
-    rows_with_files = next(generate_rows(declared(specs), rows, files)) if files else {}
-    return arrays | {name: rows_with_files[name] for name in files}
+    generated = next(generate_rows(declared(specs), rows, files)) if files else {}
+    return arrays | {name: generated[name] for name in files}
 
 
 def _generated(spec: TensorSpec, rows: int) -> Array:

@@ -1,1 +1,1 @@
-"""Open Inference Protocol: pure codecs between its encodings and NumPy arrays."""
+"""Pure codecs of the Open Inference Protocol, between its encodings and NumPy arrays."""

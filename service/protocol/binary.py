@@ -1,8 +1,8 @@
-"""The binary tensor data extension of REST: JSON, then the raw bytes of tensors in order.
+"""The binary tensor data extension of REST: a body of JSON and the tensors' raw bytes in order.
 
-The header Inference-Header-Content-Length states where the JSON ends. An input's `binary_data_size`
-is its number of raw bytes. An output is sent raw if the request says so, for that output
-(`binary_data`) or for all (`binary_data_output`).
+The header Inference-Header-Content-Length states the length of the JSON. An input's parameter
+`binary_data_size` is its number of raw bytes. An output is sent as raw bytes if the request asks
+for it, for this output (`binary_data`) or for all outputs (`binary_data_output`).
 """
 
 from typing import Any
@@ -22,17 +22,17 @@ from service.protocol.raw import RawTensor, write_raw
 
 HEADER = "inference-header-content-length"
 _SIZE = "binary_data_size"
-_MOST_DIGITS = 20  # Python itself refuses to read numbers of thousands
+_MOST_DIGITS = 20  # because Python raises ValueError for numbers of thousands of digits
 
 
 def decode_request(body: bytes, size_header: bytes) -> InferRequest:
-    """Decode a body whose JSON has `size_header` bytes; raises InvalidRequest."""
+    """Decode a body; `size_header` states the length of its JSON. Raises InvalidRequest."""
     length = json_length(size_header, len(body))
     request = read_json(body[:length])
-    return request.of(_tensors(request, body, length))
+    return request.with_inputs(_tensors(request, body, length))
 
 
-def encode_response(  # noqa: PLR0913 - one argument for each field of the answer
+def encode_response(  # noqa: PLR0913 - one argument for each field of the response
     *,
     model: str,
     version: str,
@@ -41,7 +41,7 @@ def encode_response(  # noqa: PLR0913 - one argument for each field of the answe
     outputs: dict[str, Tensor],
     raw: dict[str, Array],
 ) -> tuple[bytes, int]:
-    """Return the body and the length of its JSON; `raw` holds the outputs to send as bytes."""
+    """Return the body and the length of its JSON; outputs in `raw` are sent as raw bytes."""
     parts: list[bytes] = []
     tensors: list[OutputTensor] = []
     for name, tensor in outputs.items():
@@ -57,11 +57,11 @@ def encode_response(  # noqa: PLR0913 - one argument for each field of the answe
 
 
 def json_length(size_header: bytes, size: int) -> int:
-    """Return the end of the JSON in a body of `size` bytes; raises InvalidRequest."""
+    """Return the length of the JSON in a body of `size` bytes; raises InvalidRequest."""
     if not size_header.isdigit() or len(size_header) > _MOST_DIGITS or int(size_header) > size:
         raise InvalidRequest(
-            f"header {HEADER}: got {size_header.decode('latin-1')!r}; expected the number of bytes "
-            f"of JSON, at most the {size} of the body"
+            f"header {HEADER}: got {size_header.decode('latin-1')!r}; expected the length of the "
+            f"JSON in bytes, at most {size} (the length of the body)"
         )
     return int(size_header)
 
@@ -78,8 +78,8 @@ def _tensors(request: JsonRequest, body: bytes, position: int) -> list[RequestTe
         position += size
     if position != len(body):
         raise InvalidRequest(
-            f"{len(body) - position} bytes follow the last tensor; expected none: every "
-            f"{_SIZE} together must fill the body after its JSON"
+            f"{len(body) - position} bytes follow the last tensor; expected none: the sum of all "
+            f"{_SIZE} must be the length of the body after its JSON"
         )
     return tensors
 
@@ -88,7 +88,7 @@ def _size(tensor: JsonTensor, rest: int) -> int:
     size = (tensor.parameters or {}).get(_SIZE)
     if type(size) is not int or not 0 <= size <= rest:
         raise InvalidRequest(
-            f"{_SIZE} is {size!r}; expected a number of bytes, at most the {rest} that are left",
+            f"{_SIZE} is {size!r}; expected a number of bytes, at most the remaining {rest}",
             tensor=tensor.name,
         )
     return size

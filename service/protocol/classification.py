@@ -1,7 +1,7 @@
-"""The classification extension: an output as its k best classes. Pure.
+"""The classification extension, which returns the k best classes of an output. Pure.
 
-Each class is the text "score:index" or "score:index:label", best first; ties keep the order of
-their index. The event keeps the numbers.
+Each class is a text "score:index" or "score:index:label". The best class is first; classes with
+equal scores are ordered by index. The event contains the original scores.
 """
 
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from registry.outputs import LABEL, LABELS
 from service.errors import InvalidRequest
 from service.protocol.messages import Array
 
-_MOST = 10_000  # classes of one row per request
+_MOST = 10_000  # maximum number of classes per row
 
 
 def check_classes(classes: Mapping[str, int], manifest: Manifest) -> None:
-    """Raise InvalidRequest if classes are requested of an output that has none."""
+    """Raise InvalidRequest if classes are requested for an output without scores."""
     datatypes = {spec.name: spec.datatype for spec in signature(manifest).outputs}
     for name, count in classes.items():
         if not 0 < count <= _MOST:
@@ -29,8 +29,8 @@ def check_classes(classes: Mapping[str, int], manifest: Manifest) -> None:
         datatype = datatypes.get(name, "")
         if name in {LABEL, LABELS} or datatype in {"BYTES", "BOOL"}:
             raise InvalidRequest(
-                f"output {name!r} holds {datatype or 'labels'}; expected an output of numbers to "
-                "take the best classes of"
+                f"output {name!r} contains {datatype or 'labels'}; expected an output of numbers, "
+                "from which the best classes can be chosen"
             )
 
 
@@ -40,7 +40,7 @@ def best_classes(scores: Array, count: int, labels: list[str]) -> Array:
     NaN ranks last.
     """
     rows = scores.reshape(scores.shape[0], -1) if scores.ndim else scores.reshape(1, 1)
-    # Sorted backwards and turned round, so that the sort can be stable for equal scores.
+    # Sort reversed rows ascending and reverse the result, so that equal scores keep their order.
     order = rows.shape[1] - 1 - np.argsort(_nan_last(rows)[:, ::-1], axis=1, kind="stable")[:, ::-1]
     best = [
         [_class_text(row[index], int(index), labels) for index in chosen[:count]]

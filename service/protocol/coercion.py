@@ -1,8 +1,9 @@
-"""Convert inputs of another shape, and of another datatype with `coerce: true`. Pure.
+"""Convert inputs to the expected shape and, if the manifest allows it, datatype. Pure.
 
-[N] is converted to [N, 1] and back, because several clients support only one of them; no other
-shape is converted. A converted datatype must hold every value: FP64 to FP32 may round, but no value
-may overflow, and no integer may change. The reply states what was converted.
+The only conversions of shapes are [N] to [N, 1] and back, because several clients support only one
+of them. Datatypes are converted only if the manifest has `coerce: true` and all values fit: FP64 to
+FP32 may round, but must not overflow, and integers must not change. The reply lists the
+conversions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +18,9 @@ from service.protocol.messages import Array, RequestTensor
 
 
 class CoercedTensor:
-    """An input, converted to the datatype and shape of its specification."""
+    """An input that is converted to the datatype and shape of the signature."""
 
-    sent = None  # no raw JSON for the log
+    raw_json = None
 
     def __init__(self, tensor: RequestTensor, datatype: str, shape: Sequence[int]) -> None:
         self.name = tensor.name
@@ -28,7 +29,7 @@ class CoercedTensor:
         self._tensor = tensor
 
     def array(self) -> Array:
-        """Return the converted values; raises InvalidRequest for one that does not fit."""
+        """Return the converted values; raises InvalidRequest if a value does not fit."""
         values = self._tensor.array()
         return _cast(values, self.datatype, self.name).reshape(tuple(self.shape))
 
@@ -36,7 +37,7 @@ class CoercedTensor:
 def coerce(
     tensors: Sequence[RequestTensor], specs: Mapping[str, TensorSpec], *, datatypes: bool
 ) -> tuple[Sequence[RequestTensor], str]:
-    """Return the inputs, converted where needed, and a note of each conversion."""
+    """Return the inputs, converted if necessary, and a text that lists the conversions."""
     notes: list[str] = []
     coerced = [
         _coerced(tensor, specs[tensor.name], notes, datatypes=datatypes) for tensor in tensors
@@ -57,8 +58,8 @@ def _coerced(
         shape = [shape[0]]
     if datatype == tensor.datatype and shape == list(tensor.shape):
         return tensor
-    sent = f"{tensor.datatype} {list(tensor.shape)}"
-    notes.append(f"{tensor.name}: {sent} to {datatype} {shape}")
+    before = f"{tensor.datatype} {list(tensor.shape)}"
+    notes.append(f"{tensor.name}: {before} to {datatype} {shape}")
     return CoercedTensor(tensor, datatype, shape)
 
 
@@ -73,7 +74,7 @@ def _cast(values: Array, datatype: str, name: str) -> Array:
         else:
             faulty = cast.astype(values.dtype) != values
     if not is_floating(cast) and values.dtype.kind in "iu" and cast.dtype.kind in "iu":
-        faulty |= (values < 0) != (cast < 0)  # a wrapped value changes its sign
+        faulty |= (values < 0) != (cast < 0)  # overflow that the comparison above does not find
     if faulty.any():
         value = values.ravel()[int(faulty.argmax())]
         raise InvalidRequest(f"{value!s} does not fit {datatype}", tensor=name)

@@ -1,40 +1,40 @@
-"""Event time as clients state it: RFC 3339 or integer microseconds since the Unix epoch."""
+"""The event time in requests: RFC 3339 or integer microseconds since the Unix epoch."""
 
 from datetime import UTC, datetime
 
 from service.errors import InvalidRequest
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-EARLIEST = 31_536_000_000_000  # 1971-01-01 in microseconds: what milliseconds mean lies before
-LATEST = 4_102_444_800_000_000 - 1  # the last microsecond before 2100-01-01
+EARLIEST = 31_536_000_000_000  # 1971-01-01; a time in milliseconds is smaller and thus refused
+LATEST = 4_102_444_800_000_000 - 1  # last microsecond before 2100-01-01
 _BOUNDS = f"expected 1971-01-01 to 2099-12-31 UTC, {EARLIEST} to {LATEST} microseconds"
-_LIKELY = 631_152_000_000_000  # 1990-01-01; a number in another unit is guessed to lie after
+_LIKELY = 631_152_000_000_000  # 1990-01-01; earliest time that is assumed when guessing a unit
 _UNITS = {  # name: microseconds = number * numerator // denominator
     "seconds": (1_000_000, 1),
     "milliseconds": (1_000, 1),
     "nanoseconds": (1, 1_000),
 }
-_LONGEST = 64  # characters of a stated value that a message repeats
+_LONGEST = 64  # maximum number of a value's characters that a message repeats
 _EXPECTED = "expected RFC 3339 with an offset, e.g. 2013-04-01T06:00:00Z, or integer microseconds"
 
 
 def read_event_time(value: object) -> int:
-    """Return microseconds since the epoch.
+    """Return the microseconds since the epoch.
 
-    Raises InvalidRequest for anything but a point in time from EARLIEST to LATEST, and names
-    the unit that a number seems to be in.
+    Raises InvalidRequest if the value is not a time from EARLIEST to LATEST. If it looks like a
+    number in another unit, the error names this unit.
     """
     microseconds = _microseconds(value)
     if not EARLIEST <= microseconds <= LATEST:
         hint = _likely_unit(value) if isinstance(value, int) else ""
-        raise InvalidRequest(f"event_time is {_shown(value)}: {_BOUNDS}{hint}")
+        raise InvalidRequest(f"event_time is {_shortened(value)}: {_BOUNDS}{hint}")
     return microseconds
 
 
 def ahead_of_reception(value: object, ahead: int, most: int) -> str:
-    """Return why an event time `ahead` microseconds after its reception is refused."""
+    """Return the error message for an event time `ahead` microseconds after the reception."""
     return (
-        f"event_time is {_shown(value)}, {ahead // 1_000_000} seconds ahead of the clock; "
+        f"event_time is {_shortened(value)}, {ahead // 1_000_000} seconds ahead of the clock; "
         f"expected at most {most // 1_000_000} (DRIFTLINE_SERVICE_EVENT_TIME_AHEAD_S)"
     )
 
@@ -46,7 +46,7 @@ def _likely_unit(number: int) -> str:
     return ""
 
 
-def _shown(value: object) -> str:
+def _shortened(value: object) -> str:
     text = str(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
@@ -59,8 +59,8 @@ def _microseconds(value: object) -> int:
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
-        raise InvalidRequest(f"event_time is {_shown(value)!r}: {_EXPECTED}") from None
+        raise InvalidRequest(f"event_time is {_shortened(value)!r}: {_EXPECTED}") from None
     if moment.tzinfo is None:
-        raise InvalidRequest(f"event_time {_shown(value)!r} has no offset: {_EXPECTED}")
+        raise InvalidRequest(f"event_time {_shortened(value)!r} has no offset: {_EXPECTED}")
     since = moment - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

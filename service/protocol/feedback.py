@@ -1,8 +1,9 @@
-"""The body of `POST /v1/feedback` -> one truth per label. Pure.
+"""Decode the body of `POST /v1/feedback`. Pure.
 
-One object or a list of them: {"prediction_id": ..., "label": value} for one row, which is row 0
-unless `row` says otherwise, or {"prediction_id": ..., "labels": [value, ...]} for rows 0, 1, ...
-Instead of a prediction id, `model` and `request_id` name a prediction by the caller's own id.
+The body is an item or a list of items. {"prediction_id": ..., "label": value} labels one row.
+{"prediction_id": ..., "labels": [value, ...]} labels consecutive rows. The first row is `row`, by
+default 0. Instead of `prediction_id`, `model` and `request_id` identify the prediction by the
+caller's own id.
 """
 
 from collections.abc import Iterator
@@ -16,10 +17,10 @@ from service.protocol.prediction_ids import prediction_id_of
 
 MOST_LABELS = 10_000  # maximum labels in one request
 MOST_BYTES = 4 << 20  # maximum bytes of one request, decompressed
-LONGEST_LABEL = 1_024  # bytes of UTF-8
-_MOST_CHARACTERS = 128  # maximum characters of a prediction id
+LONGEST_LABEL = 1_024  # maximum length of a text label in bytes of UTF-8
+_MOST_CHARACTERS = 128  # maximum length of a prediction id
 _LAST_ROW = 2**31 - 1
-_SMALLEST, _LARGEST = -(2**63), 2**64 - 1  # what every reader of the log can hold
+_SMALLEST, _LARGEST = -(2**63), 2**64 - 1  # integers that all readers of the log can decode
 
 
 class FeedbackLabel(msgspec.Struct, frozen=True):
@@ -28,12 +29,12 @@ class FeedbackLabel(msgspec.Struct, frozen=True):
     prediction_id: str
     row: int
     label: Label
-    event_time: int | None  # microseconds; None: when it is received
-    load_test: bool = False  # whether a load test asked for the prediction
+    event_time: int | None  # microseconds since the epoch; None means the time of reception
+    load_test: bool = False  # whether the prediction is from a load test
 
 
 class _Item(msgspec.Struct, forbid_unknown_fields=True):
-    """One item; a field that is null counts as absent."""
+    """An item of the body; null is the same as an absent field."""
 
     prediction_id: str | None = None
     model: str | None = None
@@ -46,14 +47,13 @@ class _Item(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _items = msgspec.json.Decoder(_Item | list[_Item])
-_MOST_BRACES = 4 * MOST_LABELS  # each item has one, and texts may
+_MOST_BRACES = 4 * MOST_LABELS  # each item has an opening brace, and texts can contain others
 
 
 def read_feedback(body: bytes) -> list[FeedbackLabel]:
-    """Return the truths that a JSON body states; raises InvalidRequest or TooLarge.
+    """Return the labels of a JSON body; raises InvalidRequest or TooLarge.
 
-    Items are counted before they become objects, and labels while they do: a small compressed body
-    may hold millions.
+    A small compressed body can contain millions of items, so braces are counted before decoding.
     """
     if len(body) > MOST_BYTES:
         raise TooLarge(f"the body has {len(body)} bytes; expected at most {MOST_BYTES}")
@@ -72,10 +72,10 @@ def read_feedback(body: bytes) -> list[FeedbackLabel]:
     labels = sum(len(item.labels or ()) for item in items)
     if labels > MOST_LABELS:
         raise TooLarge(f"{labels} labels in one request; expected at most {MOST_LABELS}")
-    return [truth for index, item in enumerate(items) for truth in _truths(index, item)]
+    return [label for index, item in enumerate(items) for label in _labels(index, item)]
 
 
-def _truths(index: int, item: _Item) -> Iterator[FeedbackLabel]:
+def _labels(index: int, item: _Item) -> Iterator[FeedbackLabel]:
     prediction_id = _prediction_id(index, item)
     if (item.label is None) == (item.labels is None):
         raise InvalidRequest(f"item {index}: expected either `label` or `labels`")
@@ -83,7 +83,7 @@ def _truths(index: int, item: _Item) -> Iterator[FeedbackLabel]:
     first = item.row or 0
     if not 0 <= first <= _LAST_ROW - max(0, len(labels) - 1):
         raise InvalidRequest(
-            f"item {index}: row is {first}; expected 0 or more, and no label beyond {_LAST_ROW}"
+            f"item {index}: row is {first}; expected 0 or more, and no row beyond {_LAST_ROW}"
         )
     try:
         time = None if item.event_time is None else read_event_time(item.event_time)
@@ -114,11 +114,11 @@ def _prediction_id(index: int, item: _Item) -> str:
     prediction_id = item.prediction_id or ""
     if not 0 < len(prediction_id) <= _MOST_CHARACTERS or "\0" in prediction_id:
         raise InvalidRequest(
-            f"item {index}: expected a prediction_id of 1 to {_MOST_CHARACTERS} characters, not NUL"
+            f"item {index}: prediction_id: expected 1 to {_MOST_CHARACTERS} characters without NUL"
         )
     if prediction_id.startswith("<") and prediction_id.endswith(">"):
         raise InvalidRequest(
-            f"item {index}: prediction_id is {prediction_id!r}; expected the prediction_id of a "
-            "reply in place of it"
+            f"item {index}: prediction_id is {prediction_id!r}; replace this placeholder by the "
+            "prediction_id of a reply"
         )
     return prediction_id

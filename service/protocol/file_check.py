@@ -11,9 +11,9 @@ from service.protocol.image_bounds import check_image
 
 
 def check_files(array: np.ndarray[Any, Any], kinds: frozenset[FileKind], tensor: str) -> None:
-    """Raise InvalidRequest unless every row holds a file of such a kind, of a bounded size."""
+    """Raise InvalidRequest unless every row is a valid file of one of the kinds."""
     if array.size == 0:
-        raise InvalidRequest(f"0 bytes that are no {' or '.join(sorted(kinds))}", tensor=tensor)
+        raise InvalidRequest(f"0 bytes; expected {' or '.join(sorted(kinds))}", tensor=tensor)
     for row in array.reshape(-1, array.shape[-1] if array.ndim else 1):
         _check_file(row.data, kinds, tensor)
 

@@ -1,17 +1,17 @@
 """Check an encoded image before a model decodes it. Pure.
 
-A file of a few kilobytes can state an image of gigabytes; the size is in the head of every format.
-Only valid images may reach the decoder: libjpeg ends the process for a damaged JPEG.
+A file of a few kilobytes can decode to gigabytes, so the size in the file's header is checked. Only
+a valid JPEG may reach the decoder, because libjpeg ends the process if a JPEG is damaged.
 """
 
 from service.errors import InvalidRequest
 from service.protocol.jpeg_structure import JpegFault, check_jpeg
 
-MOST_PIXELS = 64 * 2**20  # maximum pixels of one image
+MOST_PIXELS = 64 * 2**20  # maximum number of an image's pixels
 
 
 def check_image(data: bytes | memoryview, tensor: str) -> None:
-    """Raise InvalidRequest for bytes that are not an image, or more than MOST_PIXELS pixels."""
+    """Raise InvalidRequest unless `data` is an image of at most MOST_PIXELS pixels."""
     size = image_size(bytes(data[:26])) or _jpeg_size(data, tensor)
     if size is None:
         raise InvalidRequest(
@@ -27,7 +27,7 @@ def check_image(data: bytes | memoryview, tensor: str) -> None:
 
 
 def image_size(head: bytes) -> tuple[int, int] | None:
-    """Return width and height of a PNG, GIF or BMP from its first 26 bytes, else None."""
+    """Return width and height of a PNG, GIF or BMP from its first 26 bytes; otherwise None."""
     if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) >= 24:
         return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
     if head.startswith((b"GIF87a", b"GIF89a")) and len(head) >= 10:

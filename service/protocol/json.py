@@ -1,7 +1,7 @@
 """JSON codec of the Open Inference Protocol.
 
-Values may be flat or nested as the shape states. A missing number is null or "NaN"; infinities are
-"Infinity" and "-Infinity". Numbers must fit the datatype: nothing is truncated or wrapped.
+Values are a flat list, or lists nested like the shape. A missing number is null or "NaN".
+Infinities are "Infinity" and "-Infinity". A number that does not fit the datatype is refused.
 """
 
 import re
@@ -19,10 +19,10 @@ from registry.datatypes import NUMPY
 from service.errors import InvalidRequest
 from service.protocol.messages import Array, InferRequest, RequestTensor
 
-_Parameter = str | int | float | bool | None  # scalars only, as in protobuf
-_MANY_BYTES = 65_536  # bytes from which a tensor counts as large
+_Parameter = str | int | float | bool | None  # only scalars, as in protobuf
+_MANY_BYTES = 65_536  # length of JSON above which values are counted before decoding
 _WORDS = Literal["NaN", "Infinity", "-Infinity"]
-_FLOAT_LIMITS = {  # larger values would round to infinity
+_FLOAT_LIMITS = {  # maximum numbers that do not round to infinity
     "FP16": 65_519.0,
     "BF16": 3.3961775292304e38,
     "FP32": 3.4028235677973362e38,
@@ -31,7 +31,7 @@ _FLOAT_LIMITS = {  # larger values would round to infinity
 
 
 class JsonTensor(msgspec.Struct):
-    """One input whose values are still JSON."""
+    """An input with values in JSON."""
 
     name: str
     shape: list[int]
@@ -52,13 +52,13 @@ class JsonTensor(msgspec.Struct):
             array = _array(values, self.datatype)
         except (msgspec.DecodeError, UnicodeDecodeError, OverflowError, ValueError) as error:
             raise InvalidRequest(
-                f"data does not hold {self.datatype} values of shape {self.shape}: {error}",
+                f"data does not have {self.datatype} values of shape {self.shape}: {error}",
                 tensor=self.name,
             ) from None
         return self._shaped(array, nested=nested)
 
     def _check_count(self, data: bytes) -> None:
-        """Refuse data with more values than the shape, before each becomes an object."""
+        """Refuse data with more values than the shape, before the values are decoded."""
         expected = prod(self.shape)
         if self.datatype != "BYTES" and (values := data.count(b",") + 1) > expected > 0:
             raise InvalidRequest(
@@ -66,9 +66,9 @@ class JsonTensor(msgspec.Struct):
             )
 
     @property
-    def sent(self) -> msgspec.Raw | None:
-        """The raw JSON of the values; None if they are nested, text or missing."""
-        data = bytes(self.data)  # valid JSON, as the decoder has read it
+    def raw_json(self) -> msgspec.Raw | None:
+        """The raw JSON of the values; None if values are nested, text or missing."""
+        data = bytes(self.data)
         return None if b'"' in data or b"n" in data or self._is_nested(data) else self.data
 
     def _is_nested(self, data: bytes) -> bool:
@@ -77,7 +77,7 @@ class JsonTensor(msgspec.Struct):
     def _shaped(self, array: Array, *, nested: bool) -> Array:
         if nested and list(array.shape) != self.shape:
             raise InvalidRequest(
-                f"data is nested as {list(array.shape)}; its shape is {self.shape}",
+                f"data is nested like shape {list(array.shape)}; expected shape {self.shape}",
                 tensor=self.name,
             )
         if array.size != prod(self.shape):
@@ -90,8 +90,8 @@ class JsonTensor(msgspec.Struct):
     def _refuse_without_data(self) -> None:
         if "binary_data_size" in (self.parameters or {}):
             raise InvalidRequest(
-                "its binary_data_size refers to bytes after the JSON; expected the header "
-                "Inference-Header-Content-Length to state where they begin",
+                "has binary_data_size, but the request has no header "
+                "Inference-Header-Content-Length; expected this header with the length of the JSON",
                 tensor=self.name,
             )
         raise InvalidRequest("has no data; expected a list of values", tensor=self.name)
@@ -102,44 +102,44 @@ class _OutputParameters(msgspec.Struct, frozen=True):
     classification: int | None = None
 
 
-_NOTHING_STATED = _OutputParameters()
+_NO_PARAMETERS = _OutputParameters()
 
 
-class _WantedOutput(msgspec.Struct, frozen=True):
+class _RequestedOutput(msgspec.Struct, frozen=True):
     name: str
     parameters: _OutputParameters | None = None
 
 
 class JsonRequest(msgspec.Struct):
-    """The JSON of a request, its tensors not decoded yet."""
+    """The JSON of a request; the values of its tensors are not decoded yet."""
 
     inputs: list[JsonTensor]
     id: str | None = None
-    outputs: list[_WantedOutput] | None = None
+    outputs: list[_RequestedOutput] | None = None
     parameters: dict[str, _Parameter] | None = None
 
-    def of(self, tensors: Sequence[RequestTensor]) -> InferRequest:
+    def with_inputs(self, tensors: Sequence[RequestTensor]) -> InferRequest:
         """Return the request with `tensors` as its inputs."""
         request_id, parameters = self.id or "", self.parameters or {}
         raw = parameters.get("binary_data_output") is True
         if not self.outputs:
             return InferRequest(request_id, tensors, [], parameters, raw)
-        selector = {output.name: output.parameters or _NOTHING_STATED for output in self.outputs}
+        requested = {output.name: output.parameters or _NO_PARAMETERS for output in self.outputs}
         return InferRequest(
             request_id,
             tensors,
-            list(selector),
+            list(requested),
             parameters,
             raw,
-            as_raw={n: p.binary_data for n, p in selector.items() if p.binary_data is not None},
+            as_raw={n: p.binary_data for n, p in requested.items() if p.binary_data is not None},
             classes={
-                n: p.classification for n, p in selector.items() if p.classification is not None
+                n: p.classification for n, p in requested.items() if p.classification is not None
             },
         )
 
 
 class OutputTensor(msgspec.Struct, omit_defaults=True):
-    """One output: its values, or the number of its raw bytes."""
+    """An output with its values or its number of raw bytes."""
 
     name: str
     datatype: str
@@ -159,7 +159,7 @@ class JsonResponse(msgspec.Struct, omit_defaults=True):
 
 
 _requests = msgspec.json.Decoder(JsonRequest)
-# A string, which stays as it is, or a bare word that stands for a number.
+# Group 1 is a string, which stays unchanged; group 2 is NaN or an infinity without quotes.
 _BARE = re.compile(rb'("(?:[^"\\]|\\.)*")|(-?\b(?:NaN|Infinity)\b)', re.DOTALL)
 _WORD = re.compile(rb'"(?:-?NaN|-?Infinity)"')
 encode = msgspec.json.Encoder().encode
@@ -168,7 +168,7 @@ encode = msgspec.json.Encoder().encode
 def decode_request(body: bytes) -> InferRequest:
     """Decode a JSON body; raises InvalidRequest."""
     request = read_json(body)
-    return request.of(request.inputs)
+    return request.with_inputs(request.inputs)
 
 
 def read_json(body: bytes) -> JsonRequest:
@@ -190,7 +190,7 @@ def read_json(body: bytes) -> JsonRequest:
 
 
 class _RequestParameters(msgspec.Struct):
-    """The part of a request that its event records even if the rest is invalid."""
+    """The parameters of a request, which its event needs even if the rest is invalid."""
 
     parameters: dict[str, Any] | None = None
 
@@ -206,13 +206,13 @@ def read_parameters(body: bytes) -> dict[str, Any]:
         except msgspec.DecodeError:
             return _parameters.decode(_quote_bare_numbers(body) or b"").parameters or {}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise InvalidRequest("the body states no parameters") from None
+        raise InvalidRequest("the body has no readable parameters") from None
 
 
 def _quote_bare_numbers(body: bytes) -> bytes | None:
-    """Return the body with NaN and infinities as strings; None if it has none outside strings.
+    """Return the body with quotes around NaN and infinities; None if all of them have quotes.
 
-    Python's json module, tritonclient and BentoML's client write them bare, which is not JSON.
+    Python's json module, tritonclient and BentoML's client omit the quotes, which is invalid JSON.
     """
     if b"NaN" not in body and b"Infinity" not in body:
         return None
@@ -221,12 +221,12 @@ def _quote_bare_numbers(body: bytes) -> bytes | None:
 
 
 def _checked(request: JsonRequest) -> JsonRequest:
-    """Refuse text that is such a word: it may have been a bare number before quoting."""
+    """Refuse the texts NaN and Infinity, because they may have been numbers without quotes."""
     for tensor in request.inputs:
         if tensor.datatype == "BYTES" and _WORD.search(bytes(tensor.data)):
             raise InvalidRequest(
-                "a text value is NaN or Infinity while the request has such a word without quotes; "
-                "expected quotes around every one",
+                "a text value is NaN or Infinity, and the request also has NaN or Infinity without "
+                "quotes; expected quotes around all of them",
                 tensor=tensor.name,
             )
     return request
@@ -271,6 +271,6 @@ def _values(datatype: str) -> Any:
     if datatype == "BOOL":
         return bool
     if datatype in {"INT64", "UINT64"}:
-        return int  # msgspec's bounds end at 64 bits; NumPy refuses what does not fit
+        return int  # NumPy checks the range, because msgspec's limits cannot exceed 64 bits
     limits = np.iinfo(NUMPY[datatype])
     return Annotated[int, msgspec.Meta(ge=int(limits.min), le=int(limits.max))]

@@ -10,28 +10,28 @@ Array = np.ndarray[Any, Any]
 
 
 class RequestTensor(Protocol):
-    """One input as a codec read it; its values are decoded on demand."""
+    """An input whose values are decoded on demand."""
 
     name: str
     datatype: str
 
     @property
     def shape(self) -> Sequence[int]:
-        """Dimensions as the client stated them, unchecked."""
+        """The dimensions that the client states; they are not checked yet."""
         ...
 
     def array(self) -> Array:
-        """Return the values in the stated shape, which must have been checked before.
+        """Return the values in the stated shape; check the shape before calling this.
 
-        Raises InvalidRequest with the tensor's name and what was expected.
+        Raises InvalidRequest if the values do not fit datatype or shape.
         """
         ...
 
     @property
-    def sent(self) -> msgspec.Raw | None:
-        """The values as the client's flat JSON, if all are finite numbers.
+    def raw_json(self) -> msgspec.Raw | None:
+        """The client's flat JSON of the values, if all values are finite numbers; otherwise None.
 
-        The log writes them without re-encoding. Read it after `array` only.
+        The log contains it without re-encoding. Call `array` first, which checks the values.
         """
         ...
 
@@ -39,13 +39,13 @@ class RequestTensor(Protocol):
 class InferRequest(msgspec.Struct, frozen=True):
     """A decoded inference request."""
 
-    id: str  # the client's own, echoed; may be empty
+    id: str  # request id of the client, which the response repeats; can be ""
     inputs: Sequence[RequestTensor]
-    outputs: Sequence[str]  # the outputs wanted; empty means all
+    outputs: Sequence[str]  # requested outputs; empty means all outputs
     parameters: dict[str, Any]
-    raw: bool = False  # whether outputs go back as raw bytes, unless `as_raw` says otherwise
-    as_raw: Mapping[str, bool] = {}  # what the client asked for, by output (REST)
-    classes: Mapping[str, int] = {}  # how many of the best, for outputs wanted as classes
+    raw: bool = False  # whether outputs are sent as raw bytes, if they are not in `as_raw`
+    as_raw: Mapping[str, bool] = {}  # output -> whether it is sent as raw bytes (only REST)
+    classes: Mapping[str, int] = {}  # output -> number of best classes that are requested
 
     @property
     def may_want_raw(self) -> bool:

@@ -15,7 +15,7 @@ from service.protocol.messages import Array, InferRequest
 
 
 class ArrayTensor(msgspec.Struct):
-    """An input whose values are already an array."""
+    """An input with values in an array."""
 
     name: str
     datatype: str
@@ -23,7 +23,7 @@ class ArrayTensor(msgspec.Struct):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Dimensions of the array."""
+        """The array's dimensions."""
         shape: tuple[int, ...] = self.values.shape
         return shape
 
@@ -32,8 +32,8 @@ class ArrayTensor(msgspec.Struct):
         return self.values
 
     @property
-    def sent(self) -> None:
-        """None, because no tensor was sent: the request has rows."""
+    def raw_json(self) -> None:
+        """None, because the client has sent rows, not tensors."""
 
 
 class NamedRowPrediction(msgspec.Struct, omit_defaults=True):
@@ -41,23 +41,23 @@ class NamedRowPrediction(msgspec.Struct, omit_defaults=True):
 
     label: Label | None
     probabilities: dict[str, float | str | None] = {}
-    labels: list[Label] = []  # all labels that apply, for a multi-label model
-    outputs: dict[str, Any] = {}  # outputs of a model without a prediction
+    labels: list[Label] = []  # all predicted labels of a multi-label model
+    outputs: dict[str, Any] = {}  # all outputs, if the manifest does not name a prediction
 
 
 def read_rows(
     rows: Sequence[Mapping[str, Any]], event_time: str | int | None, manifest: Manifest
 ) -> InferRequest:
-    """Return the request of these rows; raises InvalidRequest or InvalidFeatures."""
+    """Return an inference request for rows; raises InvalidRequest or InvalidFeatures."""
     if not rows:
         raise InvalidRequest("rows is empty; expected at least one object of features")
     names = [feature.name for feature in manifest.features]
-    carried = {feature.input for feature in manifest.features}
-    bare = [spec.name for spec in signature(manifest).inputs if spec.name not in carried]
+    with_features = {feature.input for feature in manifest.features}
+    bare = [spec.name for spec in signature(manifest).inputs if spec.name not in with_features]
     if bare:
         raise InvalidRequest(
-            f"input {', '.join(map(repr, bare))} of this model has no named features; expected "
-            "tensors, sent to POST /v2/models/{model}/infer"
+            f"input {', '.join(map(repr, bare))} of this model has no named features; send tensors "
+            "to POST /v2/models/{model}/infer instead"
         )
     _check_names(rows, names)
     columns = {name: [row[name] for row in rows] for name in names}
@@ -89,7 +89,7 @@ def read_predictions(
 
 
 def _by_class(prediction: Prediction, tensor: Tensor) -> list[dict[str, Any]]:
-    """Return one mapping from class to value for each row of a tensor [N, classes]."""
+    """Return a mapping from class to value for each row of a tensor [N, classes]."""
     classes = [str(name) for name in prediction.classes]
     values, count = tensor.values(), len(classes)
     return [
@@ -99,7 +99,7 @@ def _by_class(prediction: Prediction, tensor: Tensor) -> list[dict[str, Any]]:
 
 
 def _rows_of(outputs: Mapping[str, Tensor]) -> list[NamedRowPrediction]:
-    """Return the outputs by row; outputs without one value per row are left out."""
+    """Return the outputs by row; outputs whose first dimension is not the rows are omitted."""
     counts = [tensor.shape[0] for tensor in outputs.values() if tensor.shape]
     rows = counts[0] if counts else 0
     row_outputs: list[dict[str, Any]] = [{} for _ in range(rows)]

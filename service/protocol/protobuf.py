@@ -12,7 +12,7 @@ from service.protocol import open_inference_pb2 as pb
 from service.protocol.messages import Array, InferRequest
 from service.protocol.raw import RawTensor, read_text, write_raw
 
-_CONTENTS = {  # the field of InferTensorContents that carries each datatype
+_CONTENTS = {  # datatype -> its field of InferTensorContents
     "BOOL": "bool_contents",
     "INT8": "int_contents",
     "INT16": "int_contents",
@@ -29,9 +29,9 @@ _CONTENTS = {  # the field of InferTensorContents that carries each datatype
 
 
 class TypedTensor:
-    """One input whose values are in `contents`."""
+    """An input with values in `contents`."""
 
-    sent = None
+    raw_json = None
 
     def __init__(self, message: pb.ModelInferRequest.InferInputTensor) -> None:
         self.name = message.name
@@ -50,7 +50,7 @@ class TypedTensor:
         values = getattr(self._contents, field)
         if len(values) != prod(self.shape):
             raise InvalidRequest(
-                f"{field} holds {len(values)} values; shape {list(self.shape)} needs "
+                f"{field} has {len(values)} values; shape {list(self.shape)} needs "
                 f"{prod(self.shape)}",
                 tensor=self.name,
             )
@@ -70,16 +70,15 @@ def decode_request(message: pb.ModelInferRequest) -> InferRequest:
     inputs, raw = message.inputs, message.raw_input_contents
     if raw and len(raw) != len(inputs):
         raise InvalidRequest(
-            f"raw_input_contents holds {len(raw)} tensors; expected one for each of the "
-            f"{len(inputs)} inputs"
+            f"raw_input_contents has {len(raw)} tensors; expected {len(inputs)}, one for each input"
         )
     tensors: list[RawTensor] | list[TypedTensor]
     if raw:
         for tensor in inputs:
             if tensor.HasField("contents"):
                 raise InvalidRequest(
-                    "has typed contents beside raw_input_contents; expected one or the other for "
-                    "all inputs",
+                    "has typed contents, but the request also has raw_input_contents; expected "
+                    "only one of them for all inputs",
                     tensor=tensor.name,
                 )
         tensors = [

@@ -1,7 +1,7 @@
-"""Raw-bytes codec of gRPC's raw contents and REST's binary extension.
+"""Codec of raw bytes, for gRPC's raw contents and REST's binary extension.
 
-Numbers are little-endian, a BOOL is one byte, each element of BYTES follows its length in four
-bytes.
+Numbers are little-endian. A BOOL is one byte. Each element of BYTES is preceded by its length in
+four bytes.
 """
 
 import struct
@@ -18,14 +18,14 @@ _LENGTH = struct.Struct("<I")
 
 
 class RawTensor:
-    """One input whose values are raw bytes."""
+    """An input with values in raw bytes."""
 
-    sent = None
+    raw_json = None
 
     def __init__(
         self, name: str, datatype: str, shape: Sequence[int], raw: bytes | memoryview
     ) -> None:
-        """Check nothing yet."""
+        """Store the arguments; `array` checks them."""
         self.name = name
         self.datatype = datatype
         self.shape = shape
@@ -43,10 +43,10 @@ class RawTensor:
                 tensor=self.name,
             )
         array: Array
-        if self.datatype == "BOOL":  # any byte but 0 is true; NumPy itself would trust the byte
+        if self.datatype == "BOOL":  # every byte except 0 is true; NumPy allows only 0 and 1
             array = np.frombuffer(self._raw, np.uint8) != 0
         else:
-            array = np.frombuffer(self._raw, dtype)  # no copy, unless it begins at an odd address
+            array = np.frombuffer(self._raw, dtype)
             array = array if array.flags.aligned else array.copy()
         return array.reshape(tuple(self.shape))
 
@@ -60,7 +60,7 @@ def write_raw(datatype: str, array: Array) -> bytes:
 
 
 def read_text(value: bytes, name: str) -> str:
-    """Decode one element of BYTES as UTF-8; `name` is the tensor's; raises InvalidRequest."""
+    """Decode an element of BYTES as UTF-8; raises InvalidRequest, which names the tensor `name`."""
     try:
         return value.decode()
     except UnicodeDecodeError as error:
@@ -70,7 +70,7 @@ def read_text(value: bytes, name: str) -> str:
 def _read_strings(raw: bytes, shape: tuple[int, ...], name: str) -> Array:
     count = prod(shape)
     if count * _LENGTH.size > len(raw):
-        raise InvalidRequest(f"{len(raw)} raw bytes; too few for {count} strings", tensor=name)
+        raise InvalidRequest(f"{len(raw)} raw bytes; expected {count} strings", tensor=name)
     values, position = [], 0
     for _ in range(count):
         if position + _LENGTH.size > len(raw):
@@ -80,8 +80,8 @@ def _read_strings(raw: bytes, shape: tuple[int, ...], name: str) -> Array:
         values.append(read_text(raw[position - length : position], name))
     if len(values) != count or position != len(raw):
         raise InvalidRequest(
-            f"{len(raw)} raw bytes do not hold {count} strings, each preceded by its length in "
-            "four bytes",
+            f"{len(raw)} raw bytes; expected {count} strings, each preceded by its length in four "
+            "bytes",
             tensor=name,
         )
     array: Array = np.array(values, dtype=np.object_)

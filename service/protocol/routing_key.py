@@ -1,10 +1,10 @@
-"""The routing key in a header or in gRPC metadata. Pure."""
+"""The routing key in an HTTP header or gRPC metadata. Pure."""
 
 ROUTING_KEY = b"driftline-routing-key"
 
 
 def read_key(value: bytes) -> str:
-    """Return the key that a header's value states: that of a parameter with the same text."""
+    """Return the routing key in a header's value, as UTF-8 or otherwise as Latin-1."""
     try:
         return value.decode()
     except UnicodeDecodeError:

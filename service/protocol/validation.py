@@ -22,30 +22,28 @@ from service.protocol.file_check import check_files
 from service.protocol.messages import Array, RequestTensor
 from service.protocol.tensors import MANY, all_finite, flat, is_finite, raw_tensor
 
-Group = tuple[tuple[int, ...], ...]  # dimensions of every input, but for the rows
-
-
-_ALONE = -1  # no dimension: a group of one request, which sets an optional input
+Group = tuple[tuple[int, ...], ...]  # dimensions of every input, without the dimension of rows
+_ALONE = -1  # marks a group of one request, which must run alone because of an optional input
 
 
 class Inputs(msgspec.Struct, frozen=True):
-    """The checked inputs of one request."""
+    """The checked inputs of a request."""
 
-    arrays: dict[str, Array]  # keyed by name, as the session takes them
-    tensors: dict[str, Tensor]  # keyed by name, as the event carries them
+    arrays: dict[str, Array]  # name -> values for the session
+    tensors: dict[str, Tensor]  # name -> values for the event
     rows: int
     size: int  # bytes
-    group: Group = ()  # requests of one group may share a run
-    coerced: str = ""  # what was converted, for the reply
+    group: Group = ()  # only requests with the same group can share a run
+    coerced: str = ""  # list of conversions, for the reply
 
 
 class InputCheck:
-    """The checks of one version, prepared once."""
+    """The checks of a version's inputs."""
 
     def __init__(
         self, manifest: Manifest, max_rows: int, files: Files = MappingProxyType({})
     ) -> None:
-        """`files`: inputs that take encoded images or recordings."""
+        """`files`: the inputs that accept image or audio files."""
         self.signature = signature(manifest)
         self.batched = rows_are_free(self.signature)
         self._batch = batch_dimension(self.signature)
@@ -90,10 +88,10 @@ class InputCheck:
         return Inputs(arrays, events, rows, size, group, coerced)
 
     def _logged(self, tensor: RequestTensor, array: Array) -> Tensor:
-        """Return the tensor as an event holds it; check its missing values."""
-        sent: Any = tensor.sent
-        if sent is not None:
-            return Tensor(tensor.datatype, list(array.shape), sent)
+        """Return the tensor in an event's format; check its missing values."""
+        raw_json: Any = tensor.raw_json
+        if raw_json is not None:
+            return Tensor(tensor.datatype, list(array.shape), raw_json)
         if array.size >= MANY and array.dtype != object:
             if self._required[tensor.name] and is_floating(array) and not is_finite(array):
                 self._check_present(tensor.name, array, flat(array))
@@ -117,8 +115,8 @@ class InputCheck:
                 raise InvalidRequest(f"unknown; expected {_names(self._specs)}", tensor=tensor.name)
         if len(names_once) < len(tensors):
             names = [tensor.name for tensor in tensors]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise InvalidRequest("given more than once; expected it once", tensor=twice)
+            repeated = next(name for name in names if names.count(name) > 1)
+            raise InvalidRequest("is in the request more than once; expected once", tensor=repeated)
         for spec in self.signature.inputs:
             if spec.name not in names_once:
                 raise InvalidRequest(f"missing; expected {self._describe(spec)}", tensor=spec.name)
@@ -130,7 +128,7 @@ class InputCheck:
             for tensor in tensors:
                 if tensor.name not in self._optional and tensor.shape[0] != rows:
                     raise InvalidRequest(
-                        f"{tensor.shape[0]} rows where input {first.name!r} has {rows}; "
+                        f"has {tensor.shape[0]} rows, but input {first.name!r} has {rows}; "
                         "expected the same number in every input",
                         tensor=tensor.name,
                     )
@@ -147,7 +145,7 @@ class InputCheck:
             )
         shape, declared = tensor.shape, spec.shape
         if shape[1:] == declared[1:] and declared[:1] == [FREE] and len(shape) and shape[0] >= 0:
-            return  # nearly always
+            return  # the common case, without the slower checks below
         fits = len(shape) == len(declared) and all(
             size >= 0 if expected == FREE else size == expected
             for size, expected in zip(shape, declared, strict=True)
@@ -161,11 +159,11 @@ class InputCheck:
         free = " (-1: any)" if FREE in spec.shape else ""
         text = f"{spec.datatype} of shape {spec.shape}{free}"
         if self._batch not in {None, FREE} and spec.shape[:1] == [self._batch]:
-            text += f"; the model takes exactly {self._batch} rows a request"
+            text += f"; the model needs exactly {self._batch} rows per request"
         return text
 
     def _first(self, tensors: Sequence[RequestTensor]) -> RequestTensor | None:
-        """Return the tensor whose first dimension is the rows of the request."""
+        """Return the tensor whose first dimension is the number of rows, None if there is none."""
         if self._batch is None:
             return None
         for tensor in tensors:
@@ -184,7 +182,7 @@ class InputCheck:
             if index % width in required and not isfinite(value):
                 raise InvalidRequest(
                     f"row {index // width}, feature {required[index % width]!r} is {value}; "
-                    "the manifest allows only finite numbers there",
+                    "expected a finite number, because the feature is not nullable",
                     tensor=name,
                 )
 

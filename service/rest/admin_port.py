@@ -1,8 +1,8 @@
-"""Serve operators' routes on the public port, or on an admin port of their own.
+"""Serve operators' routes on the public port or on a separate admin port.
 
-With an admin port, every worker listens on it (SO_REUSEPORT, as for gRPC). No worker is special, so
-a worker that dies closes nothing for the others. Any worker can answer: BentoML's multi-process
-files sum the metrics, and all workers follow load and unload through the registry.
+Every worker listens on the admin port (SO_REUSEPORT, as for gRPC), so the death of a worker does
+not close the port. Every worker can answer: the metrics are sums over all workers by BentoML's
+multi-process files, and load and unload reach all workers through the registry.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from service.settings import Settings, connection_limits
 def with_admin_port(
     app: App, authorizer: Callable[[], Authorizer], guard: BrowserGuard, settings: Settings
 ) -> App:
-    """Return the public port's application, which opens the admin port if one is set."""
+    """Return the application of the public port; it also opens the admin port, if set."""
     if not settings.admin_port:
         return AuthorizationMiddleware(app, authorizer, guard, "whole")
     return AdminPort(
@@ -38,7 +38,7 @@ def with_admin_port(
 
 
 class AdminPort:
-    """Serve a second application for as long as the first one lives."""
+    """Serve the admin application on its own port while the public application runs."""
 
     def __init__(self, public: App, admin: App, settings: Settings) -> None:
         self._public = public
@@ -46,7 +46,7 @@ class AdminPort:
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass every request to the public application; open and close with its lifespan."""
+        """Pass requests to the public application; open and close the port with its lifespan."""
         if scope["type"] != "lifespan":
             await self._public(scope, receive, send)
             return
@@ -74,7 +74,7 @@ class AdminPort:
             self._admin,
             http=Http1Connection.bounded(
                 connection_limits(settings), PROBES
-            ),  # "auto" would select the connections that answer inference
+            ),  # "auto" would select the class of connections that answer inference
             ws="none",
             lifespan="off",
             log_config=None,
@@ -88,7 +88,7 @@ class AdminPort:
 
 
 class _EmbeddedServer(uvicorn.Server):
-    """A server in another server's event loop, which handles the signals."""
+    """A server in the event loop of another server, which handles the signals."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

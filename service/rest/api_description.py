@@ -95,7 +95,7 @@ _INFERENCE: _Value = {
     "type": "object",
     "required": ["inputs"],
     "properties": {
-        "id": {"type": ["string", "null"], "description": "Echoed and logged."},
+        "id": {"type": ["string", "null"], "description": "Repeated in the reply and logged."},
         "inputs": {"type": "array", "items": _INPUT},
         "outputs": {"type": ["array", "null"], "items": _OUTPUT},
         "parameters": _PARAMETERS,
@@ -151,13 +151,13 @@ _ROWS: _Value = {
             "type": "array",
             "items": {"type": "object", "description": "Values by feature name."},
         },
-        "version": {**_NUMBER_OR_TEXT, "description": "Number or alias; the champion if left out."},
+        "version": {**_NUMBER_OR_TEXT, "description": "Number or alias; default: the champion."},
         "event_time": {
             **_NUMBER_OR_TEXT,
-            "description": "RFC 3339, or microseconds since 1970; now if left out.",
+            "description": "RFC 3339, or microseconds since 1970; default: now.",
         },
         "request_id": {**_NUMBER_OR_TEXT, "description": "The caller's own id, for feedback."},
-        "routing_key": {**_NUMBER_OR_TEXT, "description": "Decides the arm of a rollout."},
+        "routing_key": {**_NUMBER_OR_TEXT, "description": "Determines the arm of a rollout."},
     },
 }
 _LABEL: _Value = {
@@ -194,7 +194,7 @@ _CHANGE: _Value = {"type": "object", "properties": {"parameters": _PARAMETERS}}
 _MODEL, _VERSION = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
 _REPLY_HEADERS = {
     "driftline-version": "The version that answered.",
-    "driftline-prediction-id": "The id of the logged event.",
+    "driftline-prediction-id": "The prediction id of the logged event.",
 }
 _ROUTING = {"driftline-routing-key": {"type": "string"}, "traceparent": {"type": "string"}}
 _TENSOR_EXAMPLE = {
@@ -241,9 +241,9 @@ def _ready(path: str, reply: Any, summary: str) -> dict[str, Any]:
     return {path: [_get(path, "health", summary, reply, other_replies={503: reply})]}
 
 
-def _change(what: str) -> dict[str, Any]:
-    path = f"/v2/repository/models/{{model}}/{what}"
-    summary = f"{what.capitalize()} a model, or the version in `parameters`"
+def _change(action: str) -> dict[str, Any]:
+    path = f"/v2/repository/models/{{model}}/{action}"
+    summary = f"{action.capitalize()} a model, or the version in `parameters`"
     return {path: [_post(path, "repository", summary, None, _CHANGE, body_required=False)]}
 
 
@@ -284,7 +284,7 @@ def _routes() -> dict[str, list[Operation]]:
         **probes,
         index: [
             _post(
-                index, "repository", "Every version with its state", list[IndexEntry], _INDEX,
+                index, "repository", "All versions and their states", list[IndexEntry], _INDEX,
                 body_required=False,
             )
         ],

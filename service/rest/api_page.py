@@ -1,7 +1,8 @@
-"""Answer `/` and `/docs.json`, before BentoML's application would.
+"""Answer `/` and `/docs.json` in place of BentoML's application.
 
-BentoML's own page loads a tracker from elsewhere and describes only `/predict`. Ours uses the
-Swagger UI that BentoML serves below `/static_content`, and lets a browser load nothing else.
+BentoML's page loads a tracker from another site and describes only `/predict`. This page uses the
+Swagger UI that BentoML serves below `/static_content`, and forbids the browser to load anything
+else.
 """
 
 import base64
@@ -47,7 +48,7 @@ h1 {{ margin: 0 0 8px; font-size: 28px; }}
 <p>This service predicts with registered models. <a href="./v2">Server</a> ·
 <a href="./v2/health/ready">Readiness</a> · <a href="./metrics">Metrics</a> ·
 <a href="./docs.json">OpenAPI document</a></p>
-<noscript><p>The list of routes needs JavaScript; the OpenAPI document has the same.</p></noscript>
+<noscript><p>This page needs JavaScript; the OpenAPI document has the same content.</p></noscript>
 </header>
 <div id="swagger-ui"></div>
 <script src="./static_content/swagger-ui-bundle.js"></script>
@@ -58,13 +59,13 @@ h1 {{ margin: 0 0 8px; font-size: 28px; }}
 
 
 class ApiPage:
-    """Wrap an ASGI application, and answer its page and its document."""
+    """ASGI middleware that answers the page and the document."""
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a GET of either path; pass on any other request."""
+        """Answer a GET of `/` or `/docs.json`; pass on other requests."""
         path = scope["path"] if scope["type"] == "http" and scope["method"] == "GET" else ""
         if path == "/":
             headers = [
@@ -75,7 +76,7 @@ class ApiPage:
             ]
             await send_body(send, _PAGE, headers)
         elif path == "/docs.json":
-            document = msgspec.json.encode(describe())  # made once, for the first who asks
+            document = msgspec.json.encode(describe())
             await send_body(send, document, [(b"content-type", b"application/json")])
         else:
             await self._app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Read request bodies and send replies over plain ASGI, without a framework."""
+"""Read request bodies and send replies by ASGI, without a framework."""
 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
@@ -26,17 +26,17 @@ class Disconnected(Exception):
 
 
 def authorization_of(scope: Scope) -> bytes | None:
-    """Return the Authorization headers of a request as one, or None."""
+    """Return all Authorization headers of a request, joined; None without such a header."""
     return joined(value for name, value in scope["headers"] if name == b"authorization")
 
 
 async def read_body(
     content_length: bytes | None, receive: Receive, limit: int, buffered: BufferedBytes
 ) -> bytes:
-    """Return the body of a request; `content_length` is that header, if present.
+    """Return the body of a request; `content_length` is the value of the header.
 
-    Raises TooLarge as soon as more than `limit` bytes are announced or received, Overloaded if the
-    worker buffers too many bytes, and Disconnected if the client disconnects first.
+    Raises TooLarge as soon as the header or the received data exceeds `limit` bytes, Overloaded if
+    the worker buffers too many bytes, and Disconnected if the client disconnects.
     """
     if content_length is not None and int(content_length) > limit:
         raise TooLarge(f"the body has {int(content_length)} bytes; expected at most {limit}")
@@ -53,11 +53,11 @@ async def read_body(
                 raise TooLarge(f"the body has more than {limit} bytes; expected at most {limit}")
             if not message.get("more_body", False):
                 return b"".join((*chunks, chunk)) if chunks else chunk
-            buffered.take(len(chunk))
+            buffered.add(len(chunk))
             buffered_size = size
             chunks.append(chunk)
     finally:
-        buffered.give(buffered_size)
+        buffered.release(buffered_size)
 
 
 async def send_json(
@@ -82,7 +82,7 @@ async def send_body(send: Send, body: bytes, headers: list[Header], status: int 
 
 
 async def send_error(send: Send, error: DriftlineError, more: Sequence[Header] = ()) -> None:
-    """Send an error reply; close the connection if its body was not read to the end."""
+    """Send an error reply; close the connection if the request's body was not read completely."""
     headers = headers_of(error)
     if isinstance(error, TooLarge | Overloaded):
         headers["connection"] = "close"

@@ -25,19 +25,23 @@ RouteView = Literal["whole", "public", "admin"]
 
 
 class AuthorizationMiddleware:
-    """Serve one view of the service: all routes, the public ones, or the admin ones."""
+    """ASGI middleware that authorizes requests and serves one view of the routes.
+
+    The view "whole" has all routes, "public" all except admin routes, "admin" only admin routes and
+    health probes.
+    """
 
     def __init__(
         self, app: App, authorizer: Callable[[], Authorizer], guard: BrowserGuard, view: RouteView
     ) -> None:
-        """Wrap `app`; call `authorizer` for each request, as the worker starts later than this."""
+        """`authorizer` is called for each request, because the worker starts later."""
         self._app = app
         self._authorizer = authorizer
         self._guard = guard
         self._view = view
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass an authorized request to the application; refuse any other."""
+        """Pass authorized requests to the application; refuse other requests."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] != "http":
@@ -54,7 +58,7 @@ class AuthorizationMiddleware:
                 authorizer.admit("any", authorization)
             else:
                 authorizer.admit(match.rule.scope, authorization, match.model)
-            # Not what probes call: it is harmless, and they call by any name.
+            # Routes for health probes need no check of the Host header, and probes use any name.
             if authorizer.is_open and (match is None or match.rule.scope != "open"):
                 self._guard.check(scope["method"].encode("latin-1"), scope["headers"])
         except AccessError as error:

@@ -1,7 +1,7 @@
-"""Read the body of every request that is not inference, within the size limit.
+"""Read the bodies of all requests except inference, within the size limit.
 
-Inference is answered before ASGI (see connection.py). Every other request passes through here on
-its way to BentoML's application.
+Inference is answered before ASGI; see connection.py. All other requests pass this middleware before
+BentoML's application.
 """
 
 from collections.abc import Callable
@@ -26,18 +26,18 @@ from service.telemetry.metrics import flush
 
 
 class BodyMiddleware:
-    """Wrap an ASGI application."""
+    """ASGI middleware that reads the bodies of POST requests."""
 
     def __init__(
         self, app: App, max_body_bytes: int, buffered: Callable[[], BufferedBytes]
     ) -> None:
-        """`buffered` returns the worker's budget; it is called for each request."""
+        """`buffered` is called for each request and returns the worker's buffered bytes."""
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._buffered = buffered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on one request with its body read; refuse a body over the limit."""
+        """Read the body and pass on the request; refuse a body over the limit."""
         if scope["type"] != "http" or scope["method"] != "POST" or target(scope["path"]):
             await self._pass_on(scope, receive, send)
             return
@@ -87,7 +87,7 @@ def _refusal(scope: Scope, start: Message) -> tuple[bytes, dict[str, str]]:
     if start["status"] == 404:
         return msgspec.json.encode({"error": f"no route {scope['path']}"}), {}
     allow = next((value.decode() for name, value in start["headers"] if name == b"allow"), "")
-    allowed = ", ".join(sorted(allow.split(", ")))  # Starlette's come from a set
+    allowed = ", ".join(sorted(allow.split(", ")))  # Starlette's order is random
     reason = f"got {scope['method']}; expected {allowed or 'another method'}"
     return msgspec.json.encode({"error": reason}), {"allow": allowed}
 
@@ -97,7 +97,7 @@ def _length(scope: Scope) -> bytes | None:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that yields the body already read, then whatever follows."""
+    """Return a `receive` that returns the read body first, then further messages."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:

@@ -1,11 +1,11 @@
-"""Answer inference on the HTTP/1.1 connection; pass all else to uvicorn and ASGI.
+"""Answer inference on the HTTP/1.1 connection; pass other requests to uvicorn and ASGI.
 
-ASGI costs a task, a scope dictionary and two writes per request: more than a small model's run.
-Here the body goes straight into the pipeline. The reply is one write, in the event-loop iteration
-that ran the batch.
+ASGI needs a task, a scope dictionary and two writes per request, which take longer than a run of a
+small model. Here, the body is passed directly to the pipeline, and the reply is sent in one write
+in the event-loop iteration that ran the batch.
 
-Clients repeat their request head byte for byte, so each head is parsed once. A complete request
-with a cached head bypasses the HTTP parser.
+A client usually sends the same request head (request line and headers) each time. Parsed heads are
+cached by their bytes, and a complete request with a cached head bypasses the HTTP parser.
 """
 
 from functools import lru_cache
@@ -23,15 +23,15 @@ from service.rest.head import Head, Header, read_head, target
 _HEAD_END = b"\r\n\r\n"
 _MAX_CACHED_HEAD = 2_048  # bytes
 _MAX_CACHED_HEADS = 512
-# A head with one of these is not cached: it differs each time, or does not state a length.
+# Heads with these headers are not cached: they differ in each request or do not state a length.
 _UNCACHEABLE = {b"traceparent", ROUTING_KEY, b"transfer-encoding", b"expect"}
 
 
 class Connection(Http1Connection):
-    """One connection of uvicorn's server; a subclass provides the dependencies.
+    """A connection of uvicorn's server; a subclass provides the dependencies.
 
-    An Exchange takes the place of uvicorn's request-response cycle. Pipelined requests of both
-    kinds therefore share uvicorn's queue and keep their order.
+    For inference, an Exchange replaces uvicorn's request-response cycle. Pipelined requests of both
+    kinds are in the same queue of uvicorn, so that replies keep the order of the requests.
     """
 
     _cached_heads: ClassVar[dict[bytes, Head]] = {}
@@ -39,17 +39,17 @@ class Connection(Http1Connection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._inference_dependencies = self.dependencies()
-        # BentoML states uvicorn's default of 5 s.
+        # BentoML sets uvicorn's default of 5 s.
         self.timeout_keep_alive = self._inference_dependencies.keep_alive_s
-        self._raw = b""  # the head to be parsed next, if it starts a message
-        self._stalled = False  # the client does not read its replies
+        self._raw = b""  # bytes of the head that is parsed next
+        self._stalled = False  # whether the client does not read its replies
 
     def dependencies(self) -> InferenceDependencies:
         """Return the worker's objects that inference needs."""
         raise NotImplementedError
 
     def data_received(self, data: bytes) -> None:
-        """Answer a complete request with a cached head; parse anything else."""
+        """Answer a complete request with a cached head; pass other data to the parser."""
         if not (self._in_message or self._restricted or self._unparsed) and self.is_free():
             end = data.find(_HEAD_END) + len(_HEAD_END)
             head = self._cached_heads.get(data[:end])
@@ -70,12 +70,12 @@ class Connection(Http1Connection):
         exchange.begin()
         return exchange
 
-    # What the parser calls
+    # Methods for the parser
 
     def start_request(self) -> None:
-        """Create an exchange for inference, uvicorn's cycle for anything else."""
+        """Create an exchange for inference, or uvicorn's cycle for other requests."""
         raw, self._raw = self._raw, b""
-        head = self._inference()
+        head = self._inference_head()
         if head is None:
             super().start_request()
             return
@@ -90,8 +90,8 @@ class Connection(Http1Connection):
             self.cycle = Exchange(self, self._inference_dependencies, head)
             self.pipeline.appendleft((self.cycle, self.app))
 
-    def _inference(self) -> Head | None:
-        """Return the head just parsed if it is an inference request, else None."""
+    def _inference_head(self) -> Head | None:
+        """Return the parsed head if it is of an inference request, otherwise None."""
         if self.parser.get_method() != b"POST":
             return None
         path = httptools.parse_url(self.url).path.decode("ascii")
@@ -103,7 +103,7 @@ class Connection(Http1Connection):
         return read_head(*names, self.headers, keep_alive=keep_alive, foreign=foreign)
 
     def pass_body(self, body: bytes) -> None:
-        """Give a piece of the body to the last request."""
+        """Pass a piece of the body to the last request."""
         if isinstance(self.cycle, Exchange):
             self.cycle.feed(body)
         else:
@@ -127,14 +127,14 @@ class Connection(Http1Connection):
         else:
             super().abandon(cycle)
 
-    # What exchanges, uvicorn and the transport call
+    # Methods for exchanges, uvicorn and the transport
 
     def write(self, data: bytes) -> None:
         """Send bytes that are not the reply, such as 100 Continue."""
         self.transport.write(data)
 
     def reply(self, exchange: Exchange, message: list[bytes]) -> None:
-        """Send a reply, status line first; the next request may begin."""
+        """Send a reply, whose first item is the status line; then start the next request."""
         if default := self.server_state.default_headers:
             message.insert(1, _encode_headers(tuple(default)))
         if not exchange.keep_alive:
@@ -145,7 +145,7 @@ class Connection(Http1Connection):
         self.on_response_complete()
 
     def on_response_complete(self) -> None:
-        """Start the next request, once the client has read most of its replies."""
+        """Start the next request, unless the client does not read its replies."""
         self._running = None
         self.server_state.total_requests += 1
         self._stalled = self.flow.write_paused
@@ -159,10 +159,10 @@ class Connection(Http1Connection):
         else:
             self._start_idle_timer()
         if self._unparsed and not self.pipeline:
-            self.loop.call_soon(self.parse_rest)  # not here: replies would nest in each other
+            self.loop.call_soon(self.parse_rest)  # a direct call would recurse for each request
 
     def _start_idle_timer(self) -> None:
-        # One timer per connection: setting and cancelling one per request costs more than a metric.
+        # There is one timer per connection, because a timer per request is too expensive.
         self._since = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_task = self.loop.call_later(
@@ -181,10 +181,10 @@ class Connection(Http1Connection):
         )
 
     def _unset_keepalive_if_required(self) -> None:
-        """Keep the timer: uvicorn's is per request, this one per connection."""
+        """Keep the timer, which here belongs to the connection, not to a request as in uvicorn."""
 
     def resume_writing(self) -> None:
-        """Continue once the client reads again."""
+        """Continue once the client reads its replies again."""
         super().resume_writing()
         if self._stalled and self._running is None:
             self.on_response_complete()
@@ -192,7 +192,7 @@ class Connection(Http1Connection):
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if isinstance(cycle, Exchange):
             self._running = cycle
-            self.loop.call_soon(cycle.begin)  # not here: replies would nest in each other
+            self.loop.call_soon(cycle.begin)  # a direct call would recurse for each request
         else:
             super()._start_asgi_task(cycle, app)
 
@@ -206,13 +206,13 @@ class Connection(Http1Connection):
         super().connection_lost(exc)
 
 
-@lru_cache(maxsize=4)  # the date changes once a second
+@lru_cache(maxsize=4)  # the Date header changes once per second
 def _encode_headers(headers: tuple[Header, ...]) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 def _is_cacheable(raw: bytes, head: Head, headers: list[Header]) -> bool:
-    """Return whether `raw` is a complete head that states its body's length and can recur."""
+    """Return whether `raw` is a complete head that states the body's length and can recur."""
     return (
         raw.startswith(b"POST ")
         and b"\n\n" not in raw

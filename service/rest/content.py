@@ -1,6 +1,6 @@
-"""Interpret the headers of a body: its type, its compression, the reply's compression. Pure.
+"""Interpret the headers that state a body's type and compression. Pure.
 
-The size limit holds before and after decompression, and so bounds memory.
+To limit memory, the size limit applies before and after decompression.
 """
 
 import zlib
@@ -10,17 +10,15 @@ from service.errors import InvalidRequest, TooLarge, Unsupported
 
 Encoding = Literal["gzip", "deflate"]
 
-# JSON replies from this size are compressed if the client accepts it: text of numbers halves at
-# 7 us per KiB. Raw tensors are not: random floats lose a tenth of their size at 20 us per KiB.
+# Minimum size of compressed JSON replies: JSON of numbers shrinks by half at 7 us per KiB. Replies
+# with raw tensors are not compressed: random floats shrink by a tenth at 20 us per KiB.
 LARGE = 16_384  # bytes
 
-# JSON of numbers and texts shrinks 3 to 20 times. A body that shrinks more is mostly repetition.
-_MOST_RATIO = 200
-_ANY_RATIO = 1 << 20  # bytes that a body may have after decompression, whatever its ratio
-
+_MOST_RATIO = 200  # maximum compression ratio; JSON of numbers and texts has 3 to 20
+_ANY_RATIO = 1 << 20  # decompressed size up to which every ratio is allowed, in bytes
 _WINDOWS: dict[bytes, int] = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}  # zlib's wbits
 _REPLY_WINDOWS: dict[Encoding, int] = {"gzip": 31, "deflate": 15}
-# JSON, raw tensors, and the types that curl and fetch send by default.
+# The types of JSON and raw tensors, and the types that curl and fetch send by default.
 _TYPES = {
     b"",
     b"application/json",
@@ -37,7 +35,7 @@ def decode_body(body: bytes, kind: bytes, encoding: bytes, limit: int) -> bytes:
 
 
 def check_type(header: bytes) -> None:
-    """Raise Unsupported if the content-type header names anything but JSON."""
+    """Raise Unsupported if a content-type header states a type that is not accepted."""
     kind = header.partition(b";")[0].strip().lower()
     if kind not in _TYPES and not kind.endswith(b"+json"):
         raise Unsupported(
@@ -49,8 +47,8 @@ def check_type(header: bytes) -> None:
 def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
     """Decompress a body by its content-encoding header; `limit` is in bytes.
 
-    Raises Unsupported for an unknown encoding, InvalidRequest for a damaged body, and TooLarge as
-    soon as the output exceeds `limit`, or is out of all proportion to the body.
+    Raises Unsupported for an unknown encoding, InvalidRequest for a damaged body, and TooLarge if
+    the output exceeds `limit` or the compression ratio is too high.
     """
     name = encoding.strip().lower()
     if name in {b"", b"identity"}:
@@ -69,17 +67,19 @@ def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
         )
     if not stream.eof:
         raise InvalidRequest(
-            f"the body's {name.decode()} is truncated at {len(body)} bytes; expected all of it"
+            f"the body's {name.decode()} stream is truncated at {len(body)} bytes; expected a "
+            "complete stream"
         )
     if stream.unused_data:
         raise InvalidRequest(
-            f"{len(stream.unused_data)} bytes follow the body's {name.decode()}; expected none"
+            f"{len(stream.unused_data)} bytes follow the body's {name.decode()} stream; "
+            "expected none"
         )
     return output
 
 
 def preferred_encoding(accept_encoding: bytes) -> Encoding | None:
-    """Return the reply encoding that an accept-encoding header prefers, or None."""
+    """Return the encoding that an accept-encoding header prefers, None if it accepts none."""
     weights = dict(map(_weight, accept_encoding.lower().split(b",")))
     weights.setdefault(b"gzip", weights.get(b"*", 0.0))
     if weights[b"gzip"] > 0 and weights[b"gzip"] >= weights.get(b"deflate", 0.0):
@@ -88,7 +88,7 @@ def preferred_encoding(accept_encoding: bytes) -> Encoding | None:
 
 
 def compress(body: bytes, encoding: Encoding) -> bytes:
-    """Compress the body of a reply at the cheapest level."""
+    """Compress the body of a reply at the fastest level."""
     return zlib.compress(body, 1, _REPLY_WINDOWS[encoding])
 
 

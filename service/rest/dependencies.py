@@ -1,7 +1,7 @@
 """Dependencies of the REST handlers.
 
-BentoML builds the ASGI application before the worker starts. Handlers therefore hold a function
-that returns their dependencies, and call it for each request.
+BentoML builds the ASGI application before the worker starts. So handlers have a function that
+returns their dependencies, and call it for each request.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class InferenceDependencies(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int
     buffered: BufferedBytes
     limits: KeyLimits
-    keep_alive_s: int  # before an idle connection is closed
+    keep_alive_s: int  # seconds after which an idle connection is closed
 
 
 class RouteDependencies(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,5 +45,5 @@ class RouteDependencies(msgspec.Struct, frozen=True, kw_only=True):
     ids: PredictionIds
     limits: KeyLimits
     max_body_bytes: int
-    refuse_labels: Callable[[str, int], None]  # counts those of a shard
-    unverified_labels: bool  # whether labels may name predictions that this service did not make
+    refuse_labels: Callable[[str, int], None]  # counts a number of refused labels of a shard
+    unverified_labels: bool  # whether labels may have ids that this deployment did not issue

@@ -62,12 +62,12 @@ STATUS: dict[type[DriftlineError], int] = {
 
 
 def status_of(error: DriftlineError) -> int:
-    """Return the status of an error: its own, or that of its nearest base class."""
+    """Return the status of an error's class or of its nearest base class in the table."""
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
 def headers_of(error: DriftlineError) -> dict[str, str]:
-    """Return an error's reply headers: when to retry, or how to authenticate."""
+    """Return the headers of an error reply: `retry-after` or `www-authenticate`."""
     if isinstance(error, Unauthenticated):
         return {"www-authenticate": 'Bearer realm="driftline"'}
     if isinstance(error, Overloaded):
@@ -76,5 +76,5 @@ def headers_of(error: DriftlineError) -> dict[str, str]:
 
 
 def body_of(error: DriftlineError) -> bytes:
-    """Return an error's JSON body as the Open Inference Protocol defines it."""
+    """Return an error's JSON body in the format of the Open Inference Protocol."""
     return msgspec.json.encode({"error": message_of(error)})

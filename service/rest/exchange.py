@@ -1,4 +1,4 @@
-"""One inference request and its reply over HTTP, from the head to the last byte."""
+"""An inference request over HTTP and its reply."""
 
 import asyncio
 from functools import partial
@@ -17,7 +17,7 @@ from service.rest.dependencies import InferenceDependencies
 from service.rest.head import Head
 from service.rest.replies import encode_error, encode_response
 
-_MOST_STATED = 65_536  # maximum JSON bytes that are read of a refused request
+_MOST_PARSED = 65_536  # size of JSON up to which a refused request's parameters are read
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -31,14 +31,14 @@ class ReplyChannel(Protocol):
         ...
 
     def reply(self, exchange: "Exchange", message: list[bytes]) -> None:
-        """Send the reply, status line first; the next request may begin."""
+        """Send the reply, whose first item is the status line; then start the next request."""
         ...
 
 
 class Exchange:
-    """Collect a body, submit it in its turn, and reply once.
+    """A request whose body is collected and then submitted, and which is answered once.
 
-    It takes the place of uvicorn's request-response cycle, hence some of its names.
+    It replaces uvicorn's request-response cycle, and some of its names are from uvicorn.
     """
 
     __slots__ = (
@@ -55,10 +55,10 @@ class Exchange:
         "keep_alive",
         "response_complete",
     )  # fmt: skip
-    message_event: ClassVar = asyncio.Event()  # uvicorn sets it; nothing awaits it
+    message_event: ClassVar = asyncio.Event()  # uvicorn sets this event; nothing awaits it
 
     def __init__(self, channel: ReplyChannel, inference: InferenceDependencies, head: Head) -> None:
-        """Begin a request whose head is complete."""
+        """Create the request; its head is complete, its body follows."""
         self._channel = channel
         self._inference = inference
         self._head = head
@@ -67,7 +67,7 @@ class Exchange:
         )
         self._pieces: list[bytes] = []
         self._size = 0
-        self._buffered = 0  # bytes counted in the worker's budget
+        self._buffered = 0  # bytes counted in the worker's buffered bytes
         self._begun = False
         self._ended = False
         self.keep_alive = head.keep_alive
@@ -75,7 +75,7 @@ class Exchange:
         self.disconnected = False
 
     def begin(self) -> None:
-        """Authorize and submit, now that all earlier requests of the connection are answered."""
+        """Authorize and submit the request; earlier requests of the connection are answered."""
         if self.response_complete:
             return
         self._begun = True
@@ -110,25 +110,25 @@ class Exchange:
         if self._size <= limit:
             self._pieces.append(piece)
             if self._size != self._head.length:
-                self._hold(len(piece))
+                self._count_buffered(len(piece))
         elif self._begun:
             self._refuse(
                 TooLarge(f"the body has more than {limit} bytes; expected at most {limit}")
             )
 
     def end(self) -> None:
-        """Mark the body as complete; submit it if it is this request's turn."""
+        """Mark the body as complete; submit the request if `begin` was called."""
         self._ended = True
         if self._begun and not self.response_complete:
             self._answer()
 
     def cancel(self) -> None:
-        """Cancel the request: the client disconnected."""
+        """Cancel the request, because the client has disconnected."""
         if not self.response_complete:
             self.response_complete = True
             self._release()
             self._call.end_account()
-            self._inference.pipeline.leave(self._call)
+            self._inference.pipeline.cancel(self._call)
 
     def _answer(self) -> None:
         self._release()
@@ -138,11 +138,11 @@ class Exchange:
         if inference.limits.bound_requests and not self._is_admitted(len(body)):
             return
         decode = partial(_decode, body, self._head, self._inference.max_body_bytes)
-        read_stated = partial(_read_parameters, body, self._head)
-        inference.pipeline.submit(self._call, decode, self._reply, read_stated)
+        read_parameters = partial(_read_parameters, body, self._head)
+        inference.pipeline.submit(self._call, decode, self._reply, read_parameters)
 
     def _is_admitted(self, size: int) -> bool:
-        """Count the request for its key; refuse it over a limit of the key."""
+        """Count the request for its key; if the key has reached a limit, refuse the request."""
         inference = self._inference
         try:
             key = inference.authorizer.actor_of(self._head.authorization)
@@ -152,12 +152,12 @@ class Exchange:
             return False
         return True
 
-    def _hold(self, size: int) -> None:
-        """Count buffered bytes in the worker's budget; refuse the request if it is used up."""
-        if not self._begun:  # reading is paused, so these bytes are few
+    def _count_buffered(self, size: int) -> None:
+        """Count bytes in the worker's buffered bytes; over the limit, refuse the request."""
+        if not self._begun:  # only a few bytes arrive, because reading is paused
             return
         try:
-            self._inference.buffered.take(size)
+            self._inference.buffered.add(size)
         except Overloaded as error:
             self._refuse(error)
         else:
@@ -165,7 +165,7 @@ class Exchange:
 
     def _release(self) -> None:
         if self._buffered:
-            self._inference.buffered.give(self._buffered)
+            self._inference.buffered.release(self._buffered)
             self._buffered = 0
 
     def _refuse(self, error: DriftlineError) -> None:
@@ -190,12 +190,12 @@ class Exchange:
 
 
 def _read_parameters(body: bytes, head: Head) -> dict[str, Any]:
-    """Read the parameters of a refused request, unless it is large: refusals must stay cheap."""
+    """Return the parameters of a refused request, or none if it is large, to keep refusals fast."""
     if head.kind or head.encoding:
-        body = decode_body(body, head.kind, head.encoding, _MOST_STATED)
+        body = decode_body(body, head.kind, head.encoding, _MOST_PARSED)
     length = head.json_length
     text = body if length is None else body[: binary.json_length(length, len(body))]
-    return json.read_parameters(text) if len(text) <= _MOST_STATED else {}
+    return json.read_parameters(text) if len(text) <= _MOST_PARSED else {}
 
 
 def _decode(body: bytes, head: Head, limit: int, manifest: Manifest) -> InferRequest:

@@ -1,4 +1,4 @@
-"""REST routes of the protocol's extensions: model repository and statistics."""
+"""REST routes of the extensions model repository and statistics."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from service.errors import InvalidRequest
 from service.rest.asgi import authorization_of
 from service.rest.dependencies import RouteDependencies
 
-_ACTOR = "rest"  # if the service requires no key
+_ACTOR = "rest"  # actor of operations if the service requires no key
 
 
 class _IndexRequest(msgspec.Struct):
@@ -71,15 +71,15 @@ class _Extensions:
         return actor or (certificate_grant(name).actor if name else _ACTOR)
 
     async def statistics(self, request: Request) -> Response:
-        worker, place = self._dependencies(), request.path_params
-        versions = worker.models.select(place.get("model", ""), place.get("version", ""))
+        worker, path = self._dependencies(), request.path_params
+        versions = worker.models.select(path.get("model", ""), path.get("version", ""))
         statistics = worker.statistics.of_versions(versions)
         body = msgspec.json.encode({"model_stats": statistics})
         return Response(body, media_type="application/json")
 
 
 async def _read(decoder: "msgspec.json.Decoder[Any]", request: Request) -> Any:
-    """Decode the JSON of a body, which may be empty; raises InvalidRequest."""
+    """Decode the JSON of a body, which can be empty; raises InvalidRequest."""
     try:
         return decoder.decode(await request.body() or b"{}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Parse the head of an inference request over HTTP. Pure."""
+"""Parse the head (request line and headers) of an inference request over HTTP. Pure."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -26,19 +26,19 @@ class Head(msgspec.Struct, frozen=True):
     selector: str  # version number, alias or "" for the champion
     keep_alive: bool = True  # whether the connection stays open after the reply
     length: int | None = None  # length of the body, in bytes; None if it is chunked
-    json_length: bytes | None = None  # header of the binary extension: where the JSON ends
+    json_length: bytes | None = None  # header Inference-Header-Content-Length
     traceparent: str = ""
     routing_key: str = ""
     expects_continue: bool = False
     authorization: bytes | None = None
-    foreign: AccessError | None = None  # error for a foreign host or origin, if no key is required
-    kind: bytes = b""  # content-type of the body, if it is not application/json
+    foreign: AccessError | None = None  # error of Host or Origin, for callers without a key
+    kind: bytes = b""  # content-type of the body; empty for application/json
     encoding: bytes = b""  # content-encoding of the body
-    reply_encoding: Encoding | None = None  # preferred for a large reply
+    reply_encoding: Encoding | None = None  # client's preferred encoding, for large replies
 
 
 def target(path: str) -> tuple[str, str] | None:
-    """Return the model and version that an inference path names; None for other paths."""
+    """Return model and selector in the path of inference; None for other paths."""
     if not path.endswith("/infer"):
         return None
     match path.split("/"):
@@ -57,11 +57,11 @@ def read_head(
     keep_alive: bool,
     foreign: AccessError | None = None,
 ) -> Head:
-    """Parse headers, whose names are in lower case, to a head."""
+    """Return the head for these headers; their names must be in lower case."""
     fields: dict[str, Any] = {"foreign": foreign}
     for name, value in headers:
         if name == b"content-length":
-            fields["length"] = int(value)  # the parser accepts digits only
+            fields["length"] = int(value)  # the parser accepts only digits
         elif name == _JSON_LENGTH:
             fields["json_length"] = value
         elif (text := _TEXT.get(name)) is not None:

@@ -1,7 +1,7 @@
-"""Answer `POST /predict`: rows of named features, before BentoML's application.
+"""Answer `POST /predict`, which predicts for rows of named features.
 
-BentoML documents the route and its client calls it. Its own handler would refuse a body in
-BentoML's words and without an event, so this one answers first.
+The route is declared for BentoML's documentation and client. But BentoML's handler would refuse an
+invalid body with its own error format and without an event, so this middleware answers first.
 """
 
 from collections.abc import Callable
@@ -38,13 +38,13 @@ _PATH = "/predict"
 
 
 class _PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The body, its rows still JSON."""
+    """The body; its rows are not decoded yet."""
 
     model: str
     rows: msgspec.Raw
-    version: str | int | None = None  # some serialisers write a field that is not set as null
+    version: str | int | None = None  # None is allowed, because some serializers write unset fields
     event_time: str | int | None = None
-    request_id: str | int | None = None  # the caller's own id, which labels may state
+    request_id: str | int | None = None  # the caller's own id, for feedback
     routing_key: str | int | None = None
 
     def decode(self, manifest: Manifest) -> InferRequest:
@@ -63,14 +63,14 @@ _rows = msgspec.json.Decoder(list[dict[str, Any]])
 
 
 class PredictMiddleware:
-    """Wrap an ASGI application; `dependencies` is called for each request."""
+    """ASGI middleware for `/predict`; `dependencies` is called for each request."""
 
     def __init__(self, app: App, dependencies: Callable[[], InferenceDependencies]) -> None:
         self._app = app
         self._dependencies = dependencies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a /predict request; pass on any other."""
+        """Answer requests to `/predict`; pass on other requests."""
         if scope["type"] != "http" or scope["path"] != _PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
@@ -83,7 +83,7 @@ class PredictMiddleware:
         except DriftlineError as error:
             await send_error(send, error, [*_event_header(call), *_trace_header(call)])
         except Disconnected:
-            self._dependencies().pipeline.leave(call)
+            self._dependencies().pipeline.cancel(call)
         else:
             await send_body(send, _encode(response), [*_headers(response), *_trace_header(call)])
 
@@ -112,7 +112,7 @@ class PredictMiddleware:
 
 
 def _decode(call: Call, request: _PredictRequest, manifest: Manifest) -> InferRequest:
-    """Return the inference request; a refused one keeps the event time that it states."""
+    """Set the call's stated parameters; return the inference request."""
     if request.own_id:
         call.prediction_id = prediction_id_of(request.model, request.own_id)
     if request.event_time is not None:
@@ -125,7 +125,7 @@ def _decode(call: Call, request: _PredictRequest, manifest: Manifest) -> InferRe
 async def _read(
     headers: dict[bytes, bytes], receive: Receive, inference: InferenceDependencies
 ) -> tuple[_PredictRequest, int]:
-    """Return the request and the size of its body as received."""
+    """Return the request and the size of its body before decompression."""
     limit = inference.max_body_bytes
     body = await read_body(headers.get(b"content-length"), receive, limit, inference.buffered)
     kind, encoding = headers.get(b"content-type", b""), headers.get(b"content-encoding", b"")
@@ -159,7 +159,7 @@ def _encode(response: InferenceResponse) -> bytes:
 def _headers(response: InferenceResponse) -> list[Header]:
     lines = response_headers(response).splitlines()
     pairs: list[Header] = [(b"content-type", b"application/json")]
-    for name, _, value in (channel.partition(b": ") for channel in lines):
+    for name, _, value in (line.partition(b": ") for line in lines):
         pairs.append((name, value))
     return pairs
 
@@ -169,6 +169,6 @@ def _trace_header(call: Call) -> list[Header]:
 
 
 def _event_header(call: Call) -> list[Header]:
-    """Return the id of a failed call's event; a response states its own."""
+    """Return the header with the prediction id of a failed call."""
     name = b"driftline-prediction-id"
     return [(name, call.prediction_id.encode())] if call.prediction_id else []

@@ -1,6 +1,6 @@
 """Encode responses and errors as HTTP/1.1 messages, in pieces for one write.
 
-The status line is the first piece, so that the connection can insert its own headers after it.
+The first piece is the status line, so that the connection can insert headers after it.
 """
 
 from http import HTTPStatus
@@ -21,9 +21,9 @@ _JSON_LENGTH = binary.HEADER.encode()
 
 
 def encode_response(answer: InferenceResponse, encoding: Encoding | None = None) -> list[bytes]:
-    """Encode a response as JSON, followed by raw bytes if the client requested them.
+    """Encode a response as JSON, followed by raw bytes if the client requests them.
 
-    Large JSON is compressed if `encoding` names the client's preferred encoding.
+    Large JSON is compressed if `encoding` is not None.
     """
     if answer.request.classes:
         answer = answer.with_classes()
@@ -49,7 +49,7 @@ def encode_response(answer: InferenceResponse, encoding: Encoding | None = None)
 
 
 def response_headers(answer: InferenceResponse) -> bytes:
-    """Return version, prediction id and timings, for clients that do not parse the body."""
+    """Return version, prediction id and durations, for clients that do not parse the body."""
     run = answer.run
     return (
         f"driftline-version: {answer.version.number}\r\n"
@@ -62,7 +62,7 @@ def response_headers(answer: InferenceResponse) -> bytes:
 
 
 def encode_error(error: DriftlineError, prediction_id: str = "") -> list[bytes]:
-    """Encode an error; `prediction_id` is that of its event."""
+    """Encode an error; `prediction_id` is the prediction id of its event."""
     headers = headers_of(error)
     if prediction_id:
         headers["driftline-prediction-id"] = prediction_id

@@ -1,4 +1,4 @@
-"""REST routes off the fast path: health, metadata, feedback."""
+"""REST routes that are served by Starlette: health, metadata, feedback."""
 
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +34,7 @@ def create_app(dependencies: Callable[[], RouteDependencies]) -> Starlette:
             Route("/v2", routes.server),
             Route("/v2/health/live", routes.live),
             Route("/v2/health/ready", routes.ready),
-            *extension_routes(dependencies),  # first: a model's route would match `stats`
+            *extension_routes(dependencies),  # before `model`, which also matches /models/stats
             Route(model, routes.model),
             Route(version, routes.model),
             Route(f"{model}/config", routes.config),
@@ -103,9 +103,9 @@ class _Routes:
             for shard, refused in error.by_shard.items():
                 worker.refuse_labels(shard, refused)
             raise
-        worker.limits.take_labels(worker.authorizer.actor_of(authorization), len(labels))
+        worker.limits.admit_labels(worker.authorizer.actor_of(authorization), len(labels))
         worker.log.append_labels(labels, scope.actor, verified)
-        await worker.log.wait_until_safe()
+        await worker.log.wait_until_durable()
         return _json({"accepted": len(labels)})
 
     async def _body(self, request: Request) -> bytes:

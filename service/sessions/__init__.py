@@ -1,1 +1,1 @@
-"""Sessions of ONNX Runtime, in the worker or in a process of their own."""
+"""Sessions of ONNX Runtime, in the worker or in a separate process."""

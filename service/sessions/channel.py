@@ -1,7 +1,7 @@
 """One end of the connection between a worker and the process of an isolated model.
 
-Messages are small and go over a socket; tensors are in sealed memory, whose descriptor goes along
-with the first message that uses it.
+Small messages are sent by a socket. Tensors are in sealed shared memory; its file descriptor is
+sent with the first message that uses it.
 """
 
 import os
@@ -18,19 +18,19 @@ from service.sessions.sealed_memory import ReadMemory, UnsealedMemory, WrittenMe
 from service.sessions.tensor_frame import MalformedFrame, lay_out, read, write
 
 Array = np.ndarray[Any, Any]
-_HEAD = struct.Struct("<BxxxxxxxQQQ")  # kind, run, bytes of the header, bytes of the frame
-_LONGEST = 64 << 10  # bytes of a message
-_RETAINED = 16 << 20  # a larger memory serves one message
+_HEAD = struct.Struct("<BxxxxxxxQQQ")  # kind, number of the run, size of header, size of frame
+_LONGEST = 64 << 10  # maximum size of a message without its tensors, in bytes
+_RETAINED = 16 << 20  # size of shared memory up to which it is reused, in bytes
 
 START, READY, RUN, RESULT, ERROR = range(1, 6)
 
 
 class ConnectionLost(Exception):
-    """The other process has ended, or sent what it must not."""
+    """The other process has ended or sent an invalid message."""
 
 
 class ChildMessage(msgspec.Struct, frozen=True):
-    """One received message."""
+    """A received message."""
 
     kind: int
     run: int = 0
@@ -39,12 +39,12 @@ class ChildMessage(msgspec.Struct, frozen=True):
 
 
 class Channel:
-    """Sends and receives messages; one thread at a time."""
+    """One end of the connection; only one thread may use it at a time."""
 
     def __init__(self, connection: socket.socket, *, copies: bool, most: int = 0) -> None:
-        """`copies`: whether received tensors outlive the next message.
+        """`copies`: whether received tensors are copied, so that they outlive the next message.
 
-        `most`: bytes of the largest frame that is received; 0: any.
+        `most`: maximum size of a received frame of tensors in bytes; 0 means no limit.
         """
         self._connection = connection
         self._copies = copies
@@ -57,7 +57,7 @@ class Channel:
         self._send([_HEAD.pack(kind, run, 0, 0), content])
 
     def send_tensors(self, kind: int, run: int, tensors: Mapping[str, Array]) -> None:
-        """Send tensors; raises ConnectionLost, or OSError if the system lacks memory."""
+        """Send tensors; raises ConnectionLost, or OSError if the system has too little memory."""
         frame = lay_out(tensors)
         passed = None
         if self._written is None or not frame.size <= self._written.size <= _RETAINED:
@@ -126,5 +126,5 @@ def _rights(descriptor: int) -> tuple[int, int, bytes]:
 
 
 def connected() -> tuple[socket.socket, socket.socket]:
-    """Return both ends of a new connection, whose messages keep their bounds."""
+    """Return both ends of a new connection that preserves message boundaries."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

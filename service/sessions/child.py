@@ -1,8 +1,8 @@
 """The process of one isolated model: `python -P -m service.sessions.child DATA CONTROL`.
 
-Both arguments are descriptors of sockets. Over DATA come the model's file and its options, then one
-run at a time. Over CONTROL comes the number of a run that is to stop. The process ends when the
-worker closes CONTROL, also in the middle of a run.
+Both arguments are descriptors of sockets. By DATA, the worker sends the path of the model's file
+and its options, then one run at a time. By CONTROL, it sends the number of a run that must stop.
+The process ends when the worker closes CONTROL, even during a run.
 """
 
 import ctypes
@@ -46,16 +46,16 @@ _NO_NEW_PRIVILEGES = 38  # PR_SET_NO_NEW_PRIVS of <sys/prctl.h>
 
 
 class ChildConfig(msgspec.Struct, frozen=True):
-    """The configuration that the process needs to load its model."""
+    """The configuration with which the process loads its model."""
 
     path: str
-    sha256: str  # sha256 of the file, in hex; "" if it is not known
+    sha256: str  # SHA-256 of the file in hex; "" if unknown
     session: SessionOptions
-    memory: int = 0  # bytes of data that the process may have; 0: no limit
+    memory: int = 0  # limit of the process's data memory in bytes; 0 means no limit
 
 
 class ChildNode(msgspec.Struct, frozen=True):
-    """An input or output of the model, as ONNX Runtime states it."""
+    """An input or output of the model in ONNX Runtime's terms."""
 
     name: str
     type: str
@@ -63,14 +63,14 @@ class ChildNode(msgspec.Struct, frozen=True):
 
 
 class ChildSignature(msgspec.Struct, frozen=True):
-    """Inputs and outputs of the model."""
+    """The inputs and outputs of the model."""
 
     inputs: list[ChildNode]
     outputs: list[ChildNode]
 
 
 class ChildError(msgspec.Struct, frozen=True):
-    """The reason why a run, or the start, failed."""
+    """The reason why the start or a run failed."""
 
     kind: str  # a key of KINDS
     text: str
@@ -85,8 +85,8 @@ KINDS: dict[str, type[ServingError]] = {
 }
 
 
-class _Stops(threading.Thread):
-    """Stop the current run on the worker's command; end with the worker."""
+class _ControlThread(threading.Thread):
+    """A thread that stops the current run if the worker requests it, and ends with the worker."""
 
     def __init__(self, control: socket.socket) -> None:
         super().__init__(name="control", daemon=True)
@@ -97,14 +97,14 @@ class _Stops(threading.Thread):
         self._options: onnxruntime.RunOptions | None = None
 
     def begin(self, run: int, options: onnxruntime.RunOptions) -> None:
-        """Note the options of a run, and stop it if the worker has said so already."""
+        """Store the options of a run; stop it if the worker has already requested this."""
         with self._lock:
             self._run, self._options = run, options
             if self._stopped == run:
                 options.terminate = True
 
     def run(self) -> None:
-        """Follow the control socket; end the process with it."""
+        """Read the control socket; end the process when it is closed."""
         while len(data := self._receive()) == STOP.size:
             (number,) = STOP.unpack(data)
             with self._lock:
@@ -121,24 +121,24 @@ class _Stops(threading.Thread):
 
 
 def main() -> None:
-    """Serve the model until the worker closes the connection."""
+    """Load the model and run it until the worker closes the connection."""
     data, control = (socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[1:3])
-    stops = _Stops(control)
-    stops.start()
+    control_thread = _ControlThread(control)
+    control_thread.start()
     channel = Channel(data, copies=False)
     try:
         first = channel.receive()
         config = msgspec.msgpack.decode(first.content, type=ChildConfig)
         if first.kind == START and (session := _start(channel, config)) is not None:
             while True:
-                _answer(channel, channel.receive(), session, stops)
+                _answer(channel, channel.receive(), session, control_thread)
     except ConnectionLost:
         pass
-    os._exit(0)  # skip the destructors of libraries; no resource needs them
+    os._exit(0)  # skip the slow destructors of libraries
 
 
 def _start(channel: Channel, config: ChildConfig) -> Session | None:
-    """Confine the process and load the model; send its signature, or why there is none."""
+    """Confine the process and load the model; send its signature or the error."""
     try:
         confine(config.memory)
         model = Path(config.path).read_bytes()
@@ -146,7 +146,7 @@ def _start(channel: Channel, config: ChildConfig) -> Session | None:
         if config.sha256 and digest != config.sha256:
             raise NotReady(
                 f"model.onnx was changed: SHA-256 {digest[:12]}..., registered "
-                f"{config.sha256[:12]}...; restore it from a backup, or register the model again"
+                f"{config.sha256[:12]}...; restore it from a backup, or re-register the model"
             )
         session = Session(model, config.session, Path(config.path).parent)
     except (ServingError, OSError, MemoryError) as error:
@@ -160,19 +160,21 @@ def _start(channel: Channel, config: ChildConfig) -> Session | None:
 
 
 def confine(memory: int) -> None:
-    """Limit the data of this process, and give up what it does not need."""
+    """Limit the data memory of this process; disable core dumps and new privileges."""
     if memory:
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ctypes.CDLL(None).prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
 
 
-def _answer(channel: Channel, message: ChildMessage, session: Session, stops: _Stops) -> None:
+def _answer(
+    channel: Channel, message: ChildMessage, session: Session, control_thread: _ControlThread
+) -> None:
     if message.kind != RUN:
         raise ConnectionLost(f"unexpected message {message.kind}")
     try:
         options = session.new_options()
-        stops.begin(message.run, options)
+        control_thread.begin(message.run, options)
         outputs = session.run(message.tensors, options)
         channel.send_tensors(RESULT, message.run, outputs)
     except InvalidRequest as error:

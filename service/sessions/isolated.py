@@ -1,7 +1,7 @@
-"""A session whose model runs in a process of its own, which is started again after it has died.
+"""A session whose model runs in a separate process, which is restarted after its death.
 
-The first start after a death is immediate. Deaths in a row lengthen the pause to half a minute;
-requests that arrive during it are refused with the reason.
+After the first death, the restart is immediate. After each further death, the pause before the
+restart doubles, up to 30 seconds. Requests during a pause are refused with the reason.
 """
 
 import itertools
@@ -20,18 +20,18 @@ from service.sessions.model_process import COMMAND, ModelProcess, ProcessEnded
 from telemetry.backoff import pause_after
 
 Array = np.ndarray[Any, Any]
-START_S = 600.0  # seconds in which a large model must have started
-STOP_S = 1.0  # seconds from the stop of a run to the end of its process
-_FIRST_S, _LONGEST_S = 1.0, 30.0  # pauses between a second death in a row and the next start
-_HEALTHY_S = 60.0  # after which a death is the first in a row
+START_S = 600.0  # timeout for the start of the process, including the load of the model
+STOP_S = 1.0  # seconds after which a run that does not stop ends its process
+_FIRST_S, _LONGEST_S = 1.0, 30.0  # first and longest pause before a restart
+_HEALTHY_S = 60.0  # uptime after which the count of consecutive deaths restarts
 
 _logger = logging.getLogger(__name__)
 
 
 class IsolatedSession:
-    """One loaded model in a process of its own; `run` may be called from any thread."""
+    """A loaded model in a separate process; any thread can call `run`."""
 
-    def __init__(  # noqa: PLR0913  # its ports, all by name
+    def __init__(  # noqa: PLR0913  # its dependencies, all by name
         self,
         name: str,
         config: ChildConfig,
@@ -41,9 +41,9 @@ class IsolatedSession:
         stop_s: float = STOP_S,
         command: Sequence[str] = COMMAND,
     ) -> None:
-        """Start the process and load the model; raises NotReady with the reason.
+        """Start the process and load the model; raises NotReady.
 
-        `stop_s` is the time that a stopped run has until its process is killed.
+        If a stopped run does not end within `stop_s` seconds, its process is killed.
         """
         self._name = name
         self._config = config
@@ -61,21 +61,24 @@ class IsolatedSession:
         self._signature = self._process.signature
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute all outputs by name; raises what `Session.run` does, ProcessDied or NotReady."""
+        """Compute all outputs by name.
+
+        Raises the errors of `Session.run`, and ProcessDied or NotReady.
+        """
         return self.new_run().run(inputs)
 
     def new_run(self) -> "IsolatedRun":
-        """Return a run that another thread may stop."""
+        """Return a run that another thread can stop."""
         return IsolatedRun(self, self._numbers)
 
     def runnable(self) -> Runnable:
-        """Return the model as the probe of its rows takes it."""
+        """Return the model in the form that the check for independent rows needs."""
         return Runnable(self.run, self._signature.inputs, self._signature.outputs)
 
     def retire(self) -> None:
-        """End the process as soon as no run uses it; a later run starts it again for itself."""
+        """End the process once no run uses it; a later run restarts it temporarily."""
         self._retired = True
-        if self._lock.acquire(blocking=False):  # else the run under way does it
+        if self._lock.acquire(blocking=False):  # otherwise, the current run calls this method
             try:
                 self._end()
             finally:
@@ -87,7 +90,7 @@ class IsolatedSession:
             self._process = None
 
     def run_numbered(self, run: "IsolatedRun", inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Run in the process, which is started again if it died."""
+        """Run in the process, which is restarted if it has died."""
         try:
             return self._run_locked(run, inputs)
         finally:
@@ -101,12 +104,12 @@ class IsolatedSession:
             try:
                 return process.run(number, inputs)
             except ProcessEnded as ended:
-                self._died(str(ended))
+                self._record_death_in_run(str(ended))
                 raise ProcessDied(
                     f"the process of {self._name} ended during the run: {ended}"
                 ) from None
             except OutOfMemory:
-                raise OutOfMemory(self._lacking()) from None
+                raise OutOfMemory(self._memory_message()) from None
             except OSError as error:
                 raise OutOfMemory(f"no shared memory for the run: {error.strerror}") from None
             finally:
@@ -120,67 +123,66 @@ class IsolatedSession:
     def _restart(self) -> ModelProcess:
         if (wait := self._retry_at - self._clock()) > 0:
             raise NotReady(
-                f"the process of {self._name} ended ({self._reason}); it starts again in "
-                f"{wait:.0f} s"
+                f"the process of {self._name} ended ({self._reason}); it restarts in {wait:.0f} s"
             )
         try:
             self._process = self._start()
         except NotReady as error:
-            self._note_death(str(error))
-            raise NotReady(f"{self._name} does not start again: {error}") from None
+            self._record_death(str(error))
+            raise NotReady(f"{self._name} cannot be restarted: {error}") from None
         self._count_restart()
-        _logger.info("the process of %s was started again", self._name)
+        _logger.info("the process of %s was restarted", self._name)
         return self._process
 
-    def _died(self, reason: str) -> None:
+    def _record_death_in_run(self, reason: str) -> None:
         if self._clock() - self._started > _HEALTHY_S:
             self._deaths = 0
         self._process = None
-        self._note_death(reason)
+        self._record_death(reason)
         _logger.error("the process of %s ended during a run: %s", self._name, reason)
 
-    def _note_death(self, reason: str) -> None:
+    def _record_death(self, reason: str) -> None:
         self._deaths += 1
         self._reason = reason
         pause = pause_after(self._deaths - 1, _FIRST_S, _LONGEST_S) if self._deaths > 1 else 0.0
         self._retry_at = self._clock() + pause
 
-    def _lacking(self) -> str:
+    def _memory_message(self) -> str:
         limit = self._config.memory
-        bound = f"session.memory allows, {limit >> 20} MiB" if limit else "the system has"
+        bound = f"session.memory allows ({limit >> 20} MiB)" if limit else "the system has"
         return f"the run of {self._name} needs more memory than {bound}"
 
     @property
     def stop_s(self) -> float:
-        """Seconds from the stop of a run to the end of its process."""
+        """Seconds after which a run that does not stop ends its process."""
         return self._stop_s
 
 
 class IsolatedRun:
-    """Runs of one isolated session that another thread may stop."""
+    """One or more runs of an isolated session, which another thread can stop."""
 
     def __init__(self, session: IsolatedSession, numbers: "itertools.count[int]") -> None:
         self._session = session
         self._numbers = numbers
         self._lock = threading.Lock()
-        self._process: ModelProcess | None = None  # while it runs
+        self._process: ModelProcess | None = None  # process of the current run
         self._number = 0
         self._timer: threading.Timer | None = None
         self.stopped = False
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute all outputs by name; raises soon once it is stopped."""
+        """Compute all outputs by name; raises an error soon after `stop` was called."""
         return self._session.run_numbered(self, inputs)
 
     def stop(self) -> None:
-        """Stop before the next operator; if that takes too long, end the process."""
+        """Stop the run before its next operator; if this takes too long, end the process."""
         with self._lock:
             self.stopped = True
             if self._process is not None:
                 self._stop(self._process)
 
     def enter(self, process: ModelProcess) -> int:
-        """Return the number of the next run in this process; one that is stopped ends at once."""
+        """Return the number of the next run in this process; stop it if `stop` was called."""
         with self._lock:
             self._process, self._number = process, next(self._numbers)
             if self.stopped:
@@ -193,7 +195,7 @@ class IsolatedRun:
             self._process = None
             if self._timer is not None:
                 self._timer.cancel()
-                self._timer = None  # it refers to this run: a cycle would keep the process
+                self._timer = None  # because its reference cycle would delay the process's end
 
     def _stop(self, process: ModelProcess) -> None:
         process.stop(self._number)

@@ -1,4 +1,4 @@
-"""Start, use and end the process of an isolated model, from the worker's side."""
+"""The worker's side of an isolated model's process: start, runs, end."""
 
 import os
 import signal
@@ -28,32 +28,32 @@ from service.sessions.channel import (
 from service.sessions.child import KINDS, STOP, ChildConfig, ChildError, ChildSignature
 
 Array = np.ndarray[Any, Any]
-# -P: a service/ in the current folder must not shadow our package.
+# -P, because a service/ in the current folder must not shadow our package.
 COMMAND = (sys.executable, "-P", "-m", "service.sessions.child")
-_END_S = 5.0  # seconds for a process that has closed its connection
-# Variables that libraries need; never the worker's keys, passwords or addresses.
+_END_S = 5.0  # timeout for the end of a process that has closed its connection
+# Environment variables that libraries need; the worker's keys and passwords are not passed on.
 _VARIABLES = {"PATH", "HOME", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
 _PREFIXES = ("LC_", "LANG", "LD_", "CUDA", "NVIDIA_", "OMP_", "ORT_", "KMP_", "MKL_")
 
 
 class ProcessEnded(Exception):
-    """The process has ended; the message says how."""
+    """The process has ended; the message is its signal, exit status or error."""
 
 
 class ModelProcess:
-    """One process with one loaded model; one thread at a time runs it, another may stop it."""
+    """A process with a loaded model; one thread at a time can run it, another can stop the run."""
 
     def __init__(
         self, config: ChildConfig, start_s: float, command: Sequence[str] = COMMAND
     ) -> None:
-        """Start it and wait until its model is loaded, at most `start_s` seconds.
+        """Start the process and wait until its model is loaded.
 
-        Raises NotReady with the reason if it does not load.
+        Raises NotReady if this fails or takes more than `start_s` seconds.
         """
-        data, childs_data = connected()
-        control, childs_control = connected()
-        with childs_data, childs_control:
-            passed = childs_data.fileno(), childs_control.fileno()
+        data, child_data = connected()
+        control, child_control = connected()
+        with child_data, child_control:
+            passed = child_data.fileno(), child_control.fileno()
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
                 [*command, *map(str, passed)],
                 pass_fds=passed,
@@ -70,7 +70,7 @@ class ModelProcess:
             self._channel.send(START, 0, msgspec.msgpack.encode(config))
             self.signature = _signature(self._channel.receive())
         except ConnectionLost as error:
-            reason = self._how_it_ended(str(error))
+            reason = self._end_reason(str(error))
             self.close()
             raise NotReady(f"the model's process does not start: {reason}") from None
         except ServingError:
@@ -79,29 +79,26 @@ class ModelProcess:
         data.settimeout(None)
 
     def run(self, run: int, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute all outputs by name.
-
-        Raises the process's ServingError, or ProcessEnded.
-        """
+        """Compute all outputs by name; raises a ServingError of the process, or ProcessEnded."""
         try:
             self._channel.send_tensors(RUN, run, inputs)
             return _result(self._channel.receive(), run)
         except ConnectionLost as error:
-            reason = self._how_it_ended(str(error))
+            reason = self._end_reason(str(error))
             self.close()
             raise ProcessEnded(reason) from None
 
     def stop(self, run: int) -> None:
         """Ask the process to stop a run before its next operator."""
-        with suppress(OSError):  # it has ended
+        with suppress(OSError):  # the process has ended
             self._control.send(STOP.pack(run), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
     def kill(self) -> None:
-        """Kill the process; the thread that waits for a run then gets an error."""
+        """Kill the process; this raises ProcessEnded in the thread that waits for a run."""
         self._process.kill()
 
-    def _how_it_ended(self, error: str) -> str:
-        """Return the signal or exit status, or what it did wrong."""
+    def _end_reason(self, error: str) -> str:
+        """Return the process's signal or exit status, or `error` if it has not ended."""
         try:
             status = self._process.wait(0 if error.startswith("malformed") else _END_S)
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""Choose the execution providers of a session among the installed ones."""
+"""Choose a session's execution providers from the installed providers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,17 +11,17 @@ CPU = f"CPU{_SUFFIX}"
 def choose(
     requested: Sequence[str], options: Mapping[str, Mapping[str, str]], available: Sequence[str]
 ) -> list[tuple[str, dict[str, str]]]:
-    """Return the wanted providers in order of preference, with options; CPU by default.
+    """Return the requested providers and their options, in order of preference; by default, CPU.
 
-    Names are ONNX Runtime's, with or without "ExecutionProvider". Options of unused providers are
-    ignored. Raises NotReady for a provider that is not installed.
+    Names are ONNX Runtime's, with or without "ExecutionProvider". Options for other providers are
+    ignored. Raises NotReady if a provider is not installed.
     """
     installed = {name.removesuffix(_SUFFIX).lower(): name for name in available}
     missing = [name for name in requested if _short(name) not in installed]
     if missing:
         raise NotReady(
             f"execution provider {missing[0]!r} is not installed here; "
-            f"expected some of {', '.join(available)}"
+            f"expected one of {', '.join(available)}"
         )
     chosen = [installed[_short(name)] for name in requested] or [CPU]
     settings = {_short(name): dict(values) for name, values in options.items()}
@@ -29,7 +29,7 @@ def choose(
 
 
 def only_cpu(requested: Sequence[str]) -> bool:
-    """Return whether a session with these preferences runs on no accelerator."""
+    """Return whether a session with these providers uses no accelerator."""
     return {_short(name) for name in requested} <= {_short(CPU)}
 
 

@@ -1,4 +1,4 @@
-"""Describe a failed run for the log without a value of the request. Pure."""
+"""Remove values of requests from ONNX Runtime's error messages. Pure."""
 
 import re
 
@@ -8,10 +8,10 @@ _VALUE = re.compile(r"[0-9'\":=`\[(]")
 
 
 def without_values(message: str) -> str:
-    """Return ONNX Runtime's message up to the first thing that may be a value.
+    """Return ONNX Runtime's message up to the first text that can be a value of the request.
 
-    Its operators quote what they refuse, such as an index that is out of range. What precedes names
-    the operator and its node. A message without an operator is about names and shapes.
+    Operators quote values that they refuse, such as an index that is out of range. The text before
+    contains the operator and its node. A message without an operator contains no values.
     """
     operator, mark, status = message.partition(_STATUS)
     if not mark:

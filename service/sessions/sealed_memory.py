@@ -1,7 +1,7 @@
-"""Memory that two processes share and neither can shrink: a memfd with seals.
+"""Memory that two processes share and that neither can shrink: a memfd with seals.
 
-Its blocks are allocated before it is mapped and its size is sealed, so that no process dies by
-SIGBUS. Each direction has a memory of its own. The reader maps it without the right to write.
+Its blocks are allocated before it is mapped, and its size is sealed, so that no process dies by
+SIGBUS. Each direction has separate memory, which the reader maps read-only.
 """
 
 import fcntl
@@ -9,19 +9,19 @@ import mmap
 import os
 
 _SIZE_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-_SEAL_FUTURE_WRITE = 0x10  # F_SEAL_FUTURE_WRITE of <linux/fcntl.h>: existing mappings may write
-_SMALLEST = 64 << 10
+_SEAL_FUTURE_WRITE = 0x10  # F_SEAL_FUTURE_WRITE of <linux/fcntl.h>: only the writer's map can write
+_SMALLEST = 64 << 10  # minimum size in bytes
 
 
 class UnsealedMemory(ValueError):
-    """A received descriptor is not memory of a sealed size."""
+    """A received descriptor is not memory with a sealed size."""
 
 
 class WrittenMemory:
-    """A memory that this process writes and another one reads."""
+    """Memory that this process writes and another process reads."""
 
     def __init__(self, size: int) -> None:
-        """Allocate at least `size` bytes; raises OSError if the system has not so much."""
+        """Allocate at least `size` bytes; raises OSError if the system has too little memory."""
         self.size = max(_SMALLEST, 1 << (size - 1).bit_length())
         self.descriptor = os.memfd_create("driftline", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
@@ -34,17 +34,17 @@ class WrittenMemory:
         self.buffer = memoryview(self._map)
 
     def close(self) -> None:
-        """Unmap it in this process."""
+        """Unmap the memory in this process."""
         os.close(self.descriptor)
         self.buffer.release()
         self._map.close()
 
 
 class ReadMemory:
-    """A memory that another process writes; the descriptor belongs to this object."""
+    """Memory that another process writes."""
 
     def __init__(self, descriptor: int) -> None:
-        """Map a received descriptor; raises UnsealedMemory if its size may change."""
+        """Map a received descriptor and close it; raises UnsealedMemory if its size can change."""
         try:
             try:
                 seals = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
@@ -62,5 +62,5 @@ class ReadMemory:
 
     @property
     def size(self) -> int:
-        """Bytes of the memory."""
+        """The size of the memory in bytes."""
         return len(self.buffer)

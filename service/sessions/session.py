@@ -36,12 +36,12 @@ _LEVELS = {
 
 
 class Session:
-    """One loaded ONNX model; `run` may be called from any thread."""
+    """A loaded ONNX model; any thread can call `run`."""
 
     def __init__(self, model: bytes, requested: SessionOptions, folder: Path | None = None) -> None:
-        """Load a model from its bytes; `folder` may hold its data.
+        """Load a model from its bytes; `folder` can contain external data of the model.
 
-        Raises NotReady when ONNX Runtime refuses them, or when an execution provider is missing.
+        Raises NotReady if ONNX Runtime cannot load it or an execution provider is missing.
         """
         available = onnxruntime.get_available_providers()
         providers = choose(requested.providers, requested.provider_options, available)
@@ -53,22 +53,22 @@ class Session:
             self._session = onnxruntime.InferenceSession(model, options, providers=providers)
         except RegistryError as error:
             raise NotReady(str(error)) from None
-        except Exception as error:  # noqa: BLE001  # each fault has its own class
+        except Exception as error:  # noqa: BLE001  # ONNX Runtime's errors have no common base class
             raise NotReady(f"ONNX Runtime cannot load the model: {error}") from None
-        # Otherwise ONNX Runtime silently omits a provider whose device is missing.
-        lost = {name for name, _ in providers} - set(self._session.get_providers())
-        if lost:
+        # ONNX Runtime silently omits a provider whose device is missing.
+        omitted = {name for name, _ in providers} - set(self._session.get_providers())
+        if omitted:
             raise NotReady(
-                f"execution provider {min(lost)!r} is installed but did not start; "
+                f"execution provider {min(omitted)!r} is installed but did not start; "
                 f"expected its device and libraries on this machine"
             )
-        # Large results of one run would otherwise stay allocated; small ones cost nothing to free.
+        # Without shrinking, the arena would keep the memory of the largest run.
         self._shrinks = requested.arena and depends_on_values(model)
         self._shrinking = self.new_options()
         nodes = [*self._session.get_inputs(), *self._session.get_outputs()]
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._run = self._runner(providers)
-        # NumPy has no BF16, and ONNX Runtime converts none.
+        # NumPy has no BF16, and ONNX Runtime does not convert it.
         self._by_value = any(node.type == "tensor(bfloat16)" for node in nodes)
 
     def run(
@@ -76,8 +76,9 @@ class Session:
     ) -> dict[str, Array]:
         """Compute all outputs by name.
 
-        Raises InvalidRequest or ValuesRefused if the model rejects the values, OutOfMemory, or else
-        RunFailed. ONNX Runtime's message is logged only: it quotes graph nodes and source lines.
+        Raises InvalidRequest or ValuesRefused if the model rejects the values, OutOfMemory, or
+        RunFailed for other errors. ONNX Runtime's message is only logged, because it quotes graph
+        nodes and source lines.
         """
         options = options or self._shrinking
         try:
@@ -90,21 +91,22 @@ class Session:
             raise InvalidRequest(
                 "the model cannot run on these values; expected values like those it was trained on"
             ) from None
-        except Exception as error:  # noqa: BLE001  # each fault has its own class
+        except Exception as error:  # noqa: BLE001  # ONNX Runtime's errors have no common base class
             if lacks_memory(error):
-                _logger.warning("a run lacks memory: %s", without_values(str(error)))
+                _logger.warning("a run is out of memory: %s", without_values(str(error)))
                 raise OutOfMemory(f"the model's run needs more memory than {_allowed()}") from None
             if isinstance(error, Fail | RuntimeException):
                 raise ValuesRefused(without_values(str(error))) from None
             _logger.warning("a run failed: %s", without_values(str(error)))
-            raise RunFailed("the model's run failed; the server's log says why") from None
+            raise RunFailed("the model's run failed; see the server's log") from None
         return dict(zip(self._outputs, results, strict=True))
 
     def _runner(self, providers: Sequence[tuple[str, object]]) -> Any:
         """Return the function that runs the model.
 
-        The wrapper in Python checks names, which are checked before, and falls back from failing
-        providers; the CPU's has nothing to fall back to. The session below it saves 4 us a run.
+        On the CPU, the session inside ONNX Runtime's Python wrapper is used, which saves 4 us per
+        run. The wrapper checks names, which are already checked here, and replaces failing
+        providers, for which the CPU has no alternative.
         """
         on_cpu = [name for name, _ in providers] == [CPU]
         wrapped = getattr(self._session, "_sess", None)
@@ -118,23 +120,23 @@ class Session:
         return [_from_value(value) for value in values]
 
     def new_options(self) -> onnxruntime.RunOptions:
-        """Return options of a run, which may be stopped through them."""
+        """Return options for a run, by which another thread can stop it."""
         options = onnxruntime.RunOptions()
         if self._shrinks:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         return options
 
     def new_run(self) -> "SessionRun":
-        """Return a run that another thread may stop."""
+        """Return a run that another thread can stop."""
         return SessionRun(self)
 
     def runnable(self) -> Runnable:
-        """Return the model as the probe of its rows takes it."""
+        """Return the model in the form that the check for independent rows needs."""
         return runnable(self._session)
 
 
 class SessionRun:
-    """Runs of one session that another thread may stop; see `service.batching.batcher`."""
+    """One or more runs of a session, which another thread can stop; a batcher's `StoppableRun`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -142,11 +144,11 @@ class SessionRun:
         self.stopped = False
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute all outputs by name; raises soon once it is stopped."""
+        """Compute all outputs by name; raises an error soon after `stop` was called."""
         return self._session.run(inputs, self._options)
 
     def stop(self) -> None:
-        """Stop before the next operator, and inside loops; an operator itself ends first."""
+        """Stop the run before its next operator; a running operator is not interrupted."""
         self.stopped = True
         self._options.terminate = True
 
@@ -172,7 +174,7 @@ def _allowed() -> str:
     limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
     if limit == resource.RLIM_INFINITY:
         return "the system has"
-    return f"DRIFTLINE_SERVICE_MEMORY allows the worker, {limit >> 20} MiB in all"
+    return f"DRIFTLINE_SERVICE_MEMORY allows the worker ({limit >> 20} MiB in total)"
 
 
 def lacks_memory(error: Exception) -> bool:
@@ -189,6 +191,6 @@ def _options(session_options: SessionOptions) -> onnxruntime.SessionOptions:
         options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
     options.graph_optimization_level = _LEVELS[session_options.graph_optimization]
     options.enable_cpu_mem_arena = session_options.arena
-    options.log_severity_level = 4  # what matters is raised
+    options.log_severity_level = 4  # only fatal errors, because other errors are raised
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options

@@ -1,9 +1,9 @@
-"""Lay tensors out in a buffer and read them back. Pure.
+"""Write tensors to a buffer and read them from it. Pure.
 
     header    MessagePack: name, datatype, shape, offset and size of each tensor
-    tensors   at multiples of 64 bytes: numbers as they are in memory, texts as MessagePack
+    tensors   at multiples of 64 bytes: numbers in native byte order, texts as MessagePack
 
-The reader trusts nothing: the writer may be a process that a model has corrupted.
+The reader checks everything, because a model can have corrupted the writer's memory.
 """
 
 from collections.abc import Mapping
@@ -17,16 +17,16 @@ from registry.datatypes import NUMPY, of_array
 
 Array = np.ndarray[Any, Any]
 _ALIGNMENT = 64
-_MOST_DIMENSIONS = 32  # maximum dimensions of a NumPy array
+_MOST_DIMENSIONS = 32  # maximum number of a NumPy array's dimensions
 _LONGEST = 1 << 40  # maximum size of a dimension
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class MalformedFrame(ValueError):
-    """A buffer does not hold what its header states."""
+    """A buffer does not contain what its header states."""
 
 
-class _Place(msgspec.Struct, frozen=True, array_like=True):
+class _Entry(msgspec.Struct, frozen=True, array_like=True):
     name: str
     datatype: str
     shape: list[int]
@@ -34,20 +34,20 @@ class _Place(msgspec.Struct, frozen=True, array_like=True):
     size: int
 
 
-_decode_places = msgspec.msgpack.Decoder(list[_Place]).decode
+_decode_entries = msgspec.msgpack.Decoder(list[_Entry]).decode
 _decode_texts = msgspec.msgpack.Decoder(list[str]).decode
 
 
 class TensorFrame(msgspec.Struct, frozen=True):
-    """Tensors that are laid out, and not written yet."""
+    """Tensors and their offsets in a buffer, before they are written."""
 
     header: bytes
-    parts: list[tuple[int, Array | bytes]]  # offset and content
-    size: int  # size of the whole frame in bytes
+    parts: list[tuple[int, Array | bytes]]  # (offset, content)
+    size: int  # size of the frame in bytes
 
 
 def lay_out(tensors: Mapping[str, Array]) -> TensorFrame:
-    """Return the offset of each tensor; raises TypeError for a dtype without a datatype."""
+    """Return the frame of these tensors; raises TypeError for a dtype without a datatype."""
     contents = [(name, of_array(array), array) for name, array in tensors.items()]
     parts: list[Array | bytes] = [
         _encode([str(text) for text in array.ravel()])
@@ -56,22 +56,22 @@ def lay_out(tensors: Mapping[str, Array]) -> TensorFrame:
         for _, datatype, array in contents
     ]
     sizes = [len(part) if isinstance(part, bytes) else part.nbytes for part in parts]
-    # The offsets count from the end of the header, whose length depends on them.
-    places, offset = [], 0
+    # Offsets in the header are relative to its end, because its length depends on them.
+    entries, offset = [], 0
     for (name, datatype, array), size in zip(contents, sizes, strict=True):
-        places.append((name, datatype, array.shape, offset, size))
+        entries.append((name, datatype, array.shape, offset, size))
         offset += _aligned(size)
-    header = _encode(places)
+    header = _encode(entries)
     start = _aligned(len(header))
     return TensorFrame(
         header,
-        [(start + at, part) for (*_, at, _), part in zip(places, parts, strict=True)],
+        [(start + offset, part) for (*_, offset, _), part in zip(entries, parts, strict=True)],
         start + offset,
     )
 
 
 def write(frame: TensorFrame, buffer: memoryview) -> None:
-    """Write a frame to the start of a buffer that has its size."""
+    """Write a frame to the start of a buffer, which must be large enough."""
     buffer[: len(frame.header)] = frame.header
     for offset, part in frame.parts:
         if isinstance(part, bytes):
@@ -84,51 +84,51 @@ def write(frame: TensorFrame, buffer: memoryview) -> None:
 def read(buffer: memoryview, header: int, *, copy: bool) -> dict[str, Array]:
     """Return the tensors of a frame whose header has `header` bytes; raises MalformedFrame.
 
-    Without `copy`, arrays are views of the buffer. The header is copied before it is read, so that
-    a writer cannot change it meanwhile.
+    Without `copy`, arrays are views of the buffer. The header is copied before it is decoded, so
+    that the writer cannot change it in between.
     """
     if not 0 <= header <= len(buffer):
         raise MalformedFrame(f"header of {header} bytes in a buffer of {len(buffer)}")
     try:
-        places = _decode_places(bytes(buffer[:header]))
+        entries = _decode_entries(bytes(buffer[:header]))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedFrame(f"header: {error}") from None
     start = _aligned(header)
-    return {place.name: _read(buffer, start, place, copy=copy) for place in places}
+    return {entry.name: _read(buffer, start, entry, copy=copy) for entry in entries}
 
 
-def _read(buffer: memoryview, start: int, place: _Place, *, copy: bool) -> Array:
-    dtype = NUMPY.get(place.datatype)
-    at = start + place.offset
+def _read(buffer: memoryview, start: int, entry: _Entry, *, copy: bool) -> Array:
+    dtype = NUMPY.get(entry.datatype)
+    at = start + entry.offset
     if dtype is None:
-        raise MalformedFrame(f"tensor {place.name!r}: unknown datatype {place.datatype!r}")
-    if place.offset < 0 or place.size < 0 or at + place.size > len(buffer):
-        raise MalformedFrame(f"tensor {place.name!r} lies outside the buffer")
-    if len(place.shape) > _MOST_DIMENSIONS or any(
-        not 0 <= size <= _LONGEST for size in place.shape
+        raise MalformedFrame(f"tensor {entry.name!r}: unknown datatype {entry.datatype!r}")
+    if entry.offset < 0 or entry.size < 0 or at + entry.size > len(buffer):
+        raise MalformedFrame(f"tensor {entry.name!r} is outside the buffer")
+    if len(entry.shape) > _MOST_DIMENSIONS or any(
+        not 0 <= size <= _LONGEST for size in entry.shape
     ):
-        raise MalformedFrame(f"tensor {place.name!r}: shape {place.shape}")
-    count = prod(place.shape)
-    if place.datatype == "BYTES":
-        return _texts(bytes(buffer[at : at + place.size]), place, count)
-    if count * dtype.itemsize != place.size:
+        raise MalformedFrame(f"tensor {entry.name!r}: shape {entry.shape}")
+    count = prod(entry.shape)
+    if entry.datatype == "BYTES":
+        return _texts(bytes(buffer[at : at + entry.size]), entry, count)
+    if count * dtype.itemsize != entry.size:
         raise MalformedFrame(
-            f"tensor {place.name!r}: {place.size} bytes for {place.datatype} {place.shape}"
+            f"tensor {entry.name!r}: {entry.size} bytes for {entry.datatype} {entry.shape}"
         )
-    array: Array = np.frombuffer(buffer, dtype, count, at).reshape(place.shape)
+    array: Array = np.frombuffer(buffer, dtype, count, at).reshape(entry.shape)
     return array.copy() if copy else array
 
 
-def _texts(content: bytes, place: _Place, count: int) -> Array:
+def _texts(content: bytes, entry: _Entry, count: int) -> Array:
     try:
         texts = _decode_texts(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedFrame(f"tensor {place.name!r}: {error}") from None
+        raise MalformedFrame(f"tensor {entry.name!r}: {error}") from None
     if len(texts) != count:
-        raise MalformedFrame(f"tensor {place.name!r}: {len(texts)} texts for {place.shape}")
+        raise MalformedFrame(f"tensor {entry.name!r}: {len(texts)} texts for {entry.shape}")
     array: Array = np.empty(count, dtype=np.object_)
     array[:] = texts
-    return array.reshape(place.shape)
+    return array.reshape(entry.shape)
 
 
 def _aligned(size: int) -> int:

@@ -1,6 +1,6 @@
-"""Find models whose time or memory depends on the values of a request, not only on its size."""
+"""Find models whose duration or memory depends on the values of a request, not only on its size."""
 
-# Their results have a size that values decide, or they run a graph as often as values decide.
+# Operators for which values determine the size of the result or the number of a graph's runs.
 _OPERATORS = (
     "Loop",
     "If",
@@ -32,9 +32,9 @@ _OPERATORS = (
 
 
 def depends_on_values(model: bytes) -> bool:
-    """Return whether values of an input may decide how much an ONNX model computes.
+    """Return whether the cost of a run can depend on input values.
 
-    Finds operator types by their encoding in the file, in subgraphs and functions too; a false
-    alarm costs a hand-over to a thread.
+    Searches the file for encoded operator types, also of subgraphs and functions. After a false
+    match, runs use another thread unnecessarily.
     """
     return any(b"\x22%c%b" % (len(name), name.encode()) in model for name in _OPERATORS)

@@ -1,8 +1,8 @@
-"""Metric files whose blocks are allocated before they are mapped.
+"""Metric files whose disk blocks are allocated before they are mapped.
 
-prometheus-client maps sparse files. Writing to a page without a block ends the process by SIGBUS
-when the disk is full. Here a file grows only with blocks; while there are none, its values stay in
-memory, and scrapes see the last values before.
+prometheus-client maps sparse files. If the disk is full, writing to a page without a block kills
+the process by SIGBUS. Here, a file grows only if blocks can be allocated. Otherwise, its values
+stay in memory, and scrapes see the last values in the file.
 """
 
 import mmap
@@ -18,20 +18,20 @@ from prometheus_client.mmap_dict import MmapedDict
 
 from eventlog.durable_files import open_private
 
-_INITIAL = 1 << 16  # bytes, as in prometheus-client
+_INITIAL = 1 << 16  # initial size of a file in bytes, the same as in prometheus-client
 _RETRY_S = 1.0  # seconds between attempts to allocate blocks
 
 
 class AllocatedDict(MmapedDict):
-    """A dict of doubles in a file that has all its blocks, or in memory while it cannot."""
+    """A dict of doubles in a file with allocated blocks, or in memory if the disk is full."""
 
-    _f: Any  # the open file, or None
-    _m: Any  # its mapping, or memory
+    _f: Any  # open file, or None
+    _m: Any  # mapping of the file, or memory
 
     def __init__(
         self, filename: str, clock: Callable[[], float] = time.monotonic, *, size: int = _INITIAL
     ) -> None:
-        """Continue the file, or create it with `size` bytes."""
+        """Open the file, or create it with `size` bytes."""
         self._path = Path(filename)
         self._clock = clock
         self._retry_at = 0.0
@@ -52,16 +52,16 @@ class AllocatedDict(MmapedDict):
         self._positions: dict[str, int] = {}
 
     def write_value(self, key: str, value: float, timestamp: float) -> None:
-        """Set a value; try to return to the file if it is in memory."""
+        """Set a value; if the values are in memory, try to move them to the file."""
         if not self._attached and self._clock() >= self._retry_at:
             self._attach()
         super().write_value(key, value, timestamp)  # type: ignore[no-untyped-call]
 
     def _init_value(self, key: str) -> None:
-        longest = len(key.encode()) + 32  # with its length, padding, value and timestamp
+        longest = len(key.encode()) + 32  # including length, padding, value and timestamp
         if self._used + longest > self._capacity:
             self._grow(longest)
-        # There is room now, so that this truncates nothing.
+        # The inherited method would enlarge a file that is too small, without allocating blocks.
         super()._init_value(key)  # type: ignore[no-untyped-call]
 
     def _grow(self, needed: int) -> None:
@@ -90,11 +90,11 @@ class AllocatedDict(MmapedDict):
             self._f = self._path.open("a+b")
         mapped = mmap.mmap(self._f.fileno(), self._capacity)
         mapped[8 : self._used] = self._m[8 : self._used]
-        mapped[:8] = self._m[:8]  # the length last: a scrape sees old or new values
+        mapped[:8] = self._m[:8]  # the length is last, so that a scrape sees old or new values
         self._m, self._attached = mapped, True
 
     def close(self) -> None:
-        """Release the file or the memory."""
+        """Close the file and unmap the memory."""
         if self._m is not None:
             self._m.close()
             self._m = None
@@ -104,12 +104,12 @@ class AllocatedDict(MmapedDict):
 
 
 def install() -> None:
-    """Install these values in prometheus-client; call before the first metric is created."""
+    """Make prometheus-client use AllocatedDict; call this before the first metric is created."""
     values.MmapedDict = AllocatedDict  # type: ignore[attr-defined]
 
 
 def _allocate(path: Path, size: int) -> bool:
-    """Give a file `size` bytes with blocks behind them; return whether it has them."""
+    """Enlarge a file to `size` bytes with allocated blocks; return whether this succeeded."""
     try:
         descriptor = open_private(path)
     except OSError:
@@ -118,7 +118,7 @@ def _allocate(path: Path, size: int) -> bool:
     try:
         os.posix_fallocate(descriptor, 0, size)
     except OSError:
-        with suppress(OSError):  # it may have grown without blocks
+        with suppress(OSError):  # the file may have grown without blocks
             os.ftruncate(descriptor, before)
         return False
     finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from service.telemetry.metrics import set_cache_bytes, set_disk_space
 from service.telemetry.statistics import Statistics
-from service.telemetry.triton import show
+from service.telemetry.triton import export
 
 
 async def update_gauges_periodically(
@@ -19,10 +19,10 @@ async def update_gauges_periodically(
     *,
     triton: bool,
 ) -> None:
-    """Sample the gauges forever, every `interval` seconds.
+    """Update the gauges forever, every `interval` seconds.
 
-    `cache_bytes` returns the size of every response cache, by model and version. `triton` also
-    exports the statistics under the names of Triton's metrics.
+    `cache_bytes` returns the size of every response cache, by model and version. With `triton`, the
+    statistics are also exported with the names of Triton's metrics.
     """
     while True:
         with suppress(OSError):
@@ -30,5 +30,5 @@ async def update_gauges_periodically(
             set_disk_space(usage.free, usage.total)
         set_cache_bytes(cache_bytes())
         if triton:
-            show(statistics.snapshots())
+            export(statistics.snapshots())
         await asyncio.sleep(interval)

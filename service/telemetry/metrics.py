@@ -1,8 +1,8 @@
-"""Every metric of the service.
+"""All metrics of the service.
 
 BentoML serves them at /metrics, summed over the workers. PROMETHEUS_MULTIPROC_DIR must be set
 before this module is imported; BentoML's supervisor sets it for every worker. Counts per request
-and batch become visible by `flush`.
+and batch are buffered; `flush` makes them visible.
 """
 
 import asyncio
@@ -22,22 +22,22 @@ from service.telemetry.buffered import BufferedCounter, BufferedHistogram
 install()
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_PARTS = (0.0001, 0.00025, *_SECONDS)  # buckets for the parts of a request, which are shorter
-_FLUSHING = 0.0005  # share of a core that flushing may use; pauses end at _LATEST
-_LATEST = 10.0  # seconds; scrapes are 15 s apart by default
+_PARTS = (0.0001, 0.00025, *_SECONDS)  # buckets for the shorter parts of a request
+_FLUSHING = 0.0005  # share of a core that flushing may use, unless the pause would exceed _LATEST
+_LATEST = 10.0  # longest pause between flushes in seconds; Prometheus scrapes every 15 s by default
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 _REQUESTS = BufferedCounter(
     Counter(
         "driftline_requests_total",
-        "Inference requests, by how they ended; model and version are empty if none was resolved.",
+        "Inference requests by outcome; model and version are empty if no version was resolved.",
         ["model", "version", "protocol", "outcome"],
     )
 )
 _LATENCY = BufferedHistogram(
     Histogram(
         "driftline_request_seconds",
-        "Time from receipt to reply of an answered inference request.",
+        "Time from reception to reply of an answered inference request.",
         ["model", "version", "protocol"],
         buckets=_SECONDS,
     ),
@@ -55,7 +55,7 @@ _BATCH_ROWS = BufferedHistogram(
 _QUEUED = BufferedHistogram(
     Histogram(
         "driftline_queue_seconds",
-        "Time that an answered request waited for its run.",
+        "Time of an answered request in the queue.",
         ["model", "version"],
         buckets=_PARTS,
     ),
@@ -64,7 +64,7 @@ _QUEUED = BufferedHistogram(
 _RUN = BufferedHistogram(
     Histogram(
         "driftline_run_seconds",
-        "Duration of the run of a batch.",
+        "Duration of a batch's run.",
         ["model", "version"],
         buckets=_PARTS,
     ),
@@ -72,11 +72,11 @@ _RUN = BufferedHistogram(
 )
 _QUEUE = Gauge(
     "driftline_queue_requests",
-    "Queued requests when the last batch was answered.",
+    "Queued requests at the time when the last batch was answered.",
     ["model", "version"],
     multiprocess_mode="livesum",
 )
-_UNRUN = BufferedCounter(
+_DROPPED_REQUESTS = BufferedCounter(
     Counter(
         "driftline_requests_dropped_total",
         "Requests removed from the queue before they ran, because the caller cancelled "
@@ -105,20 +105,20 @@ _CACHE = Gauge(
     ["model", "version"],
     multiprocess_mode="livesum",
 )
-_cached: set[tuple[str, str]] = set()  # the label values of _CACHE
-_waiting: dict[tuple[str, str], int] = {}  # the next values of _QUEUE
+_cached: set[tuple[str, str]] = set()  # current label values of _CACHE
+_queued: dict[tuple[str, str], int] = {}  # values of _QUEUE that are not visible yet
 _EVENTS = BufferedCounter(
     Counter("driftline_events_appended_total", "Events appended to the log.", ["type"])
 )
 _REFUSED = Counter(
     "driftline_refused_calls_total",
     "Calls refused because of a missing or invalid key (Unauthenticated), a missing scope "
-    "(Forbidden), or a used-up limit of the key (KeyLimitReached).",
+    "(Forbidden), or a limit of the key (KeyLimitReached).",
     ["reason"],
 )
 _REFUSED_LABELS = Counter(
     "driftline_labels_refused_total",
-    "Labels refused with 400, because no version of their model can have them.",
+    "Labels refused with 400, because they are invalid for every version of their model.",
 )
 _RESTARTS = Counter(
     "driftline_model_restarts_total",
@@ -145,7 +145,7 @@ _DISK_SIZE = Gauge(
 )
 _LOADED = Gauge(
     "driftline_loaded_versions",
-    "Loaded model versions; the smallest count over all workers.",
+    "Loaded model versions; the minimum over all workers.",
     multiprocess_mode="livemin",
 )
 
@@ -153,8 +153,8 @@ _LOADED = Gauge(
 def count_request(
     version: Version | None, protocol: Protocol, outcome: Outcome, seconds: float
 ) -> None:
-    """Count one finished inference request."""
-    # An unknown model's name is not used as a label value: clients could create any number of them.
+    """Count a finished inference request."""
+    # The name of an unknown model is not a label value, because clients could create many of them.
     model, number = ("", "") if version is None else (version.model, version.number)
     _REQUESTS.inc((model, number, protocol, outcome))
     if outcome == "ok":
@@ -162,43 +162,43 @@ def count_request(
 
 
 def count_lost(model: str, number: str, protocol: Protocol) -> None:
-    """Count a request that was in flight when an earlier worker died."""
+    """Count a request that was in flight when a worker died."""
     _REQUESTS.inc((model, number, protocol, "failed"))
     _EVENTS.inc(("prediction",))
 
 
-def count_batch(version: Version, rows: int, waiting: int) -> None:
-    """Count one answered batch of `rows`, while `waiting` requests were queued."""
+def count_batch(version: Version, rows: int, queued: int) -> None:
+    """Count an answered batch of `rows` rows; `queued` is the length of the queue."""
     names = (version.model, version.number)
     _BATCH_ROWS.observe(names, rows)
-    _waiting[names] = waiting
+    _queued[names] = queued
 
 
 def count_times(version: Version, queued_us: Iterable[int], run_us: int) -> None:
-    """Observe one batch's run time and its requests' queue times, in microseconds."""
+    """Observe a batch's run time and its requests' queue times, in microseconds."""
     names = (version.model, version.number)
     _RUN.observe(names, run_us / 1e6)
-    for waited in queued_us:
-        _QUEUED.observe(names, waited / 1e6)
+    for duration in queued_us:
+        _QUEUED.observe(names, duration / 1e6)
 
 
 def count_drop(version: Version, reason: Drop) -> None:
     """Count a request that left the queue without a run."""
-    _UNRUN.inc((version.model, version.number, reason))
+    _DROPPED_REQUESTS.inc((version.model, version.number, reason))
 
 
 def count_fallback(version: Version, reason: Literal["not ready", "queue full"]) -> None:
-    """Count a request of a rollout that `version`, the former one, answers."""
+    """Count a request of a rollout that the old version, `version`, answers."""
     _FALLBACKS.inc((version.model, version.number, reason))
 
 
 def count_lookup(version: Version, result: Literal["hit", "miss"]) -> None:
-    """Count one lookup in the response cache."""
+    """Count a lookup in the response cache."""
     _LOOKUPS.inc((version.model, version.number, result))
 
 
 def set_cache_bytes(sizes: Mapping[tuple[str, str], int]) -> None:
-    """Set the size of every cache by model and version; set all others to 0."""
+    """Set the size of every cache by model and version; set removed caches to 0."""
     for names in _cached - sizes.keys():
         _CACHE.labels(*names).set(0)
     for names, size in sizes.items():
@@ -213,12 +213,12 @@ def count_events(kind: str, number: int) -> None:
 
 
 def count_refused(error: DriftlineError) -> None:
-    """Count a call refused by authentication, authorization or the limits of its key."""
+    """Count a call that authentication, authorization or a limit of its key has refused."""
     _REFUSED.labels(type(error).__name__).inc()
 
 
 def count_refused_labels(labels: int) -> None:
-    """Count labels that no version of their model can have."""
+    """Count labels that are invalid for every version of their model."""
     _REFUSED_LABELS.inc(labels)
 
 
@@ -228,7 +228,7 @@ def count_restart(version: Version) -> None:
 
 
 def count_clock_departure() -> None:
-    """Count a move of the system's clock."""
+    """Count a jump of the system's clock."""
     _CLOCK_DEPARTURES.inc()
 
 
@@ -248,7 +248,7 @@ def set_loaded(number: int) -> None:
     _LOADED.set(number)
 
 
-# Every one of this module, so that none is forgotten.
+# All buffered metrics of this module.
 _BUFFERED = [
     metric
     for metric in tuple(globals().values())
@@ -260,18 +260,18 @@ def flush() -> None:
     """Make all buffered counts visible."""
     for metric in _BUFFERED:
         metric.flush()
-    while _waiting:
-        names, waiting = _waiting.popitem()
-        _QUEUE.labels(*names).set(waiting)
+    while _queued:
+        names, queued = _queued.popitem()
+        _QUEUE.labels(*names).set(queued)
 
 
 def pause_after(flush_s: float, shortest: float) -> float:
-    """Return the seconds until the next flush, so that flushing stays cheap."""
+    """Return the pause before the next flush; it grows with the duration of a flush."""
     return min(max(shortest, flush_s / _FLUSHING), _LATEST)
 
 
 async def flush_periodically(shortest: float) -> None:
-    """Flush forever, at least `shortest` seconds apart."""
+    """Flush forever, with pauses of at least `shortest` seconds."""
     pause = shortest
     while True:
         await asyncio.sleep(pause)

@@ -1,8 +1,8 @@
-"""The statistics extension: what each version has done in this worker since it started.
+"""The statistics extension: counters of each version in this worker since its start.
 
-Shape and meaning are Triton's. Every request of a batch counts the whole batch's durations, so that
-sum / count is what one request waited; `batch_stats` counts runs. The numbers are those of the
-worker that answers; /metrics sums all workers.
+Format and meaning are Triton's. Each request of a batch counts the whole batch's durations, so that
+sum / count is the mean duration of a request; `batch_stats` counts each run once. The statistics
+cover only the worker that answers, whereas /metrics sums all workers.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,14 +28,14 @@ class Duration(msgspec.Struct):
 
 
 class InferenceStatistics(msgspec.Struct):
-    """Durations by request: queue, input, run and output.
+    """Durations by request.
 
-    Cache hits count in `success` and `queue` only.
+    A cache hit counts only in `success`, `queue` and `cache_hit`.
     """
 
-    success: Duration = msgspec.field(default_factory=Duration)  # receipt to log append
+    success: Duration = msgspec.field(default_factory=Duration)  # reception to append to the log
     fail: Duration = msgspec.field(default_factory=Duration)
-    queue: Duration = msgspec.field(default_factory=Duration)  # waiting for the run
+    queue: Duration = msgspec.field(default_factory=Duration)  # time in the queue
     compute_input: Duration = msgspec.field(default_factory=Duration)  # reading and checking
     compute_infer: Duration = msgspec.field(default_factory=Duration)  # merging and running
     compute_output: Duration = msgspec.field(default_factory=Duration)  # splitting and logging
@@ -46,26 +46,26 @@ class InferenceStatistics(msgspec.Struct):
 class BatchStatistics(msgspec.Struct):
     """Durations by run, over all runs of one batch size."""
 
-    batch_size: int  # rows
+    batch_size: int  # number of rows
     compute_input: Duration = msgspec.field(default_factory=Duration)
     compute_infer: Duration = msgspec.field(default_factory=Duration)
     compute_output: Duration = msgspec.field(default_factory=Duration)
 
 
 class ModelStatistics(msgspec.Struct):
-    """The statistics of one version, as the extension defines them."""
+    """The statistics of one version in the extension's format."""
 
     name: str
     version: str
-    last_inference: int = 0  # milliseconds since the epoch, 0 before the first
-    inference_count: int = 0  # rows answered
-    execution_count: int = 0  # runs
+    last_inference: int = 0  # milliseconds since the epoch; 0 before the first request
+    inference_count: int = 0  # number of answered rows
+    execution_count: int = 0  # number of runs
     inference_stats: InferenceStatistics = msgspec.field(default_factory=InferenceStatistics)
     batch_stats: list[BatchStatistics] = []
 
 
 class _Runs:
-    """Totals over all runs of one size, in seconds unless the name has a unit."""
+    """Totals over all runs of one batch size, in seconds unless the name has a unit."""
 
     __slots__ = (
         "count",
@@ -80,20 +80,20 @@ class _Runs:
 
     def __init__(self) -> None:
         self.count = self.requests = 0
-        self.queue_us = 0  # total microseconds in the queue
-        self.run_us = self.runs_us = 0  # by run; by request
-        self.total = 0.0  # total of all requests
-        self.output = self.outputs = 0.0  # by run; by request
+        self.queue_us = 0  # time in the queue, sum over requests
+        self.run_us = self.runs_us = 0  # duration of runs: sum over runs, sum over requests
+        self.total = 0.0  # duration from reception to log, sum over requests
+        self.output = self.outputs = 0.0  # time after the run: sum over runs, sum over requests
 
     @property
     def input_ns(self) -> int:
-        """The remainder of all requests' time: reading and checking."""
+        """The time for reading and checking: the total of all requests minus their other parts."""
         parts = (self.queue_us + self.runs_us) * 1_000 + _ns(self.outputs)
         return max(0, _ns(self.total) - parts)
 
 
 class VersionStatistics:
-    """Counters of one version: a few additions per batch, two per request."""
+    """The counters of one version; they cost a few additions per batch and two per request."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class VersionStatistics:
         clock: Callable[[], float] = perf_counter,
         now: Callable[[], float] = time,
     ) -> None:
-        """`clock` is the clock of `Call.started`; `now` returns epoch seconds."""
+        """`clock` is the clock of `Call.started`; `now` returns seconds since the epoch."""
         self._name_and_version = name, version
         self._clock = clock
         self._now = now
@@ -117,7 +117,7 @@ class VersionStatistics:
         self, batch: Sequence[tuple[Call, RunResult]], *, rows: int, began: float, ended: float
     ) -> None:
         """Record a batch whose run ended at `began` and whose events were logged at `ended`."""
-        if not batch:  # every client cancelled during the run
+        if not batch:  # all clients have cancelled during the run
             return
         runs = self._sizes.get(rows)
         if runs is None:
@@ -143,7 +143,7 @@ class VersionStatistics:
         self._fail.add(_ns(seconds))
 
     def snapshot(self) -> ModelStatistics:
-        """Return the statistics up to now."""
+        """Return the current statistics."""
         sizes = sorted(self._sizes.items())
         runs = [run for _, run in sizes]
         last = (self._now() - (self._clock() - self._last)) * 1_000 if self._last else 0
@@ -185,7 +185,7 @@ def _ns(seconds: float) -> int:
 
 
 class Statistics:
-    """The statistics of every version of this worker; they survive a reload."""
+    """The statistics of all versions of this worker; a reload of a version does not reset them."""
 
     def __init__(self) -> None:
         self._versions: dict[tuple[str, str], VersionStatistics] = {}
@@ -202,7 +202,7 @@ class Statistics:
         self.of(version).record_failure(seconds)
 
     def snapshots(self) -> list[ModelStatistics]:
-        """Return the statistics of every version, loaded or not."""
+        """Return the statistics of all versions, loaded or not."""
         return [version.snapshot() for version in self._versions.values()]
 
     def of_versions(self, versions: Iterable[Version]) -> list[ModelStatistics]:

@@ -2,17 +2,17 @@
 
 import re
 
-# version, trace id, parent id, flags; versions to come may say more behind a hyphen
+# version, trace id, parent id, flags; later versions can have further fields after a hyphen
 _FORM = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-.*)?"
 )
-_LENGTH = 55  # characters that every version has
+_LENGTH = 55  # length of the fields that all versions have
 
 
 def read_traceparent(header: str) -> str:
-    """Return the header's fields known to this version; "" if it names no trace.
+    """Return the header without fields of later versions; "" if it is malformed.
 
-    A malformed header is ignored, as the W3C requires.
+    The W3C requires that a malformed header is ignored.
     """
     form = _FORM.fullmatch(header.strip())
     if form is None or (form["more"] and header.strip().startswith("00")):

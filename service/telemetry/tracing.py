@@ -1,7 +1,7 @@
-"""Record the span of a request, with queue, run and log append as its children.
+"""Record the span of a request, with child spans for queue, run and append to the log.
 
-The span begins at receipt, so that the event, the reply and all Kafka consumers have it as their
-parent. An unsampled request costs one context only.
+The span starts at reception, so that its id is already in the event, in the reply and in the
+messages to Kafka consumers. If the trace is not sampled, no span is recorded.
 """
 
 import time
@@ -33,20 +33,20 @@ class RequestSpan:
         return parent, None
 
     def queued(self) -> None:
-        """Mark the time at which the request enters the queue."""
+        """Record the time at which the request enters the queue."""
         self._queued = time.time_ns()
 
     def answered(self, call: Call, answer: InferenceResponse) -> None:
-        """End the span: the event is in the log."""
+        """End the span, because the event is in the log."""
         now = time.time_ns()
         if answer.run.cached:
-            self._span.child("cache hit", self._queued, now, {})  # with its append to the log
+            self._span.child("cache hit", self._queued, now, {})  # includes the append to the log
         else:
-            self._ran(answer.run, now)
-        self._span.end(now, _about(call, "ok", answer.prediction_id))
+            self._add_children(answer.run, now)
+        self._span.end(now, _attributes(call, "ok", answer.prediction_id))
         self._ended = True
 
-    def _ran(self, run: RunResult, now: int) -> None:
+    def _add_children(self, run: RunResult, now: int) -> None:
         started = self._queued + run.queue_us * _US
         ended = started + run.run_us * _US
         batch: Attributes = {
@@ -63,10 +63,11 @@ class RequestSpan:
         if self._ended:
             return
         self._ended = True
-        self._span.end(time.time_ns(), _about(call, outcome, call.prediction_id), error=outcome)
+        attributes = _attributes(call, outcome, call.prediction_id)
+        self._span.end(time.time_ns(), attributes, error=outcome)
 
 
-def _about(call: Call, outcome: Outcome, prediction_id: str) -> Attributes:
+def _attributes(call: Call, outcome: Outcome, prediction_id: str) -> Attributes:
     attributes: Attributes = {
         "driftline.protocol": call.protocol,
         "driftline.model": call.version.model if call.version else "",

@@ -1,7 +1,8 @@
-"""Export the statistics under the names of Triton's metrics, for existing dashboards.
+"""Export the statistics with the names of Triton's metrics, for existing dashboards.
 
-The values are set periodically, at no cost per request. Triton's names lack a counter's _total, so
-these are gauges by type; they only grow.
+The values are set periodically, so that requests have no overhead. Triton's names do not end with
+_total, which prometheus-client requires for counters. So these metrics are gauges, although they
+only grow.
 """
 
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from service.telemetry.statistics import ModelStatistics
 
 
 def _metric(name: str, meaning: str) -> Gauge:
-    # Sums include ended workers.
+    # The mode "sum" includes workers that have ended.
     return Gauge(f"nv_inference_{name}", meaning, ["model", "version"], multiprocess_mode="sum")
 
 
@@ -20,7 +21,7 @@ _SUCCESS = _metric("request_success", "Requests that were answered.")
 _FAILURE = _metric("request_failure", "Requests that were not answered.")
 _ROWS = _metric("count", "Rows answered.")
 _RUNS = _metric("exec_count", "Runs of the model.")
-_TOTAL = _metric("request_duration_us", "Time from receipt to reply, total.")
+_TOTAL = _metric("request_duration_us", "Time from reception to reply, total.")
 _QUEUE = _metric("queue_duration_us", "Time in the queue, total.")
 _INPUT = _metric("compute_input_duration_us", "Time for parsing and validation, total.")
 _INFER = _metric("compute_infer_duration_us", "Time for merging and running batches, total.")
@@ -39,7 +40,7 @@ _MISSES = Gauge(
 )
 
 
-def show(statistics: Iterable[ModelStatistics]) -> None:
+def export(statistics: Iterable[ModelStatistics]) -> None:
     """Set the metrics to these statistics."""
     for version in statistics:
         parts = version.inference_stats

@@ -14,5 +14,5 @@ def test_serve_ends_with_the_reason_if_no_worker_can_start(
     ended = run("serve", "--port", str(free_port()), "--grpc-port", str(free_port()))
     assert ended.returncode == 1
     last = ended.stderr.splitlines()[-1]
-    assert last.startswith("driftline: no worker could start, 5 tries in a row: ")
+    assert last.startswith("driftline: no worker could start in 5 attempts: ")
     assert str(home.workers) in last

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog.errors import SettingError
-from loadtests.drift import Drift, drifted, read_drift
+from loadtests.drift import Drift, apply_drift, read_drift
 from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec
 
 MANIFEST = Manifest(
@@ -47,7 +47,7 @@ def _drift(shift: str = "", mix: str = "", blank: str = "") -> Drift:
 
 
 def test_a_shift_moves_the_mean_by_so_many_standard_deviations_and_keeps_what_is_missing() -> None:
-    after = drifted(COLUMNS, _drift(shift="price=1.5"), 1.0, MANIFEST)
+    after = apply_drift(COLUMNS, _drift(shift="price=1.5"), 1.0, MANIFEST)
     before, now = np.array(COLUMNS["price"]), np.array(after["price"])
     assert np.nanmean(now) - np.nanmean(before) == pytest.approx(1.5 * np.nanstd(before))
     assert (np.isnan(now) == np.isnan(before)).all()
@@ -55,20 +55,20 @@ def test_a_shift_moves_the_mean_by_so_many_standard_deviations_and_keeps_what_is
 
 
 def test_a_shifted_count_is_still_a_count_that_its_tensor_holds() -> None:
-    after = drifted(COLUMNS, _drift(shift="count=3"), 1.0, MANIFEST)
+    after = apply_drift(COLUMNS, _drift(shift="count=3"), 1.0, MANIFEST)
     assert all(isinstance(value, int) and -128 <= value <= 127 for value in after["count"])
     assert max(after["count"]) == 127
 
 
 def test_a_mix_gives_a_category_to_its_share_of_the_rows_in_the_columns_own_type() -> None:
-    after = drifted(COLUMNS, _drift(mix="colour=green:0.5, code=7:1"), 1.0, MANIFEST)
+    after = apply_drift(COLUMNS, _drift(mix="colour=green:0.5, code=7:1"), 1.0, MANIFEST)
     assert after["colour"].count("green") / ROWS == pytest.approx(0.5, abs=0.1)
     assert set(after["colour"]) == {"green", "red", None}
     assert after["code"] == [7] * ROWS
 
 
 def test_blanks_are_missing_in_the_way_of_their_kind() -> None:
-    after = drifted(COLUMNS, _drift(blank="price=1,colour=1"), 1.0, MANIFEST)
+    after = apply_drift(COLUMNS, _drift(blank="price=1,colour=1"), 1.0, MANIFEST)
     assert all(math.isnan(value) for value in after["price"])
     assert after["colour"] == [None] * ROWS
 
@@ -77,14 +77,14 @@ def test_blanks_are_missing_in_the_way_of_their_kind() -> None:
 def test_more_strength_touches_the_same_rows_and_more(one: float, other: float) -> None:
     less, more = sorted((one, other))
     drift = _drift(mix="colour=green:0.8")
-    few = drifted(COLUMNS, drift, less, MANIFEST)["colour"]
-    many = drifted(COLUMNS, drift, more, MANIFEST)["colour"]
+    few = apply_drift(COLUMNS, drift, less, MANIFEST)["colour"]
+    many = apply_drift(COLUMNS, drift, more, MANIFEST)["colour"]
     assert all(b == "green" for a, b in zip(few, many, strict=True) if a == "green")
 
 
 def test_without_strength_nothing_changes() -> None:
     drift = _drift(shift="count=2", mix="colour=green:1", blank="colour=1")
-    after = drifted(COLUMNS, drift, 0.0, MANIFEST)
+    after = apply_drift(COLUMNS, drift, 0.0, MANIFEST)
     assert {name: after[name] for name in ("count", "colour", "code")} == {
         name: COLUMNS[name] for name in ("count", "colour", "code")
     }
@@ -109,5 +109,5 @@ def test_what_cannot_drift_so_is_refused_by_name(options: dict[str, str], says: 
 
 
 def test_a_category_that_the_column_cannot_hold_is_refused() -> None:
-    with pytest.raises(SettingError, match="'code' holds int"):
-        drifted(COLUMNS, _drift(mix="code=red:1"), 1.0, MANIFEST)
+    with pytest.raises(SettingError, match="'code' has values of type int"):
+        apply_drift(COLUMNS, _drift(mix="code=red:1"), 1.0, MANIFEST)

@@ -131,7 +131,7 @@ def test_the_only_model_needs_no_name_and_an_alias_leads_to_its_version(
     with pytest.raises(SettingError, match="one of: other, tiny"):
         choose_version(registry, "", "")
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "empty"))
-    with pytest.raises(SettingError, match="DRIFTLINE_HOME: no model is registered there"):
+    with pytest.raises(SettingError, match="DRIFTLINE_HOME: this home has no registered model"):
         choose_version(Registry(Home(tmp_path / "elsewhere")), "", "")
 
 
@@ -147,7 +147,7 @@ def test_a_model_without_a_reference_gets_generated_rows(
     for request in _requests(payloads[0]).values():
         assert [list(tensor.array().shape) for tensor in request.inputs] == [[1, 3, 32, 32]]
     assert {payload.label for payload in payloads} == {None}
-    with pytest.raises(SettingError, match="image has none"):
+    with pytest.raises(SettingError, match="image has no reference"):
         Payloads(version, Drift(shifts={"price": 1.0}))
 
 

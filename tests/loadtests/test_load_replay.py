@@ -116,8 +116,8 @@ def test_what_cannot_be_sent_is_skipped_and_counted_by_reason(log: Log) -> None:
     assert logged.note == (
         "2 logged requests; skipped: 1 because the log has no inputs; "
         "1 because the service refused them as invalid; "
-        "1 because a payload policy hides inputs, or the version is gone; "
-        "1 because version 1 takes other inputs"
+        "1 because a payload policy hides inputs, or the version is not registered; "
+        "1 because version 1 expects other inputs"
     )
 
 
@@ -125,7 +125,7 @@ def test_a_period_without_requests_is_an_error_that_says_why(log: Log) -> None:
     log.add(6, inputs={}, payload="dropped")
     with pytest.raises(SettingError) as refused:
         log.read()
-    assert "no request of tiny to send once more" in str(refused.value)
+    assert "no request to tiny that can be sent again" in str(refused.value)
     assert "2026-01-01 12:00:00 to 2026-01-01 12:01:40 UTC" in str(refused.value)
     assert "1 because the log has no inputs" in str(refused.value)
 
@@ -148,7 +148,7 @@ def test_requests_are_due_as_they_arrived_divided_by_the_speed(log: Log) -> None
     while short.take():
         pass
     assert not short.finished, "no reply arrived"
-    assert "2 waited for a free client" in short.note
+    assert "2 had to wait for a free client" in short.note
     with pytest.raises(SettingError, match="--speed 0: expected a number above 0"):
         Replay(log.read(), 0.0)
     with pytest.raises(SettingError, match="--run-time 0: expected a number of seconds above 0"):

@@ -143,7 +143,7 @@ def test_options_that_do_not_fit_logged_requests_are_refused(service: Service) -
         (("--from-log", "--rate", "1"), "--rate: has no effect on logged requests"),
         (("--from-log", "--protocol", "grpc"), "--protocol: logged requests have their own"),
         (("--from-log", "--last", "soon"), "--last 'soon': expected a number"),
-        (("--from-log", "--shift", "price=1"), "--from-log: sends requests as they were logged"),
+        (("--from-log", "--shift", "price=1"), "--from-log: requests are sent as they were logged"),
     ]:
         done = _load(service, *options)
         assert done.returncode == 2, done.stdout

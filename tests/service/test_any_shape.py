@@ -167,7 +167,7 @@ async def test_a_fixed_batch(bench: AnyShapeBench) -> None:
     await bench.serve(identity(2, 3, 4))
     await bench.check(x=floats(2, 3, 4))
     assert bench.log.events[-1].rows == 2
-    with pytest.raises(InvalidRequest, match="takes exactly 2 rows a request"):
+    with pytest.raises(InvalidRequest, match="needs exactly 2 rows per request"):
         await bench.as_json(x=floats(1, 3, 4))
 
 
@@ -311,7 +311,7 @@ async def test_a_label_for_other_rows_than_the_requests_is_a_fault_of_the_model(
 ) -> None:
     stated = {"task": "regression", "prediction": {"label": "y"}}
     await bench.serve(places(None, 1), **stated)
-    fault = r"'y' holds the prediction and has shape \[1, 1\] for 3 rows"
+    fault = r"'y' contains the prediction and has shape \[1, 1\] for 3 rows"
     with pytest.raises(RunFailed, match=fault):
         await bench.as_binary(x=np.array([0, 0, 4]))
     answer = await bench.as_binary(x=np.array([3]))

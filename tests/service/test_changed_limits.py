@@ -144,7 +144,7 @@ async def test_a_shorter_delay_lets_go_at_once_who_waits_for_the_batch_to_fill()
 
 async def test_what_a_row_takes_is_not_forgotten() -> None:
     bench = BatchBench()
-    bench.admissions[0].served(1, 5.0)
+    bench.admissions[0].record_batch(1, 5.0)
     admissions = _admissions(2)
     bench.batcher.tune(BatchPolicy(8, levels=2, default_level=1), admissions)
     admissions[0].enter(8, 3)

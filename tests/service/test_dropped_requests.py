@@ -51,7 +51,7 @@ async def test_the_cancelled_and_the_expired_are_counted_and_never_ran() -> None
     assert worker.drops == {"cancelled": 1, "expired": 1}
     assert worker.gate.runs == 2
     outcomes = {event.outcome: event for event in worker.appender.events}
-    assert "never ran" in outcomes["cancelled"].reason
+    assert "did not run" in outcomes["cancelled"].reason
     for dropped in ("cancelled", "expired"):
         event = outcomes[dropped]
         assert (event.batch_id, event.run_us, event.outputs) == ("", 0, {})
@@ -71,7 +71,7 @@ async def test_who_leaves_during_the_run_is_no_drop() -> None:
     worker.gate.open()
     assert (await worker.ask()).outputs["y"].data == [3.0]
     assert worker.drops == {}
-    assert worker.appender.events[0].reason == "the caller left before the answer"
+    assert worker.appender.events[0].reason == "the caller cancelled before the response"
 
 
 def test_the_metric_names_version_and_reason() -> None:

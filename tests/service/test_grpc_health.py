@@ -19,7 +19,7 @@ async def _one_request() -> AsyncIterator[bytes]:
 
 
 async def test_many_watches_look_as_often_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "WATCH_INTERVAL_S", 0)
+    monkeypatch.setattr(health, "POLL_INTERVAL_S", 0)
     looks, ready = 0, True
 
     def is_ready() -> bool:
@@ -40,7 +40,7 @@ async def test_many_watches_look_as_often_as_one(monkeypatch: pytest.MonkeyPatch
     ready = False
     other = pb.HealthCheckResponse(status=pb.HealthCheckResponse.NOT_SERVING).SerializeToString()
     assert set(await asyncio.gather(*later)) == {other}
-    watched.leave()
+    watched.stop()
     for one in watches:
         with pytest.raises(StopAsyncIteration):
             await anext(one)

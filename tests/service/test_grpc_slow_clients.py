@@ -226,7 +226,7 @@ def test_the_table_of_grpcs_own_server(aio: Service) -> None:
         one.sendall(PREFACE + frame(4, 1, 0) + calls)  # grpc waits for the ACK of its settings
     _check(aio)
     received = _until(heads[0], lambda got: sum(one[0] == 1 for one in replies(got)) == 128)
-    assert b"made way for a newer one" in received
+    assert b"ended in favour of a newer call" in received
     assert 7 in [kind for kind, _, _ in replies(_ended(idle))]  # GOAWAY
     _ended(silent)
     _ended(deaf)  # it answers no ping
@@ -235,7 +235,7 @@ def test_the_table_of_grpcs_own_server(aio: Service) -> None:
         keyed.sendall(PREFACE + frame(4, 1, 0) + calls)
         late = 128 - MOST_AWAITED_MESSAGES
         received = _until(keyed, lambda got: sum(one[0] == 1 for one in replies(got)) >= late)
-        assert b"no message came within 2 s" in received
+        assert b"no message arrived within 2 s" in received
         _check(aio)
     for flood in (frame(6, 0, 0, b"12345678") * 5_000, frame(9, 0, 1, b"") * 5_000):
         with connect() as client:

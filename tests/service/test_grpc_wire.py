@@ -56,7 +56,7 @@ def test_what_cannot_be_unpacked_says_why(
 def test_a_call_that_ends_in_the_middle_of_a_message_is_refused() -> None:
     messages = MessageDecoder(10)
     assert messages.feed(b"\0\0\0") == []
-    with pytest.raises(InvalidRequest, match="ends inside a message"):
+    with pytest.raises(InvalidRequest, match="is incomplete"):
         messages.finish()
 
 

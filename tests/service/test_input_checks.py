@@ -34,14 +34,14 @@ def test_inputs_that_fit_come_back_as_arrays_and_as_an_event_carries_them() -> N
 REFUSED: dict[str, tuple[list[Any], str]] = {
     "missing": ([_x([1, 2])], "'word': missing; expected BYTES of shape"),
     "unknown": ([_x([1, 2]), _word("a"), ArrayTensor("z", "FP32", np.zeros(1))], "'z': unknown"),
-    "twice": ([_x([1, 2]), _x([1, 2]), _word("a")], "'x': given more than once"),
+    "twice": ([_x([1, 2]), _x([1, 2]), _word("a")], "'x': is in the request more than once"),
     "type": ([_x([1, 2]), ArrayTensor("word", "INT8", np.zeros(1))], "'word': datatype 'INT8'"),
     "rank": ([_x([1, 2]), ArrayTensor("word", "BYTES", np.zeros((1, 1, 1)))], r"'word': shape"),
     "width": (
         [_x([1, 2, 3]), _word("a")],
         r"'x': shape \[1, 3\]; expected FP32 of shape \[-1, 2\]",
     ),
-    "rows": ([_x([1, 2]), _word("a", "b")], "'word': 2 rows where input 'x' has 1"),
+    "rows": ([_x([1, 2]), _word("a", "b")], "'word': has 2 rows, but input 'x' has 1"),
     "none": ([ArrayTensor("x", "FP32", np.zeros((0, 2))), _word()], "'x': shape has no rows"),
     "NaN": ([_x([1, 2], [np.nan, 2]), _word("a", "b")], "row 1, feature 'a' is nan"),
     "infinity": ([_x([-np.inf, 2]), _word("a")], "row 0, feature 'a' is -inf"),

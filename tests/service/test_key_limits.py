@@ -78,7 +78,7 @@ def test_rows_count_against_the_next_requests() -> None:
     account = limits.admit("key:shop", 10)
     account.add_rows(3_000)
     account.end()
-    with pytest.raises(KeyLimitReached, match="more rows than it may") as refused:
+    with pytest.raises(KeyLimitReached, match="too many rows") as refused:
         limits.admit("key:shop", 10)
     assert refused.value.retry_after == math.ceil((3_000 - 100 * BURST_S) / 100)
     limits.admit("key:other", 10)
@@ -89,16 +89,16 @@ def test_rows_count_against_the_next_requests() -> None:
 def test_a_key_writes_labels_at_its_rate() -> None:
     clock = Clock()
     limits = KeyLimits(Rates(labels=100), clock)
-    limits.take_labels("key:shop", 9_000)  # more than a burst passes when nothing is spent
-    with pytest.raises(KeyLimitReached, match="100 a second") as refused:
-        limits.take_labels("key:shop", 500)
+    limits.admit_labels("key:shop", 9_000)  # more than a burst passes when nothing is spent
+    with pytest.raises(KeyLimitReached, match="100 per second") as refused:
+        limits.admit_labels("key:shop", 500)
     assert refused.value.retry_after == (9_500 - 100 * LABELS_BURST_S) / 100
-    limits.take_labels("key:other", 500)
+    limits.admit_labels("key:other", 500)
     clock.now += 35
-    limits.take_labels("key:shop", 500)
+    limits.admit_labels("key:shop", 500)
     with pytest.raises(KeyLimitReached):
-        limits.take_labels("key:shop", 500)
-    KeyLimits().take_labels("key:shop", 1 << 40)
+        limits.admit_labels("key:shop", 500)
+    KeyLimits().admit_labels("key:shop", 1 << 40)
 
 
 def test_many_keys_forget_none_that_has_requests() -> None:
@@ -119,7 +119,7 @@ async def test_a_request_over_the_rate_is_refused_and_writes_no_event() -> None:
             assert status == 200
         status, head, body = await client.ask(post())
         assert (status, b"retry-after: 1\r\n" in head) == (429, True)
-        assert b"at most 1 a second on average of 10 s" in body
+        assert b"at most 1 per second, averaged over 10 s" in body
         status, *_ = await client.ask(post(b"{}"))  # the connection stays
         assert status == 429
     assert len(worker.appender.events) == BURST_S

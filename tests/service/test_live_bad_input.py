@@ -186,7 +186,7 @@ RAW = {"name": "price", "datatype": "FP32", "shape": [1, 1]}
 BINARY_REFUSED = {
     "a length that is none": (b"many", 4, b"\0\0\0\0", "many"),
     "a length beyond the body": (b"100000", 4, b"\0\0\0\0", "100000"),
-    "fewer bytes than stated": (None, 4, b"\0\0", "at most the 2"),
+    "fewer bytes than stated": (None, 4, b"\0\0", "at most the remaining 2"),
     "a size that is none": (None, -1, b"", "-1"),
     "too few bytes for the shape": (None, 2, b"\0\0", "needs 4"),
     "bytes that belong to nothing": (None, 4, b"\0\0\0\0\0", "1 bytes follow"),

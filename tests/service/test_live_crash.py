@@ -54,8 +54,8 @@ def test_a_run_beyond_the_memory_of_its_worker_fails_and_says_so(serving: Servic
     refused = fill(10**9)
     assert refused.status_code == 500
     assert refused.json()["error"] == (
-        "the model's run needs more memory than DRIFTLINE_SERVICE_MEMORY allows the worker, "
-        "3072 MiB in all"
+        "the model's run needs more memory than DRIFTLINE_SERVICE_MEMORY allows the worker "
+        "(3072 MiB in total)"
     )
     assert fill(3).json()["outputs"][0]["data"] == [1.0, 1.0, 1.0]
 

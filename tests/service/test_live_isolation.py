@@ -112,7 +112,7 @@ def test_a_run_beyond_the_memory_limit_fails_and_says_so(serving: Service) -> No
     refused = infer(serving, "filled", ("shape", "INT64", [10**9]))
     assert refused.status_code == 500
     assert refused.json()["error"] == (
-        "the run of version 1 of filled needs more memory than session.memory allows, 1024 MiB"
+        "the run of version 1 of filled needs more memory than session.memory allows (1024 MiB)"
     )
     answered = infer(serving, "filled", ("shape", "INT64", [3]))
     assert answered.json()["outputs"][0]["data"] == [1.0, 1.0, 1.0]

@@ -116,7 +116,7 @@ def test_another_number_of_rows_is_refused_saying_how_many_are_taken(
     registry: Registry, tmp_path: Path
 ) -> None:
     served = loader()(register(registry, tmp_path / "files", sums(4)))
-    with pytest.raises(InvalidRequest, match=r"shape \[3, 2\].*exactly 4 rows a request"):
+    with pytest.raises(InvalidRequest, match=r"shape \[3, 2\].*exactly 4 rows per request"):
         served.check.read([ArrayTensor("x", "FP32", np.zeros((3, 2), np.float32))])
 
 

@@ -165,7 +165,7 @@ def _prefixed(data: bytes, flag: int = 0) -> bytes:
     ("body", "headers", "status", "words"),
     [
         (b"", {}, b"3", b"no message"),
-        (b"\0\0", {}, b"3", b"ends inside a message, after 2 of its bytes"),
+        (b"\0\0", {}, b"3", b"is incomplete: it has 2 bytes"),
         (_prefixed(b"") * 2, {}, b"5", b"no model"),
         (_prefixed(b"x", 1), {}, b"12", b"compressed, but grpc-encoding is"),
         (_prefixed(b"no gzip", 1), {"grpc_encoding": "gzip"}, b"3", b"is damaged"),

@@ -122,7 +122,7 @@ async def test_a_request_leaves_no_garbage_to_the_collector(
             call = worker.call("rest", "sums", "")
             worker.pipeline.submit(call, _decode(body), lambda _: None)
             if cancelled:
-                worker.pipeline.leave(call)
+                worker.pipeline.cancel(call)
             await asyncio.sleep(0)
 
     await ask(1)

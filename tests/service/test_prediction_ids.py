@@ -106,7 +106,7 @@ def test_the_home_has_a_secret_of_its_own_from_the_first_start(tmp_path: Path) -
         (",", b"", r"X: expected 1 to 16 secrets, got 0"),
         ("", b"n" * 20 + b"\nshort", r"prediction-id-secrets: secret 2 has 5 characters"),
         ("", b"\n", r"expected 1 to 16 secrets, got 0"),
-        ("", b"\xff" * 20, r"expected one secret a line, in UTF-8"),
+        ("", b"\xff" * 20, r"expected one secret per line, in UTF-8"),
     ],
 )
 def test_bad_secrets_are_refused_at_start(

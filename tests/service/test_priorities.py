@@ -120,7 +120,7 @@ async def test_a_flood_of_one_level_neither_fills_nor_lengthens_the_queue_of_a_h
             "tiny", QueueLimits(priority_levels=2, max_requests=2, max_wait_ms=1_500), Settings()
         ),
     )
-    bench.admissions[0].served(1, 5.0)  # a row is thought to take a second
+    bench.admissions[0].record_batch(1, 5.0)  # a row is thought to take a second
     for number in (1, 2):
         bench.ask(number)
     with pytest.raises(Overloaded, match="is full"):
@@ -134,7 +134,7 @@ async def test_a_flood_of_one_level_neither_fills_nor_lengthens_the_queue_of_a_h
 def test_a_door_counts_those_who_go_first() -> None:
     first = Admission("tiny", 10, 1_000)
     second = Admission("tiny", 10, 1_000, max_wait=1.0, ahead=first)
-    first.served(1, 5.0)
+    first.record_batch(1, 5.0)
     for _ in range(2):
         first.admit(8, 1)
     second.admit(8, 1)  # an empty door takes one whatever is ahead

@@ -72,7 +72,7 @@ def test_contents_that_do_not_fit_are_refused(case: str) -> None:
 
 
 def test_raw_contents_come_for_every_input_or_for_none() -> None:
-    with pytest.raises(InvalidRequest, match="holds 2 tensors; expected one for each of the 1"):
+    with pytest.raises(InvalidRequest, match="has 2 tensors; expected 1, one for each input"):
         decode_request(_one("FP32", [1], raw_input_contents=[b"\0" * 4] * 2))
 
 
@@ -110,5 +110,7 @@ def test_typed_contents_beside_raw_ones_are_refused() -> None:
     message = pb.ModelInferRequest(model_name="m", raw_input_contents=[b"\0\0\0\0"])
     tensor = message.inputs.add(name="x", datatype="FP32", shape=[1])
     tensor.contents.fp32_contents.append(1.0)
-    with pytest.raises(InvalidRequest, match="typed contents beside raw_input_contents"):
+    with pytest.raises(
+        InvalidRequest, match="typed contents, but the request also has raw_input_contents"
+    ):
         decode_request(message)

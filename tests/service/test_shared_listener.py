@@ -143,9 +143,9 @@ async def test_a_successor_begins_without_the_connections_of_a_killed_worker(
 ) -> None:
     first = ConnectionLoads(tmp_path / "loads", 0)
     other = ConnectionLoads(tmp_path / "loads", 1)
-    first.give(0)
-    other.give(0)
-    other.give(1)
+    first.assign(0)
+    other.assign(0)
+    other.assign(1)
     assert (first.load(0), first.load(1)) == (2, 1)
     assert ConnectionLoads(tmp_path / "loads", 0).load(0) == 0
 

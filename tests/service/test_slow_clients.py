@@ -98,7 +98,7 @@ async def test_a_large_body_has_more_time(port: Port, worker: InProcessWorker) -
     await port.pass_time(27)
     assert (await client.reply())[0] == 408
     assert [event.outcome for event in worker.appender.events] == ["cancelled"]
-    assert worker.inference.buffered.held == 0
+    assert worker.inference.buffered.size == 0
 
 
 async def test_a_client_that_reads_nothing_is_dropped(port: Port) -> None:
@@ -149,7 +149,7 @@ async def test_incomplete_bodies_share_a_budget(port: Port, worker: InProcessWor
     assert (status, b"retry-after: 1" in headers) == (429, True)
     assert b"expected at most 100000" in body
     assert (await first.ask(b" " * 20_000))[0] == 400  # the empty body, complete
-    assert worker.inference.buffered.held == 0
+    assert worker.inference.buffered.size == 0
 
 
 async def test_a_refusal_before_the_body_is_seen_by_a_client_that_sends_it_all(

@@ -65,7 +65,7 @@ async def test_who_leaves_before_it_is_reported_has_one_event() -> None:
         call = flooded.worker.call("rest", "sums", "")
         reported: list[Any] = []
         flooded.worker.pipeline.submit(call, lambda _: json.decode_request(BODY), reported.append)
-        flooded.worker.pipeline.leave(call)
+        flooded.worker.pipeline.cancel(call)
         with pytest.raises(Overloaded):
             await flooded.ask()
         assert reported == []

@@ -18,9 +18,9 @@ ENDED = [1] * (MOST_FAILURES - 1)
 
 def test_the_reason_of_the_last_failed_start_ends_the_service(tmp_path: Path) -> None:
     starts = WorkerStarts(tmp_path)
-    assert {starts.ended(7, status) for status in ENDED} == {""}
+    assert {starts.record_exit(7, status) for status in ENDED} == {""}
     report_failed_start(tmp_path, LogUnavailable("the disk is full"))
-    assert starts.ended(os.getpid(), 3) == "the disk is full"
+    assert starts.record_exit(os.getpid(), 3) == "the disk is full"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -28,8 +28,8 @@ def test_the_reason_of_the_last_failed_start_ends_the_service(tmp_path: Path) ->
     ("error", "status", "reason"),
     [
         (ValueError("a\nb"), 3, "ValueError: a b"),
-        (None, 3, "exit status 3; see the lines above"),
-        (None, -11, "Segmentation fault; see the lines above"),
+        (None, 3, "exit status 3; see the log lines above"),
+        (None, -11, "Segmentation fault; see the log lines above"),
     ],
 )
 def test_what_is_known_of_a_failed_start_is_the_reason(
@@ -37,26 +37,26 @@ def test_what_is_known_of_a_failed_start_is_the_reason(
 ) -> None:
     starts = WorkerStarts(tmp_path)
     for one in ENDED:
-        starts.ended(7, one)
+        starts.record_exit(7, one)
     if error is not None:
         report_failed_start(tmp_path, error)
-    assert starts.ended(os.getpid(), status) == reason
+    assert starts.record_exit(os.getpid(), status) == reason
 
 
 def test_a_worker_that_has_started_begins_the_count_again(tmp_path: Path) -> None:
     starts = WorkerStarts(tmp_path)
     for _ in range(2):
-        assert {starts.ended(7, status) for status in ENDED} == {""}
+        assert {starts.record_exit(7, status) for status in ENDED} == {""}
         report_start(tmp_path)
-        assert starts.ended(os.getpid(), -9) == ""
+        assert starts.record_exit(os.getpid(), -9) == ""
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_service_continues_as_long_as_a_worker_runs(tmp_path: Path) -> None:
     starts = WorkerStarts(tmp_path)
     report_start(tmp_path)
-    assert {starts.ended(7, 1) for _ in range(3 * MOST_FAILURES)} == {""}
-    starts.ended(os.getpid(), -9)
+    assert {starts.record_exit(7, 1) for _ in range(3 * MOST_FAILURES)} == {""}
+    starts.record_exit(os.getpid(), -9)
     for one in ENDED:
-        starts.ended(7, one)
-    assert starts.ended(7, 1) != ""
+        starts.record_exit(7, one)
+    assert starts.record_exit(7, 1) != ""
