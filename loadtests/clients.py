@@ -15,7 +15,7 @@ from geventhttpclient.response import HTTPParseError
 from loadtests.payloads import Payload
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
-_TIMEOUT = 30.0  # seconds
+_TIMEOUT = 30.0  # seconds until a request fails
 _JSON = {"content-type": "application/json"}
 _REFUSED = {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}
 

@@ -7,7 +7,7 @@ from eventlog.errors import SettingError
 from telemetry.clock import YEAR_S, parse_duration
 
 DEFAULT = "1h"
-_SECOND = 1_000_000  # microseconds
+_SECOND = 1_000_000  # in microseconds
 
 
 class LoggedPeriod(NamedTuple):

@@ -33,7 +33,7 @@ from service.protocol.tensors import listed
 Array = np.ndarray[Any, Any]
 Parameters = dict[str, bool]  # parameters of a request
 LEVELS = 4  # steps from no drift to full drift; each step has its own requests
-_GENERATED_ROWS = 64
+_GENERATED_ROWS = 64  # if requests are rows of one generated batch
 _GENERATED_REQUESTS = 16  # if requests are generated one by one; each can be large
 _MOST_ROWS = 500  # largest random sample of the reference
 

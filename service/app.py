@@ -125,8 +125,8 @@ class Driftline:
     ) -> Response:
         """Predict for rows of named features.
 
-        `version` is a number or an alias; by default, the champion. `event_time` is the time of
-        the event that is predicted, in RFC 3339 or integer microseconds; by default, now.
+        `version` is a number or an alias; by default, the champion. `event_time` is the time at
+        which the prediction takes place, in RFC 3339 or integer microseconds; by default, now.
         `request_id` is the caller's own id, unique per model; feedback can refer to it.
         """
         raise NotImplementedError  # declared for BentoML's docs and client; see PredictMiddleware

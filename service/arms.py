@@ -15,7 +15,7 @@ from service.errors import InvalidRequest
 from service.protocol.messages import InferRequest
 from service.protocol.validation import Inputs
 
-LONGEST_KEY = 256  # characters
+LONGEST_KEY = 256  # maximum length of a routing key
 
 
 def choose_arm(

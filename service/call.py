@@ -17,7 +17,7 @@ from service.protocol.messages import InferRequest
 from service.protocol.tensors import to_tensor
 from service.protocol.validation import Inputs
 
-UNLIMITED = 1 << 62  # microseconds
+UNLIMITED = 1 << 62  # value of `event_time_ahead` that allows every event time
 
 
 class CallTrace(typing.Protocol):
@@ -86,7 +86,7 @@ class Call(msgspec.Struct, kw_only=True):
         if account is not None:
             account.end()
 
-    def state_event_time(self, value: object) -> None:
+    def set_event_time(self, value: object) -> None:
         """Set the event time that the client states; raises InvalidRequest."""
         time = read_event_time(value)
         if time > self.received + self.event_time_ahead:
@@ -97,7 +97,7 @@ class Call(msgspec.Struct, kw_only=True):
 
 
 class InferenceResponse(msgspec.Struct, frozen=True):
-    """The response to a request; it is created once the request's event is in the log."""
+    """The response to a request; it is sent once the request's event is in the log."""
 
     version: Version
     prediction_id: str

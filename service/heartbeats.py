@@ -21,7 +21,7 @@ class HeadSource(Protocol):
 
 
 class HeadLog:
-    """Write the history's head into the log after each registry change that the worker applies.
+    """A writer of the history's head, which logs it after each registry change.
 
     If the disk is full or the history is unavailable, the head is written later.
     """
@@ -40,7 +40,7 @@ class HeadLog:
             self._changed.set()
 
     async def write(self) -> None:
-        """Write the head after every change, forever."""
+        """Write the head after every change that the worker has applied, forever."""
         while True:
             await self._changed.wait()
             self._changed.clear()

@@ -33,8 +33,8 @@ _logger = logging.getLogger(__name__)
 
 Hide = Callable[[Any], Any]  # value that is not missing -> value that is logged
 
-_HASH_LENGTH = 32  # hexadecimal digits
-_SHORTEST_KEY = 16  # bytes
+_HASH_LENGTH = 32  # hexadecimal digits of a logged hash
+_SHORTEST_KEY = 16  # minimum length of the secret key in bytes
 _WITHHELD = "withheld by payload policy, because a message can quote the client's values"
 
 

@@ -131,7 +131,7 @@ class Pipeline:
         """Cancel a call; log and count it. Its reply is not called."""
         call.cancelled = True
         was_queued = call.dequeue is not None and call.dequeue()
-        call.dequeue = None  # see `submit`
+        call.dequeue = None  # because the call and its job refer to each other
         if call.logged:  # the response is in the log, although the client did not read it
             if call.trace is not None:
                 call.trace.unanswered(call, "cancelled")
@@ -293,7 +293,7 @@ def _set_event_time(call: Call, read_parameters: ReadParameters) -> None:
         parameters = read_parameters()
         call.load_test = call.load_test or parameters.get("load_test") is True
         if call.event_time is None and parameters.get("event_time") is not None:
-            call.state_event_time(parameters["event_time"])
+            call.set_event_time(parameters["event_time"])
 
 
 def _read_parameters(call: Call, request: InferRequest) -> None:
@@ -310,7 +310,7 @@ def _read_parameters(call: Call, request: InferRequest) -> None:
         call.prediction_id = prediction_id_of(call.model, request_id)
     event_time = request.parameters.get("event_time")
     if event_time is not None:
-        call.state_event_time(event_time)
+        call.set_event_time(event_time)
     timeout = request.parameters.get("timeout")
     if timeout is not None:
         if type(timeout) is not int or not 0 < timeout < 2**63:

@@ -325,7 +325,7 @@ class PredictionLog:
         )
 
     def _summarize(self, call: Call, outputs: Mapping[str, Array]) -> dict[str, list[float | None]]:
-        """Return the summaries of a request; on an error, log it and return none."""
+        """Return the summaries of a request; an error is logged and results in no summaries."""
         if not self._summarizers or call.version is None or call.inputs is None:
             return {}
         summarizer = self._summarizers.get(call.version.digest)

@@ -101,7 +101,7 @@ class Worker:
         if death is not None:
             try:
                 quarantine.add(death, time.time(), registry.revision())
-            except (OSError, RegistryError) as error:  # the worker must start even so
+            except (OSError, RegistryError) as error:  # this must not stop the start of the worker
                 _logger.warning("cannot record the death of the previous worker: %s", error)
         record_faults(folder)
         self._heartbeats = Heartbeats(self._writer, clock)

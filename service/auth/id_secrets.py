@@ -14,16 +14,16 @@ from eventlog.errors import SettingError
 from eventlog.settings import Home
 
 FILE = "prediction-id-secrets"
-SHORTEST = 16  # characters
+SHORTEST = 16  # minimum length of a secret
 _MOST = 16  # maximum number of secrets; an invalid id is compared with all of them
 _LARGEST = 64 << 10  # maximum size of the file, in bytes
 
 
 def id_secrets(home: Home, text: str, setting: str) -> list[bytes]:
-    """Return the secrets in `text`; if it is "", the home's secrets, of which the first is created.
+    """Return the secrets in `text`, or the home's secrets if `text` is empty.
 
-    `setting` is the name of the setting, for errors. Raises SettingError if a secret is too short
-    or the file cannot be used.
+    If the home has no secret, this creates a secret. `setting` is the name of the setting, for
+    errors. Raises SettingError if a secret is too short or the file cannot be used.
     """
     if text:
         return _checked(text.replace(",", " ").split(), setting)
@@ -62,10 +62,10 @@ def _read_or_create(path: Path) -> bytes:
 def _checked(secrets: list[str], where: str) -> list[bytes]:
     if not 0 < len(secrets) <= _MOST:
         raise SettingError(f"{where}: expected 1 to {_MOST} secrets, got {len(secrets)}")
-    for place, secret in enumerate(secrets, 1):
+    for position, secret in enumerate(secrets, 1):
         if len(secret) < SHORTEST:
             raise SettingError(
-                f"{where}: secret {place} has {len(secret)} characters; "
+                f"{where}: secret {position} has {len(secret)} characters; "
                 f"expected at least {SHORTEST}, such as the output of `openssl rand -hex 32`"
             )
     return [secret.encode() for secret in secrets]

@@ -14,7 +14,7 @@ import msgspec
 from service.errors import KeyLimitReached
 
 BURST_S = 10  # size of a bucket, in seconds of its rate
-LABELS_BURST_S = 60
+LABELS_BURST_S = 60  # size of the bucket for labels, in seconds of its rate
 _MOST_KEYS = 1_024  # number of accounts above which accounts without running requests are deleted
 
 Count = Callable[[KeyLimitReached], None]
@@ -138,10 +138,10 @@ class TokenBucket:
         self._rate = rate
         self._burst_s = burst_s
         self.seconds = 1 / rate if rate else 0.0  # time to refill one unit
-        self.until = now
+        self.until = now  # time at which the bucket is full
 
     def require(self, number: int, now: float) -> None:
-        """Raise KeyLimitReached if `number` exceeds the bucket; a full bucket allows any number."""
+        """Raise KeyLimitReached if the bucket has fewer units and is not full."""
         ahead = self.until - now
         if ahead > 0 and ahead + number * self.seconds > self._burst_s:
             raise KeyLimitReached(

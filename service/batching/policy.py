@@ -47,8 +47,9 @@ def decide(
     """Decide whether an idle runner starts the next batch of the queued requests.
 
     `waiting` yields the rows and bytes of each queued request in order; only as many items are read
-    as needed. `oldest` is the arrival of the oldest request. A batch does not wait for more
-    requests beyond `deadline`, the earliest deadline. A request larger than a batch runs alone.
+    as needed. `oldest` is the arrival of the oldest request. If `deadline`, the earliest deadline,
+    is before the end of the wait, the batch starts at once. A request larger than a batch runs
+    alone.
     """
     rows = size = count = 0
     full = False

@@ -9,7 +9,7 @@ from service.settings import Settings
 
 # On the CPU, a large batch costs more per row than a small batch. Its inputs and intermediate
 # results do not fit into the caches, and a new largest batch enlarges ONNX Runtime's arena.
-_MOST_BYTES_ON_CPU = 8 << 20
+_MOST_BYTES_ON_CPU = 8 << 20  # default of `max_batch_bytes`
 
 
 def batch_policy_of(

@@ -18,7 +18,7 @@ import msgspec
 from eventlog.durable_files import make_folder, open_private
 from service.crashes.recovery import Death
 
-PERIOD_S = 60.0
+PERIOD_S = 60.0  # seconds within which two deaths quarantine a version
 _LOCK = "quarantine.lock"
 _FILE = "quarantine.json"
 

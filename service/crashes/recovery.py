@@ -133,14 +133,14 @@ def _ids_after(folder: Path, start: Position) -> set[str]:
 def _report(crash: Crash, run: RunInFlight, reason: str) -> None:
     ids = ", ".join(request.prediction_id for request in run.requests[:10])
     more = f" and {len(run.requests) - 10} more" if len(run.requests) > 10 else ""
-    doing = f"ran {len(run.requests)} requests: {ids}{more}" if run.requests else "was loaded"
+    state = f"ran {len(run.requests)} requests: {ids}{more}" if run.requests else "was loaded"
     _logger.error(
         "worker %d died (%s) while version %s of %s %s",
         crash.pid,
         reason,
         run.version.number,
         run.version.model,
-        doing,
+        state,
         extra={"model": run.version.model, "version": run.version.number},
     )
 

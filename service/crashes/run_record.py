@@ -32,10 +32,10 @@ _MAGIC = b"runs\0\0\0\1"
 _SLOT = struct.Struct("<BxxxIQ")  # 1 if valid, length of the content, id of the thread that runs
 _THREAD = struct.Struct("<Q")
 _FIRST = 4096  # offset of the first slot, in bytes
-SLOT_BYTES = 16 << 10
+SLOT_BYTES = 16 << 10  # size of a slot, which is identified by its offset
 _MOST = SLOT_BYTES - _SLOT.size  # maximum size of a slot's content, in bytes
 _SLOTS = 16  # initial number of slots
-_MOST_SLOTS = 4096
+_MOST_SLOTS = 4096  # maximum number of slots
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -122,7 +122,7 @@ class RunRecord:
         try:
             slot = self._free.pop()
         except IndexError:
-            slot = self._take()
+            slot = self._new_slot()
         start = slot + _SLOT.size
         if self._map is not None and slot:
             self._map[start : start + len(content)] = content
@@ -134,8 +134,8 @@ class RunRecord:
         if self._map is not None and slot:
             _THREAD.pack_into(self._map, slot + 8, get_ident())
             if self._more:
-                for request in self._more.get(slot, ()):
-                    _THREAD.pack_into(self._map, request + 8, get_ident())
+                for other in self._more.get(slot, ()):
+                    _THREAD.pack_into(self._map, other + 8, get_ident())
 
     def end(self, slot: int) -> None:
         """Clear a run whose events are in the log."""
@@ -144,9 +144,9 @@ class RunRecord:
         self._map[slot] = 0
         self._free.append(slot)
         if self._more:
-            for request in self._more.pop(slot, ()):
-                self._map[request] = 0
-                self._free.append(request)
+            for other in self._more.pop(slot, ()):
+                self._map[other] = 0
+                self._free.append(other)
 
     @contextmanager
     def loading(self, version: Version) -> Iterator[None]:
@@ -186,7 +186,7 @@ class RunRecord:
             self._more[slots[0]] = slots[1:]
         return slots[0]
 
-    def _take(self) -> int:
+    def _new_slot(self) -> int:
         """Enlarge the file and return a new slot, 0 if this fails."""
         self._grow(min(max(_SLOTS, 2 * self._slots), _MOST_SLOTS))
         try:
@@ -279,8 +279,8 @@ def read_crash(folder: Path) -> Crash | None:
 def _read(data: bytes, slot: int) -> RunInFlight | None:
     if slot + SLOT_BYTES > len(data):
         return None
-    counts, length, thread = _SLOT.unpack_from(data, slot)
-    if counts != 1 or length > _MOST:
+    valid, length, thread = _SLOT.unpack_from(data, slot)
+    if valid != 1 or length > _MOST:
         return None
     start = slot + _SLOT.size
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from eventlog.errors import DriftlineError
 
 MOST_FAILURES = 5  # consecutive failed starts after which the service ends
-_LONGEST_REASON = 2_000  # characters
+_LONGEST_REASON = 2_000  # maximum length of a stored reason
 
 
 def report_start(folder: Path) -> None:

@@ -9,7 +9,7 @@ from service.errors import UnknownService
 from service.grpc.calls import CallContext, Methods, Streaming, parse, sync_unary
 
 HEALTH = "grpc.health.v1.Health"
-POLL_INTERVAL_S = 0.25
+POLL_INTERVAL_S = 0.25  # seconds between checks of the status, for Watch streams
 
 
 class Health:

@@ -22,25 +22,25 @@ _logger = logging.getLogger(__name__)
 
 # zttp closes a connection after 8,192 frames of the kinds that floods use, in total. Every call has
 # two such frames. A connection is retired before this limit, so that no call is lost.
-MOST_CALLS = 3_000
-MOST_UPDATES = 6_000
+MOST_CALLS = 3_000  # per connection
+MOST_UPDATES = 6_000  # window updates per connection
 # zttp counts 256 cancelled calls as a flood. This limit is lower, because after the connection is
 # retired, the client can still cancel its open calls.
-MOST_CANCELLED = 100
+MOST_CANCELLED = 100  # cancelled calls per connection
 # This tuple is a constant because a union of types, created for each event, took 2 % of a call.
 _CALL_EVENTS = (zttp.Data, zttp.EndOfMessage, zttp.RstStream)
 _LAST_STREAM = 2**31 - 1  # GOAWAY with this id lets open calls finish
 # zttp announces flow-control windows of 64 KiB, so that an image would need ten window updates.
 # Larger windows are announced here. zttp accepts more data than it announces, and sends window
 # updates for all data that it parses.
-_CALL_WINDOW = 1 << 20  # bytes
+_CALL_WINDOW = 1 << 20  # bytes that a client may send ahead in a call
 _CONNECTION_WINDOW = 4 << 20  # bytes added to zttp's window
 _WINDOWS = pack(">HBBBIHI", 0, 6, 4, 0, 0, 4, _CALL_WINDOW) + pack(
     ">HBBBII", 0, 4, 8, 0, 0, _CONNECTION_WINDOW
 )
 _PING_HEAD = b"\0\0\x08\x06\0\0\0\0\0"
 _RETIRING, _KEEPALIVE = b"retiring", b"are you?"  # data of pings
-_ENHANCE_YOUR_CALM = 11
+_ENHANCE_YOUR_CALM = 11  # HTTP/2 error code for excessive load
 # Maximum number of useless frames per second, between two calls of `check_deadline`: pings,
 # settings, and very small pieces of a message.
 _MOST_WASTE = 2_000

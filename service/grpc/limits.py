@@ -8,8 +8,8 @@ MOST_OPEN_CALLS = 1_024  # concurrent calls of methods that need no key, per wor
 
 # The aio server has one limit of message size for all methods. So it allows fewer calls without a
 # key, and they have less time.
-MOST_OPEN_AIO_CALLS = 128
-OPEN_MESSAGE_S = 5.0
+MOST_OPEN_AIO_CALLS = 128  # concurrent calls of methods that need no key, per worker
+OPEN_MESSAGE_S = 5.0  # timeout for the message of a call without a key
 MOST_AWAITED_OPEN_MESSAGES = 16  # calls without a key whose message has not arrived
 # A timeout for the message makes a call 10 % slower, so calls have it only above this number of
 # calls whose message has not arrived.

@@ -67,8 +67,8 @@ async def start(
     factory, tls = partial(Http2Connection, shared), _context(settings)
     try:
         listener = bound(settings.host, settings.grpc_port, shared=True)
-        spread = share(listener, factory, tls) if share else None
-        server = spread or await asyncio.get_running_loop().create_server(
+        shared_listener = share(listener, factory, tls) if share else None
+        server = shared_listener or await asyncio.get_running_loop().create_server(
             factory, sock=listener, ssl=tls, backlog=1024
         )
     except OSError as error:

@@ -87,10 +87,10 @@ class LoadedModels:
         ] = {}  # result of the latest attempt to load each version
         self._loads: dict[_Key, asyncio.Task[None]] = {}  # running and queued loads
         self._begun: dict[_Key, int] = {}  # registry revision that started each load
-        self._loaded: dict[str, Loaded] = {}
+        self._loaded: dict[str, Loaded] = {}  # model -> all its versions
         self._routes: Routes = {}
         self._names: dict[str, list[tuple[str, str]]] = {}  # model -> its keys in _routes
-        self._polling = asyncio.Lock()
+        self._polling = asyncio.Lock()  # serializes polls
         # Versions are loaded one at a time, because a load measures the cost of a run.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="loading")
         self._unreported = False  # whether the last report could not be written
@@ -195,7 +195,7 @@ class LoadedModels:
     async def refresh(self, model: str = "") -> None:
         """Poll, then wait for all pending loads of `model`, by default of all models."""
         await self.poll()
-        while loads := [task for (of, _), task in self._loads.items() if model in {"", of}]:
+        while loads := [task for (name, _), task in self._loads.items() if model in {"", name}]:
             await asyncio.wait(loads)
 
     async def poll(self) -> None:
@@ -276,9 +276,9 @@ class LoadedModels:
         state = self._states[model]
         self._tags[tag_of(model)] = model
         loaded: dict[str, LoadedVersion | UnavailableVersion] = {
-            v.number: self._state_now(v, state.desired) for v in state.versions
+            version.number: self._current(version, state.desired) for version in state.versions
         }
-        loaded |= {number: self._state_damaged(model, number, state) for number in state.damaged}
+        loaded |= {number: self._damaged(model, number, state) for number in state.damaged}
         loaded = dict(sorted(loaded.items(), key=lambda item: int(item[0])))
         desired = state.desired
         routes = routes_of(model, loaded, desired, self._routes)
@@ -290,7 +290,7 @@ class LoadedModels:
         self._names[model] = list(routes)
         self._loaded[model] = loaded
 
-    def _state_now(
+    def _current(
         self, version: Version, desired: DesiredState
     ) -> LoadedVersion | UnavailableVersion:
         key, number = (version.model, version.number), version.number
@@ -306,14 +306,14 @@ class LoadedModels:
         tuned = self._outcomes[key] = _tuned(outcome, desired.limits.get(number))
         return tuned
 
-    def _state_damaged(
+    def _damaged(
         self, model: str, number: str, state: ModelState
     ) -> LoadedVersion | UnavailableVersion:
         """Keep serving a loaded version whose files are damaged, until the worker restarts."""
         outcome = self._outcomes.get((model, number))
         if isinstance(outcome, LoadedVersion):
-            return self._state_now(outcome.version, state.desired)
-        return _damaged(number, state)
+            return self._current(outcome.version, state.desired)
+        return _unavailable(number, state)
 
     def _retire(self, key: _Key) -> None:
         """Remove a version; accepted requests still run on it."""
@@ -444,21 +444,21 @@ class LoadedModels:
 
     def _unknown(self, model: str, selector: str) -> UnknownModel | UnknownVersion:
         if model not in self._loaded:
-            numbers = ", ".join(self.names()) or "none is registered"
-            return UnknownModel(f"no model {model[:64]!r}; models: {numbers}")
+            names = ", ".join(self.names()) or "none is registered"
+            return UnknownModel(f"no model {model[:64]!r}; models: {names}")
         if not selector:
             return NoChampion(model, list(self._loaded[model]))
-        numbers = ", ".join(name for owner, name in self._routes if owner == model and name)
+        names = ", ".join(name for owner, name in self._routes if owner == model and name)
         return UnknownVersion(
-            f"model {model!r} has no version or alias {selector[:64]!r}; it has: {numbers}"
+            f"model {model!r} has no version or alias {selector[:64]!r}; it has: {names}"
         )
 
 
-def _failed(version: Version, why: str) -> UnavailableVersion:
-    return UnavailableVersion(f"version {version.number} is not ready{why}", "failed")
+def _failed(version: Version, reason: str) -> UnavailableVersion:
+    return UnavailableVersion(f"version {version.number} is not ready{reason}", "failed")
 
 
-def _damaged(number: str, state: ModelState) -> UnavailableVersion:
+def _unavailable(number: str, state: ModelState) -> UnavailableVersion:
     if number in state.remote - state.desired.unloaded:
         return UnavailableVersion(f"version {number} is being fetched", "loading")
     if number in state.desired.unloaded:

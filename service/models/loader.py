@@ -50,7 +50,7 @@ from service.telemetry.statistics import Statistics
 
 OpenSession = Session | IsolatedSession
 
-_WARM_UP_ROWS = 64
+_WARM_UP_ROWS = 64  # maximum number of reference rows in a measured run
 
 _logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ MOST_LABELS = 10_000  # maximum labels in one request
 MOST_BYTES = 4 << 20  # maximum bytes of one request, decompressed
 LONGEST_LABEL = 1_024  # maximum length of a text label in bytes of UTF-8
 _MOST_CHARACTERS = 128  # maximum length of a prediction id
-_LAST_ROW = 2**31 - 1
+_LAST_ROW = 2**31 - 1  # maximum index of a row
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1  # integers that all readers of the log can decode
 
 

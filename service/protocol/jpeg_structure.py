@@ -14,7 +14,7 @@ _SOI, _EOI, _SOS, _DQT, _DHT, _DRI = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}  # TEM and RSTn, which have no segment
 _SKIPPED = {*range(0xE0, 0xF0), 0xFE}  # APPn and COM
 _FRAMES = {0xC0, 0xC1, 0xC2}  # SOF0, SOF1, SOF2: baseline, extended, progressive
-_PROGRESSIVE = 0xC2
+_PROGRESSIVE = 0xC2  # SOF2
 _MOST_BLOCKS = 10  # maximum number of blocks in an interleaved MCU
 
 

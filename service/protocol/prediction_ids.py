@@ -1,4 +1,4 @@
-"""Issue prediction ids, and verify that this deployment has issued an id. Pure except for a key.
+"""Issue prediction ids, and verify that this deployment issued an id.
 
     <tag of the model>-<process>-<counter>-<MAC>     a3f09c1e72-5e0c3b9a11d2-1f-9b2c7d0e11aa
     <tag of the model>-own-<hash>                    for a request with the caller's own id
@@ -17,7 +17,7 @@ from hmac import compare_digest
 from eventlog.shards import tag_of
 from service.errors import InvalidRequest
 
-_MAC_BYTES = 6
+_MAC_BYTES = 6  # length of the MAC in an id
 _MOST_CHARACTERS = 128  # maximum length of a caller's own id
 _SIGNED = re.compile(r"([0-9a-f]{10})-[0-9a-z]{1,24}-[0-9a-f]{1,16}-[0-9a-f]{12}")
 _OWN = re.compile(r"([0-9a-f]{10})-own-[0-9a-f]{32}")

@@ -38,7 +38,7 @@ def with_admin_port(
 
 
 class AdminPort:
-    """Serve the admin application on its own port while the public application runs."""
+    """An application that also serves a second application, on the admin port."""
 
     def __init__(self, public: App, admin: App, settings: Settings) -> None:
         self._public = public

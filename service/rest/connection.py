@@ -21,8 +21,8 @@ from service.rest.exchange import Exchange
 from service.rest.head import Head, Header, read_head, target
 
 _HEAD_END = b"\r\n\r\n"
-_MAX_CACHED_HEAD = 2_048  # bytes
-_MAX_CACHED_HEADS = 512
+_MAX_CACHED_HEAD = 2_048  # maximum size of a cached head in bytes
+_MAX_CACHED_HEADS = 512  # maximum number of cached heads
 # Heads with these headers are not cached: they differ in each request or do not state a length.
 _UNCACHEABLE = {b"traceparent", ROUTING_KEY, b"transfer-encoding", b"expect"}
 

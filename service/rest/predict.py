@@ -116,7 +116,7 @@ def _decode(call: Call, request: _PredictRequest, manifest: Manifest) -> InferRe
     if request.own_id:
         call.prediction_id = prediction_id_of(request.model, request.own_id)
     if request.event_time is not None:
-        call.state_event_time(request.event_time)
+        call.set_event_time(request.event_time)
     if request.routing_key is not None and request.routing_key != "":
         call.routing_key = str(request.routing_key)
     return request.decode(manifest)

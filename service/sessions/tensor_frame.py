@@ -16,7 +16,7 @@ import numpy as np
 from registry.datatypes import NUMPY, of_array
 
 Array = np.ndarray[Any, Any]
-_ALIGNMENT = 64
+_ALIGNMENT = 64  # bytes; offsets of tensors are multiples of it
 _MOST_DIMENSIONS = 32  # maximum number of a NumPy array's dimensions
 _LONGEST = 1 << 40  # maximum size of a dimension
 _encode = msgspec.msgpack.Encoder().encode

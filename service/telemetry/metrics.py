@@ -22,10 +22,10 @@ from service.telemetry.buffered import BufferedCounter, BufferedHistogram
 install()
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_PARTS = (0.0001, 0.00025, *_SECONDS)  # buckets for the shorter parts of a request
-_FLUSHING = 0.0005  # share of a core that flushing may use, unless the pause would exceed _LATEST
+_PARTS = (0.0001, 0.00025, *_SECONDS)  # buckets for queue and run, which are shorter than requests
+_FLUSHING = 0.0005  # share of a core that flushing should not exceed
 _LATEST = 10.0  # longest pause between flushes in seconds; Prometheus scrapes every 15 s by default
-_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # buckets for the rows of a batch
 
 _REQUESTS = BufferedCounter(
     Counter(
@@ -55,7 +55,7 @@ _BATCH_ROWS = BufferedHistogram(
 _QUEUED = BufferedHistogram(
     Histogram(
         "driftline_queue_seconds",
-        "Time of an answered request in the queue.",
+        "Time that an answered request spent in the queue.",
         ["model", "version"],
         buckets=_PARTS,
     ),
