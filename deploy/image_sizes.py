@@ -1,7 +1,7 @@
 """Print the size of each image without its base: python -m deploy.image_sizes.
 
-Each environment is built from the same lock and in the same way as in the Dockerfile. Its files are
-measured, and their gzip archive, whose size is close to the size in an image registry.
+Each environment is built from the same lock and in the same way as in the Dockerfile. The output is
+the size of its files and of their gzip archive, which is close to the size in an image registry.
 """
 
 import os

@@ -105,7 +105,7 @@ def _with_drift(seed: int, streams: int) -> None:
 
 
 def _calm(setting: DriftlessStream, calm: Calm) -> str:
-    beside = (
+    evidently = (
         ("–", "–", "–")
         if setting.source == "reference"
         else tuple(
@@ -118,7 +118,7 @@ def _calm(setting: DriftlessStream, calm: Calm) -> str:
         f"| {setting.source} | {calm.reference:,} | {setting.columns} | {setting.rows:,} "
         f"| {setting.floor:g} | {calm.windows:,} "
         f"| {_within(calm.by_rule['drift'], calm.rule_budget)} "
-        f"| {every} | {calm.columns:.2%} | {' | '.join(beside)} |"
+        f"| {every} | {calm.columns:.2%} | {' | '.join(evidently)} |"
     )
 
 

@@ -27,7 +27,7 @@ class DriftlessStream(msgspec.Struct, frozen=True):
     source: str
     columns: int
     rows: int  # rows per window
-    floor: float  # `smallest_drift`
+    floor: float  # the policy's `smallest_drift`
     labels: bool = False
     limited: bool = False  # set `min_score` to 1.0, which no model reaches
     references: int = 5

@@ -52,9 +52,9 @@ def main(  # noqa: PLR0913 - one argument for each option
         subjects_by_name = {subject.name: subject for subject in subjects(folder / "models", names)}
         console.print(_circumstances(plan))
         if "servers" in parts:
-            those = [contender for contender in CONTENDERS if peers or not contender.peer]
+            selected = [contender for contender in CONTENDERS if peers or not contender.peer]
             for subject in subjects_by_name.values():
-                _compare(console, those, subject, plan)
+                _compare(console, selected, subject, plan)
         if "workers" in parts and "small" in subjects_by_name:
             extras.workers(console, subjects_by_name["small"], plan)
         if "batching" in parts and "deep" in subjects_by_name:
@@ -69,14 +69,14 @@ def _compare(
     console: Console, contenders: Sequence[Contender], subject: Subject, plan: Rounds
 ) -> None:
     runs: dict[tuple[str, int], list[Measurement]] = {}
-    those = [contender for contender in contenders if subject.name in contender.subjects]
+    selected = [contender for contender in contenders if subject.name in contender.subjects]
     for turn in range(plan.rounds):
-        for contender in those:
+        for contender in selected:
             click.echo(f"{subject.name}, round {turn + 1}: {contender.name}", err=True)
             for number, measurement in measure(contender, subject, plan):
                 runs.setdefault((contender.name, number), []).append(measurement)
     figures = {key: medians(measurements) for key, measurements in runs.items()}
-    tables.compared(console, subject.title, those, figures)
+    tables.compared(console, subject.title, selected, figures)
 
 
 def _circumstances(plan: Rounds) -> str:

@@ -53,7 +53,7 @@ def batching(console: Console, subject: Subject, plan: Rounds) -> None:
         for number, measurement in measure(ours, subject, busy):
             served.setdefault(number, []).append(measurement)
     rows = {size: np.median([times[size] for times in alone], axis=0) for size in _SIZES}
-    table = tables.plain("what", "batch", "rows/s", "of what can be filled", "CPU µs/row")
+    table = tables.plain("what", "batch", "rows/s", "share of the best", "CPU µs/row")
     for size, (rate, cpu) in rows.items():
         table.add_row("ONNX Runtime in process", str(size), f"{rate:,.0f}", "", f"{cpu:,.0f}")
     for number, measured in served.items():

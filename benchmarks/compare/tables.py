@@ -19,7 +19,7 @@ def compared(
     figures: Mapping[tuple[str, int], Measurement],
 ) -> None:
     """Print one row per contender and number of connections."""
-    table = plain("connections", "server", "CPU µs/request", "of its floor", "requests/s")
+    table = plain("connections", "server", "CPU µs/request", "ratio to bare handler", "requests/s")
     for heading in ("p50 ms", "p99 ms", "failed"):
         table.add_column(heading, justify="right")
     for connections in sorted({number for _, number in figures}):
