@@ -7,8 +7,8 @@ if [ -e secrets ]; then
     echo "deploy/secrets already exists; nothing was changed"
     exit 0
 fi
-DRIFTLINE=${DRIFTLINE:-../.venv/bin/driftline} # where `make run` installs it
-command -v "$DRIFTLINE" >/dev/null || { echo "$DRIFTLINE does not exist; run `make .venv/.run` to install it" >&2; exit 1; }
+DRIFTLINE=${DRIFTLINE:-../.venv/bin/driftline} # where make installs it
+command -v "$DRIFTLINE" >/dev/null || { echo "$DRIFTLINE does not exist; install it with: make .venv/.run" >&2; exit 1; }
 # The folder is created under a temporary name and renamed when it is complete.
 made=$(mktemp -d ./secrets.XXXXXX)
 trap 'rm -rf "$made"' EXIT
