@@ -28,7 +28,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: commands that do not need it start faster."""
+    """Import a public name on first use, so that commands that do not use it start faster."""
     if name == "register":
         try:
             return import_module("driftline.python_api").register

@@ -1,4 +1,4 @@
-"""`python -m driftline`."""
+"""The `driftline` command as `python -m driftline`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`driftline alarms`: what was raised, and what a person does about it."""
+"""`driftline alarms`: list, acknowledge, resolve and silence alarms, and write notes on them."""
 
 import getpass
 import secrets
@@ -18,14 +18,14 @@ from telemetry.clock import YEAR_S, now_us, parse_duration
 
 
 def commands() -> list[click.Command]:
-    """Return the commands of this noun."""
+    """Return the commands of this module."""
     return [alarms]
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def alarms(context: click.Context) -> None:
-    """List every alarm, worst first; or acknowledge, resolve and silence them."""
+    """List every alarm, worst first; subcommands acknowledge, resolve and silence alarms."""
     if context.invoked_subcommand is None:
         context.invoke(listing)
 
@@ -52,7 +52,7 @@ def listing(as_json: bool = False) -> None:  # noqa: FBT001, FBT002  # click cal
 @click.argument("alarm_id")
 @click.option("--reason", default="", help="Recorded with the alarm.")
 def acknowledge(alarm_id: str, reason: str) -> None:
-    """Say that you have seen an alarm that is firing."""
+    """Acknowledge a firing alarm: record that you have seen it."""
     step = AlarmStep(now_us(), "acknowledged", _actor(), reason)
     if not open_store().acknowledge(alarm_id, step):
         raise _Unknown(f"no alarm {alarm_id} is firing; see driftline alarms")
@@ -63,7 +63,7 @@ def acknowledge(alarm_id: str, reason: str) -> None:
 @click.argument("alarm_id")
 @click.option("--reason", required=True, help="Recorded with the alarm.")
 def resolve(alarm_id: str, reason: str) -> None:
-    """Resolve an alarm; while its cause lasts, another one fires."""
+    """Resolve an alarm; if its cause persists, a new alarm fires."""
     if not open_store().resolve(alarm_id, AlarmStep(now_us(), "resolved", _actor(), reason)):
         raise _Unknown(f"no alarm {alarm_id} is open; see driftline alarms")
     click.echo(f"resolved {alarm_id}")
@@ -73,7 +73,7 @@ def resolve(alarm_id: str, reason: str) -> None:
 @click.argument("alarm_id")
 @click.argument("text")
 def note(alarm_id: str, text: str) -> None:
-    """Write a note on an alarm; the page and this list show it with who and when."""
+    """Write a note on an alarm; the status page and `alarms list` show it with author and time."""
     store = open_store()
     alarm = next((alarm for alarm in store.alarms() if alarm.alarm_id == alarm_id), None)
     if alarm is None:
@@ -94,14 +94,14 @@ def note(alarm_id: str, text: str) -> None:
 
 
 @alarms.command()
-@click.option("--model", default="", help="Of this model alone.")
+@click.option("--model", default="", help="Only notes on this model.")
 def notes(model: str) -> None:
     """List the notes on windows and alarms, oldest first."""
     listed = [note for note in open_store().all_notes() if model in {"", note.model}]
     for note in listed:
         click.echo(f"{note.note_id}: {_subject(note)}, {note_line(note)}")
     if not listed:
-        click.echo("Nobody wrote a note.")
+        click.echo("There are no notes.")
 
 
 @alarms.command("delete-note")
@@ -114,11 +114,13 @@ def delete_note(note_id: str) -> None:
 
 
 @alarms.command()
-@click.option("--model", default="", help="Of this model alone.")
-@click.option("--version", default="", help="Of this version alone.")
-@click.option("--rule", default="", type=click.Choice(["", *get_args(Rule)]), help="Of this rule.")
-@click.option("--for", "length", required=True, help="How long: 30m, 8h, 3d, 2w.")
-@click.option("--reason", required=True, help="Recorded with the alarm.")
+@click.option("--model", default="", help="Only alarms of this model.")
+@click.option("--version", default="", help="Only alarms of this version.")
+@click.option(
+    "--rule", default="", type=click.Choice(["", *get_args(Rule)]), help="Only alarms of this rule."
+)
+@click.option("--for", "length", required=True, help="Duration: 30m, 8h, 3d, 2w.")
+@click.option("--reason", required=True, help="Recorded with the silence.")
 def silence(model: str, version: str, rule: Rule, length: str, reason: str) -> None:
     """Silence matching alarms: they are recorded and shown, but send no webhook."""
     now = now_us()
@@ -142,15 +144,15 @@ def silence(model: str, version: str, rule: Rule, length: str, reason: str) -> N
 def silences() -> None:
     """List the active silences."""
     now = now_us()
-    holding = [silence for silence in open_store().silences() if silence.until > now]
-    for silence in holding:
+    active = [silence for silence in open_store().silences() if silence.until > now]
+    for silence in active:
         until = formats.moment(silence.until)
         click.echo(
             f"{silence.silence_id}: {_scope(silence)} until {until}, {silence.actor}: "
             f"{silence.reason}"
         )
-    if not holding:
-        click.echo("Nothing is silenced.")
+    if not active:
+        click.echo("No silence is active.")
 
 
 @alarms.command()
@@ -158,7 +160,7 @@ def silences() -> None:
 def unsilence(silence_id: str) -> None:
     """End a silence now."""
     if not open_store().unsilence(silence_id, now_us()):
-        raise _Unknown(f"no silence {silence_id} holds; see driftline alarms silences")
+        raise _Unknown(f"no silence {silence_id} is active; see driftline alarms silences")
     click.echo(f"ended {silence_id}")
 
 
@@ -184,4 +186,4 @@ def _actor() -> str:
 
 
 class _Unknown(SettingError):
-    """Nothing has the id that was given."""
+    """No alarm, note or silence has this id."""

@@ -1,4 +1,4 @@
-"""Check that the request exists that a registration answers."""
+"""Check that the retrain request exists that a registration answers."""
 
 import importlib.util
 from contextlib import closing
@@ -10,16 +10,16 @@ from registry.names import require_request_id
 
 
 def require_request(home: Home, model: str, request: str) -> None:
-    """Raise UnknownRequest for a request that the monitor of this machine did not make.
+    """Raise UnknownRequest if this machine's monitor has made no such retrain request for `model`.
 
-    Where its database is not at hand, as on a machine that only trains, any id is accepted. Raises
-    InvalidName for what can be no id.
+    Without a monitor database, for example on a machine that only trains, every valid id is
+    accepted. Raises InvalidName for an invalid id.
     """
     require_request_id(request)
     if not request or importlib.util.find_spec("monitoring") is None:
         return
     from monitoring.errors import DatabaseUnavailable  # noqa: PLC0415
-    from monitoring.settings import database_address  # noqa: PLC0415 - SQLAlchemy, for answers alone
+    from monitoring.settings import database_address  # noqa: PLC0415 - imports SQLAlchemy
     from monitoring.storage.store import Store  # noqa: PLC0415
     from monitoring.webhooks.body import read_retrain_request  # noqa: PLC0415
 
@@ -40,6 +40,6 @@ def require_request(home: Home, model: str, request: str) -> None:
             f"; it is about model {retrain_request.model!r}" if retrain_request is not None else ""
         )
         raise UnknownRequest(
-            f"no retraining request {request!r} of model {model!r}{about}; "
-            "driftline webhooks list shows which there are"
+            f"no retrain request {request!r} of model {model!r}{about}; "
+            "driftline webhooks list shows all requests"
         )

@@ -54,8 +54,8 @@ def approve(  # noqa: PLR0913  # one argument per option
 ) -> None:
     """Approve a version of MODEL for an alias, if you neither registered nor requested it.
 
-    Your roles are those of your key, or your groups on this machine. With --digest or --report, the
-    approval is refused if the version has others by then.
+    Your roles are the roles of your key or, without --server, your groups on this machine. With
+    --digest or --report, the approval is refused if the version has a different digest or report.
     """
     change = Approve(number=number, alias=alias, why=why, digest=digest, report=report)
     done = open_access(server).change(model, change)
@@ -91,10 +91,10 @@ def reject(*, model: str, number: str, why: str, server: str) -> None:
 def release_policy(
     *, model: str, file: Path | None, why: str, expected_revision: int | None, server: str
 ) -> None:
-    """Show or set what a version of MODEL must show before it can be champion.
+    """Show or set the release policy of MODEL: the gates and approvals that its aliases require.
 
-    For example: `approvals: {champion: {required: 1, from: [risk]}}`. Fields that the file leaves
-    out stay. A new policy makes earlier gate runs, requests and approvals stale.
+    For example: `approvals: {champion: {required: 1, from: [risk]}}`. Fields that are not in the
+    file keep their values. A new policy makes earlier gate runs, requests and approvals stale.
     """
     access = open_access(server)
     if file is None:
@@ -111,9 +111,9 @@ def release_policy(
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Return the fields that a file states; raises InvalidPolicy or InvalidGates."""
+    """Return the fields in a policy file; raises InvalidPolicy or InvalidGates."""
     try:
-        # As the row will hold it: keys are text, and dates are.
+        # Convert keys and dates to text, as the history row stores them.
         content: Any = parse_yaml(file.read_bytes()) or {}
         content = msgspec.to_builtins(content, str_keys=True)
     except (yaml.YAMLError, TypeError) as error:
@@ -124,5 +124,5 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _report(done: ChangeResult) -> str:
-    """Return which gate report the decision refers to, "" without one."""
+    """Return the decision's gate report as part of a sentence, or "" if there is no report."""
     return f", gate report {done.report[:12]}" if done.report else ""

@@ -1,4 +1,4 @@
-"""`driftline history` and `driftline audit`: what was changed by whom, and whether it still is."""
+"""`driftline history` and `driftline audit`: show and verify the registry's changes."""
 
 import re
 from collections import deque
@@ -32,12 +32,12 @@ from registry.settings import audit_key, is_shared, open_history
 if TYPE_CHECKING:
     from driftline.logged_events import LogPlace
 
-_WIDE = 140  # columns in which a table with reasons can be read
+_WIDE = 140  # minimum terminal columns for a table; narrower terminals get one entry per row
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 
 
 class HistoryChanged(DriftlineError):
-    """The registry's history is not what it was."""
+    """The registry's history has been changed after it was written."""
 
 
 def commands() -> list[click.Command]:
@@ -48,11 +48,11 @@ def commands() -> list[click.Command]:
 @click.command()
 @click.argument("model")
 @click.option("--at", "moment", type=_TIME, help="Print the alias's version at this time, UTC.")
-@click.option("--alias", default="champion", show_default=True, help="Alias of --at.")
+@click.option("--alias", default="champion", show_default=True, help="Alias for --at.")
 @click.option("--json", "as_json", is_flag=True, help="Print each row as one line of JSON.")
 @SERVER
 def history(*, model: str, moment: datetime | None, alias: str, as_json: bool, server: str) -> None:
-    """Show every change of MODEL: when, who, what, why and with which evidence."""
+    """Show every change of MODEL with its time, actor, reason and evidence."""
     rows = open_access(server).history(model)
     if moment is not None:
         _print_version_at(rows, model, alias, moment)
@@ -74,7 +74,7 @@ def _print_table(console: Console, rows: Sequence[HistoryRow]) -> None:
 
 
 def _print_entries(console: Console, rows: Sequence[HistoryRow]) -> None:
-    """Print a headline for each row, and who and why below it."""
+    """Print a headline for each row, with actor and reason below it."""
     number = max((len(str(row.revision)) for row in rows), default=1)
     for row, why in zip(rows, reasons_of(rows), strict=True):
         headline = f"{row.revision:>{number}}  {_day(row.time)}  {describe_row(row)}"
@@ -87,7 +87,7 @@ def _print_entries(console: Console, rows: Sequence[HistoryRow]) -> None:
 
 
 def _hanging(text: Text, indent: int) -> Table:
-    """Break a line so that its further lines are indented."""
+    """Return a text that wraps with a hanging indent."""
     grid = Table.grid(padding=0)
     grid.add_column(width=indent, no_wrap=True)
     grid.add_column(overflow="fold")
@@ -101,7 +101,7 @@ def _print_version_at(rows: Sequence[HistoryRow], model: str, alias: str, moment
     if (later := misdated(rows, alias, micros)) is not None:
         click.echo(
             f"a clock was wrong: revision {later.revision} is dated {_day(later.time)}, after "
-            "later revisions; the order of revisions is right, and this answer may not be",
+            "later revisions; the order of revisions is correct, but this answer may be wrong",
             err=True,
         )
     row = alias_at(rows, alias, micros)
@@ -121,7 +121,7 @@ def audit() -> None:
 
 @audit.command()
 @click.option(
-    "--head", default="", help="REVISION:CHAIN, or the file of a signed head, kept before."
+    "--head", default="", help="Head saved earlier: REVISION:CHAIN, or the file of a signed head."
 )
 @click.option(
     "--public-key",
@@ -130,17 +130,19 @@ def audit() -> None:
 )
 @click.option("--log/--no-log", default=True, help="Compare with the log that the monitor reads.")
 @click.option(
-    "--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="An export."
+    "--file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Verify this export.",
 )
 @SERVER
-def verify(  # its options
+def verify(
     *, head: str, public_key: Path | None, log: bool, file: Path | None, server: str
 ) -> None:
     """Recompute the chain of the history; exit 1 with the first difference.
 
-    The chain finds edited and removed rows. A kept head, the log, and this machine's copy of a
-    shared history find a cut tail and a restored backup. With --public-key, the kept head must be
-    signed by that key; --file then needs nothing of this machine.
+    The chain reveals edited and removed rows. A saved head, the log, and this machine's copy of a
+    shared history reveal a truncated history and a restored backup. With --public-key, the saved
+    head must be signed by that key. With --file, neither registry nor log of this machine is read.
     """
     home = Home.from_environment()
     required_head = _stated_head(head, public_key)
@@ -152,24 +154,25 @@ def verify(  # its options
     for head_to_match in heads:
         for fault in chain_faults(rows, head_to_match):
             raise HistoryChanged(fault)
-    counted = "the log was not read"
+    log_summary = "the log was not read"
     if log and not file:
         from driftline.logged_events import log_place  # noqa: PLC0415 - takes 0.1 seconds to import
 
-        counted = _compare_with_log(rows, log_place(home))
+        log_summary = _compare_with_log(rows, log_place(home))
     last = ChainHead(rows[-1].revision, rows[-1].chain) if rows else ChainHead(0, FIRST)
-    click.echo(f"{len(rows)} rows agree with their chain, {counted}")
+    click.echo(f"{len(rows)} rows agree with their chain, {log_summary}")
     click.echo(f"head {last.revision}:{last.chain}")
 
 
 def _compare_with_log(rows: Sequence[HistoryRow], place: "LogPlace") -> str:
-    """Return how many events agree with the rows; raises HistoryChanged for the first difference.
+    """Compare the log with the rows and return the number of events, as text.
 
-    What a logged head shows comes first: it names the rows.
+    Raises HistoryChanged for a difference. Differences from logged heads are raised first, because
+    they name the changed rows.
     """
     check, heads = EventCheck(rows), LoggedHeads()
     predictions, differs = 0, ""
-    from driftline.logged_events import logged_events  # noqa: PLC0415 - as above
+    from driftline.logged_events import logged_events  # noqa: PLC0415 - takes 0.1 seconds to import
 
     for event in logged_events(place):
         if isinstance(event, HeartbeatEvent):
@@ -184,7 +187,7 @@ def _compare_with_log(rows: Sequence[HistoryRow], place: "LogPlace") -> str:
 
 @audit.command()
 def key() -> None:
-    """Print the public key that verifies signed heads; create the key pair if there is none.
+    """Print the public key that verifies signed heads; create the key pair if it does not exist.
 
     The private key stays in `audit-key.pem` below the home, or in the file that
     DRIFTLINE_AUDIT_KEY names.
@@ -199,17 +202,19 @@ def key() -> None:
 
 
 @audit.command()
-@click.option("--sign", is_flag=True, help="Print it as JSON, signed with the key of `audit key`.")
+@click.option("--sign", is_flag=True, help="Print JSON, signed with the key of `audit key`.")
 @SERVER
 def head(*, sign: bool, server: str) -> None:
-    """Print the head, REVISION:CHAIN; keep it elsewhere for `audit verify --head`.
+    """Print the head, REVISION:CHAIN; store it elsewhere for `audit verify --head`.
 
-    A head is signed only if the chain of the history holds.
+    A head is signed only if all rows of the history agree with their chain.
     """
     if sign:
         click.echo(_signed(_intact_head(server)))
         return
-    revision, chain = open_history(Home.from_environment()).head() if not server else _last(server)
+    revision, chain = (
+        open_history(Home.from_environment()).head() if not server else _server_head(server)
+    )
     click.echo(f"{revision}:{chain}")
 
 
@@ -250,8 +255,8 @@ def _signed(last: ChainHead) -> bytes:
     return msgspec.json.encode(sign_head(read_key(audit_key(Home.from_environment())), last))
 
 
-def _last(server: str) -> ChainHead:
-    """Return the head of a registry server's history, which is read to its end."""
+def _server_head(server: str) -> ChainHead:
+    """Read the history of a registry server to its end and return its head."""
     last = ChainHead(0, FIRST)
     for row in _rows(server):
         last = ChainHead(row.revision, row.chain)
@@ -277,12 +282,12 @@ def _require_intact(rows: Iterator[HistoryRow]) -> None:
 
 
 def _stated_head(text: str, public_key: Path | None) -> ChainHead | None:
-    """Return the head that was kept; with a public key, only one that it signed."""
+    """Return the head of --head; with a public key, check the head's signature."""
     if not text and public_key is not None:
         raise click.UsageError("--public-key: expected --head with the file of a signed head")
     if not text or re.fullmatch(r"[0-9]+:[0-9a-f]*", text):
         if public_key is not None:
-            raise click.UsageError(f"--head {text}: it is not signed; expected the file of a head")
+            raise click.UsageError(f"--head {text} is not signed; expected a signed head's file")
         return _head(text) if text else None
     from registry.signed_heads import (  # noqa: PLC0415 - cryptography is slow to import
         check_signature,
@@ -301,7 +306,7 @@ def _stated_head(text: str, public_key: Path | None) -> ChainHead | None:
 
 
 def _rows(server: str, *, direct: bool = False) -> Iterator[HistoryRow]:
-    """Yield every row; with `direct`, from the shared database and not from this machine's copy."""
+    """Yield every row; with `direct`, read the shared database, not this machine's copy."""
     if server:
         return open_access(server).rows()
     return open_history(Home.from_environment(), direct=direct).all_rows()

@@ -1,4 +1,4 @@
-"""`driftline baseline`: show or choose what a version without a reference is compared with."""
+"""`driftline baseline`: show or choose the baseline of a version without a reference."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -46,7 +46,7 @@ def baseline(  # noqa: PLR0913  # one argument per option
     """Show or choose the baseline of a version of MODEL without a registered reference.
 
     With --from and --to, the sampled rows of that period become the baseline of windows that begin
-    at least one minute later. Without them, list the baselines that were recorded.
+    at least one minute from now. Without these options, list the recorded baselines.
     """
     access = open_access(server)
     rows = access.history(model)
@@ -64,8 +64,8 @@ def baseline(  # noqa: PLR0913  # one argument per option
     done = access.change(model, change)
     click.echo(
         f"{model} version {chosen.number}: {formats.several(done.rows, 'row')} of "
-        f"{formats.period(period)} are the baseline of windows that begin in a minute or later "
-        f"(registry revision {done.revision})"
+        f"{formats.period(period)} are the baseline of windows that begin at least one minute "
+        f"from now (registry revision {done.revision})"
     )
 
 
@@ -94,7 +94,7 @@ def _show(version: Version, rows: Sequence[HistoryRow]) -> None:
             f"{formats.several(policy.min_rows, 'row')} are needed"
         )
         return
-    table = table_of("Revision", "Origin", "Rows", "Of", "For windows from", "By", "Reason")
+    table = table_of("Revision", "Origin", "Rows", "Period", "For windows from", "By", "Reason")
     for entry in recorded:
         record, row = entry.record, entry.row
         since = record.end if record.origin == "learned" else row.time + MARGIN

@@ -1,7 +1,7 @@
-"""Changes of the registry that a command asks for, on this machine or on a registry server.
+"""Changes of the registry that commands request, on this machine or on a registry server.
 
-Each is a struct of what is asked, with the scope that it requires. `RegistryChange.apply` makes it
-in the history of this machine's registry; `driftline/remote/` carries it to another machine.
+Each change is a struct with its parameters and the scope that it requires. `RegistryChange.apply`
+applies it to this machine's registry; `driftline/remote/` sends it to another machine.
 """
 
 from typing import Any, Literal
@@ -51,7 +51,7 @@ class Ask(RegistryChange, frozen=True):
         revision = Approvals(history).request(
             model, self.number, self.alias, actor=actor.name, why=self.why
         )
-        return _decided(history, revision, model, self.number, self.alias, actor)
+        return _decision_result(history, revision, model, self.number, self.alias, actor)
 
 
 class Approve(RegistryChange, frozen=True):
@@ -61,8 +61,8 @@ class Approve(RegistryChange, frozen=True):
     scope = "approve"
     number: str
     alias: str = "champion"
-    digest: str = ""  # first digits of the content and the gate report that the approver has read
-    report: str = ""
+    digest: str = ""  # first digits of the content that the approver has checked
+    report: str = ""  # first digits of the gate report that the approver has read
 
     def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
         history = _history(home)
@@ -79,7 +79,7 @@ class Approve(RegistryChange, frozen=True):
         note = start_approved(
             history, registry, RolloutSubject(model, self.number, self.alias), actor.name
         )
-        done = _decided(history, revision, model, self.number, self.alias, actor)
+        done = _decision_result(history, revision, model, self.number, self.alias, actor)
         rollout = history.state(model).rollouts.get(self.alias)
         if rollout is None or not rollout.active or rollout.number != self.number:
             return replace(done, note=note)
@@ -87,32 +87,32 @@ class Approve(RegistryChange, frozen=True):
 
 
 class Reject(RegistryChange, frozen=True):
-    """Reject the content of a version, for good."""
+    """Reject the content of a version; this is final."""
 
     name = "reject"
     scope = "approve"
     number: str
 
     def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
-        book = Approvals(_history(home))
-        revision = book.reject(model, self.number, actor=actor.name, why=self.why)
+        approvals = Approvals(_history(home))
+        revision = approvals.reject(model, self.number, actor=actor.name, why=self.why)
         return ChangeResult(revision, actor.name, self.number)
 
 
 class SetReleasePolicy(RegistryChange, frozen=True):
-    """Replace the fields of the release policy that are stated."""
+    """Replace the stated fields of the release policy."""
 
     name = "release-policy"
     scope = "admin"
     policy: dict[str, Any]
-    expected_revision: int | None = None  # expected revision of the model
+    expected_revision: int | None = None  # revision of the model at which the change is valid
 
     def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
         history = _history(home)
         policy = read_release_policy("release policy", self.policy)
         has_versions = bool(history.numbers(model))
         if policy.gates and has_versions:
-            from registry.gates.fit import check_fit  # noqa: PLC0415 - NumPy, for changes only
+            from registry.gates.fit import check_fit  # noqa: PLC0415 - NumPy is slow to import
 
             check_fit(read_gates(policy.gates), Registry(home).versions(model)[-1].manifest)
         revision = Approvals(history).set_policy(
@@ -148,14 +148,14 @@ class Promote(RegistryChange, frozen=True):
 
 
 class RollBack(RegistryChange, frozen=True):
-    """Point an alias back at a version that it named before, and bar the present content."""
+    """Point an alias at a version that it named earlier, and bar the current content."""
 
     name = "rollback"
     scope = "promote"
     alias: str = "champion"
-    number: str = ""  # empty: the version before
+    number: str = ""  # "" for the version that the alias named before
     bar: bool = True
-    # Of the model; a repeated call with it rolls back once.
+    # Revision of the model at which the change is valid, so that a repeated call rolls back once.
     expected_revision: int | None = None
 
     def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
@@ -163,7 +163,7 @@ class RollBack(RegistryChange, frozen=True):
         state = history.state(model)
         expected = state.revision if self.expected_revision is None else self.expected_revision
         target = self.number or earlier_version(state, model, self.alias)
-        Registry(home).version(model, target)  # it can be read
+        Registry(home).version(model, target)  # raises an error if it cannot be read
         done = roll_back(
             history,
             model,
@@ -178,7 +178,7 @@ class RollBack(RegistryChange, frozen=True):
 
 
 class Unbar(RegistryChange, frozen=True):
-    """Let aliases name the content of a version again."""
+    """Allow aliases to name the barred content of a version again."""
 
     name = "unbar"
     scope = "promote"
@@ -190,7 +190,7 @@ class Unbar(RegistryChange, frozen=True):
 
 
 class StartRollout(RegistryChange, frozen=True):
-    """Let a version answer the first share of the requests for an alias."""
+    """Start a rollout: a version answers the first share of the requests for an alias."""
 
     name = "rollout/start"
     scope = "promote"
@@ -202,9 +202,9 @@ class StartRollout(RegistryChange, frozen=True):
     judge: bool = True
     tolerate: float = 1.25
     latency_ms: float = 0.0
-    metrics: list[VerdictMetric] = []  # metrics that are judged; empty: all that occur
-    patience: float = 6.0  # bake times
-    expire: float = 6.0
+    metrics: list[VerdictMetric] = []  # metrics to judge; empty for all available metrics
+    patience: float = 6.0  # in bake times
+    expire: float = 6.0  # in bake times
 
     def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
         history = _history(home)
@@ -229,7 +229,7 @@ class StartRollout(RegistryChange, frozen=True):
 
 
 class ChangeRollout(RegistryChange, frozen=True):
-    """Advance, hold or end the rollout under way."""
+    """Advance, pause, resume or end an active rollout."""
 
     name = "rollout/change"
     scope = "promote"
@@ -252,11 +252,11 @@ class ChangeRollout(RegistryChange, frozen=True):
 
 
 class SetSchedule(RegistryChange, frozen=True):
-    """Request retraining at fixed times, in place of an earlier schedule."""
+    """Request retraining at fixed times; replaces an earlier schedule."""
 
     name = "schedule"
     scope = "operate"
-    cron: str  # five fields
+    cron: str  # cron expression of five fields
     timezone: str = "UTC"
     catch_up: CatchUp = "latest"
 
@@ -268,7 +268,7 @@ class SetSchedule(RegistryChange, frozen=True):
 
 
 class RemoveSchedule(RegistryChange, frozen=True):
-    """End the schedule of a model."""
+    """Remove the schedule of a model."""
 
     name = "schedule/remove"
     scope = "operate"
@@ -279,11 +279,11 @@ class RemoveSchedule(RegistryChange, frozen=True):
 
 
 class Describe(RegistryChange, frozen=True):
-    """State the owner of a model, add tags and remove others."""
+    """Set the owner of a model, and add and remove tags."""
 
     name = "description"
     scope = "operate"
-    owner: str | None = None  # None: unchanged; "": no owner
+    owner: str | None = None  # None to leave it unchanged, "" for no owner
     add: list[str] = []
     remove: list[str] = []
 
@@ -326,21 +326,21 @@ _REASONED = {"request", "approve", "reject", "release-policy", "rollback", "unba
 
 
 def check_change(model: str, change: RegistryChange) -> None:
-    """Raise InvalidName, or SettingError for a change without the reason that it requires."""
+    """Raise InvalidName for an invalid model name, or SettingError for invalid parameters."""
     require_model_name(model)
     if change.name in _REASONED and not change.why.strip():
-        raise SettingError(f"{change.name}: expected why, the reason that is recorded with it")
+        raise SettingError(f"{change.name}: expected why, the reason to record with the change")
     if len(change.why) > _LONGEST_REASON:
         raise SettingError(f"why: {len(change.why)} characters; expected at most {_LONGEST_REASON}")
     if any(isinstance(value, str) and "\0" in value for value in msgspec.structs.astuple(change)):
-        raise SettingError(f"{change.name}: a value has a NUL; expected none")
+        raise SettingError(f"{change.name}: a value contains NUL; expected text without NUL")
 
 
 def _history(home: Home) -> History:
     return open_history(home, wait=True)
 
 
-def _decided(  # noqa: PLR0913, PLR0917  # what a decision is about
+def _decision_result(  # noqa: PLR0913, PLR0917  # one argument per field of a decision
     history: History, revision: int, model: str, number: str, alias: str, actor: Actor
 ) -> ChangeResult:
     state = history.state(model)

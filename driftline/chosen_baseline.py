@@ -1,4 +1,4 @@
-"""Make sampled rows of production the baseline of a version."""
+"""Record sampled rows of production as the baseline of a version."""
 
 from eventlog.errors import DriftlineError
 from eventlog.settings import Home
@@ -17,17 +17,17 @@ LEAST_ROWS = 100
 
 
 class InvalidBaseline(DriftlineError):
-    """The chosen period cannot be a baseline; the message says why and what to do."""
+    """The chosen period cannot be a baseline; the message states the reason and the remedy."""
 
 
 def require_learning(version: Version) -> None:
     """Raise InvalidBaseline for a version with a registered reference."""
-    # The files of another machine's version are listed, but not here.
+    # A version of another machine lists its files, but has no path on this machine.
     has_reference = REFERENCE in version.files
     if (not learns(version)) if version.path else has_reference:
         raise InvalidBaseline(
-            f"{version.model} version {version.number} has a registered reference: register a "
-            "version with another reference to replace it"
+            f"{version.model} version {version.number} has a registered reference: to replace it, "
+            "register a version with a new reference"
         )
 
 
@@ -40,21 +40,23 @@ def choose(  # noqa: PLR0913  # one argument per field of a row
     why: str,
     actor: str,
 ) -> tuple[int, int]:
-    """Record the rows of a period as the baseline; return the revision and their number.
+    """Record a period's sampled rows as the baseline; return the revision and the number of rows.
 
-    Raises InvalidBaseline. The monitor's database must be reachable from here.
+    Raises InvalidBaseline. The monitor's database must be reachable from this machine.
     """
     require_learning(version)
     window = Window(*period)
     if window.start >= window.end:
-        raise InvalidBaseline(f"period {period[0]} to {period[1]}: expected its start first")
+        raise InvalidBaseline(
+            f"period {period[0]} to {period[1]}: expected its start before its end"
+        )
     record = _stored(home, version, window, why)
     return registry.record_baseline(version, record, actor=actor), record.rows
 
 
 def _stored(home: Home, version: Version, period: Window, why: str) -> BaselineRecord:
-    """Write the rows of a period to a file and return its record."""
-    from monitoring.baselines.files import BaselineFiles  # noqa: PLC0415 - Arrow, to write only
+    """Write a period's sampled rows to a file and return the baseline's record."""
+    from monitoring.baselines.files import BaselineFiles  # noqa: PLC0415 - Arrow is slow to import
     from monitoring.baselines.vectors import vector_columns  # noqa: PLC0415 - NumPy is slow to import
     from registry.sampled_tensors import sampled_vectors  # noqa: PLC0415 - NumPy is slow to import
 
@@ -76,8 +78,8 @@ def _stored(home: Home, version: Version, period: Window, why: str) -> BaselineR
     rows = len(next(iter(columns.values()), []))
     if rows < LEAST_ROWS:
         raise InvalidBaseline(
-            f"{formats.period(period)} has {formats.several(rows, 'sampled row')}, at least "
-            f"{LEAST_ROWS} are needed: choose a longer period that retention has not deleted"
+            f"{formats.period(period)} has {formats.several(rows, 'sampled row')}; expected at "
+            f"least {LEAST_ROWS}: choose a longer period that retention has not deleted"
         )
     columns |= vector_columns(vectors, rows)
     digest = BaselineFiles(home.baselines).write(version.manifest, columns)

@@ -1,4 +1,4 @@
-"""Define the `driftline` command, which imports a subcommand only when it is called."""
+"""Define the `driftline` command, which imports a subcommand's module only to run it."""
 
 import atexit
 import importlib.util
@@ -15,28 +15,28 @@ from click.shell_completion import CompletionItem
 
 from driftline.terminal import escaped_streams
 
-# Nothing of a server is imported here: the client is installed without.
+# This module imports no package of the server: the client can be installed without it.
 
 
 class CommandSummary(NamedTuple):
-    """One command: the module whose `commands()` provides it, and how `--help` lists it."""
+    """A command: the module whose `commands()` provides it, and its line in `driftline --help`."""
 
     module: str
     summary: str
-    extra: str = ""  # extra that brings what the command needs
+    extra: str = ""  # pip extra with the packages that the command needs
 
 
 class NotInstalled(click.ClickException):
-    """The command needs packages that are not here, or that others shadow."""
+    """The command needs a package that is not installed, or that another one shadows."""
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print the message as every expected error."""
+        """Print the message in the same form as every expected error."""
         click.echo(f"driftline: {self.message}", file=file, err=True)
 
 
 _REGISTRY, _LOG, _SERVICE, _MONITOR = "registry", "eventlog", "service", "monitoring"
 _LOAD, _UP, _MLFLOW = "loadtests", "service,monitoring", "mlflow"
-# Packages that only an extra installs, with the package of ours that needs them.
+# Packages that show whether an extra is installed: one of Driftline and one that it depends on.
 _MARKS = {
     _REGISTRY: ("registry", "bentoml"),
     _LOG: ("eventlog", "kafka"),
@@ -46,8 +46,8 @@ _MARKS = {
     _MLFLOW: ("mlflow", "registry"),
 }
 
-# Summaries stand here so that `driftline --help` imports no command: some bring libraries that take
-# seconds and 200 MB.
+# Summaries are written here so that `driftline --help` imports no command's module: some modules
+# import libraries that need seconds and 200 MB.
 COMMANDS = {
     "up": CommandSummary("driftline.up", "Run the service and the monitor until Ctrl-C.", _UP),
     "register": CommandSummary(
@@ -77,7 +77,7 @@ COMMANDS = {
         "driftline.rollout", "Give a version a growing share of the requests.", _REGISTRY
     ),
     "shadow": CommandSummary(
-        "driftline.shadow", "Run a version on what the champion answers.", _REGISTRY
+        "driftline.shadow", "Run a version on the champion's requests.", _REGISTRY
     ),
     "compare": CommandSummary(
         "driftline.compare", "Compare two versions on logged requests.", _MONITOR
@@ -86,7 +86,7 @@ COMMANDS = {
         "driftline.predict", "Predict the rows of files, resumable and in order.", _SERVICE
     ),
     "rollback": CommandSummary(
-        "driftline.rollback", "Point an alias back at an earlier version.", _REGISTRY
+        "driftline.rollback", "Point an alias at its earlier version.", _REGISTRY
     ),
     "unbar": CommandSummary("driftline.rollback", "Allow barred content again.", _REGISTRY),
     "unload": CommandSummary(
@@ -109,24 +109,22 @@ COMMANDS = {
     "gate": CommandSummary("driftline.gates.commands", "Run the gates of a version.", _MONITOR),
     "request": CommandSummary("driftline.approvals", "Ask for approval of a version.", _REGISTRY),
     "approve": CommandSummary("driftline.approvals", "Approve a version for an alias.", _REGISTRY),
-    "reject": CommandSummary("driftline.approvals", "Reject a version, for good.", _REGISTRY),
+    "reject": CommandSummary("driftline.approvals", "Reject a version; this is final.", _REGISTRY),
     "release-policy": CommandSummary(
-        "driftline.approvals", "Show or set what a champion must have.", _REGISTRY
+        "driftline.approvals", "Show or set a model's release policy.", _REGISTRY
     ),
-    "history": CommandSummary(
-        "driftline.audit", "Show who changed what of a model, when and why.", _REGISTRY
-    ),
+    "history": CommandSummary("driftline.audit", "Show every change of a model.", _REGISTRY),
     "audit": CommandSummary(
         "driftline.audit", "Verify or export the registry's history.", _REGISTRY
     ),
     "trace": CommandSummary(
-        "driftline.trace", "Show what a prediction rests on, and what followed.", _REGISTRY
+        "driftline.trace", "Show the origin of a prediction and its consequences.", _REGISTRY
     ),
     "registry": CommandSummary(
         "driftline.registry_copy", "Copy the registry, or serve it to other machines.", _REGISTRY
     ),
     "baseline": CommandSummary(
-        "driftline.baseline", "Show or choose what a version is compared with.", _MONITOR
+        "driftline.baseline", "Show or choose the baseline of a version.", _MONITOR
     ),
     "serve": CommandSummary(
         "driftline.serve", "Serve the registered models over REST and gRPC.", _SERVICE
@@ -160,13 +158,13 @@ COMMANDS = {
     ),
     "probe": CommandSummary("driftline.probe", "Exit 0 if a URL returns 2xx, else 1."),
     "config": CommandSummary(
-        "driftline.config", "Show every setting, its value and where it came from.", _LOG
+        "driftline.config", "Show every setting with its value and source.", _LOG
     ),
     "doctor": CommandSummary(
-        "driftline.doctor", "Check this installation and say what to do.", _LOG
+        "driftline.doctor", "Check this installation and recommend changes.", _LOG
     ),
     "upgrade": CommandSummary(
-        "driftline.upgrade", "Show what this release would do to databases and log.", _MONITOR
+        "driftline.upgrade", "Show how this release would change databases and log.", _MONITOR
     ),
     "backup": CommandSummary(
         "driftline.backups.command",
@@ -209,7 +207,7 @@ class LazyGroup(click.Group):
         return next(command for command in provided if command.name == cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; raise NotInstalled for a package that it imports as it works."""
+        """Run the command; raise NotInstalled if it imports a missing package."""
         try:
             return super().invoke(ctx)
         except ImportError as error:
@@ -242,7 +240,7 @@ def _install(entry: CommandSummary) -> str:
 
 
 def _require_own(module: str) -> None:
-    """Raise NotInstalled if a package of the same name shadows one of Driftline's."""
+    """Raise NotInstalled if another package of the same name shadows a package of Driftline."""
     package = module.partition(".")[0]
     spec = importlib.util.find_spec(package) if package in _OWN else None
     if spec is None:
@@ -258,7 +256,7 @@ def _require_own(module: str) -> None:
 
 
 def _missing(command: str, error: ImportError) -> NotInstalled:
-    """Return an error that names the missing package; re-raise an error of another cause."""
+    """Return an error that names the missing package; re-raise an error with another cause."""
     _require_own(error.name or "")
     if not isinstance(error, ModuleNotFoundError) or command not in COMMANDS:
         raise error
@@ -268,7 +266,7 @@ def _missing(command: str, error: ImportError) -> NotInstalled:
 
 
 def _absent(command: str, missing: NotInstalled) -> click.Command:
-    """Return a command that reports what is missing: images hold only what they run."""
+    """Return a command that reports the missing package: images contain only what they run."""
 
     def refuse() -> None:
         raise missing
@@ -290,25 +288,26 @@ def _absent(command: str, missing: NotInstalled) -> click.Command:
 @click.version_option(package_name="driftline")
 def driftline() -> None:
     """Serve ONNX models, log every prediction and detect drift."""
-    # The client alone has no settings.
+    # A client without the server's packages has no settings.
     if (path := settings_file()) and importlib.util.find_spec("eventlog"):
-        from driftline.setting_file import apply_file  # noqa: PLC0415 - only where a file exists
+        from driftline.setting_file import apply_file  # noqa: PLC0415 - only if a file exists
 
         apply_file(path, os.environ)
 
 
 def settings_file() -> Path | None:
-    """Return the file of settings: what DRIFTLINE_CONFIG names, or the home's; None without one."""
+    """Return the settings file: DRIFTLINE_CONFIG, else the home's, or None if there is no file."""
     if (named_file := os.environ.get("DRIFTLINE_CONFIG")) is not None:
         return Path(named_file).expanduser().absolute() if named_file else None
-    # As eventlog.settings.Home, but a user without a home, or with one that is closed, has no file.
+    # The same rules as eventlog.settings.Home, but without an error if the home does not exist or
+    # cannot be read.
     home = os.path.expanduser(os.environ.get("DRIFTLINE_HOME", "~/.driftline"))  # noqa: PTH111
     path = Path(home).absolute() / "driftline.toml"
-    return path if os.path.exists(path) else None  # noqa: PTH110 - raises nothing
+    return path if os.path.exists(path) else None  # noqa: PTH110 - raises no error
 
 
 def main() -> None:
-    """Run the command and end the process; what it writes is for its user alone."""
+    """Run the command and exit; files that it writes are readable only by its user."""
     os.umask(0o077)
     if _PARENT in os.environ:
         from eventlog.parent_death import end_with_parent  # noqa: PLC0415 - needed in child processes only
@@ -323,14 +322,14 @@ def main() -> None:
 
 
 def _leave(status: object) -> None:
-    """End the process without unloading native libraries whose threads still run.
+    """Exit without unloading native libraries whose threads still run.
 
-    ONNX Runtime and Arrow end their threads while the interpreter unloads them, which now and then
-    aborts a command whose work is done.
+    ONNX Runtime and Arrow stop their threads while the interpreter unloads them, which sometimes
+    aborts a finished command.
     """
     if not _THREADED & sys.modules.keys() or not isinstance(status, int | None):
         return
-    # As the interpreter does when it ends: executors end their idle threads, others are awaited.
+    # The interpreter does the same at exit: stop idle executor threads, wait for other threads.
     threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
     atexit._run_exitfuncs()  # noqa: SLF001
     for stream in (sys.stdout, sys.stderr):
@@ -347,7 +346,7 @@ def run() -> None:
 
 def _run() -> None:
     try:
-        # A command that ends with `Exit(1)` returns 1 here; others return nothing.
+        # A command that raises `Exit(1)` returns 1 here; other commands return None.
         status = driftline(standalone_mode=False)
         if isinstance(status, int) and status:
             sys.exit(status)
@@ -356,7 +355,7 @@ def _run() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of our output has ended, for example `| head`
+    except BrokenPipeError:  # the reader of the output has exited, for example `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
@@ -367,15 +366,15 @@ def _run() -> None:
 
 
 def _is_expected(error: Exception) -> bool:
-    """Return whether the error is one of ours, or of files and databases."""
-    ours = sys.modules.get("eventlog.errors")  # not imported: none of ours was raised
+    """Return whether the error is a DriftlineError or an error of files and databases."""
+    errors = sys.modules.get("eventlog.errors")  # None if no DriftlineError was raised
     return isinstance(error, OSError | sqlite3.DatabaseError) or (
-        ours is not None and isinstance(error, ours.DriftlineError)
+        errors is not None and isinstance(error, errors.DriftlineError)
     )
 
 
 def _explain(error: Exception) -> str:
-    """Describe an exception and its place on one line."""
+    """Describe an exception and its file on one line."""
     if isinstance(error, OSError) and error.strerror:
         place = error.filename2 or error.filename
         return f"{place}: {error.strerror}" if place else error.strerror

@@ -3,19 +3,19 @@
     from driftline.client import Client, RequestId
 
     with Client("http://127.0.0.1:3000") as flights:
-        answer = flights.predict("flights", frame)     # of pandas or polars, or a list of dicts
+        answer = flights.predict("flights", frame)     # a DataFrame, or a list of dicts
         answer.labels, answer.probabilities
-        flights.feedback(answer, labels)               # as soon as they are known
+        flights.feedback(answer, labels)               # when the labels are known
 
         flights.predict("flights", rows, request_id="order-17")
-        flights.feedback(RequestId("flights", "order-17"), 1)   # without keeping the answer
+        flights.feedback(RequestId("flights", "order-17"), 1)   # does not need the answer
         flights.feedback_many([(answer, labels), ...])
 
     Client("https://models.example.org", api_key="dl_...", verify="authority.pem")
 
-`AsyncClient` does the same with `await`. An error reply is raised as ClientError with the
-message of the service, a missing one as Unreachable or NoReply (client_errors.py). Calls that the
-service refused for lack of capacity, or that found no connection, are sent again.
+`AsyncClient` has the same methods, with `await`. An error reply is raised as ClientError with the
+service's message, a missing reply as Unreachable or NoReply (client_errors.py). A call is retried
+if the service refused it for lack of capacity, or if the connection failed.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ __all__ = [
 
 
 def _refusal(response: httpx.Response) -> ClientError:
-    """Return the client's error for a reply that is not 2xx, with the service's message."""
+    """Return the ClientError for a reply that is not 2xx, with the service's message."""
     try:
         message = str(response.json()["error"])
     except (ValueError, KeyError, TypeError):
@@ -70,7 +70,7 @@ def _refusal(response: httpx.Response) -> ClientError:
 
 
 def _without_reply(error: httpx.TransportError, url: object, timeout: float) -> ClientError:
-    """Return the client's error for one of httpx: whether anything was sent decides."""
+    """Return Unreachable for an error of httpx before anything was sent, else NoReply."""
     reason = str(error) or type(error).__name__
     if isinstance(error, httpx.ConnectTimeout):
         return Unreachable(0, f"{url}: no connection within {timeout:g} seconds")
@@ -84,25 +84,25 @@ def _without_reply(error: httpx.TransportError, url: object, timeout: float) -> 
 
 
 class _Tries:
-    """Decide what follows each try of one call: its reply, another try after a pause, or an error.
+    """Decides after each try of a call: return the reply, try again after a pause, or raise.
 
-    Both clients send by it; they differ in how they wait.
+    Both clients use it; they differ only in how they wait.
     """
 
     def __init__(self, retries: Retries, url: str, timeout: float) -> None:
-        self.reply = b""  # content of the reply, once there is one
+        self.reply = b""  # content of the successful reply, b"" before
         self._retries, self._url, self._timeout = retries, url, timeout
         self._tried = 0
 
     def replied(self, response: httpx.Response) -> float | None:
-        """Return the seconds until the next try, None if `reply` is here; raise ClientError."""
+        """Return the seconds until the next try, or None if `reply` is set; raise ClientError."""
         if response.is_success:
             self.reply = response.content
             return None
         return self._pause(_refusal(response), response.headers.get("retry-after", ""))
 
     def failed(self, error: httpx.TransportError) -> float:
-        """Return the seconds until the next try after one without a reply; raise ClientError."""
+        """Return the seconds until the next try after no reply came; raise ClientError."""
         return self._pause(_without_reply(error, self._url, self._timeout))
 
     def _pause(self, error: ClientError, retry_after: str = "") -> float:
@@ -123,7 +123,7 @@ def _headers(api_key: str | None) -> dict[str, str]:
 
 
 def _traced() -> dict[str, str]:
-    """Return trace headers of the caller, without importing OpenTelemetry for those without it."""
+    """Return the caller's trace headers, {} if the caller has not imported OpenTelemetry."""
     if "opentelemetry.trace" not in sys.modules:
         return {}
     from opentelemetry.propagate import inject  # noqa: PLC0415
@@ -137,12 +137,12 @@ def _traced() -> dict[str, str]:
 def _span(tracer: Any, name: str, model: str = "") -> Iterator[Callable[[str, str], None]]:
     """Record a span of the caller's tracer; yield a function that adds version and prediction id.
 
-    It holds names and ids only, because error messages may quote a payload.
+    The span contains only names and ids, because error messages may quote a payload.
     """
     if tracer is None:
         yield lambda _version, _prediction_id: None
         return
-    from opentelemetry.trace import SpanKind, StatusCode  # noqa: PLC0415 - installed where a tracer is
+    from opentelemetry.trace import SpanKind, StatusCode  # noqa: PLC0415 - installed if there is a tracer
 
     quiet = {"record_exception": False, "set_status_on_exception": False}
     with tracer.start_as_current_span(name, kind=SpanKind.CLIENT, **quiet) as span:
@@ -168,7 +168,7 @@ def _verify(verify: Verify) -> bool | ssl.SSLContext:
 class Client:
     """A blocking client with persistent connections; usable from several threads."""
 
-    def __init__(  # noqa: PLR0913  # settings, all but two by name
+    def __init__(  # noqa: PLR0913  # one argument per setting
         self,
         url: str = "http://127.0.0.1:3000",
         timeout: float = 10.0,
@@ -183,9 +183,10 @@ class Client:
         """Create a client.
 
         `timeout` is in seconds per try. `api_key` defaults to DRIFTLINE_API_KEY. `verify` is a CA
-        file, or an SSL context, which can hold a client certificate. With an OpenTelemetry tracer
-        each call is a span; without one, the trace context of the caller is sent. `retries` is how
-        often a call is sent again where that is safe. `transport` replaces httpx's own.
+        file, or an SSL context, for example with a client certificate. With an OpenTelemetry
+        `tracer`, each call is a span; without a tracer, the caller's trace context is sent.
+        `retries` is the maximum number of retries where a retry is safe. `transport` replaces the
+        transport of httpx.
         """
         self._url, self._timeout, self._tracer = url, timeout, tracer
         self._retries, self._sleep = retries, sleep
@@ -197,7 +198,7 @@ class Client:
             transport=transport,
         )
 
-    def predict(  # noqa: PLR0913  # all but two by name
+    def predict(  # noqa: PLR0913  # one argument per field
         self,
         model: str,
         rows: Frame | Sequence[Row],
@@ -209,11 +210,11 @@ class Client:
     ) -> Prediction:
         """Request predictions for rows; `version` is a number or an alias, by default champion.
 
-        `event_time` is when the prediction takes place: a datetime with a zone, RFC 3339 or
-        microseconds. `request_id` is the caller's own name of the request, unique for the model:
-        feedback can refer to it. In a rollout, requests of one `routing_key`, such as a user's id,
-        go to one version. Raises ClientError for an error reply, and its subclasses
-        Unreachable and NoReply without one.
+        `event_time` is the time of the prediction: a datetime with a zone, RFC 3339 or
+        microseconds. `request_id` is the caller's name for the request, unique for the model;
+        feedback can refer to it. In a rollout, all requests with the same `routing_key`, such as a
+        user's id, are answered by the same version. Raises ClientError for an error reply, and its
+        subclasses Unreachable and NoReply for a missing reply.
         """
         content = predict_body(
             model,
@@ -236,10 +237,10 @@ class Client:
         *,
         event_time: EventTime | None = None,
     ) -> None:
-        """Send labels: one for a prediction of one row, else one per row.
+        """Send the labels of a prediction: one label per row, without a list for a single row.
 
-        `prediction` is a reply, the caller's RequestId or a prediction id. Raises ValueError if a
-        reply has another number of rows, and errors as `predict` does.
+        `prediction` is a reply, the caller's RequestId or a prediction id. Raises ValueError if
+        the reply has a different number of rows, and the same errors as `predict`.
         """
         content = feedback_body(prediction, labels, event_time)
         with _span(self._tracer, "feedback"):
@@ -251,9 +252,9 @@ class Client:
         *,
         event_time: EventTime | None = None,
     ) -> int:
-        """Send the labels of many predictions, 10,000 a request; return how many labels.
+        """Send the labels of many predictions, up to 10,000 per request; return their number.
 
-        Requests before a failed one were accepted. It is safe to send all of them again.
+        If a request fails, the requests before it were accepted. All may be sent again.
         """
         accepted = 0
         for content in feedback_bodies(items, event_time):
@@ -292,7 +293,7 @@ class Client:
 
 
 class AsyncClient:
-    """The same client with `await`, for concurrent calls."""
+    """A client with the methods of `Client` as coroutines, for concurrent calls."""
 
     def __init__(  # noqa: PLR0913  # see Client
         self,
@@ -362,10 +363,10 @@ class AsyncClient:
     ) -> int:
         """See Client.feedback_many."""
         accepted = 0
-        again = Retries(self._retries, repeatable=True)
+        retries = Retries(self._retries, repeatable=True)
         for content in feedback_bodies(items, event_time):
             with _span(self._tracer, "feedback"):
-                reply = await self._send("/v1/feedback", content, again)
+                reply = await self._send("/v1/feedback", content, retries)
             accepted += msgspec.json.decode(reply)["accepted"]
         return accepted
 

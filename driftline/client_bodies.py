@@ -1,6 +1,6 @@
-"""Bodies of `/predict` and `/v1/feedback`, from what Python programs hold. Pure.
+"""Bodies of `/predict` and `/v1/feedback`, encoded from Python values, without I/O.
 
-Values come from pandas, polars, NumPy or plain Python; none of these libraries is imported.
+Values of pandas, polars and NumPy are accepted without importing these libraries.
 """
 
 import math
@@ -14,21 +14,21 @@ Label: TypeAlias = str | int | float | bool
 Row: TypeAlias = Mapping[str, Any]
 EventTime: TypeAlias = datetime | str | int
 
-MOST_LABELS = 10_000  # maximum labels in one request
-_PLAIN = {str, int, float, bool, type(None)}  # the usual cases
+MOST_LABELS = 10_000  # maximum number of labels in one request
+_PLAIN = {str, int, float, bool, type(None)}  # types that need no conversion
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Frame(Protocol):
-    """A DataFrame of pandas (`to_dict`); one of polars (`to_dicts`) is taken too."""
+    """A pandas DataFrame (`to_dict`); a polars DataFrame (`to_dicts`) is accepted too."""
 
     def to_dict(self, orient: Any, /) -> Any:
-        """Return one dict per row for "records"."""
+        """Return one dict per row if `orient` is "records"."""
         ...
 
 
 class RequestId(NamedTuple):
-    """The caller's own name of a prediction; unique for each request to a model."""
+    """The caller's name for a request, unique for the model."""
 
     model: str
     request_id: str
@@ -62,10 +62,10 @@ class Prediction(msgspec.Struct, frozen=True):
         return [row.probabilities for row in self.predictions]
 
 
-Predicted: TypeAlias = Prediction | RequestId | str  # a reply, the caller's id, or a prediction id
+Predicted: TypeAlias = Prediction | RequestId | str  # str: a prediction id
 
 
-def predict_body(  # noqa: PLR0913  # what a request may state
+def predict_body(  # noqa: PLR0913  # one argument per field of a request
     model: str,
     rows: Frame | Sequence[Row],
     *,
@@ -74,9 +74,9 @@ def predict_body(  # noqa: PLR0913  # what a request may state
     request_id: str,
     routing_key: str | int,
 ) -> bytes:
-    """Encode a request for predictions; NaN becomes null, the encoding of a missing value."""
-    spelled = [{str(name): _spelled(v) for name, v in row.items()} for row in _records(rows)]
-    body: dict[str, Any] = {"model": model, "version": str(version), "rows": spelled}
+    """Encode a request for predictions; NaN becomes null, which means a missing value."""
+    records = [{str(name): _json_value(v) for name, v in row.items()} for row in _records(rows)]
+    body: dict[str, Any] = {"model": model, "version": str(version), "rows": records}
     if request_id:
         body["request_id"] = request_id
     if routing_key != "":
@@ -87,14 +87,14 @@ def predict_body(  # noqa: PLR0913  # what a request may state
 
 
 def feedback_body(predicted: Predicted, labels: Any, event_time: EventTime | None) -> bytes:
-    """Encode the labels of one prediction; raises ValueError unless there is one for each row."""
+    """Encode the labels of one prediction; raises ValueError unless each row has one label."""
     return msgspec.json.encode(_item(predicted, labels, event_time))
 
 
 def feedback_bodies(
     items: Iterable[tuple[Predicted, Any]], event_time: EventTime | None
 ) -> Iterator[bytes]:
-    """Encode the labels of many predictions, in as few bodies as the service reads."""
+    """Encode the labels of many predictions in bodies of at most MOST_LABELS labels."""
     chunk: list[dict[str, Any]] = []
     number = 0
     for predicted, labels in items:
@@ -110,7 +110,7 @@ def feedback_bodies(
 
 
 def _records(rows: Any) -> Iterable[Row]:
-    """Return one mapping per row of a frame of pandas or polars, or of a sequence."""
+    """Return one mapping per row of a DataFrame or a sequence."""
     if hasattr(rows, "to_dicts"):
         return rows.to_dicts()  # type: ignore[no-any-return]
     if hasattr(rows, "to_dict"):
@@ -120,10 +120,10 @@ def _records(rows: Any) -> Iterable[Row]:
     return rows  # type: ignore[no-any-return]
 
 
-def _spelled(value: Any) -> Any:
-    """Return a value as JSON holds it: infinities as words, a NumPy scalar as Python's number.
+def _json_value(value: Any) -> Any:
+    """Convert a value for JSON: infinities to words, NumPy scalars to Python numbers.
 
-    What JSON cannot hold is sent as text, for the service to name the feature.
+    A value that JSON cannot represent becomes text, so that the service's error names the feature.
     """
     if type(value).__name__ in {"NAType", "NaTType"}:  # missing values of pandas
         return None
@@ -134,7 +134,7 @@ def _spelled(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return Python's value of a NumPy scalar, without importing NumPy; else the value."""
+    """Convert a NumPy scalar to a Python value without importing NumPy; keep other values."""
     if type(value) in _PLAIN or not hasattr(value, "item"):
         return value
     if isinstance(value, str):
@@ -159,7 +159,7 @@ def _item(predicted: Predicted, labels: Any, event_time: EventTime | None) -> di
     if isinstance(predicted, Prediction) and number != len(predicted.predictions):
         raise ValueError(
             f"prediction {predicted.prediction_id} has {len(predicted.predictions)} rows; "
-            f"expected as many labels, got {number}"
+            f"expected the same number of labels, got {number}"
         )
     if event_time is not None:
         item["event_time"] = _time(event_time)
@@ -169,10 +169,10 @@ def _item(predicted: Predicted, labels: Any, event_time: EventTime | None) -> di
 def _time(time: EventTime) -> str | int:
     """Convert a datetime to microseconds; return other times unchanged.
 
-    Raises ValueError for a datetime without a zone: its zone is ambiguous.
+    Raises ValueError for a datetime without a time zone.
     """
     if not isinstance(time, datetime):
         return time if isinstance(time, str) else int(_plain(time))
     if time.tzinfo is None:
-        raise ValueError(f"event_time {time} has no time zone; add tzinfo=UTC or another one")
+        raise ValueError(f"event_time {time} has no time zone; add tzinfo, for example UTC")
     return (time - _EPOCH) // timedelta(microseconds=1)

@@ -2,15 +2,15 @@
 
 ClientError             error reply of the service, with its message and HTTP status
 ├── Unreachable         no connection: nothing was sent
-└── NoReply             no reply in time, or the connection was lost: it may have been answered
+└── NoReply             no reply in time, or a lost connection: the service may have answered
 """
 
 
 class ClientError(Exception):
-    """An error reply; the message is that of the service, `status` the HTTP status."""
+    """An error reply with the service's message and HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
-        """Store status and message; status 0: there was no reply."""
+        """Store status and message; the status is 0 if there was no reply."""
         super().__init__(message)
         self.status = status
 
@@ -20,4 +20,4 @@ class Unreachable(ClientError):
 
 
 class NoReply(ClientError):
-    """The service did not reply in time; a prediction may have been made and logged."""
+    """No reply arrived in time; the service may have made and logged a prediction."""

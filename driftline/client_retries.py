@@ -1,25 +1,25 @@
-"""The rules for retries: which calls are sent again, and when. Pure."""
+"""The rules for retries: which calls are sent again, and after which pause."""
 
 from typing import NamedTuple
 
 from driftline.client_errors import ClientError, NoReply, Unreachable
 
-_REFUSED = {429, 503}  # replies of a service that has not logged the request
+_REFUSED = {429, 503}  # statuses of requests that the service has not logged
 _FIRST_PAUSE = 0.1  # seconds, doubled for each further try
-LONGEST_PAUSE = 10.0  # a service that asks for a longer one is not called again
+LONGEST_PAUSE = 10.0  # seconds; if the service asks for a longer pause, the call is not retried
 
 
 class Retries(NamedTuple):
-    """The number of retries of a call, and whether sending it twice has no effect."""
+    """The maximum number of retries, and whether a second identical call has no effect."""
 
     most: int
     repeatable: bool
 
     def pause(self, attempt: int, error: ClientError, retry_after: str = "") -> float | None:
-        """Return the seconds to wait before the next try, None if there is none.
+        """Return the seconds to wait before the next try, or None if the call is not retried.
 
-        A request that was refused, or that found no connection, was not processed. After a lost
-        reply nobody knows; only a repeatable call is sent again then.
+        A refused or unsent request was not processed, so a retry is safe. After a lost reply this
+        is unknown, so only a repeatable call is retried.
         """
         safe = (
             isinstance(error, Unreachable)

@@ -15,7 +15,7 @@ def commands() -> list[click.Command]:
 
 
 class NotComparable(DriftlineError):
-    """The log does not hold rows of both versions."""
+    """The log does not contain rows of both versions."""
 
 
 _DAY = click.DateTime(["%Y-%m-%d"])
@@ -23,23 +23,23 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 
 @click.command()
 @click.argument("model")
-@click.option("--versions", required=True, help="Two numbers, as in 3,4.")
+@click.option("--versions", required=True, help="Two version numbers, for example 3,4.")
 @click.option(
     "--source",
     type=click.Choice(["auto", "shadow", "canary", "replay"]),
     default="auto",
     show_default=True,
-    help="Where the rows come from. auto: the first of these that has any.",
+    help="Source of the rows. auto: the first of the other sources that has enough rows.",
 )
 @click.option("--from", "start", type=_DAY, help="First day, UTC.")
 @click.option("--to", "end", type=_DAY, help="Last day, UTC.")
 @click.option(
     "--days", default=30, show_default=True, type=click.IntRange(1, 3_660),
-    help="Without --from: the latest days with requests.",
+    help="Without --from and --to: number of the latest days with requests.",
 )  # fmt: skip
 @click.option(
     "--rows", default=10_000, show_default=True, type=click.IntRange(30, 1_000_000),
-    help="Largest number of rows of each version.",
+    help="Maximum number of rows per version.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(  # noqa: PLR0913  # one argument per option
@@ -55,12 +55,12 @@ def compare(  # noqa: PLR0913  # one argument per option
 ) -> None:
     """Compare two versions of MODEL: agreement, scores, segments, calibration, latency, cost.
 
-    The monitor's page of the model shows the latest comparison of each pair.
+    The model's status page shows the latest comparison of each pair of versions.
     """
     first, second = _numbers(versions)
     comparison = _run(model, first, second, source, _period(start, end, days), rows)
     if as_json:
-        import msgspec  # noqa: PLC0415 - needed for programs only
+        import msgspec  # noqa: PLC0415 - needed for --json only
 
         click.echo(msgspec.json.encode(comparison))
         return
@@ -69,10 +69,10 @@ def compare(  # noqa: PLR0913  # one argument per option
     print_comparison(comparison)
 
 
-def _run(  # noqa: PLR0913, PLR0917  # what a request consists of
+def _run(  # noqa: PLR0913, PLR0917  # one argument per option
     model: str, first: str, second: str, source: Any, period: tuple[int, Any, Any], rows: int
 ) -> VersionComparison:
-    from driftline.comparison.run import (  # noqa: PLC0415 - brings pandas and ONNX Runtime
+    from driftline.comparison.run import (  # noqa: PLC0415 - imports pandas and ONNX Runtime
         ComparisonRequest,
         compare_versions,
     )
@@ -95,14 +95,14 @@ def _numbers(text: str) -> tuple[str, str]:
         or not all(number.isdecimal() for number in numbers)
         or len({*numbers}) < 2
     ):
-        raise SettingError(f"--versions {text!r}: expected two different numbers, as in 3,4")
+        raise SettingError(f"--versions {text!r}: expected two different numbers, for example 3,4")
     return numbers[0], numbers[1]
 
 
 def _period(
     start: datetime | None, end: datetime | None, days: int
 ) -> tuple[int, int | None, int | None]:
-    """Return days, first and last day since the epoch."""
+    """Return the number of days, and first and last day as days since the epoch."""
     if start is None and end is None:
         return days, None, None
     first = None if start is None else _day(start)

@@ -16,10 +16,10 @@ def commands() -> list[click.Command]:
 @click.command()
 @click.argument("shell", type=click.Choice(_SHELLS))
 def completion(shell: str) -> None:
-    """Print the completion script of SHELL, to be loaded when the shell starts.
+    """Print a script that completes commands and options in SHELL; load it when the shell starts.
 
-    bash: eval "$(driftline completion bash)" in ~/.bashrc. zsh: the same with zsh in ~/.zshrc.
-    fish: driftline completion fish > ~/.config/fish/completions/driftline.fish
+    bash: eval "$(driftline completion bash)" in ~/.bashrc. zsh: eval "$(driftline completion zsh)"
+    in ~/.zshrc. fish: driftline completion fish > ~/.config/fish/completions/driftline.fish
     """
     shell_class = get_completion_class(shell)
     assert shell_class is not None  # click has a class for each of these shells

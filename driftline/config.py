@@ -1,4 +1,4 @@
-"""`driftline config`: every setting, its value and where it came from."""
+"""`driftline config`: show every setting with its value and source."""
 
 import os
 from itertools import groupby
@@ -19,12 +19,12 @@ def commands() -> list[click.Command]:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of settings.")
-@click.option("--changed", is_flag=True, help="Only settings that have not their default.")
+@click.option("--changed", is_flag=True, help="Only settings that differ from their defaults.")
 def config(as_json: bool, changed: bool) -> None:  # noqa: FBT001  # click calls it by name
-    """Show every setting, its value and where it came from; secrets are masked.
+    """Show every setting with its value and source; secrets are masked.
 
-    Values come from variables, then from driftline.toml in the home or the file that
-    DRIFTLINE_CONFIG names, then from defaults. Exits with 1 if a variable is misspelt or invalid.
+    Sources, by priority: environment variables; driftline.toml in the home, or the file that
+    DRIFTLINE_CONFIG names; defaults. Exits with 1 if a variable is misspelt or invalid.
     """
     environ = as_started(os.environ)
     values = [value_of(setting, environ, file_of) for setting in settings()]
@@ -32,10 +32,10 @@ def config(as_json: bool, changed: bool) -> None:  # noqa: FBT001  # click calls
     if as_json:
         click.echo(msgspec.json.encode(shown))
     elif not shown:
-        click.echo("every setting has its default", err=True)
+        click.echo("every setting has its default value", err=True)
     else:
-        for part, of_part in groupby(shown, lambda value: value.part):
-            click.echo(f"# {part}\n" + "\n".join(map(_line, of_part)) + "\n")
+        for part, part_values in groupby(shown, lambda value: value.part):
+            click.echo(f"# {part}\n" + "\n".join(map(_line, part_values)) + "\n")
     faults = [
         f"{value.variable}: {value.value!r}: {value.fault}" for value in values if value.fault
     ]

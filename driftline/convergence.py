@@ -1,4 +1,4 @@
-"""Wait until every worker has applied the registry, and print what the workers serve."""
+"""Wait until every worker has applied a registry revision, and print what the workers serve."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ import click
 from eventlog.errors import DriftlineError
 from registry.worker_reports import WorkerReport
 
-_PAUSE = 0.1  # seconds between two reads
+_PAUSE = 0.1  # seconds between two reads of the reports
 
 
 class NotConverged(DriftlineError):
@@ -17,7 +17,7 @@ class NotConverged(DriftlineError):
 
 
 class WorkerSource(Protocol):
-    """The port to the reports of running workers."""
+    """A source of the reports of running workers."""
 
     def read(self) -> list[WorkerReport]: ...
 
@@ -29,9 +29,9 @@ def wait_for_workers(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[WorkerReport]:
-    """Return the reports of all workers once each has applied the revision.
+    """Wait until every worker has applied the revision; return the workers' reports.
 
-    Raises NotConverged with the number of workers behind after `timeout` seconds.
+    Raises NotConverged with the number of late workers after `timeout` seconds.
     """
     deadline = clock() + timeout
     while True:
@@ -42,7 +42,7 @@ def wait_for_workers(
         if clock() >= deadline:
             raise NotConverged(
                 f"{len(behind)} of {len(reports)} workers have not applied registry revision "
-                f"{revision} within {timeout:g} s{_machines(behind)}; they continue to try"
+                f"{revision} within {timeout:g} s{_machines(behind)}; they keep trying"
             )
         sleep(_PAUSE)
 
@@ -57,24 +57,26 @@ def print_serving_workers(
 ) -> None:
     """Print how many workers serve the version under the alias.
 
-    Raises NotConverged with the reason if one does not.
+    Raises NotConverged with the reasons if some workers do not serve it.
     """
     reports = [report for report in reports if report.selects(model)]
     if not reports:
-        click.echo("no worker is running; the next one to start serves it")
+        click.echo("no worker is running; the next worker that starts serves it")
         return
     served = sum(report.serving.get(model, {}).get(alias) == number for report in reports)
     sentence = f"{served} of {len(reports)} workers serve version {number}"
     if served < len(reports):
         reasons = {report.unready.get(model, {}).get(number, "") for report in reports} - {""}
-        raise NotConverged(f"{sentence}: {'; '.join(sorted(reasons)) or 'it was unloaded'}")
+        raise NotConverged(
+            f"{sentence}: {'; '.join(sorted(reasons)) or 'the version was unloaded'}"
+        )
     click.echo(sentence)
 
 
 def print_loaded_workers(reports: Sequence[WorkerReport], model: str, number: str) -> None:
-    """Print how many workers have loaded the version, or with "" all versions of the model.
+    """Print how many workers have loaded the version, or all versions of the model if it is "".
 
-    Raises NotConverged with the reason if one has not.
+    Raises NotConverged with the reasons if some workers have not.
     """
     reasons = {
         reason

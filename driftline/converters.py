@@ -13,17 +13,17 @@ from eventlog.errors import SettingError
 from registry.model_file import read_model
 
 _OPSETS = {"": 15, "ai.onnx.ml": 3}
-_FEATURES, _CLASSES = "feature_names", "class_names"  # metadata that registration reads
-_COLUMN_WISE = ("ColumnTransformer",)  # takes columns by name, so each is an input of its own
+_FEATURES, _CLASSES = "feature_names", "class_names"  # metadata keys that registration reads
+_COLUMN_WISE = ("ColumnTransformer",)  # selects columns by name, so each column becomes an input
 
 
 def to_onnx(model: Any, rows: Any = None) -> bytes:
-    """Return the bytes of a model as ONNX.
+    """Convert a model to ONNX and return its bytes.
 
     `model` is a path, bytes, an onnx.ModelProto, a scikit-learn estimator or pipeline, a model of
-    XGBoost, LightGBM or CatBoost, or a torch.nn.Module. `rows` are some of the rows that it takes,
-    without the target: a frame or array, for torch an example input.
-    Raises SettingError naming the package to install, or what is missing.
+    XGBoost, LightGBM or CatBoost, or a torch.nn.Module. `rows` are example input rows without the
+    target: a DataFrame or array, or an example input for torch.
+    Raises SettingError if a package, the rows or the example input is missing.
     """
     if isinstance(model, str | Path):
         return read_model(Path(model))
@@ -38,7 +38,7 @@ def to_onnx(model: Any, rows: Any = None) -> bytes:
     raise SettingError(
         f"a {type(model).__module__}.{type(model).__name__} cannot be registered: expected a path, "
         "bytes, an onnx.ModelProto, or a model of scikit-learn, XGBoost, LightGBM, CatBoost or "
-        "PyTorch; export others to ONNX"
+        "PyTorch; export other models to ONNX"
     )
 
 
@@ -59,8 +59,8 @@ def _require(module: str, package: str) -> Any:
 def _require_rows(rows: Any, library: str) -> Any:
     if rows is None:
         raise SettingError(
-            f"a {library} model needs rows to be converted: expected reference= or example=, "
-            "with the columns that it takes"
+            f"a {library} model can be converted only with example rows: expected reference= or "
+            "example=, with the model's columns"
         )
     return rows
 
@@ -110,7 +110,7 @@ def _xgboost(model: Any, rows: Any) -> bytes:
     names = _names(model, rows)
     inputs = [("X", types.FloatTensorType([None, _width(rows, names)]))]
     unnamed = copy.deepcopy(model)
-    unnamed.get_booster().feature_names = None  # the converter takes no names but f0, f1, ...
+    unnamed.get_booster().feature_names = None  # the converter accepts only the names f0, f1, ...
     exported = converter.convert_xgboost(unnamed, initial_types=inputs)
     return _with_metadata(exported, names, getattr(model, "classes_", ()))
 
@@ -143,17 +143,17 @@ def _torch(model: Any, rows: Any) -> bytes:
     tensors = tuple(torch.as_tensor(array) for array in inputs)
     names = _numbered("input", len(tensors))
     with torch.no_grad():
-        answers = _answers(model.eval()(*tensors))
+        outputs = _outputs(model.eval()(*tensors))
     buffer = BytesIO()
     torch.onnx.export(
         model,
         tensors,
         buffer,
         input_names=names,
-        output_names=list(answers),
+        output_names=list(outputs),
         dynamic_axes={
             name: {0: "batch"}
-            for name, tensor in [*zip(names, tensors, strict=True), *answers.items()]
+            for name, tensor in [*zip(names, tensors, strict=True), *outputs.items()]
             if tensor.ndim
         },
         dynamo=False,
@@ -161,11 +161,11 @@ def _torch(model: Any, rows: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _answers(answer: Any) -> dict[str, Any]:
-    """Return a module's outputs by name; the exporter invents missing names."""
-    if isinstance(answer, Mapping):
-        return {str(name): tensor for name, tensor in answer.items()}
-    tensors = answer if isinstance(answer, tuple | list) else (answer,)
+def _outputs(result: Any) -> dict[str, Any]:
+    """Return a module's outputs by name; outputs without names are numbered."""
+    if isinstance(result, Mapping):
+        return {str(name): tensor for name, tensor in result.items()}
+    tensors = result if isinstance(result, tuple | list) else (result,)
     return dict(zip(_numbered("output", len(tensors)), tensors, strict=True))
 
 
@@ -173,7 +173,7 @@ def _numbered(name: str, count: int) -> list[str]:
     return [name] if count == 1 else [f"{name}_{place}" for place in range(count)]
 
 
-_CONVERTERS = {  # tried in this order: the first three also are scikit-learn estimators
+_CONVERTERS = {  # in this order, because the first three are scikit-learn estimators too
     "xgboost": _xgboost,
     "lightgbm": _lightgbm,
     "catboost": _catboost,

@@ -1,4 +1,4 @@
-"""Read which schema revision a database has, without migrating it."""
+"""Read the schema revision of a database, without migrating it."""
 
 import sqlite3
 from contextlib import closing
@@ -8,7 +8,7 @@ CONNECT_S = 5.0
 
 
 def read_revision(place: Path | str, table: str) -> str:
-    """Return the revision of a SQLite file or a PostgreSQL database; "" if it has none yet.
+    """Return the revision of a SQLite file or a PostgreSQL database, or "" if it has no revision.
 
     Raises sqlite3.Error and psycopg.Error.
     """

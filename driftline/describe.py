@@ -6,9 +6,9 @@ from driftline.changes import Describe
 from driftline.registry_access import SERVER, open_access
 from registry.history.state import reduce_rows
 
-OWNER = click.option("--owner", default=None, help="Person or team that answers for the model.")
+OWNER = click.option("--owner", default=None, help="Person or team responsible for the model.")
 TAG = click.option(
-    "--tag", "tags", multiple=True, help="Tag by which the model is found; may be repeated."
+    "--tag", "tags", multiple=True, help="Tag to find the model by; may be repeated."
 )
 
 
@@ -33,16 +33,16 @@ def describe(  # noqa: PLR0913  # one argument per option
     why: str,
     server: str,
 ) -> None:
-    """Show owner and tags of MODEL, or change them.
+    """Show or change owner and tags of MODEL.
 
-    The status page and `driftline models` show them and select models by them. An empty --owner
-    removes the owner.
+    The status page and `driftline models` show owners and tags and can filter by them. An empty
+    --owner removes the owner.
     """
     access = open_access(server)
     if owner is not None or tags or removed:
         change = Describe(owner=owner, add=list(tags), remove=list(removed), why=why)
         access.change(model, change)
     elif why:
-        raise click.UsageError("--why: expected --owner, --tag or --untag with it")
+        raise click.UsageError("--why without a change: expected --owner, --tag or --untag")
     state = reduce_rows(access.history(model)).description
     click.echo(f"{model}: owner {state.owner or 'none'}; tags {', '.join(state.tags) or 'none'}")

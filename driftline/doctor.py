@@ -1,4 +1,4 @@
-"""`driftline doctor`: check an installation and say what to do."""
+"""`driftline doctor`: check an installation and recommend changes."""
 
 import os
 
@@ -23,8 +23,8 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 def doctor(as_json: bool) -> None:  # noqa: FBT001  # click calls it by name
     """Check this installation: settings, home, disk, ports, clock, Kafka, databases, versions.
 
-    Changes nothing. Each line is ok, warning or failed, with what to do. Exits with 1 if a check
-    failed.
+    Changes nothing. Each line has a result (ok, warning or failed) and a remedy. Exits with 1 if a
+    check failed.
     """
     results = list(findings(Home.from_environment(), as_started(os.environ)))
     if as_json:

@@ -1,4 +1,4 @@
-"""Export events of the log to JSON lines or Parquet, a thousand at a time."""
+"""Export events of the log to JSON lines or Parquet, in chunks of a thousand."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,20 +21,20 @@ KINDS: dict[Kind, type[Event]] = {
     "feedback": FeedbackEvent,
     "heartbeat": HeartbeatEvent,
 }
-_CHUNK = 1_000  # records
+_CHUNK = 1_000  # records read at a time
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 
 
 class EventFilter(msgspec.Struct, frozen=True):
-    """Select events: event time in [start, end) microseconds, None for no bound."""
+    """Selects events by kind, model and event time in [start, end); None or "" selects all."""
 
     kind: Kind | None = None
     model: str = ""
-    start: int | None = None
+    start: int | None = None  # microseconds since the epoch
     end: int | None = None
 
     def matches(self, event: Event) -> bool:
-        """Return whether the event is selected; labels have no model, so a model excludes them."""
+        """Return whether the event is selected; with a model, labels are not: they name none."""
         return (
             (self.kind is None or isinstance(event, KINDS[self.kind]))
             and (not self.model or getattr(event, "model", "") == self.model)
@@ -47,14 +47,14 @@ def export_events(log: Path, target: Path, event_filter: EventFilter) -> tuple[i
     """Write the selected events to a `.jsonl` or `.parquet` file.
 
     Returns the numbers of events and of unreadable records. The file is replaced atomically.
-    Parquet holds one kind of event, because kinds differ in their columns.
+    A Parquet file contains one kind of event, because the columns differ between kinds.
     """
     fresh = target.with_name(f"{target.name}.part")
     unreadable: list[int] = []
     chosen = _chosen(log, event_filter, unreadable)
     if target.suffix == ".parquet":
         if event_filter.kind is None:
-            raise click.UsageError("a Parquet file holds one kind of event: expected --kind")
+            raise click.UsageError("a Parquet file contains one kind of event: expected --kind")
         count = _write_parquet(fresh, event_filter.kind, chosen)
     else:
         with fresh.open("wb") as file:
@@ -90,7 +90,7 @@ def _readable(records: Iterable[Record], unreadable: list[int]) -> Iterator[Even
 
 
 def _write_parquet(path: Path, kind: Kind, chosen: Iterable[list[Event]]) -> int:
-    """Write one column per field; tensors and labels as JSON, since types differ by model."""
+    """Write one column per field; tensors and labels as JSON, because their types vary."""
     fields = msgspec.structs.fields(KINDS[kind])
     schema = pa.schema([(field.name, _ARROW.get(field.type, pa.string())) for field in fields])
     count = 0

@@ -28,13 +28,13 @@ def commands() -> list[click.Command]:
 
 @click.group()
 def events() -> None:
-    """Print, count, verify or export logged events."""
+    """Print, count, verify, export or delete logged events."""
 
 
 @events.command()
-@click.option("--follow", "-f", is_flag=True, help="Continue with new events.")
+@click.option("--follow", "-f", is_flag=True, help="Keep printing new events.")
 def tail(follow: bool) -> None:  # noqa: FBT001 - click passes flags by position
-    """Print every event as one line of JSON, oldest first per source."""
+    """Print every event as one line of JSON, the oldest of each source first."""
     reader = SegmentReader(Home.from_environment().log, {})
     while True:
         records = reader.poll(1000)
@@ -76,7 +76,9 @@ def verify() -> None:
         click.echo(f"{finding.source}\t" + "\t".join(map(str, row)))
     for finding in findings:
         for shard, number in sorted(finding.gaps_by_shard.items()):
-            click.echo(f"{finding.source}: {number:,} of shard {shard} are missing or unreadable")
+            click.echo(
+                f"{finding.source}: {number:,} events of shard {shard} are missing or unreadable"
+            )
     if not all(finding.whole for finding in findings):
         raise click.exceptions.Exit(1)
 
@@ -87,8 +89,8 @@ def verify() -> None:
     "--kind", type=click.Choice(["prediction", "feedback", "heartbeat"]), help="Only these events."
 )
 @click.option("--model", default="", help="Only predictions of this model.")
-@click.option("--from", "start", type=_TIME, help="First event time, UTC.")
-@click.option("--to", "end", type=_TIME, help="End of event time (exclusive), UTC.")
+@click.option("--from", "start", type=_TIME, help="Start of the event time, inclusive, UTC.")
+@click.option("--to", "end", type=_TIME, help="End of the event time, exclusive, UTC.")
 def export(file: Path, kind: Any, model: str, start: datetime | None, end: datetime | None) -> None:
     """Write events to FILE: as Parquet if it ends in .parquet, else as JSON lines."""
     from driftline.event_export import (  # noqa: PLC0415 - pyarrow is slow to import
@@ -106,7 +108,7 @@ def export(file: Path, kind: Any, model: str, start: datetime | None, end: datet
 
 @events.command()
 def sweep() -> None:
-    """Delete segments that DRIFTLINE_LOG_RETAIN_* expires; the service does so regularly."""
+    """Delete segments that are expired by DRIFTLINE_LOG_RETAIN_*, as the service does regularly."""
     home, settings = Home.from_environment(), from_environment(LogSettings, LOG_PREFIX)
     for path in sweep_log(home, settings, time.time()):
         click.echo(f"deleted {path}")
@@ -122,7 +124,7 @@ def sweep() -> None:
     help="Number of records, newest first.",
 )
 def deadletters(origin: str | None, limit: int) -> None:
-    """List the events that the forwarder dead-lettered, with the reasons.
+    """List the events that the forwarder dead-lettered, with reasons.
 
     With ORIGIN (`source:epoch:sequence`), write the bytes of that record to stdout.
     """

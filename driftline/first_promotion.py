@@ -1,4 +1,4 @@
-"""Promote the first version of a new model, which nothing else serves."""
+"""Promote the first version of a new model, so that the model can be called."""
 
 from registry.conflicts import retry_conflicts
 from registry.errors import VersionRefused
@@ -7,15 +7,15 @@ from registry.store import Registry
 
 
 def promote_first(registry: Registry, version: Version, actor: str) -> bool:
-    """Promote the only version of a model that has no alias, unless its release policy refuses.
+    """Promote a model's only version if the model has no alias and the release policy allows it.
 
-    Returns whether it was promoted.
+    Returns whether the version was promoted.
     """
 
     def promote() -> bool:
         state = registry.state(version.model)
-        alone = [version.number for version in state.versions] == [version.number]
-        if not alone or state.desired.aliases:
+        is_only = [version.number for version in state.versions] == [version.number]
+        if not is_only or state.desired.aliases:
             return False
         try:
             registry.promote(

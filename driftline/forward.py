@@ -14,9 +14,10 @@ def commands() -> list[click.Command]:
 
 @click.command()
 def forward() -> None:
-    """Forward the local log to Kafka until SIGTERM; one forwarder per home.
+    """Forward the local log to Kafka until SIGTERM; run one forwarder per home.
 
-    DRIFTLINE_KAFKA_* holds the settings. DRIFTLINE_FORWARDER_METRICS_PORT exposes metrics.
+    The settings are DRIFTLINE_KAFKA_*. If DRIFTLINE_FORWARDER_METRICS_PORT is set, the forwarder
+    exposes metrics on this port.
     """
     from driftline.forwarder_process import run_forwarder  # noqa: PLC0415 - Kafka's client is slow to import
 
@@ -35,17 +36,17 @@ def topics() -> None:
     type=click.IntRange(1, 10_000),
     default=6,
     show_default=True,
-    help="Partitions of each event topic.",
+    help="Number of partitions of each event topic.",
 )
 @click.option(
     "--replicas",
     type=click.IntRange(1, 100),
     default=1,
     show_default=True,
-    help="Replication; 3 in production.",
+    help="Replication factor; use 3 in production.",
 )
 def create(partitions: int, replicas: int) -> None:
-    """Create missing topics, and report differences of existing ones."""
+    """Create missing topics, and report existing topics with different settings."""
     from eventlog.kafka import create_topics  # noqa: PLC0415 - Kafka's client is slow to import
 
     settings = from_environment(KafkaSettings, KAFKA_PREFIX)

@@ -1,4 +1,4 @@
-"""The process behind `driftline forward`, so that its `--help` imports no Kafka client."""
+"""The process of `driftline forward`, in a separate module so that `--help` imports no client."""
 
 import signal
 import socket
@@ -29,7 +29,7 @@ from telemetry.tracing import Tracing
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-_STOP_TIMEOUT = 3  # seconds
+_STOP_TIMEOUT = 3  # seconds until a send in progress is aborted
 
 
 def run_forwarder() -> None:
@@ -39,17 +39,17 @@ def run_forwarder() -> None:
     settings = from_environment(KafkaSettings, KAFKA_PREFIX)
     stopping = threading.Event()
     cursors = Cursors(home.cursors)
-    shown = _checked_settings()
+    exposition = _checked_settings()
     sink = KafkaSink(settings)
     progress = ReaderLag(time.time)
     backlog = Backlog(home.log)
-    metrics = _metrics(shown, progress, lambda: backlog.count(dict(cursors.positions)))
-    counted = CountedSink(sink, metrics)
-    _stop_by_signal(stopping, lambda: counted.sending)
+    metrics = _metrics(exposition, progress, lambda: backlog.count(dict(cursors.positions)))
+    counting_sink = CountedSink(sink, metrics)
+    _stop_by_signal(stopping, lambda: counting_sink.sending)
     tracing = Tracing.configured("forwarder")
     forwarder = Forwarder(
         lambda at: TrackedReader(SegmentReader(home.log, at), progress),
-        counted,
+        counting_sink,
         cursors,
         settings,
         ForwardTraces(tracing, settings.predictions),
@@ -66,7 +66,7 @@ def run_forwarder() -> None:
 def _stop_by_signal(stopping: threading.Event, sending: Callable[[], bool]) -> None:
     """Stop on SIGINT or SIGTERM; abort a send that Kafka does not acknowledge in time.
 
-    The next start sends unacknowledged events again.
+    After the next start, the forwarder sends unacknowledged events again.
     """
 
     def stop(*_: object) -> None:
@@ -109,7 +109,7 @@ def _metrics(
 
 
 def guarded(app: "WSGIApplication", guard: BrowserGuard) -> "WSGIApplication":
-    """Return a WSGI application that answers no page of another site."""
+    """Return a WSGI application that refuses requests from pages of other sites."""
 
     def checked(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         headers = [

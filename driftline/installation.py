@@ -1,4 +1,4 @@
-"""Checks of an installation: each checks one thing, changes nothing, and states the remedy."""
+"""The checks of `driftline doctor`; each changes nothing and states a remedy."""
 
 import os
 import shutil
@@ -28,13 +28,13 @@ from eventlog.settings import FORWARDER_PREFIX, ForwarderSettings, Home, fault, 
 
 State = Literal["ok", "warning", "failed"]
 
-_LITTLE, _TOO_LITTLE = 2 << 30, 64 << 20  # bytes free
-_AHEAD_S = 60.0
-_ONNXRUNTIME = "1"
+_LITTLE, _TOO_LITTLE = 2 << 30, 64 << 20  # free bytes on the disk, for a warning and a failure
+_AHEAD_S = 60.0  # seconds by which the log may be newer than the clock
+_ONNXRUNTIME = "1"  # tested major version
 
 
 class CheckResult(msgspec.Struct, frozen=True):
-    """The result of a check, and how to mend it."""
+    """The result of a check, with a remedy."""
 
     check: str
     state: State
@@ -56,12 +56,12 @@ def check_settings(environ: Mapping[str, str]) -> Iterator[CheckResult]:
 
 
 def check_home(home: Home) -> Iterator[CheckResult]:
-    """Look at the rights of the home and its files of secrets, and at the space on its disk."""
+    """Check the permissions of the home and its secret files, and the free space on its disk."""
     root = home.root
     if not root.exists():
         text = f"{root} does not exist yet"
         yield CheckResult(
-            "home", "warning", text, "it is created by the first start; else set DRIFTLINE_HOME"
+            "home", "warning", text, "the first start creates it; or set DRIFTLINE_HOME"
         )
     elif not root.is_dir() or not os.access(root, os.R_OK | os.W_OK | os.X_OK):
         remedy = f"chown or chmod u+rwx {root}, or set DRIFTLINE_HOME"
@@ -86,7 +86,7 @@ def check_home(home: Home) -> Iterator[CheckResult]:
 
 
 def check_ports(home: Home) -> Iterator[CheckResult]:
-    """Try whether each port can be listened on, unless the process of this home has it."""
+    """Check that each port is free, or in use by this home's own process."""
     parts = list(_addresses())
     try:
         require_distinct([address for _, _, address in parts])
@@ -101,14 +101,14 @@ def check_ports(home: Home) -> Iterator[CheckResult]:
             require_free([address])
         except SettingError as error:
             owner = port_owner(address.port)
-            remedy = f"stop {owner or 'the process that has it'}, or choose another port"
+            remedy = f"stop {owner or 'the process that uses it'}, or choose another port"
             yield CheckResult("ports", "failed", str(error), remedy)
         else:
             yield CheckResult("ports", "ok", f"{address} is free for the {role}")
 
 
 def _addresses() -> Iterator[tuple[str, str, Address]]:
-    """Return role, lock and address of each port of the installed parts."""
+    """Yield role, lock and address of each port that the installed parts use."""
     try:
         from service.settings import PREFIX, read_settings  # noqa: PLC0415 - may not be installed
 
@@ -138,7 +138,7 @@ def _addresses() -> Iterator[tuple[str, str, Address]]:
 
 
 def check_starts(home: Home) -> Iterator[CheckResult]:
-    """Make the checks of service and monitor before their start: secrets, certificates, stores."""
+    """Run the checks that service and monitor run at start: secrets, certificates, stores."""
     for part, check in (("service", check_service), ("monitor", check_monitor)):
         try:
             check(home)
@@ -155,13 +155,11 @@ def check_starts(home: Home) -> Iterator[CheckResult]:
 
 def check_clock(home: Home, now: Callable[[], float] = time.time) -> Iterator[CheckResult]:
     """Compare the clock with the last write to the event log."""
-    newest = max(_written(home.log), default=None)
+    newest = max(_write_times(home.log), default=None)
     if newest is None:
-        yield CheckResult(
-            "clock", "ok", "the event log is empty, so nothing is later than the clock"
-        )
+        yield CheckResult("clock", "ok", "the event log is empty, so the clock cannot be checked")
     elif (ahead := newest - now()) > _AHEAD_S:
-        text = f"the event log was written {ahead:.0f} s after now: the clock went back"
+        text = f"the event log's last write is {ahead:.0f} s in the future: the clock was set back"
         yield CheckResult("clock", "failed", text, "synchronize the clock (NTP) before a start")
     else:
         yield CheckResult(
@@ -169,9 +167,9 @@ def check_clock(home: Home, now: Callable[[], float] = time.time) -> Iterator[Ch
         )
 
 
-def _written(folder: Path) -> Iterator[float]:
+def _write_times(folder: Path) -> Iterator[float]:
     for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # a segment whose retention has ended
+        with suppress(FileNotFoundError):  # retention has deleted the file
             if path.is_file():
                 yield path.stat().st_mtime
 
@@ -182,30 +180,31 @@ def check_kafka(environ: Mapping[str, str]) -> Iterator[CheckResult]:
     if not reads and not any(name.startswith(KAFKA_PREFIX) for name in environ):
         yield CheckResult("kafka", "ok", "not configured: the monitor reads the local log")
         return
-    chosen = from_environment(KafkaSettings, KAFKA_PREFIX, environ)
-    if silent := [
-        address for address in chosen.bootstrap_servers.split(",") if not _connects(address)
-    ]:
-        down = len(silent) == len(chosen.bootstrap_servers.split(","))
-        text = f"no connection to {', '.join(silent)} within {CONNECT_S:g} s"
+    kafka = from_environment(KafkaSettings, KAFKA_PREFIX, environ)
+    addresses = kafka.bootstrap_servers.split(",")
+    if unreachable := [address for address in addresses if not _connects(address)]:
+        down = len(unreachable) == len(addresses)
+        text = f"no connection to {', '.join(unreachable)} within {CONNECT_S:g} s"
         remedy = f"start the broker, or correct {KAFKA_PREFIX}BOOTSTRAP_SERVERS"
         yield CheckResult("kafka", "failed" if down else "warning", text, remedy)
         if down:
             return
     from eventlog.kafka_topics import partition_counts  # noqa: PLC0415 - Kafka's client is slow to import
 
-    yield check_topics(chosen, partition_counts(chosen, timeout_s=CONNECT_S))
+    yield check_topics(kafka, partition_counts(kafka, timeout_s=CONNECT_S))
 
 
-def check_topics(chosen: KafkaSettings, counts: Mapping[str, int]) -> CheckResult:
-    """Return whether all topics exist, and those keyed by shard have equal partitions."""
+def check_topics(kafka: KafkaSettings, counts: Mapping[str, int]) -> CheckResult:
+    """Check that all topics exist, and that topics keyed by shard have equal partition counts."""
     if absent := [topic for topic, count in counts.items() if not count]:
         text = f"topics are missing: {', '.join(absent)}"
         return CheckResult("kafka", "failed", text, "driftline topics create")
-    keyed = {topic: counts[topic] for topic in chosen.keyed_topics}
+    keyed = {topic: counts[topic] for topic in kafka.keyed_topics}
     if len({*keyed.values()}) > 1:
         text = ", ".join(f"{topic} has {count} partitions" for topic, count in keyed.items())
-        remedy = "give all of them the largest number: a shard has one partition number in all"
+        remedy = (
+            "give all of them the largest number, so that a shard has the same partition in each"
+        )
         return CheckResult("kafka", "failed", text, remedy)
     text = f"reachable; {len(keyed)} topics have {next(iter(keyed.values()))} partitions each"
     return CheckResult("kafka", "ok", text)
@@ -222,7 +221,7 @@ def _connects(server: str) -> bool:
 
 def check_databases(home: Home) -> Iterator[CheckResult]:
     """Read the revisions of the monitor's and the registry's database, without migrating them."""
-    from monitoring.settings import database_address  # noqa: PLC0415 - SQLAlchemy, below
+    from monitoring.settings import database_address  # noqa: PLC0415 - imports SQLAlchemy
     from monitoring.storage import schema as monitor  # noqa: PLC0415
     from registry.history import schema as registry  # noqa: PLC0415
     from registry.settings import PREFIX, RegistrySettings  # noqa: PLC0415
@@ -241,22 +240,22 @@ def _database(name: str, place: Path | str, table: str, newest: str) -> CheckRes
         return CheckResult(name, "ok", f"{shown} does not exist yet")
     try:
         revision = read_revision(place, table)
-    except Exception as error:  # noqa: BLE001 - two drivers have no common error
+    except Exception as error:  # noqa: BLE001 - the two drivers' errors have no common base
         text = f"{shown}: {' '.join(str(error).split())}"
         return CheckResult(name, "failed", text, "start the database, or correct its address")
     if revision == newest:
         return CheckResult(name, "ok", f"{shown} has revision {revision}")
     if revision > newest:
-        text = f"{shown} has revision {revision}, this release knows {newest}"
+        text = f"{shown} has revision {revision}, newer than this release's {newest}"
         return CheckResult(name, "failed", text, "run the release that wrote it, or a newer one")
-    text = f"{shown} has revision {revision or 'none'}, the newest is {newest}"
+    text = f"{shown} has revision {revision or 'none'}, older than this release's {newest}"
     return CheckResult(
         name, "warning", text, "back it up: the next start migrates it, forward only"
     )
 
 
 def check_keys(home: Home) -> Iterator[CheckResult]:
-    """Read the file of keys."""
+    """Check that the key file can be read and has a valid key."""
     file = KeyFile.of(home)
     stored_keys = file.require()
     if stored_keys is None:
@@ -271,7 +270,7 @@ def check_keys(home: Home) -> Iterator[CheckResult]:
 
 
 def check_versions(installed: Callable[[str], str] = version) -> Iterator[CheckResult]:
-    """Compare the versions of libraries with those that the service was tested with."""
+    """Compare the versions of libraries with the versions that the service was tested with."""
     from service.dependency_versions import TESTED  # noqa: PLC0415 - may not be installed
 
     for name, tested in {**TESTED, "onnxruntime": _ONNXRUNTIME}.items():
@@ -284,12 +283,12 @@ def check_versions(installed: Callable[[str], str] = version) -> Iterator[CheckR
         if not tested or f"{release}.".startswith(f"{tested}."):
             yield CheckResult("versions", "ok", f"{name} {release}")
         else:
-            text = f"{name} {release} is installed, tested is {tested}"
+            text = f"{name} {release} is installed, but Driftline is tested with {tested}"
             yield CheckResult("versions", "failed", text, f"pip install '{name}=={tested}.*'")
 
 
 def findings(home: Home, environ: Mapping[str, str]) -> Iterator[CheckResult]:
-    """Run every check; one that cannot run is a finding of its own."""
+    """Run every check; a check that cannot run also yields a result."""
     checks: dict[str, Callable[[], Iterator[CheckResult]]] = {
         "settings": lambda: check_settings(environ),
         "home": lambda: check_home(home),

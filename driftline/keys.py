@@ -1,4 +1,4 @@
-"""`driftline keys`: create, list and revoke API keys, and set their roles."""
+"""`driftline keys`: create, list and revoke API keys, and define roles."""
 
 import time
 from datetime import UTC, datetime
@@ -12,9 +12,9 @@ from access.keyfile import KeyFile, Roles
 from access.keys import SCOPES, Key, make_key, revoke_key
 from eventlog.settings import Home
 
-_CLOSED = (
-    "From now on every caller of the service and the status page needs a key, on loopback too: "
-    "expect 401 until each one has its own."
+_NOW_REQUIRED = (
+    "From now on every caller of the service and the status page needs a key, also on loopback; "
+    "callers without a key get status 401."
 )
 
 
@@ -34,14 +34,14 @@ def keys() -> None:
     "--scope",
     "scopes",
     multiple=True,
-    help=f"{', '.join(SCOPES)}; repeat for several. Most may name a model: predict:MODEL.",
+    help=f"{', '.join(SCOPES)}; may be repeated. For one model, append its name: predict:MODEL.",
 )
 @click.option(
-    "--role", "roles", multiple=True, help="Role of driftline keys role; repeat for several."
+    "--role", "roles", multiple=True, help="Role defined with driftline keys role; may be repeated."
 )
 @click.option("--expires", default="", help="Lifetime: 12h, 90d, 4w.  [default: unlimited]")
 def create(name: str, scopes: tuple[str, ...], roles: tuple[str, ...], expires: str) -> None:
-    """Create a key and print it once: only its hash is stored."""
+    """Create a key and print it once; only its hash is stored."""
     shown = []
     was_open = not _file().read()
     role_scopes = _file().roles()
@@ -64,17 +64,17 @@ def create(name: str, scopes: tuple[str, ...], roles: tuple[str, ...], expires: 
 
     _file().change(add)
     if was_open:
-        click.echo(_CLOSED, err=True)
+        click.echo(_NOW_REQUIRED, err=True)
     click.echo("Store this key now; it cannot be shown again:", err=True)
     click.echo(shown[0])
 
 
 @keys.command("list")
 def list_keys() -> None:
-    """List every key, expired and revoked ones too; secrets are never shown."""
+    """List every key, including expired and revoked keys; secrets are never shown."""
     stored_keys = _file().read() or []
     if not stored_keys:
-        click.echo("No keys: on loopback every caller has every scope.")
+        click.echo("No keys: every caller on loopback has every scope.")
         return
     table = Table("id", "name", "roles", "scopes", "created", "expires", "state", box=None)
     now = time.time()
@@ -95,12 +95,15 @@ def revoke(key_id: str) -> None:
 
 @keys.command()
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, help="As of driftline keys create; repeatable.")
+@click.option(
+    "--scope", "scopes", multiple=True, help="Scope as in driftline keys create; may be repeated."
+)
 @click.option("--delete", is_flag=True, help="Delete the role.")
 def role(name: str, scopes: tuple[str, ...], delete: bool) -> None:  # noqa: FBT001  # click calls it by name
-    """Set the scopes of the role NAME, for every key that has it; workers follow within a second.
+    """Set the scopes of the role NAME for every key with this role.
 
-    A release policy can ask for the approval of a role.
+    Running workers apply the change within one second. A release policy can require approvals from
+    a role.
     """
     if delete == bool(scopes):
         raise click.UsageError("expected --scope, or --delete")
@@ -115,7 +118,7 @@ def role(name: str, scopes: tuple[str, ...], delete: bool) -> None:  # noqa: FBT
             {key.name for key in stored_keys if name in key.roles and key.is_live(now)}
         ):
             raise InvalidKey(f"role {name!r} is used by the keys of {', '.join(users)}")
-        return {role_name: of for role_name, of in roles.items() if role_name != name}
+        return {other: its_scopes for other, its_scopes in roles.items() if other != name}
 
     _file().change_roles(edit)
     click.echo(f"{name} is deleted" if delete else f"{name}: {' '.join(sorted(set(scopes)))}")
@@ -135,7 +138,7 @@ def list_roles() -> None:
 
 
 def _listed(roles: Roles) -> str:
-    return f"one of {', '.join(sorted(roles))}" if roles else "a role, and there is none yet"
+    return f"one of {', '.join(sorted(roles))}" if roles else "an existing role; there is none yet"
 
 
 def _file() -> KeyFile:

@@ -28,10 +28,10 @@ from monitoring.storage.database import exists
 from monitoring.storage.store import Store
 from telemetry.clock import now_us
 
-_NOWHERE = Position(0, 0)
-_BEHIND_ALL = Position(1 << 62, 0)
-_UNKNOWN = 1 << 62
-_MOST_SHARDS = 10  # maximum shards in one line
+_START = Position(0, 0)
+_BEHIND_ALL = Position(1 << 62, 0)  # after every record
+_UNKNOWN = 1 << 62  # minute after every event
+_MOST_SHARDS = 10  # maximum number of shards in one line
 _FORMATS = ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]
 
 
@@ -41,21 +41,23 @@ def commands() -> list[click.Command]:
 
 
 @click.command()
-@click.option("--from", "begin", type=click.DateTime(_FORMATS), help="First minute, UTC.")
-@click.option("--to", "end", type=click.DateTime(_FORMATS), help="End (exclusive), UTC.")
-@click.option("--verify", is_flag=True, help="Read every event again, whatever was counted.")
+@click.option(
+    "--from", "begin", type=click.DateTime(_FORMATS), help="First minute, inclusive, UTC."
+)
+@click.option("--to", "end", type=click.DateTime(_FORMATS), help="Last minute, exclusive, UTC.")
+@click.option("--verify", is_flag=True, help="Read every event again; ignore stored counts.")
 def ledger(begin: datetime | None, end: datetime | None, verify: bool) -> None:  # noqa: FBT001 - click passes flags by position
     """Compare the numbers of answered, logged, forwarded and monitored events per source.
 
-    Events count in the minute in which they were received. Logged events are either forwarded,
-    dead-lettered or still in transit. Exits 1 if an event is missing that is not in transit.
+    An event counts in the minute of its reception. A logged event is forwarded, dead-lettered or
+    in transit. Exits 1 if an event is missing and not in transit.
 
-    Complete segments are counted once: their counts are stored in the home. --verify counts them
-    again, and decodes every event.
+    Complete segments are counted once, and their counts are stored in the home. --verify counts
+    them again and decodes every event.
     """
     minutes = (_minute(begin, 0), _minute(end, 1 << 62))
-    books = _books(Home.from_environment(), verify=verify)
-    accounts = [balance_of(book, minutes) for book in books]
+    sources = _count_sources(Home.from_environment(), verify=verify)
+    accounts = [balance_of(counts, minutes) for counts in sources]
     Console().print(_table(accounts))
     for account in accounts:
         for line in _differences(account):
@@ -63,50 +65,55 @@ def ledger(begin: datetime | None, end: datetime | None, verify: bool) -> None: 
     sys.exit(0 if all(account.balanced for account in accounts) else 1)
 
 
-def _books(home: Home, *, verify: bool) -> list[SourceCounts]:
-    """Read the last stage first, so that events in transit do not seem to be missing."""
-    books = {path.name: SourceCounts(path.name) for path in _sources(home)}
-    positions, since, newest, divided, behind = _add_monitored(home, books)
+def _count_sources(home: Home, *, verify: bool) -> list[SourceCounts]:
+    """Count the events of each source at each stage.
+
+    The last stage is read first, so that events in transit do not seem to be missing.
+    """
+    sources = {path.name: SourceCounts(path.name) for path in _sources(home)}
+    positions, since, newest, divided, behind = _add_monitored(home, sources)
     cursors = read_positions(home.cursors) if home.cursors.exists() else None
     for name in cursors or {}:
-        books.setdefault(name, SourceCounts(name))
-    for book in books.values():
-        # Sources without a cursor may be those of other hosts, read from Kafka.
-        was_here = book.cut or book.source in (cursors or {})
-        book.removed = was_here and not (home.log / book.source).is_dir()
+        sources.setdefault(name, SourceCounts(name))
+    for counts in sources.values():
+        # A source without a cursor may be a source of another host, read from Kafka.
+        was_local = counts.cut or counts.source in (cursors or {})
+        counts.removed = was_local and not (home.log / counts.source).is_dir()
     for path in _sources(home):
-        books[path.name].answered = read_answer_counts(path) or None
+        sources[path.name].answered = read_answer_counts(path) or None
         if cursors is not None:
-            books[path.name].forwarded, books[path.name].dead_lettered = Counter(), Counter()
-    _read_segments(home, books, cursors or {}, positions, verify=verify)
-    for book in books.values():
-        # Where the monitor has read all that the source wrote, nothing can be on its way.
-        read = book.source in positions and positions[book.source] == book.end
-        if book.silent_since + PATIENCE >= (now_us() if read else newest):
-            book.silent_since = 0
-        if book.source in divided:
-            book.missing += _unsent(book) + behind
+            sources[path.name].forwarded, sources[path.name].dead_lettered = Counter(), Counter()
+    _read_segments(home, sources, cursors or {}, positions, verify=verify)
+    for counts in sources.values():
+        # If the monitor has read everything that the source wrote, nothing is in transit.
+        read = counts.source in positions and positions[counts.source] == counts.end
+        if counts.silent_since + PATIENCE >= (now_us() if read else newest):
+            counts.silent_since = 0
+        if counts.source in divided:
+            counts.missing += _unsent(counts) + behind
         else:
-            book.cut |= book.logged.total() > 0 and positions.get(book.source, _NOWHERE) > book.end
-        if any(minute < since for minute in book.logged):
-            book.begins = max(book.begins, since)
-    return [books[source] for source in sorted(books)]
+            counts.cut |= (
+                counts.logged.total() > 0 and positions.get(counts.source, _START) > counts.end
+            )
+        if any(minute < since for minute in counts.logged):
+            counts.begins = max(counts.begins, since)
+    return [sources[source] for source in sorted(sources)]
 
 
 class _Monitored(NamedTuple):
-    """The monitor's positions and counts."""
+    """The monitor's position in each source, and the extent of its counts."""
 
     positions: dict[str, Position]
-    since: int  # first minute that it counted
-    newest: int  # reception of any source
-    # Sources read by partitions, which have no position in the log of a source: what the partitions
-    # have not ingested, or the forwarder has not sent, is in transit.
+    since: int  # first minute that the monitor counted
+    newest: int  # latest reception over all sources, in microseconds
+    # Sources that are read by Kafka partition, without a position in the source's own log. Their
+    # events are in transit until the forwarder has sent and the partitions have ingested them.
     divided: frozenset[str] = frozenset()
     behind: int = 0  # records that the partitions have not ingested
 
 
-def _add_monitored(home: Home, books: dict[str, SourceCounts]) -> _Monitored:
-    """Add what the monitor stored."""
+def _add_monitored(home: Home, sources: dict[str, SourceCounts]) -> _Monitored:
+    """Add the counts that the monitor stored; return its positions."""
     positions: dict[str, Position] = {}
     address = database_address(home)
     if not exists(address):
@@ -118,33 +125,33 @@ def _add_monitored(home: Home, books: dict[str, SourceCounts]) -> _Monitored:
     behind = sum(partition.behind for partition in store.partitions())
     store.close()
     for entry in entries:
-        book = books.setdefault(entry.source, SourceCounts(entry.source))
+        counts = sources.setdefault(entry.source, SourceCounts(entry.source))
         positions[entry.source] = _BEHIND_ALL if entry.divided else entry.top
-        book.missing = entry.missing
-        book.cut, book.lost = entry.cuts > 0, entry.lost
-        book.uncounted = _uncounted(entry, monitored.get(entry.source, Counter()), since)
-    for book in books.values():
-        book.monitored = monitored.get(book.source, Counter())
-    for source, own in groupby(chains, lambda chain: chain.source):  # they are in this order
-        of_source = list(own)
-        books[source].silent_since = promise(of_source)
-        books[source].missing_by_shard = {
-            chain.shard: chain.missing for chain in of_source if chain.missing
+        counts.missing = entry.missing
+        counts.cut, counts.lost = entry.cuts > 0, entry.lost
+        counts.uncounted = _uncounted(entry, monitored.get(entry.source, Counter()), since)
+    for counts in sources.values():
+        counts.monitored = monitored.get(counts.source, Counter())
+    for source, group in groupby(chains, lambda chain: chain.source):  # chains are sorted by source
+        source_chains = list(group)
+        sources[source].silent_since = promise(source_chains)
+        sources[source].missing_by_shard = {
+            chain.shard: chain.missing for chain in source_chains if chain.missing
         }
     newest = max((entry.received for entry in entries), default=0)
     divided = frozenset(entry.source for entry in entries if entry.divided)
     return _Monitored(positions, since, newest, divided, behind)
 
 
-def _unsent(book: SourceCounts) -> int:
-    """Return the logged events that the forwarder has not sent."""
-    if book.forwarded is None or book.dead_lettered is None:
+def _unsent(counts: SourceCounts) -> int:
+    """Return the number of logged events that the forwarder has not sent."""
+    if counts.forwarded is None or counts.dead_lettered is None:
         return 0
-    return book.logged.total() - book.forwarded.total() - book.dead_lettered.total()
+    return counts.logged.total() - counts.forwarded.total() - counts.dead_lettered.total()
 
 
 def _monitored(store: Store) -> tuple[list[SourceLedger], dict[str, Counter[int]]]:
-    """Read the monitor's positions and counts as of one step, while it may be at work."""
+    """Read the monitor's positions and counts of the same step, even if the monitor is running."""
     before = store.ledger()
     while True:
         counts, after = store.monitored(), store.ledger()
@@ -154,9 +161,9 @@ def _monitored(store: Store) -> tuple[list[SourceLedger], dict[str, Counter[int]
 
 
 def _uncounted(entry: SourceLedger, minutes: Counter[int], since: int) -> int:
-    """Return the events that a release without counts by minute took in.
+    """Return the number of events ingested by an old release that did not count by minute.
 
-    Unknown, and taken as none, where retention may have deleted counts.
+    Returns 0 if retention may have deleted counts, because the number is then unknown.
     """
     if since and since >= min(minutes, default=0):
         return 0
@@ -165,69 +172,69 @@ def _uncounted(entry: SourceLedger, minutes: Counter[int], since: int) -> int:
 
 def _read_segments(
     home: Home,
-    books: dict[str, SourceCounts],
+    sources: dict[str, SourceCounts],
     cursors: dict[str, Position],
     positions: dict[str, Position],
     *,
     verify: bool,
 ) -> None:
-    """Count the events of the segments; `verify`: decode every event, ignore stored counts."""
+    """Count the events of the segments; with `verify`, decode every event, ignore stored counts."""
     for path in _sources(home):
         present = segments(path)
         first = first_answered_epoch(path)
         if not present or present[0].base or present[0].epoch > first:
-            books[path.name].begins = _UNKNOWN  # until the first record is read
+            sources[path.name].begins = _UNKNOWN  # until the first record is read
     letters = DeadLetters(home.dead_letters).origins()
-    counts = SegmentCounts(home.segment_counts)
+    segment_counts = SegmentCounts(home.segment_counts)
     for path in _sources(home):
-        book = books[path.name]
-        cursor, read = cursors.get(path.name, _NOWHERE), positions.get(path.name, _NOWHERE)
-        counted = None if verify else counts.count(path, {"cursor": cursor, "seen": read})
+        counts = sources[path.name]
+        cursor, read = cursors.get(path.name, _START), positions.get(path.name, _START)
+        counted = None if verify else segment_counts.count(path, {"cursor": cursor, "seen": read})
         if counted is None:
-            _read_source(path, book, cursor, read, letters)
+            _read_source(path, counts, cursor, read, letters)
         else:
-            _add_counted(counted, book, cursor, letters)
-        if book.begins == _UNKNOWN and not book.answered:
-            book.begins = 0  # nothing was answered yet
-    counts.save()
+            _add_counted(counted, counts, cursor, letters)
+        if counts.begins == _UNKNOWN and not counts.answered:
+            counts.begins = 0  # the source has answered no request yet
+    segment_counts.save()
 
 
 def _read_source(
     path: Path,
-    book: SourceCounts,
+    counts: SourceCounts,
     cursor: Position,
     position: Position,
     letters: Container[tuple[str, int, int]],
 ) -> None:
-    follower = Follower(path, _NOWHERE)
+    follower = Follower(path, _START)
     while records := follower.peek(5_000):
         for record in records:
-            count_records(book, [record], cursor, position, letters)
-            if book.begins == _UNKNOWN and book.logged:
-                book.begins = min(book.logged) + 1  # that minute may have lost its beginning
+            count_records(counts, [record], cursor, position, letters)
+            if counts.begins == _UNKNOWN and counts.logged:
+                counts.begins = min(counts.logged) + 1  # the first minute may be incomplete
         follower.drop(len(records))
     follower.close()
 
 
 def _add_counted(
     counted: CountedEvents,
-    book: SourceCounts,
+    counts: SourceCounts,
     cursor: Position,
     letters: Mapping[tuple[str, int, int], int],
 ) -> None:
-    book.logged, book.due, book.end = counted.logged, counted.before["seen"], counted.end
-    if book.begins == _UNKNOWN and counted.first is not None:
-        book.begins = counted.first + 1
-    if book.forwarded is None or book.dead_lettered is None:
+    counts.logged, counts.due, counts.end = counted.logged, counted.before["seen"], counted.end
+    if counts.begins == _UNKNOWN and counted.first is not None:
+        counts.begins = counted.first + 1
+    if counts.forwarded is None or counts.dead_lettered is None:
         return
-    book.forwarded = counted.before["cursor"]
+    counts.forwarded = counted.before["cursor"]
     for (source, epoch, sequence), received in letters.items():
-        # Of an unreadable record the reception is unknown; it is not among the counted ones.
-        if source == book.source and received and Position(epoch, sequence) < cursor:
+        # An unreadable record has no known reception, so it is not among the counted records.
+        if source == counts.source and received and Position(epoch, sequence) < cursor:
             minute = minute_of(received)
-            if book.forwarded[minute] > 0:  # else retention has deleted it
-                book.forwarded[minute] -= 1
-                book.dead_lettered[minute] += 1
+            if counts.forwarded[minute] > 0:  # 0 if retention has deleted the record
+                counts.forwarded[minute] -= 1
+                counts.dead_lettered[minute] += 1
 
 
 def _sources(home: Home) -> list[Path]:
@@ -250,20 +257,20 @@ def _losses(account: Balance) -> list[str]:
         )
     if account.silent_since:
         lines.append(
-            f"{account.source}: no heartbeat since {_utc(account.silent_since)}, and no end: its "
-            "worker died, or its last events have not arrived"
+            f"{account.source}: no heartbeat since {_utc(account.silent_since)}, and no end event: "
+            "its worker died, or its last events have not arrived"
         )
     return lines
 
 
 def _by_shard(missing: Mapping[str, int], lost: int) -> str:
-    """Return in which shards the monitor misses events; empty if none states a shard."""
+    """Return the number of missing events by shard as text, "" if no shard is known."""
     if not missing:
         return ""
     texts = [f"{number:,} of shard {shard}" for shard, number in sorted(missing.items())]
     more = f" and {len(texts) - _MOST_SHARDS} more shards" if len(texts) > _MOST_SHARDS else ""
-    what = ": " if sum(missing.values()) == lost else "; lost, unreadable or in transit: "
-    return f"{what}{', '.join(texts[:_MOST_SHARDS])}{more}"
+    separator = ": " if sum(missing.values()) == lost else "; lost, unreadable or in transit: "
+    return f"{separator}{', '.join(texts[:_MOST_SHARDS])}{more}"
 
 
 def _utc(time: int) -> str:
@@ -297,29 +304,29 @@ def _differences(account: Balance) -> list[str]:
     if account.uncounted:
         lines.append(
             f"{account.source}: {account.uncounted:,} monitored by an earlier release, which did "
-            "not count them by minute"
+            "not count events by minute"
         )
     if account.surplus and account.cut:
         lines.append(
-            f"{account.source}: {account.surplus:,} monitored and no longer in the log: an older "
-            "copy of it was restored, or it was damaged since"
+            f"{account.source}: {account.surplus:,} monitored but no longer in the log: an older "
+            "copy of the log was restored, or the log was damaged"
         )
     elif account.surplus:
         lines.append(
-            f"{account.source}: {account.surplus:,} counted by the monitor and not in the log"
+            f"{account.source}: {account.surplus:,} counted by the monitor but not in the log"
         )
     if account.removed:
         lines.append(
-            f"{account.source}: its folder was removed from the log; events that were not read "
-            "before are lost"
+            f"{account.source}: its folder was removed from the log; events that had not been read "
+            "are lost"
         )
     if account.dead_lettered:
         lines.append(
             f"{account.source}: {account.dead_lettered:,} dead-lettered by the forwarder; "
-            "`driftline events deadletters` shows why"
+            "`driftline events deadletters` shows the reasons"
         )
     if account.clipped:
         lines.append(
-            f"{account.source}: retention deleted the beginning; only the rest is compared"
+            f"{account.source}: retention deleted the oldest events; only the others are compared"
         )
     return lines

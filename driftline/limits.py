@@ -19,18 +19,18 @@ from registry.limits import UNCHANGED, LimitChange, limited
 from registry.manifest import Manifest
 
 _MEANINGS = {
-    "max_batch_size": "Maximum rows of a batch.",
-    "max_batch_bytes": "Maximum bytes of a batch's inputs; one request alone may have more.",
-    "max_delay_us": "Maximum wait of a batch for more requests.",
-    "max_requests": "Maximum queued requests, per worker and priority level.",
-    "max_bytes": "Maximum queued bytes, per worker and priority level.",
-    "max_wait_ms": "Requests with a longer expected wait are refused.",
-    "priority_levels": "Number of priority levels; 1 is the highest.",
+    "max_batch_size": "Maximum number of rows in a batch.",
+    "max_batch_bytes": "Maximum bytes of a batch's inputs; a batch of one request may have more.",
+    "max_delay_us": "Maximum time, in microseconds, that a batch waits for more requests.",
+    "max_requests": "Maximum number of queued requests, per worker and priority level.",
+    "max_bytes": "Maximum number of queued bytes, per worker and priority level.",
+    "max_wait_ms": "Requests with a longer expected wait, in milliseconds, are refused.",
+    "priority_levels": "Number of priority levels; level 1 is the highest.",
     "default_priority": "Priority of requests that state none.",
-    "priority_step_ms": "Head start of one priority level over the next.",
-    "cache_max_bytes": "Size of the response cache, per worker; 0: off.",
+    "priority_step_ms": "Head start of each priority level over the next, in milliseconds.",
+    "cache_max_bytes": "Size of the response cache in bytes, per worker; 0 switches it off.",
 }
-_AS_SET = "service default"
+_NOT_SET = "service default"
 
 
 def commands() -> list[click.Command]:
@@ -50,7 +50,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("version", default="")
 @_options
 @click.option("--reset", is_flag=True, help="Revoke all changes.")
-@click.option("--wait/--no-wait", default=True, help="Wait until every worker applied it.")
+@click.option("--wait/--no-wait", default=True, help="Wait until every worker has applied it.")
 @click.option("--timeout", default=60.0, type=SECONDS, show_default=True, help="Seconds to wait.")
 @SERVER
 def limits(  # noqa: PLR0913  # one argument per option
@@ -65,20 +65,20 @@ def limits(  # noqa: PLR0913  # one argument per option
 ) -> None:
     """Show or change the limits of MODEL, or of one VERSION (number or alias).
 
-    Without VERSION, a change applies to every version, future ones too. The model is not reloaded;
-    queued requests stay queued.
+    Without VERSION, a change applies to all present and future versions. The model is not
+    reloaded, and queued requests stay queued.
     """
     access = open_access(server)
     change = LimitChange(**fields)
     if reset and change.changes():
-        raise click.UsageError("--reset revokes all changes: expected no other limit with it")
+        raise click.UsageError("--reset revokes all changes: expected no limit together with it")
     if not reset and not change.changes():
         _show(access, model, version)
         return
     done = access.change(model, SetLimits(number=version, limits=change))
     number, revision = done.number, done.revision
-    what = f"{model} version {number}" if number else f"every version of {model}"
-    click.echo(f"{what}: {_format(change)} (registry revision {revision})")
+    subject = f"{model} version {number}" if number else f"every version of {model}"
+    click.echo(f"{subject}: {_format(change)} (registry revision {revision})")
     if wait:
         reports = wait_for_workers(access, revision, timeout)
         click.echo(f"{len(reports)} of {len(reports)} workers have applied it")
@@ -113,7 +113,7 @@ def _show(access: RegistryAccess, model: str, number_or_alias: str) -> None:
 
 
 def _values(manifest: Manifest) -> dict[str, Any]:
-    """Return every limit by the name that a change uses."""
+    """Return every limit, by the name of its option."""
     flat = {
         "max_batch_size": manifest.max_batch_size,
         "max_batch_bytes": manifest.max_batch_bytes,
@@ -122,7 +122,7 @@ def _values(manifest: Manifest) -> dict[str, Any]:
     names = [name for name in LimitChange.__struct_fields__ if name not in flat]
     queue = {name: getattr(manifest.queue, name) for name in names}
     queue["default_priority"] = queue["default_priority"] or "lowest"
-    return {name: _AS_SET if value is None else value for name, value in {**queue, **flat}.items()}
+    return {name: _NOT_SET if value is None else value for name, value in {**queue, **flat}.items()}
 
 
 def _line(row: HistoryRow) -> str:

@@ -1,6 +1,6 @@
-"""The actor of a command that changes the registry of this machine, and their roles.
+"""The actor of a command that changes this machine's registry, and the actor's roles.
 
-By default every user of the machine may change what they can write. With
+By default, every user who can write to the home may change the registry. With
 `DRIFTLINE_REGISTRY_REQUIRE_KEY`, a command needs a key with the scope of its change.
 """
 
@@ -24,11 +24,11 @@ KEY_FILE = "DRIFTLINE_API_KEY_FILE"
 
 
 class Actor(NamedTuple):
-    """The author of a change, as the history names them, and their roles."""
+    """The author of a change, as named in the history, with roles."""
 
     name: str
     roles: frozenset[str] = frozenset()
-    may_promote: bool = True  # whether it may also promote the first version that it registers
+    may_promote: bool = True  # whether the actor may promote the first version of a new model
 
 
 def local_actor(scope: Scope, model: str | None = None) -> Actor:
@@ -58,18 +58,18 @@ def local_actor(scope: Scope, model: str | None = None) -> Actor:
 
 
 def unused_key_note(actor: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Return a warning about an unused key in the environment; "" if there is none."""
+    """Return a warning about an unused key in the environment, or "" if there is no such key."""
     names = [name for name in (KEY, KEY_FILE) if environ.get(name, "").strip()]
     if not names or requires_key():
         return ""
     return (
-        f"{names[0]} is not used: without --server, the history names {actor} "
-        "(DRIFTLINE_REGISTRY_REQUIRE_KEY=true makes the key the actor)"
+        f"{names[0]} is not used: without --server, the actor in the history is {actor} "
+        "(with DRIFTLINE_REGISTRY_REQUIRE_KEY=true, it is the key)"
     )
 
 
 def read_key(environ: Mapping[str, str] = os.environ) -> str:
-    """Return the key of the environment, or of the file that it names; "" without one."""
+    """Return the key in DRIFTLINE_API_KEY or in DRIFTLINE_API_KEY_FILE's file, else ""."""
     if key := environ.get(KEY, "").strip():
         return key
     if not (path := environ.get(KEY_FILE, "")):
@@ -82,7 +82,7 @@ def read_key(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def user_name() -> str:
-    """Return the user of the process; unlike getpass, not what an environment variable states."""
+    """Return the user of the process; unlike getpass, ignore environment variables."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

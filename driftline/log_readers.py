@@ -1,4 +1,4 @@
-"""Open readers of the log (segments or Kafka) for processes other than the monitor."""
+"""Open readers of the log, segments or Kafka, for processes other than the monitor."""
 
 import secrets
 from collections.abc import Mapping
@@ -14,12 +14,15 @@ from monitoring.settings import MonitorSettings
 def open_reader(
     home: Home, settings: MonitorSettings, role: str, since: int, at: Mapping[str, Position]
 ) -> Reader:
-    """Read all partitions or sources from `at` on; without it, from `since` (microseconds)."""
+    """Return a reader of all partitions or sources from positions `at` on.
+
+    If `at` is empty, the reader begins at time `since`, in microseconds since the epoch.
+    """
     if settings.source == "segments":
         return SegmentReader(home.log, at or positions_at(home.log, since / 1e6))
     from eventlog.kafka_reader import KafkaReader  # noqa: PLC0415 - a separate library
 
     kafka = from_environment(KafkaSettings, KAFKA_PREFIX)
-    # A group of its own: it reads all partitions, whatever the monitors share.
+    # A separate group, so that this reader gets all partitions, not a share of the monitors'.
     group = f"{settings.group}-{role}-{secrets.token_hex(4)}"
     return KafkaReader(kafka, group, at, settings.patience)

@@ -1,4 +1,4 @@
-"""Run monitoring once more on the recorded log, and compare with what was recorded."""
+"""Run monitoring again on the recorded log, and compare the results with the recorded results."""
 
 import shutil
 import signal
@@ -37,7 +37,7 @@ def recorded_results(home: Home) -> Store | None:
     return Store(address) if exists(address) else None
 
 
-def watch_log(
+def monitor_log(
     home: Home,
     into: Path,
     policy: Path | None = None,
@@ -45,10 +45,13 @@ def watch_log(
     *,
     repair: bool = False,
 ) -> Store:
-    """Monitor a period of the recorded log into a new database; `repair`: see `replay_log`."""
+    """Monitor a period of the recorded log and write a new database.
+
+    For `repair`, see `replay_log`.
+    """
     fresh = into / "monitor.db"
     if fresh.exists():
-        raise click.ClickException(f"{fresh} exists; expected a folder without one")
+        raise click.ClickException(f"{fresh} exists; expected a folder without this file")
     into.mkdir(parents=True, exist_ok=True)
     tune_garbage_collection()
     stop = threading.Event()
@@ -81,7 +84,7 @@ def watch_log(
 
 
 def _warn_of_dead_letters(replayed: Store) -> None:
-    """Warn about records that could not be ingested, such as those of unregistered versions."""
+    """Warn about records that could not be ingested, such as records of unregistered versions."""
     if count := replayed.totals()["dead_letters"]:
         (last,) = replayed.dead_letters(1)
         records = formats.several(count, "record")
@@ -91,7 +94,8 @@ def _warn_of_dead_letters(replayed: Store) -> None:
 def differences(recorded: Store, replayed: Store) -> tuple[list[str], int]:
     """List the windows that both databases have closed with different results.
 
-    Also counts those that an earlier release closed, by whose definitions scores were others.
+    Also return the number of other windows, closed by an earlier release with different score
+    definitions.
     """
     lines: list[str] = []
     earlier = 0
@@ -109,14 +113,14 @@ def differences(recorded: Store, replayed: Store) -> tuple[list[str], int]:
 
 
 def _same(recorded: Result, replayed: Result) -> bool:
-    """Return whether two results are equal, whenever their labels arrived."""
+    """Return whether two results are equal, ignoring fields that depend on the run."""
     compared = msgspec.structs.replace(
         replayed,
         revision=recorded.revision,
         report=recorded.report,
         figures=recorded.figures,
     )
-    if not recorded.policy:  # of an earlier release
+    if not recorded.policy:  # a result of an earlier release
         compared = msgspec.structs.replace(compared, policy="")
     return compared == recorded
 
@@ -124,7 +128,7 @@ def _same(recorded: Result, replayed: Result) -> bool:
 def compare_alarms(recorded: Store | None, replayed: Store) -> None:
     before = _alarms(recorded) if recorded else {}
     now = _alarms(replayed)
-    table = table_of("Alarm", "Recorded", "By this policy", "Sentence")
+    table = table_of("Alarm", "Recorded", "By this policy", "Text")
     for cause in sorted({*before, *now}):
         alarm = now.get(cause) or before[cause]
         model, version, rule, start = cause

@@ -1,6 +1,6 @@
-"""Read a log up to its present end: the segments of a machine, or the topics of Kafka.
+"""Read a log up to its current end: this machine's segments, or Kafka's topics.
 
-A reader of segments may begin where a period begins; topics are read whole.
+Segments can be read from the beginning of a period; topics are read completely.
 """
 
 import secrets
@@ -21,20 +21,20 @@ from monitoring.settings import PREFIX, MonitorSettings
 LogPlace = Path | KafkaSettings
 
 _CHUNK = 1_000
-_PATIENCE_S = 30.0  # seconds for a broker that returns nothing
+_PATIENCE_S = 30.0  # seconds without records after which reading from Kafka fails
 _CLOCKS_US = 10_000_000  # tolerated clock difference between a label and its prediction
 _BEGINNING: Mapping[str, Position] = {}
 
 
 def log_place(home: Home) -> LogPlace:
-    """Return the place of the log that the monitor reads (DRIFTLINE_MONITOR_SOURCE)."""
+    """Return the folder or Kafka settings of the log that DRIFTLINE_MONITOR_SOURCE selects."""
     if from_environment(MonitorSettings, PREFIX).source == "segments":
         return home.log
     return from_environment(KafkaSettings, KAFKA_PREFIX)
 
 
 def describe(place: LogPlace) -> str:
-    """Name the place in messages."""
+    """Return the name of a log's place for messages."""
     return (
         f"the log {place}"
         if isinstance(place, Path)
@@ -57,14 +57,15 @@ def logged_events(
     start: Mapping[str, Position] = _BEGINNING,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Event]:
-    """Yield every readable event from a start on, as the two functions above return it.
+    """Yield every readable event from `start` on; Kafka is read from its beginning.
 
-    Raises LogUnavailable if a broker does not answer.
+    `predicted_since` and `received_since` return start positions. Raises LogUnavailable if the
+    broker returns no records.
     """
     if isinstance(place, KafkaSettings):
         from eventlog.kafka_reader import KafkaReader  # noqa: PLC0415 - a separate library
 
-        group = f"driftline-replay-{secrets.token_hex(4)}"  # it reads all partitions
+        group = f"driftline-replay-{secrets.token_hex(4)}"  # a new group gets all partitions
         yield from _to_end(KafkaReader(place, group, {}, 0.0), place, clock)
     elif place.is_dir():
         reader = SegmentReader(place, start)
@@ -76,7 +77,7 @@ def logged_events(
 
 
 def _to_end(reader: Reader, place: KafkaSettings, clock: Callable[[], float]) -> Iterator[Event]:
-    heard, latest = clock(), dict[tuple[str, str, int], int]()
+    last_records_at, latest = clock(), dict[tuple[str, str, int], int]()
     try:
         while True:
             records = reader.poll(_CHUNK)
@@ -84,18 +85,18 @@ def _to_end(reader: Reader, place: KafkaSettings, clock: Callable[[], float]) ->
             if reader.drained:
                 return
             if records:
-                heard = clock()
-            elif clock() > heard + _PATIENCE_S:
+                last_records_at = clock()
+            elif clock() > last_records_at + _PATIENCE_S:
                 raise LogUnavailable(
-                    f"{describe(place)} returned nothing for {_PATIENCE_S:g} seconds; expected a "
-                    "broker that answers, and its topics (driftline topics create)"
+                    f"{describe(place)} returned no records for {_PATIENCE_S:g} seconds; expected "
+                    "a running broker with its topics (driftline topics create)"
                 )
     finally:
         reader.close()
 
 
 def _is_new(record: Record, latest: dict[tuple[str, str, int], int]) -> bool:
-    """Return whether the record is new: the forwarder may send a batch twice."""
+    """Return whether the record is not a duplicate; the forwarder may send a batch twice."""
     writer = record.stream, record.source, record.epoch
     if record.source and record.sequence <= latest.get(writer, -1):
         return False

@@ -1,7 +1,8 @@
-"""Find the position at which a period of event time begins, to avoid reading the whole log.
+"""Read a period of event time without reading the whole log.
 
-The files beside complete segments (eventlog/event_times.py) lead to the days of the latest event.
-If the latest request of the model is older, the log is read again, from its days on.
+Files next to complete segments (eventlog/event_times.py) state their event times, so reading begins
+at the last days of the log. If the model's latest request is older, the log is read again from an
+earlier day.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,15 +20,15 @@ Result = TypeVar("Result")
 
 
 class Period(NamedTuple):
-    """Days since the epoch, in UTC: the latest `days` with requests, or from first to last."""
+    """A period of UTC days: the last `days` up to the latest request, or `first` to `last`."""
 
     days: int
-    first: int | None = None
-    last: int | None = None
+    first: int | None = None  # days since the epoch
+    last: int | None = None  # days since the epoch
 
     @classmethod
     def of(cls, gate: ReplayGate) -> "Period":
-        """Return the period of a gate."""
+        """Return the period that a replay gate states."""
         if not gate.first_day:
             return cls(gate.days)
         epoch = date(1970, 1, 1)
@@ -42,7 +43,7 @@ class Period(NamedTuple):
         return [day for day in days if not first <= day <= last]
 
     def first_of(self, last: int) -> int:
-        """Return the first day, if `last` is the last one with requests."""
+        """Return the first day of the period if `last` is the latest day with requests."""
         return last - self.days + 1 if self.first is None else self.first
 
 
@@ -51,10 +52,10 @@ def read_period(
     period: Period,
     read: Callable[[Iterator[Event]], tuple[Result, int | None]],
 ) -> Result:
-    """Return what `read` returns for events that include all predictions of the period.
+    """Call `read` with events that include all predictions of the period; return its result.
 
-    `read` also returns the latest day of the requests that it looks for, None without any. It may
-    be called again.
+    `read` also returns the latest day of the model's requests, or None without requests. It is
+    called again, with more events, if that day shows that the period began earlier.
     """
     first = _likely_first(log, period)
     while True:
@@ -66,7 +67,7 @@ def read_period(
 
 
 def _likely_first(log: LogPlace, period: Period) -> int:
-    """Return the first day, if the model has requests at the end of the log."""
+    """Return the period's first day, assuming that the model has requests at the log's end."""
     if period.first is not None:
         return period.first
     latest = latest_time(log) if isinstance(log, Path) else None

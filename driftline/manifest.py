@@ -1,4 +1,4 @@
-"""`driftline manifest`."""
+"""`driftline manifest`: print the manifest that registration would infer."""
 
 import tempfile
 from pathlib import Path
@@ -19,12 +19,17 @@ def commands() -> list[click.Command]:
 
 @click.command()
 @click.argument("onnx", type=_MODEL)
-@click.option("--manifest", "fields_file", type=_FILE, help="YAML file; states what differs.")
+@click.option(
+    "--manifest",
+    "fields_file",
+    type=_FILE,
+    help="YAML file of fields that replace inferred fields.",
+)
 @click.option("--reference", type=_FILE, help="Rows as .parquet, .csv, .npz or .npy.")
-@click.option("--target", default="", help="Column of the reference that holds the labels.")
+@click.option("--target", default="", help="Column of the reference that contains the labels.")
 def manifest(onnx: Path, fields_file: Path | None, reference: Path | None, target: str) -> None:
-    """Print the complete manifest that registration would infer, with comments, to be edited."""
-    # ONNX, which --help does not need.
+    """Print the complete manifest that registration would infer, with comments, for editing."""
+    # Imported here because --help does not need ONNX.
     from registry.bounded.check import check_in_process  # noqa: PLC0415
     from registry.inference_record import read_inference  # noqa: PLC0415
     from registry.manifest_file import read_fields  # noqa: PLC0415

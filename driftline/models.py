@@ -1,4 +1,4 @@
-"""`driftline models`: one line per model, or per version."""
+"""`driftline models`: list models, or the versions of a model."""
 
 import os
 import sys
@@ -15,13 +15,13 @@ from rich.text import Text
 from driftline.registry_access import SERVER, open_access
 from driftline.version_summaries import ModelPage, ModelQuery, VersionSummary, read_pages
 
-_UNBROKEN = 10_000  # columns where the output is not a terminal: programs read whole lines
-_WIDE = 100  # columns that leave room for digests
-_LIMIT = 100  # models of a table
+_UNBROKEN = 10_000  # columns if the output is not a terminal, so that programs read whole lines
+_WIDE = 100  # minimum terminal columns for digests
+_LIMIT = 100  # maximum number of models in a table
 _WILDCARDS = frozenset("*?[,")
 _WRAPPED = frozenset(
     {"aliases", "owner", "tags", "not ready"}
-)  # the other columns stay on one line
+)  # columns that are wrapped in a narrow terminal
 _LONG_NAME = 30  # characters; longer names are wrapped too
 
 
@@ -33,14 +33,14 @@ def commands() -> list[click.Command]:
 @click.command()
 @click.argument("pattern", default="")
 @click.option(
-    "--versions", is_flag=True, help="One line per version, as for a PATTERN that is one name."
+    "--versions", is_flag=True, help="One line per version; the default if PATTERN is one name."
 )
-@click.option("--tag", default="", help="Models with this tag alone; see driftline describe.")
-@click.option("--owner", default="", help="Models of this owner alone.")
+@click.option("--tag", default="", help="Only models with this tag; see driftline describe.")
+@click.option("--owner", default="", help="Only models of this owner.")
 @click.option(
     "--limit",
     type=click.IntRange(1, 1_000_000),
-    help=f"Most models to list.  [default: {_LIMIT}; with --json all]",
+    help=f"Maximum number of models.  [default: {_LIMIT}; with --json all]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line per version.")
 @SERVER
@@ -56,7 +56,7 @@ def models(  # noqa: PLR0913  # one argument per option
 ) -> None:
     """List models with their versions and aliases.
 
-    PATTERN selects models by shell patterns, as DRIFTLINE_SERVICE_MODELS does: 'team-a-*,fraud'.
+    PATTERN is a list of shell patterns, as in DRIFTLINE_SERVICE_MODELS: 'team-a-*,fraud'.
     """
     read = open_access(server).models
     query = ModelQuery(pattern, tag=tag, owner=owner)
@@ -83,8 +83,9 @@ def models(  # noqa: PLR0913  # one argument per option
         console.print(table)
     if remaining := pages[-1].remaining:
         click.echo(
-            f"{remaining} more: see them with --limit {_listed(summaries) + remaining}, or select "
-            "models with a PATTERN such as 'team-a-*'",
+            f"{remaining} more models: list all with --limit "
+            f"{_model_count(summaries) + remaining}, or select some with a PATTERN such as "
+            "'team-a-*'",
             err=True,
         )
 
@@ -109,7 +110,9 @@ def _nothing(query: ModelQuery) -> str:
 def _model_table(summaries: Sequence[VersionSummary], *, narrow: bool) -> Table:
     owners, tags = any(v.owner for v in summaries), any(v.tags for v in summaries)
     described = ["owner"] * owners + ["tags"] * tags
-    dated = [] if described and narrow else ["registered"]  # a narrow terminal shows who to ask
+    dated = (
+        [] if described and narrow else ["registered"]
+    )  # a narrow terminal shows owners, not dates
     headers = ("model", "versions", "aliases", "newest", *dated, *described, "not ready")
     table = _table(headers, summaries)
     for model, group in groupby(summaries, lambda summary: summary.model):
@@ -130,7 +133,7 @@ def _model_table(summaries: Sequence[VersionSummary], *, narrow: bool) -> Table:
 
 
 def _not_ready(versions: Sequence[VersionSummary]) -> str:
-    """Return the newest version that is not ready, why, and how many others there are."""
+    """Return the newest version that is not ready, the reasons, and the number of others."""
     unready = [version for version in versions if version.reasons]
     if not unready:
         return ""
@@ -164,13 +167,13 @@ def _table(headers: Sequence[str], summaries: Sequence[VersionSummary]) -> Table
 
 
 def _console() -> Console:
-    """Return a console that breaks lines at the width of the terminal, or at COLUMNS."""
+    """Return a console that wraps lines at the terminal's width or COLUMNS, if there is either."""
     if sys.stdout.isatty() or "COLUMNS" in os.environ:
         return Console()
     return Console(width=_UNBROKEN)
 
 
-def _listed(summaries: Iterable[VersionSummary]) -> int:
+def _model_count(summaries: Iterable[VersionSummary]) -> int:
     return len({summary.model for summary in summaries})
 
 

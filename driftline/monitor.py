@@ -20,12 +20,12 @@ def commands() -> list[click.Command]:
     default=None,
     help="Listen on a non-loopback address without any API key.",
 )
-@click.option("--until-idle", is_flag=True, help="Exit when all events are read and scored.")
+@click.option("--until-idle", is_flag=True, help="Exit when all events have been read and scored.")
 @click.option("--close", is_flag=True, help="With --until-idle: also close open windows.")
 def monitor(until_idle: bool, close: bool, **options: str | int | None) -> None:  # noqa: FBT001  # click's
-    """Monitor the event log until SIGTERM; DRIFTLINE_MONITOR_* holds the settings.
+    """Monitor the event log until SIGTERM; the settings are DRIFTLINE_MONITOR_*.
 
-    A home has one monitor; with PostgreSQL several monitors share the work.
+    A home has one monitor. With Kafka and PostgreSQL, several monitors can share the work.
     """
     from driftline.monitor_process import run_monitor  # noqa: PLC0415 - takes seconds to import
 

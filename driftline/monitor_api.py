@@ -1,4 +1,4 @@
-"""Ask a monitor of another machine, at the address of its page (DRIFTLINE_MONITOR_PAGE_URL)."""
+"""Query the monitor of another machine at DRIFTLINE_MONITOR_PAGE_URL."""
 
 from collections.abc import Sequence
 from urllib.parse import quote
@@ -27,13 +27,13 @@ class _Alias(msgspec.Struct):
     panel: _Panel | None = None
 
 
-def awaited_there(
+def awaited_conditions(
     model: str, alias: str, rollout: str, transport: httpx.BaseTransport | None = None
 ) -> Sequence[str]:
-    """Return what the monitor states that an active rollout awaits.
+    """Return the conditions that the monitor reports an active rollout to be waiting for.
 
-    Empty where no address is set, where the monitor does not know the rollout yet, and where it
-    does not answer, which is printed.
+    Returns [] if no address is set, if the monitor does not know the rollout yet, or if the monitor
+    does not respond; the last case is printed.
     """
     page = from_environment(MonitorSettings, PREFIX).page_url.rstrip("/")
     if not page:
@@ -46,7 +46,7 @@ def awaited_there(
             reply = client.get(path).raise_for_status()
         panel = msgspec.json.decode(reply.content, type=_Alias).panel
     except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as error:
-        click.echo(f"driftline: no figures of the monitor at {page}: {_reason(error)}", err=True)
+        click.echo(f"driftline: no reply of the monitor at {page}: {_reason(error)}", err=True)
         return []
     return panel.awaited if panel is not None and panel.rollout.id == rollout else []
 

@@ -1,4 +1,4 @@
-"""Serve the status page from `driftline monitor`."""
+"""Serve the status page in the process of `driftline monitor`."""
 
 import socket
 import time
@@ -42,7 +42,7 @@ from telemetry.clock import DAY, now_us
 
 
 class LiveFigures(NamedTuple):
-    """Figures that the page reads from the running monitor, not from its database."""
+    """Figures that the page gets from the running monitor, not from its database."""
 
     reading: ReaderLag
     scoring: ScoringLags
@@ -68,7 +68,7 @@ def _authorizer(home: Home, settings: MonitorSettings) -> Authorizer:
 def start_page(
     resources: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | None
 ) -> LiveFigures:
-    """Serve the status page until `resources` closes; it stays up while the database is down."""
+    """Serve the status page until `resources` closes, also while the database is unavailable."""
     live = LiveFigures(ReaderLag(time.time), ScoringLags(), JudgementFile(home))
     address = database_address(home)
     Database(address).close()  # raises SettingError for an invalid address

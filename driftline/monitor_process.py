@@ -1,6 +1,6 @@
-"""The process behind `driftline monitor`: log, windows, status page and webhooks.
+"""The process of `driftline monitor`: log, windows, status page and webhooks.
 
-It is separate from the command, so that `--help` does not import it.
+This module is separate from the command, so that `--help` does not import it.
 """
 
 import logging
@@ -69,9 +69,9 @@ from telemetry.clock import DAY, now_us
 from telemetry.tracing import Tracing
 
 _logger = logging.getLogger(__name__)
-_RECONNECT = 1.0  # seconds between attempts to use an unavailable database; doubled up to:
-_LONGEST_RECONNECT = 8.0
-_STABLE = 30.0  # seconds of work, after which the next failure is a new one
+_RECONNECT = 1.0  # seconds until the first retry after the database became unavailable
+_LONGEST_RECONNECT = 8.0  # seconds to which the pause between retries is doubled
+_STABLE = 30.0  # seconds of monitoring after which the pause is reset
 
 
 Work = Callable[
@@ -99,29 +99,29 @@ def _monitor(home: Home, settings: MonitorSettings, tls: Tls | None, work: Work)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     if settings.source == "kafka":
-        home.consumed.unlink(missing_ok=True)  # a reader of topics blocks no segment from deletion
+        home.consumed.unlink(missing_ok=True)  # a monitor of topics does not need the segments
     with ExitStack() as parts:
         live = start_page(parts, home, settings, tls)
         if work is _follow:
             parts.enter_context(rollout_judge_thread(partial(_judge, home, settings, live)))
         pauses, began = Backoff(_RECONNECT, _LONGEST_RECONNECT), time.monotonic()
-        while not _watched(home, settings, live, stopping, work):
+        while not _monitored(home, settings, live, stopping, work):
             if time.monotonic() - began > _STABLE:
                 pauses.reset()
             stopping.wait(pauses.next())
             began = time.monotonic()
 
 
-def _watched(
+def _monitored(
     home: Home,
     settings: MonitorSettings,
     live: LiveFigures,
     stopping: threading.Event,
     work: Work,
 ) -> bool:
-    """Monitor until the stop event; return False if the database became unavailable.
+    """Monitor until `stopping` is set; return False if the database became unavailable.
 
-    The next attempt continues from the committed state.
+    The next call continues from the committed state.
     """
     with ExitStack() as parts:
         try:
@@ -131,7 +131,7 @@ def _watched(
                 announcing = PositionPublisher(home.consumed, loop.positions)
             work(loop, settings, stopping, announcing)
         except DatabaseUnavailable as error:
-            _logger.warning("%s; trying again", error)
+            _logger.warning("%s; retry follows", error)
             return stopping.is_set()
     return True
 
@@ -139,25 +139,25 @@ def _watched(
 def _start(
     parts: ExitStack, home: Home, settings: MonitorSettings, live: LiveFigures
 ) -> Consumer | PartitionGroup:
-    """Start the only monitor of a database, or one of several that share the topics."""
+    """Create a consumer of the whole log, or a group if several monitors share the topics."""
     address = database_address(home)
     store = Database(address, reconnects=False)
     parts.callback(store.close)
-    workshop = _Workshop(parts, home, settings, live, store)
+    factory = _MonitorFactory(parts, home, settings, live, store)
     if settings.source == "kafka" and isinstance(address, str):
-        return workshop.group()
+        return factory.group()
     if not store.try_lock(lock_of(0)):
-        raise DatabaseUnavailable("another monitor holds this database")
+        raise DatabaseUnavailable("another monitor uses this database")
     if divided := layout(store):
         raise SettingError(
-            f"{PREFIX}DATABASE: holds the state of {divided} partitions of topics; expected "
+            f"{PREFIX}DATABASE contains the state of {divided} partitions of topics; expected "
             f"{PREFIX}SOURCE=kafka, or another database for segments"
         )
-    return workshop.consumer()
+    return factory.consumer()
 
 
-class _Workshop:
-    """Makes what a monitor consists of, from its settings."""
+class _MonitorFactory:
+    """Creates the parts of a monitor from its settings."""
 
     def __init__(
         self,
@@ -205,7 +205,7 @@ class _Workshop:
         )
 
     def group(self) -> PartitionGroup:
-        """Create what ingests the partitions that the consumer group assigns."""
+        """Create the group that ingests the partitions assigned by the consumer group."""
         scorers, changes = SharedScorer(self._scorer), SharedChanges(self._following.changed)
         opened: dict[int, PartScorer] = {}
 
@@ -259,7 +259,7 @@ class _Workshop:
             division=division,
         )
 
-    def _consumer(  # noqa: PLR0913, PLR0917 - what differs between whole logs and partitions
+    def _consumer(  # noqa: PLR0913, PLR0917 - one argument per part that differs for partitions
         self,
         journal: Journal,
         state: ConsumerState,
@@ -286,7 +286,7 @@ class _Workshop:
         )
 
     def _schedules(self, journal: Journal, state: ConsumerState) -> ScheduledRequests:
-        """Create what requests retraining by schedule, of the models that `state` is about."""
+        """Create the scheduler of retrain requests for the models that `state` owns."""
         return ScheduledRequests(
             journal,
             open_history(self._home),
@@ -299,20 +299,20 @@ class _Workshop:
         )
 
     def _send_webhooks(self) -> None:
-        """Send what is due, from one monitor at a time: the one whose outbox has the lock."""
+        """Send webhooks; of several monitors, only the monitor with the outbox's lock sends."""
         address, settings = database_address(self._home), self._settings
         if (receiver := Receiver.configured(settings)) is not None:
             requests = sender_thread(lambda: Sender(_outbox(address, notices=False), receiver))
             self._parts.enter_context(requests)
-        people = alarm_receiver(settings)
-        self._notices = people is not None
-        if people is not None:
-            alarms = sender_thread(lambda: Sender(_outbox(address, notices=True), people))
+        notified = alarm_receiver(settings)
+        self._notices = notified is not None
+        if notified is not None:
+            alarms = sender_thread(lambda: Sender(_outbox(address, notices=True), notified))
             self._parts.enter_context(alarms)
 
 
 def _outbox(address: DatabaseAddress, *, notices: bool) -> OutboxPart:
-    """Return the outbox of alarms for people, or that of retraining requests."""
+    """Return the outbox of alarm notices, or the outbox of retrain requests."""
     duty = "notices" if notices else "webhooks"
     return OutboxPart(
         SoleOutbox(Store(address), duty), lambda message: is_notice(message) is notices
@@ -333,7 +333,7 @@ def _reader(
 
 
 def _judge(home: Home, settings: MonitorSettings, live: LiveFigures) -> RolloutJudge:
-    """Create what judges rollouts, with a reader of its own."""
+    """Create the judge of rollouts, with a separate reader of the log."""
     registry = Registry(home)
 
     def reader(since: int) -> Reader:

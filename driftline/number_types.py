@@ -1,4 +1,4 @@
-"""Types of the numbers that commands take: finite ones, and integers that databases hold."""
+"""Click types of numbers: finite numbers, and integers that fit into a database column."""
 
 import math
 from typing import Any
@@ -9,7 +9,7 @@ _LARGEST = 2**63 - 1
 
 
 class _Finite(click.types.FloatParamType):
-    """A number; not `nan`, which no comparison refuses, and not infinite."""
+    """A finite number; `nan` must be refused explicitly because it passes range checks."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None

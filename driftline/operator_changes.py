@@ -1,6 +1,6 @@
-"""Changes that operators ask for: limits, monitoring policy, loading, baseline, provided aliases.
+"""Changes by operators: limits, monitoring policy, loading, baseline, provided aliases.
 
-As those of `driftline/changes.py`, here or on a registry server.
+They are applied like the changes of `driftline/changes.py`.
 """
 
 from typing import Any
@@ -18,8 +18,8 @@ class SetLimits(RegistryChange, frozen=True):
 
     name = "limits"
     scope = "operate"
-    limits: LimitChange  # without fields: revoke all changes
-    number: str = ""  # or an alias; empty: every version
+    limits: LimitChange  # a change without fields revokes all earlier changes
+    number: str = ""  # number or alias, "" for every version
 
     def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
         registry = Registry(home, wait=True)
@@ -33,8 +33,8 @@ class SetMonitoringPolicy(RegistryChange, frozen=True):
 
     name = "policy"
     scope = "operate"
-    policy: dict[str, Any] | None  # null: revoke all changes
-    number: str = ""
+    policy: dict[str, Any] | None  # None revokes all earlier changes
+    number: str = ""  # number or alias, "" for every version
 
     def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
         registry = Registry(home, wait=True)
@@ -49,7 +49,7 @@ class Load(RegistryChange, frozen=True):
 
     name = "load"
     scope = "operate"
-    number: str = ""
+    number: str = ""  # number or alias, "" for every version
 
     def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
         registry = Registry(home, wait=True)
@@ -62,7 +62,7 @@ class Unload(RegistryChange, frozen=True):
 
     name = "unload"
     scope = "operate"
-    number: str = ""
+    number: str = ""  # number or alias, "" for every version
 
     def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
         registry = Registry(home, wait=True)
@@ -71,16 +71,16 @@ class Unload(RegistryChange, frozen=True):
 
 
 class ChooseBaseline(RegistryChange, frozen=True):
-    """Compare later windows of a version with sampled rows of a period."""
+    """Choose sampled rows of a period as the baseline for later windows of a version."""
 
     name = "baseline"
     scope = "operate"
-    start: int  # the period is [start, end) of event time, in microseconds
-    end: int
-    number: str = ""  # or an alias; empty: the champion, else the newest version
+    start: int  # start of the period in event time, in microseconds since the epoch
+    end: int  # exclusive
+    number: str = ""  # number or alias, "" for the champion or else the newest version
 
     def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
-        from driftline.chosen_baseline import choose  # noqa: PLC0415 - the monitor's database
+        from driftline.chosen_baseline import choose  # noqa: PLC0415 - imports SQLAlchemy
 
         registry = Registry(home, wait=True)
         number = self.number or registry.aliases(model).get("champion", "")
@@ -109,5 +109,5 @@ class ProvideAlias(RegistryChange, frozen=True):
 
 
 def _number(registry: Registry, model: str, number_or_alias: str) -> str:
-    """Return the number that an alias names, or what was stated."""
+    """Resolve an alias to its version number; return other texts unchanged."""
     return registry.aliases(model).get(number_or_alias, number_or_alias) if number_or_alias else ""

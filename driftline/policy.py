@@ -1,4 +1,4 @@
-"""`driftline policy`: show or change the monitoring policy without a new registration."""
+"""`driftline policy`: show or change monitoring policies without a new registration."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ def commands() -> list[click.Command]:
 @click.command()
 @click.argument("model")
 @click.argument("version", default="")
-@click.option("--file", type=_FILE, help="YAML: the fields of `monitoring` to change.")
+@click.option("--file", type=_FILE, help="YAML file of the fields of `monitoring` to change.")
 @click.option("--reset", is_flag=True, help="Revoke all changes.")
 @click.option("--why", default="", help="Reason, recorded with the change.")
 @SERVER
@@ -40,15 +40,15 @@ def policy(  # noqa: PLR0913  # one argument per option
 ) -> None:
     """Show or change the monitoring policy of MODEL, or of one VERSION (number or alias).
 
-    Without VERSION, a change applies to every version, future ones too. Only the fields in the file
-    change. The change applies to windows that begin at least one minute later.
+    Without VERSION, a change applies to all present and future versions. Only the fields in the
+    file change. The change applies to windows that begin at least one minute later.
     """
     access = open_access(server)
     if file is None and not reset:
         _show(access, model, version)
         return
     if file is not None and reset:
-        raise click.UsageError("--reset revokes all changes: expected no --file with it")
+        raise click.UsageError("--reset revokes all changes: expected no --file together with it")
     if not why.strip():
         raise click.UsageError("expected --why: the reason is recorded with the change")
     changed_fields = None if file is None else read_stated(file)
@@ -58,8 +58,8 @@ def policy(  # noqa: PLR0913  # one argument per option
     done = access.change(
         model, SetMonitoringPolicy(number=version, policy=changed_fields, why=why.strip())
     )
-    what = f"{model} version {done.number}" if done.number else f"every version of {model}"
-    click.echo(f"{what}: policy changed (registry revision {done.revision})")
+    subject = f"{model} version {done.number}" if done.number else f"every version of {model}"
+    click.echo(f"{subject}: policy changed (registry revision {done.revision})")
     for released, policies in _policies(access, model, version):
         if released.number in before:
             changes = _changes(before[released.number], policies[-1])
@@ -91,7 +91,7 @@ def _show(access: RegistryAccess, model: str, number_or_alias: str) -> None:
 
 
 def _start(policies: Sequence[DatedPolicy]) -> str:
-    """Return from when on the last policy applies."""
+    """Return the start of the latest policy as text."""
     start = timeline(policies).periods[-1].start
     if not start:
         return "applies to all windows"
@@ -100,7 +100,7 @@ def _start(policies: Sequence[DatedPolicy]) -> str:
 
 
 def _fields(policies: Sequence[DatedPolicy]) -> Table:
-    """List every field of the last policy and the change that set it."""
+    """Return a table of the latest policy's fields, each with the change that set it."""
     table, sources = table_of("field", "value", "from"), origins(policies)
     for field, value in flat(policies[-1].policy).items():
         table.add_row(field, plain(_format(value)), _source(sources[field]))
@@ -111,8 +111,8 @@ def _format(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _source(setting_policy: DatedPolicy) -> str:
-    return "manifest" if setting_policy.row is None else f"revision {setting_policy.row.revision}"
+def _source(origin: DatedPolicy) -> str:
+    return "manifest" if origin.row is None else f"revision {origin.row.revision}"
 
 
 def _line(before: DatedPolicy, after: DatedPolicy) -> str:

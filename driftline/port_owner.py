@@ -4,11 +4,11 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-_LISTENING = "0A"
+_LISTENING = "0A"  # state TCP_LISTEN in /proc/net/tcp
 
 
 def port_owner(port: int, proc: Path = Path("/proc")) -> str:
-    """Return `pid 123 (name)`; "" if it belongs to another user or cannot be found."""
+    """Return the process as `pid 123 (name)`, or "" if it is another user's or not found."""
     sockets = {f"socket:[{inode}]" for inode in _listeners(port, proc)}
     for process in proc.glob("[0-9]*"):
         with suppress(OSError):

@@ -17,16 +17,23 @@ def commands() -> list[click.Command]:
 @click.argument("source", metavar="INPUT")
 @click.argument("output")
 @click.option("--version", "number", default="", help="Number of the version.")
-@click.option("--alias", default="champion", show_default=True, help="Alias, without --version.")
+@click.option(
+    "--alias",
+    default="champion",
+    show_default=True,
+    help="Alias of the version, if --version is not given.",
+)
 @click.option(
     "--chunk", default=10_000, show_default=True, type=click.IntRange(1, 1_000_000),
-    help="Rows of a checkpoint and of an event.",
+    help="Number of rows per checkpoint and event.",
 )  # fmt: skip
 @click.option(
     "--workers", default=2, show_default=True, type=click.IntRange(1, 256),
-    help="Chunks that run at the same time.",
+    help="Number of chunks that run at the same time.",
 )  # fmt: skip
-@click.option("--copy", "copied", default="", help="Columns of INPUT to repeat, as in id,day.")
+@click.option(
+    "--copy", "copied", default="", help="Columns of INPUT to copy to OUTPUT, for example id,day."
+)
 @click.option(
     "--check",
     type=click.Choice(["off", "warn", "refuse"]),
@@ -34,16 +41,16 @@ def commands() -> list[click.Command]:
     show_default=True,
     is_flag=False,
     flag_value="refuse",
-    help="Compare the rows with the reference first. --check alone: refuse.",
+    help="Compare the rows with the reference first. --check without a value means refuse.",
 )
 @click.option(
     "--unseen",
     default=0.01,
     show_default=True,
     type=FiniteRange(0, 1),
-    help="Share of rows outside the reference that --check allows.",
+    help="Largest share of rows outside the reference that --check accepts.",
 )
-@click.option("--restart", is_flag=True, help="Begin again instead of resuming.")
+@click.option("--restart", is_flag=True, help="Start again instead of resuming.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def predict(  # noqa: PLR0913  # one argument per option
     *,
@@ -60,12 +67,12 @@ def predict(  # noqa: PLR0913  # one argument per option
     restart: bool,
     quiet: bool,
 ) -> None:
-    """Predict every row of INPUT and write OUTPUT, in the same order.
+    """Predict every row of INPUT and write the predictions to OUTPUT, in the same order.
 
-    INPUT and OUTPUT are Parquet or CSV files, or folders of them, here or at a URL such as
-    s3://bucket/rows.parquet. Run the same command again to resume a job that was killed.
+    INPUT and OUTPUT are Parquet or CSV files, or folders of such files, on this machine or at a URL
+    such as s3://bucket/rows.parquet. To resume a killed job, run the same command again.
     """
-    from driftline.batch.command import BatchRequest, run_job  # noqa: PLC0415 - brings ONNX Runtime
+    from driftline.batch.command import BatchRequest, run_job  # noqa: PLC0415 - imports ONNX Runtime
 
     names = [name.strip() for name in copied.split(",") if name.strip()]
     request = BatchRequest(

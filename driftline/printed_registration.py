@@ -1,4 +1,4 @@
-"""Register a version, run gates if the policy requires it, and print the findings."""
+"""Register a version for a command, run its gates if required, and print the results."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ from registry.manifest import Version
 from registry.store import Registry
 
 
-def register_and_print(  # noqa: PLR0913  # the files, and what they are registered as
+def register_and_print(  # noqa: PLR0913  # one argument per option of the command
     home: Home,
     model: str,
     onnx: Path,
@@ -32,7 +32,10 @@ def register_and_print(  # noqa: PLR0913  # the files, and what they are registe
     promote: bool,
     answers: str = "",
 ) -> Version:
-    """Register files as the next version of a model; raises a RegistryError."""
+    """Register files as the next version of a model and print the results.
+
+    Raises a RegistryError.
+    """
     require_request(home, model, answers)
     registry = Registry(home, wait=True)
     version = registry.register(
@@ -57,12 +60,12 @@ def register_and_print(  # noqa: PLR0913  # the files, and what they are registe
 
 
 def _next_step(home: Home) -> str:
-    """Return how to serve the champion; a service that runs here loads it automatically."""
+    """Return how to serve the champion; a running service of this home loads it automatically."""
     try:
         require_unlocked(home.lock("service"), "service")
     except AlreadyRunning:
         return "the running service loads it"
-    return "to serve it, driftline up"
+    return "to serve it, run driftline up"
 
 
 def _print(version: Version) -> None:

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-_PATIENCE = 2.0  # seconds
+_TIMEOUT_S = 2.0
 
 
 def commands() -> list[click.Command]:
@@ -19,8 +19,9 @@ def probe(url: str) -> None:
     import httpx  # noqa: PLC0415 - not needed for --help
 
     try:
-        # A health check sends no secret, and certificates name the public address, not loopback.
-        answer = httpx.get(url, timeout=_PATIENCE, verify=False, trust_env=False)  # noqa: S501
+        # Not verified, because a certificate names the public address, not loopback, and a health
+        # check sends no secret.
+        answer = httpx.get(url, timeout=_TIMEOUT_S, verify=False, trust_env=False)  # noqa: S501
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         click.echo(f"{url}: {error}", err=True)
         sys.exit(1)

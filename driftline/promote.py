@@ -1,4 +1,4 @@
-"""`driftline promote` and `unload`."""
+"""`driftline promote` points an alias at a version; `driftline unload` unloads versions."""
 
 import click
 
@@ -14,7 +14,9 @@ def commands() -> list[click.Command]:
     return [promote, unload]
 
 
-_WAIT = click.option("--wait/--no-wait", default=True, help="Wait until every worker applied it.")
+_WAIT = click.option(
+    "--wait/--no-wait", default=True, help="Wait until every worker has applied it."
+)
 _TIMEOUT = click.option(
     "--timeout", default=60.0, type=SECONDS, show_default=True, help="Seconds to wait."
 )
@@ -52,7 +54,7 @@ def promote(  # noqa: PLR0913  # one argument per option
 @click.command()
 @click.argument("model")
 @click.option("--version", "number", default="", help="Only this version.  [default: all versions]")
-@click.option("--undo", is_flag=True, help="Load again.")
+@click.option("--undo", is_flag=True, help="Load the versions again.")
 @_WAIT
 @_TIMEOUT
 @SERVER
@@ -63,9 +65,9 @@ def unload(  # noqa: PLR0913  # one argument per option
     access = open_access(server)
     change = Load(number=number) if undo else Unload(number=number)
     revision = access.change(model, change).revision
-    what = f"{model} version {number}" if number else f"every version of {model}"
+    subject = f"{model} version {number}" if number else f"every version of {model}"
     state = "loaded" if undo else "unloaded"
-    click.echo(f"{what}: desired state {state} (registry revision {revision})")
+    click.echo(f"{subject}: desired state {state} (registry revision {revision})")
     if not wait:
         return
     reports = wait_for_workers(access, revision, timeout)

@@ -37,14 +37,14 @@ def commands() -> list[click.Command]:
 def provision(folder: Path, name: str, server: str) -> None:
     """Register the models of a folder and set their aliases; a second run changes nothing.
 
-    An alias that another command has moved since then is not changed.
+    An alias that another command has changed since the first run is not changed.
 
-    FOLDER/MODEL/VERSION/ holds model.onnx, and may hold manifest.yaml and reference.parquet.
+    FOLDER/MODEL/VERSION/ contains model.onnx and, optionally, manifest.yaml and reference.parquet.
     Versions are registered in the order of their folder names (2 before 10) as 1, 2, and so on.
-    FOLDER/MODEL/aliases.yaml maps aliases to folders; without it the last version becomes
+    FOLDER/MODEL/aliases.yaml maps aliases to folders; without this file, the last version becomes
     champion. With --name, FOLDER itself is a version.
     """
-    register = partial(_register_there, open_remote(server)) if server else _register_here
+    register = partial(_register_remote, open_remote(server)) if server else _register_local
     access = open_access(server)
     if name:
         _provide(access, name, {"champion": register(name, folder)})
@@ -62,9 +62,9 @@ def _versions(model: Path) -> list[Path]:
     return sorted(folders, key=lambda path: (len(path.name), path.name))
 
 
-def _register_there(remote: "RemoteRegistry", model: str, folder: Path) -> str:
+def _register_remote(remote: "RemoteRegistry", model: str, folder: Path) -> str:
     """Register a folder on a registry server; return the number of the version."""
-    from registry.manifest_file import read_fields  # noqa: PLC0415 - for files only
+    from registry.manifest_file import read_fields  # noqa: PLC0415 - needed with --server only
 
     onnx, manifest, reference = (folder / name for name in _FILES)
     return remote.register(
@@ -77,8 +77,8 @@ def _register_there(remote: "RemoteRegistry", model: str, folder: Path) -> str:
     ).number
 
 
-def _register_here(model: str, folder: Path) -> str:
-    """Register a folder; return the number of the version."""
+def _register_local(model: str, folder: Path) -> str:
+    """Register a folder on this machine; return the number of the version."""
     from registry.batching import (  # noqa: PLC0415 - not needed for --help
         INDEPENDENT,
         explain,
@@ -102,7 +102,7 @@ def _register_here(model: str, folder: Path) -> str:
 
 
 def _aliases(model: Path, numbers: dict[str, str]) -> dict[str, str]:
-    """Return the version number of each alias."""
+    """Return the version number of each alias in aliases.yaml, or the last version as champion."""
     path = model / _ALIASES
     if not path.is_file():
         return {"champion": list(numbers.values())[-1]}
@@ -111,7 +111,7 @@ def _aliases(model: Path, numbers: dict[str, str]) -> dict[str, str]:
     except yaml.YAMLError as error:
         raise InvalidManifest(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise InvalidManifest(f"{path}: expected alias: folder, for example champion: 2")
+        raise InvalidManifest(f"{path}: expected lines `alias: folder`, for example champion: 2")
     folders = {str(alias): str(folder) for alias, folder in content.items()}
     if unknown := sorted(set(folders.values()) - set(numbers)):
         names = ", ".join(numbers)

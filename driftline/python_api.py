@@ -24,7 +24,7 @@ from registry.store import Registry
 
 
 class RegisteredVersion(Version, frozen=True, kw_only=True):
-    """A registered version; a notebook shows what was inferred as a table."""
+    """A registered version, shown in a notebook as a table with the inferred fields."""
 
     def __repr__(self) -> str:
         indented = (
@@ -45,7 +45,7 @@ class RegisteredVersion(Version, frozen=True, kw_only=True):
         return [("version", f"{self.model} {self.number}, sha256 {self.digest}"), *describe(self)]
 
 
-def register(  # noqa: PLR0913  # what the command takes as options
+def register(  # noqa: PLR0913  # one argument per option of the command
     name: str,
     model: Any,
     *,
@@ -57,13 +57,14 @@ def register(  # noqa: PLR0913  # what the command takes as options
     promote: bool = True,
     answers: str = "",
 ) -> RegisteredVersion:
-    """Register a model as the next version of `name`, and promote it if it is the first.
+    """Register a model as the next version of `name`; promote it if it is the first version.
 
     `model` is a path, bytes, an onnx.ModelProto, a scikit-learn estimator or pipeline, a model of
-    XGBoost, LightGBM or CatBoost, or a torch.nn.Module with an `example` input. `reference` are
-    rows outside the training data: a frame, arrays by input, or a file. What `manifest` does not
-    state is inferred. `answers` is the id of the retraining request that the model answers. Raises
-    a DriftlineError that names the fault, and then stores nothing.
+    XGBoost, LightGBM or CatBoost, or a torch.nn.Module with an `example` input. `reference` has
+    rows outside the training data: a DataFrame, arrays by input, or a file. Fields that are not in
+    `manifest` are inferred. `answers` is the id of the retrain request that the model answers.
+
+    Raises a DriftlineError that names the fault; nothing is stored then.
     """
     require_request(Home.from_environment(), name, answers)
     registry = Registry(Home.from_environment(), wait=True)
@@ -89,7 +90,7 @@ def register(  # noqa: PLR0913  # what the command takes as options
 
 
 def _unpromoted(version: Version, aliases: Mapping[str, str]) -> str:
-    """Return what a version without an alias needs before it gets requests."""
+    """Return the message about a version without an alias, with the command to promote it."""
     model, number = version.model, version.number
     champion = aliases.get("champion")
     state = f"champion is version {champion}" if champion else "no version is champion"
@@ -100,7 +101,7 @@ def _unpromoted(version: Version, aliases: Mapping[str, str]) -> str:
 
 
 def _without(reference: Any, target: str) -> Any:
-    """Return the rows without the target, for a converter; None if they are in a file."""
+    """Return a DataFrame without its target column, for a converter; None for other references."""
     if not isinstance(reference, pd.DataFrame):
         return None
     return reference.drop(columns=target) if target in reference.columns else reference

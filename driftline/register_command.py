@@ -1,4 +1,4 @@
-"""`driftline register`."""
+"""`driftline register`: register a model as a version."""
 
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from eventlog.settings import Home
 from registry.descriptions import require_description
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_MODEL = click.Path(exists=True, path_type=Path)  # a folder: with external data
+_MODEL = click.Path(
+    exists=True, path_type=Path
+)  # a file, or a folder that also contains external data
 
 
 def commands() -> list[click.Command]:
@@ -26,37 +28,39 @@ def commands() -> list[click.Command]:
 @click.argument("onnx", type=_MODEL)
 @click.option("--name", required=True, help="Name of the model.")
 @click.option(
-    "--manifest", type=_FILE, help="YAML file; states what the ONNX file cannot, see docs."
+    "--manifest",
+    type=_FILE,
+    help="YAML file of fields that cannot be inferred, see docs/manifest.md.",
 )
 @click.option(
     "--reference",
     type=_FILE,
-    help="Rows as .parquet, .csv, .npz or .npy: the baseline of drift.",
+    help="Rows with which drift is measured, as .parquet, .csv, .npz or .npy.",
 )
-@click.option("--target", default="", help="Column of the reference that holds the labels.")
+@click.option("--target", default="", help="Column of the reference that contains the labels.")
 @click.option(
     "--held-out/--not-held-out",
     "held_out",
     default=None,
-    help="Your word that the model was not trained on the rows of the reference.",
+    help="State whether the reference's rows were held out from training.",
 )
 @click.option(
     "--promote/--no-promote",
     "promoted",
     default=True,
-    help="Promote the first version of a new model; later ones are never promoted.",
+    help="Promote the first version of a new model; later versions are never promoted.",
 )
 @click.option(
     "--answers",
     default="",
     metavar="REQUEST_ID",
-    help="Id of the retraining request that the version answers.",
+    help="Id of the retrain request that the version answers.",
 )
 @OWNER
 @TAG
 @SERVER
 @finish_unread()
-def register(  # noqa: PLR0913  # one for each option
+def register(  # noqa: PLR0913  # one argument per option
     *,
     onnx: Path,
     name: str,
@@ -72,8 +76,8 @@ def register(  # noqa: PLR0913  # one for each option
 ) -> None:
     """Validate an ONNX model and store it as an immutable version of a model.
 
-    The ONNX file alone is enough; a folder may hold it with its external data. What is inferred
-    from it is printed.
+    ONNX is a file, or a folder that also contains external data. Fields of the manifest are
+    inferred from it and printed.
     """
     from registry.manifest_file import read_fields  # noqa: PLC0415 - not needed for --help
 

@@ -1,4 +1,4 @@
-"""The report of a registration: the version, what is monitored, and what would add more."""
+"""The report of a registration: the version, its monitoring, and options that would add more."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,13 +11,13 @@ from registry.reference_path import has_reference
 from registry.rows import FREE, batch_dimension
 
 Line = tuple[str, str]  # a heading and its text
-_SHOWN = 6  # names of a list
+_SHOWN = 6  # maximum number of names in a list
 _DAY = 86_400  # seconds
 _WEEKDAYS = ("Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday")
 
 
 def describe(version: Version) -> Iterator[Line]:
-    """Yield one line for each thing that registration found out, in the order to read them."""
+    """Yield the lines of the report: signature, batches, task, monitoring, and open questions."""
     manifest = version.manifest
     model_signature = signature(manifest)
     yield "inputs", "\n".join(_tensor(spec) for spec in model_signature.inputs)
@@ -29,8 +29,8 @@ def describe(version: Version) -> Iterator[Line]:
     yield "monitored", "\n".join(_monitored(version))
     if weeks := _weeks(manifest):
         yield "windows", weeks
-    if lacking := list(_not_monitored(version)):
-        yield "not monitored", "\n".join(lacking)
+    if unmonitored := list(_not_monitored(version)):
+        yield "not monitored", "\n".join(unmonitored)
     inference = read_inference(Path(version.path))
     if inference.changes:
         yield "changed", "\n".join(inference.changes)
@@ -78,15 +78,15 @@ def _monitored(version: Version) -> Iterator[str]:
     else:
         baseline = manifest.monitoring.baseline
         yield (
-            f"drift, once {baseline.windows} windows of production with {baseline.min_rows:,} rows "
-            "are the baseline"
+            f"drift, after {baseline.windows} windows of production with {baseline.min_rows:,} "
+            "rows have become the baseline"
         )
     if manifest.task != "other" and manifest.target and has_reference(version):
         yield f"performance, by labels of {manifest.target!r}"
 
 
 def _weeks(manifest: Manifest) -> str:
-    """Return on which day windows of whole weeks begin; "" for windows of another length."""
+    """Return the weekday on which windows of whole weeks begin, "" for other window lengths."""
     window = manifest.monitoring.window
     if window.length is None or window.length % (7 * _DAY):
         return ""
@@ -94,8 +94,8 @@ def _weeks(manifest: Manifest) -> str:
     if window.offset:
         return f"{window.length // _DAY} days, from a {day} on"
     return (
-        f"{window.length // _DAY} days, from a {day} on, as the Unix epoch does; "
-        f"monitoring.window.offset: {4 * _DAY} begins them on Mondays"
+        f"{window.length // _DAY} days, from a {day} on, like the Unix epoch; with "
+        f"monitoring.window.offset: {4 * _DAY} they begin on Mondays"
     )
 
 

@@ -1,4 +1,4 @@
-"""Access of commands to the registry: on this machine, or behind `--server URL`."""
+"""Access of commands to the registry, on this machine or with `--server URL`."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -28,23 +28,25 @@ SERVER = click.option(
     "--server",
     envvar="DRIFTLINE_REGISTRY_SERVER",
     default="",
-    help="URL of a registry server, with the key of DRIFTLINE_API_KEY.  [default: this machine]",
+    help="URL of a registry server; DRIFTLINE_API_KEY is the key.  [default: this machine]",
 )
 
 EXPECTED_REVISION = click.option(
-    "--expected-revision", type=INTEGER, help="Refuse if the model changed after this revision."
+    "--expected-revision",
+    type=INTEGER,
+    help="Refuse the change if the model has changed after this revision.",
 )
 
 
 class RegistryAccess(Protocol):
-    """The operations of commands on a registry, local or remote."""
+    """The operations that commands need of a registry, local or remote."""
 
     def change(self, model: str, change: RegistryChange) -> ChangeResult:
-        """Make a change; raises a DriftlineError with the reason if it is refused."""
+        """Apply a change; raises a DriftlineError with the reason if it is refused."""
         ...
 
     def history(self, model: str) -> Sequence[HistoryRow]:
-        """Return every row of a model; raises UnknownModel without any."""
+        """Return every history row of a model; raises UnknownModel if there is no row."""
         ...
 
     def read(self) -> list[WorkerReport]:
@@ -52,7 +54,7 @@ class RegistryAccess(Protocol):
         ...
 
     def report(self, digest: str) -> tuple[GateReport, str]:
-        """Return a gate report, and where its page is."""
+        """Return a gate report, and the path or URL of its page."""
         ...
 
     def models(self, query: ModelQuery) -> ModelPage:
@@ -62,12 +64,12 @@ class RegistryAccess(Protocol):
     def versions(self, model: str) -> Sequence[Version]:
         """Return the readable versions of a model, oldest first; raises UnknownModel.
 
-        The path is empty for versions of another machine.
+        A version's path is "" if its files are on another machine.
         """
         ...
 
     def rows(self) -> Iterator[HistoryRow]:
-        """Yield every row of the history, page by page."""
+        """Yield every row of the history."""
         ...
 
     def schedules(self) -> Iterable[HistoryRow]:
@@ -76,13 +78,13 @@ class RegistryAccess(Protocol):
 
 
 class LocalRegistry:
-    """The registry of this machine."""
+    """The registry on this machine."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
 
     def change(self, model: str, change: RegistryChange) -> ChangeResult:
-        """Make a change as the local user, or as the key's owner if a key is required."""
+        """Apply a change as the local user, or as the key's owner if a key is required."""
         check_change(model, change)
         actor = local_actor(change.scope, model)
         if note := unused_key_note(actor.name):
@@ -90,7 +92,7 @@ class LocalRegistry:
         return change.apply(self._home, model, actor)
 
     def history(self, model: str) -> Sequence[HistoryRow]:
-        """Return every row of a model."""
+        """Return every history row of a model."""
         return rows_of(self._home, model)
 
     def read(self) -> list[WorkerReport]:
@@ -98,7 +100,7 @@ class LocalRegistry:
         return AllWorkers(self._home).read()
 
     def report(self, digest: str) -> tuple[GateReport, str]:
-        """Return a gate report, and where its page is."""
+        """Return a gate report, and the path of its page."""
         reports = open_reports(self._home)
         return reports.read(digest), str(reports.page(digest))
 
@@ -120,7 +122,7 @@ class LocalRegistry:
 
 
 def rows_of(home: Home, model: str) -> list[HistoryRow]:
-    """Return every row of a model; raises UnknownModel without any."""
+    """Return every history row of a model; raises UnknownModel if there is no row."""
     rows = open_history(home).rows(model)
     if not rows:
         raise UnknownModel(f"no model {model!r}: the registry's history has no row of it")
@@ -128,14 +130,14 @@ def rows_of(home: Home, model: str) -> list[HistoryRow]:
 
 
 def open_access(server: str) -> RegistryAccess:
-    """Return the registry behind a URL, or with "" that of this machine."""
+    """Return the registry at a URL, or this machine's registry for ""."""
     if not server:
         return LocalRegistry(Home.from_environment())
     return open_remote(server)
 
 
 def open_remote(server: str) -> "RemoteRegistry":
-    """Return the registry behind a URL."""
-    from driftline.remote.client import RemoteRegistry  # noqa: PLC0415 - an HTTP client
+    """Return the registry at a URL."""
+    from driftline.remote.client import RemoteRegistry  # noqa: PLC0415 - imports an HTTP client
 
     return RemoteRegistry.from_environment(server)

@@ -22,17 +22,17 @@ class ChangeResult(msgspec.Struct, frozen=True, omit_defaults=True):
     known: bool = True  # whether the model has a version
     rollout: Rollout | None = None
     rows: int = 0  # rows of a chosen baseline
-    changed: bool = True  # False: it was so before
-    note: str = ""  # why something that should follow did not
+    changed: bool = True  # False if the registry already was in the requested state
+    note: str = ""  # reason why a following step, such as a rollout, did not start
 
 
 class RegistryChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One change of a model; raises a RegistryError if it cannot be made."""
+    """A change of a model."""
 
     name: ClassVar[str]
     scope: ClassVar[Scope]
     why: str = ""
 
     def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
-        """Append the change to the history."""
+        """Append the change to the history; raises a RegistryError if it is refused."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""`driftline registry copy` and `serve`: move a registry, or offer it to commands elsewhere."""
+"""`driftline registry copy` moves a registry; `registry serve` serves it to other machines."""
 
 from pathlib import Path
 
@@ -20,16 +20,21 @@ def commands() -> list[click.Command]:
 
 @click.group()
 def registry() -> None:
-    """Copy the registry, or serve it."""
+    """Copy the registry, or serve it to other machines."""
 
 
 @registry.command()
-@click.option("--to", "address", required=True, help="postgresql://HOST/DATABASE, or a file.")
-@click.option("--artifacts", default="", help="URL for the files, as in DRIFTLINE_ARTIFACTS.")
+@click.option(
+    "--to", "address", required=True, help="Target: postgresql://HOST/DATABASE, or a file."
+)
+@click.option(
+    "--artifacts", default="", help="URL for the versions' files, as in DRIFTLINE_ARTIFACTS."
+)
 def copy(address: str, artifacts: str) -> None:
-    """Copy the history and, with --artifacts, the files of all versions here; verify both.
+    """Copy the history and, with --artifacts, the files of all versions; verify the copies.
 
-    The target is empty or has a part of the same history. A second run copies what is new.
+    The target must be empty or contain a part of the same history. A second run copies new rows and
+    files.
     """
     target = History(address if "://" in address else Path(address).absolute())
     source = Registry(Home.from_environment())
@@ -46,8 +51,8 @@ def copy(address: str, artifacts: str) -> None:
 def serve(**options: str | int | None) -> None:
     """Serve this machine's registry to commands with --server, until Ctrl-C.
 
-    Every caller needs a key. Environment variables DRIFTLINE_REGISTRY_SERVER_<NAME> hold every
-    other setting.
+    Every caller needs a key. The other settings are environment variables
+    DRIFTLINE_REGISTRY_SERVER_<NAME>.
     """
     from driftline.remote.serve import serve_registry  # noqa: PLC0415 - not needed for --help
 
@@ -56,10 +61,10 @@ def serve(**options: str | int | None) -> None:
 
 
 def _copy_reports(home: Home, artifacts: str) -> None:
-    """Store the gate reports that are here; raises ChangedFile for one that was changed."""
+    """Store this machine's gate reports; raises ChangedFile for a modified report."""
     store = open_artifacts(artifacts)
     assert store is not None
-    here, there = open_reports(home), GateReports(home.gate_reports, store)
+    local, shared = open_reports(home), GateReports(home.gate_reports, store)
     for path in sorted(home.gate_reports.glob("*.json")):
-        here.read(path.stem)
-        there.share(path.stem)
+        local.read(path.stem)
+        shared.share(path.stem)

@@ -1,4 +1,4 @@
-"""`driftline replay` and `backtest`: re-run monitoring on the recorded log."""
+"""`driftline replay` and `backtest`: run monitoring again on the recorded log."""
 
 import sys
 import tempfile
@@ -16,7 +16,7 @@ _TO = click.option("--to", "end", type=_TIME, help="End of the event time, exclu
 
 
 def commands() -> list[click.Command]:
-    """Return the commands of this noun."""
+    """Return the commands of this module."""
     return [replay, backtest]
 
 
@@ -27,13 +27,13 @@ def commands() -> list[click.Command]:
     "--into",
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
-    help="Folder for the new database and reports; must not hold one yet.",
+    help="Folder for the new database and reports; must not contain a database yet.",
 )
 @click.option(
     "--repair",
     is_flag=True,
-    help="Close windows at the end of the log, so no row is late. The database in the folder can "
-    "replace the monitor's.",
+    help="Close windows at the end of the log, so that no row is late. The new database can then "
+    "replace the monitor's database.",
 )
 def replay(begin: datetime | None, end: datetime | None, into: Path, *, repair: bool) -> None:
     """Recompute every window from the log and compare it with the monitor's results.
@@ -41,15 +41,15 @@ def replay(begin: datetime | None, end: datetime | None, into: Path, *, repair: 
     Exit 1 if they differ, except with --repair.
     """
     if repair and (begin or end):
-        raise click.UsageError("--repair: expected neither --from nor --to, all of the log counts")
+        raise click.UsageError("--repair reads the whole log: expected neither --from nor --to")
     from driftline.log_replay import (  # noqa: PLC0415 - imports the whole monitor
         differences,
+        monitor_log,
         recorded_results,
-        watch_log,
     )
 
     home = Home.from_environment()
-    replayed = watch_log(home, into, None, (begin, end), repair=repair)
+    replayed = monitor_log(home, into, None, (begin, end), repair=repair)
     recorded = recorded_results(home)
     if recorded is None:
         click.echo("No monitor database to compare with.")
@@ -59,7 +59,7 @@ def replay(begin: datetime | None, end: datetime | None, into: Path, *, repair: 
     click.echo(f"{formats.several(windows, 'window')} recomputed, {len(differing)} differ")
     if earlier:
         click.echo(
-            f"{formats.several(earlier, 'more window')} differ from what an earlier release found"
+            f"{formats.several(earlier, 'more window')} differ from results of an earlier release"
         )
     for line in differing[:20]:
         click.echo(f"  {line}")
@@ -71,7 +71,7 @@ def replay(begin: datetime | None, end: datetime | None, into: Path, *, repair: 
     "--policy",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     required=True,
-    help="YAML: a manifest's `monitoring` section.",
+    help="YAML file with the fields of a manifest's `monitoring` section.",
 )
 @_FROM
 @_TO
@@ -79,12 +79,12 @@ def backtest(policy: Path, begin: datetime | None, end: datetime | None) -> None
     """List the alarms that another policy would have raised on the recorded log."""
     from driftline.log_replay import (  # noqa: PLC0415 - imports the whole monitor
         compare_alarms,
+        monitor_log,
         recorded_results,
-        watch_log,
     )
 
     home = Home.from_environment()
     with tempfile.TemporaryDirectory(prefix="driftline-backtest-") as folder:
-        replayed = watch_log(home, Path(folder), policy, (begin, end))
+        replayed = monitor_log(home, Path(folder), policy, (begin, end))
         compare_alarms(recorded_results(home), replayed)
         replayed.close()

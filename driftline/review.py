@@ -1,4 +1,4 @@
-"""`driftline review`: rows to label as files, and their labels back."""
+"""`driftline review`: export rows that need labels to files, and import the labels."""
 
 from collections import Counter
 from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _FORMATS = ("driftline", "label-studio", "argilla")
 _LONGEST_WHY = 2_000  # characters
-_MOST_NAMED = 5  # rows whose label cannot be taken
+_MOST_NAMED = 5  # maximum number of refused labels in a message
 
 
 def commands() -> list[click.Command]:
@@ -35,8 +35,8 @@ def commands() -> list[click.Command]:
 def review() -> None:
     """Export rows to label, and import their labels.
 
-    Rows are picked by the policy `review` of a model; people label them on the monitor's page, or
-    in another tool.
+    The policy `review` of a model selects the rows. They are labelled on the status page or in
+    another tool.
     """
 
 
@@ -46,7 +46,7 @@ def review() -> None:
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="[default: stdout]")
 @click.option("--limit", type=click.IntRange(1, 500), default=500, show_default=True)
 def export(*, model: str, to: str, output: Path | None, limit: int) -> None:
-    """Write the rows of MODEL that wait for a label, as JSON."""
+    """Write the rows of MODEL that need a label, as JSON."""
     from monitoring.review_desk.exchange import FORMATS, export_rows  # noqa: PLC0415
     from monitoring.review_desk.items import item_of  # noqa: PLC0415
 
@@ -58,7 +58,7 @@ def export(*, model: str, to: str, output: Path | None, limit: int) -> None:
     finally:
         desk.close()
     if not waiting:
-        Registry(home).versions(model)  # raises UnknownModel: a misspelt name is not an empty queue
+        Registry(home).versions(model)  # raises UnknownModel for a misspelt name
     items = [item_of(row, manifests.of(row.version)) for row in waiting]
     content = export_rows(items, FORMATS[_FORMATS.index(to)])
     if output is None:
@@ -71,11 +71,13 @@ def export(*, model: str, to: str, output: Path | None, limit: int) -> None:
 @review.command("import")
 @click.argument("model")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--why", default="", help="Reason, recorded with each label that states none.")
+@click.option(
+    "--why", default="", help="Reason, recorded with each label without a reason in FILE."
+)
 def import_command(*, model: str, file: Path, why: str) -> None:
-    """Record the labels of FILE: an export of this command, of Label Studio or of Argilla.
+    """Record the labels of FILE, in the format of `review export`, Label Studio or Argilla.
 
-    Rows without a label stay in the queue; rows that have a decision keep it.
+    Rows without a label stay in the queue. Rows with a decision are not changed.
     """
     from monitoring.review_desk.exchange import import_rows  # noqa: PLC0415
 
@@ -101,7 +103,7 @@ def import_command(*, model: str, file: Path, why: str) -> None:
         desk.close()
     click.echo(
         f"{several(counts['recorded'], 'label')} recorded by {actor}, "
-        f"{several(counts['unlabelled'], 'row')} without one, {counts['decided']} decided before"
+        f"{several(counts['unlabelled'], 'row')} without label, {counts['decided']} decided earlier"
     )
     if refused:
         more = len(refused) - _MOST_NAMED
@@ -114,7 +116,7 @@ def import_command(*, model: str, file: Path, why: str) -> None:
 
 
 class _Manifests:
-    """The manifests of a model's versions."""
+    """A cache of the manifests of a model's versions."""
 
     def __init__(self, home: Home, model: str) -> None:
         self._registry = Registry(home)
@@ -127,7 +129,7 @@ class _Manifests:
         return self._by_number[number]
 
 
-def _record(  # noqa: PLR0913, PLR0917  # what a label is recorded with
+def _record(  # noqa: PLR0913, PLR0917  # one argument per part of the record
     desk: "ReviewDesk",
     manifests: _Manifests,
     model: str,
@@ -148,7 +150,7 @@ def _record(  # noqa: PLR0913, PLR0917  # what a label is recorded with
     except ReviewConflict:
         return "decided", ""
     except UnknownReview:
-        return "refused", "it was not picked, or its data has expired"
+        return "refused", "the row was not selected for review, or its data has expired"
     except ValueError as error:
         return "refused", str(error)
     return "recorded", ""
@@ -157,13 +159,13 @@ def _record(  # noqa: PLR0913, PLR0917  # what a label is recorded with
 def _decision(
     picked: "PickedRow", manifests: _Manifests, model: str, labelled_row: "Labelled", why: str
 ) -> "Decision":
-    """Return the decision that a label means; raises ValueError for one that is impossible."""
+    """Return the decision that corresponds to a label; raises ValueError for an invalid label."""
     from monitoring.review_desk.items import checked_label  # noqa: PLC0415
     from monitoring.review_desk.leases import Decision  # noqa: PLC0415
 
     assert labelled_row.label is not None
     if picked.model != model:
-        raise ValueError(f"it is a row of {picked.model}")
+        raise ValueError(f"the row belongs to model {picked.model}")
     label = checked_label(labelled_row.label, manifests.of(picked.version))
     by = f"labelled by {labelled_row.labelled_by}" if labelled_row.labelled_by else ""
     reason = "; ".join(part for part in (labelled_row.why or why, by) if part)

@@ -1,4 +1,4 @@
-"""`driftline rollback` and `unbar`."""
+"""`driftline rollback` points an alias at its earlier version; `unbar` allows barred content."""
 
 import click
 
@@ -15,11 +15,16 @@ def commands() -> list[click.Command]:
 
 @click.command()
 @click.argument("model")
-@click.option("--to", "number", default="", help="Version.  [default: the one before]")
+@click.option(
+    "--to",
+    "number",
+    default="",
+    help="Number of the version.  [default: the alias's earlier version]",
+)
 @click.option("--alias", default="champion", show_default=True, help="Alias to set.")
 @click.option("--why", required=True, help="Reason, recorded with the change.")
-@click.option("--bar/--no-bar", default=True, help="Bar the content that the alias names now.")
-@click.option("--wait/--no-wait", default=True, help="Wait until every worker applied it.")
+@click.option("--bar/--no-bar", default=True, help="Bar the alias's current content.")
+@click.option("--wait/--no-wait", default=True, help="Wait until every worker has applied it.")
 @click.option("--timeout", default=60.0, type=SECONDS, show_default=True, help="Seconds to wait.")
 @SERVER
 def rollback(  # noqa: PLR0913  # one argument per option
@@ -33,12 +38,12 @@ def rollback(  # noqa: PLR0913  # one argument per option
     timeout: float,
     server: str,
 ) -> None:
-    """Point an alias of MODEL back at the version that it named before, and bar the present one.
+    """Point an alias of MODEL at the version that it named before, and bar the current version.
 
-    No alias can be pointed at barred content, by promote or by provision, until driftline unbar.
+    Until driftline unbar, neither promote nor provision can point an alias at barred content.
     """
     access = open_access(server)
-    revision = access.history(model)[-1].revision  # so that a repeated call rolls back once
+    revision = access.history(model)[-1].revision  # so that a retried call rolls back once
     change = RollBack(alias=alias, number=number, bar=bar, why=why, expected_revision=revision)
     done = access.change(model, change)
     barred = f"; version {done.before} is barred" if done.barred else ""
@@ -54,6 +59,6 @@ def rollback(  # noqa: PLR0913  # one argument per option
 @click.option("--why", required=True, help="Reason, recorded with the change.")
 @SERVER
 def unbar_command(model: str, number: str, why: str, server: str) -> None:
-    """Let aliases name the content of a version of MODEL again."""
+    """Allow aliases to name the barred content of a version of MODEL again."""
     done = open_access(server).change(model, Unbar(number=number, why=why))
     click.echo(f"{model} version {number} is no longer barred (revision {done.revision})")

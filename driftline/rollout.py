@@ -1,4 +1,4 @@
-"""`driftline rollout`: give a version a growing share of an alias's requests."""
+"""`driftline rollout`: move an alias's requests to another version, step by step."""
 
 import time
 from datetime import UTC, datetime
@@ -31,41 +31,59 @@ def commands() -> list[click.Command]:
 
 @click.group()
 def rollout() -> None:
-    """Give a version a growing share of an alias's requests, and end that.
+    """Move an alias's requests to another version, step by step.
 
-    A request's routing key decides which version answers, so a key stays with its version.
+    A request's routing key selects the version, so equal keys are answered by the same version.
     """
 
 
-_ALIAS = click.option("--alias", default="champion", show_default=True, help="Alias.")
+_ALIAS = click.option("--alias", default="champion", show_default=True, help="Alias of MODEL.")
 _WHY = click.option("--why", default="", help="Reason, recorded with the change.")
-_WAIT = click.option("--wait/--no-wait", default=True, help="Wait until every worker applied it.")
+_WAIT = click.option(
+    "--wait/--no-wait", default=True, help="Wait until every worker has applied it."
+)
 
 
 @rollout.command()
 @click.argument("model")
 @click.option("--version", "number", required=True, help="Number of the version.")
-@click.option("--steps", default="5,25,50,100", show_default=True, help="Shares in percent.")
-@click.option("--bake", default="10m", show_default=True, help="How long a step lasts at least.")
-@click.option("--key-feature", default="", help="Feature whose value is the routing key.")
-@click.option("--judge/--no-judge", default=True, help="Let the monitor advance and roll back.")
 @click.option(
-    "--tolerate", default=1.25, type=FINITE, show_default=True, help="Allowed rate, as a multiple."
+    "--steps", default="5,25,50,100", show_default=True, help="Shares of the steps, in percent."
+)
+@click.option("--bake", default="10m", show_default=True, help="Minimum duration of a step.")
+@click.option("--key-feature", default="", help="Feature whose value is the routing key.")
+@click.option(
+    "--judge/--no-judge", default=True, help="Whether the monitor advances and rolls back."
+)
+@click.option(
+    "--tolerate",
+    default=1.25,
+    type=FINITE,
+    show_default=True,
+    help="Accepted rate of bad routing keys, as a multiple of the earlier version's rate.",
 )
 @click.option(
     "--latency-objective",
     default=0.0,
     type=FiniteRange(min=0),
-    help="Milliseconds.  [default: measured]",
+    help="Latency, in milliseconds, above which answers are bad.  [default: measured]",
 )
 @click.option(
-    "--metrics", default="", help="What is judged.  [default: errors,latency,outputs,labels]"
+    "--metrics", default="", help="Metrics to judge.  [default: errors,latency,outputs,labels]"
 )
 @click.option(
-    "--patience", default=6.0, type=FINITE, show_default=True, help="Bake times until it pauses."
+    "--patience",
+    default=6.0,
+    type=FINITE,
+    show_default=True,
+    help="Bake times after which a step without a result pauses.",
 )
 @click.option(
-    "--expire", default=6.0, type=FINITE, show_default=True, help="Bake times a pause lasts."
+    "--expire",
+    default=6.0,
+    type=FINITE,
+    show_default=True,
+    help="Bake times after which a paused rollout ends.",
 )
 @_ALIAS
 @_WHY
@@ -89,9 +107,9 @@ def start(  # noqa: PLR0913  # one argument per option
     wait: bool,
     server: str,
 ) -> None:
-    """Let a version of MODEL answer the first share of the requests for an alias.
+    """Start to move an alias's requests to a version of MODEL, with the first step.
 
-    Both versions must take the same inputs and features.
+    Both versions must have the same inputs and features.
     """
     access = open_access(server)
     change = StartRollout(
@@ -116,22 +134,23 @@ def start(  # noqa: PLR0913  # one argument per option
 @_ALIAS
 @SERVER
 def status(model: str, alias: str, server: str) -> None:
-    """Show the latest rollout of an alias of MODEL, and what the monitor decided."""
-    from driftline.monitor_api import awaited_there  # noqa: PLC0415 - needs a monitor's extra
-    from monitoring.presenter.rollout_waits import wait_sentences  # noqa: PLC0415 - a monitor's extra
+    """Show the latest rollout of an alias of MODEL, and the monitor's verdicts."""
+    # Imported here because these packages need the extra `monitoring`.
+    from driftline.monitor_api import awaited_conditions  # noqa: PLC0415
+    from monitoring.presenter.rollout_waits import wait_sentences  # noqa: PLC0415
     from monitoring.rollouts.judgements import read_judgements  # noqa: PLC0415
 
     state = reduce_rows(open_access(server).history(model))
     now = state.rollouts.get(alias)
     if now is None:
-        click.echo(f"{alias} of {model} had no rollout yet")
+        click.echo(f"{alias} of {model} has had no rollout yet")
         return
     replaced = state.replaced_by(now)
     then = f"; {alias} is version {replaced} now" if replaced else ""
     click.echo(rollout_line(model, now) + then)
     judgements = {} if server else read_judgements(Home.from_environment())
     pause, judgement = pause_of(state, now), judgements.get(now.id)
-    lines = awaited_there(model, alias, now.id) if server and now.phase == "running" else ()
+    lines = awaited_conditions(model, alias, now.id) if server and now.phase == "running" else ()
     for sentence in lines or wait_sentences(now, pause, judgement, now_us(), here=not server):
         click.echo(f"  {sentence}")
     for line in _verdicts(state, now):
@@ -139,7 +158,7 @@ def status(model: str, alias: str, server: str) -> None:
 
 
 def _change(action: Action, summary: str) -> None:
-    """Add a command that changes the rollout under way."""
+    """Add a command that changes the active rollout."""
 
     @rollout.command(action, help=summary)
     @click.argument("model")
@@ -152,10 +171,10 @@ def _change(action: Action, summary: str) -> None:
         _apply(open_access(server), model, change, wait=wait)
 
 
-_change("advance", "Begin the next step of the rollout of MODEL.")
-_change("pause", "Hold the share of the rollout of MODEL.")
-_change("resume", "Let the step of the rollout of MODEL bake again.")
-_change("promote", "Point the alias of MODEL at the version that is rolled out.")
+_change("advance", "Start the next step of the rollout of MODEL.")
+_change("pause", "Pause the rollout of MODEL at its current share.")
+_change("resume", "Resume the rollout of MODEL; the current step bakes again.")
+_change("promote", "End the rollout of MODEL; its version answers all requests.")
 
 
 @rollout.command()
@@ -168,19 +187,21 @@ _change("promote", "Point the alias of MODEL at the version that is rolled out."
 def abort(  # noqa: PLR0913  # one argument per option
     *, model: str, alias: str, why: str, bar: bool, wait: bool, server: str
 ) -> None:
-    """End the rollout of MODEL: the version before answers everything again."""
+    """End the rollout of MODEL; the earlier version answers all requests again."""
     change = ChangeRollout(action="abort", alias=alias, why=why, bar=bar)
     _apply(open_access(server), model, change, wait=wait)
 
 
 @rollout.command()
 @click.argument("model")
-@click.option("--version", "number", default="", help="Version.  [default: the latest rollout]")
-@click.option("--metrics", default="", help="What is judged.  [default: as it was]")
-@click.option("--tolerate", type=FINITE, help="Allowed rate, as a multiple.  [default: as it was]")
-@click.option("--patience", type=FINITE, help="Bake times until it pauses.  [default: as it was]")
+@click.option(
+    "--version", "number", default="", help="Number.  [default: version of the latest rollout]"
+)
+@click.option("--metrics", default="", help="As in rollout start.  [default: as recorded]")
+@click.option("--tolerate", type=FINITE, help="As in rollout start.  [default: as recorded]")
+@click.option("--patience", type=FINITE, help="As in rollout start.  [default: as recorded]")
 @_ALIAS
-def backtest(  # noqa: PLR0913  # its options
+def backtest(  # noqa: PLR0913  # one argument per option
     *,
     model: str,
     number: str,
@@ -189,11 +210,12 @@ def backtest(  # noqa: PLR0913  # its options
     patience: float | None,
     alias: str,
 ) -> None:
-    """Judge a past rollout of MODEL again from this machine's log.
+    """Judge a past rollout of MODEL again from the log.
 
-    Another policy shows what it would have decided. Nothing is changed.
+    With other options, this shows the verdicts of another policy. Nothing is changed.
     """
-    from driftline.rollout_backtest import print_backtest  # noqa: PLC0415 - a monitor's extra
+    # Imported here because this module needs the extra `monitoring`.
+    from driftline.rollout_backtest import print_backtest  # noqa: PLC0415
 
     print_backtest(
         model,
@@ -206,7 +228,7 @@ def backtest(  # noqa: PLR0913  # its options
 
 
 def _apply(access: RegistryAccess, model: str, change: RegistryChange, *, wait: bool) -> None:
-    """Make a change of a rollout, and print what it is now."""
+    """Apply a change of a rollout, and print the rollout's new state."""
     done = access.change(model, change)
     if wait:
         wait_for_workers(access, done.revision, 60.0)
@@ -227,21 +249,21 @@ def _metrics(text: str) -> list[VerdictMetric]:
         return msgspec.convert(names, list[VerdictMetric])
     except msgspec.ValidationError:
         expected = ", ".join(get_args(VerdictMetric))
-        raise SettingError(f"--metrics {text!r}: expected some of {expected}") from None
+        raise SettingError(f"--metrics {text!r}: expected a list of {expected}") from None
 
 
 def rollout_line(model: str, now: Rollout) -> str:
-    """Return one line about a rollout."""
+    """Return the state of a rollout as one line."""
     head = f"{model} {now.alias}: version {now.number}"
     if not now.active:
         why = f": {now.why}" if now.why else ""
         return f"{head} is {now.phase}{why} (rollout {now.id})"
     steps = ", ".join(f"{share:.4g}" for share in (100 * step for step in now.steps))
-    since = ""  # a paused rollout's time is the begin of its step, not of the pause
+    since = ""  # omitted for a pause: `now.since` is the start of the step, not of the pause
     if now.phase == "running":
         since = f" since {datetime.fromtimestamp(now.since / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"
-        bakes = now.since / 1e6 + now.bake_s - time.time()
-        since += f", bakes {bakes:.0f} s more" if bakes > 0 else ""
+        remaining = now.since / 1e6 + now.bake_s - time.time()
+        since += f", bakes {remaining:.0f} s more" if remaining > 0 else ""
     return (
         f"{head} answers {now.share * 100:.4g} % of the keys, version {now.before} the others; "
         f"{now.phase}{since}; steps {steps} (rollout {now.id})"

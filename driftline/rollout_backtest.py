@@ -1,4 +1,4 @@
-"""`driftline rollout backtest`: judge a past rollout again, from the log."""
+"""`driftline rollout backtest`: judge a past rollout again from the log."""
 
 from datetime import UTC, datetime
 
@@ -18,7 +18,7 @@ from registry.outputs import label_output
 from registry.store import Registry
 
 
-def print_backtest(  # noqa: PLR0913  # the options of the command
+def print_backtest(  # noqa: PLR0913  # one argument per option of the command
     model: str,
     *,
     alias: str,
@@ -27,9 +27,10 @@ def print_backtest(  # noqa: PLR0913  # the options of the command
     tolerate: float | None,
     patience: float | None,
 ) -> None:
-    """Print the recorded and the repeated verdict of each step of a rollout.
+    """Print the recorded and the recomputed verdict of each step of a rollout.
 
-    Without a number, it is the latest rollout. What is None, or empty, is as in its own policy.
+    If `number` is "", the latest rollout is judged. Arguments that are None or [] default to the
+    rollout's policy.
     """
     home = Home.from_environment()
     rows = rows_of(home, model)
@@ -59,8 +60,8 @@ def _rollout(state: LifecycleState, model: str, alias: str, number: str) -> Roll
     if number and (latest is None or latest.number != number):
         latest = state.earlier_rollouts.get((alias, number))
     if latest is None:
-        which = f" of version {number}" if number else ""
-        raise SettingError(f"{alias} of {model} had no rollout{which}")
+        version = f" of version {number}" if number else ""
+        raise SettingError(f"{alias} of {model} has had no rollout{version}")
     return latest
 
 

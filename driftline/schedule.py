@@ -13,7 +13,7 @@ from registry.history.state import reduce_rows
 from registry.schedules import local_time, next_due
 from telemetry.clock import now_us
 
-_SHOWN = 3  # next times
+_SHOWN = 3  # number of listed next times
 
 
 def commands() -> list[click.Command]:
@@ -24,14 +24,16 @@ def commands() -> list[click.Command]:
 @click.command()
 @click.argument("model", default="")
 @click.argument("cron", default="")
-@click.option("--timezone", default="", help="Name of the IANA database.  [default: UTC]")
+@click.option(
+    "--timezone", default="", help="IANA time zone, for example Europe/Paris.  [default: UTC]"
+)
 @click.option(
     "--catch-up",
     type=click.Choice(["latest", "none"]),
     default=None,
-    help="Whether the latest time that passed without a monitor is made up.  [default: latest]",
+    help="Whether to send the latest request that was missed without a monitor.  [default: latest]",
 )
-@click.option("--remove", is_flag=True, help="End the schedule of MODEL.")
+@click.option("--remove", is_flag=True, help="Remove the schedule of MODEL.")
 @click.option("--why", default="", help="Reason, recorded with the change.")
 @SERVER
 def schedule(  # noqa: PLR0913  # one argument per option
@@ -47,16 +49,16 @@ def schedule(  # noqa: PLR0913  # one argument per option
     """Request retraining of MODEL at the times of CRON, or show the schedules.
 
     CRON has five fields: minute, hour, day, month, day of the week. The monitor sends a request at
-    each time, unless an earlier one still awaits its candidate.
+    each time, unless an earlier request still waits for its candidate.
     """
     if not cron and (timezone or catch_up):
-        raise click.UsageError("--timezone and --catch-up need CRON, five fields in quotes")
+        raise click.UsageError("--timezone and --catch-up need CRON: five fields in quotes")
     if remove and (cron or not model):
         raise click.UsageError("--remove: expected MODEL, without CRON")
     access = open_access(server)
     if remove:
         access.change(model, RemoveSchedule(why=why))
-        click.echo(f"{model} has no schedule any more")
+        click.echo(f"{model} has no schedule now")
         return
     if cron:
         when = cast("CatchUp", catch_up or "latest")
@@ -69,7 +71,7 @@ def schedule(  # noqa: PLR0913  # one argument per option
 
 
 def _rows(access: RegistryAccess, model: str) -> Iterable[HistoryRow]:
-    """Return the rows that set the schedule of a model, or of every model."""
+    """Return the history rows that set the model's schedule, or every schedule for ""."""
     if not model:
         return access.schedules()
     row = reduce_rows(access.history(model)).schedule

@@ -1,4 +1,4 @@
-"""`driftline serve`: the inference service."""
+"""`driftline serve`: run the inference service."""
 
 import os
 from contextlib import closing
@@ -23,7 +23,9 @@ def commands() -> list[click.Command]:
 @click.option("--port", type=INTEGER, help="REST port.  [default: 3000]")
 @click.option("--grpc-port", type=INTEGER, help="gRPC port.  [default: 8001]")
 @click.option(
-    "--workers", type=INTEGER, help="Worker processes; each loads every model.  [default: 1]"
+    "--workers",
+    type=INTEGER,
+    help="Number of worker processes; each loads every model.  [default: 1]",
 )
 @click.option(
     "--allow-anonymous",
@@ -32,9 +34,9 @@ def commands() -> list[click.Command]:
     help="Listen on a non-loopback address without any API key.",
 )
 def serve(**options: str | int | bool | None) -> None:
-    """Serve the registered models over REST and gRPC until Ctrl-C; one service per home.
+    """Serve the registered models over REST and gRPC until Ctrl-C; run one service per home.
 
-    Environment variables DRIFTLINE_SERVICE_<NAME> hold every other setting. An option overrides its
+    The other settings are environment variables DRIFTLINE_SERVICE_<NAME>. An option overrides its
     variable.
     """
     from service.auth.configuration import addresses, check_start  # noqa: PLC0415  # not needed for --help
@@ -52,5 +54,5 @@ def serve(**options: str | int | bool | None) -> None:
         from service.supervisor import run  # noqa: PLC0415  # takes seconds to import
 
         with closing(open_history(home)) as history:
-            history.revision()  # a registry that cannot be read ends the command
+            history.revision()  # raises an error if the registry cannot be read
         run(settings)

@@ -1,7 +1,6 @@
-"""Every setting of every part, from the structs that declare them.
+"""Every setting of every part of Driftline, read from the structs that declare the settings.
 
-The parts' modules are imported when they are asked for; an image that holds no service has no
-settings of the service.
+Parts that are not installed have no settings, so their modules are imported on use.
 """
 
 import importlib
@@ -14,7 +13,7 @@ import msgspec
 
 
 class Part(NamedTuple):
-    """Settings that are read together: a struct, and what its variables begin with."""
+    """Settings that one struct declares, and the prefix of their variables."""
 
     title: str
     prefix: str
@@ -22,7 +21,7 @@ class Part(NamedTuple):
     struct: str
 
     def kind(self) -> type[msgspec.Struct] | None:
-        """Return the struct; None if the part is not installed."""
+        """Return the struct, or None if the part is not installed."""
         try:
             kind: type[msgspec.Struct] = getattr(importlib.import_module(self.module), self.struct)
         except (ImportError, AttributeError):  # not installed, or shadowed by another package
@@ -41,7 +40,7 @@ class Setting(NamedTuple):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Return the values that are allowed; empty if they are not an enumeration."""
+        """The allowed values if they are an enumeration, else ()."""
         return tuple(choice for choice in get_args(self.kind) if isinstance(choice, str))
 
 
@@ -89,16 +88,16 @@ _EVERYWHERE = "Every process"
 OTHERS = [
     Setting(_EVERYWHERE, name, str, default, description)
     for name, default, description in (
-        ("DRIFTLINE_HOME", "~/.driftline", "the folder that holds everything"),
+        ("DRIFTLINE_HOME", "~/.driftline", "folder of registry, log, databases and keys"),
         (
             "DRIFTLINE_CONFIG",
             "",
-            "file of settings instead of `driftline.toml` in the home; set to nothing: no file",
+            "settings file instead of `driftline.toml` in the home; if set to nothing, no file",
         ),
-        ("DRIFTLINE_KEYS_FILE", "", "file of API keys; empty: `keys.json` in the home"),
-        ("DRIFTLINE_API_KEY", "", "the key that Driftline's client and commands send"),
-        ("DRIFTLINE_API_KEY_FILE", "", "the file of that key, for commands"),
-        ("DRIFTLINE_REGISTRY_SERVER", "", "URL of a registry server, instead of `--server`"),
+        ("DRIFTLINE_KEYS_FILE", "", "file of API keys; if empty, `keys.json` in the home"),
+        ("DRIFTLINE_API_KEY", "", "key that Driftline's client and commands send"),
+        ("DRIFTLINE_API_KEY_FILE", "", "file with the key that commands send"),
+        ("DRIFTLINE_REGISTRY_SERVER", "", "URL of a registry server; `--server` overrides it"),
     )
 ]
 _FIELD = re.compile(r"    (\w+): .*?(?:  # (.*))?$")
@@ -129,7 +128,7 @@ def settings_of(part: Part) -> list[Setting]:
 
 
 def _comments(kind: type[msgspec.Struct]) -> dict[str, str]:
-    """Return the source comment of each field, above or behind it."""
+    """Return each field's comment in the source code, from the lines above and the same line."""
     comments: dict[str, str] = {}
     above: list[str] = []
     for line in inspect.getsource(kind).splitlines():

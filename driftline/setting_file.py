@@ -1,6 +1,6 @@
-"""The file of settings, `driftline.toml`: its values become variables, unless these are set.
+"""The settings file, `driftline.toml`: its values set the environment variables that are not set.
 
-Processes that this one starts inherit the variables, so they do not read the file.
+Child processes inherit the variables, so they do not read the file.
 """
 
 import tomllib
@@ -13,46 +13,46 @@ from driftline.setting_names import nearest
 from eventlog.errors import SettingError
 
 _SWITCH = "DRIFTLINE_CONFIG"
-_applied: dict[str, Path] = {}  # the file that each variable came from
-_named: dict[str, str] = {}  # DRIFTLINE_CONFIG before a file was read
+_applied: dict[str, Path] = {}  # file that set each variable
+_original: dict[str, str] = {}  # DRIFTLINE_CONFIG before a file was read, if it was set
 
 
 def apply_file(path: Path, environ: MutableMapping[str, str]) -> None:
-    """Set the variables of the file's settings that are not set; raises SettingError."""
+    """Set the unset variables of the file's settings; raises SettingError."""
     _applied.clear()
-    _named.clear()
+    _original.clear()
     if _SWITCH in environ:
-        _named[_SWITCH] = environ[_SWITCH]
+        _original[_SWITCH] = environ[_SWITCH]
     for variable, value in read_file(path).items():
         if variable not in environ:
             environ[variable] = value
             _applied[variable] = path
-    environ[_SWITCH] = ""
+    environ[_SWITCH] = ""  # child processes read no file
 
 
 def as_started(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment with the DRIFTLINE_CONFIG that was set before a file was read."""
+    """Return the environment with the original DRIFTLINE_CONFIG."""
     if not _applied:
         return dict(environ)
-    return {name: text for name, text in environ.items() if name != _SWITCH} | _named
+    return {name: text for name, text in environ.items() if name != _SWITCH} | _original
 
 
 def file_of(variable: str) -> Path | None:
-    """Return the file that the variable's value came from, None if it came from no file."""
+    """Return the file that set the variable, or None if no file did."""
     return _applied.get(variable)
 
 
 def read_file(path: Path) -> dict[str, str]:
     """Return the variables that the file sets; raises SettingError.
 
-    The name is DRIFTLINE_ and the keys that lead to the value: `[service] workers = 4` sets
-    DRIFTLINE_SERVICE_WORKERS.
+    A variable's name is DRIFTLINE_ followed by the keys of the value: `[service] workers = 4`
+    sets DRIFTLINE_SERVICE_WORKERS.
     """
     try:
         content = tomllib.loads(path.read_bytes().decode())
     except OSError as error:
-        raise SettingError(f"{path}: {error.strerror}; expected a file of settings") from None
-    except ValueError as error:  # no TOML, or no UTF-8
+        raise SettingError(f"{path}: {error.strerror}; expected a settings file") from None
+    except ValueError as error:  # invalid TOML or UTF-8
         raise SettingError(f"{path}: {error}") from None
     names = {setting.variable for setting in settings()} - {_SWITCH}
     values: dict[str, str] = {}
@@ -85,12 +85,12 @@ def _unknown(variable: str, names: list[str]) -> str:
     return "unknown; expected a setting that driftline config lists"
 
 
-def _text(value: object, where: str) -> str:
-    """Return the value as a variable holds it: lists are separated by commas."""
+def _text(value: object, place: str) -> str:
+    """Return a value as the text of a variable; lists are joined with commas."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str | int | float):
         return str(value)
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ",".join(value)
-    raise SettingError(f"{where}: expected text, a number, true, false or a list of texts")
+    raise SettingError(f"{place}: expected text, a number, true, false or a list of texts")

@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from driftline.setting_catalogue import PARTS, settings
 from eventlog.errors import SettingError
 
-_OURS = "DRIFTLINE_"
+_PREFIX = "DRIFTLINE_"
 _INTERNAL = {"DRIFTLINE_PARENT_PID"}  # set by Driftline's processes for their children
 _SIMILAR = 0.8  # minimum ratio of difflib, without the prefix DRIFTLINE_
-_PREFIXES = tuple({part.prefix for part in PARTS} - {_OURS} | {"DRIFTLINE_REGISTRY_"})
-# What Kubernetes sets for each Service of the namespace, by the Service's name.
+_PREFIXES = tuple({part.prefix for part in PARTS} - {_PREFIX} | {"DRIFTLINE_REGISTRY_"})
+# Variables that Kubernetes sets for each Service of the namespace, named after the Service.
 _SERVICE_LINK = re.compile(
     r"\w+_SERVICE_(HOST|PORT(_\w+)?)=.*|\w+_PORT(_\d+_(TCP|UDP|SCTP)\w*=.*|=(tcp|udp|sctp)://.*)"
 )
 
 
 def require_known(environ: Mapping[str, str] = os.environ) -> None:
-    """Raise SettingError if a variable is misspelt; names all of them."""
+    """Raise SettingError with all misspelt variables if there are any."""
     if faults := misspelt(environ):
         raise SettingError("; ".join(faults))
 
@@ -27,15 +27,16 @@ def require_known(environ: Mapping[str, str] = os.environ) -> None:
 def misspelt(environ: Mapping[str, str]) -> list[str]:
     """Return a sentence for each variable that looks like a setting but is not one.
 
-    These are names that begin as those of an installed part, and names that resemble a setting.
-    Others, such as DRIFTLINE_IMAGE of a deployment, are not ours.
+    A variable looks like a setting if it has the prefix of an installed part, or if its name
+    resembles a setting's name. Other variables, such as a deployment's DRIFTLINE_IMAGE, are
+    allowed.
     """
     setting_names = [setting.variable for setting in settings()]
     absent = tuple(part.prefix for part in PARTS if part.kind() is None)
     names = sorted(
         name
         for name in environ.keys() - {*setting_names} - _INTERNAL
-        if name.startswith(_OURS)
+        if name.startswith(_PREFIX)
         and not (absent and name.startswith(absent))
         and not _SERVICE_LINK.fullmatch(f"{name}={environ[name]}")
     )
@@ -43,9 +44,9 @@ def misspelt(environ: Mapping[str, str]) -> list[str]:
 
 
 def nearest(name: str, names: list[str]) -> str:
-    """Return the known name that resembles `name` most, "" if none does."""
-    short = {full_name.removeprefix(_OURS): full_name for full_name in names}
-    similar = difflib.get_close_matches(name.removeprefix(_OURS), short, n=1, cutoff=_SIMILAR)
+    """Return the name in `names` that is most similar to `name`, or "" if none is similar."""
+    short = {full_name.removeprefix(_PREFIX): full_name for full_name in names}
+    similar = difflib.get_close_matches(name.removeprefix(_PREFIX), short, n=1, cutoff=_SIMILAR)
     return short[similar[0]] if similar else ""
 
 

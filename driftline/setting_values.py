@@ -15,21 +15,21 @@ _SECRET = re.compile(r"_(TOKEN|SECRETS|PASSWORD|API_KEY)$")
 
 
 class Value(msgspec.Struct, frozen=True):
-    """A setting as this process has it."""
+    """A setting with its value in this process."""
 
     part: str
     variable: str
     value: str  # masked
-    source: str  # default, variable, or file PATH
+    source: str  # "default", "variable" or "file PATH"
     description: str
-    allowed: list[str]  # empty if the values are not an enumeration
-    fault: str = ""  # what was expected instead of the value
+    allowed: list[str]  # allowed values of an enumeration, else []
+    fault: str = ""  # expected form if the value is invalid
 
 
 def value_of(
     setting: Setting, environ: Mapping[str, str], file_of: Callable[[str], Path | None]
 ) -> Value:
-    """Return the value of the setting, from the variable or its default."""
+    """Return a setting with the value of its variable, or with its default."""
     raw = environ.get(setting.variable)
     text = _plain(setting.default) if raw is None else raw
     file = None if raw is None else file_of(setting.variable)
@@ -45,7 +45,7 @@ def value_of(
 
 
 def masked(variable: str, text: str) -> str:
-    """Return the text without secrets: passwords and queries of URLs, and paths of webhooks."""
+    """Return a value with secrets masked: keys, and URLs' passwords, queries and webhook paths."""
     if not text:
         return text
     if _SECRET.search(variable):

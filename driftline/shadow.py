@@ -1,4 +1,4 @@
-"""`driftline shadow`: run a version on what the champion answers, without answering requests."""
+"""`driftline shadow`: run a version on logged requests of the champion, without answering them."""
 
 import click
 
@@ -20,9 +20,9 @@ def commands() -> list[click.Command]:
 
 @click.group()
 def shadow() -> None:
-    """Run a version on what the champion answered, and answer no requests.
+    """Run a version on logged requests of the champion, without answering them.
 
-    `driftline up` runs shadows; with other processes, `driftline shadow run` does.
+    `driftline up` runs shadows. Without it, run `driftline shadow run`.
     """
 
 
@@ -35,10 +35,12 @@ _WHY = click.option("--why", default="", help="Reason, recorded with the change.
 @click.option(
     "--share", default=1.0, type=FINITE, show_default=True, help="Share of the requests, 0 to 1."
 )
-@click.option("--alias", default="champion", show_default=True, help="Whose answers.")
+@click.option(
+    "--alias", default="champion", show_default=True, help="Alias whose requests are used."
+)
 @_WHY
 def start(*, model: str, number: str, share: float, alias: str, why: str) -> None:
-    """Run a version of MODEL on a share of what an alias's version answers."""
+    """Start to run a version of MODEL on a share of an alias's requests."""
     home = Home.from_environment()
     history, registry = open_history(home, wait=True), Registry(home)
     version, actor = registry.version(model, number), local_actor("promote", model).name
@@ -61,13 +63,13 @@ def start(*, model: str, number: str, share: float, alias: str, why: str) -> Non
 @click.option("--version", "number", default="", help="Number of the version.  [default: all]")
 @_WHY
 def stop(*, model: str, number: str, why: str) -> None:
-    """End a shadow of MODEL, or all of them."""
+    """Stop a shadow of MODEL, or all shadows of MODEL."""
     history = open_history(Home.from_environment(), wait=True)
     actor = local_actor("promote", model).name
     numbers = [number] if number else list(history.state(model).shadows)
     for shadow_number in numbers:
         Shadows(history).stop(model, shadow_number, actor=actor, why=why)
-        click.echo(f"{model} version {shadow_number} is not a shadow any more")
+        click.echo(f"{model} version {shadow_number} is no longer a shadow")
     if not numbers:
         click.echo(f"{model} has no shadow")
 
@@ -75,7 +77,7 @@ def stop(*, model: str, number: str, why: str) -> None:
 @shadow.command()
 @click.argument("model")
 def status(model: str) -> None:
-    """Show the shadows of MODEL, what they did, and how far behind they are."""
+    """Show the shadows of MODEL with their counts and lag."""
     home = Home.from_environment()
     shadows, report = open_history(home).state(model).shadows, read_report(home)
     if not shadows:
@@ -88,10 +90,14 @@ def status(model: str) -> None:
 
 @shadow.command("run")
 @click.option(
-    "--most-lag", default=60.0, type=SECONDS, show_default=True, help="Seconds; older are skipped."
+    "--most-lag",
+    default=60.0,
+    type=SECONDS,
+    show_default=True,
+    help="Age, in seconds, from which requests are skipped.",
 )
 def run(most_lag: float) -> None:
-    """Run the shadows of all models until Ctrl-C; one process per home."""
-    from driftline.shadows.process import run_shadows  # noqa: PLC0415 - brings ONNX Runtime
+    """Run the shadows of all models until Ctrl-C; run one process per home."""
+    from driftline.shadows.process import run_shadows  # noqa: PLC0415 - imports ONNX Runtime
 
     run_shadows(most_lag)

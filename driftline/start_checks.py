@@ -1,6 +1,6 @@
-"""Check what service and monitor need before they start, without changing anything.
+"""Checks that service and monitor run before they start; `driftline doctor` runs them too.
 
-`driftline doctor` makes the same checks. Each raises a DriftlineError that names the fault.
+A check changes nothing. It raises a DriftlineError that names the fault.
 """
 
 from typing import TYPE_CHECKING
@@ -23,12 +23,14 @@ def check_stores(home: Home) -> None:
 
     from_environment(LogSettings, LOG_PREFIX)
     if home.log.exists() and not home.log.is_dir():
-        raise SettingError(f"{home.log} is not a folder; expected the event log: move it away")
+        raise SettingError(
+            f"{home.log} is not a folder; move the file: this is the path of the event log"
+        )
     open_artifacts(artifacts_url())
 
 
 def check_service(home: Home) -> None:
-    """Check what `driftline serve` needs, except its ports and the registry."""
+    """Check the stores, credentials and certificates of `driftline serve`."""
     from service.auth.configuration import check_settings  # noqa: PLC0415 - may not be installed
     from service.settings import read_settings  # noqa: PLC0415
 
@@ -37,9 +39,9 @@ def check_service(home: Home) -> None:
 
 
 def check_monitor(home: Home, settings: "MonitorSettings | None" = None) -> Tls | None:
-    """Check what `driftline monitor` needs, except its port and the databases.
+    """Check the stores, credentials, certificates and webhooks of `driftline monitor`.
 
-    Return the page's certificates, None without TLS.
+    Return the page's certificates, or None without TLS.
     """
     from monitoring.settings import PREFIX, MonitorSettings  # noqa: PLC0415 - may not be installed
     from monitoring.webhooks.delivery import (  # noqa: PLC0415

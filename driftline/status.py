@@ -1,4 +1,4 @@
-"""`driftline status`: what the status page shows, in the terminal."""
+"""`driftline status`: show the content of the status page in the terminal."""
 
 from collections.abc import Sequence
 
@@ -39,11 +39,11 @@ COLOURS = {
     "firing": "bold red",
 }
 
-_WIDE = 110  # columns that no window or score needs to be broken for
+_WIDE = 110  # minimum terminal columns for a table without wrapped windows or scores
 
 
 def commands() -> list[click.Command]:
-    """Return the commands of this noun."""
+    """Return the commands of this module."""
     return [status]
 
 
@@ -76,7 +76,7 @@ def status(as_json: bool) -> None:  # noqa: FBT001  # click calls it by name
 
 
 def print_alarm(console: Console, alarm: Alarm, notes: Sequence[Note] = ()) -> None:
-    """Print an alarm as the page shows it."""
+    """Print an alarm with the same content as on the status page."""
     span = f"{formats.period(alarm.since)} to {formats.period(alarm.latest)}"
     about = f"{alarm.rule}, {alarm.model} version {alarm.version}, {span}"
     state = plain(f"{alarm.state} ({alarm.severity})", COLOURS[alarm.state])
@@ -91,13 +91,13 @@ def print_alarm(console: Console, alarm: Alarm, notes: Sequence[Note] = ()) -> N
 
 
 def note_line(note: Note) -> str:
-    """Return a note with who and when as one line, whatever line ends it has."""
+    """Return a note with author and time as one line, with line breaks as spaces."""
     text = " ".join(note.text.split())
     return f"note of {note.actor or 'unknown'}, {formats.moment(note.created)}: {text}"
 
 
 def _print_retraining(console: Console, store: Store) -> None:
-    """Print the schedules and what came of retraining requests, as the page shows them."""
+    """Print the schedules and the state of retrain requests, as on the status page."""
     within = from_environment(MonitorSettings, PREFIX).answer_within_days
     loops = RetrainLoops(open_history(Home.from_environment()), int(within * DAY))
     for schedule in loops.schedules(store):
@@ -109,9 +109,9 @@ def _print_retraining(console: Console, store: Store) -> None:
 
 
 def _catalogue() -> Catalogue | None:
-    """Return the registry; none in an image that carries the monitor alone."""
+    """Return the registry, or None in an image with only the monitor."""
     try:
-        from registry.store import Registry  # noqa: PLC0415 - BentoML, where it is installed
+        from registry.store import Registry  # noqa: PLC0415 - needs BentoML
     except ImportError:
         return None
     return Registry(Home.from_environment())
@@ -121,16 +121,16 @@ def open_store() -> Store:
     return Store(database_address(Home.from_environment()))
 
 
-def _ledger_line(book: EventBalance) -> Text:
+def _ledger_line(balance: EventBalance) -> Text:
     line = (
-        f"answered {formats.number(book.answered)}, logged {formats.number(book.logged)}, "
-        f"monitored {formats.number(book.monitored)}, lost {formats.number(book.lost)}"
+        f"answered {formats.number(balance.answered)}, logged {formats.number(balance.logged)}, "
+        f"monitored {formats.number(balance.monitored)}, lost {formats.number(balance.lost)}"
     )
-    return Text(line, style="dim" if book.balanced else "bold red")
+    return Text(line, style="dim" if balance.balanced else "bold red")
 
 
 def _gaps_line(totals: dict[str, int]) -> Text | None:
-    """Return how many records could not be read, or None; the dead letters hold the reasons."""
+    """Return the numbers of unreadable ranges and skipped records, or None if there are none."""
     gaps = {name[4:]: count for name, count in totals.items() if name.startswith("gap_")}
     if not gaps:
         return None
@@ -140,7 +140,7 @@ def _gaps_line(totals: dict[str, int]) -> Text | None:
 
 
 def _print_versions(console: Console, rows: list[VersionRow]) -> None:
-    """Print a table of the versions with a closed window, and a line for each of the others."""
+    """Print a table of the versions with a closed window, and a line for each other version."""
     closed = [row for row in rows if row.latest is not None]
     if console.width < _WIDE:
         for row in closed:
@@ -153,7 +153,7 @@ def _print_versions(console: Console, rows: list[VersionRow]) -> None:
 
 
 def _print_entry(console: Console, row: VersionRow) -> None:
-    """Print a version for a narrow terminal: its state, and below it the figures of its window."""
+    """Print a version for a narrow terminal: its state, then the figures of its latest window."""
     late = bool(row.late.rows)
     _, window, verdict, badges, drift, score, rows, *others = _cells(row, late=late)
     states = [verdict, *([badges] if row.alarms else [])]
@@ -174,7 +174,7 @@ def _as_text(cell: Text | str) -> Text:
 
 
 def _table(rows: list[VersionRow]) -> Table:
-    """Lay out the versions for a wide terminal."""
+    """Return the table of versions for a wide terminal."""
     table = table_of("Model", "Window", "Verdict", "Alarms")
     table.columns[2].min_width = len("degraded")
     late = any(row.late.rows for row in rows)
@@ -194,7 +194,7 @@ def _name(row: VersionRow) -> Text:
 
 
 def _cells(row: VersionRow, *, late: bool) -> list[Text | str]:
-    """Return the cells of a version with a closed window; `late`: with its late rows."""
+    """Return the cells of a version with a closed window, with late rows if `late` is set."""
     assert row.latest is not None
     chief = chief_score(row.history)
     score = row.newest(chief) if chief else None
@@ -226,5 +226,5 @@ def table_of(*headers: str) -> Table:
 
 
 def plain(text: str, style: str = "") -> Text:
-    """Escape text from outside: no markup and no control characters for the terminal."""
+    """Return foreign text on one line, without markup and without control characters."""
     return Text(escaped(" ".join(text.splitlines())), style=style)

@@ -13,45 +13,46 @@ from eventlog.parent_death import child_environment
 from telemetry.backoff import Backoff
 
 FIRST_PAUSE = 1.0  # seconds before a restart, doubled while a process fails repeatedly
-_LONGEST_PAUSE = 30.0
-_STABLE = 60.0  # seconds after which a failure does not count as repeated
-_LIVED = 5.0  # seconds after which a child without a health check has started
-_MOST_FAILURES = 5  # restarts in a row that fail before all children are stopped
+_LONGEST_PAUSE = 30.0  # seconds
+_STABLE = 60.0  # seconds of running after which the pause is reset
+_START_S = 5.0  # seconds of running after which a child without a health check has started
+_MOST_FAILURES = 5  # consecutive failed restarts after which all children are stopped
 
 
 class Child(msgspec.Struct, frozen=True):
-    """A supervised process, and the URL that returns 200 once it is ready; "": no health check."""
+    """A supervised process."""
 
     name: str
     command: list[str]
-    health: str
+    health: str  # URL that returns 2xx when the process is ready, "" without a health check
 
     @property
     def page(self) -> str:
-        """The URL that a person opens."""
+        """The URL to open in a browser."""
         return urljoin(self.health, "/")
 
 
 class Supervisor:
-    """Run children until `stop`, or until one cannot start.
+    """Runs children until `stop` is called or a child cannot start.
 
-    A failure of the first start ends the run. Later, a few consecutive restarts may fail.
+    If the first start of a child fails, all children are stopped. After a successful start, several
+    consecutive restarts may fail.
     """
 
     def __init__(
         self,
         children: Sequence[Child],
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
         grace: float,
         output: IO[bytes] | None = None,
     ) -> None:
-        """Prepare the supervisor; `say` receives messages for the operator.
+        """Store the settings; `notify` is called with messages for the operator.
 
-        A child that does not stop within `grace` seconds is killed. `output` receives what the
-        children print; None inherits the streams of this process.
+        A child that does not stop within `grace` seconds is killed. The children print to `output`,
+        or to this process's streams if it is None.
         """
         self._children = children
-        self._say = say
+        self._notify = notify
         self._grace = grace
         self._output = output
         self._stopping = asyncio.Event()
@@ -59,7 +60,7 @@ class Supervisor:
         self._failed = False
 
     def stop(self) -> None:
-        """Stop the children, one after the other in the given order."""
+        """Stop the children, one after another in the given order."""
         self._stopping.set()
 
     async def ready(self) -> bool:
@@ -73,11 +74,11 @@ class Supervisor:
 
     async def run(self) -> int:
         """Keep the children running until `stop`; return the exit status."""
-        keepers = [asyncio.create_task(self._keep(child)) for child in self._children]
+        tasks = [asyncio.create_task(self._supervise(child)) for child in self._children]
         await self._stopping.wait()
-        for keeper in keepers:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         return 1 if self._failed else 0
 
     async def _everyone_ready(self) -> Literal[True]:
@@ -85,7 +86,8 @@ class Supervisor:
             await event.wait()
         return True
 
-    async def _keep(self, child: Child) -> None:
+    async def _supervise(self, child: Child) -> None:
+        """Start the child, and restart it after each exit until it fails too often."""
         pauses, loop = Backoff(FIRST_PAUSE, _LONGEST_PAUSE), asyncio.get_running_loop()
         ready, failures, first = self._ready[child.name], 0, True
         while True:
@@ -98,37 +100,38 @@ class Supervisor:
                 stderr=self._output,
                 env=child_environment(),
             )
-            watch = asyncio.create_task(self._announce(child, [ready, answered]))
+            health_check = asyncio.create_task(self._await_ready(child, [ready, answered]))
             try:
                 status = await process.wait()
             except asyncio.CancelledError:
                 await self._end(process)
                 raise
             finally:
-                watch.cancel()
-            lived = loop.time() - began
-            started = answered.is_set() if child.health else lived > _LIVED
+                health_check.cancel()
+            seconds = loop.time() - began
+            started = answered.is_set() if child.health else seconds > _START_S
             failures = 0 if started else failures + 1
             if failures >= (1 if first else _MOST_FAILURES):
                 tries = "" if first else f" {failures} times in a row"
-                self._say(f"{child.name} could not start{tries} (exit status {status})")
+                self._notify(f"{child.name} could not start{tries} (exit status {status})")
                 self._failed = True
                 self.stop()
                 return
             first = False
-            if lived > _STABLE:
+            if seconds > _STABLE:
                 pauses.reset()
             pause = pauses.next()
-            self._say(f"{child.name} ended (status {status}); restart in {pause:.0f} s")
+            self._notify(f"{child.name} exited (status {status}); restart in {pause:.0f} s")
             await asyncio.sleep(pause)
 
-    async def _announce(self, child: Child, events: Sequence[asyncio.Event]) -> None:
-        """Set the events once the child answers; immediately for a child without a health check."""
+    async def _await_ready(self, child: Child, events: Sequence[asyncio.Event]) -> None:
+        """Set the events when the child is ready: immediately if it has no health check."""
         if not child.health:
             for event in events:
                 event.set()
             return
-        # The certificate names the public address, not loopback; a health check sends no secret.
+        # Not verified, because a certificate names the public address, not loopback, and a health
+        # check sends no secret.
         import httpx  # noqa: PLC0415 - not needed for --help
 
         async with httpx.AsyncClient(timeout=2, trust_env=False, verify=False) as client:  # noqa: S501

@@ -1,8 +1,8 @@
-"""Write text of other people and systems to a terminal: names, reasons, errors.
+"""Write foreign text, such as names, reasons and errors, safely to a terminal.
 
-Controls, direction overrides and invisible characters are shown as escapes, as JSON writes them, so
-that no text can move the cursor, change the window's title, or look like another text. The
-colours of `rich` pass.
+Control characters, direction overrides and invisible characters are shown as JSON escapes, so that
+no text can move the cursor, change the window's title, or look like another text. Colours of `rich`
+are not escaped.
 """
 
 import os
@@ -16,10 +16,7 @@ _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
 def escaped(text: str) -> str:
-    """Return the text with an escape for each character that is not printable.
-
-    Line ends and tabs stay.
-    """
+    """Return the text with unprintable characters escaped, except line ends and tabs."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else _escape(c) for c in text)
@@ -31,14 +28,14 @@ def _escape(character: str) -> str:
 
 
 class EscapingStream:
-    """A text stream that escapes what is written to it; other attributes are the inner stream's."""
+    """A text stream that escapes text and then writes it to an inner stream."""
 
     def __init__(self, stream: TextIO) -> None:
         self.unescaped = stream
 
     def write(self, text: str) -> int:
         """Write the text, escaped except for colours."""
-        if not isinstance(text, str):  # click tries whether a stream takes bytes
+        if not isinstance(text, str):  # click writes bytes to find out whether a stream is binary
             return self.unescaped.write(text)
         if "\x1b" in text:
             colours = [*_COLOUR.findall(text), ""]
@@ -58,14 +55,14 @@ class EscapingStream:
         return getattr(self.unescaped, name)
 
 
-# Python up to 3.12 lets `print` use a stream that it does not own: a thread that still prints
-# when the block ends would end the process if nothing else held the stream.
+# These references keep the streams alive. Up to Python 3.12, `print` does not own a reference to
+# its stream, so a thread that still prints after the block would crash the process.
 _in_use: list[TextIO] = []
 
 
 @contextmanager
 def escaped_streams() -> Iterator[None]:
-    """Escape what is written to standard output and error while the block runs."""
+    """Escape text written to standard output and standard error inside the block."""
     before = sys.stdout, sys.stderr
     escaping = [cast("TextIO", EscapingStream(stream)) for stream in before]
     _in_use.extend(escaping)
@@ -77,7 +74,7 @@ def escaped_streams() -> Iterator[None]:
 
 
 class _UnreadStream:
-    """A text stream that drops what is written after its reader has ended."""
+    """A text stream that discards text after its reader has exited."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -86,19 +83,19 @@ class _UnreadStream:
         try:
             return self._stream.write(text)
         except BrokenPipeError:
-            self._drop()
+            self._discard()
             return len(text)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
         except BrokenPipeError:
-            self._drop()
+            self._discard()
 
-    def _drop(self) -> None:
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, self._stream.fileno())
-        os.close(nothing)
+    def _discard(self) -> None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self._stream.fileno())
+        os.close(null)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -106,7 +103,7 @@ class _UnreadStream:
 
 @contextmanager
 def finish_unread() -> Iterator[None]:
-    """Let a change of several steps finish although the reader of its output ends: `| head`."""
+    """Let a command with several steps finish even if the reader of its output exits (`| head`)."""
     before = sys.stdout
     stream = cast("TextIO", _UnreadStream(before))
     _in_use.append(stream)
@@ -119,6 +116,6 @@ def finish_unread() -> Iterator[None]:
 
 
 def own_control(stream: TextIO) -> TextIO:
-    """Return the unescaped stream, for a display that moves the cursor and shows only own text."""
+    """Return the unescaped stream, for displays that move the cursor and show no foreign text."""
     inner: TextIO = getattr(stream, "unescaped", stream)
     return inner

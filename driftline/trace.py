@@ -20,11 +20,11 @@ from registry.gates.reports import open_reports
 from registry.settings import is_shared, open_history
 from registry.store import Registry, store_folder
 
-_LONGEST = 512  # characters of an id
+_LONGEST_ID = 512  # characters
 
 
 class UnknownPrediction(DriftlineError):
-    """The prediction was not found anywhere."""
+    """The prediction is neither in the log nor in the monitor's database."""
 
 
 def commands() -> list[click.Command]:
@@ -37,15 +37,17 @@ def commands() -> list[click.Command]:
 @click.option("--log/--no-log", default=True, help="Search the log of this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def trace(*, prediction_id: str, log: bool, as_json: bool) -> None:
-    """Show where a prediction came from, and what followed from it.
+    """Show the origin of a prediction and its consequences.
 
-    Prints version, digest, alias or rollout, who registered, approved and promoted it, gates,
-    origin, labels, window and alarms. Reads the log of this machine, the registry and the monitor's
-    database. For each missing part, it prints what was searched. Exits 1 if the prediction is not
-    found anywhere.
+    Prints the version with its digest, alias or rollout; the people who registered, approved and
+    promoted it; gates, lineage, labels, window and alarms. Reads this machine's log, the registry
+    and the monitor's database. For each missing part, it prints the searched places. Exits 1 if the
+    prediction is not found.
     """
-    if not 0 < len(prediction_id) <= _LONGEST or "\0" in prediction_id:
-        raise click.BadParameter(f"expected 1 to {_LONGEST} characters", param_hint="PREDICTION_ID")
+    if not 0 < len(prediction_id) <= _LONGEST_ID or "\0" in prediction_id:
+        raise click.BadParameter(
+            f"expected 1 to {_LONGEST_ID} characters", param_hint="PREDICTION_ID"
+        )
     prediction_trace = read_trace(Home.from_environment(), prediction_id, log=log, show=_progress)
     if as_json:
         click.echo(msgspec.json.encode(prediction_trace))
@@ -70,10 +72,10 @@ def read_trace(
     log: bool = True,
     show: Callable[[], AbstractContextManager[Callable[[int, int], None]]] = _silent,
 ) -> PredictionTrace:
-    """Return what this machine has about a prediction.
+    """Collect everything that this machine's log, registry and monitor database have about it.
 
-    `show` is a context that displays how much of the log was read. Raises DatabaseUnavailable and
-    RegistryUnavailable.
+    `show` is a context manager that displays the progress of the search in the log. Raises
+    DatabaseUnavailable and RegistryUnavailable.
     """
     address = database_address(home)
     store = Store(address) if exists(address) else None
@@ -118,7 +120,7 @@ def _search(
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Display how much of the log was read if standard error is a terminal."""
+    """Display the progress of the search if standard error is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _read, _size: None
         return

@@ -1,4 +1,4 @@
-"""`driftline up`: run the service and the monitor together."""
+"""`driftline up`: run the service, the shadows and the monitor together."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from monitoring.settings import MonitorSettings, lock_file
 from service.settings import PREFIX as SERVICE
 from service.settings import read_settings
 
-# -P: a service.py or registry/ in the current folder must not shadow our package.
+# -P, because service.py or registry/ in the current folder must not shadow Driftline's package.
 _DRIFTLINE = [sys.executable, "-P", "-m", "driftline"]
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced by a loopback address
 
@@ -38,12 +38,12 @@ def commands() -> list[click.Command]:
     default=20.0,
     type=SECONDS,
     show_default=True,
-    help="Seconds for each process to stop.",
+    help="Seconds after which a process that does not stop is killed.",
 )
 def up(port: int | None, grpc_port: int | None, monitor_port: int | None, grace: float) -> None:
-    """Run the service and the monitor until Ctrl-C; one of each per home.
+    """Run the service and the monitor until Ctrl-C; each home has one of each.
 
-    An option overrides its variable, DRIFTLINE_SERVICE_PORT for example.
+    An option overrides its variable, for example DRIFTLINE_SERVICE_PORT.
     """
     require_known()
     service, monitor = read_settings(), from_environment(MonitorSettings, MONITOR)
@@ -63,7 +63,7 @@ def up(port: int | None, grpc_port: int | None, monitor_port: int | None, grace:
 
 
 def addresses(port: int, grpc_port: int, monitor_port: int) -> list[Address]:
-    """Return the addresses of both processes."""
+    """Return the addresses on which service and monitor listen."""
     service, monitor = read_settings(), from_environment(MonitorSettings, MONITOR)
     bound_addresses = [
         Address(service.host, port, f"--port or {SERVICE}PORT"),
@@ -76,7 +76,7 @@ def addresses(port: int, grpc_port: int, monitor_port: int) -> list[Address]:
 
 
 def children(port: int, grpc_port: int, monitor_port: int) -> list[Child]:
-    """Return the processes in stop order: the monitor reads the last events of the service."""
+    """Return the processes in stop order: the monitor stops last, to read all events."""
     serve = ["serve", "--port", str(port), "--grpc-port", str(grpc_port)]
     monitor = ["monitor", "--port", str(monitor_port)]
     service_host = read_settings().host
@@ -104,12 +104,12 @@ def _base(prefix: str, host: str, port: int) -> str:
             "checks; use driftline serve and driftline monitor instead"
         )
     scheme = "https" if os.environ.get(f"{prefix}TLS_CERTIFICATE") else "http"
-    near = _EVERYWHERE.get(host, host)
-    return f"{scheme}://{f'[{near}]' if ':' in near else near}:{port}"
+    local_host = _EVERYWHERE.get(host, host)
+    return f"{scheme}://{f'[{local_host}]' if ':' in local_host else local_host}:{port}"
 
 
 async def run(parts: list[Child], grace: float) -> int:
-    """Supervise both processes until SIGINT or SIGTERM; return the exit status."""
+    """Supervise the processes until SIGINT or SIGTERM; return the exit status."""
     supervisor = Supervisor(parts, lambda line: click.echo(f"driftline: {line}"), grace)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""`driftline upgrade --check`: say what this release would do to an installation."""
+"""`driftline upgrade --check`: show how this release would change an installation."""
 
 import click
 import msgspec
@@ -16,15 +16,15 @@ _COLOURS = {"upgrade": "yellow", "running": "yellow", "refused": "red", "unknown
 
 
 @click.command()
-@click.option("--check", is_flag=True, required=True, help="Look only: nothing is changed.")
+@click.option("--check", is_flag=True, required=True, help="Check only; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of findings.")
 def upgrade(check: bool, as_json: bool) -> None:  # noqa: ARG001, FBT001  # click calls it by name
-    """Show what this release would do to databases, log and home, without doing it.
+    """Show how this release would change databases and log, without changing them.
 
     An upgrade needs no command: each process migrates a database when it first opens it. Exits
-    with 1 if something was written by a newer release, or cannot be read.
+    with 1 if a database or the log cannot be read or was written by a newer release.
     """
-    from driftline.upgrade_check import upgrade_findings  # noqa: PLC0415 - SQLAlchemy and Alembic
+    from driftline.upgrade_check import upgrade_findings  # noqa: PLC0415 - imports SQLAlchemy
 
     findings = list(upgrade_findings(Home.from_environment()))
     if as_json:

@@ -1,4 +1,4 @@
-"""The effects of this release on an installation: each part is read, and nothing is changed."""
+"""Find out how this release would change an installation, without changing it."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -18,12 +18,12 @@ from eventlog.settings import Home, from_environment
 
 Outcome = Literal["current", "upgrade", "new", "refused", "unknown", "running"]
 _ROLES = ("service", "monitor", "forwarder")
-_TAIL = 4 << 20  # bytes of a segment's end, that is searched for the newest events
+_TAIL = 4 << 20  # bytes at the end of a segment that are searched for the newest event
 _NEWER = "run the release that wrote it, or a newer one"
 
 
 class UpgradeFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """The effect on one part of the installation."""
+    """The effect of this release on one part of the installation."""
 
     part: str
     outcome: Outcome
@@ -32,7 +32,7 @@ class UpgradeFinding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def upgrade_findings(home: Home) -> Iterator[UpgradeFinding]:
-    """Look at processes, databases and the log."""
+    """Check running processes, databases and the log."""
     yield from _processes(home)
     yield from _databases(home)
     yield from _log(home)
@@ -41,12 +41,12 @@ def upgrade_findings(home: Home) -> Iterator[UpgradeFinding]:
 def _processes(home: Home) -> Iterator[UpgradeFinding]:
     for role in _ROLES:
         if running := holder(home.lock(role)):
-            message = f"the {role} of this home runs ({running}): stop it before the upgrade"
+            message = f"the {role} of this home is running ({running}): stop it before the upgrade"
             yield UpgradeFinding(part="processes", outcome="running", message=message)
 
 
 def _databases(home: Home) -> Iterator[UpgradeFinding]:
-    from monitoring.settings import database_address  # noqa: PLC0415 - SQLAlchemy and Alembic
+    from monitoring.settings import database_address  # noqa: PLC0415 - imports SQLAlchemy and Alembic
     from monitoring.storage import migrations as monitor  # noqa: PLC0415
     from registry.history import migrations as registry  # noqa: PLC0415
     from registry.settings import PREFIX, RegistrySettings  # noqa: PLC0415
@@ -64,7 +64,7 @@ def _databases(home: Home) -> Iterator[UpgradeFinding]:
 
 
 def _migrations(folder: Path) -> list[tuple[str, str]]:
-    """Return revision and first line of each migration, the oldest first."""
+    """Return the revision and first line of each migration, oldest first."""
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - takes half a second to import
 
     scripts = list(ScriptDirectory(str(folder)).walk_revisions())
@@ -76,23 +76,23 @@ def _migrations(folder: Path) -> list[tuple[str, str]]:
 def database_finding(
     name: str, place: Path | str, table: str, migrations: Sequence[tuple[str, str]]
 ) -> UpgradeFinding:
-    """Return what the migrations would do to a database."""
+    """Return the effect of the migrations on a database."""
     shown, newest = masked("", str(place)), migrations[-1][0]
     if isinstance(place, Path) and not place.exists():
         message = f"{shown} does not exist; the first start creates it"
         return UpgradeFinding(part=name, outcome="new", message=message)
     try:
         revision = read_revision(place, table)
-    except Exception as error:  # noqa: BLE001 - two drivers have no common error
+    except Exception as error:  # noqa: BLE001 - the two drivers' errors have no common base
         message = f"{shown} cannot be read: {' '.join(str(error).split())}"
         return UpgradeFinding(part=name, outcome="unknown", message=message)
     if revision == newest:
-        message = f"{shown} has revision {revision}, the newest"
+        message = f"{shown} has the newest revision, {revision}"
         return UpgradeFinding(part=name, outcome="current", message=message)
     revisions = [revision for revision, _ in migrations]
     if revision and revision not in revisions:
         message = (
-            f"{shown} has revision {revision}, this release knows none after {newest}: {_NEWER}"
+            f"{shown} has revision {revision}, unknown to this release (newest: {newest}): {_NEWER}"
         )
         return UpgradeFinding(part=name, outcome="refused", message=message)
     steps = migrations[revisions.index(revision) + 1 if revision else 0 :]
@@ -108,7 +108,7 @@ def database_finding(
 
 def _log(home: Home) -> Iterator[UpgradeFinding]:
     sources = sorted(path for path in home.log.glob("*") if path.is_dir())
-    unknown: dict[str, str] = {}  # type of event, by source
+    unknown: dict[str, str] = {}  # unknown type of the newest event, by source
     for source in sources:
         if newer := _newer_event(source):
             unknown[source.name] = newer
@@ -128,7 +128,7 @@ def _log(home: Home) -> Iterator[UpgradeFinding]:
 
 
 def _newer_event(source: Path) -> str:
-    """Return the type of a source's newest event if this release does not know it, else ""."""
+    """Return the type of a source's newest event if it is unknown to this release, else ""."""
     stored_segments = segments(source)
     if not stored_segments:
         return ""
@@ -146,9 +146,9 @@ def _newer_event(source: Path) -> str:
 
 
 def _unknown_type(body: bytes) -> str:
-    """Return the type that an event names, if it is one of Driftline's."""
+    """Return the type in an event if it is an event type of Driftline, else ""."""
     try:
         event_type = json.loads(body).get("type", "")
     except (ValueError, AttributeError, RecursionError):
-        return ""  # damaged, and of no release
+        return ""  # damaged, not of a newer release
     return event_type if isinstance(event_type, str) and event_type.startswith("driftline.") else ""

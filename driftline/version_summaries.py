@@ -1,4 +1,4 @@
-"""Every version of models in a line: what `driftline models` lists, page by page."""
+"""Summaries of all versions, page by page, for `driftline models`."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
@@ -12,39 +12,39 @@ from registry.settings import open_history
 from registry.store import ModelState, Registry
 from registry.worker_reports import WorkerReport, selects
 
-MOST_MODELS = 1000  # maximum models of a page
+MOST_MODELS = 1000  # maximum number of models per page
 
 
 class VersionSummary(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One version; `registered` is microseconds since the epoch."""
+    """The summary of a version."""
 
     model: str
     number: str
-    registered: int
+    registered: int  # time of registration, in microseconds since the epoch
     digest: str = ""
     aliases: list[str] = []
-    reasons: list[str] = []  # why it is not ready, or a candidate
-    damaged: str = ""  # why its files cannot be read
+    reasons: list[str] = []  # reasons why the version is not ready or only a candidate
+    damaged: str = ""  # reason why the version's files cannot be read
     owner: str = ""  # owner of the model
     tags: list[str] = []  # tags of the model
 
 
 class ModelQuery(msgspec.Struct, frozen=True):
-    """A query for one page of the models, in the order of their names."""
+    """A query for one page of models, sorted by name."""
 
-    pattern: str = ""  # pattern as in `team-a-*,fraud`; "": every model
-    after: str = ""  # name of the last model of the page before
-    limit: int = MOST_MODELS  # models, each with all its versions
-    tag: str = ""  # "": any
-    owner: str = ""  # "": any
+    pattern: str = ""  # shell patterns such as `team-a-*,fraud`, "" for every model
+    after: str = ""  # name of the previous page's last model
+    limit: int = MOST_MODELS  # maximum number of models, each with all its versions
+    tag: str = ""  # "" for any tag
+    owner: str = ""  # "" for any owner
 
 
 class ModelPage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One page of models; an empty `next` marks the last one."""
+    """One page of models."""
 
-    versions: list[VersionSummary]  # by model and number
-    next: str = ""  # `after` of the next page
-    remaining: int = 0  # matching models on later pages
+    versions: list[VersionSummary]  # sorted by model and number
+    next: str = ""  # `after` of the next page, "" on the last page
+    remaining: int = 0  # number of matching models on later pages
 
 
 def read_page(home: Home, query: ModelQuery) -> ModelPage:
@@ -64,9 +64,9 @@ def read_page(home: Home, query: ModelQuery) -> ModelPage:
 
 
 def _workers(home: Home) -> list[WorkerReport]:
-    """Return the reports of workers: none while a shared registry cannot be reached.
+    """Return the workers' reports, or [] if a shared registry cannot be reached.
 
-    Opening the registry has warned of that already, and its copy on this machine has the models.
+    The models then are read from this machine's copy; opening the registry has printed a warning.
     """
     try:
         return AllWorkers(home).read()
@@ -75,7 +75,7 @@ def _workers(home: Home) -> list[WorkerReport]:
 
 
 def _described(home: Home, query: ModelQuery, names: list[str]) -> list[str]:
-    """Return the models that have the tag and the owner of a query."""
+    """Return the models with the tag and the owner of a query."""
     descriptions = open_history(home).descriptions()
     return [
         name
@@ -89,7 +89,7 @@ def _described(home: Home, query: ModelQuery, names: list[str]) -> list[str]:
 def read_pages(
     read: Callable[[ModelQuery], ModelPage], query: ModelQuery, limit: int | None = None
 ) -> Iterator[ModelPage]:
-    """Yield pages until so many models were read, without `limit` all that match."""
+    """Yield pages until `limit` models were read, or all pages if `limit` is None."""
     after = query.after
     while limit is None or limit > 0:
         size = MOST_MODELS if limit is None else min(limit, MOST_MODELS)
@@ -112,7 +112,7 @@ def _versions(
         digests.setdefault(number, (0, ""))
     summaries = []
     for number, (created, digest) in sorted(digests.items(), key=lambda entry: int(entry[0])):
-        aliases = [alias for alias, of in state.desired.aliases.items() if of == number]
+        aliases = [alias for alias, n in state.desired.aliases.items() if n == number]
         reasons = {w.unready.get(model, {}).get(number, "") for w in workers} - {""}
         if candidate := state.desired.candidates.get(number):
             reasons.add(f"candidate: {candidate}")

@@ -1,4 +1,4 @@
-"""`driftline webhooks` and `deadletters`: what left for others, and what could not be taken in."""
+"""`driftline webhooks` and `deadletters`: sent webhooks, and records that could not be ingested."""
 
 import sys
 import uuid
@@ -17,19 +17,19 @@ from telemetry.clock import now_us
 
 
 def commands() -> list[click.Command]:
-    """Return the commands of these nouns."""
+    """Return the commands of this module."""
     return [webhooks, deadletters]
 
 
 @click.group()
 def webhooks() -> None:
-    """Look after the webhooks that ask for retraining."""
+    """List, test, retry and enable the webhooks for retrain requests and alarms."""
 
 
 @webhooks.command()
 def test() -> None:
-    """Send a signed trial to the configured address and show the answer."""
-    # These bring an HTTP client, which no other command here needs.
+    """Send a signed test request to the configured address and show the reply."""
+    # These imports need an HTTP client, which the other commands do not need.
     import asyncio  # noqa: PLC0415
 
     from monitoring.webhooks.body import trial  # noqa: PLC0415
@@ -41,7 +41,7 @@ def test() -> None:
     now = now_us()
     webhook_id = f"trial_{uuid.uuid4().hex}"
     answer = asyncio.run(receiver.post(webhook_id, trial(webhook_id, now), now))
-    click.echo(f"{receiver.url} answered {answer.status}")
+    click.echo(f"{receiver.url} replied {answer.status}")
     if answer.text.strip():
         click.echo(plain(answer.text.strip()).plain)
     sys.exit(0 if receiver.received(answer) else 1)
@@ -49,7 +49,7 @@ def test() -> None:
 
 @webhooks.command("list")
 def list_webhooks() -> None:
-    """List every webhook, newest first: whether it was received, and what went wrong."""
+    """List every webhook with its state and last error, newest first."""
     for stop in open_store().disabled():
         click.echo(plain(disabled_receiver(stop)).plain)
     table = table_of("Webhook", "Created", "State", "Attempts", "Last error")
@@ -69,14 +69,14 @@ def retry(webhook_id: str) -> None:
     """Retry a dead webhook under the same id."""
     if not open_store().revive(webhook_id, now_us()):
         raise click.ClickException(
-            f"no dead webhook {webhook_id!r}; `driftline webhooks list` shows which there are"
+            f"no dead webhook {webhook_id!r}; `driftline webhooks list` lists all webhooks"
         )
     click.echo(f"{webhook_id} is pending; a running monitor sends it")
 
 
 @webhooks.command()
 def enable() -> None:
-    """Enable a receiver that was disabled after status 410; pending webhooks are sent."""
+    """Enable receivers that were disabled after status 410, and send pending webhooks."""
     before = open_store().enable()
     if not before:
         raise click.ClickException("no receiver is disabled")
@@ -95,10 +95,10 @@ def deadletters() -> None:
     type=click.IntRange(1, 100_000),
     default=50,
     show_default=True,
-    help="How many, the newest first.",
+    help="Number of dead letters, newest first.",
 )
 def list_letters(limit: int) -> None:
-    """List dead letters: origin, reason and first bytes."""
+    """List dead letters with origin, reason and first bytes."""
     letters = open_store().dead_letters(limit)
     if not letters:
         click.echo("There are no dead letters.")
@@ -113,15 +113,15 @@ def list_letters(limit: int) -> None:
 @deadletters.command("retry")
 @click.argument("numbers", type=INTEGER, nargs=-1, required=True)
 def retry_letters(numbers: tuple[int, ...]) -> None:
-    """Retry dead letters, for instance once their model is registered.
+    """Retry dead letters, for example after their model was registered.
 
-    The running monitor ingests them; a record that fails is dead-lettered.
+    The running monitor ingests the records. A record that fails again is dead-lettered again.
     """
     store = open_store()
     for number in numbers:
         if not store.retry(number):
             raise click.ClickException(
-                f"no dead letter {number} that holds a record; `driftline deadletters list` shows "
-                "which there are"
+                f"no dead letter {number} with a record; `driftline deadletters list` lists all "
+                "dead letters"
             )
         click.echo(f"{number} is pending; the running monitor retries it")

@@ -22,8 +22,8 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 def backup(folder: Path) -> None:
     """Copy registry, models, log, monitor database and keys to FOLDER, and verify the copy.
 
-    Everything may run meanwhile. FOLDER must not exist yet. It holds secrets: protect it as the
-    home itself.
+    All processes may continue to run. FOLDER must not exist yet. The backup contains secrets:
+    protect it like the home.
     """
     from driftline.backups.take import take_backup  # noqa: PLC0415 - not needed for --help
 

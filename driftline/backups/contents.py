@@ -1,9 +1,9 @@
 """The contents of a backup: a home of Driftline, and a record of its files.
 
 <backup>/backup.json             sizes and hashes of all other files; written last
-<backup>/log/, registry.db, ...  named as below DRIFTLINE_HOME
+<backup>/log/, registry.db, ...  the same names as in DRIFTLINE_HOME
 <backup>/bentoml/models/         the files of every version
-<backup>/monitor.pgdump          instead of monitor.db, where the monitor uses PostgreSQL
+<backup>/monitor.pgdump          instead of monitor.db, if the monitor uses PostgreSQL
 """
 
 from collections.abc import Iterator
@@ -32,26 +32,26 @@ class StoredFile(msgspec.Struct, frozen=True):
 
 
 class BackupRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Describe a backup; its files are named by their paths below its folder."""
+    """The record of a backup; `files` has a key for each path relative to the backup's folder."""
 
     format: int
     release: str
     time: str  # time at which the backup began, ISO 8601, UTC
     revision: int  # revision of the registry's history
-    head: str  # the chain after that revision
+    head: str  # chain hash of that revision
     shared_registry: bool  # the history came from a database that machines share
-    events: int  # readable ones in the log
+    events: int  # number of readable events in the log
     faults: list[str] = []  # files that were already damaged when they were copied
     files: dict[str, StoredFile]
 
 
 def describe_file(path: Path) -> StoredFile:
-    """Hash a file; raises OSError."""
+    """Return the size and hash of a file; raises OSError."""
     return StoredFile(path.stat().st_size, hash_file(path))
 
 
 def files_below(folder: Path) -> Iterator[str]:
-    """Yield the path of every file below a folder, relative to it, except the record's."""
+    """Yield the relative path of every file below a folder, except of `backup.json`."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and not path.is_symlink() and name != RECORD:
@@ -68,7 +68,7 @@ def read_verified(folder: Path) -> BackupRecord:
         raise BackupFault(f"{folder}: {added[0]} is not in {RECORD}; remove it")
     for name, expected in record.files.items():
         if describe_file(folder / name) != expected:
-            raise BackupFault(f"{folder}: {name} was changed after the backup; take another one")
+            raise BackupFault(f"{folder}: {name} was changed after the backup; take another backup")
     return record
 
 

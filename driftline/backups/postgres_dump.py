@@ -1,4 +1,4 @@
-"""Dump a PostgreSQL database with its own program, pg_dump."""
+"""Dump a PostgreSQL database with pg_dump."""
 
 import os
 import shutil
@@ -8,14 +8,15 @@ from pathlib import Path
 from driftline.backups.contents import BackupFault
 
 _PROGRAM = "pg_dump"
-# Names of libpq's variables that differ from its parameters' names in capitals.
+# Environment variables of libpq that are not named `PG` plus the parameter in capitals.
 _VARIABLES = {"dbname": "PGDATABASE", "application_name": "PGAPPNAME"}
 
 
 def dump_database(address: str, target: Path) -> None:
     """Write a dump in pg_dump's custom format, which pg_restore reads; raises BackupFault.
 
-    The parameters, with the password, are passed as variables: arguments are visible to others.
+    Connection parameters are passed as environment variables, because the password must not be
+    among the arguments, which all users of the machine can read.
     """
     from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - only with this database
 

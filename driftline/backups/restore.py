@@ -14,7 +14,7 @@ _DRAFT = ".restoring"
 def restore_backup(folder: Path, home: Home) -> BackupRecord:
     """Verify a backup, then copy it to a home that does not exist yet or is empty.
 
-    A restore that was killed is repeated by the next one. Raises BackupFault, and then nothing was
+    After a killed restore, the next call starts again. Raises BackupFault before anything is
     written, or OSError.
     """
     record = read_verified(folder)
@@ -38,7 +38,7 @@ def restore_backup(folder: Path, home: Home) -> BackupRecord:
         shutil.move(draft / MODELS, models)
     for path in sorted(draft.iterdir()):
         target = home.root / path.name
-        if target.is_dir():  # of a restore that was killed
+        if target.is_dir():  # left by a killed restore
             shutil.rmtree(target)
         path.replace(target)
     sync_folder(home.root)
@@ -49,5 +49,5 @@ def restore_backup(folder: Path, home: Home) -> BackupRecord:
 def _require_empty(folder: Path, setting: str) -> None:
     if folder.exists() and (names := sorted(path.name for path in folder.iterdir())):
         raise BackupFault(
-            f"{folder} is not empty, it has {names[0]}: set {setting} to a new folder"
+            f"{folder} is not empty: it contains {names[0]}; set {setting} to a new folder"
         )

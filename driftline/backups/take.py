@@ -1,9 +1,9 @@
 """Take a backup of a home while its processes run.
 
-Each part is copied before the parts that must be at least as new: positions and the monitor's
-database before the log that they refer to, the log before the registry that its predictions name.
-A restored home therefore is in the state of a home whose processes were killed at the time of the
-backup; every start handles that state.
+The order of copying makes every reference valid. Positions and the monitor's database refer to the
+log, so they are copied before it. Predictions refer to versions, so the log is copied before the
+registry. A restored home is in the same state as a home whose processes were killed at the time of
+the backup, and every start handles that state.
 """
 
 import os
@@ -42,14 +42,13 @@ from registry.settings import audit_key, is_shared, open_history
 from registry.store import Registry, store_folder
 from telemetry.release import release
 
-# Parts of a home by the names of `Home`, in the order of copying. A test checks that every part
-# is here or below.
+# Attributes of `Home`, in the order of copying. `COPIED` and `LEFT_OUT` name all parts of a home.
 _POSITIONS = ("cursors", "consumed", "shadows", "approval_webhooks")
 _DATABASES = ("dead_letters", "monitor")
 _FOLDERS = ("baselines", "gate_reports", "comparisons", "reports")
-OTHER_PARTS = ("log", "registry", "keys", "audit_key")  # each has a function below
-# Not copied, because processes re-create it: counts, copies, reports of running processes, work in
-# progress.
+OTHER_PARTS = ("log", "registry", "keys", "audit_key")  # copied in their own ways
+# Not copied, because processes re-create these parts: counts, caches, reports of running processes,
+# unfinished work.
 LEFT_OUT = (
     "segment_counts", "registry_copy", "workers", "exits", "gate_run", "rollouts", "uploads",
 )  # fmt: skip
@@ -60,18 +59,18 @@ _SINGLE_FILES = ("driftline.toml", "prediction-id-secrets")
 def take_backup(home: Home, target: Path) -> BackupRecord:
     """Copy a home to a new folder and verify the copy.
 
-    An incomplete backup has another name than `target`. Raises BackupFault, or OSError if the
-    disk is full.
+    The copy is renamed to `target` when it is complete. Raises BackupFault, or OSError if the disk
+    is full.
     """
     if target.exists():
         raise BackupFault(f"{target} exists: a backup needs a new folder")
     if not home.root.is_dir():
         raise BackupFault(f"{home.root} does not exist; DRIFTLINE_HOME names the home to copy")
     if target.absolute().is_relative_to(home.root):
-        raise BackupFault(f"{target} is inside of the home {home.root}: choose another place")
+        raise BackupFault(f"{target} is inside the home {home.root}: choose another folder")
     part = target.with_name(f"{target.name}.part")
-    with _alone(target):
-        shutil.rmtree(part, ignore_errors=True)  # of a backup that was killed
+    with _locked(target):
+        shutil.rmtree(part, ignore_errors=True)  # left by a killed backup
         make_folder(part)
         try:
             record = _copy_home(home, part)
@@ -85,15 +84,15 @@ def take_backup(home: Home, target: Path) -> BackupRecord:
 
 
 @contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Hold the lock file beside a backup, so that two processes do not write one."""
+def _locked(target: Path) -> Iterator[None]:
+    """Hold a lock file next to the backup, so that only one process writes it."""
     make_folder(target.parent)
     path = target.with_name(f"{target.name}.lock")
     lock = try_lock(path)
     if lock is None:
         raise BackupFault(f"{target} is being written by another backup: choose another folder")
     try:
-        if os.fstat(lock).st_nlink == 0 or target.exists():  # the other one ended meanwhile
+        if os.fstat(lock).st_nlink == 0 or target.exists():  # another backup ended meanwhile
             raise BackupFault(f"{target} was written by another backup: choose another folder")
         try:
             yield
@@ -106,8 +105,8 @@ def _alone(target: Path) -> Iterator[None]:
 def _copy_home(home: Home, part: Path) -> BackupRecord:
     begin = datetime.now(UTC).isoformat(timespec="seconds")
     copy = Home(part)
-    # Segments are copied twice: the first pass saves those that retention may delete soon, the
-    # second adds what the databases have read since.
+    # The log is copied twice. The first pass saves segments that retention may delete soon. The
+    # second pass adds the events that the databases have read since.
     _copy_log(home.log, copy.log)
     for name in _POSITIONS:
         _copy_file(getattr(home, name), getattr(copy, name))
@@ -142,7 +141,7 @@ def _copy_home(home: Home, part: Path) -> BackupRecord:
 
 
 def _copy_registry(home: Home, copy: Home) -> tuple[History, list[str]]:
-    """Copy the history, then the folders of its versions; return what is damaged in them."""
+    """Copy the history, then the folders of its versions; return the copy and its faults."""
     history, faults = History(copy.registry), []
     with closing(open_history(home, direct=True)) as source:
         source.copy_to(history)
@@ -152,7 +151,7 @@ def _copy_registry(home: Home, copy: Home) -> tuple[History, list[str]]:
         state = registry.state(model)
         if state.remote:
             for number in sorted(state.remote):
-                registry.version(model, number)  # fetches its files
+                registry.version(model, number)  # downloads the version's files
             state = registry.state(model)
         faults += [f"registry: {text}" for text in state.damaged.values()]
         for version in state.versions:
@@ -162,13 +161,13 @@ def _copy_registry(home: Home, copy: Home) -> tuple[History, list[str]]:
 
 
 def _copy_log(log: Path, copy: Path) -> None:
-    """Copy what the log has and the copy lacks. Files only grow, until retention deletes them."""
+    """Add the new bytes of a log to its copy: log files only grow until retention deletes them."""
     _copy_file(log / "identity", copy / "identity")
     for source in sources(log):
         folder = copy / source.name
         make_folder(folder)
         (folder / "lock").touch(0o600)
-        # Before the segments, so that the copy states no answer that it lacks the event of.
+        # Copied before the segments, so that the copy counts no answer without an event.
         _copy_file(source / ANSWERED, folder / ANSWERED)
         for segment in segments(source):
             _append_missing(segment.path, folder / segment.path.name)
@@ -177,7 +176,7 @@ def _copy_log(log: Path, copy: Path) -> None:
 
 
 def _append_missing(source: Path, copy: Path) -> None:
-    """Append to a copy the bytes that its source has after the copy's end."""
+    """Append to a copy the bytes by which its source is longer."""
     try:
         with source.open("rb") as read, copy.open("ab") as written:
             read.seek(written.tell())
@@ -187,7 +186,7 @@ def _append_missing(source: Path, copy: Path) -> None:
 
 
 def _copy_database(source: Path, copy: Path) -> None:
-    """Copy a database of SQLite as of one moment; writers wait meanwhile."""
+    """Copy a consistent snapshot of an SQLite database; writers wait meanwhile."""
     if not source.exists():
         return
     try:
@@ -211,7 +210,7 @@ def _copy_folder(source: Path, copy: Path) -> None:
 
 
 def _copy_file(source: Path, copy: Path) -> None:
-    """Copy a file, readable by this user alone; skip a missing file or a draft (`.new`)."""
+    """Copy a file, readable only by this user; skip a missing file or a draft (`.new`)."""
     if source.suffix == ".new":
         return
     make_folder(copy.parent)

@@ -1,4 +1,4 @@
-"""Assemble the output of a job from its finished chunks, and put it in place at once."""
+"""Assemble the output of a job from its finished chunks, and publish each file atomically."""
 
 import csv as text
 import os
@@ -14,8 +14,8 @@ from driftline.batch.job import BatchRun
 from driftline.batch.storage import FORMATS, Storage, suffix
 from driftline.batch.tables import regroup
 
-_GROUP = 131_072  # rows of a row group
-_REJECTS = "_rejects.csv"  # file in a folder; readers of tables ignore a leading underscore
+_GROUP = 131_072  # rows per Parquet row group
+_REJECTS = "_rejects.csv"  # readers of table folders ignore names with a leading underscore
 
 
 def rejects_name(output: str) -> str:
@@ -26,9 +26,9 @@ def rejects_name(output: str) -> str:
 
 
 def assemble(run: BatchRun) -> int:
-    """Write the output and any list of rejects; return the number of rejected rows.
+    """Write the output and, if rows were rejected, their list; return the number of rejected rows.
 
-    Each file appears complete: a reader sees the old file or the new one.
+    Files are replaced atomically: a reader sees the complete old or the complete new file.
     """
     output = run.job.output
     rejected = _list_rejects(run, rejects_name(output))
@@ -53,12 +53,12 @@ def _write(run: BatchRun, chunks: Iterable[FinishedChunk], kind: str, target: st
     else:
         with csv.CSVWriter(str(draft), schema) as lines:
             for batch in batches:
-                lines.write_batch(_flat(batch))
+                lines.write_batch(_without_fp16(batch))
     _place(draft, target)
 
 
-def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return the batch with the floats of FP16, which Arrow writes to no CSV, as FP32."""
+def _without_fp16(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the batch with FP16 columns as FP32, because Arrow cannot write FP16 to CSV."""
     if not any(field.type == pa.float16() for field in batch.schema):
         return batch
     wide = [pa.float32() if f.type == pa.float16() else f.type for f in batch.schema]
@@ -76,7 +76,7 @@ def _list_rejects(run: BatchRun, target: str) -> int:
     if count:
         _place(draft, target)
     elif "://" not in target:
-        Path(target).unlink(missing_ok=True)  # of an earlier job
+        Path(target).unlink(missing_ok=True)  # left by an earlier job
     return count
 
 
@@ -88,7 +88,7 @@ def _rejects(run: BatchRun) -> Iterator[tuple[str, int, str]]:
 
 
 def _place(draft: Path, target: str) -> None:
-    """Move a draft to its target: at once on this machine, as one object in a store."""
+    """Move a draft to its target: by a rename on this machine, as one object in a store."""
     if "://" in target:
         Storage(target).put(str(draft))
         return

@@ -1,11 +1,11 @@
-"""The folder of a job under way: what it is about, and one file for each finished chunk.
+"""The folder of an unfinished job: its description, and one file for each finished chunk.
 
-    <folder>/job.json              what runs on what; a job of the same content is resumed
-    <folder>/lock                  held by the process that runs it
-    <folder>/writers.json          sources and epochs of the log that its processes wrote
+    <folder>/job.json              version, inputs and options; an equal job resumes this job
+    <folder>/lock                  locked by the process that runs the job
+    <folder>/writers.json          log sources and epochs that the job's processes have written
     <folder>/<file>-<chunk>.arrow  rows of one finished chunk, with its rejects
 
-Chunks are finished in order, so the files of an input are those of its first chunks.
+The chunks of an input file finish in order.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ _REJECTS = b"rejects"
 
 
 class BatchJob(msgspec.Struct, frozen=True):
-    """The inputs of a job. Equal jobs have equal outputs, so one continues the other."""
+    """The version, inputs and options of a job; jobs that are equal here have equal outputs."""
 
     model: str
     version: str
@@ -39,43 +39,43 @@ class BatchJob(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """The beginning of its prediction ids: the same for the same rows and version."""
+        """The first part of the job's prediction ids, equal for equal rows and version."""
         about = [self.digest, [(f.name, f.size, f.modified) for f in self.files], self.chunk]
         digest = hashlib.blake2b(msgspec.json.encode(about), digest_size=6).hexdigest()
         return f"{tag_of(self.model)}-{digest}"
 
 
 class Writer(msgspec.Struct, frozen=True):
-    """The place where a process of the job writes its events."""
+    """The log source and epoch to which a process of the job writes its events."""
 
     source: str
     epoch: int
 
 
 class FinishedChunk(msgspec.Struct, frozen=True):
-    """The output of one chunk."""
+    """The output and rejected rows of one chunk."""
 
     table: pa.Table
     rejects: Rejects
 
 
 class Checkpoints:
-    """The folder of one job; one process at a time has it."""
+    """The folder of one job, used by one process at a time."""
 
     def __init__(self, folder: Path) -> None:
-        """Raise AlreadyRunning if another process has the folder."""
+        """Lock the folder; raises AlreadyRunning if another process uses it."""
         make_folder(folder)
         self._folder = folder
         self._lock = ProcessLock(
-            folder / "lock", "batch job", remedy="await its end, or state another output"
+            folder / "lock", "batch job", remedy="wait until it ends, or state another output"
         )
         self._removed = False
 
     def begin(self, job: BatchJob, *, restart: bool = False) -> BatchJob:
-        """Return the job to run: the one found here if it is of the same rows, else this one.
+        """Return the job to run: the unfinished job of this folder if it matches, else `job`.
 
-        The version of an unfinished job holds, although the alias may name another one by now.
-        Raises BatchError for an unfinished job of something else.
+        An unfinished job continues with its version, even if the alias names a different version
+        now. Raises BatchError if the unfinished job has different files or options.
         """
         recorded_job = None if restart else self._job()
         if recorded_job is not None:
@@ -93,17 +93,17 @@ class Checkpoints:
             if resumed == recorded_job and same_version:
                 return recorded_job
             raise BatchError(
-                f"{self._folder} holds an unfinished job of {recorded_job.model} version "
+                f"{self._folder} contains an unfinished job of {recorded_job.model} version "
                 f"{recorded_job.version} on {len(recorded_job.files)} file(s), chunk "
-                f"{recorded_job.chunk}, and files or options differ; expected the same, or "
-                "--restart to begin again"
+                f"{recorded_job.chunk}, with different files or options; state the same, or "
+                "--restart to start again"
             )
         self._clear()
         replace_file(self._folder / "job.json", msgspec.json.encode(job))
         return job
 
     def add_writer(self, writer: Writer) -> list[Writer]:
-        """Record the log to which events are written from now on; return the earlier ones."""
+        """Record this process's log source; return the sources of earlier processes."""
         path = self._folder / "writers.json"
         earlier: list[Writer] = []
         if path.exists():
@@ -136,20 +136,20 @@ class Checkpoints:
         return FinishedChunk(table.replace_schema_metadata(None), rejects)
 
     def path(self, name: str) -> Path:
-        """Return the place of a draft of an output."""
+        """Return the path for the draft of an output file."""
         return self._folder / name
 
     def close(self) -> None:
-        """Release the folder to other processes; delete it unless the job has begun."""
+        """Unlock the folder, and delete it if the job has not started."""
         if not self._removed and not (self._folder / "writers.json").exists():
             shutil.rmtree(self._folder, ignore_errors=True)
         self._lock.close()
 
     def remove(self) -> None:
-        """Delete the folder: the job is done."""
-        (self._folder / "job.json").unlink()  # first: a crash must leave no readable job
+        """Delete the folder after the end of the job."""
+        (self._folder / "job.json").unlink()  # first, so that a crash leaves no job to resume
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._removed = True  # the next process may have created it again
+        self._removed = True  # close() must not delete the folder of a later process
         sync_folder(self._folder.parent)
 
     def _job(self) -> BatchJob | None:
@@ -159,7 +159,7 @@ class Checkpoints:
             return None
         except msgspec.DecodeError as error:
             raise BatchError(
-                f"{self._folder / 'job.json'} cannot be read: {error}; expected --restart"
+                f"{self._folder / 'job.json'} cannot be read: {error}; use --restart"
             ) from None
 
     def _clear(self) -> None:

@@ -1,7 +1,7 @@
 """Log the events of a batch job: exactly one for each chunk.
 
-A process that is killed may have logged a chunk that is not finished. The next one reads what was
-logged, computes the chunk again and does not log it again.
+A killed process may have logged a chunk without storing its output. The next process reads the
+logged events, computes the chunk again and does not log it twice.
 """
 
 import socket
@@ -34,27 +34,27 @@ from telemetry.clock import now_us
 
 Array = np.ndarray[Any, Any]
 _MOST_BYTES = 512 << 10  # maximum payload: Kafka's default limit of a message is 1 MiB
-_READ = 256  # records at once
+_READ = 256  # records per read
 
 
 class ChunkRun(NamedTuple):
-    """The facts of one chunk that its event states."""
+    """The content of a chunk's event."""
 
     prediction_id: str
     rows: int  # rows that the model answered
-    first: int  # row of the file that the chunk begins with
+    first: int  # number of the chunk's first row in the file
     file: str
     started: int  # microseconds since the epoch
     run_us: int
     inputs: Mapping[str, Array]
     outputs: Mapping[str, Array]
-    reason: str = ""  # why no row was answered
+    reason: str = ""  # reason for the failure if the model answered no row
 
 
 class ChunkLog:
     """Writes the events of a job, as the only writer of its source of the log."""
 
-    def __init__(  # noqa: PLR0913  # whose events, and where
+    def __init__(  # noqa: PLR0913  # called in one place
         self,
         home: Home,
         settings: LogSettings,
@@ -65,7 +65,10 @@ class ChunkLog:
         revision: int,
         key: bytes,
     ) -> None:
-        """`key` is that of the payload policy; raises SettingError if it is needed and missing."""
+        """Claim a source of the log; `key` is the payload policy's key for hashing values.
+
+        Raises SettingError if the policy needs a key and `key` is empty.
+        """
         self._version, self._alias, self._revision = version, alias, revision
         self._policies = PayloadPolicies()
         self._policies.add(version, key)
@@ -91,7 +94,7 @@ class ChunkLog:
         self._writer.close()
 
     def prepare(self, run: ChunkRun) -> PredictionEvent:
-        """Return the event of a chunk without its place in the log; may be called in any thread."""
+        """Return the event of a chunk, not yet numbered; may be called in any thread."""
         inputs = {n: to_tensor(of_array(a), a) for n, a in run.inputs.items()}
         outputs = {n: to_tensor(of_array(a), a) for n, a in run.outputs.items()}
         summaries: dict[str, list[float | None]] = {}
@@ -127,7 +130,7 @@ class ChunkLog:
         return without_large_payload(event, _MOST_BYTES)
 
     def append(self, event: PredictionEvent) -> None:
-        """Log the event of a chunk unless an earlier process did; raises LogUnavailable."""
+        """Log a chunk's event unless an earlier process has logged it; raises LogUnavailable."""
         if event.prediction_id in self._logged:
             return
         stamp = Stamps(self._writer).take(shard_of(event.model))

@@ -19,7 +19,7 @@ from driftline.batch.errors import BatchError
 from driftline.batch.job import BatchRun
 from driftline.batch.model import BatchModel
 from driftline.batch.outputs import OutputColumns
-from driftline.batch.progress import progress_of
+from driftline.batch.progress import progress_display
 from driftline.batch.reference_check import check_tables
 from driftline.batch.rows import require_columns
 from driftline.batch.storage import FORMATS, InputFile, Storage, suffix
@@ -45,15 +45,15 @@ class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):
     copied: list[str] = []
     restart: bool = False
     check: Check = "off"
-    unseen: float = 0.01  # share of rows outside the reference that a check allows
+    unseen: float = 0.01  # largest share of rows outside the reference that a check accepts
 
 
-class Done(msgspec.Struct, frozen=True):
+class BatchResult(msgspec.Struct, frozen=True):
     """The result of a job."""
 
     job: BatchJob
     rows: int
-    computed: int  # chunks that this process computed
+    computed: int  # rows that this process predicted
     rejected: int
     seconds: float
 
@@ -61,7 +61,7 @@ class Done(msgspec.Struct, frozen=True):
         """Yield the lines that the command prints."""
         job = self.job
         rate = self.computed / self.seconds if self.seconds else 0.0
-        resumed = f", {self.rows - self.computed:,} of them before" if self.earlier else ""
+        resumed = f", {self.rows - self.computed:,} of them earlier" if self.earlier else ""
         yield (
             f"{self.rows:,} rows by {job.model} version {job.version}{resumed}, in "
             f"{self.seconds:.1f} s ({rate:,.0f} rows/s): {job.output}"
@@ -71,14 +71,14 @@ class Done(msgspec.Struct, frozen=True):
 
     @property
     def earlier(self) -> bool:
-        """Whether an earlier process finished chunks of the job."""
+        """Whether an earlier process finished some chunks of the job."""
         return self.computed < self.rows
 
 
-def run_job(request: BatchRequest, *, quiet: bool = False) -> Done:
+def run_job(request: BatchRequest, *, quiet: bool = False) -> BatchResult:
     """Run a job to its end, or resume it; raises DriftlineError.
 
-    Whatever ends the process, the next one continues after the last finished chunk.
+    If the process is killed, the next one continues after the last finished chunk.
     """
     began = time.monotonic()
     home, settings = Home.from_environment(), read_settings()
@@ -95,12 +95,13 @@ def run_job(request: BatchRequest, *, quiet: bool = False) -> Done:
         checkpoints = Checkpoints(_folder(home, request.output))
         parts.callback(checkpoints.close)
         job = checkpoints.begin(requested_job, restart=request.restart)
-        if job.version != version.number:  # that the alias named when the job began
+        if job.version != version.number:  # the version at the start of the unfinished job
             version = registry.version(job.model, job.version)
             schema = _checked_schema(storage, job, version)
         if version.digest != job.digest:
             raise BatchError(
-                f"version {job.version} of {job.model} has other content than the job began with"
+                f"version {job.version} of {job.model} has changed since the job started; "
+                "use --restart to start again"
             )
         model = BatchModel(version, settings)
         log = parts.enter_context(
@@ -114,14 +115,14 @@ def run_job(request: BatchRequest, *, quiet: bool = False) -> Done:
             OutputColumns(version.manifest, [schema.field(name) for name in job.copied]),
             checkpoints, log, request.workers,
         )  # fmt: skip
-        shown = progress_of(_total(storage, files), quiet=quiet)
+        display = progress_display(_total(storage, files), quiet=quiet)
         before = run.finished_rows()
-        with shown:
-            run.run(shown.add)
+        with display:
+            run.run(display.add)
         rejected = assemble(run)
         rows = run.finished_rows()
         checkpoints.remove()
-    return Done(job, rows, rows - before, rejected, time.monotonic() - began)
+    return BatchResult(job, rows, rows - before, rejected, time.monotonic() - began)
 
 
 def _job(request: BatchRequest, registry: Registry, files: list[InputFile]) -> BatchJob:
@@ -131,11 +132,11 @@ def _job(request: BatchRequest, registry: Registry, files: list[InputFile]) -> B
         alias = request.alias
         aliases = registry.aliases(request.model)
         if alias not in aliases:
-            registry.versions(request.model)  # an unknown model is the nearer fault
+            registry.versions(request.model)  # raises UnknownModel, the clearer error
             set_aliases = ", ".join(aliases) or "none is set"
             raise BatchError(
                 f"alias {alias!r} of {request.model} names no version; aliases: {set_aliases}; "
-                "state one, or --version"
+                "state one of them, or --version"
             )
         number = aliases[alias]
     version = registry.version(request.model, number)
@@ -146,19 +147,19 @@ def _job(request: BatchRequest, registry: Registry, files: list[InputFile]) -> B
 
 
 def _checked_schema(storage: Storage, job: BatchJob, version: Version) -> pa.Schema:
-    """Return the columns of the first file; every file must have what the model takes."""
+    """Return the columns of the first file; raise BatchError if a file lacks required columns."""
     schemas = [columns_of(storage, file) for file in job.files]
     for file, schema in zip(job.files, schemas, strict=True):
         require_columns(version.manifest, schema, file.name)
         if absent := [name for name in job.copied if name not in schema.names]:
-            raise BatchError(f"{file.name}: no column {absent[0]!r}, which --copy names")
+            raise BatchError(f"{file.name}: --copy names column {absent[0]!r}, which is missing")
     return schemas[0]
 
 
 def _check(
     request: BatchRequest, storage: Storage, files: list[InputFile], version: Version
 ) -> None:
-    """Report rows unlike the reference; raise BatchError if they are to be refused."""
+    """Report rows outside the reference; raise BatchError if the request refuses them."""
     names = [feature.name for feature in version.manifest.features]
     tables = (table for file in files for table in read_tables(storage, file, names, request.chunk))
     report = check_tables(version, tables)
@@ -168,17 +169,17 @@ def _check(
     if worst and request.check == "refuse":
         listed = "\n  ".join(worst)
         raise BatchError(
-            f"{request.source} is unlike the reference of version {version.number}, nothing was "
-            f"predicted:\n  {listed}\nraise --unseen, or state --check warn"
+            f"{request.source} differs from the reference of version {version.number}; nothing was "
+            f"predicted:\n  {listed}\nraise --unseen, or use --check warn"
         )
     for line in worst:
         click.echo(f"check: {line}", err=True)
     if not worst:
-        click.echo(f"check: {report.rows:,} rows are like the reference", err=True)
+        click.echo(f"check: {report.rows:,} rows agree with the reference", err=True)
 
 
 def _require_output(request: BatchRequest, files: list[InputFile]) -> None:
-    """Raise BatchError if the output would replace what is read."""
+    """Raise BatchError for an output of an unknown format, or one that would replace the input."""
     kind = suffix(request.output)
     if kind and kind not in FORMATS:
         raise BatchError(
@@ -201,16 +202,16 @@ def _same(output: str, file: InputFile) -> bool:
 
 
 def _folder(home: Home, output: str) -> Path:
-    """Return the folder of the job's chunks, next to an output on this machine."""
+    """Return the folder for the job's chunks, next to the output if that is on this machine."""
     if "://" in output:
         name = hashlib.sha256(output.encode()).hexdigest()[:16]
         return home.root / "batch" / name
-    place = Path(os.path.abspath(output))  # noqa: PTH100 - links stay as they are
+    place = Path(os.path.abspath(output))  # noqa: PTH100 - does not resolve links
     return place.parent / f".{place.name}.unfinished"
 
 
 def _total(storage: Storage, files: list[InputFile]) -> int | None:
-    """Return the rows of all files, None if a file does not state them."""
+    """Return the number of rows of all files, or None if a file does not store its number."""
     counts = [row_count(storage, file) for file in files]
     counts_read = [count for count in counts if count is not None]
     return sum(counts_read) if len(counts_read) == len(counts) else None

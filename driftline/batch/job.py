@@ -21,11 +21,11 @@ from eventlog.events import PredictionEvent
 from registry.manifest import Manifest
 from telemetry.clock import now_us
 
-_AHEAD = 2  # chunks that are read before a worker is free
+_AHEAD = 2  # chunks that are read before a worker thread is free for them
 
 
 class Place(NamedTuple):
-    """The position of a chunk: its file, its number there, and its first row."""
+    """The position of a chunk: number of the file, number of the chunk in it, and first row."""
 
     file: int
     chunk: int
@@ -33,7 +33,7 @@ class Place(NamedTuple):
 
 
 class Computed(msgspec.Struct, frozen=True):
-    """A chunk that is computed and not finished yet."""
+    """A computed chunk that is neither logged nor stored yet."""
 
     place: Place
     finished: FinishedChunk
@@ -41,12 +41,12 @@ class Computed(msgspec.Struct, frozen=True):
 
     @property
     def rows(self) -> int:
-        """Rows of the chunk, rejected ones included."""
+        """The number of rows of the chunk, including rejected rows."""
         return len(self.finished.table)
 
 
 class BatchRun(msgspec.Struct, frozen=True):
-    """The parts of a job under way."""
+    """A running job and everything it uses."""
 
     job: BatchJob
     storage: Storage
@@ -58,7 +58,7 @@ class BatchRun(msgspec.Struct, frozen=True):
     workers: int
 
     def run(self, progress: Callable[[int], None]) -> None:
-        """Finish every chunk that is not; `progress` gets the rows that were added."""
+        """Finish every remaining chunk; `progress` is called with each number of added rows."""
         waiting: deque[Future[Computed]] = deque()
         with ThreadPoolExecutor(self.workers, thread_name_prefix="batch") as pool:
             try:
@@ -78,18 +78,18 @@ class BatchRun(msgspec.Struct, frozen=True):
             yield self.checkpoints.read(file, chunk)
 
     def finished_rows(self) -> int:
-        """Return the rows of all finished chunks."""
+        """Return the number of rows in all finished chunks."""
         every = (chunk for number in range(len(self.job.files)) for chunk in self.finished(number))
         return sum(len(chunk.table) for chunk in every)
 
     def _unfinished(self, progress: Callable[[int], None]) -> Iterator[tuple[Place, pa.Table]]:
-        """Yield the chunks that are left, file after file."""
+        """Yield the remaining chunks, file after file."""
         job, names = self.job, self._names()
         for number, file in enumerate(job.files):
             chunk = self.checkpoints.finished(number)
             if chunk and len(self.checkpoints.read(number, chunk - 1).table) < job.chunk:
                 progress(sum(len(chunk.table) for chunk in self.finished(number)))
-                continue  # a smaller chunk is the last one
+                continue  # only the last chunk of a file is smaller
             progress(chunk * job.chunk)
             for table in read_tables(self.storage, file, names, job.chunk, chunk * job.chunk):
                 yield Place(number, chunk, chunk * job.chunk), table
@@ -121,7 +121,7 @@ class BatchRun(msgspec.Struct, frozen=True):
         return Computed(place, FinishedChunk(done, rejects), self.log.prepare(run))
 
     def _finish(self, computed: Computed, progress: Callable[[int], None]) -> None:
-        """Log a chunk, then store it, as a service logs before it replies."""
+        """Log a chunk, then store it: no prediction may exist without an event."""
         self.log.append(computed.event)
         self.checkpoints.write(computed.place.file, computed.place.chunk, computed.finished)
         progress(computed.rows)

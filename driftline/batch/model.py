@@ -1,4 +1,4 @@
-"""Run a version on the rows of a chunk, as the service runs it."""
+"""Run a version on the rows of a chunk, with the same session as the service."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,38 +19,40 @@ from service.sessions.session import Session
 from service.settings import Settings
 
 Array = np.ndarray[Any, Any]
-_MOST_ROWS = 16_384  # maximum rows of one run
+_MOST_ROWS = 16_384  # maximum number of rows per run
 
 
 class BatchModel:
     """A version's session; `run` may be called from several threads."""
 
     def __init__(self, version: Version, settings: Settings) -> None:
-        """Raise NotReady, ChangedFile, or BatchError for inputs that carry no features."""
+        """Raise NotReady, ChangedFile, or BatchError for an input without features."""
         manifest = version.manifest
         require_unchanged(version)
-        carrying = {feature.input for feature in manifest.features}
-        bare = [spec.name for spec in signature(manifest).inputs if spec.name not in carrying]
-        if bare:
+        with_features = {feature.input for feature in manifest.features}
+        without = [
+            spec.name for spec in signature(manifest).inputs if spec.name not in with_features
+        ]
+        if without:
             raise BatchError(
-                f"input {bare[0]!r} of version {version.number} of {version.model} carries no "
-                "features, so no columns of a file belong to it; expected a model of features"
+                f"input {without[0]!r} of version {version.number} of {version.model} has no "
+                "features, so no columns of a file belong to it; expected features for every input"
             )
         folder = Path(version.path)
         options = session_options(manifest.session, settings)
         self._session = Session((folder / "model.onnx").read_bytes(), options, folder)
-        alone = one_by_one(manifest, verdict_of(version, self._session.runnable()))
+        single_rows = one_by_one(manifest, verdict_of(version, self._session.runnable()))
         self._fixed = fixed_rows(signature(manifest))
-        self._rows = self._fixed or (1 if alone else _MOST_ROWS)
+        self._rows = self._fixed or (1 if single_rows else _MOST_ROWS)
         prediction = manifest.prediction
         self._needed = {prediction.scores} if prediction.scores else {
             label_output(prediction), probabilities_output(prediction)
         } - {"", PROBABILITIES}  # fmt: skip
 
     def run(self, tensors: Mapping[str, Array], rows: int) -> tuple[dict[str, Array], Array, str]:
-        """Return outputs, the rows that they are for, and why others have none.
+        """Return the outputs, the rows that have outputs, and why the other rows have none.
 
-        Where the model fails, rows are halved until those that it fails on are alone.
+        If a run fails, its rows are run again in two halves, until each failing row is found.
         """
         results: list[dict[str, Array]] = []
         sound: list[int] = []
@@ -88,7 +90,7 @@ class BatchModel:
             if outputs[name].shape[:1] != (expected,):
                 raise BatchError(
                     f"output {name!r} has shape {list(outputs[name].shape)} for {expected} rows; "
-                    "expected one row for each"
+                    "expected one output row for each input row"
                 )
         by_row = {n: a for n, a in outputs.items() if a.shape[:1] == (expected,)}
         return {n: a[:rows] for n, a in by_row.items()}

@@ -1,4 +1,4 @@
-"""The columns of an output file: the prediction of each row, and which event holds it."""
+"""The columns of an output file: each row's prediction, and the id of its event."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,10 +20,10 @@ ID, ROW = "prediction_id", "prediction_row"
 
 
 class OutputColumns:
-    """The columns of one job; rows that were rejected have no values."""
+    """The output columns of one job; rejected rows have no values."""
 
     def __init__(self, manifest: Manifest, copied: Sequence[pa.Field]) -> None:
-        """`copied` are columns of the input that the output repeats, in front."""
+        """Derive the columns; `copied` are input columns that the output repeats first."""
         self._manifest = manifest
         self._copied = list(copied)
         self._names = {field.name for field in copied}
@@ -51,7 +51,7 @@ class OutputColumns:
     def table(
         self, rows: pa.Table, places: Array, outputs: Mapping[str, Array], prediction_id: str
     ) -> pa.Table:
-        """Return one row for each row of `rows`; `outputs` are of the rows at `places`."""
+        """Return an output row for each row of `rows`; `outputs` has the rows at `places`."""
         count = len(rows)
         arrays = [rows.column(field.name).cast(field.type) for field in self._copied]
         for _, output, column, kind in self._columns:
@@ -66,7 +66,7 @@ class OutputColumns:
         return pa.table(arrays, schema=self.schema)
 
     def with_derived(self, outputs: dict[str, Array]) -> dict[str, Array]:
-        """Return the outputs with label and probabilities of a model that answers raw scores."""
+        """Return the outputs; for a model with raw scores, add label and probabilities."""
         prediction = self._manifest.prediction
         if not prediction.scores:
             return outputs
@@ -90,13 +90,13 @@ class OutputColumns:
 def _element(spec: TensorSpec) -> pa.DataType:
     if spec.datatype == "BYTES":
         return pa.string()
-    if spec.datatype == "BF16":  # Arrow has none
+    if spec.datatype == "BF16":  # Arrow has no BF16
         return pa.float32()
     return pa.from_numpy_dtype(NUMPY[spec.datatype])
 
 
 def _type(spec: TensorSpec) -> pa.DataType:
-    """Return the type of a column: a list where a row of the output has several values."""
+    """Return the type of a column: a list if an output row has several values."""
     return _element(spec) if spec.shape[1:] in ([], [1]) else pa.list_(_element(spec))
 
 

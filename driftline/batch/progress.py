@@ -14,10 +14,10 @@ _EVERY_S = 10.0  # seconds between lines
 
 
 class RowProgress(Protocol):
-    """Shows the rows that are done, from `with` to its end."""
+    """A display of finished rows, shown inside a `with` block."""
 
     def __enter__(self) -> Self:
-        """Begin to show."""
+        """Start the display."""
         ...
 
     def __exit__(
@@ -26,16 +26,16 @@ class RowProgress(Protocol):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the display."""
+        """Stop the display."""
         ...
 
     def add(self, rows: int) -> None:
-        """Count rows that are done."""
+        """Add finished rows."""
         ...
 
 
-def progress_of(total: int | None, *, quiet: bool) -> RowProgress:
-    """Return the display that fits standard error; `total` is None if it is not known."""
+def progress_display(total: int | None, *, quiet: bool) -> RowProgress:
+    """Return the display that fits standard error; `total` is None if it is unknown."""
     if quiet:
         return Lines(total, lambda _: None)
     if sys.stderr.isatty():
@@ -44,7 +44,7 @@ def progress_of(total: int | None, *, quiet: bool) -> RowProgress:
 
 
 class Bar:
-    """A bar with rows, rate and the remaining time."""
+    """A progress bar with rows, rate and remaining time."""
 
     def __init__(self, total: int | None) -> None:
         from rich.console import Console  # noqa: PLC0415 - needed for terminals only
@@ -67,7 +67,7 @@ class Bar:
         self._pace = Pace(total)
 
     def __enter__(self) -> Self:
-        """Begin to show."""
+        """Start the display."""
         self._display.start()
         return self
 
@@ -77,24 +77,24 @@ class Bar:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the display."""
+        """Stop the display."""
         self._display.stop()
 
     def add(self, rows: int) -> None:
-        """Count rows that are done."""
+        """Add finished rows."""
         self._pace.add(rows)
         self._display.update(self._task, advance=rows, rate=self._pace.rate)
 
 
 class Lines:
-    """A line every ten seconds."""
+    """A line of text every ten seconds."""
 
     def __init__(self, total: int | None, write: Callable[[str], None]) -> None:
         self._pace, self._write = Pace(total), write
         self._next = time.monotonic() + _EVERY_S
 
     def __enter__(self) -> Self:
-        """Begin to show."""
+        """Start the display."""
         return self
 
     def __exit__(
@@ -103,10 +103,10 @@ class Lines:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the display."""
+        """Stop the display."""
 
     def add(self, rows: int) -> None:
-        """Count rows that are done."""
+        """Add finished rows."""
         self._pace.add(rows)
         if time.monotonic() >= self._next:
             self._write(self._pace.line())
@@ -114,23 +114,23 @@ class Lines:
 
 
 class Pace:
-    """Rows done, their rate, and how long the rest takes at that rate."""
+    """The number of finished rows, their rate, and the remaining time at that rate."""
 
     def __init__(self, total: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._total, self._clock = total, clock
         self._began: float | None = None
-        self._before = 0  # rows that were done when the clock began
+        self._before = 0  # rows that earlier processes finished
         self._done = 0
 
     def add(self, rows: int) -> None:
-        """Count rows; those of earlier processes come before the first own ones."""
+        """Add finished rows; the first call adds the rows of earlier processes."""
         self._done += rows
         if self._began is None:
             self._began, self._before = self._clock(), self._done
 
     @property
     def rate(self) -> float:
-        """Rows a second in this process."""
+        """Rows per second in this process."""
         seconds = 0.0 if self._began is None else self._clock() - self._began
         return (self._done - self._before) / seconds if seconds else 0.0
 

@@ -1,4 +1,4 @@
-"""Check the rows of files against a version's reference before they are predicted."""
+"""Compare the rows of files with a version's reference before they are predicted."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,15 +15,15 @@ from registry.reference_path import has_reference
 
 Array = np.ndarray[Any, Any]
 _EXAMPLES = 3
-_MOST_VALUES = 10_000  # unseen categories of a feature that are counted by name
+_MOST_VALUES = 10_000  # maximum number of unseen categories per feature that are counted by name
 
 
 class Finding(NamedTuple):
-    """A difference between one feature and the reference."""
+    """A difference between a feature's values and the reference."""
 
     feature: str
     rows: int
-    share: float  # share of the rows that can be predicted
+    share: float  # `rows` as a share of the rows that can be predicted
     detail: str
 
     def __str__(self) -> str:
@@ -31,15 +31,15 @@ class Finding(NamedTuple):
 
 
 class CheckReport(NamedTuple):
-    """The outcome of a check, the worst features first."""
+    """The result of a check, with the worst features first."""
 
     rows: int
     rejected: int
     findings: list[Finding]
-    note: str  # what was not checked, "" if all was
+    note: str  # limits of the check, "" if everything was checked
 
     def over(self, share: float) -> list[str]:
-        """Return the findings that concern more than a share of the rows."""
+        """Return the findings that affect more than this share of the rows."""
         worst = [str(finding) for finding in self.findings if finding.share > share]
         if self.rejected > share * self.rows:
             part = self.rejected / self.rows
@@ -48,7 +48,7 @@ class CheckReport(NamedTuple):
 
 
 def check_tables(version: Version, tables: Iterable[pa.Table]) -> CheckReport:
-    """Count rows outside the reference's ranges and with categories that it lacks."""
+    """Count rows outside the reference's ranges and rows with categories unknown to it."""
     manifest, checks = version.manifest, []
     note = "the version has no reference, so only types and missing values were checked"
     if has_reference(version):
@@ -84,13 +84,14 @@ def _checks(
 class _Range:
     def __init__(self, feature: Feature, low: float, high: float) -> None:
         self.feature = feature
-        # As the tensor rounds them: the reference's own extremes lie within.
+        # `include` rounds the limits to the tensor's type, so that the reference's extremes are
+        # inside the range.
         self._low, self._high = low, high
         self._outside = 0
         self._extremes = np.inf, -np.inf
 
     def include(self, values: Array) -> None:
-        """Count the values of some rows."""
+        """Count the values that are outside the range."""
         low, high = values.dtype.type(self._low), values.dtype.type(self._high)
         with np.errstate(invalid="ignore"):
             outside = (values < low) | (values > high)
@@ -101,7 +102,7 @@ class _Range:
             self._extremes = min(least, float(beyond.min())), max(most, float(beyond.max()))
 
     def finding(self, rows: int) -> Finding | None:
-        """Return the finding, None if there is none."""
+        """Return the finding, or None if all values were inside the range."""
         if not self._outside:
             return None
         least, most = self._extremes
@@ -121,7 +122,7 @@ class _Categories:
         self._more = 0
 
     def include(self, values: Array) -> None:
-        """Count the values of some rows."""
+        """Count the values that are unknown to the reference."""
         listed = values.tolist()
         for value, count in Counter(listed).items():
             name = category_text(value)
@@ -133,7 +134,7 @@ class _Categories:
                 self._more += count
 
     def finding(self, rows: int) -> Finding | None:
-        """Return the finding, None if there is none."""
+        """Return the finding, or None if all values were known."""
         count = self._unseen.total() + self._more
         if not count:
             return None
@@ -144,7 +145,7 @@ class _Categories:
 
 
 def category_text(value: Any) -> str | None:
-    """Return a category as the reference's domains name it; None if it is missing."""
+    """Return a category as the reference's domains write it, or None for a missing value."""
     if value == "" or value != value:  # noqa: PLR0124  # true for NaN
         return None
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,4 +1,4 @@
-"""Convert the rows of a table to input tensors; rows that do not fit are rejected with a reason."""
+"""Convert table rows to input tensors; rows that do not fit are rejected with a reason."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -16,27 +16,27 @@ from registry.manifest import Feature, Manifest
 Array = np.ndarray[Any, Any]
 Rejects = dict[int, str]  # row of the table -> reason
 
-_LONGEST_VALUE = 80  # characters of a value that a reason quotes
+_LONGEST_VALUE = 80  # characters; longer values are truncated in a reason
 _TRUTH = {"true": 1.0, "false": 0.0}
 _MISSING_TEXTS = ("", "nan", "na", "n/a", "null", "none")  # missing numbers, lower case
 
 
 class ReadRows(NamedTuple):
-    """The rows that the model can take."""
+    """The rows of a table, split into accepted and rejected rows."""
 
-    tensors: dict[str, Array]  # keyed by input, one row for each row of `places`
-    places: Array  # their rows in the table
+    tensors: dict[str, Array]  # by input; one row for each element of `places`
+    places: Array  # row numbers of the accepted rows in the table
     rejects: Rejects
 
 
 class _Values(NamedTuple):
     values: Array
-    faulty: Array  # mask
+    faulty: Array  # mask of values that the feature does not accept
     expected: str
 
 
 def require_columns(manifest: Manifest, schema: pa.Schema, name: str) -> None:
-    """Raise BatchError if a column is missing or has a type that the feature cannot take."""
+    """Raise BatchError if a column is missing or its type does not fit the feature."""
     types = {spec.name: spec.datatype for spec in signature(manifest).inputs}
     missing = [feature.name for feature in manifest.features if feature.name not in schema.names]
     if missing:
@@ -45,16 +45,18 @@ def require_columns(manifest: Manifest, schema: pa.Schema, name: str) -> None:
             f"{', '.join(feature.name for feature in manifest.features)}"
         )
     if len(set(schema.names)) < len(schema.names):
-        raise BatchError(f"{name}: two columns have one name")
+        raise BatchError(f"{name}: two columns have the same name")
     for feature in manifest.features:
         kind, takes_text = schema.field(feature.name).type, types[feature.input] == "BYTES"
         if not (_is_text(kind) if takes_text else _is_number(kind) or _is_text(kind)):
             expected = "texts" if takes_text else "numbers"
-            raise BatchError(f"{name}: column {feature.name!r} holds {kind}; expected {expected}")
+            raise BatchError(
+                f"{name}: column {feature.name!r} contains {kind}; expected {expected}"
+            )
 
 
 def read_rows(manifest: Manifest, table: pa.Table) -> ReadRows:
-    """Return tensors of the rows that fit the manifest's features."""
+    """Convert the rows that fit the manifest's features; reject the other rows."""
     datatypes = {spec.name: spec.datatype for spec in signature(manifest).inputs}
     rejects: Rejects = {}
     columns: dict[str, Array] = {}
@@ -110,8 +112,8 @@ def _numbers(
 def _to_numbers(column: pa.ChunkedArray, *, whole: bool) -> tuple[Array, Array]:
     """Return the numbers of a column, and a mask of values that are not numbers.
 
-    A missing one is NaN. Of tensors of whole numbers it is no value at all: floats would round
-    large ones, so those stay integers.
+    A missing value is NaN. With `whole`, it counts as not a number instead: the column must stay
+    an integer array, because floats would round large integers.
     """
     if _is_text(column.type):
         return _parsed(column, whole=whole)
@@ -124,7 +126,7 @@ def _to_numbers(column: pa.ChunkedArray, *, whole: bool) -> tuple[Array, Array]:
 
 
 def _parsed(column: pa.ChunkedArray, *, whole: bool) -> tuple[Array, Array]:
-    """Return texts as numbers, and a mask of those that are not numbers."""
+    """Return texts as numbers, and a mask of the texts that are not numbers."""
     kind, missing = (pa.int64(), 0) if whole else (pa.float64(), np.nan)
     try:
         numbers = pc.cast(column, kind).fill_null(missing).to_numpy()
@@ -140,7 +142,7 @@ def _parsed_singly(texts: list[str | None], *, whole: bool) -> tuple[Array, Arra
         if text is None or text.strip().lower() in _MISSING_TEXTS:
             faulty[row] = whole
             continue
-        if "_" in text:  # which Python reads in numbers
+        if "_" in text:  # Python would accept 1_000
             faulty[row] = True
             continue
         try:
@@ -156,7 +158,7 @@ def _number(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    """Return a whole number; raises ValueError or OverflowError for another text."""
+    """Return a text as a whole number; raises ValueError or OverflowError if it is not one."""
     try:
         return int(text)
     except ValueError:

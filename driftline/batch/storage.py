@@ -1,4 +1,4 @@
-"""Find and open files of a batch job: on this machine, or at a URL of fsspec such as s3://."""
+"""Find and open the files of a batch job, on this machine or at a URL such as s3://."""
 
 import posixpath
 from collections.abc import Iterator
@@ -15,30 +15,33 @@ FORMATS = (".parquet", ".csv")
 
 
 class InputFile(msgspec.Struct, frozen=True):
-    """One file of rows; size and time show whether it has changed since a job began."""
+    """One file of rows; size and time show whether it has changed since a job started."""
 
     path: str
-    name: str  # relative to the stated folder
-    size: int
+    name: str  # path relative to the input folder
+    size: int  # bytes
     modified: int  # nanoseconds since the epoch, 0 if the store does not state it
 
     @property
     def format(self) -> str:
-        """The file's format: its suffix."""
+        """The file's suffix, in lower case."""
         return suffix(self.name)
 
 
 class Storage:
-    """The file system that a path or URL is on."""
+    """A path or URL and its file system."""
 
     def __init__(self, url: str) -> None:
-        """Raise BatchError for a URL whose package is not installed."""
+        """Raise BatchError for a URL that needs a package which is not installed."""
         self.url = url
         self.remote = "://" in url
         self.files, self.path = _open(url) if self.remote else (fs.LocalFileSystem(), url)
 
     def inputs(self) -> list[InputFile]:
-        """Return the file, or the folder's files sorted by name; raises BatchError if none."""
+        """Return the file, or the folder's files sorted by name.
+
+        Raises BatchError if there is no file of a known format.
+        """
         with self._faults():
             info = self.files.get_file_info(self.path)
             if info.type == fs.FileType.File:
@@ -51,7 +54,7 @@ class Storage:
         inputs = [(info, info.path.removeprefix(root)) for info in infos if _is_input(info)]
         shown = [(info, name) for info, name in inputs if not _is_hidden(name)]
         if not shown:
-            raise BatchError(f"{self.url}: holds no file that ends in {' or '.join(FORMATS)}")
+            raise BatchError(f"{self.url}: contains no file that ends in {' or '.join(FORMATS)}")
         return [_input(info, name) for info, name in sorted(shown, key=lambda pair: pair[1])]
 
     def exists(self) -> bool:
@@ -61,7 +64,7 @@ class Storage:
         return exists
 
     def put(self, local: str, name: str = "") -> None:
-        """Copy a local file to this path, or to `name` below it if stated."""
+        """Copy a local file to this path, or to the file `name` in this folder."""
         target = posixpath.join(self.path, name) if name else self.path
         with self._faults():
             if parent := posixpath.dirname(target):
@@ -113,5 +116,5 @@ def _input(info: Any, name: str) -> InputFile:
     return InputFile(info.path, name, int(info.size or 0), int(info.mtime_ns or 0))
 
 
-# Raised by pyarrow for a file that cannot be read.
+# Exceptions that pyarrow raises for a file that cannot be read.
 ArrowFault = (pa.ArrowException, OSError, ValueError)

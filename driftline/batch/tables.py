@@ -9,8 +9,8 @@ from pyarrow import csv
 from driftline.batch.errors import BatchError
 from driftline.batch.storage import ArrowFault, InputFile, Storage
 
-_BLOCK = 4 << 20  # bytes of CSV parsed in one piece
-_PARQUET_ROWS = 65_536  # largest number of rows decoded in one piece
+_BLOCK = 4 << 20  # bytes of CSV parsed at a time
+_PARQUET_ROWS = 65_536  # maximum number of rows decoded at a time
 
 
 def columns_of(storage: Storage, file: InputFile) -> pa.Schema:
@@ -39,7 +39,7 @@ def row_count(storage: Storage, file: InputFile) -> int | None:
 def read_tables(
     storage: Storage, file: InputFile, columns: Sequence[str], rows: int, skip: int = 0
 ) -> Iterator[pa.Table]:
-    """Yield tables of `rows` rows after the first `skip`; the last table may be smaller.
+    """Skip `skip` rows, then yield tables of `rows` rows; the last table may be smaller.
 
     Raises BatchError for a file that is damaged or truncated.
     """
@@ -54,7 +54,7 @@ def read_tables(
 
 
 def regroup(batches: Iterable[pa.RecordBatch], rows: int, skip: int = 0) -> Iterator[pa.Table]:
-    """Yield tables of exactly `rows` rows after the first `skip`; the last one may be smaller."""
+    """Skip `skip` rows, then yield tables of `rows` rows; the last table may be smaller."""
     slices: list[pa.RecordBatch] = []
     count = 0
     for whole in batches:
@@ -75,7 +75,7 @@ def regroup(batches: Iterable[pa.RecordBatch], rows: int, skip: int = 0) -> Iter
 def _parquet(
     storage: Storage, file: InputFile, columns: Sequence[str], rows: int, skip: int
 ) -> tuple[Iterator[pa.RecordBatch], int]:
-    """Skip whole row groups; return the batches of the others, and the rows still to skip.
+    """Skip whole row groups; return the remaining batches and the number of rows still to skip.
 
     Each batch has at most `rows` rows.
     """
@@ -106,7 +106,7 @@ def _csv(storage: Storage, file: InputFile, columns: Sequence[str]) -> Iterator[
 def _open_csv(
     storage: Storage, file: InputFile, columns: Sequence[str] | None
 ) -> csv.CSVStreamingReader:
-    """Open a CSV file; `columns=None` reads all. Values are strings; empty ones are missing."""
+    """Open a CSV file to read some or all columns as strings; empty values are missing."""
     source = storage.files.open_input_stream(file.path)
     names = [] if columns is None else list(columns)
     convert = csv.ConvertOptions(

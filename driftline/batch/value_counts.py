@@ -1,7 +1,8 @@
-"""Count missing and out-of-reference values of a chunk, for its event.
+"""Count a chunk's missing values and values outside the reference, for the chunk's event.
 
-The payload of a chunk is usually too large for the log. Its counts are exact for every row: missing
-values, values outside the reference's range or categories, and rows by predicted class.
+The payload of a chunk is usually too large for the log, so its event contains exact counts over all
+rows: missing values, values outside the reference's range or categories, and rows by predicted
+class.
 """
 
 from collections import Counter
@@ -26,10 +27,10 @@ _ANY = (-inf, inf)
 
 
 class ValueCounter:
-    """Count the values of chunks of one version; may be called in several threads."""
+    """Counts the values of one version's chunks; may be called in several threads."""
 
     def __init__(self, version: Version) -> None:
-        """Read the reference once; without one, no value is outside of it."""
+        """Read the version's reference; without a reference, no value counts as outside."""
         manifest: Manifest = version.manifest
         hidden = withheld(manifest)
         self._features = [feature for feature in manifest.features if feature.name not in hidden]
@@ -44,7 +45,7 @@ class ValueCounter:
     def count(
         self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]
     ) -> dict[str, dict[str, int]]:
-        """Return the counts by feature, and the rows by class of the prediction; no zeros."""
+        """Return the counts above zero, by feature, and the number of rows by predicted class."""
         by_feature: dict[str, dict[str, int]] = {}
         for name, array in inputs.items():
             rows = array.reshape(len(array), -1)
@@ -72,7 +73,7 @@ class ValueCounter:
     def _odd_numbers(
         self, features: Sequence[Feature], rows: Array
     ) -> Iterator[tuple[str, int, int]]:
-        """Yield the numbers of missing and outside values, for all columns together."""
+        """Yield each feature's name and its numbers of missing and outside values."""
         places = [feature.index for feature in features]
         chosen = rows if places == list(range(rows.shape[1])) else rows[:, places]
         ranges = [self._ranges.get(feature.name, _ANY) for feature in features]
@@ -80,12 +81,12 @@ class ValueCounter:
         with np.errstate(invalid="ignore"):
             outside = ((chosen < low) | (chosen > high)).sum(axis=0)
         missing = np.isnan(chosen).sum(axis=0) if chosen.dtype.kind == "f" else outside * 0
-        for feature, least, most in zip(features, missing, outside, strict=True):
-            yield feature.name, int(least), int(most)
+        for feature, absent, beyond in zip(features, missing, outside, strict=True):
+            yield feature.name, int(absent), int(beyond)
 
     @staticmethod
     def _limits(rows: Array, limits: Sequence[float]) -> Array:
-        """Return limits as the tensor rounds them, so that the reference's extremes lie within."""
+        """Round limits to the tensor's type, so that the reference's extremes are inside."""
         if rows.dtype.kind == "f":
             return np.array(limits).astype(rows.dtype)
         return np.array(limits)

@@ -1,4 +1,4 @@
-"""Find rows of both versions in the log: run by a shadow, or answered by each for its callers."""
+"""Find rows of two versions in the log: run by a shadow, or answered by each for its callers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,27 +20,27 @@ from registry.outputs import label_output, probabilities_output
 from telemetry.clock import DAY
 
 Array = np.ndarray[Any, Any]
-_MOST_TIMES = 500_000  # maximum durations per version from which quantiles are computed
+_MOST_TIMES = 500_000  # maximum number of durations per version for the quantiles
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 class LoggedSides(NamedTuple):
     """The logged events of two versions in a period."""
 
-    answered: dict[str, dict[RowId, PredictionEvent]]  # keyed by version: rows that it answered
+    answered: dict[str, dict[RowId, PredictionEvent]]  # answered rows of each version
     shadowed: dict[RowId, PredictionEvent]  # rows of the second version as a shadow
     originals: dict[RowId, PredictionEvent]  # the first version's answers to these rows
     traffic: list[VersionTraffic]
-    days: tuple[int, int]  # first and last, since the epoch
+    days: tuple[int, int]  # first and last day, as days since the epoch
 
 
 def read_sides(
     log: LogPlace, first: Version, second: Version, period: Period, most: int
 ) -> LoggedSides:
-    """Read the log twice: which days there are, and what both versions answered in the period.
+    """Read the log twice: first its days, then the events of both versions in the period.
 
-    Of each version the rows with the smallest hash are held, so the same rows of a shadow and of
-    the version whose requests it runs on. Raises NotEnoughData for a log without requests.
+    Each version's rows with the smallest hashes are selected, so a shadow's rows are those of the
+    version whose requests it runs on. Raises NotEnoughData for a log without requests.
     """
 
     def read_days(events: Iterable[Event]) -> tuple[set[int], int | None]:
@@ -74,8 +74,8 @@ def read_sides(
         sides[first.number].traffic(first.number),
         shadow.as_shadow(second_traffic),
     ]
-    again = logged_events(log, start)  # a shadow's event has the time of its original
-    originals = _originals(again, first, set(shadow.rows)) if shadow.rows else {}
+    reread = logged_events(log, start)  # a shadow's event has the time of its original
+    originals = _originals(reread, first, set(shadow.rows)) if shadow.rows else {}
     return LoggedSides(
         {name: side.rows for name, side in sides.items()},
         {row: shadow.rows[row] for row in originals},
@@ -86,21 +86,25 @@ def read_sides(
 
 
 def shadow_pairs(log: LogPlace, sides: LoggedSides, first: Version, second: Version) -> PairedRows:
-    """Return the rows that a shadow ran on, with both answers; raises NotEnoughData."""
+    """Return the rows that a shadow ran on, with both predictions; raises NotEnoughData."""
     rows = sorted(sides.shadowed, key=lambda row: (sides.originals[row].time, row))
-    frame, rows_held = _features(rows, sides.originals, {"1": first.manifest, "2": second.manifest})
-    mine, mine_known = _answers(second.manifest, rows_held, sides.shadowed)
-    theirs, theirs_known = _answers(first.manifest, rows_held, sides.originals)
-    answered = mine_known & theirs_known
+    frame, row_ids = _features(rows, sides.originals, {"1": first.manifest, "2": second.manifest})
+    second_predictions, second_answered = _answers(second.manifest, row_ids, sides.shadowed)
+    first_predictions, first_answered = _answers(first.manifest, row_ids, sides.originals)
+    answered = second_answered & first_answered
     if not answered.any():
         raise NotEnoughData(
-            f"no shadow of version {second.number} ran on what version {first.number} answered in "
-            "this period"
+            f"no shadow of version {second.number} ran on requests that version {first.number} "
+            "answered in this period"
         )
     received = min(event.received for event in sides.originals.values())
-    labels = labels_of(log, set(rows_held), second.manifest, received)
+    labels = labels_of(log, set(row_ids), second.manifest, received)
     paired = PairedRows(
-        frame, [labels.get(row) for row in rows_held], second, mine=mine, theirs=theirs
+        frame,
+        [labels.get(row) for row in row_ids],
+        second,
+        candidate_predictions=second_predictions,
+        champion_predictions=first_predictions,
     )
     return paired.where(answered)
 
@@ -110,20 +114,20 @@ def answered_rows(log: LogPlace, sides: LoggedSides, version: Version) -> Paired
     answered = sides.answered[version.number]
     rows = sorted(answered, key=lambda row: (answered[row].time, row))
     frame, row_ids = _features(rows, answered, {"1": version.manifest})
-    mine, has_answer = _answers(version.manifest, row_ids, answered)
+    predictions, has_answer = _answers(version.manifest, row_ids, answered)
     if not has_answer.any():
         raise NotEnoughData(f"version {version.number} answered no request in this period")
     received = min(event.received for event in answered.values())
     labels = labels_of(log, set(row_ids), version.manifest, received)
-    return PairedRows(frame, [labels.get(row) for row in row_ids], version, mine=mine).where(
-        has_answer
-    )
+    return PairedRows(
+        frame, [labels.get(row) for row in row_ids], version, candidate_predictions=predictions
+    ).where(has_answer)
 
 
 def _originals(
     events: Iterable[Event], first: Version, rows: set[RowId]
 ) -> dict[RowId, PredictionEvent]:
-    """Return a version's predictions for the rows that a shadow ran on."""
+    """Return the version's own predictions for the rows that a shadow ran on."""
     event_ids = {name for name, _ in rows}
     originals: dict[RowId, PredictionEvent] = {}
     for event in _predictions(events, first.model):
@@ -136,7 +140,7 @@ def _originals(
 
 
 class _Side:
-    """Rows with the smallest hash, and times, of the requests of one version."""
+    """One version's rows with the smallest hashes, and the durations of its requests."""
 
     def __init__(self, most: int) -> None:
         self.rows: dict[RowId, PredictionEvent] = {}
@@ -189,17 +193,17 @@ def _predictions(events: Iterable[Event], model: str) -> Iterable[PredictionEven
 def _features(
     rows: Sequence[RowId],
     events: Mapping[RowId, PredictionEvent],
-    takers: Mapping[str, Manifest],
+    run_by: Mapping[str, Manifest],
 ) -> tuple[pd.DataFrame, list[RowId]]:
-    """Return the features of the rows that hold them all, and which rows these are."""
-    names = list(dict.fromkeys(f.name for manifest in takers.values() for f in manifest.features))
+    """Return the features of every row that has all of them, and the ids of these rows."""
+    names = list(dict.fromkeys(f.name for manifest in run_by.values() for f in manifest.features))
     columns: dict[str, list[Any]] = {name: [] for name in names}
     complete: list[RowId] = []
     decoded: dict[str, dict[str, list[Any]] | None] = {}
     for row in rows:
         event = events[row]
         if row[0] not in decoded:
-            decoded[row[0]] = features_of(event, takers)
+            decoded[row[0]] = features_of(event, run_by)
         features = decoded[row[0]]
         if features is None or any(row[1] >= len(values) for values in features.values()):
             continue
@@ -212,7 +216,7 @@ def _features(
 def _answers(
     manifest: Manifest, rows: Sequence[RowId], events: Mapping[RowId, PredictionEvent]
 ) -> tuple[RerunPredictions, Array]:
-    """Return the logged prediction of each row, and a mask of rows that have one."""
+    """Return each row's logged prediction, and a mask of the rows that have a prediction."""
     prediction = manifest.prediction
     label, chances = label_output(prediction), probabilities_output(prediction)
     values, has_answer = [], np.zeros(len(rows), dtype=bool)

@@ -1,7 +1,7 @@
-"""Measure two versions on their rows: figures with paired intervals, groups, calibration.
+"""Measure two versions on their rows: metrics with bootstrap intervals, groups, calibration.
 
-Where both ran on the same rows, each draw of the bootstrap takes the same rows of both, so what
-both get wrong cancels out. Rows of a canary are drawn for each version by itself.
+If both versions ran on the same rows, each bootstrap draw uses the same rows for both, so that
+common errors cancel out. Rows of a canary are drawn separately for each version.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,19 +35,19 @@ Figures = dict[str, float | None]
 Measure = Callable[[LabelledRows], Figures]
 
 DRAWS = 200
-FEWEST = 30  # rows with a label, below which nothing is scored
+FEWEST = 30  # minimum number of labelled rows for a score
 _SEED = 20261129
-_ERROR = 0.05  # share outside of an interval
+_ERROR = 0.05  # share of draws outside an interval
 _BINS = 10
-_MOST_ANSWERS = 12  # pairs of answers that are listed
-# Figures that grow as rows get fewer: of two samples, the smaller one looks worse.
+_MOST_ANSWERS = 12  # maximum number of listed pairs of predictions
+# Metrics that are larger for fewer rows, so that the smaller of two samples looks worse.
 _BIASED = {"calibration_error"}
-_SIGNED = {"bias"}  # neither higher nor lower is better
-_CLOSE = 0.1  # standard deviations, within which two numbers count as equal
+_SIGNED = {"bias"}  # metrics for which neither higher nor lower is better
+_CLOSE = 0.1  # largest difference of equal numbers, in standard deviations
 
 
 class Sides(NamedTuple):
-    """Rows of both versions; of a pair, `second` holds both, row by row."""
+    """The rows of two versions; if `paired`, `second` contains the predictions of both."""
 
     first: PairedRows
     second: PairedRows
@@ -64,7 +64,7 @@ class Sides(NamedTuple):
         return self.second.manifest
 
     def labelled(self) -> "Sides":
-        """Return the rows with a label."""
+        """Return the sides with only their labelled rows."""
         first, second = (
             rows.where(np.array([label is not None for label in rows.labels], dtype=bool))
             for rows in (self.first, self.second)
@@ -72,21 +72,21 @@ class Sides(NamedTuple):
         return Sides.pair(second) if self.paired else Sides(first, second, paired=False)
 
     def values(self) -> tuple[LabelledRows, LabelledRows]:
-        """Return labels and predictions of the first and of the second version."""
+        """Return labels and predictions of the first version, and of the second version."""
         first = self.first.champion if self.paired else self.first.candidate
         assert first is not None
         return first, self.second.candidate
 
 
 def scores_of(sides: Sides) -> list[ScoreRow]:
-    """Return every metric of labelled rows that both versions have."""
+    """Return every metric that both versions have, computed on labelled rows."""
     if min(len(sides.first), len(sides.second)) < FEWEST:
         return []
     return list(_compared(sides, _whole(sides.manifest), *_everyone(sides)))
 
 
 def cost_of(sides: Sides, costs: Costs) -> ScoreRow | None:
-    """Return the mean cost of a row; None without costs or with too few labels."""
+    """Return the mean cost per row, or None without costs or with too few labels."""
     if not costs or min(len(sides.first), len(sides.second)) < FEWEST:
         return None
     gate, name = CostGate(costs=costs), "cost of a row"
@@ -98,7 +98,7 @@ def cost_of(sides: Sides, costs: Costs) -> ScoreRow | None:
 
 
 def agreement_of(paired: PairedRows) -> Estimated:
-    """Return the share of rows with the same answer, or with numbers that are close."""
+    """Return the share of rows with equal predictions; numbers within `_CLOSE` are equal."""
     equal = _equal(paired)
     random = np.random.default_rng(_SEED)
     draws = [float(equal[random.integers(len(equal), size=len(equal))].mean())
@@ -107,18 +107,20 @@ def agreement_of(paired: PairedRows) -> Estimated:
 
 
 def answers_of(paired: PairedRows) -> list[AnswerPair]:
-    """Count the rows of each pair of answers, of a classification; the most frequent first."""
-    if paired.theirs is None or paired.manifest.task == "regression":
+    """Count the rows of each pair of predicted classes, the most frequent pair first."""
+    if paired.champion_predictions is None or paired.manifest.task == "regression":
         return []
     counts: dict[tuple[str, str], int] = {}
-    for pair in zip(paired.theirs.values, paired.mine.values, strict=True):
+    for pair in zip(
+        paired.champion_predictions.values, paired.candidate_predictions.values, strict=True
+    ):
         counts[pair] = counts.get(pair, 0) + 1
     order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [AnswerPair(first, second, rows) for (first, second), rows in order[:_MOST_ANSWERS]]
 
 
 def groups_of(sides: Sides) -> Iterator[GroupRow]:
-    """Yield the groups of each segment of the policy, with agreement and the first metric."""
+    """Yield the groups of each segment of the policy, with agreement and accuracy (or MAE)."""
     labelled = sides.labelled()
     metric = "mae" if sides.manifest.task == "regression" else "accuracy"
     measure = single_metric(metric, _whole(sides.manifest))
@@ -144,7 +146,7 @@ def groups_of(sides: Sides) -> Iterator[GroupRow]:
 
 
 def calibration_of(rows: LabelledRows) -> list[CalibrationBin]:
-    """Return bins of equally many rows by the positive class's probability; [] without one."""
+    """Return bins of equal size by the positive class's probability, [] without such a class."""
     if rows.positive is None or rows.positive not in rows.scores or len(rows.actual) < FEWEST:
         return []
     score, positive = rows.scores[rows.positive], rows.actual == rows.positive
@@ -170,7 +172,7 @@ def _compared(
     rows_second: Array,
     lower: set[str] | frozenset[str] = ERRORS,
 ) -> Iterator[ScoreRow]:
-    """Yield each figure of the chosen rows of both, with intervals."""
+    """Yield each metric of the chosen rows of both versions, with intervals."""
     first, second = sides.values()
     first, second = first.select(rows_first), second.select(rows_second)
     whole = measure(first), measure(second)
@@ -178,13 +180,15 @@ def _compared(
     drawn: list[tuple[Figures, Figures]] = []
     for _ in range(DRAWS):
         rows_first_drawn = random.integers(len(rows_first), size=len(rows_first))
-        other = (
+        rows_second_drawn = (
             rows_first_drawn
             if sides.paired
             else random.integers(len(rows_second), size=len(rows_second))
         )
-        drawn.append((measure(first.select(rows_first_drawn)), measure(second.select(other))))
-    alike = drawn if sides.paired else _drawn_alike(first, second, measure, random)
+        drawn.append(
+            (measure(first.select(rows_first_drawn)), measure(second.select(rows_second_drawn)))
+        )
+    equal_draws = drawn if sides.paired else _equal_draws(first, second, measure, random)
     for name, value in whole[0].items():
         ours = whole[1].get(name)
         if value is None or ours is None or name in _SIGNED:
@@ -192,30 +196,31 @@ def _compared(
         firsts = [first.get(name) for first, _ in drawn]
         seconds = [second.get(name) for _, second in drawn]
         pairs = [
-            (first.get(name), two.get(name)) for first, two in (alike if name in _BIASED else drawn)
+            (of_first.get(name), of_second.get(name))
+            for of_first, of_second in (equal_draws if name in _BIASED else drawn)
         ]
-        apart = [None if a is None or b is None else b - a for a, b in pairs]
+        differences = [None if a is None or b is None else b - a for a, b in pairs]
         yield ScoreRow(
             name,
             Estimated(value, *percentile_interval(firsts, _ERROR)),
             Estimated(ours, *percentile_interval(seconds, _ERROR)),
             Estimated(
-                _middle(apart) if name in _BIASED else ours - value,
-                *percentile_interval(apart, _ERROR),
+                _median(differences) if name in _BIASED else ours - value,
+                *percentile_interval(differences, _ERROR),
             ),
             lower_is_better=name in lower,
         )
 
 
-def _middle(values: Sequence[float | None]) -> float | None:
+def _median(values: Sequence[float | None]) -> float | None:
     numbers = [value for value in values if value is not None]
     return float(np.median(numbers)) if numbers else None
 
 
-def _drawn_alike(
+def _equal_draws(
     first: LabelledRows, second: LabelledRows, measure: Measure, random: np.random.Generator
 ) -> list[tuple[Figures, Figures]]:
-    """Measure draws of as many rows from either side."""
+    """Measure draws that have the same number of rows from both versions."""
     sizes = len(first.actual), len(second.actual)
     fewest = min(sizes)
 
@@ -226,10 +231,15 @@ def _drawn_alike(
 
 
 def _equal(paired: PairedRows) -> Array:
-    assert paired.theirs is not None
+    assert paired.champion_predictions is not None
     if paired.manifest.task == "regression":
-        mine, theirs = (np.asarray(rerun.score, float) for rerun in (paired.mine, paired.theirs))
-        near: Array = np.abs(mine - theirs) <= _CLOSE * (float(np.std(theirs)) or 1.0)
+        second, first = (
+            np.asarray(rerun.score, float)
+            for rerun in (paired.candidate_predictions, paired.champion_predictions)
+        )
+        near: Array = np.abs(second - first) <= _CLOSE * (float(np.std(first)) or 1.0)
         return near
-    pairs = zip(paired.mine.values, paired.theirs.values, strict=True)
+    pairs = zip(
+        paired.candidate_predictions.values, paired.champion_predictions.values, strict=True
+    )
     return np.array([first == other for first, other in pairs], dtype=bool)

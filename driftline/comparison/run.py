@@ -1,4 +1,4 @@
-"""Compare two versions of a model: find their rows, measure them, and state what is missing."""
+"""Compare two versions of a model: find their rows, measure them, and report missing data."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ class ComparisonRequest(msgspec.Struct, frozen=True, kw_only=True):
     second: str
     source: Source = "auto"
     period: Period = Period(30)
-    most: int = 10_000  # rows
+    most: int = 10_000  # maximum number of rows per version
 
 
 def compare_versions(
@@ -60,7 +60,7 @@ def compare_versions(
     home = Home.from_environment()
     registry = Registry(home)
     if request.first == request.second:
-        raise UnknownVersion(f"--versions: {request.first} twice; expected two versions")
+        raise UnknownVersion(f"--versions: {request.first} twice; expected two different versions")
     first = registry.version(request.model, request.first)
     second = registry.version(request.model, request.second)
     _require_comparable(first, second)
@@ -76,12 +76,12 @@ def compare_versions(
 
 
 def _require_comparable(first: Version, second: Version) -> None:
-    """Raise NotEnoughData unless both versions predict the same kind of thing."""
+    """Raise NotEnoughData unless both versions have the same task and a prediction."""
     for version in (first, second):
         if not label_output(version.manifest.prediction):
             raise NotEnoughData(
-                f"version {version.number} of {version.model} predicts no class and no number: "
-                "there is nothing to compare"
+                f"version {version.number} of {version.model} predicts neither a class nor a "
+                "number: there is nothing to compare"
             )
     if first.manifest.task != second.manifest.task:
         raise NotEnoughData(
@@ -97,7 +97,10 @@ def _sides(
     logged: LoggedSides,
     manifests: dict[str, Manifest],
 ) -> tuple[Sides, Origin, list[str]]:
-    """Return the rows by the stated source, or by the first that has any, and why not others."""
+    """Return rows, their source, and notes about sources without enough rows.
+
+    The source is the requested source or, for "auto", the first source with enough rows.
+    """
     first, second = versions
     makers: dict[Origin, Callable[[], Sides]] = {
         "shadow": lambda: Sides.pair(shadow_pairs(log, logged, first, second)),
@@ -134,18 +137,18 @@ def _replayed(
     manifests: dict[str, Manifest],
 ) -> PairedRows:
     first, second = versions
-    takers = {"candidate": second.manifest, "champion": first.manifest}
+    run_by = {"candidate": second.manifest, "champion": first.manifest}
     rows = read_logged_rows(
-        log, request.model, manifests, takers, period=request.period, most=request.most
+        log, request.model, manifests, run_by, period=request.period, most=request.most
     )
     context = GateContext(second, first, Path(), lambda _: None, log, manifests)
     paired = evaluate(context, rows.frame, rows.labels)
-    if paired.theirs is None:
-        raise NotEnoughData(paired.why_alone)
+    if paired.champion_predictions is None:
+        raise NotEnoughData(paired.no_champion_reason)
     return paired
 
 
-def _measured(  # noqa: PLR0913, PLR0917  # what a comparison consists of
+def _measured(  # noqa: PLR0913, PLR0917  # one argument per part of a comparison
     sides: Sides,
     origin: Origin,
     logged: LoggedSides,
@@ -160,7 +163,7 @@ def _measured(  # noqa: PLR0913, PLR0917  # what a comparison consists of
     labelled_counts = [len(labelled.first), len(labelled.second)]
     progress(f"{counts[1]:,} rows, {labelled_counts[1]:,} of them labelled")
     if min(labelled_counts) < FEWEST:
-        notes.append(f"fewer than {FEWEST} labelled rows: nothing is scored")
+        notes.append(f"fewer than {FEWEST} labelled rows: no scores")
     calibration = {}
     if min(labelled_counts) >= FEWEST:
         values = labelled.values()
@@ -189,7 +192,7 @@ def _measured(  # noqa: PLR0913, PLR0917  # what a comparison consists of
 
 
 def _costs(fields: dict[str, object]) -> Costs:
-    """Return the costs that a gate of the release policy states, if any does."""
+    """Return the costs in the release policy's gates, {} if no gate has costs."""
     for gate in read_gates(fields).values():
         if isinstance(gate, CostGate | ReplayGate) and gate.costs:
             return gate.costs

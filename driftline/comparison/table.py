@@ -16,7 +16,7 @@ from monitoring.presenter.comparison_text import (
 )
 from monitoring.presenter.formats import percent
 
-_WIDE = 130  # columns for the widest table with borders
+_WIDE = 130  # minimum terminal columns for tables with borders
 
 
 def print_comparison(comparison: VersionComparison, console: Console | None = None) -> None:
@@ -43,7 +43,7 @@ def _table(console: Console, title: str, names: Sequence[str], left_aligned: int
 
 
 def _estimate(console: Console, estimate: Estimated) -> str:
-    """Return a value with its interval, which stands below it in a narrow terminal."""
+    """Return a value with its interval, on two lines if the terminal is narrow."""
     text = estimated_text(estimate)
     return text.replace(" (", "\n(") if console.width < _WIDE else text
 
@@ -106,7 +106,7 @@ def _print_answers(console: Console, comparison: VersionComparison) -> None:
         return
     table = _table(
         console,
-        "Answers",
+        "Predicted classes",
         (f"version {comparison.first}", f"version {comparison.second}", "rows"),
         left_aligned=2,
     )
@@ -120,8 +120,8 @@ def _print_calibration(console: Console, comparison: VersionComparison) -> None:
         return
     table = _table(
         console,
-        "Calibration: probability of the positive class, and its share of the labels",
-        ("version", "predicted → observed, from the least probable tenth on"),
+        "Calibration: predicted probability of the positive class → its share of the labels",
+        ("version", "predicted → observed, in ten groups by predicted probability"),
         left_aligned=2,
     )
     for version, bins in comparison.calibration.items():
@@ -133,7 +133,7 @@ def _print_calibration(console: Console, comparison: VersionComparison) -> None:
 def _print_traffic(console: Console, comparison: VersionComparison) -> None:
     table = _table(
         console,
-        "Requests of the period, times in milliseconds (p50, p95, p99)",
+        "Requests in the period, durations in milliseconds (p50, p95, p99)",
         ("version", "requests", "failed", "reply", "run", "run as shadow"),
     )
     for traffic in comparison.traffic:

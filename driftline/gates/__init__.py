@@ -1,1 +1,1 @@
-"""Run the gates of a version in a process of their own, and the commands `gates` and `gate`."""
+"""Run a version's gates in a separate process; the commands `gates`, `gate` and `golden`."""

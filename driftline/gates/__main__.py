@@ -1,6 +1,6 @@
-"""Run the gates of the job on standard input; write one JSON line for each message.
+"""Read a job from standard input and run its gates; write one JSON line for each message.
 
-`process.py` starts it, and kills it when a gate takes too long.
+`process.py` starts this module as a process, and kills it if a gate takes too long.
 """
 
 import importlib
@@ -28,7 +28,7 @@ def main() -> None:
     """Read the job and run it."""
     end_with_parent(signal.SIGKILL)
     replies = os.dup(1)
-    os.dup2(2, 1)  # text that libraries print is not a message
+    os.dup2(2, 1)  # text that libraries print must not mix with messages
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=GateJob)
 
     def send(message: GateMessage) -> None:
@@ -59,15 +59,15 @@ def _run(name: str, gate: Gate, context: GateContext) -> GateOutcome:
     except NotEnoughData as error:
         return GateOutcome(name, kind_of(gate), "not enough data", str(error))
     except MemoryError:
-        reason = f"it needs more than {gate.memory_mb} MB"
+        reason = f"the gate needs more than {gate.memory_mb} MB"
     except (GateFailed, DriftlineError) as error:
         reason = str(error)
-    except Exception as error:  # noqa: BLE001  # after any error, the version has not passed
+    except Exception as error:  # noqa: BLE001  # any error fails the gate
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return GateOutcome(name, kind_of(gate), "failed", reason)
 
 
-_CHECKS = {  # kind -> module and function; imported when used: some take seconds
+_CHECKS = {  # kind -> module and function, imported on use because some need seconds
     "load": ("service_load", "check_load"),
     "speed": ("service_load", "check_speed"),
     "answers": ("outputs", "check_answers"),

@@ -1,4 +1,4 @@
-"""`driftline gates` and `driftline gate`."""
+"""`driftline gates` shows or sets a model's gates; `driftline gate` runs them."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,9 +37,9 @@ def commands() -> list[click.Command]:
 
 @click.command()
 @click.argument("model")
-@click.option("--file", type=_FILE, help="YAML to set, see docs/how-to/gates.md.")
+@click.option("--file", type=_FILE, help="YAML file of the new gates, see docs/how-to/gates.md.")
 @click.option("--why", default="", help="Reason, recorded with the change.")
-@click.option("--version", "number", default="", help="Show the last report of this version.")
+@click.option("--version", "number", default="", help="Show the latest report of this version.")
 @EXPECTED_REVISION
 @SERVER
 def gates(  # noqa: PLR0913  # one argument per option
@@ -51,9 +51,9 @@ def gates(  # noqa: PLR0913  # one argument per option
     expected_revision: int | None,
     server: str,
 ) -> None:
-    """Show or set the gates of MODEL: what a version must pass before it can be champion.
+    """Show or set the gates of MODEL: checks that a version must pass before it can be champion.
 
-    New gates replace those that are set, and make earlier gate runs and approvals stale.
+    New gates replace the current gates, and make earlier gate runs and approvals stale.
     """
     access = open_access(server)
     if file is None:
@@ -75,10 +75,12 @@ def gates(  # noqa: PLR0913  # one argument per option
 @click.argument("model")
 @click.option("--version", "number", required=True, help="Number or alias of the version.")
 @click.option("--why", default="", help="Reason, recorded with the run.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report.")
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as HTML."
+)
 @SERVER
 def gate(*, model: str, number: str, why: str, html: Path | None, server: str) -> None:
-    """Run the gates of MODEL on a version and record the report; exit 1 unless it passed."""
+    """Run the gates of MODEL on a version and record the report; exit 1 unless all passed."""
     if server:
         result = open_remote(server).gate(model, number, why)
         if html is not None:
@@ -98,7 +100,7 @@ def gate(*, model: str, number: str, why: str, html: Path | None, server: str) -
 
 
 def _show(state: LifecycleState) -> None:
-    """Print the gates of the policy, and how each version stands."""
+    """Print the gates of the policy, and the result of each version."""
     policy = state.policy
     if not policy.gates:
         click.echo("no gates")
@@ -113,9 +115,9 @@ def _show(state: LifecycleState) -> None:
     table = table_of("version", "gates", "run", "by", "report")
     for number, registered in state.registered.items():
         gated = state.gated.get(registered.digest)
-        stands = state.missing_gates(registered.digest) or "passed"
+        result = state.missing_gates(registered.digest) or "passed"
         run = ("", "", "") if gated is None else (_at(gated.time), gated.actor, gated.evidence[:12])
-        table.add_row(number, plain(stands), *(plain(cell) for cell in run))
+        table.add_row(number, plain(result), *(plain(cell) for cell in run))
     Console().print(table)
 
 
@@ -123,7 +125,7 @@ def _show_report(access: RegistryAccess, state: LifecycleState, model: str, numb
     number = state.aliases.get(number, number)
     gated = state.gated.get(state.digest_of(number))
     if gated is None:
-        click.echo(f"version {number} of {model} was never gated")
+        click.echo(f"no gates were run on version {number} of {model}")
         return
     report, page = access.report(gated.evidence)
     _print_report(report)

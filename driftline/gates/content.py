@@ -1,4 +1,4 @@
-"""Gates on what a version is: the size of its file and its lineage."""
+"""Gates on the content of a version: the size of its file and its lineage."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def check_size(gate: SizeGate, context: GateContext) -> GateOutcome:
 
 
 def check_lineage(gate: LineageGate, context: GateContext) -> GateOutcome:
-    """Require fields of the manifest's lineage."""
+    """Check that the manifest's lineage has the required fields."""
     lineage = context.candidate.manifest.lineage
     missing = [field for field in gate.fields if not lineage.get(field, "").strip()]
     if missing:

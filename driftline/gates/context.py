@@ -1,4 +1,4 @@
-"""The inputs of a gate: the versions, a folder for its files, and a receiver of its progress."""
+"""The inputs of a gate: versions, log, a folder for files, and a callback for progress."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,34 +15,34 @@ NO_CHAMPION_NOTE = "no champion to compare with"
 
 
 class NotEnoughData(Exception):
-    """A gate cannot be judged; the message says what is missing."""
+    """A gate or comparison has too little data; the message states what is missing."""
 
 
 class GateFailed(Exception):
-    """A version cannot pass a gate; the message says why."""
+    """A version fails a gate; the message states the reason."""
 
 
 class GateJob(msgspec.Struct, frozen=True):
-    """Gates to run one after another."""
+    """The gates that one process runs, one after another, and their inputs."""
 
     candidate: Version
     champion: Version | None
     manifests: dict[str, Manifest]  # manifests of every version of the model, by number
-    log: str  # folder of the event log, if it is in segments
-    folder: str  # folder for files of the run; the runner removes it
-    gates: dict[str, Any]  # keyed by name, as they were stated
-    kafka: KafkaSettings | None = None  # instead of the folder
+    log: str  # folder of the local event log
+    folder: str  # folder for files of the run, which the parent process deletes
+    gates: dict[str, Any]  # specification of each gate, by name
+    kafka: KafkaSettings | None = None  # if set, the event log is read from Kafka, not from `log`
 
 
 class GateMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of the process that runs gates: it is ready, progresses, or has an outcome."""
+    """A line from the process that runs gates: a progress text ("ready" first) or an outcome."""
 
     progress: str = ""
     outcome: GateOutcome | None = None
 
 
 class GateContext(msgspec.Struct, frozen=True):
-    """The versions that a gate looks at."""
+    """The inputs of a gate's check."""
 
     candidate: Version
     champion: Version | None
@@ -53,6 +53,6 @@ class GateContext(msgspec.Struct, frozen=True):
 
     @property
     def versions(self) -> Mapping[str, Version]:
-        """The candidate, and the champion if there is one, by what they are called."""
+        """The versions by role: "candidate" and, if there is one, "champion"."""
         by_side = {"candidate": self.candidate, "champion": self.champion}
         return {name: version for name, version in by_side.items() if version is not None}

@@ -1,4 +1,4 @@
-"""`driftline golden`: the golden requests of a model, kept with its release policy."""
+"""`driftline golden`: show or change the golden requests in a model's release policy."""
 
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ from registry.history.state import LifecycleState, reduce_rows
 from registry.store import Registry
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_WIDTH = 60  # characters of a value that is listed
+_WIDTH = 60  # maximum number of characters of a listed value
 
 
 class _StatedRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One request of a file; without outputs, a version answers it."""
+    """One request of a file; if it has no outputs, a version is run to compute them."""
 
     inputs: dict[str, Any]
     outputs: dict[str, Any] = {}
@@ -35,13 +35,17 @@ def commands() -> list[click.Command]:
 
 @click.command()
 @click.argument("model")
-@click.option("--add", "file", type=_FILE, help="JSON: requests, with or without their outputs.")
-@click.option("--remove", type=click.IntRange(1, 1_000_000), help="Number of a request, as listed.")
+@click.option("--add", "file", type=_FILE, help="JSON file of requests, with or without outputs.")
+@click.option("--remove", type=click.IntRange(1, 1_000_000), help="Number of the listed request.")
 @click.option(
     "--version", "number", default="champion", show_default=True,
-    help="Number or alias: answers the requests of --add that state no outputs.",
+    help="Number or alias of the version that computes missing outputs of --add.",
 )  # fmt: skip
-@click.option("--tolerance", type=FiniteRange(min=0), help="Of numbers, for all requests.")
+@click.option(
+    "--tolerance",
+    type=FiniteRange(min=0),
+    help="Accepted absolute and relative difference of numbers.",
+)
 @click.option("--gate", "name", default="golden", show_default=True, help="Name of the gate.")
 @click.option("--why", default="", help="Reason, recorded with the change.")
 @SERVER
@@ -56,10 +60,10 @@ def golden(  # noqa: PLR0913  # one argument per option
     why: str,
     server: str,
 ) -> None:
-    """Show or change the golden requests of MODEL, which every version must answer alike.
+    """Show or change the golden requests of MODEL: requests with the outputs that are required.
 
-    They are the requests of a gate of kind answers. With --add, requests without outputs get those
-    of the champion.
+    A gate of kind answers contains them. For requests of --add without outputs, the champion or
+    --version computes the outputs.
     """
     access = open_access(server)
     listed = _gate(_state(access, model), model, name)
@@ -96,10 +100,12 @@ def _state(access: RegistryAccess, model: str) -> LifecycleState:
 
 
 def _gate(state: LifecycleState, model: str, name: str) -> dict[str, Any]:
-    """Return a gate of golden requests, without any if there is none yet."""
+    """Return the gate of golden requests, or a new gate without requests."""
     gate: dict[str, Any] = state.policy.gates.get(name, {"kind": "answers", "requests": []})
     if gate.get("kind") != "answers":
-        raise InvalidGates(f"gate {name} of {model} is of kind {gate.get('kind')}; name another")
+        raise InvalidGates(
+            f"gate {name} of {model} is of kind {gate.get('kind')}; expected a gate of kind answers"
+        )
     return gate
 
 
@@ -111,7 +117,7 @@ def _request(gate: dict[str, Any], name: str, number: int) -> Any:
 
 
 def _without(requests: list[Any], removed: Any, name: str) -> list[Any]:
-    """Return the requests without one, by content: another change may have moved it."""
+    """Return the requests without `removed`, found by content because its number may change."""
     if removed is None:
         return requests
     if removed not in requests:
@@ -121,7 +127,7 @@ def _without(requests: list[Any], removed: Any, name: str) -> list[Any]:
 
 
 def _read(file: Path) -> list[_StatedRequest]:
-    """Return the requests of a file: a list, or one alone."""
+    """Return the requests of a file, which contains a list or a single request."""
     try:
         content = msgspec.json.decode(file.read_bytes())
         listed = content if isinstance(content, list) else [content]
@@ -131,7 +137,7 @@ def _read(file: Path) -> list[_StatedRequest]:
             f'{file}: {error}; expected JSON as [{{"inputs": {{"x": [[1.0]]}}}}]'
         ) from None
     if not requests:
-        raise InvalidGates(f"{file}: it has no requests")
+        raise InvalidGates(f"{file}: expected at least one request")
     return requests
 
 
@@ -142,7 +148,7 @@ def _answered(
     if all(request.outputs for request in requests):
         return [msgspec.to_builtins(request) for request in requests]
     if server:
-        raise InvalidGates("with --server, expected outputs in every request: no model runs here")
+        raise InvalidGates("with --server, every request of --add must have outputs")
     from driftline.gates.outputs import ModelRun  # noqa: PLC0415 - ONNX Runtime is slow to import
 
     registry = Registry(Home.from_environment())

@@ -1,4 +1,4 @@
-"""Logged requests of a model, sampled evenly, with their labels."""
+"""A uniform sample of a model's logged rows, with their labels."""
 
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
@@ -19,32 +19,33 @@ from registry.payload import withheld
 from telemetry.clock import DAY
 
 RowId = tuple[str, int]  # prediction id, row
-_Sampled = tuple[int, str, int, PredictionEvent]  # minus its hash, prediction id, row
+_Sampled = tuple[int, str, int, PredictionEvent]  # negative hash, prediction id, row, event
 
 
 class LoggedRows(NamedTuple):
-    """Rows of logged requests in the order of their time; all fields have one entry a row."""
+    """Rows of logged requests, ordered by time."""
 
-    frame: pd.DataFrame  # features of the candidate and of the champion
-    ids: list[RowId]
-    labels: list[Label | None]
-    note: str  # how many, from when
+    frame: pd.DataFrame  # features of candidate and champion, one line per row
+    ids: list[RowId]  # one per row
+    labels: list[Label | None]  # one per row
+    note: str  # number and period of the rows, as text
 
 
-def read_logged_rows(  # noqa: PLR0913  # which rows, and for whom
+def read_logged_rows(  # noqa: PLR0913  # one argument per criterion
     log: LogPlace,
     model: str,
     manifests: Mapping[str, Manifest],
-    takers: Mapping[str, Manifest],
+    run_by: Mapping[str, Manifest],
     *,
     period: Period,
     most: int,
 ) -> LoggedRows:
-    """Sample rows of a period and join their labels; raises NotEnoughData without any.
+    """Sample rows of a period and join their labels; raises NotEnoughData if there are no rows.
 
-    `manifests` are those of every version, by number: requests of other versions, and those whose
-    features a payload policy hides, are left out. `takers` are the versions that will run the
-    rows. The sample holds the rows with the smallest hash, so it is the same whenever the log is.
+    `manifests` has the manifest of every version, by number. Requests are excluded if their version
+    is not among them, or if its payload policy hides features. `run_by` has the manifests of the
+    versions that will run the rows. Rows with the smallest hashes are selected, so equal logs have
+    equal samples.
     """
     sampled = read_period(
         log, period, lambda events: _sample(events, model, manifests, period, most)
@@ -54,10 +55,10 @@ def read_logged_rows(  # noqa: PLR0913  # which rows, and for whom
             f"the log has no answered request of {model} whose inputs were logged unchanged"
         )
     sampled.sort(key=lambda row: (row[3].time, row[1], row[2]))
-    rows, ids = _columns(sampled, takers)
+    rows, ids = _columns(sampled, run_by)
     if not ids:
-        raise NotEnoughData("no logged request holds what both versions take")
-    candidate = takers["candidate"]
+        raise NotEnoughData("no logged request has the features of both versions")
+    candidate = run_by["candidate"]
     received = min(event.received for _, _, _, event in sampled)
     labels = labels_of(log, set(ids), candidate, received)
     first, last = sampled[0][3].time, sampled[-1][3].time
@@ -65,7 +66,7 @@ def read_logged_rows(  # noqa: PLR0913  # which rows, and for whom
         f"{len(ids):,} rows from {_date(first)} to {_date(last)}, {len(labels):,} of them labelled"
     )
     if unfit := len(sampled) - len(ids):
-        note += f"; {unfit:,} more do not hold what both versions take"
+        note += f"; {unfit:,} more do not have the features of both versions"
     return LoggedRows(pd.DataFrame(rows), ids, [labels.get(row_id) for row_id in ids], note)
 
 
@@ -76,10 +77,7 @@ def _sample(
     period: Period,
     most: int,
 ) -> tuple[list[_Sampled], int | None]:
-    """Return rows of the period, and its last day with any.
-
-    Of each day, those with the smallest hash are held.
-    """
+    """Return the period's rows with the smallest hashes, and its last day that has rows."""
     by_day: dict[int, list[_Sampled]] = {}
     unchanged = {number for number, manifest in manifests.items() if not withheld(manifest)}
     for event in events:
@@ -99,18 +97,18 @@ def _sample(
                 del by_day[other]
         if (day_rows := by_day.get(day)) is not None:
             for row in range(event.rows):
-                _hold(
+                _keep_smallest(
                     day_rows, (-row_hash(event.joined_by, row), event.joined_by, row, event), most
                 )
     together: list[_Sampled] = []
     for day_rows in by_day.values():
         for sampled_row in day_rows:
-            _hold(together, sampled_row, most)
+            _keep_smallest(together, sampled_row, most)
     return together, max(by_day, default=None)
 
 
-def _hold(heap: list[_Sampled], row: _Sampled, most: int) -> None:
-    """Add a row to the `most` rows with the smallest hash."""
+def _keep_smallest(heap: list[_Sampled], row: _Sampled, most: int) -> None:
+    """Add a row to a heap of at most `most` rows with the smallest hashes."""
     if len(heap) < most:
         heappush(heap, row)
     elif row[:3] > heap[0][:3]:
@@ -118,16 +116,16 @@ def _hold(heap: list[_Sampled], row: _Sampled, most: int) -> None:
 
 
 def _columns(
-    sampled: list[_Sampled], takers: Mapping[str, Manifest]
+    sampled: list[_Sampled], run_by: Mapping[str, Manifest]
 ) -> tuple[dict[str, list[Any]], list[RowId]]:
-    """Return the features of the rows that hold those of every taker."""
-    names = list(dict.fromkeys(f.name for manifest in takers.values() for f in manifest.features))
+    """Return the features and ids of the rows that have all features."""
+    names = list(dict.fromkeys(f.name for manifest in run_by.values() for f in manifest.features))
     columns: dict[str, list[Any]] = {name: [] for name in names}
     ids: list[RowId] = []
     decoded: dict[str, dict[str, list[Any]] | None] = {}
     for _, prediction_id, row, event in sampled:
         if prediction_id not in decoded:
-            decoded[prediction_id] = features_of(event, takers)
+            decoded[prediction_id] = features_of(event, run_by)
         features = decoded[prediction_id]
         if features is None or any(row >= len(values) for values in features.values()):
             continue
@@ -138,12 +136,12 @@ def _columns(
 
 
 def features_of(
-    event: PredictionEvent, takers: Mapping[str, Manifest]
+    event: PredictionEvent, run_by: Mapping[str, Manifest]
 ) -> dict[str, list[Any]] | None:
-    """Return the logged values of every feature that the versions take; None if one is missing."""
+    """Return the logged values of every feature, or None if the event lacks a feature."""
     columns: dict[str, list[Any]] = {}
     try:
-        for manifest in takers.values():
+        for manifest in run_by.values():
             columns |= to_columns(manifest, event.inputs)
     except InvalidFeatures:
         return None
@@ -153,12 +151,12 @@ def features_of(
 def labels_of(
     log: LogPlace, rows: set[RowId], manifest: Manifest, received: int
 ) -> dict[RowId, Label]:
-    """Return the first label of each row that the candidate could predict.
+    """Return the label of each row, if it is a label that the version can predict.
 
-    `received` is the reception of the first of their requests: the log is read from there on.
-
-    The newest decision of a person about the row supersedes it. Rows that only people labelled are
-    left out: they were picked with unequal probabilities, and rows here weigh alike.
+    The label is the row's first label or, if the row was reviewed, the newest decision. Rows that
+    only a review labelled are excluded: reviews select rows with unequal probabilities, but all
+    rows here have equal weights. The log is read from time `received`, when the first of the rows
+    was received.
     """
     classes = classes_of(manifest)
     labels: dict[RowId, Label] = {}
@@ -179,7 +177,7 @@ def labels_of(
 
 
 def row_hash(prediction_id: str, row: int) -> int:
-    """Return the hash by which rows are sampled."""
+    """Return the hash by which rows are selected for samples."""
     digest = blake2b(f"{prediction_id}:{row}".encode(), digest_size=8).digest()
     return int.from_bytes(digest)
 

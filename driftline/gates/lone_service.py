@@ -1,4 +1,4 @@
-"""A serving process for one version alone, in a home of its own."""
+"""A serving process for a single version, in a separate home."""
 
 import signal
 import socket
@@ -20,7 +20,7 @@ from registry.manifest import Version
 
 _POLL_S = 0.05
 _STOP_S = 20.0
-# Variables that would lead the process to other models, ports or machines.
+# Environment variables with which the process would use other models, ports or machines.
 _NOT_INHERITED = (
     "DRIFTLINE_REGISTRY",
     "DRIFTLINE_ARTIFACTS",
@@ -34,13 +34,13 @@ _NOT_INHERITED = (
 
 
 class LoneService:
-    """`driftline serve` with one version, from `with` to its end.
+    """`driftline serve` with one version, running inside a `with` block.
 
-    Entering waits until it is ready; raises GateFailed if it ends before.
+    Entering the block waits until the service is ready. Raises GateFailed if it exits before.
     """
 
     def __init__(self, version: Version, folder: Path) -> None:
-        """`folder` does not exist yet."""
+        """Choose ports; `folder` must not exist yet."""
         self.version = version
         self.home = Home(folder / "home")
         self._folder = folder
@@ -55,7 +55,7 @@ class LoneService:
         make_lone_home(self.version, self.home, self._folder / "bentoml")
         began = time.monotonic()
         with (self._folder / "serve.log").open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of Driftline
                 [sys.executable, "-P", "-m", "driftline", "serve", *self._ports],
                 env=self.environment(),
                 stdout=log,
@@ -80,7 +80,7 @@ class LoneService:
         self._stop()
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of the process, and of commands that are to find its models."""
+        """Return the environment of the process, also for commands that use its models."""
         inherited = {k: v for k, v in child_environment().items() if k not in _NOT_INHERITED}
         stores = {
             "DRIFTLINE_HOME": str(self.home.root),
@@ -89,7 +89,7 @@ class LoneService:
         return inherited | stores
 
     def memory_mb(self) -> float | None:
-        """Return the proportional memory of the process and its children; None if unknown."""
+        """Return the proportional set size of the process and its children, None if unknown."""
         try:
             return sum(_memory(pid) for pid in _tree(self._process.pid)) / 1e6
         except OSError:
@@ -106,7 +106,7 @@ class LoneService:
             return False
         for entry in index.json() if index.is_success else []:
             if entry.get("state") == "UNAVAILABLE":
-                raise GateFailed(f"the service cannot load it: {entry.get('reason')}")
+                raise GateFailed(f"the service cannot load the version: {entry.get('reason')}")
         return False
 
     def _last_line(self) -> str:

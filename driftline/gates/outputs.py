@@ -1,4 +1,4 @@
-"""Gates on a version's outputs: expected answers to golden requests, and finite numbers."""
+"""Gates on a version's outputs: expected outputs of golden requests, and finite numbers."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,12 +28,12 @@ from registry.signature import fixed_rows
 from registry.stored_files import DATA, require_unchanged
 
 Array = np.ndarray[Any, Any]
-_SHOWN = 5  # faulty rows or values that are listed
-_BATCH = 256  # rows of one run
+_SHOWN = 5  # maximum number of faulty rows or values in a report
+_BATCH = 256  # maximum number of rows per run
 
 
 def check_answers(gate: AnswersGate, context: GateContext) -> GateOutcome:
-    """Run the golden requests and compare every output."""
+    """Run the golden requests and compare every output with the expected output."""
     run = ModelRun(context.candidate)
     wrong: list[dict[str, Any]] = []
     for place, request in enumerate(gate.requests, 1):
@@ -53,24 +53,24 @@ def _faults(gate: AnswersGate, run: "ModelRun", request: GoldenRequest) -> Itera
         return
     for name, expected in request.outputs.items():
         actual = outputs[name]
-        aimed = np.array(expected, dtype=object if actual.dtype.kind in "OSU" else None)
-        if aimed.shape != actual.shape:
-            yield f"output {name!r} has shape {actual.shape}, expected {aimed.shape}"
-        elif actual.dtype.kind in "OSU" or aimed.dtype.kind not in "biuf":
-            values, aims = actual.tolist(), aimed.tolist()
-            if values != aims:
-                yield f"output {name!r} is {values!r:.200}, expected {aims!r:.200}"
+        target = np.array(expected, dtype=object if actual.dtype.kind in "OSU" else None)
+        if target.shape != actual.shape:
+            yield f"output {name!r} has shape {actual.shape}, expected {target.shape}"
+        elif actual.dtype.kind in "OSU" or target.dtype.kind not in "biuf":
+            values, targets = actual.tolist(), target.tolist()
+            if values != targets:
+                yield f"output {name!r} is {values!r:.200}, expected {targets!r:.200}"
         else:
             numbers = actual.astype(np.float64)
-            near = np.isclose(numbers, aimed, gate.tolerance, gate.tolerance, equal_nan=True)
+            near = np.isclose(numbers, target, gate.tolerance, gate.tolerance, equal_nan=True)
             if not near.all():
-                place = np.unravel_index(int(np.argmin(near)), near.shape)
-                value, aim = numbers[place], aimed[place]
-                yield f"output {name!r} is {value:g} at {list(map(int, place))}, expected {aim:g}"
+                at = np.unravel_index(int(np.argmin(near)), near.shape)
+                position = list(map(int, at))
+                yield f"output {name!r} is {numbers[at]:g} at {position}, expected {target[at]:g}"
 
 
 def check_finite(gate: FiniteGate, context: GateContext) -> GateOutcome:
-    """Run the reference and random valid inputs; every number in the outputs must be finite."""
+    """Run reference rows and random valid inputs; every number in the outputs must be finite."""
     version = context.candidate
     run = ModelRun(version)
     figures, examples = [], []
@@ -108,7 +108,7 @@ def _columns(features: list[Feature], frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def _not_finite(run: "ModelRun", tensors: Mapping[str, Array], rows: int) -> dict[int, str]:
-    """Return the rows whose outputs are not finite, and one such output."""
+    """Return the rows with an output that is not finite, each with the output's name."""
     faulty: dict[int, str] = {}
     names = [spec.name for spec in signature(run.manifest).outputs]
     size = fixed_rows(signature(run.manifest)) or min(run.manifest.max_batch_size, _BATCH)
@@ -127,7 +127,7 @@ def _not_finite(run: "ModelRun", tensors: Mapping[str, Array], rows: int) -> dic
 
 
 class ModelRun:
-    """A version's session."""
+    """A version's session, run on inputs as nested lists or tensors."""
 
     def __init__(self, version: Version) -> None:
         require_unchanged(version, "model.onnx", DATA)
@@ -140,7 +140,7 @@ class ModelRun:
         )
 
     def inputs(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Return nested lists as the model's tensors; raises InvalidFeatures."""
+        """Convert nested lists to the model's input tensors; raises InvalidFeatures."""
         specs = {spec.name: spec for spec in signature(self.manifest).inputs}
         if inputs.keys() != specs.keys():
             raise InvalidFeatures(
@@ -152,13 +152,13 @@ class ModelRun:
             raise InvalidFeatures(f"inputs are not tensors: {error}") from None
 
     def answer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return every output of a request, both as nested lists; raises a RegistryError."""
+        """Return every output for inputs, both as nested lists; raises a RegistryError."""
         names = [spec.name for spec in signature(self.manifest).outputs]
         outputs = self.outputs(self.inputs(inputs), names)
         return {name: _plain(array.tolist()) for name, array in outputs.items()}
 
     def outputs(self, tensors: Mapping[str, Array], names: list[str]) -> dict[str, Array]:
-        """Run the model; raises InvalidModel."""
+        """Run the model and return the named outputs; raises InvalidModel."""
         output_names = [spec.name for spec in signature(self.manifest).outputs]
         if unknown := [name for name in names if name not in output_names]:
             raise InvalidModel(f"no output {unknown[0]!r}; expected {', '.join(output_names)}")
@@ -170,7 +170,7 @@ class ModelRun:
 
 
 def _plain(value: Any) -> Any:
-    """Replace what JSON has not: NaN by null, bytes by text."""
+    """Replace values that JSON cannot represent: NaN by null, bytes by text."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, bytes):

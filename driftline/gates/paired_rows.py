@@ -29,24 +29,25 @@ Array = np.ndarray[Any, Any]
 
 
 class PairedRows:
-    """Rows with labels and the predictions of both versions; `champion` is None without one."""
+    """Rows with labels and the predictions of both versions, or of the candidate only."""
 
-    def __init__(  # noqa: PLR0913  # what belongs to each row
+    def __init__(  # noqa: PLR0913  # one argument per part of the rows
         self,
         frame: pd.DataFrame,
         labels: Sequence[Any],
         candidate: Version,
         *,
-        mine: RerunPredictions,
-        theirs: RerunPredictions | None = None,
-        why_alone: str = "",
+        candidate_predictions: RerunPredictions,
+        champion_predictions: RerunPredictions | None = None,
+        no_champion_reason: str = "",
     ) -> None:
-        """All have one entry a row; `why_alone` states why there is no champion."""
+        """Store sequences with one entry per row, and the reason if the champion is missing."""
         self.frame = frame
         self.labels = labels
         self.manifest = candidate.manifest
-        self.why_alone = why_alone
-        self.mine, self.theirs = mine, theirs
+        self.no_champion_reason = no_champion_reason
+        self.candidate_predictions = candidate_predictions
+        self.champion_predictions = champion_predictions
         self._version = candidate
         self._codes = _class_codes(candidate.manifest)
 
@@ -54,28 +55,32 @@ class PairedRows:
         return len(self.frame)
 
     def where(self, rows: Array) -> "PairedRows":
-        """Return the rows of a mask."""
+        """Return the rows that a mask selects."""
         return PairedRows(
             self.frame[rows].reset_index(drop=True),
             list(compress(self.labels, rows)),
             self._version,
-            mine=select(self.mine, rows),
-            theirs=None if self.theirs is None else select(self.theirs, rows),
-            why_alone=self.why_alone,
+            candidate_predictions=select(self.candidate_predictions, rows),
+            champion_predictions=None
+            if self.champion_predictions is None
+            else select(self.champion_predictions, rows),
+            no_champion_reason=self.no_champion_reason,
         )
 
     @cached_property
     def candidate(self) -> LabelledRows:
-        """Labels and predictions of the candidate."""
-        return self._labelled(self.mine)
+        """The labels and the candidate's predictions."""
+        return self._labelled(self.candidate_predictions)
 
     @cached_property
     def champion(self) -> LabelledRows | None:
-        """Labels and predictions of the champion."""
-        return None if self.theirs is None else self._labelled(self.theirs)
+        """The labels and the champion's predictions, None without a champion."""
+        return (
+            None if self.champion_predictions is None else self._labelled(self.champion_predictions)
+        )
 
     def figures(self, metric: str) -> Callable[[LabelledRows], Metrics]:
-        """Return the function that computes one metric of rows."""
+        """Return a function that computes a metric of rows."""
         whole = regression if self.manifest.task == "regression" else classification
         return single_metric(metric, whole)
 
@@ -83,7 +88,7 @@ class PairedRows:
         """Return the names of the groups and each row's group; raises NotEnoughData."""
         policy = SegmentPolicy.of(segment)
         if not has_reference(self._version):
-            raise NotEnoughData("the groups of a segment come from a reference, which is missing")
+            raise NotEnoughData("a segment needs a reference to form its groups; there is none")
         groups = grouping(Baseline(self._version), policy)
         if not isinstance(groups, Grouping):
             raise NotEnoughData(f"segment {policy.column}: {groups}")
@@ -91,8 +96,8 @@ class PairedRows:
 
     @property
     def codes(self) -> Mapping[str, int]:
-        """The index of each class by its text, of those of labels and champion, too."""
-        _ = self.candidate, self.champion  # reading them numbers their classes
+        """The index of each class in the manifest, the labels and both versions' predictions."""
+        _ = self.candidate, self.champion  # these properties add their classes to the codes
         return self._codes
 
     def _labelled(self, predictions: RerunPredictions) -> LabelledRows:
@@ -115,10 +120,10 @@ class PairedRows:
 
 
 def reference_rows(context: GateContext, rows: Rows) -> PairedRows:
-    """Return both versions' predictions on the reference of one; raises NotEnoughData."""
+    """Return both versions' predictions on the reference of either; raises NotEnoughData."""
     owner = context.candidate if rows == "candidate" else context.champion
     if owner is None:
-        raise NotEnoughData("rows: champion, and no version is champion")
+        raise NotEnoughData("rows: champion, but no version is champion")
     if not has_reference(owner):
         raise NotEnoughData(f"version {owner.number} was registered without a reference")
     baseline = Baseline(owner)
@@ -136,38 +141,47 @@ def evaluate(
 ) -> PairedRows:
     """Run both versions on the rows that both can run; raises NotEnoughData.
 
-    `stored`: the baseline whose frame this is, with the predictions of its version.
+    `stored` is the baseline from which `frame` is taken, if any; it has its version's predictions.
     """
     candidate, champion = context.candidate, context.champion
-    mine, fits = predict_rows(candidate, frame, stored)
-    theirs, why_alone = None, NO_CHAMPION_NOTE
+    predictions, fits = predict_rows(candidate, frame, stored)
+    champion_predictions, no_champion_reason = None, NO_CHAMPION_NOTE
     if champion is not None:
         try:
-            their, their_fits = predict_rows(champion, frame, stored)
-            theirs, why_alone = select(their, (fits & their_fits)[their_fits]), ""
-            mine, fits = select(mine, (fits & their_fits)[fits]), fits & their_fits
+            all_predictions, champion_fits = predict_rows(champion, frame, stored)
+            both = fits & champion_fits
+            champion_predictions = select(all_predictions, both[champion_fits])
+            predictions, fits = select(predictions, both[fits]), both
+            no_champion_reason = ""
         except NotEnoughData as error:
-            why_alone = f"the champion cannot be compared: {error}"
+            no_champion_reason = f"the champion cannot be compared: {error}"
     if not fits.any():
-        raise NotEnoughData("no row holds what both versions take")
+        raise NotEnoughData("no row has valid features of both versions")
     chosen = list(compress(labels, fits))
     rows = frame[fits].reset_index(drop=True)
-    return PairedRows(rows, chosen, candidate, mine=mine, theirs=theirs, why_alone=why_alone)
+    return PairedRows(
+        rows,
+        chosen,
+        candidate,
+        candidate_predictions=predictions,
+        champion_predictions=champion_predictions,
+        no_champion_reason=no_champion_reason,
+    )
 
 
 def predict_rows(
     version: Version, frame: pd.DataFrame, stored: Baseline | None = None
 ) -> tuple[RerunPredictions, Array]:
-    """Return predictions, and a mask of the rows that they are for; raises NotEnoughData."""
+    """Return predictions, and a mask of the rows that have a prediction; raises NotEnoughData."""
     if stored is not None and stored.version.digest == version.digest:
         return _stored(stored), np.ones(len(frame), dtype=bool)
     missing = [f.name for f in version.manifest.features if f.name not in frame]
     if missing:
-        raise NotEnoughData(f"version {version.number} takes {missing[0]!r}, which the rows lack")
+        raise NotEnoughData(f"version {version.number} needs {missing[0]!r}, which the rows lack")
     rerun = ModelRerun(Baseline(version, frame))
     if not rerun.possible:
         raise NotEnoughData(
-            f"version {version.number} takes inputs that are not features, or predicts nothing"
+            f"version {version.number} has inputs that are not features, or no prediction"
         )
     columns = columns_of(version.manifest.features, frame)
     fits = rerun.fitting(columns, len(frame))
@@ -193,7 +207,7 @@ def _stored(baseline: Baseline) -> RerunPredictions:
 
 
 def select(predictions: RerunPredictions, rows: Array) -> RerunPredictions:
-    """Return the predictions of the rows of a mask."""
+    """Return the predictions of the rows that a mask selects."""
     return RerunPredictions(
         list(compress(predictions.values, rows)),
         {name: values[rows] for name, values in predictions.probabilities.items()},
@@ -202,7 +216,7 @@ def select(predictions: RerunPredictions, rows: Array) -> RerunPredictions:
 
 
 def columns_of(features: Sequence[Feature], frame: pd.DataFrame) -> Columns:
-    """Return the features of a frame as a model takes them."""
+    """Return the features of a DataFrame as columns for a model run."""
     return {f.name: _column(f, frame[f.name]) for f in features}
 
 

@@ -1,4 +1,4 @@
-"""Run the gates of a version and print their outcomes as they come."""
+"""Run the gates of a version for a command, and print each outcome."""
 
 import click
 
@@ -12,9 +12,9 @@ from registry.gates.specification import Gate, kind_of
 def run_and_print(  # noqa: PLR0913  # one argument per field of a row
     home: Home, model: str, number: str, why: str, actor: str, *, here: bool = True
 ) -> RecordedRun:
-    """Run the gates of a version and print their outcomes as they come.
+    """Run the gates of a version and print each outcome when its gate ends.
 
-    Without `here`, the reader is on another machine, where the file of the report is not.
+    `here` is False if the user is on another machine, where the report's file does not exist.
     """
     progress = Progress(_print_start, _print_progress, print_outcome)
     run = gate_version(home, model, number, actor=actor, why=why, progress=progress)

@@ -1,7 +1,7 @@
-"""Start the process that runs gates, bound it, and collect the outcomes.
+"""Start the process that runs gates, limit its time, and collect the outcomes.
 
 A gate that hangs, crashes or is killed has failed; the remaining gates run in a new process. The
-process and all that it starts end with this one.
+process and its children are killed when this process ends.
 """
 
 import os
@@ -22,9 +22,9 @@ from eventlog.parent_death import child_environment
 from registry.gates.outcomes import GateOutcome
 from registry.gates.specification import Gate, kind_of
 
-# -P: a registry/ in the current folder must not shadow our package.
+# -P, because a folder registry/ in the current folder must not shadow Driftline's package.
 COMMAND = (sys.executable, "-P", "-m", "driftline.gates")
-_START_S = 180.0  # seconds for the imports of a fresh process
+_START_S = 180.0  # seconds for the imports of a new process
 _CHUNK = 1 << 16
 
 
@@ -38,7 +38,7 @@ def run_gates(
     progress: Callable[[str, str], None],
     command: tuple[str, ...] = COMMAND,
 ) -> Iterator[GateOutcome]:
-    """Yield the outcome of each gate in order; `progress` gets gate and text meanwhile."""
+    """Yield the outcome of each gate in order; `progress` is called with gate name and text."""
     waiting = list(gates)
     while waiting:
         waiting_gates = {name: job.gates[name] for name in waiting}
@@ -66,7 +66,7 @@ class _Process:
         self._started = False
         self.stopped = False
         with log.open("wb") as file:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of Driftline
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -85,7 +85,7 @@ class _Process:
         self._kill()
 
     def outcome(self, seconds: float, progress: Callable[[str], None]) -> GateOutcome:
-        """Return the next outcome; raises _Stopped after `seconds`, or if the process ended."""
+        """Return the next outcome; raises _Stopped after `seconds`, or if the process exits."""
         if not self._started:
             self._next(time.monotonic() + _START_S, _START_S)
             self._started = True
@@ -103,7 +103,7 @@ class _Process:
         try:
             return msgspec.json.decode(line, type=GateMessage)
         except msgspec.DecodeError as error:
-            raise self._stop(f"its process wrote something else: {error}") from None
+            raise self._stop(f"its process wrote an invalid message: {error}") from None
 
     def _read(self, deadline: float, seconds: float) -> None:
         stream = self._process.stdout
@@ -115,7 +115,7 @@ class _Process:
         chunk = os.read(stream.fileno(), _CHUNK)
         if not chunk:
             status = self._process.wait()
-            raise self._stop(f"its process {_ended(status)}{self._last_line()}")
+            raise self._stop(f"its process {_exit_text(status)}{self._last_line()}")
         self._buffer += chunk
 
     def _stop(self, reason: str) -> _Stopped:
@@ -124,7 +124,7 @@ class _Process:
         return _Stopped(reason)
 
     def _kill(self) -> None:
-        """End the process and what it started: it leads their process group."""
+        """Kill the process group of the process, which includes its children."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -136,7 +136,7 @@ class _Process:
         return f": {lines[-1][:200]}" if lines else ""
 
 
-def _ended(status: int) -> str:
+def _exit_text(status: int) -> str:
     if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
-    return f"ended with status {status}"
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"exited with status {status}"

@@ -1,4 +1,4 @@
-"""Draw random rows that are valid inputs of a model, from the ranges of its reference."""
+"""Draw random valid input rows of a model from the ranges of its reference."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ _MISSING = 0.05  # share of missing values of a nullable feature
 def draw_rows(
     features: list[Feature], frame: pd.DataFrame, rows: int, seed: int = _SEED
 ) -> dict[str, list[Any]]:
-    """Draw each feature independently from its range or its categories, missing values too."""
+    """Draw each feature independently: from its range or categories, or a missing value."""
     random = np.random.default_rng(seed)
     drawn: dict[str, list[Any]] = {}
     for feature in features:
         values = _values(feature, frame[feature.name].dropna(), rows, random)
         if feature.nullable:
             missing = random.random(rows) < _MISSING
-            values = [None if lost else value for value, lost in zip(values, missing, strict=True)]
+            values = [None if none else value for value, none in zip(values, missing, strict=True)]
         drawn[feature.name] = values
     return drawn
 

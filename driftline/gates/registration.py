@@ -1,4 +1,4 @@
-"""Run gates on registration if the model's release policy requires it."""
+"""Run gates after a registration if the model's release policy requires this."""
 
 import click
 
@@ -11,15 +11,15 @@ from registry.settings import open_history
 
 
 def gate_registered(home: Home, version: Version, actor: str) -> None:
-    """Run the gates of a version that was just registered, unless they ran under this policy.
+    """Run the gates of a newly registered version, unless they already ran under this policy.
 
-    The version stays registered, whatever the outcome; a run that cannot begin is reported.
+    The version stays registered, even if a gate fails. A run that cannot start is reported.
     """
     state = open_history(home).state(version.model)
     if state.policy.on_register != "run" or not state.policy.gates or _ran(state, version.digest):
         return
     try:
-        from driftline.gates.printed_run import run_and_print  # noqa: PLC0415  # a monitor's extra
+        from driftline.gates.printed_run import run_and_print  # noqa: PLC0415  # needs the extra `monitoring`
 
         run_and_print(home, version.model, version.number, "on registration", actor)
     except (DriftlineError, ImportError) as error:

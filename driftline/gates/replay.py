@@ -1,4 +1,4 @@
-"""The gate of kind `replay`: candidate and champion on logged requests and their labels."""
+"""The gate of kind `replay`: runs candidate and champion on logged requests with labels."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,17 +17,17 @@ from registry.gates.specification import CostGate, MetricGate, ReplayGate, Score
 from registry.history.rows import GateVerdict
 
 Array = np.ndarray[Any, Any]
-_ID = "\0id"  # no feature has this name
+_ID = "\0id"  # column name that no feature can have
 
 
 def check_replay(gate: ReplayGate, context: GateContext) -> GateOutcome:
-    """Run both versions on logged rows; compare predictions, and scores where there are labels."""
+    """Run both versions on logged rows; compare all predictions, and scores of labelled rows."""
     if fault := scored_fault(gate, context.candidate.manifest):
         return GateOutcome("", "replay", "failed", fault)
     context.progress("reading the log")
-    takers = {name: version.manifest for name, version in context.versions.items()}
+    run_by = {name: version.manifest for name, version in context.versions.items()}
     logged = read_logged_rows(
-        context.log, context.candidate.model, context.manifests, takers,
+        context.log, context.candidate.model, context.manifests, run_by,
         period=Period.of(gate), most=gate.max_rows,
     )  # fmt: skip
     context.progress(logged.note)
@@ -37,7 +37,7 @@ def check_replay(gate: ReplayGate, context: GateContext) -> GateOutcome:
     examples: list[dict[str, Any]] = []
     if gate.agreement is not None:
         figures += _agreement(gate, paired)
-    if paired.theirs is not None:
+    if paired.champion_predictions is not None:
         examples = _worst(gate, paired)
     if (scored := _scored(gate)) is not None:
         labelled = np.array([label is not None for label in paired.labels], dtype=bool)
@@ -51,7 +51,7 @@ def check_replay(gate: ReplayGate, context: GateContext) -> GateOutcome:
 
 
 def _scored(gate: ReplayGate) -> ScoredGate | None:
-    """Return the gate of the figures of labelled rows, None if only predictions are compared."""
+    """Return the gate that judges labelled rows, or None if only predictions are compared."""
     shared = {field: getattr(gate, field) for field in ScoredGate.__struct_fields__}
     if gate.metric:
         return MetricGate(metric=gate.metric, at_least=gate.at_least, **shared)
@@ -59,12 +59,12 @@ def _scored(gate: ReplayGate) -> ScoredGate | None:
 
 
 def _agreement(gate: ReplayGate, paired: PairedRows) -> Iterator[GateFigure]:
-    """Yield the share of rows with equal predictions, of all rows or of each group."""
+    """Yield the share of rows with equal predictions, over all rows or for each group."""
     name = "agreement with the champion"
-    if paired.theirs is None:
-        alone = paired.why_alone == NO_CHAMPION_NOTE
-        outcome: GateVerdict = "passed" if alone else "not enough data"
-        yield GateFigure(name, None, outcome, note=paired.why_alone)
+    if paired.champion_predictions is None:
+        no_champion = paired.no_champion_reason == NO_CHAMPION_NOTE
+        outcome: GateVerdict = "passed" if no_champion else "not enough data"
+        yield GateFigure(name, None, outcome, note=paired.no_champion_reason)
         return
     equal = _equal(gate, paired)
     groups: Sequence[tuple[str, Array]] = [("", np.arange(len(paired)))]
@@ -73,7 +73,7 @@ def _agreement(gate: ReplayGate, paired: PairedRows) -> Iterator[GateFigure]:
         groups = [(group, np.flatnonzero(places == n)) for n, group in enumerate(names)]
     for group, rows in groups:
         if len(rows) < gate.min_rows:
-            note = f"{len(rows)} rows, at least {gate.min_rows} are needed"
+            note = f"{len(rows)} rows; expected at least {gate.min_rows}"
             yield GateFigure(name, None, "not enough data", group=group, rows=len(rows), note=note)
             continue
         part = equal[rows]
@@ -89,38 +89,40 @@ def _share_of(equal: Array) -> Measure:
 
 
 def _equal(gate: ReplayGate, paired: PairedRows) -> Array:
-    assert paired.theirs is not None
+    assert paired.champion_predictions is not None
     if paired.manifest.task == "regression":
-        theirs = np.asarray(paired.theirs.score, dtype=float)
-        near: Array = _difference(paired) <= gate.tolerance * (float(np.std(theirs)) or 1.0)
+        champion = np.asarray(paired.champion_predictions.score, dtype=float)
+        near: Array = _difference(paired) <= gate.tolerance * (float(np.std(champion)) or 1.0)
         return near
-    pairs = zip(paired.mine.values, paired.theirs.values, strict=True)
+    pairs = zip(
+        paired.candidate_predictions.values, paired.champion_predictions.values, strict=True
+    )
     return np.array([first == other for first, other in pairs], dtype=bool)
 
 
 def _difference(paired: PairedRows) -> Array:
-    """Return the difference of both predictions of each row, in probability or as numbers."""
-    mine, theirs = paired.mine, paired.theirs
-    assert theirs is not None
+    """Return how far the predictions of each row differ: in probability, or as numbers."""
+    candidate, champion = paired.candidate_predictions, paired.champion_predictions
+    assert champion is not None
     if paired.manifest.task == "regression":
-        assert mine.score is not None
-        assert theirs.score is not None
-        apart: Array = np.abs(mine.score - theirs.score)
+        assert candidate.score is not None
+        assert champion.score is not None
+        apart: Array = np.abs(candidate.score - champion.score)
         return apart
-    shared = mine.probabilities.keys() & theirs.probabilities.keys()
+    shared = candidate.probabilities.keys() & champion.probabilities.keys()
     if not shared:
-        pairs = zip(mine.values, theirs.values, strict=True)
+        pairs = zip(candidate.values, champion.values, strict=True)
         return np.array([float(first != other) for first, other in pairs])
     apart = np.zeros(len(paired))
     for name in shared:
-        difference = np.abs(mine.probabilities[name] - theirs.probabilities[name])
+        difference = np.abs(candidate.probabilities[name] - champion.probabilities[name])
         apart = np.maximum(apart, difference)
     return apart
 
 
 def _worst(gate: ReplayGate, paired: PairedRows) -> list[dict[str, Any]]:
-    """List the rows whose predictions differ most, by their prediction id."""
-    assert paired.theirs is not None
+    """List the rows whose predictions differ most, with their prediction ids."""
+    assert paired.champion_predictions is not None
     apart, differ = _difference(paired), ~_equal(gate, paired)
     order = [int(row) for row in np.argsort(-apart, kind="stable") if differ[row]]
     ids: list[RowId] = paired.frame[_ID].tolist()
@@ -128,8 +130,8 @@ def _worst(gate: ReplayGate, paired: PairedRows) -> list[dict[str, Any]]:
         {
             "prediction_id": ids[row][0],
             "row": ids[row][1],
-            "champion": paired.theirs.values[row],
-            "candidate": paired.mine.values[row],
+            "champion": paired.champion_predictions.values[row],
+            "candidate": paired.candidate_predictions.values[row],
             "difference": round(float(apart[row]), 6),
             "label": "" if paired.labels[row] is None else paired.labels[row],
         }

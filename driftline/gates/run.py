@@ -1,4 +1,4 @@
-"""Run every gate of a version and record the report; one run at a time on each machine."""
+"""Run every gate of a version and record the report; each home has one run at a time."""
 
 import shutil
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from telemetry.clock import now_us
 
 
 class Progress(NamedTuple):
-    """A receiver of a run's progress: the start of each gate, its steps and its outcome."""
+    """Callbacks for a run's progress: start, steps and outcome of each gate."""
 
     started: Callable[[str, Gate], None]
     progressed: Callable[[str, str], None]
@@ -33,12 +33,12 @@ class Progress(NamedTuple):
 
 
 class RecordedRun(NamedTuple):
-    """A report and where it is recorded."""
+    """A report and its place in the registry."""
 
     report: GateReport
-    digest: str
-    revision: int
-    stale: str  # why the version is not released although the run passed, "" if it is
+    digest: str  # digest of the report
+    revision: int  # history revision that records the run
+    stale: str  # reason why a passed run does not count, "" if it counts
 
 
 def gate_version(  # noqa: PLR0913  # one argument per field of a row
@@ -54,7 +54,7 @@ def gate_version(  # noqa: PLR0913  # one argument per field of a row
     """Run the gates of the model's release policy on a version, and record the report.
 
     Raises AlreadyRunning, InvalidGates for a model without gates, ChangedFile, and RegistryError.
-    A run that does not come to its end records nothing.
+    An interrupted run records nothing.
     """
     with ProcessLock(home.lock("gate"), "gate run"):
         history = open_history(home, wait=True)
@@ -68,7 +68,7 @@ def gate_version(  # noqa: PLR0913  # one argument per field of a row
         for version in filter(None, (candidate, compared)):
             require_unchanged(version)
         started = now_us()
-        shutil.rmtree(home.gate_run, ignore_errors=True)  # of a run that was killed
+        shutil.rmtree(home.gate_run, ignore_errors=True)  # left by a killed run
         home.gate_run.mkdir(parents=True)
         try:
             job = GateJob(
@@ -82,7 +82,7 @@ def gate_version(  # noqa: PLR0913  # one argument per field of a row
                 folder=str(home.gate_run),
                 gates=state.policy.gates,
             )
-            outcomes = list(_followed(job, gates, progress, command))
+            outcomes = _run_with_progress(job, gates, progress, command)
         finally:
             shutil.rmtree(home.gate_run, ignore_errors=True)
         required = {name: gate.blocking for name, gate in gates.items()}
@@ -104,7 +104,7 @@ def gate_version(  # noqa: PLR0913  # one argument per field of a row
     return RecordedRun(report, evidence, revision, stale)
 
 
-def _followed(
+def _run_with_progress(
     job: GateJob, gates: dict[str, Gate], progress: Progress, command: tuple[str, ...]
 ) -> list[GateOutcome]:
     outcomes: list[GateOutcome] = []

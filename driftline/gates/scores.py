@@ -20,7 +20,7 @@ _Figure = Callable[[LabelledRows], float | None]
 
 
 def check_scores(gate: ScoredGate, context: GateContext) -> GateOutcome:
-    """Judge a gate of kind `metric`, `cost` or `gap` on the rows of a reference."""
+    """Judge a gate of kind `metric`, `cost` or `gap` on a reference's rows."""
     if fault := scored_fault(gate, context.candidate.manifest):
         return GateOutcome("", kind_of(gate), "failed", fault)
     paired = reference_rows(context, gate.rows)
@@ -32,7 +32,7 @@ def check_scores(gate: ScoredGate, context: GateContext) -> GateOutcome:
 
 
 def judge(gate: ScoredGate, paired: PairedRows) -> Iterator[GateFigure]:
-    """Yield the figures of a gate on labelled rows."""
+    """Yield the figures of a gate, computed on labelled rows."""
     if isinstance(gate, GapGate):
         yield from _gap(gate, paired)
         return
@@ -51,7 +51,7 @@ def _group(
 ) -> Iterator[GateFigure]:
     name, figure = _figure(gate, paired)
     if len(rows) < gate.min_rows:
-        note = f"{len(rows)} rows, at least {gate.min_rows} are needed"
+        note = f"{len(rows)} rows; expected at least {gate.min_rows}"
         yield GateFigure(name, None, "not enough data", group=group, rows=len(rows), note=note)
         return
     compared = _compare(gate, paired, figure, rows, error)
@@ -72,7 +72,7 @@ def _compare(
     )
 
 
-def _figures(  # noqa: PLR0913, PLR0917  # what a figure states
+def _figures(  # noqa: PLR0913, PLR0917  # one argument per field of a figure
     gate: ScoredGate, paired: PairedRows, name: str, compared: Compared, group: str, rows: int
 ) -> Iterator[GateFigure]:
     at_least: float | None = getattr(gate, "at_least", None)
@@ -88,7 +88,7 @@ def _figures(  # noqa: PLR0913, PLR0917  # what a figure states
         return
     name = f"{name}, better than the champion by"
     if paired.champion is None:
-        note = paired.why_alone
+        note = paired.no_champion_reason
         outcome = "passed" if note == NO_CHAMPION_NOTE else "not enough data"
         yield GateFigure(name, None, outcome, note=note, **more)
         return
@@ -102,7 +102,7 @@ def _figures(  # noqa: PLR0913, PLR0917  # what a figure states
 
 
 def _figure(gate: ScoredGate, paired: PairedRows) -> tuple[str, _Figure]:
-    """Return the name of a gate's figure, and what computes it."""
+    """Return the name of a gate's figure, and the function that computes it."""
     if isinstance(gate, CostGate):
         table = cost_table(gate, paired)
         return "cost of a row", lambda rows: float(table[rows.actual, rows.predicted].mean())
@@ -116,7 +116,7 @@ def _metric(name: str, paired: PairedRows) -> _Figure:
 
 
 def cost_table(gate: CostGate, paired: PairedRows) -> Array:
-    """Return the cost [actual, predicted] of each pair of classes, by their index."""
+    """Return the cost of each pair of classes, indexed [actual, predicted] by class code."""
     positive = paired.candidate.positive
     table = np.zeros((len(paired.codes), len(paired.codes)))
     for name, cost in gate.costs.items():

@@ -1,4 +1,4 @@
-"""Gates on a version that is served alone: it loads, and it is fast and small enough."""
+"""Gates on a separately served version: it loads, and it is fast and small enough."""
 
 import subprocess
 import sys
@@ -18,13 +18,18 @@ from registry.gates.outcomes import GateFigure, GateOutcome, at_most, of_figures
 from registry.gates.specification import LoadGate, SpeedGate
 from registry.history.rows import GateVerdict
 
-_OBJECTIVES = ("--p99-ms", "1000000", "--max-error-share", "1")  # the gate judges, not the load
+_OBJECTIVES = (
+    "--p99-ms",
+    "1000000",
+    "--max-error-share",
+    "1",
+)  # the load test must not fail: the gate judges
 
-_WHOLE_MS = 1.0  # percentiles are measured in whole ms: a smaller difference does not count
+_WHOLE_MS = 1.0  # percentiles are measured in whole ms, so smaller differences do not count
 
 
 def check_load(gate: LoadGate, context: GateContext) -> GateOutcome:
-    """Start a serving process with the version alone and send one request."""
+    """Start a serving process with only this version and send one request."""
     context.progress("starting a serving process")
     with LoneService(context.candidate, context.folder / "load") as service:
         context.progress(f"ready after {service.seconds:.1f} s")
@@ -32,7 +37,7 @@ def check_load(gate: LoadGate, context: GateContext) -> GateOutcome:
         answer = _send(service)
     if not answer.is_success:
         text = " ".join(answer.text.split())[:300]
-        raise GateFailed(f"a request is answered {answer.status_code}: {text}")
+        raise GateFailed(f"the service replies {answer.status_code} to a request: {text}")
     figures = [at_most("seconds to ready", round(service.seconds, 3), gate.at_most_seconds)]
     if memory is not None:
         figures.append(at_most("memory in MB", round(memory, 1), None))
@@ -48,7 +53,7 @@ def _send(service: LoneService) -> httpx.Response:
             trust_env=False,
         )  # fmt: skip
     except httpx.HTTPError as error:
-        raise GateFailed(f"a request has no answer: {type(error).__name__}: {error}") from None
+        raise GateFailed(f"a request gets no reply: {type(error).__name__}: {error}") from None
 
 
 class _Side:
@@ -60,17 +65,17 @@ class _Side:
         self.memory: float | None = None
 
     def best(self, figure: Callable[[Measurements], float], *, lowest: bool) -> float:
-        """Return the best round: others on the machine only make a round worse."""
+        """Return the best round, because other processes on the machine only slow rounds down."""
         figures = [figure(load) for load in self.loads]
         return min(figures) if lowest else max(figures)
 
 
 def check_speed(gate: SpeedGate, context: GateContext) -> GateOutcome:
-    """Load the candidate and the champion in turn, each served alone, and compare them."""
+    """Measure candidate and champion alternately, each in its own service, and compare them."""
     with ExitStack() as stack:
         sides: dict[str, _Side] = {}
         for name, version in context.versions.items():
-            context.progress(f"starting the {name} alone")
+            context.progress(f"starting a service with the {name}")
             service = LoneService(version, context.folder / f"speed-{name}")
             sides[name] = _Side(stack.enter_context(service))
         for place in range(1, gate.rounds + 1):
@@ -100,7 +105,7 @@ def _load(gate: SpeedGate, service: LoneService, folder: Path) -> Measurements:
         "--users", str(gate.users), "--rate", "0", "--seconds", str(seconds), *_OBJECTIVES,
         "--measurements", str(file),
     ]  # fmt: skip
-    done = subprocess.run(  # noqa: S603 - our own interpreter and module
+    done = subprocess.run(  # noqa: S603 - this interpreter and a module of Driftline
         command, env=service.environment(), capture_output=True, text=True, check=False
     )
     try:
@@ -108,7 +113,7 @@ def _load(gate: SpeedGate, service: LoneService, folder: Path) -> Measurements:
     except (OSError, msgspec.DecodeError):
         lines = (done.stdout + done.stderr).strip().splitlines()
         why = lines[-1] if lines else f"status {done.returncode}"
-        raise GateFailed(f"the load could not run: {why}") from None
+        raise GateFailed(f"the load test could not run: {why}") from None
 
 
 def _figures(gate: SpeedGate, candidate: _Side, champion: _Side | None) -> Iterator[GateFigure]:

@@ -1,1 +1,1 @@
-"""Versions from an MLflow registry: import, follow, and the export of verdicts as tags."""
+"""Import of versions from an MLflow registry, once or continuously; export of verdicts as tags."""

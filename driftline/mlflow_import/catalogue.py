@@ -1,4 +1,4 @@
-"""Read an MLflow registry, and write tags to it. Its client library does the transport."""
+"""Read an MLflow registry and write tags to it, with MLflow's client library."""
 
 import logging
 import os
@@ -13,40 +13,40 @@ from driftline.mlflow_import.sources import MlflowName
 from eventlog.errors import DriftlineError, SettingError
 
 _SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # by default, it tries for minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # by default, the library retries for minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-_OWN = ("driftline.", "mlflow.")  # tags that tools write, not the author
+_OWN = ("driftline.", "mlflow.")  # prefixes of tags that tools write, not the model's author
 
 
 class MlflowUnavailable(DriftlineError):
-    """MLflow does not respond or refuses; the message states where and why."""
+    """MLflow does not respond or refuses a request; the message states address and reason."""
 
 
 class MlflowVersion(msgspec.Struct, frozen=True):
-    """A model version of MLflow, or the model of a run."""
+    """A model version in MLflow, or a run's model that is not registered there."""
 
     uri: str  # URI of the version's files
-    model: str = ""  # registered name; empty: of a run
+    model: str = ""  # registered name, "" for a run's model
     version: str = ""
-    run: str = ""
+    run: str = ""  # id of the run
     description: str = ""
     aliases: list[str] = []
     tags: dict[str, str] = {}
     run_tags: dict[str, str] = {}
-    datasets: list[str] = []  # name@digest of what the run stated as its inputs
+    datasets: list[str] = []  # name@digest of each input data set of the run
 
 
 class MlflowCatalogue:
     """The registry at `uri` or MLFLOW_TRACKING_URI; every method raises MlflowUnavailable.
 
-    One at a time in a process: MLflow's library has one address for all.
+    A process can use only one catalogue, because MLflow's library stores one global address.
     """
 
     def __init__(self, uri: str = "") -> None:
-        """Connect to nothing yet; raises SettingError without an address."""
+        """Set the address, without connecting; raises SettingError without an address."""
         self.server = (uri or os.environ.get("MLFLOW_TRACKING_URI", "")).rstrip("/")
         if not self.server:
             raise SettingError("expected --tracking-uri, or MLFLOW_TRACKING_URI")
@@ -54,13 +54,13 @@ class MlflowCatalogue:
             os.environ.setdefault(name, value)
         import mlflow  # noqa: PLC0415 - takes seconds to import
 
-        logging.getLogger("urllib3").setLevel(logging.ERROR)  # it prints each of its retries
+        logging.getLogger("urllib3").setLevel(logging.ERROR)  # urllib3 logs each retry as a warning
         mlflow.set_tracking_uri(self.server)
         self._client = mlflow.MlflowClient()
         self._download = mlflow.artifacts.download_artifacts
 
     def find(self, name: MlflowName) -> MlflowVersion:
-        """Return the version or the run's model that is named."""
+        """Return the version or the run's model with this name."""
         with self._faults(f"{name.model or name.run} cannot be found"):
             if name.run:
                 run = self._client.get_run(name.run)
@@ -72,7 +72,7 @@ class MlflowCatalogue:
             return self._described(entry)
 
     def versions(self, model: str) -> list[MlflowVersion]:
-        """Return the versions of a registered model that are ready, oldest first."""
+        """Return a registered model's versions in state READY, oldest first."""
         with self._faults(f"the versions of {model} cannot be listed"):
             aliases: dict[str, list[str]] = {}
             for alias, number in self._client.get_registered_model(model).aliases.items():
@@ -86,18 +86,20 @@ class MlflowCatalogue:
             ]
 
     def details(self, version: MlflowVersion) -> MlflowVersion:
-        """Return a version with what its run states."""
+        """Return a version with the tags and data sets of its run."""
         if not version.run:
             return version
         with self._faults(f"run {version.run} cannot be read"):
             return _with_run(version, self._client.get_run(version.run))
 
     def fetch(self, version: MlflowVersion, folder: Path) -> Path:
-        """Download the files of a version into a folder; return where its MLmodel is."""
-        with self._faults(f"the files of {version.uri} cannot be fetched"):
+        """Download the files of a version into a folder; return the folder of its MLmodel file."""
+        with self._faults(f"the files of {version.uri} cannot be downloaded"):
             place = Path(self._download(artifact_uri=version.uri, dst_path=str(folder)))
         if not (place / "MLmodel").is_file():
-            raise MlflowUnavailable(f"{self.server}: {version.uri} has no MLmodel: not a model")
+            raise MlflowUnavailable(
+                f"{self.server}: {version.uri} is not a model: it has no MLmodel file"
+            )
         return place
 
     def tag(self, model: str, version: str, tags: Mapping[str, str]) -> None:
@@ -116,14 +118,14 @@ class MlflowCatalogue:
         return self.details(version)
 
     @contextmanager
-    def _faults(self, what: str) -> Iterator[None]:
+    def _faults(self, failure: str) -> Iterator[None]:
         import mlflow.exceptions  # noqa: PLC0415 - takes seconds to import
 
         try:
             yield
         except (mlflow.exceptions.MlflowException, OSError) as error:
             reason = " ".join(str(error).split())[:300] or type(error).__name__
-            raise MlflowUnavailable(f"MLflow at {self.server}: {what}: {reason}") from None
+            raise MlflowUnavailable(f"MLflow at {self.server}: {failure}: {reason}") from None
 
 
 def _mlflow_version(entry: Any, aliases: list[str]) -> MlflowVersion:

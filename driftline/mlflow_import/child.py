@@ -1,7 +1,7 @@
-"""`python -m driftline.mlflow_import.child`: open a folder of MLflow in a process with bounds.
+"""`python -m driftline.mlflow_import.child`: a process with limits that opens a model's folder.
 
-It tries the input example on an ONNX file, or converts a model of another flavor. The second loads
-pickles and so runs code of the model's author: the command starts it with `--trust` alone.
+The process runs an ONNX model on its input example, or converts a model of another flavor. The
+conversion loads pickles, which runs code of the model's author, so it requires `--trust`.
 """
 
 import importlib
@@ -23,19 +23,19 @@ CONVERTED = "converted.onnx"
 
 
 class ChildWork(msgspec.Struct, frozen=True):
-    """The work of the child process; the result of a conversion is a file in the folder."""
+    """The work of the child process; a conversion writes its result to the package's folder."""
 
     package: Package
     convert: bool
-    memory: int  # bytes of data; 0: no limit
+    memory: int  # limit of the process's data in bytes, 0 for no limit
 
 
 def run_child(package: Package, *, convert: bool) -> None:
-    """Try the example, or convert; raises UnsupportedModel with the reason."""
+    """Run the input example or convert the model; raises UnsupportedModel with the reason."""
     size = sum(path.stat().st_size for path in package.folder.rglob("*") if path.is_file())
     bounds = bounds_of(size)
     work = ChildWork(package, convert, bounds.memory)
-    what = "the conversion" if convert else "its input example"
+    step = "the conversion" if convert else "the run of its input example"
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "driftline.mlflow_import.child"],
@@ -43,14 +43,14 @@ def run_child(package: Package, *, convert: bool) -> None:
             env=child_environment(), check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise UnsupportedModel(f"{what} took more than {bounds.seconds:g} seconds") from None
+        raise UnsupportedModel(f"{step} took more than {bounds.seconds:g} seconds") from None
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise UnsupportedModel(f"{what} failed: {lines[-1][:400] if lines else done.returncode}")
+        raise UnsupportedModel(f"{step} failed: {lines[-1][:400] if lines else done.returncode}")
 
 
 def main() -> None:
-    """Run the job on standard input; the last line of an error states the reason."""
+    """Read the work from standard input and do it; print the reason of an error as last line."""
     end_with_parent()
     work = msgspec.json.decode(sys.stdin.buffer.read(), type=ChildWork)
     if work.memory:
@@ -60,7 +60,7 @@ def main() -> None:
             _convert(work.package)
         else:
             _try_example(work.package)
-    except Exception as error:  # noqa: BLE001  # libraries of the model's author
+    except Exception as error:  # noqa: BLE001  # the author's code may raise any error
         text = " ".join(str(error).split())
         sys.exit(f"{type(error).__name__}: {text}")
     os._exit(0)  # native libraries may abort while they are unloaded
@@ -119,7 +119,7 @@ def _try_example(package: Package) -> None:
 
 
 def _example(package: Package) -> Any:
-    """Return the input example: a frame, an array, arrays by name, or None."""
+    """Return the input example: a DataFrame, an array, arrays by name, or None."""
     import numpy as np  # noqa: PLC0415
     import pandas as pd  # noqa: PLC0415
 

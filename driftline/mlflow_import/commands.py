@@ -1,4 +1,4 @@
-"""`driftline import`, `follow` and `export`: versions from MLflow, and verdicts back to it."""
+"""`driftline import`, `follow` and `export`: import versions from MLflow, export verdicts."""
 
 import time
 from pathlib import Path
@@ -15,12 +15,14 @@ from driftline.terminal import finish_unread
 from eventlog.errors import DriftlineError, SettingError
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_NAME = click.option("--name", default="", help="Name here.  [default: the name in MLflow]")
-_URI = click.option("--tracking-uri", default="", help="Of MLflow.  [default: MLFLOW_TRACKING_URI]")
+_NAME = click.option("--name", default="", help="Name in Driftline.  [default: the name in MLflow]")
+_URI = click.option(
+    "--tracking-uri", default="", help="URI of MLflow.  [default: MLFLOW_TRACKING_URI]"
+)
 _TRUST = click.option(
     "--trust",
     is_flag=True,
-    help="Convert models that are not ONNX files; this runs their author's code, in a process.",
+    help="Convert models that are not ONNX files; this runs their author's code in a new process.",
 )
 
 
@@ -32,8 +34,8 @@ def commands() -> list[click.Command]:
 @click.command("import")
 @click.argument("source")
 @_NAME
-@click.option("--manifest", type=_FILE, help="YAML: fields that replace those of MLflow.")
-@click.option("--reference", type=_FILE, help="Rows: the baseline of drift.")
+@click.option("--manifest", type=_FILE, help="YAML file of fields that replace MLflow's.")
+@click.option("--reference", type=_FILE, help="File of rows with which drift is measured.")
 @_URI
 @_TRUST
 @click.option("--promote/--no-promote", default=True, help="Promote the first version of a model.")
@@ -52,9 +54,9 @@ def import_version(  # noqa: PLR0913  # one argument per option
 ) -> None:
     """Register a model of MLflow.
 
-    SOURCE is mlflow:MODEL@ALIAS, mlflow:MODEL/VERSION or mlflow:runs:/RUN/PATH. The model must be
-    an ONNX file. Columns of its signature become features, its input example is tried, and its
-    run, tags and data sets become the lineage.
+    SOURCE is mlflow:MODEL@ALIAS, mlflow:MODEL/VERSION or mlflow:runs:/RUN/PATH. Without --trust,
+    the model must be an ONNX file. The columns of its signature become features. Its run, tags and
+    data sets become the lineage. The model is run on its input example.
     """
     from registry.manifest_file import read_fields  # noqa: PLC0415 - not needed for --help
 
@@ -79,9 +81,9 @@ def import_version(  # noqa: PLR0913  # one argument per option
     default=30.0,
     type=FiniteRange(min=1),
     show_default=True,
-    help="Seconds between two looks.",
+    help="Seconds between two checks of MLflow.",
 )
-@click.option("--once", is_flag=True, help="Look once and end; for a scheduler or a webhook.")
+@click.option("--once", is_flag=True, help="Check once and exit, for a scheduler or a webhook.")
 @_URI
 @_TRUST
 @SERVER
@@ -96,22 +98,22 @@ def follow(  # noqa: PLR0913  # one argument per option
     trust: bool,
     server: str,
 ) -> None:
-    """Register every new version of MODEL in MLflow, and write verdicts back, until Ctrl-C.
+    """Register every new version of MODEL in MLflow and export verdicts, until Ctrl-C.
 
-    Nothing is promoted: gates and approvals here decide.
+    No version is promoted: Driftline's gates and approvals decide on promotion.
     """
-    del registry  # the only one
+    del registry  # always mlflow
     if interval <= 0:
         raise click.UsageError("--interval: expected seconds above 0")
     importer = MlflowImport(MlflowCatalogue(tracking_uri), server)
     follower = MlflowFollower(importer, model, name or model, trust=trust)
     while True:
         try:
-            follower.look()
+            follower.reconcile()
         except DriftlineError as error:
             if once:
                 raise
-            click.echo(f"{error}; trying again in {interval:g} s", err=True)
+            click.echo(f"{error}; retry in {interval:g} s", err=True)
         if once:
             break
         time.sleep(interval)
@@ -125,7 +127,7 @@ def follow(  # noqa: PLR0913  # one argument per option
 @_URI
 @SERVER
 def export(*, registry: str, model: str, tracking_uri: str, server: str) -> None:
-    """Tag the imported versions of MODEL in MLflow: aliases, verdicts, reports, digests."""
-    del registry  # the only one
+    """Tag the imported versions of MODEL in MLflow with aliases, verdicts, reports and digests."""
+    del registry  # always mlflow
     tagged = MlflowImport(MlflowCatalogue(tracking_uri), server).export(model)
     click.echo(f"{tagged} versions are tagged in MLflow")

@@ -1,6 +1,6 @@
-"""Keep a model here like a registered model of MLflow: what is new is registered, verdicts go back.
+"""Reconcile a model with a registered model of MLflow: register new versions, export verdicts.
 
-Each look compares both registries, so nothing depends on a message that may be lost.
+Each call compares both registries, so a lost message cannot cause a difference.
 """
 
 import click
@@ -12,21 +12,24 @@ from registry.errors import RegistryUnavailable
 
 
 class MlflowFollower:
-    """Reconcile one model; a version that is refused is not tried again by this process."""
+    """Reconciles one model; a refused version is not tried again by this process."""
 
     def __init__(
         self, importer: MlflowImport, model: str, name: str, *, trust: bool = False
     ) -> None:
-        """`model` is the name in MLflow, `name` the name here."""
-        self.refused: set[str] = set()  # versions of MLflow
+        """`model` is the name in MLflow, `name` the name in Driftline."""
+        self.refused: set[str] = set()  # numbers of refused versions in MLflow
         self._importer = importer
         self._model = model
         self._name = name
         self._options = ImportOptions(trust=trust, promote=False)
         self._exported = -1  # revision whose state was written to MLflow
 
-    def look(self) -> None:
-        """Register what is new, and export what changed; raises a DriftlineError if one is down."""
+    def reconcile(self) -> None:
+        """Register new versions, and export changes.
+
+        Raises MlflowUnavailable or RegistryUnavailable.
+        """
         imported = self._importer.imported(self._name)
         imported_versions = {version for model, version in imported if model == self._model}
         for version in self._importer.catalogue.versions(self._model):

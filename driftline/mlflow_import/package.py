@@ -1,4 +1,4 @@
-"""Read a model folder of MLflow: its flavors, its signature, its input example."""
+"""Read a model folder of MLflow: flavors, signature and input example."""
 
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ _CATEGORICAL = {"string", "boolean"}
 
 
 class UnsupportedModel(DriftlineError):
-    """A model of MLflow that cannot be registered as it is; the message says what to do."""
+    """The model of MLflow cannot be registered; the message states the reason and a remedy."""
 
 
 class SignatureColumn(msgspec.Struct, frozen=True):
-    """A named column of the signature."""
+    """A named column of a model's signature."""
 
     name: str
     type: str
@@ -27,32 +27,31 @@ class SignatureColumn(msgspec.Struct, frozen=True):
 
 
 class Package(msgspec.Struct, frozen=True):
-    """The model of one folder."""
+    """The contents of a model folder."""
 
     path: str
     flavors: dict[str, dict[str, Any]]
-    # Of the signature; empty if it states tensors or is missing.
-    columns: list[SignatureColumn] = []
+    columns: list[SignatureColumn] = []  # [] if the signature states tensors or is missing
     example: str = ""  # name of the file with the input example
 
     @property
     def folder(self) -> Path:
-        """Return the folder."""
+        """The model folder."""
         return Path(self.path)
 
     @property
     def is_onnx(self) -> bool:
-        """Return whether the folder holds an ONNX file."""
+        """Whether the folder contains an ONNX file."""
         return "onnx" in self.flavors
 
     @property
     def convertible(self) -> str:
-        """Return the first flavor that can be converted; "" if there is none."""
+        """The first flavor that can be converted to ONNX, "" if there is no such flavor."""
         return next((flavor for flavor in CONVERTED if flavor in self.flavors), "")
 
 
 def read_package(folder: Path) -> Package:
-    """Read the MLmodel of a folder; raises UnsupportedModel."""
+    """Read the MLmodel file of a folder; raises UnsupportedModel."""
     try:
         content = parse_yaml((folder / "MLmodel").read_bytes())
         flavors = msgspec.convert(content["flavors"], dict[str, dict[str, Any]])
@@ -64,20 +63,20 @@ def read_package(folder: Path) -> Package:
     return Package(str(folder), flavors, columns, str(example))
 
 
-def require_onnx(package: Package, what: str) -> None:
+def require_onnx(package: Package, name: str) -> None:
     """Raise UnsupportedModel unless the model is an ONNX file."""
     if package.is_onnx:
         return
     flavors = ", ".join(name for name in package.flavors if name != "python_function") or "pyfunc"
-    way = (
+    remedy = (
         "log it with mlflow.onnx.log_model, or register it from Python with driftline.register; "
         "with --trust, a separate process runs its author's code to load it, and converts it"
         if package.convertible
         else "log it with mlflow.onnx.log_model"
     )
     raise UnsupportedModel(
-        f"{what} is of flavor {flavors}; expected onnx. Other flavors are pickles or need their "
-        f"library to load, and are not opened here: {way}"
+        f"{name} is of flavor {flavors}; expected onnx. Other flavors are pickles or need their "
+        f"library to load, and are not opened: {remedy}"
     )
 
 
@@ -103,7 +102,7 @@ def manifest_fields(package: Package, version: MlflowVersion, server: str) -> di
 
 
 def _features(package: Package) -> list[dict[str, Any]]:
-    """Return one feature per signature column; [] unless one input tensor holds all columns."""
+    """Return one feature per signature column, or [] unless one input tensor has all columns."""
     columns = package.columns
     tensor = _tensor_of(package, len(columns)) if columns and package.is_onnx else ""
     if not tensor:
@@ -121,7 +120,7 @@ def _features(package: Package) -> list[dict[str, Any]]:
 
 
 def _tensor_of(package: Package, width: int) -> str:
-    """Return the name of the only input if it takes rows of this width, else ""."""
+    """Return the name of the model's only input if its rows have this width, else ""."""
     import onnx  # noqa: PLC0415 - slow to import
 
     path = package.folder / str(package.flavors["onnx"].get("data", "model.onnx"))

@@ -1,4 +1,4 @@
-"""Import model versions from MLflow, and write their state here back to MLflow as tags."""
+"""Import model versions from MLflow, and export their state in Driftline to MLflow as tags."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -26,8 +26,8 @@ class ImportOptions(NamedTuple):
 
     reference: Path | None = None
     fields: Mapping[str, Any] = {}  # manifest fields that override MLflow's
-    trust: bool = False  # convert models that are not ONNX, which runs the author's code
-    promote: bool = True  # make a model's first version champion
+    trust: bool = False  # whether to convert models that are not ONNX; runs the author's code
+    promote: bool = True  # whether to make a model's first version champion
 
 
 class _Files(NamedTuple):
@@ -38,13 +38,15 @@ class _Files(NamedTuple):
 
 
 class MlflowImport:
-    """Import versions from an MLflow registry into a Driftline registry."""
+    """Imports versions from an MLflow registry into a Driftline registry."""
 
     def __init__(self, catalogue: MlflowCatalogue, server: str = "") -> None:
-        """`server` is the URL of a registry server; "" means the registry of this machine."""
+        """`server` is the URL of a registry server, or "" for this machine's registry."""
         self.catalogue = catalogue
         self.access: RegistryAccess = open_access(server)
-        self._register: Callable[[_Files], None] = partial(_there, server) if server else _here
+        self._register: Callable[[_Files], None] = (
+            partial(_register_remote, server) if server else _register_local
+        )
 
     def imported(self, name: str) -> dict[tuple[str, str], Version]:
         """Return the imported versions of a model, by MLflow's model name and version."""
@@ -72,29 +74,29 @@ class MlflowImport:
         require_model_name(name)
         before = self.imported(name).get((version.model, version.version))
         if version.version and before is not None:
-            there = f"{version.model} version {version.version}"
-            click.echo(f"{name} version {before.number} is already imported from MLflow's {there}")
+            source = f"{version.model} version {version.version}"
+            click.echo(f"{name} version {before.number} is already imported from MLflow's {source}")
             return
         with tempfile.TemporaryDirectory(prefix="driftline-mlflow-") as folder:
             package = read_package(self.catalogue.fetch(version, Path(folder)))
-            what = f"{version.model} version {version.version}" if version.model else version.uri
+            source = f"{version.model} version {version.version}" if version.model else version.uri
             if options.trust and not package.is_onnx and package.convertible:
                 run_child(package, convert=True)
                 onnx = package.folder / CONVERTED
             else:
-                require_onnx(package, what)
+                require_onnx(package, source)
                 run_child(package, convert=False)
                 onnx = package.folder
             fields = manifest_fields(package, version, self.catalogue.server)
             self._register(_Files(name, onnx, {**fields, **options.fields}, options))
 
     def export(self, name: str) -> int:
-        """Tag the imported versions in MLflow with their state here; return their number."""
+        """Tag the imported versions in MLflow with their state; return their number."""
         state = reduce_rows(self.access.history(name))
         imported = self.imported(name)
         for (model, number), version in imported.items():
             row = state.gated.get(version.digest)
-            aliases = [alias for alias, of in state.aliases.items() if of == version.number]
+            aliases = [alias for alias, n in state.aliases.items() if n == version.number]
             self.catalogue.tag(
                 model,
                 number,
@@ -119,7 +121,7 @@ def _state(state: Any, version: Version) -> str:
     return "candidate" if state.desired([version.number]).candidates else "may serve"
 
 
-def _here(files: _Files) -> None:
+def _register_local(files: _Files) -> None:
     from driftline.printed_registration import register_and_print  # noqa: PLC0415 - takes seconds to import
 
     register_and_print(
@@ -134,7 +136,7 @@ def _here(files: _Files) -> None:
     )
 
 
-def _there(server: str, files: _Files) -> None:
+def _register_remote(server: str, files: _Files) -> None:
     open_remote(server).register(
         files.name,
         files.onnx,

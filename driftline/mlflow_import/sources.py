@@ -1,4 +1,4 @@
-"""Name a model of MLflow: by alias, by version, or by run and path."""
+"""Names of models in MLflow: by alias, by version, or by run and path."""
 
 from typing import NamedTuple
 
@@ -9,17 +9,17 @@ _FORMS = "mlflow:MODEL@ALIAS, mlflow:MODEL/VERSION or mlflow:runs:/RUN/PATH"
 
 
 class MlflowName(NamedTuple):
-    """A parsed MLflow name: exactly one of alias, version and run path is set."""
+    """A parsed name: a model with an alias or a version, or a run with a path."""
 
     model: str = ""
     alias: str = ""
     version: str = ""
     run: str = ""
-    path: str = ""  # below the artefacts of the run
+    path: str = ""  # path in the run's artefacts
 
 
 def parse_name(source: str) -> MlflowName:
-    """Parse `source`; raises SettingError that lists the valid forms."""
+    """Parse a name; raises SettingError with the valid forms."""
     text = source.removeprefix(_PREFIX)
     if text.startswith("runs:/"):
         run, _, path = text.removeprefix("runs:/").partition("/")

@@ -1,1 +1,1 @@
-"""The registry over HTTP: `driftline registry serve`, and the client of `--server URL`."""
+"""The registry over HTTP: the server `driftline registry serve`, and the client for `--server`."""

@@ -1,4 +1,4 @@
-"""The application of the registry server: its routes, and who may call them."""
+"""The ASGI application of the registry server: routes and their authorization."""
 
 import asyncio
 from bisect import bisect_right
@@ -50,10 +50,10 @@ from registry.settings import open_history
 from registry.store import Registry
 
 _LARGEST_BODY = 16 << 20  # bytes of JSON; a manifest may name thousands of classes
-_LONGEST_WAIT_S = 20.0
+_LONGEST_WAIT_S = 20.0  # for new lines of a job
 _LONGEST_PATTERN = 1_000  # characters
-_MOST_FILES = 1_000
-_PAGE = 1_000  # rows of the history
+_MOST_FILES = 1_000  # per model
+_PAGE = 1_000  # history rows per reply
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
@@ -97,14 +97,14 @@ def registry_app(home: Home, authorizer: Authorizer, uploads: Uploads, most_jobs
 
 
 class RemoteAuthorization:
-    """Refuse every request that its rule does not allow, before its body is read."""
+    """ASGI middleware that refuses unauthorized requests before their bodies are read."""
 
     def __init__(self, app: ASGIApp, authorizer: Authorizer) -> None:
         self._app = app
         self._authorizer = authorizer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass an authorized request on, with its actor."""
+        """Authorize a request and forward it, with its actor, to the application."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -129,10 +129,12 @@ class RemoteAuthorization:
         model = None if match is None else match.model
         if scopes == ("open",):
             return Actor("")
-        if "origin" in request.headers:  # a browser shows its certificate to any page
+        if (
+            "origin" in request.headers
+        ):  # a browser presents its client certificate on behalf of any page
             raise Forbidden("this port is for programs; expected no Origin")
         self._authorizer.admit("any", authorization)
-        if self._authorizer.is_open:  # client certificates alone
+        if self._authorizer.is_open:  # authentication only by client certificates
             name = request.scope.get("state", {}).get("certificate", "")
             if not name:
                 raise Unauthenticated("expected a key, or a client certificate with a name")
@@ -149,7 +151,7 @@ class RemoteAuthorization:
 
 
 class _Routes:
-    jobs: Jobs  # while the application lives
+    jobs: Jobs  # set while the application runs
 
     def __init__(self, home: Home, uploads: Uploads) -> None:
         self._home = home
@@ -159,7 +161,7 @@ class _Routes:
         return _json(await asyncio.to_thread(read_page, self._home, _query(request)))
 
     async def workers(self, request: Request) -> Response:
-        """Return the served versions of the models that the caller may read or change."""
+        """Return the workers' reports, restricted to models that the caller may read or change."""
         grant: Grant = request.state.grant
         reports = await asyncio.to_thread(AllWorkers(self._home).read)
         return _json([report.about(partial(allows_any, grant, READERS)) for report in reports])
@@ -170,12 +172,12 @@ class _Routes:
         return _json([row for row in rows if row.revision > after])
 
     async def all_rows(self, request: Request) -> Response:
-        """Return the next rows of all models after a revision; none at the end."""
+        """Return the next rows of all models after a revision, [] at the end."""
         history, after = open_history(self._home), _number(request, "after")
         return _json(await asyncio.to_thread(lambda: list(islice(history.all_rows(after), _PAGE))))
 
     async def schedules(self, request: Request) -> Response:
-        """Return the next rows that set schedules, in the order of models."""
+        """Return the next page of the rows that set schedules, sorted by model."""
         rows = await asyncio.to_thread(open_history(self._home).schedules)
         after = request.query_params.get("after", "")
         later = rows[bisect_right(rows, after, key=lambda row: row.model) :]
@@ -189,7 +191,7 @@ class _Routes:
 
     async def report(self, request: Request) -> Response:
         digest = request.path_params["digest"]
-        self._uploads.path(digest)  # it is a digest
+        self._uploads.path(digest)  # raises InvalidUpload unless it is a digest
         reports = open_reports(self._home)
         report = await asyncio.to_thread(reports.read, digest)
         grant: Grant = request.state.grant
@@ -199,14 +201,14 @@ class _Routes:
         if "text/html" in request.headers.get("accept", ""):
             page = reports.page(digest)
             if not page.exists():
-                raise HTTPException(404, "the page of this report is on the machine that made it")
+                raise HTTPException(404, "this report's page is on the machine that ran the gates")
             html = await asyncio.to_thread(page.read_bytes)
             policy = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
             return Response(html, media_type="text/html", headers=policy)
         return _json(report)
 
     def change(self, kind: type[RegistryChange]) -> Callable[[Request], Any]:
-        """Return the route of a kind of change."""
+        """Return the handler for a kind of change."""
 
         async def route(request: Request) -> Response:
             change = await _read(request, kind)
@@ -258,7 +260,7 @@ class _Routes:
 
 
 def _model(request: Request) -> str:
-    """Return the model in the path; raises InvalidName."""
+    """Return the model name in the path; raises InvalidName."""
     model: str = request.path_params["model"]
     require_model_name(model)
     return model
@@ -269,7 +271,7 @@ async def _health(_: Request) -> Response:
 
 
 async def _read(request: Request, kind: type[_Body]) -> _Body:
-    """Decode a JSON body; raises HTTPException, or SettingError that names the fault."""
+    """Decode a JSON body; raises HTTPException if it is too large, SettingError if invalid."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -284,7 +286,7 @@ async def _read(request: Request, kind: type[_Body]) -> _Body:
 
 
 def _check_names(files: dict[str, str]) -> None:
-    """Raise InvalidUpload for names that lead out of a folder."""
+    """Raise InvalidUpload for too many files, or for names outside the model's folder."""
     if not 1 <= len(files) <= _MOST_FILES:
         raise InvalidUpload(f"{len(files)} files; expected 1 to {_MOST_FILES}")
     for name in files:
@@ -341,4 +343,4 @@ async def _on_http(_: Request, error: Exception) -> Response:
 
 
 async def _on_fault(_: Request, __: Exception) -> Response:
-    return _json({"error": "the call failed; see the server's log", "kind": "Fault"}, 500)
+    return _json({"error": "the request failed; see the server's log", "kind": "Fault"}, 500)

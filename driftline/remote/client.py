@@ -22,21 +22,21 @@ from registry.history.rows import HistoryRow
 from registry.manifest import Version
 from registry.worker_reports import WorkerReport
 
-_TIMEOUT = httpx.Timeout(90.0, connect=10.0)  # longer than a change waits for its database
-_TRIES = 4  # attempts after a lack of capacity or a failed connection
-_PAUSE_S = 0.5
+_TIMEOUT = httpx.Timeout(90.0, connect=10.0)  # longer than the server waits for its database
+_TRIES = 4  # attempts if the server lacks capacity or the connection fails
+_PAUSE_S = 0.5  # before the first retry, doubled for each further retry
 _CHUNK = 1 << 20
-_WAIT_S = 10  # seconds that the server waits for news of a job
+_WAIT_S = 10  # seconds that the server waits for new lines of a job
 
 _Reply = TypeVar("_Reply")
 
 
 class RemoteError(DriftlineError):
-    """An error reply of a registry server, or none."""
+    """A registry server replied with an error, or did not reply."""
 
 
 class RemoteRegistry:
-    """The registry of another machine."""
+    """The registry on another machine."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class RemoteRegistry:
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Raises SettingError for an invalid URL."""
+        """Create a client for a URL; raises SettingError for an invalid URL."""
         base = url.rstrip("/")
         if not base.startswith(("http://", "https://")):
             raise SettingError(f"--server {url!r}: expected http://HOST:PORT or https://HOST")
@@ -58,7 +58,7 @@ class RemoteRegistry:
 
     @classmethod
     def from_environment(cls, url: str) -> "RemoteRegistry":
-        """Use the key of the environment; raises SettingError without one."""
+        """Create a client with the key in the environment; raises SettingError without a key."""
         key = read_key()
         if not key:
             raise SettingError(
@@ -67,11 +67,11 @@ class RemoteRegistry:
         return cls(url, key)
 
     def change(self, model: str, change: RegistryChange) -> ChangeResult:
-        """Make a change; raises RemoteError."""
+        """Apply a change; raises RemoteError."""
         return self._call(ChangeResult, "POST", f"{_path(model)}/{change.name}", change)
 
     def history(self, model: str) -> Sequence[HistoryRow]:
-        """Return every row of a model."""
+        """Return every history row of a model."""
         return self._call(list[HistoryRow], "GET", f"{_path(model)}/history")
 
     def read(self) -> list[WorkerReport]:
@@ -105,7 +105,7 @@ class RemoteRegistry:
                 return
 
     def report(self, digest: str) -> tuple[GateReport, str]:
-        """Return a gate report, and where its page is."""
+        """Return a gate report, and the URL of its page."""
         path = f"/v1/registry/reports/{digest}"
         return self._call(GateReport, "GET", path), f"{self._url}{path}"
 
@@ -114,7 +114,7 @@ class RemoteRegistry:
         path = f"/v1/registry/reports/{digest}"
         return self._send("GET", path, headers={"accept": "text/html"}).content
 
-    def register(  # noqa: PLR0913  # the files, and what they are registered as
+    def register(  # noqa: PLR0913  # one argument per option of the command
         self,
         model: str,
         onnx: Path,
@@ -125,7 +125,7 @@ class RemoteRegistry:
         promote: bool,
         answers: str = "",
     ) -> JobResult:
-        """Upload files and register them; print what the server found out. Raises RemoteError."""
+        """Upload files, register them and print the server's report; raises RemoteError."""
         work = RegisterWork(
             files={name: self._upload(path) for name, path in _files(onnx)},
             manifest=dict(manifest),
@@ -144,7 +144,7 @@ class RemoteRegistry:
         return result
 
     def _upload(self, path: Path) -> str:
-        """Upload a file, unless it is there; return its digest."""
+        """Upload a file unless the server has it; return its digest."""
         digest, size = hashlib.sha256(), path.stat().st_size
         for chunk in _chunks(path):
             digest.update(chunk)
@@ -158,6 +158,7 @@ class RemoteRegistry:
         return name
 
     def _follow(self, job: JobView) -> JobResult:
+        """Print a job's output until it ends; return its result."""
         lines_shown = 0
         while not job.ended:
             query = f"after={lines_shown}&wait={_WAIT_S}"
@@ -213,7 +214,7 @@ class RemoteRegistry:
         raise AssertionError
 
     def _error(self, reply: httpx.Response) -> DriftlineError:
-        """Return the error of a reply; a conflict as such, which callers repeat."""
+        """Return a reply's error; a conflict as RegistryConflict, because callers retry it."""
         try:
             body = msgspec.json.decode(reply.content, type=_ErrorBody)
         except msgspec.DecodeError:
@@ -234,7 +235,7 @@ class _ErrorBody(msgspec.Struct):
 
 
 def _files(onnx: Path) -> list[tuple[str, Path]]:
-    """Return the files of a model by their names: one, or those of its folder."""
+    """Return the name and path of a model's file, or of each file in its folder."""
     if onnx.is_dir():
         return [
             (path.relative_to(onnx).as_posix(), path)

@@ -1,4 +1,4 @@
-"""Errors of the registry server as HTTP status codes, and back as errors of the command."""
+"""The HTTP status codes of the registry server's errors."""
 
 from access.errors import AccessError, Forbidden, Unauthenticated
 from driftline.remote.jobs import TooManyJobs, UnknownJob
@@ -41,5 +41,5 @@ STATUS: dict[type[DriftlineError], int] = {
 
 
 def status_of_error(error: DriftlineError) -> int:
-    """Return the status of an error: its own, or that of its nearest base class; else 400."""
+    """Return the status of an error's class, else of its nearest base class, else 400."""
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 400)

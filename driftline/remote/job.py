@@ -1,7 +1,7 @@
-"""`python -m driftline.remote.job FOLDER`: do one registration or gate run for a registry server.
+"""`python -m driftline.remote.job FOLDER`: one registration or gate run for a registry server.
 
-The job is JSON on standard input, its output is for the caller to read, and its result is a file in
-the folder.
+The process reads the job as JSON from standard input, prints lines for the caller, and writes its
+result to a file in the folder.
 """
 
 import os
@@ -22,23 +22,23 @@ RESULT = "result.json"
 
 
 def main() -> None:
-    """Do the job, and write its result."""
+    """Run the job and write its result."""
     end_with_parent()
     folder = Path(sys.argv[1])
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=RemoteJob)
     try:
-        result = _do(job, folder)
+        result = _run(job, folder)
     except DriftlineError as error:
         result = JobResult(kind=type(error).__name__, error=str(error), passed=False)
     except Exception:  # noqa: BLE001  # the caller must not see a traceback
-        message = "the job failed; the server's log says why"
+        message = "the job failed; see the server's log"
         fault = traceback.format_exc()
         result = JobResult(kind="Fault", error=message, passed=False, fault=fault)
     sys.stdout.flush()
     (folder / RESULT).write_bytes(msgspec.json.encode(result))
 
 
-def _do(job: RemoteJob, folder: Path) -> JobResult:
+def _run(job: RemoteJob, folder: Path) -> JobResult:
     if job.register is not None:
         return _register(job, job.register, folder)
     assert job.gate is not None

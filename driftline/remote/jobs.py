@@ -1,7 +1,7 @@
-"""Registrations and gate runs of a registry server, each in a process of its own.
+"""Registrations and gate runs of a registry server, each in a separate process.
 
-A job that is asked for twice while it runs is one job. Jobs end with the server. A caller whose job
-is gone asks again, which registers nothing twice.
+A second request for a running job returns the same job. When the server stops, it kills its jobs.
+The caller can then repeat the request, because no request registers a version twice.
 """
 
 import asyncio
@@ -24,22 +24,22 @@ from driftline.remote.work import JobResult, JobView, RemoteJob
 from eventlog.errors import DriftlineError
 from eventlog.parent_death import child_environment
 
-# -P: a registry/ in the current folder must not shadow our package.
+# -P, because a folder registry/ in the current folder must not shadow Driftline's package.
 _COMMAND = (sys.executable, "-P", "-m", "driftline.remote.job")
-_MOST_LINES = 10_000
-_LONGEST_LINE = 1 << 16
-_KEPT_S = 3_600.0  # after its end
-_MOST_ENDED = 1_000
+_MOST_LINES = 10_000  # per job
+_LONGEST_LINE = 1 << 16  # bytes
+_RETENTION_S = 3_600.0  # seconds from the end of a job until its result is deleted
+_MOST_ENDED = 1_000  # maximum number of ended jobs
 
 _logger = logging.getLogger(__name__)
 
 
 class TooManyJobs(DriftlineError):
-    """As many jobs as the server may have are under way."""
+    """The server already runs its maximum number of jobs."""
 
 
 class UnknownJob(DriftlineError):
-    """No such job of this caller: it ended long ago, or the server was restarted."""
+    """The caller has no such job: it has expired, or the server was restarted."""
 
 
 class _Running:
@@ -53,7 +53,7 @@ class _Running:
 
 
 class Jobs:
-    """The jobs of one server; belongs to one event loop."""
+    """The jobs of one server; used from one event loop."""
 
     def __init__(self, most: int, command: tuple[str, ...] = _COMMAND) -> None:
         self._most = most
@@ -61,7 +61,7 @@ class Jobs:
         self._jobs: dict[str, _Running] = {}
 
     def start(self, job: RemoteJob) -> str:
-        """Start a job, or find the same one under way; return its id. Raises TooManyJobs."""
+        """Start a job unless an equal job is running; return its id. Raises TooManyJobs."""
         self._expire()
         identity = hashlib.sha256(msgspec.json.encode(job, order="sorted")).hexdigest()[:32]
         earlier_job = self._jobs.get(identity)
@@ -69,20 +69,20 @@ class Jobs:
             return identity
         if sum(job.result is None for job in self._jobs.values()) >= self._most:
             raise TooManyJobs(
-                f"{self._most} registrations or gate runs are under way; try again later"
+                f"{self._most} registrations or gate runs are running; try again later"
             )
         running = self._jobs[identity] = _Running(job)
         running.task = asyncio.create_task(self._run(running))
         return identity
 
     async def view(self, identity: str, actor: str, after: int, wait: float) -> JobView:
-        """Return a job of an actor, once it has lines beyond `after`, or ended, or `wait` is over.
+        """Return the state of an actor's job, with its lines after the first `after` lines.
 
-        Raises UnknownJob.
+        Waits at most `wait` seconds for new lines or the job's end. Raises UnknownJob.
         """
         job = self._jobs.get(identity)
         if job is None or job.job.actor != actor:
-            raise UnknownJob("no such job: the server was restarted; run the command again")
+            raise UnknownJob("no such job: the server was restarted; repeat the command")
         if job.result is None and len(job.lines) <= after:
             with suppress(TimeoutError):
                 await asyncio.wait_for(job.changed.wait(), wait)
@@ -94,7 +94,7 @@ class Jobs:
         )
 
     async def close(self) -> None:
-        """End all jobs."""
+        """Kill all running jobs."""
         for job in self._jobs.values():
             if job.task is not None and not job.task.done():
                 job.task.cancel()
@@ -103,7 +103,7 @@ class Jobs:
 
     async def _run(self, running: _Running) -> None:
         folder = Path(tempfile.mkdtemp(prefix="driftline-job-", dir=running.job.folder or None))
-        result = JobResult(kind="Ended", error="the process of the job ended", passed=False)
+        result = JobResult(kind="Ended", error="the job's process was killed", passed=False)
         try:
             status = await self._follow(running, folder)
             result = _result(folder, status)
@@ -142,12 +142,12 @@ class Jobs:
             _add(running, [buffer] if buffer else [])
             return await process.wait()
         finally:
-            with suppress(ProcessLookupError):  # with what it started: it leads their group
+            with suppress(ProcessLookupError):  # kills the process group, which includes children
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
     def _expire(self) -> None:
-        oldest = time.monotonic() - _KEPT_S
+        oldest = time.monotonic() - _RETENTION_S
         ended = sorted(
             (job.ended, identity) for identity, job in self._jobs.items() if job.result is not None
         )
@@ -173,5 +173,9 @@ def _result(folder: Path, status: int) -> JobResult:
     try:
         return msgspec.json.decode((folder / RESULT).read_bytes(), type=JobResult)
     except (OSError, msgspec.DecodeError):
-        ended = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-        return JobResult(kind="Ended", error=f"its process was ended {ended}", passed=False)
+        ended = (
+            f"was killed by {signal.Signals(-status).name}"
+            if status < 0
+            else f"exited with status {status}"
+        )
+        return JobResult(kind="Ended", error=f"the job's process {ended}", passed=False)

@@ -13,12 +13,12 @@ _MODEL = "/v1/registry/models/{model}"
 # A caller that may change a model may read its history.
 READERS: tuple[Scope, ...] = ("read", "register", "approve", "promote", "admin", "operate")
 
-# The report names its model; the route checks these scopes for it.
+# The path names no model, so the handler checks these scopes for the report's model.
 REPORT_READERS: tuple[Scope, ...] = ("read", "approve", "register")
 
 
 class RemoteRule(msgspec.Struct, frozen=True):
-    """A route requires one of these scopes, for the model in its path if there is one."""
+    """The scopes of a route; a caller needs one of them, for the path's model if it names one."""
 
     scopes: tuple[Scope, ...]
 
@@ -44,12 +44,12 @@ ROUTES: dict[tuple[str, str], RemoteRule] = {
 
 
 def allows_any(grant: Grant, scopes: Iterable[Scope], model: str | None) -> bool:
-    """Return whether a caller has one of the scopes; without a model: for some model."""
+    """Return whether a grant has one of the scopes for `model`, or for any model if it is None."""
     return any(grant.allows(scope, model) for scope in scopes)
 
 
 class RemoteMatch(msgspec.Struct, frozen=True):
-    """A rule, and the model in the path."""
+    """The rule of a request, and the model in its path."""
 
     rule: RemoteRule
     model: str | None
@@ -61,7 +61,7 @@ _PATTERNS: list[tuple[str, re.Pattern[str], RemoteRule]] = [
 
 
 def match_remote_rule(method: str, path: str) -> RemoteMatch | None:
-    """Return the rule of a request, matched as the router does; None if it has none."""
+    """Return the rule of a request, matched like the router's routes; None if no rule matches."""
     for rule_method, pattern, rule in _PATTERNS:
         if method == rule_method and (match := pattern.match(path)):
             return RemoteMatch(rule, match.groupdict().get("model"))

@@ -1,4 +1,4 @@
-"""`driftline registry serve`: the registry of this machine, for commands on others."""
+"""`driftline registry serve`: serve this machine's registry to commands on other machines."""
 
 import asyncio
 import logging
@@ -37,7 +37,7 @@ class _RegistryServer(uvicorn.Server):
         self._url = url
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, with bounds for handshakes."""
+        """Start to listen, with a time limit for TLS handshakes."""
         count_handshakes(asyncio.get_running_loop(), self._handshake_s)
         await super().startup(sockets)
         _logger.info("registry server ready at %s", self._url)
@@ -54,14 +54,14 @@ def serve_registry(overrides: Mapping[str, object]) -> None:
     tokens = configured_tokens()
     if keys.require() is None and not settings.tls_client_ca and tokens is None:
         raise SettingError(
-            "no key exists: every caller of a registry server needs one; expected driftline keys "
+            "no key exists, but every caller of a registry server needs a key: run driftline keys "
             "create --name me --scope register --scope promote --scope read"
         )
     close_to_others(home.root)
     require_free([Address(settings.host, settings.port, f"--port or {PREFIX}PORT")])
-    os.environ["DRIFTLINE_HOME"] = str(home.root)  # of the jobs too
+    os.environ["DRIFTLINE_HOME"] = str(home.root)  # for the processes of jobs
     os.environ["BENTOML_HOME"] = str(store_folder(home).parent)
-    Registry(home).revision()  # a registry that cannot be read ends the command
+    Registry(home).revision()  # raises an error if the registry cannot be read
     application = registry_app(
         home,
         Authorizer(keys, open_without_keys=bool(settings.tls_client_ca), tokens=tokens),

@@ -8,8 +8,8 @@ from eventlog.events import PredictionEvent, Tensor
 class Answer(NamedTuple):
     """A version's prediction for one request."""
 
-    event: PredictionEvent  # event of the request
-    outputs: dict[str, Tensor]  # outputs of its rows without a failure
-    failed: int  # rows that the model fails on
-    agreed: int  # rows with the class that was answered
-    run_us: int
+    event: PredictionEvent  # logged event of the request
+    outputs: dict[str, Tensor]  # outputs for the rows on which the model did not fail
+    failed: int  # number of rows on which the model failed
+    agreed: int  # number of rows with the same class as in the logged answer
+    run_us: int  # duration of the run, in microseconds

@@ -1,4 +1,4 @@
-"""The events of shadows, in a source of the log of their own."""
+"""Log the predictions of shadows as events, in a separate source of the log."""
 
 import socket
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from telemetry.clock import now_us
 
 
 class AnswerLog:
-    """Appends what shadows predict; the only writer of its source."""
+    """Appends predictions of shadows to the log, as the only writer of its source."""
 
     def __init__(self, home: Home, settings: LogSettings) -> None:
         name = f"{writer_name(home.log, socket.gethostname())}-shadow"
@@ -27,18 +27,18 @@ class AnswerLog:
 
     @property
     def full(self) -> bool:
-        """Whether the log may lack space, which the service needs more."""
+        """Whether the log is short of space, which then is reserved for the service."""
         return self._writer.full
 
     def append(self, model: str, shadow: Shadow, digest: str, answers: Sequence[Answer]) -> None:
-        """Append one event for each answer in one write; raises LogUnavailable."""
+        """Append one event per answer, in a single write; raises LogUnavailable."""
         stamps, shard = Stamps(self._writer), shard_of(model)
         self._writer.append(
             [self._event(stamps.take(shard), model, shadow, digest, answer) for answer in answers]
         )
 
     def close(self) -> None:
-        """Log the end of this writer, and release the source."""
+        """Log the end of this epoch and release the source."""
         with suppress(LogUnavailable):
             Heartbeats(self._writer, now_us).end()
         self._writer.close()

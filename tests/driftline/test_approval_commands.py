@@ -232,8 +232,9 @@ def test_a_local_command_says_that_it_does_not_use_the_key_of_the_environment(
     assert "not used" not in desk.request().stderr
     monkeypatch.setenv("DRIFTLINE_API_KEY", "dl_1_2")
     approved = desk.approve("bob")
-    assert "DRIFTLINE_API_KEY is not used: without --server, the history names local:bob" in (
-        approved.stderr
+    assert (
+        "DRIFTLINE_API_KEY is not used: without --server, the actor in the history is local:bob"
+        in (approved.stderr)
     )
     assert desk.history.rows("taxi")[-1].actor == "local:bob"
 

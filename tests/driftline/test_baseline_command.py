@@ -150,7 +150,7 @@ def test_a_chosen_period_replaces_it(home: Home) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--from", "2012-01-01", "--to", "2012-01-02"], "0 sampled rows, at least 100"),
+        (["--from", "2012-01-01", "--to", "2012-01-02"], "0 sampled rows; expected at least 100"),
         (["--from", "2012-01-01"], "expected both --from and --to"),
         (["--from", "2012-01-02", "--to", "2012-01-01"], "expected --from before --to"),
     ],

@@ -144,7 +144,7 @@ def test_a_version_is_a_number_or_an_alias_and_a_time_a_datetime(service: Servic
 
 
 def test_a_datetime_without_a_zone_is_refused(service: Service) -> None:
-    with pytest.raises(ValueError, match="2013-07-01 00:00:00 has no time zone; add tzinfo=UTC"):
+    with pytest.raises(ValueError, match="2013-07-01 00:00:00 has no time zone; add tzinfo"):
         _client(service).feedback("p-1", 1, event_time=datetime(2013, 7, 1))  # noqa: DTZ001
     assert service.asked == []
 
@@ -167,7 +167,9 @@ def test_a_scalar_of_numpy_is_one_label(service: Service) -> None:
 def test_as_many_labels_as_rows_are_expected(service: Service, labels: Any, number: int) -> None:
     client = _client(service)
     answer = client.predict("flights", [{}, {}])
-    with pytest.raises(ValueError, match=f"p-1 has 2 rows; expected as many labels, got {number}"):
+    with pytest.raises(
+        ValueError, match=f"p-1 has 2 rows; expected the same number of labels, got {number}"
+    ):
         client.feedback(answer, labels)
     assert len(service.asked) == 1
 

@@ -224,7 +224,7 @@ def test_topics_have_equal_partitions(counts: list[int], state: str, said: str) 
 def test_a_library_that_was_not_tested_fails() -> None:
     found = {one.message: one.state for one in installation.check_versions(lambda _: "1.4.2")}
     assert found["bentoml 1.4.2"] == "ok"
-    assert found["uvicorn 1.4.2 is installed, tested is 0.54"] == "failed"
+    assert found["uvicorn 1.4.2 is installed, but Driftline is tested with 0.54"] == "failed"
 
 
 def test_a_missing_file_of_keys_fails(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ def test_a_wrong_scope_or_span_makes_no_key(home: Path) -> None:
 
 
 def test_the_list_says_what_no_keys_means() -> None:
-    assert "every caller has every scope" in keys("list").output
+    assert "every caller on loopback has every scope" in keys("list").output
 
 
 def test_the_file_is_one_that_people_can_read(home: Path) -> None:

@@ -220,7 +220,7 @@ def test_more_monitored_than_logged_is_an_error(home: Home, writer: CountingWrit
         database.do("UPDATE monitored SET events = events + 3")
     database.close()
     result = _run()
-    assert "host-0: 3 counted by the monitor and not in the log" in result.output
+    assert "host-0: 3 counted by the monitor but not in the log" in result.output
     assert result.exit_code == 1
 
 

@@ -45,6 +45,6 @@ def test_all_changes_can_be_taken_back(registry: Registry) -> None:
 
 
 def test_what_cannot_be_is_refused(registry: Registry) -> None:
-    assert "expected no other limit" in run("tiny", "--reset", "--max-bytes", "1").output
+    assert "expected no limit together" in run("tiny", "--reset", "--max-bytes", "1").output
     assert isinstance(run("tiny", "--priority-levels", "99").exception, InvalidLimits)
     assert isinstance(run("none").exception, UnknownModel)

@@ -169,7 +169,7 @@ def test_what_is_answered_after_an_older_copy_was_restored_arrives(
     site.unwatch()
     _assert_everything_arrived(site)
     found = site.ledger()
-    assert "monitored and no longer in the log: an older copy of it was restored" in found.output
+    assert "monitored but no longer in the log: an older copy of the log" in found.output
     assert found.exit_code == 1
     assert "it ends before what was already read" in caplog.text
 

@@ -58,7 +58,7 @@ def test_the_first_version_of_a_model_is_promoted(files: list[str]) -> None:
     result = run("register", *files, "--name", "taxi")
     assert result.exit_code == 0
     assert "taxi version 1, sha256 " in result.output
-    assert "taxi champion is version 1: to serve it, driftline up" in result.output
+    assert "taxi champion is version 1: to serve it, run driftline up" in result.output
 
 
 def test_no_promote_names_the_next_step(files: list[str]) -> None:
@@ -100,7 +100,7 @@ def test_the_file_alone_can_be_registered(files: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("offset", "shown"),
-    [(0, "from a Thursday on, as the Unix epoch does"), (345_600, "7 days, from a Monday on")],
+    [(0, "from a Thursday on, like the Unix epoch"), (345_600, "7 days, from a Monday on")],
 )
 def test_the_day_on_which_weeks_begin_is_shown(
     files: list[str], tmp_path: Path, offset: int, shown: str

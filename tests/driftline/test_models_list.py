@@ -65,7 +65,7 @@ def test_the_list_ends_with_the_number_of_models_that_it_does_not_show(history: 
         _fill(history, model, 2)
     result = _run("--limit", "3")
     assert [row[0] for row in _rows(result)] == ["a", "b", "c"]
-    assert result.stderr.startswith("1 more: see them with --limit 4, or select")
+    assert result.stderr.startswith("1 more models: list all with --limit 4, or select")
     assert _run("--limit", "4").stderr == ""
 
 

@@ -4,7 +4,7 @@ import httpx
 import msgspec
 import pytest
 
-from driftline.monitor_api import awaited_there
+from driftline.monitor_api import awaited_conditions
 from monitoring.presenter.rollout_panel import RolloutPanel
 from monitoring.web.rollouts import AliasPanel
 from registry.history.rollout_state import Rollout
@@ -36,7 +36,7 @@ def answering(reply: httpx.Response) -> httpx.MockTransport:
 
 
 def ask(transport: httpx.BaseTransport, rollout: str = "r1") -> list[str]:
-    return list(awaited_there("bus line", "champion", rollout, transport))
+    return list(awaited_conditions("bus line", "champion", rollout, transport))
 
 
 def test_the_monitor_states_what_its_rollout_awaits() -> None:
@@ -55,7 +55,7 @@ def test_a_monitor_without_an_answer_is_named(
 ) -> None:
     assert ask(answering(reply)) == []
     printed = capsys.readouterr().err
-    assert "driftline: no figures of the monitor at https://monitor.test: " in printed
+    assert "driftline: no reply of the monitor at https://monitor.test: " in printed
     assert reason in printed
 
 

@@ -47,7 +47,7 @@ def test_labels_of_a_file_are_recorded_once(home: Home, tmp_path: Path) -> None:
     assert "its label 'seven' is not one of the classes 0, 1" in str(done.exception)
     again = _run("import", "tiny", str(file))
     assert again.output.startswith("0 labels recorded")
-    assert "2 decided before" in again.output
+    assert "2 decided earlier" in again.output
     reader = SegmentReader(home.log, {})
     events = [one.event for one in reader.poll(100) if isinstance(one.event, FeedbackEvent)]
     reader.close()

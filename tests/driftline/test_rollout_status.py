@@ -98,4 +98,6 @@ def test_a_backtest_of_a_rollout_that_never_was_is_refused(desk: Desk) -> None:
     desk.status()
     result = CliRunner().invoke(driftline, ["rollout", "backtest", "taxi", "--version", "9"])
     assert result.exit_code != 0
-    assert "champion of taxi had no rollout of version 9" in f"{result.exception}{result.output}"
+    assert (
+        "champion of taxi has had no rollout of version 9" in f"{result.exception}{result.output}"
+    )

@@ -207,7 +207,7 @@ def test_without_a_key_nothing_is_signed(home: Home) -> None:
         (["--public-key", "public.pem"], "expected --head with the file of a signed head"),
         (
             ["--public-key", "public.pem", "--head", f"3:{'0' * 64}"],
-            "it is not signed; expected the file of a head",
+            "is not signed; expected a signed head's file",
         ),
         (["--head", "3:12"], "expected REVISION:CHAIN"),
         (["--head", "none.head"], "none.head: No such file"),

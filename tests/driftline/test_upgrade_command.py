@@ -75,7 +75,7 @@ def test_what_a_newer_release_wrote_is_refused(home: Home) -> None:
     _write(home, b'{"type":"driftline.prediction.v9","source":"host"}', "host")
     found = _checked(home, 1)
     assert {one["outcome"] for one in found.values()} == {"refused"}
-    assert "this release knows none after" in found["registry"]["message"]
+    assert "unknown to this release" in found["registry"]["message"]
     assert "'driftline.prediction.v9' of host" in found["event log"]["message"]
 
 

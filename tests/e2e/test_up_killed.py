@@ -84,7 +84,7 @@ def up(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Up]:
 def test_nothing_is_left_of_a_killed_supervisor_and_it_starts_again(up: Up) -> None:
     up.start()
     kill_pid(up.pid_of("service"))  # whose workers hold its port until they end
-    up.until("driftline: service ended (status -9); restart in")
+    up.until("driftline: service exited (status -9); restart in")
     up.until("Completed async startup hook")
     up.kill()
     up.start()

@@ -61,8 +61,8 @@ def test_the_summary_names_the_months_that_the_loop_does_not_win() -> None:
         closed_loop.Month("June", "2", 0.70, 0.69, 0.62, 0.61),
     ]
     assert closed_loop.summary(months) == (
-        "By ROC AUC the loop wins 1 of 3 months, ties April and loses June. "
-        "By cost the loop wins 1 of 3 months, ties April and loses May."
+        "By ROC AUC, the loop is better in 1 of 3 months, equal in April and worse in June. "
+        "By cost, the loop is better in 1 of 3 months, equal in April and worse in May."
     )
 
 

@@ -141,7 +141,7 @@ def test_options_that_do_not_fit_logged_requests_are_refused(service: Service) -
     for options, message in [
         (("--last", "1h"), "--last: selects logged requests; expected --from-log too"),
         (("--from-log", "--rate", "1"), "--rate: has no effect on logged requests"),
-        (("--from-log", "--protocol", "grpc"), "--protocol: logged requests have their own"),
+        (("--from-log", "--protocol", "grpc"), "--protocol: logged requests use their own"),
         (("--from-log", "--last", "soon"), "--last 'soon': expected a number"),
         (("--from-log", "--shift", "price=1"), "--from-log: requests are sent as they were logged"),
     ]:

@@ -265,7 +265,7 @@ def test_the_past_comes_out_the_same_again_and_otherwise_by_another_policy(
     assert again.returncode == 0
     assert (tmp_path / "again" / "monitor.db").exists()
     second = command("replay", "--into", str(tmp_path / "again"))
-    assert "expected a folder without one" in second.stderr
+    assert "expected a folder without this file" in second.stderr
 
     lenient = tmp_path / "lenient.yaml"
     lenient.write_text(

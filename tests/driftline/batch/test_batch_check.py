@@ -40,7 +40,7 @@ def test_a_check_refuses_or_warns_about_rows_unlike_the_reference(
     assert "price: 11 rows" in capsys.readouterr().err
     assert source.with_name("out.csv").exists()
     run_job(_request(source, "refuse", unseen=0.11), quiet=True)
-    assert "100 rows are like the reference" in capsys.readouterr().err
+    assert "100 rows agree with the reference" in capsys.readouterr().err
 
 
 def test_rows_that_fit_no_feature_are_part_of_the_check(home: Home, tmp_path: Path) -> None:

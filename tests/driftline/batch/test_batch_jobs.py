@@ -219,7 +219,7 @@ def test_a_job_keeps_the_version_that_its_alias_named_first(home: Home, tmp_path
         ({"source": "typed.parquet"}, "column 'colour' holds int64; expected texts"),
         ({"source": "torn.parquet"}, "torn.parquet cannot be read"),
         ({"source": "ragged.csv"}, "ragged.csv cannot be read"),
-        ({"copied": ["day"]}, "no column 'day', which --copy names"),
+        ({"copied": ["day"]}, "--copy names column 'day', which is missing"),
         ({"source": "s3x://bucket/in.csv"}, "s3x://bucket/in.csv"),
     ],
 )
@@ -246,7 +246,7 @@ def test_what_cannot_run_is_refused_with_its_place(
 def test_two_processes_do_not_run_one_job(home: Home, tmp_path: Path) -> None:
     source = write(rows_of(20), tmp_path / "in.csv")
     held = checkpoints.Checkpoints(tmp_path / ".out.csv.unfinished")
-    with pytest.raises(AlreadyRunning, match="await its end, or state another output"):
+    with pytest.raises(AlreadyRunning, match="wait until it ends, or state another output"):
         run(source, tmp_path / "out.csv")
     held.close()
     assert not list(tmp_path.glob(".*"))

@@ -201,7 +201,7 @@ def test_versions_that_predict_different_things_are_not_compared(scene: Scene) -
     path = Path(registry.version("tiny", "1").path) / "model.onnx"
     other = registry.register(path, model="tiny", manifest=manifest).number
     request = ComparisonRequest(model="tiny", first="1", second=other)
-    with pytest.raises(NotEnoughData, match="predicts no class and no number"):
+    with pytest.raises(NotEnoughData, match="predicts neither a class nor a number"):
         compare_versions(request)
 
 

@@ -85,7 +85,7 @@ def test_the_memory_of_a_gate_is_bounded(desk: Desk) -> None:
         command=(sys.executable, "-c", script),
     )  # fmt: skip
     (outcome,) = run.report.gates
-    assert (run.report.verdict, outcome.reason) == ("failed", "it needs more than 512 MB")
+    assert (run.report.verdict, outcome.reason) == ("failed", "the gate needs more than 512 MB")
 
 
 def test_what_cannot_be_run_is_named(desk: Desk) -> None:
@@ -153,7 +153,7 @@ def test_golden_requests_get_the_answers_of_the_champion(desk: Desk, tmp_path: P
         ("{", "expected JSON as"),
         ('[{"input": {}}]', "unknown field `input`"),
         ('[{"inputs": {"price": [[1]]}}]', "inputs are price; expected price, colour"),
-        ("[]", "has no requests"),
+        ("[]", "expected at least one request"),
     ],
 )
 def test_golden_requests_that_cannot_be_are_refused(

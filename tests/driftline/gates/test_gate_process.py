@@ -44,13 +44,13 @@ def _run(folder: Path, script: str) -> tuple[list[GateOutcome], list[tuple[str, 
     ("deed", "reason"),
     [
         ("time.sleep(600)", "it did not finish within 1 seconds"),
-        ("os.kill(os.getpid(), 9)", "its process was ended by SIGKILL"),
-        ("os.abort()", "its process was ended by SIGABRT"),
+        ("os.kill(os.getpid(), 9)", "its process was killed by SIGKILL"),
+        ("os.abort()", "its process was killed by SIGABRT"),
         ("sys.exit(3)", "its process ended with status 3"),
         ("raise ValueError('odd')", "its process ended with status 1: ValueError: odd"),
-        ("os._exit(0)", "its process ended with status 0"),
-        ("print('hello', flush=True)", "its process wrote something else"),
-        ('print(\'{"outcome": {"outcome": "fine"}}\', flush=True)', "wrote something else"),
+        ("os._exit(0)", "its process exited with status 0"),
+        ("print('hello', flush=True)", "its process wrote an invalid message"),
+        ('print(\'{"outcome": {"outcome": "fine"}}\', flush=True)', "wrote an invalid message"),
     ],
 )
 def test_a_gate_without_an_outcome_has_failed(tmp_path: Path, deed: str, reason: str) -> None:

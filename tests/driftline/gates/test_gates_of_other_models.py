@@ -180,6 +180,6 @@ def test_a_champion_that_takes_other_inputs_cannot_be_compared(models: Models) -
     )  # fmt: skip
     outcome = _run(check_scores, here, other, kind="metric", metric="rmse", worse_by=1)
     assert outcome.outcome == "not enough data"
-    assert "version 2 takes 'z', which the rows lack" in outcome.figures[0].note
+    assert "version 2 needs 'z', which the rows lack" in outcome.figures[0].note
     with pytest.raises(NotEnoughData, match="no answered request"):
         _run(check_replay, here, other, kind="replay", agreement=0.9, log=Path("/nowhere"))

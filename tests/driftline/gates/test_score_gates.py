@@ -102,8 +102,8 @@ def test_the_champions_rows_are_the_same_for_every_candidate(versions: dict[str,
 def test_few_rows_are_not_enough_data(versions: dict[str, Version]) -> None:
     small = run(versions["small"], None, kind="metric", metric="accuracy", at_least=0.1)
     assert small.outcome == "not enough data"
-    assert small.figures[0].note == "40 rows, at least 100 are needed"
-    with pytest.raises(NotEnoughData, match="rows: champion, and no version is champion"):
+    assert small.figures[0].note == "40 rows; expected at least 100"
+    with pytest.raises(NotEnoughData, match="rows: champion, but no version is champion"):
         run(versions["good"], None, kind="metric", metric="f1", at_least=0.1, rows="champion")
 
 

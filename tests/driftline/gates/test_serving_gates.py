@@ -63,7 +63,7 @@ def test_a_version_loads_in_a_process_of_its_own(versions: list[Version], tmp_pa
 def test_a_version_that_the_service_cannot_load_fails_at_once(
     versions: list[Version], tmp_path: Path
 ) -> None:
-    with pytest.raises(GateFailed, match=r"the service cannot load it: .*CoreML"):
+    with pytest.raises(GateFailed, match=r"the service cannot load the version: .*CoreML"):
         check_load(LoadGate(), _context(versions[2], None, tmp_path))
 
 

@@ -313,7 +313,7 @@ def test_no_route_answers_without_its_scope(
         ("policy", b'{"policy": {"alarm": {}}, "why": "x"}', 400, "alarm"),
         ("unload", b'{"number": "9"}', 404, "9"),
         ("provide", b'{"number": "9"}', 404, "9"),
-        ("baseline", b'{"start": 2, "end": 1}', 400, "expected its start first"),
+        ("baseline", b'{"start": 2, "end": 1}', 400, "expected its start before its end"),
         ("approve", b'{"number": "1", "alias": "a\\u0000", "why": "x"}', 400, "has a NUL"),
         ("release-policy", b'{"policy": {"approvals": {"A": {}}}, "why": "x"}', 400, "alias 'A'"),
     ],
@@ -349,7 +349,7 @@ def test_a_job_that_fails_in_an_unforeseen_way_shows_no_traceback(server: Regist
     while not job.get("ended"):
         job = server.call("GET", f"/v1/registry/jobs/{job['id']}?wait=10").json()
     assert "Traceback" not in str(job)
-    assert "the server's log says why" in job["result"]["error"]
+    assert "see the server's log" in job["result"]["error"]
     assert "Traceback" in server.log.read_text()
     assert server.call("GET", f"/v1/registry/jobs/{job['id']}", "trainer").status_code == 404
 

@@ -153,7 +153,7 @@ def test_the_command_shows_and_ends_a_shadow(
     assert "tiny version 2 runs on 100 % of what champion answers" in status
     assert "30 requests, 60 rows, 50.00% with the same answer" in status
     assert "is a shadow already" in shadow("start", "tiny", "--version", "2")
-    assert "tiny version 2 is not a shadow any more" in shadow("stop", "tiny")
+    assert "tiny version 2 is no longer a shadow" in shadow("stop", "tiny")
     assert shadow("status", "tiny").strip() == "tiny has no shadow"
     rows = open_history(beside.service.home).rows("tiny")
     assert [row.kind for row in rows[-2:]] == ["shadow", "shadow"]

@@ -213,7 +213,7 @@ def test_a_person_acknowledges_resolves_and_silences(home: Path) -> None:
     listed = run("alarms", "list").output
     assert "acknowledged by" in listed
     assert "a known sale" in listed
-    assert run("alarms", "silences").output == "Nothing is silenced.\n"
+    assert run("alarms", "silences").output == "No silence is active.\n"
     said = run(
         "alarms", "silence", "--model", "flights", "--for", "2d", "--reason", "a sale"
     ).output
@@ -221,7 +221,7 @@ def test_a_person_acknowledges_resolves_and_silences(home: Path) -> None:
     name = said.split(":")[0]
     assert "a sale" in run("alarms", "silences").output
     assert run("alarms", "unsilence", name).output == f"ended {name}\n"
-    assert run("alarms", "silences").output == "Nothing is silenced.\n"
+    assert run("alarms", "silences").output == "No silence is active.\n"
     wrong = run("alarms", "silence", "--for", "soon", "--reason", "x").exception
     assert "30m, 8h, 3d, 2w" in str(wrong)
 

@@ -81,7 +81,7 @@ def test_the_terminal_writes_lists_and_deletes_notes(home: Path) -> None:
     line = run("notes", "--model", "flights")
     assert line.startswith(f"{name}: alarm drift-24 of flights version 1, note of ")
     assert len(line.splitlines()) == 1
-    assert run("notes", "--model", "other") == "Nobody wrote a note.\n"
+    assert run("notes", "--model", "other") == "There are no notes.\n"
     assert Store(home / "monitor.db").notes("flights", "1")[0].note_id == name
     run("delete-note", name)
     assert Store(home / "monitor.db").notes("flights", "1") == []
