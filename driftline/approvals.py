@@ -7,7 +7,7 @@ import click
 import msgspec
 import yaml
 
-from driftline.changes import Approve, Ask, Reject, SetReleasePolicy
+from driftline.changes import Approve, Reject, RequestApproval, SetReleasePolicy
 from driftline.registry_access import EXPECTED_REVISION, SERVER, open_access
 from driftline.registry_change import ChangeResult
 from driftline.rollout import rollout_line
@@ -34,7 +34,7 @@ def commands() -> list[click.Command]:
 @SERVER
 def request(*, model: str, number: str, alias: str, why: str, server: str) -> None:
     """Ask for approval of a version of MODEL for an alias."""
-    done = open_access(server).change(model, Ask(number=number, alias=alias, why=why))
+    done = open_access(server).change(model, RequestApproval(number=number, alias=alias, why=why))
     click.echo(
         f"approval of {model} version {number} for {alias} requested{_report(done)} "
         f"(revision {done.revision})"

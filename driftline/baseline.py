@@ -30,8 +30,10 @@ def commands() -> list[click.Command]:
 @click.command()
 @click.argument("model")
 @click.option("--version", default="", help="Number or alias.  [default: champion, else newest]")
-@click.option("--from", "begin", type=_TIME, help="Start of the event time, inclusive, UTC.")
-@click.option("--to", "end", type=_TIME, help="End of the event time, exclusive, UTC.")
+@click.option(
+    "--from", "begin", type=_TIME, help="Start of the period in event time, inclusive, UTC."
+)
+@click.option("--to", "end", type=_TIME, help="End of the period in event time, exclusive, UTC.")
 @click.option("--why", default="", help="Reason, recorded with the choice.")
 @SERVER
 def baseline(  # noqa: PLR0913  # one argument per option

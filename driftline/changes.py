@@ -38,7 +38,7 @@ from registry.store import Registry
 _LONGEST_REASON = 4_000  # characters
 
 
-class Ask(RegistryChange, frozen=True):
+class RequestApproval(RegistryChange, frozen=True):
     """Ask for approval of a version for an alias."""
 
     name = "request"
@@ -302,7 +302,7 @@ class Describe(RegistryChange, frozen=True):
 CHANGES: dict[str, type[RegistryChange]] = {
     change.name: change
     for change in (
-        Ask,
+        RequestApproval,
         Approve,
         Reject,
         SetReleasePolicy,

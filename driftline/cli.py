@@ -27,7 +27,7 @@ class CommandSummary(NamedTuple):
 
 
 class NotInstalled(click.ClickException):
-    """The command needs a package that is not installed, or that another one shadows."""
+    """The command needs a package that is not installed or is shadowed by another package."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the message in the same form as every expected error."""
@@ -36,7 +36,7 @@ class NotInstalled(click.ClickException):
 
 _REGISTRY, _LOG, _SERVICE, _MONITOR = "registry", "eventlog", "service", "monitoring"
 _LOAD, _UP, _MLFLOW = "loadtests", "service,monitoring", "mlflow"
-# Packages that show whether an extra is installed: one of Driftline and one that it depends on.
+# For each extra, two packages whose presence shows that the extra is installed.
 _MARKS = {
     _REGISTRY: ("registry", "bentoml"),
     _LOG: ("eventlog", "kafka"),

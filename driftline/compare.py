@@ -29,7 +29,7 @@ _DAY = click.DateTime(["%Y-%m-%d"])
     type=click.Choice(["auto", "shadow", "canary", "replay"]),
     default="auto",
     show_default=True,
-    help="Source of the rows. auto: the first of the other sources that has enough rows.",
+    help="Source of the rows. auto: the first of shadow, canary, replay that has enough rows.",
 )
 @click.option("--from", "start", type=_DAY, help="First day, UTC.")
 @click.option("--to", "end", type=_DAY, help="Last day, UTC.")

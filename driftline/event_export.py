@@ -34,7 +34,7 @@ class EventFilter(msgspec.Struct, frozen=True):
     end: int | None = None
 
     def matches(self, event: Event) -> bool:
-        """Return whether the event is selected; with a model, labels are not: they name none."""
+        """Return whether the event is selected; a model excludes labels, which name no model."""
         return (
             (self.kind is None or isinstance(event, KINDS[self.kind]))
             and (not self.model or getattr(event, "model", "") == self.model)

@@ -89,8 +89,10 @@ def verify() -> None:
     "--kind", type=click.Choice(["prediction", "feedback", "heartbeat"]), help="Only these events."
 )
 @click.option("--model", default="", help="Only predictions of this model.")
-@click.option("--from", "start", type=_TIME, help="Start of the event time, inclusive, UTC.")
-@click.option("--to", "end", type=_TIME, help="End of the event time, exclusive, UTC.")
+@click.option(
+    "--from", "start", type=_TIME, help="Start of the period in event time, inclusive, UTC."
+)
+@click.option("--to", "end", type=_TIME, help="End of the period in event time, exclusive, UTC.")
 def export(file: Path, kind: Any, model: str, start: datetime | None, end: datetime | None) -> None:
     """Write events to FILE: as Parquet if it ends in .parquet, else as JSON lines."""
     from driftline.event_export import (  # noqa: PLC0415 - pyarrow is slow to import

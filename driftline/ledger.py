@@ -30,7 +30,7 @@ from telemetry.clock import now_us
 
 _START = Position(0, 0)
 _BEHIND_ALL = Position(1 << 62, 0)  # after every record
-_UNKNOWN = 1 << 62  # minute after every event
+_UNKNOWN = 1 << 62  # placeholder for a minute, later than every event
 _MOST_SHARDS = 10  # maximum number of shards in one line
 _FORMATS = ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]
 
@@ -42,15 +42,17 @@ def commands() -> list[click.Command]:
 
 @click.command()
 @click.option(
-    "--from", "begin", type=click.DateTime(_FORMATS), help="First minute, inclusive, UTC."
+    "--from", "begin", type=click.DateTime(_FORMATS), help="Start of the period, inclusive, UTC."
 )
-@click.option("--to", "end", type=click.DateTime(_FORMATS), help="Last minute, exclusive, UTC.")
+@click.option(
+    "--to", "end", type=click.DateTime(_FORMATS), help="End of the period, exclusive, UTC."
+)
 @click.option("--verify", is_flag=True, help="Read every event again; ignore stored counts.")
 def ledger(begin: datetime | None, end: datetime | None, verify: bool) -> None:  # noqa: FBT001 - click passes flags by position
     """Compare the numbers of answered, logged, forwarded and monitored events per source.
 
     An event counts in the minute of its reception. A logged event is forwarded, dead-lettered or
-    in transit. Exits 1 if an event is missing and not in transit.
+    in transit. Exits 1 if an event is missing that is not in transit.
 
     Complete segments are counted once, and their counts are stored in the home. --verify counts
     them again and decodes every event.

@@ -64,7 +64,7 @@ def unused_key_note(actor: str, environ: Mapping[str, str] = os.environ) -> str:
         return ""
     return (
         f"{names[0]} is not used: without --server, the actor in the history is {actor} "
-        "(with DRIFTLINE_REGISTRY_REQUIRE_KEY=true, it is the key)"
+        "(with DRIFTLINE_REGISTRY_REQUIRE_KEY=true, the key is the actor)"
     )
 
 

@@ -8,7 +8,7 @@ _LISTENING = "0A"  # state TCP_LISTEN in /proc/net/tcp
 
 
 def port_owner(port: int, proc: Path = Path("/proc")) -> str:
-    """Return the process as `pid 123 (name)`, or "" if it is another user's or not found."""
+    """Return the process as `pid 123 (name)`, or "" if it belongs to another user."""
     sockets = {f"socket:[{inode}]" for inode in _listeners(port, proc)}
     for process in proc.glob("[0-9]*"):
         with suppress(OSError):

@@ -76,8 +76,8 @@ def register(  # noqa: PLR0913  # one argument per option
 ) -> None:
     """Validate an ONNX model and store it as an immutable version of a model.
 
-    ONNX is a file, or a folder that also contains external data. Fields of the manifest are
-    inferred from it and printed.
+    ONNX is a file, or a folder that also contains external data. Registration infers missing fields
+    of the manifest from the model, and prints them.
     """
     from registry.manifest_file import read_fields  # noqa: PLC0415 - not needed for --help
 

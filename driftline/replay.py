@@ -11,8 +11,12 @@ from eventlog.settings import Home
 from monitoring.presenter import formats
 
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
-_FROM = click.option("--from", "begin", type=_TIME, help="Start of the event time, inclusive, UTC.")
-_TO = click.option("--to", "end", type=_TIME, help="End of the event time, exclusive, UTC.")
+_FROM = click.option(
+    "--from", "begin", type=_TIME, help="Start of the period in event time, inclusive, UTC."
+)
+_TO = click.option(
+    "--to", "end", type=_TIME, help="End of the period in event time, exclusive, UTC."
+)
 
 
 def commands() -> list[click.Command]:
@@ -38,7 +42,7 @@ def commands() -> list[click.Command]:
 def replay(begin: datetime | None, end: datetime | None, into: Path, *, repair: bool) -> None:
     """Recompute every window from the log and compare it with the monitor's results.
 
-    Exit 1 if they differ, except with --repair.
+    Exits 1 if results differ, except with --repair.
     """
     if repair and (begin or end):
         raise click.UsageError("--repair reads the whole log: expected neither --from nor --to")

@@ -40,7 +40,7 @@ class Setting(NamedTuple):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The allowed values if they are an enumeration, else ()."""
+        """The allowed values if the type is an enumeration, else ()."""
         return tuple(choice for choice in get_args(self.kind) if isinstance(choice, str))
 
 

@@ -1,4 +1,4 @@
-"""The settings file, `driftline.toml`: its values set the environment variables that are not set.
+"""The settings file, `driftline.toml`: its values become environment variables, unless these exist.
 
 Child processes inherit the variables, so they do not read the file.
 """

@@ -41,7 +41,7 @@ def commands() -> list[click.Command]:
     help="Seconds after which a process that does not stop is killed.",
 )
 def up(port: int | None, grpc_port: int | None, monitor_port: int | None, grace: float) -> None:
-    """Run the service and the monitor until Ctrl-C; each home has one of each.
+    """Run the service and the monitor until Ctrl-C; run one of each per home.
 
     An option overrides its variable, for example DRIFTLINE_SERVICE_PORT.
     """

@@ -1,4 +1,4 @@
-"""`driftline backup` and `driftline restore`."""
+"""`driftline backup` copies an installation; `driftline restore` restores the copy."""
 
 from pathlib import Path
 

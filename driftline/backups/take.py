@@ -46,7 +46,7 @@ from telemetry.release import release
 _POSITIONS = ("cursors", "consumed", "shadows", "approval_webhooks")
 _DATABASES = ("dead_letters", "monitor")
 _FOLDERS = ("baselines", "gate_reports", "comparisons", "reports")
-OTHER_PARTS = ("log", "registry", "keys", "audit_key")  # copied in their own ways
+OTHER_PARTS = ("log", "registry", "keys", "audit_key")  # each copied by a separate function
 # Not copied, because processes re-create these parts: counts, caches, reports of running processes,
 # unfinished work.
 LEFT_OUT = (

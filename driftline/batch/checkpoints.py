@@ -33,9 +33,9 @@ class BatchJob(msgspec.Struct, frozen=True):
     digest: str
     alias: str
     files: list[InputFile]
-    chunk: int
-    copied: list[str]
-    output: str
+    chunk: int  # number of rows per chunk
+    copied: list[str]  # input columns that the output repeats
+    output: str  # path or URL
 
     @property
     def id(self) -> str:
@@ -95,8 +95,8 @@ class Checkpoints:
             raise BatchError(
                 f"{self._folder} contains an unfinished job of {recorded_job.model} version "
                 f"{recorded_job.version} on {len(recorded_job.files)} file(s), chunk "
-                f"{recorded_job.chunk}, with different files or options; state the same, or "
-                "--restart to start again"
+                f"{recorded_job.chunk}, with different files or options; state the same files and "
+                "options, or --restart to start again"
             )
         self._clear()
         replace_file(self._folder / "job.json", msgspec.json.encode(job))

@@ -179,7 +179,7 @@ def _check(
 
 
 def _require_output(request: BatchRequest, files: list[InputFile]) -> None:
-    """Raise BatchError for an output of an unknown format, or one that would replace the input."""
+    """Raise BatchError if the output's format is unknown or it would replace the input."""
     kind = suffix(request.output)
     if kind and kind not in FORMATS:
         raise BatchError(

@@ -39,8 +39,8 @@ def read_sides(
 ) -> LoggedSides:
     """Read the log twice: first its days, then the events of both versions in the period.
 
-    Each version's rows with the smallest hashes are selected, so a shadow's rows are those of the
-    version whose requests it runs on. Raises NotEnoughData for a log without requests.
+    The rows with the smallest hashes are selected, so a shadow and the version whose requests it
+    runs on have the same rows. Raises NotEnoughData for a log without requests.
     """
 
     def read_days(events: Iterable[Event]) -> tuple[set[int], int | None]:

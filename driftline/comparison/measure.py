@@ -82,7 +82,7 @@ def scores_of(sides: Sides) -> list[ScoreRow]:
     """Return every metric that both versions have, computed on labelled rows."""
     if min(len(sides.first), len(sides.second)) < FEWEST:
         return []
-    return list(_compared(sides, _whole(sides.manifest), *_everyone(sides)))
+    return list(_compared(sides, _all_metrics(sides.manifest), *_all_rows(sides)))
 
 
 def cost_of(sides: Sides, costs: Costs) -> ScoreRow | None:
@@ -94,7 +94,7 @@ def cost_of(sides: Sides, costs: Costs) -> ScoreRow | None:
     measure: Measure = lambda rows: {  # noqa: E731  # one expression
         name: float(table[rows.actual, rows.predicted].mean())
     }
-    return next(_compared(sides, measure, *_everyone(sides), lower={name}), None)
+    return next(_compared(sides, measure, *_all_rows(sides), lower={name}), None)
 
 
 def agreement_of(paired: PairedRows) -> Estimated:
@@ -123,7 +123,7 @@ def groups_of(sides: Sides) -> Iterator[GroupRow]:
     """Yield the groups of each segment of the policy, with agreement and accuracy (or MAE)."""
     labelled = sides.labelled()
     metric = "mae" if sides.manifest.task == "regression" else "accuracy"
-    measure = single_metric(metric, _whole(sides.manifest))
+    measure = single_metric(metric, _all_metrics(sides.manifest))
     for segment in sides.manifest.monitoring.segments:
         policy = SegmentPolicy.of(segment)
         try:
@@ -157,11 +157,11 @@ def calibration_of(rows: LabelledRows) -> list[CalibrationBin]:
     ]
 
 
-def _everyone(sides: Sides) -> tuple[Array, Array]:
+def _all_rows(sides: Sides) -> tuple[Array, Array]:
     return np.arange(len(sides.first)), np.arange(len(sides.second))
 
 
-def _whole(manifest: Manifest) -> Measure:
+def _all_metrics(manifest: Manifest) -> Measure:
     return regression if manifest.task == "regression" else classification
 
 

@@ -90,7 +90,7 @@ def gate(*, model: str, number: str, why: str, html: Path | None, server: str) -
         return
     home = Home.from_environment()
     number = open_history(home).aliases(model).get(number, number)
-    from driftline.gates.printed_run import run_and_print  # noqa: PLC0415  # belongs to the monitor's extra
+    from driftline.gates.printed_run import run_and_print  # noqa: PLC0415  # needs the extra `monitoring`
 
     run = run_and_print(home, model, number, why, local_actor("register", model).name)
     if html is not None:

@@ -152,7 +152,7 @@ class ModelRun:
             raise InvalidFeatures(f"inputs are not tensors: {error}") from None
 
     def answer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return every output for inputs, both as nested lists; raises a RegistryError."""
+        """Run the model; inputs and outputs are nested lists. Raises a RegistryError."""
         names = [spec.name for spec in signature(self.manifest).outputs]
         outputs = self.outputs(self.inputs(inputs), names)
         return {name: _plain(array.tolist()) for name, array in outputs.items()}

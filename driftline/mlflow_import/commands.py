@@ -55,8 +55,8 @@ def import_version(  # noqa: PLR0913  # one argument per option
     """Register a model of MLflow.
 
     SOURCE is mlflow:MODEL@ALIAS, mlflow:MODEL/VERSION or mlflow:runs:/RUN/PATH. Without --trust,
-    the model must be an ONNX file. The columns of its signature become features. Its run, tags and
-    data sets become the lineage. The model is run on its input example.
+    the model must be an ONNX file. The columns of its signature become features. MLflow's run, tags
+    and data sets become the lineage. An ONNX model is run on its input example.
     """
     from registry.manifest_file import read_fields  # noqa: PLC0415 - not needed for --help
 

@@ -180,7 +180,8 @@ class _Running:
     def wants(self, event: PredictionEvent) -> bool:
         """Return whether the shadow must run on this request.
 
-        Another version must have answered the request, and its hash must be in the shadow's share.
+        Another version must have answered the request after the shadow's start, and the hash of the
+        prediction id must be in the shadow's share.
         """
         shadow = self.shadow
         return (

@@ -36,7 +36,7 @@ class Flight(msgspec.Struct, frozen=True):
     features: list[Any]  # in the manifest's order
 
 
-class Ask(Protocol):
+class FlightClient(Protocol):
     """A client that requests the prediction of a flight and returns the prediction id."""
 
     async def __call__(self, flight: Flight) -> str:
@@ -53,7 +53,7 @@ class Rest:
         self._inputs = _inputs(manifest)
 
     async def __call__(self, flight: Flight) -> str:
-        """See `Ask`."""
+        """See `FlightClient`."""
         body = {
             "inputs": [
                 {"name": name, "datatype": datatype, "shape": [1, 1], "data": [value]}
@@ -87,7 +87,7 @@ class Grpc:
         self._inputs = _inputs(manifest)
 
     async def __call__(self, flight: Flight) -> str:
-        """See `Ask`."""
+        """See `FlightClient`."""
         request = pb.ModelInferRequest(model_name=MODEL)
         request.parameters["event_time"].int64_param = flight.event_time
         for (name, datatype), value in zip(self._inputs, flight.features, strict=True):
@@ -132,24 +132,24 @@ def flights(frame: pd.DataFrame, manifest: Manifest) -> list[Flight]:
 
 async def replay(
     traffic: Sequence[Flight],
-    asks: Sequence[Ask],
+    clients: Sequence[FlightClient],
     rest: Rest,
     after_hour: Callable[[int, int], None],
     between: Callable[[], Awaitable[None]] | None = None,
 ) -> int:
-    """Request predictions of all flights, hour by hour, alternating between `asks`; send labels.
+    """Request predictions of all flights, hour by hour, alternating between `clients`; send labels.
 
     After each hour, `after_hour(flights, time)` is called and `between` awaited. Returns the number
     of sent labels.
     """
     pending, labels, limit = PendingLabels(), 0, asyncio.Semaphore(IN_FLIGHT)
 
-    async def ask(number: int, flight: Flight) -> None:
+    async def request(number: int, flight: Flight) -> None:
         async with limit:
-            pending.expect(flight, await asks[number % len(asks)](flight))
+            pending.expect(flight, await clients[number % len(clients)](flight))
 
     for hour in _hours(traffic):
-        await asyncio.gather(*(ask(number, flight) for number, flight in enumerate(hour)))
+        await asyncio.gather(*(request(number, flight) for number, flight in enumerate(hour)))
         labels += await _send(rest, pending.arrived(hour[-1].event_time))
         after_hour(len(hour), hour[-1].event_time)
         if between is not None:

@@ -191,7 +191,7 @@ def test_what_retention_deleted_is_said_and_not_missing(home: Home) -> None:
     _append(writer, 10, minute=2)
     segments(home.log / "host-0")[0].path.unlink()
     result = _run()
-    assert "retention deleted the beginning" in result.output
+    assert "retention deleted the oldest events" in result.output
     assert (_figures(result), result.exit_code) == (["10", "10", "-", "-", "-"], 0)
 
 
@@ -208,7 +208,7 @@ def test_a_source_whose_segments_have_all_expired_is_not_lost(
     for segment in segments(home.log / "host-0"):
         segment.path.unlink()
     result = _run()
-    assert "retention deleted the beginning" in result.output
+    assert "retention deleted the oldest events" in result.output
     assert result.exit_code == 0
 
 

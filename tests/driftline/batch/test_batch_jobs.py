@@ -216,7 +216,7 @@ def test_a_job_keeps_the_version_that_its_alias_named_first(home: Home, tmp_path
         ({"output": "out.txt"}, "expected a name that ends in .parquet or .csv"),
         ({"output": "in.csv"}, "the output would replace the input"),
         ({"source": "other.csv"}, "other.csv: no column 'colour'"),
-        ({"source": "typed.parquet"}, "column 'colour' holds int64; expected texts"),
+        ({"source": "typed.parquet"}, "column 'colour' contains int64; expected texts"),
         ({"source": "torn.parquet"}, "torn.parquet cannot be read"),
         ({"source": "ragged.csv"}, "ragged.csv cannot be read"),
         ({"copied": ["day"]}, "--copy names column 'day', which is missing"),
@@ -293,7 +293,7 @@ def test_columns_of_other_types_are_read_or_refused(home: Home, tmp_path: Path) 
         assert (done.rows, done.rejected) == (3, 1 if name == "codes" else 0)
     lists = pa.table({"price": pa.array([[1.0]]), "colour": pa.array(["red"])})
     pq.write_table(lists, tmp_path / "list.parquet")
-    with pytest.raises(BatchError, match="column 'price' holds list"):
+    with pytest.raises(BatchError, match="column 'price' contains list"):
         run(tmp_path / "list.parquet", tmp_path / "list.csv")
 
 

@@ -180,7 +180,13 @@ def test_the_command_prints_a_table_or_json_and_stores_it(scene: Scene) -> None:
     printed = compare("--versions", "1,2", *day)
     assert "300 rows, 300 labelled; rows that version 1 answered and version 2 ran on" in printed
     assert "Version 1 is better on" in " ".join(printed.split())
-    for title in ("Scores on labelled rows", "Segments", "Answers", "Calibration", "Requests of"):
+    for title in (
+        "Scores on labelled rows",
+        "Segments",
+        "Predicted classes",
+        "Calibration",
+        "Requests in",
+    ):
         assert title in printed
     result = CliRunner().invoke(command, ["tiny", "--versions", "1,2", "--json", *day])
     found = json.decode(result.stdout, type=VersionComparison)

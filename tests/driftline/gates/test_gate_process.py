@@ -46,8 +46,8 @@ def _run(folder: Path, script: str) -> tuple[list[GateOutcome], list[tuple[str, 
         ("time.sleep(600)", "it did not finish within 1 seconds"),
         ("os.kill(os.getpid(), 9)", "its process was killed by SIGKILL"),
         ("os.abort()", "its process was killed by SIGABRT"),
-        ("sys.exit(3)", "its process ended with status 3"),
-        ("raise ValueError('odd')", "its process ended with status 1: ValueError: odd"),
+        ("sys.exit(3)", "its process exited with status 3"),
+        ("raise ValueError('odd')", "its process exited with status 1: ValueError: odd"),
         ("os._exit(0)", "its process exited with status 0"),
         ("print('hello', flush=True)", "its process wrote an invalid message"),
         ('print(\'{"outcome": {"outcome": "fine"}}\', flush=True)', "wrote an invalid message"),
@@ -63,7 +63,7 @@ def test_a_gate_without_an_outcome_has_failed(tmp_path: Path, deed: str, reason:
 def test_a_process_that_never_starts_fails_every_gate(tmp_path: Path) -> None:
     found, _ = _run(tmp_path, "raise SystemExit(5)")
     assert [one.outcome for one in found] == ["failed", "failed"]
-    assert "ended with status 5" in found[0].reason
+    assert "exited with status 5" in found[0].reason
 
 
 def test_what_a_gate_started_ends_with_it(tmp_path: Path) -> None:

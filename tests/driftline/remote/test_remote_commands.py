@@ -314,7 +314,7 @@ def test_no_route_answers_without_its_scope(
         ("unload", b'{"number": "9"}', 404, "9"),
         ("provide", b'{"number": "9"}', 404, "9"),
         ("baseline", b'{"start": 2, "end": 1}', 400, "expected its start before its end"),
-        ("approve", b'{"number": "1", "alias": "a\\u0000", "why": "x"}', 400, "has a NUL"),
+        ("approve", b'{"number": "1", "alias": "a\\u0000", "why": "x"}', 400, "contains NUL"),
         ("release-policy", b'{"policy": {"approvals": {"A": {}}}, "why": "x"}', 400, "alias 'A'"),
     ],
 )

@@ -281,7 +281,7 @@ def test_a_trial_is_signed_and_its_answer_shown(
     monkeypatch.setenv("DRIFTLINE_MONITOR_WEBHOOK_ALLOWED_HOSTS", "127.0.0.1")
     done = CliRunner().invoke(webhooks, ["test"])
     assert done.exit_code == 0
-    assert f"{url} answered 202\nthank you" in done.output
+    assert f"{url} replied 202\nthank you" in done.output
     assert "\x1b" not in done.output
     headers, body = received[0]
     Webhook(SECRET).verify(body, headers)
