@@ -128,7 +128,10 @@ def test_seven_records_deleted_by_hand_are_missing_in_their_shard(mixed: Home) -
     result = _run("verify")
     assert result.exit_code == 1
     assert result.output.splitlines()[1].split("\t")[4] == "7"
-    assert f"host-0: 7 of shard {shard_of('flights')} are missing or unreadable" in result.output
+    assert (
+        f"host-0: 7 events of shard {shard_of('flights')} are missing or unreadable"
+        in result.output
+    )
 
 
 def test_export_chooses_by_time_model_and_kind(home: Home, tmp_path: Path) -> None:
