@@ -55,7 +55,7 @@ MERGED = -1  # pane start under which the merged counts of old panes' late event
 
 
 class Journal:
-    """Reads and writes of one partition's rows; use it only inside a transaction.
+    """Reads and writes of one partition's rows, for use inside a transaction.
 
     Partitions share the numbering of dead letters: only serialized transactions add dead letters.
     """
@@ -116,12 +116,12 @@ class Journal:
         return WaitingScore(number, size, as_struct(row[0], ModelOfPendingScore).job.model)
 
     def sampled_hashes(self, key: Key, window: Window, tensor: str) -> list[int]:
-        """Read the hashes of a window's sampled rows; if a tensor is named, of its samples."""
+        """Read the hashes of a window's sampled rows, or of a tensor's samples if one is named."""
         if tensor:
             return self.samples.hashes(key, tensor, window)
         return self.predictions.sampled_hashes(key, window)
 
-    # Progress
+    # Writes at the end of a step
 
     def save_progress(
         self,
@@ -220,7 +220,7 @@ class Journal:
         self.database.write(dead_letters.ADD, origin, shown, body, owner)
 
     def retry_dead_letter(self, origin: str) -> None:
-        """Have its partition ingest the newest dead letter of this origin again."""
+        """Queue the newest dead letter of this origin for ingestion."""
         self.database.write(dead_letters.RETRY_LAST, origin)
 
     def delete_dead_letters(self, keep: int) -> int:
@@ -322,7 +322,7 @@ class Journal:
 
     def save_alarm(self, alarm: Alarm) -> None:
         """Store a new or changed alarm."""
-        # Order alarms by window end: a counter would depend on the order of scorings.
+        # The window's end orders alarms; a counter would depend on the order of scorings.
         self.database.write(alarms.SAVE, alarm.alarm_id, alarm.latest.end, encode(alarm))
 
     def silences(self) -> list[Silence]:

@@ -26,7 +26,7 @@ class ModelOfJob(msgspec.Struct, frozen=True):
 
 
 class ModelOfPendingScore(msgspec.Struct, frozen=True):
-    """The part of a stored scoring that names its model; decoding it skips the rows."""
+    """The part of a stored scoring that names its model, decoded without the rows."""
 
     job: ModelOfJob
 

@@ -38,7 +38,7 @@ _LOST = (  # errors of a lost connection, or of a server that has become a read-
     psycopg.errors.ReadOnlySqlTransaction,
     psycopg.errors.IdleInTransactionSessionTimeout,
 )
-_MANY = 50  # rows from which a staging table is used
+_MANY = 50  # smallest number of rows for which a staging table is used
 _LOCK = "hashtextextended(current_schema() || ' ' || %s::text, 0)"
 _TRY_LOCK = f"SELECT pg_try_advisory_lock({_LOCK})"
 _UNLOCK = f"SELECT pg_advisory_unlock({_LOCK})"
@@ -199,7 +199,7 @@ class Postgres:
         try:
             return work(self._connection)
         except _LOST as error:
-            # The transaction cannot continue: the next one must begin on a new connection.
+            # The transaction cannot continue; the next transaction begins on a new connection.
             self._connection.close()
             raise DatabaseUnavailable(f"the database was lost: {_reason(error)}") from error
 

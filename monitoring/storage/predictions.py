@@ -39,12 +39,12 @@ class Predictions:
         self._partition = partition
         self._added: dict[_Place, StoredRow] = {}  # new rows, not written yet
         self._sampled: dict[int, StoredRow] = {}  # the new rows that have values, by hash
-        self._evicted: list[tuple[object, ...]] = []
+        self._evicted: list[tuple[object, ...]] = []  # stored rows whose values are to be deleted
         self._labelled: dict[_Place, bytes] = {}  # new labels of stored rows, not written yet
         self._stored: dict[_Place, StoredPrediction] = {}  # cached rows, with their new labels
         self._fetched: set[str] = set()  # prediction ids whose stored rows are all cached
         self._early: dict[str, dict[int, EarlyLabel]] = {}  # cached early labels, by id and row
-        self._has_early: bool | None = None  # whether the database has any; None: not checked
+        self._has_early: bool | None = None  # whether early labels are stored; None if not checked
         self._rewritten: set[str] = set()  # ids whose early labels must be rewritten
         self._new_early: list[_Place] = []  # places of new early labels, not written yet
         row = database.one(queries.EARLY_UNTIL, partition=partition)
@@ -65,7 +65,7 @@ class Predictions:
         self._fetch_early(labelled | predicted)
 
     def add_row(self, row: StoredRow) -> None:
-        """Add a row, unless the step has already added a row at its place."""
+        """Add a row, unless the step has already added this row."""
         self._added.setdefault((row.prediction_id, row.row), row)
         if row.body is not None and row.number is not None:
             self._sampled[row.number] = row

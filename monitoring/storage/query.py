@@ -20,7 +20,7 @@ class Compiled(msgspec.Struct, frozen=True):
     constants: dict[str, object] = {}  # values that the statement's definition fixes, by name
 
     def values(self, values: Mapping[str, object]) -> Values:
-        """Return values in the order of the placeholders; raises KeyError if one is missing."""
+        """Return values in the order of the placeholders; raises KeyError for a missing value."""
         all_values = {**self.constants, **values} if self.constants else values
         return [all_values[name] for name in self.names]
 
@@ -41,7 +41,7 @@ class Query(msgspec.Struct, frozen=True):
 class Lookup(msgspec.Struct, frozen=True):
     """A read of the rows whose column has one of many values.
 
-    SQLite's statement contains `(?)`, which the driver replaces by one placeholder per value;
+    SQLite's statement contains `(?)`, which the driver replaces by one placeholder per value.
     PostgreSQL's statement has one placeholder for an array of all values.
     """
 
@@ -53,13 +53,13 @@ class Staged(msgspec.Struct, frozen=True):
     """PostgreSQL statements that run a row statement for many rows through a temporary table."""
 
     create: str  # creates the temporary table
-    copy: str  # copies the rows into it
-    run: Compiled  # runs the row statement for all its rows
-    empty: str  # truncates it
+    copy: str  # copies the rows into the temporary table
+    run: Compiled  # runs the row statement for all rows of the temporary table
+    empty: str  # truncates the temporary table
 
 
 class RowQuery(msgspec.Struct, frozen=True):
-    """A row statement: it is run for one or many rows of values, in the order of `columns`."""
+    """A statement that is run for one or many rows of values, in the order of `columns`."""
 
     columns: tuple[str, ...]
     sqlite: Compiled

@@ -31,10 +31,10 @@ def columns(manifest: Manifest) -> list[str]:
 
 
 class PredictedRow(msgspec.Struct, gc=False):
-    """The values of one predicted row; only its summaries if its payload was not logged."""
+    """The values of a predicted row; only its summaries if its payload was not logged."""
 
-    values: Sequence[Any]  # values in the order of `columns`, or of the summaries if `partial`
-    predicted: bytes | None  # the prediction, encoded
+    values: Sequence[Any]  # in the order of `columns`; if `partial`, of the manifest's summaries
+    predicted: bytes | None  # encoded prediction; None if it was not logged
     partial: bool = False  # whether the values are only the summaries
 
 
@@ -46,13 +46,13 @@ class RowLayout:
         specs = {spec.name: spec for spec in signature(manifest).inputs}
         self._manifest = manifest
         self._plain = not manifest.payload.fields  # whether all features are logged unchanged
-        self._inputs = len(specs)
+        self._input_count = len(specs)
         self._label = label_output(manifest.prediction)
         classes = manifest.prediction.classes
         self._probabilities = probabilities_output(manifest.prediction) if classes else ""
         self._widths = {f.input: width(specs[f.input]) for f in manifest.features}
         self._summaries = [summary.name for summary in manifest.summaries or []]
-        self._answer = len(manifest.features) + len(self._summaries)
+        self._prediction_index = len(manifest.features) + len(self._summaries)
         self._is_summary_only = len(columns(manifest)) == len(self._summaries)
         self._slices = list(_slices(manifest.features))
         self._label_types = _NUMBERS if manifest.task == "regression" else _LABELS
@@ -62,7 +62,7 @@ class RowLayout:
 
     def prediction(self, row: Sequence[Any]) -> bytes | None:
         """Return the encoded prediction of a row; None if the model has no label output."""
-        return encode(row[self._answer]) if self._label else None
+        return encode(row[self._prediction_index]) if self._label else None
 
     def rows(self, event: PredictionEvent) -> list[Sequence[Any]]:
         """Return the values of every predicted row, in the order of `columns`.
@@ -93,10 +93,10 @@ class RowLayout:
 
     def has_extra_inputs(self, event: PredictionEvent) -> bool:
         """Return whether an event contains more inputs than the version's signature."""
-        return len(event.inputs) > self._inputs
+        return len(event.inputs) > self._input_count
 
     def _only_row(self, event: PredictionEvent) -> list[Any] | None:
-        """Return the values of a one-row event, without conversions; None if it needs `_values`."""
+        """Return the values of a one-row event quickly; None if only `_values` can read them."""
         inputs = event.inputs
         for name, size in self._widths.items():
             tensor = inputs.get(name)
@@ -112,9 +112,10 @@ class RowLayout:
             row[place] = category(feature, row[place])
         if self._summaries:
             row += (column[0] for column in _summaries(self._manifest, event))
-        return self._with_answer(row, event)
+        return self._with_prediction(row, event)
 
-    def _with_answer(self, row: list[Any], event: PredictionEvent) -> list[Any] | None:
+    def _with_prediction(self, row: list[Any], event: PredictionEvent) -> list[Any] | None:
+        """Append prediction and probabilities; return None if only `_values` can read them."""
         if self._label:
             label = event.outputs[self._label].data
             if len(label) != 1 or type(label[0]) not in self._label_types:
@@ -145,7 +146,7 @@ def _slices(features: Sequence[Feature]) -> Iterator[tuple[str, int, int]]:
 
 
 def _values(manifest: Manifest, event: PredictionEvent) -> list[tuple[Any, ...]]:
-    """Return one tuple of values per predicted row, for any valid event."""
+    """Return a tuple of values per predicted row, for any valid event."""
     feature_inputs = {feature.input for feature in manifest.features}
     inputs = {name: tensor for name, tensor in event.inputs.items() if name in feature_inputs}
     inputs_by_name = to_columns(keeping(manifest), inputs)

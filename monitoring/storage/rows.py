@@ -25,7 +25,7 @@ class StoredRow(msgspec.Struct):
     number: int | None  # the row's hash; None if it came late and belongs to no window
     body: bytes | None  # the row's values; None if it is not sampled
     label: bytes | None
-    time: int | None  # event time
+    time: int | None  # event time, in microseconds since the epoch
     predicted: bytes | None = None  # the prediction; None if it was not logged or came late
 
 
@@ -55,7 +55,7 @@ class EarlyLabel(msgspec.Struct, frozen=True):
     label: bytes
     time: int | None  # event time of the label, if it was stored
     received: int  # reception time of the label
-    anywhere: bool = False  # whether its id (format 1) names no shard: it can be in any partition
+    anywhere: bool = False  # whether any partition can own the label: ids of format 1 lack a shard
 
 
 def as_numbers(column: list[Any]) -> list[Any]:

@@ -21,7 +21,7 @@ class Samples:
     def __init__(self, database: Database) -> None:
         """Read and write samples in `database`."""
         self._database = database
-        self._added: dict[_Place, Sample] = {}
+        self._added: dict[_Place, Sample] = {}  # not written yet
         self._evicted: list[_Place] = []
 
     def add(self, key: Key, sample: Sample) -> None:

@@ -38,8 +38,8 @@ _UNAVAILABLE = {
 class Sqlite:
     """A `Driver` (see database.py) on one connection to a file.
 
-    It uses SQLite's default journal, not the write-ahead log: releases before 3.51.3 can corrupt a
-    write-ahead log that two connections use, and Python often ships an older release.
+    It uses SQLite's default journal instead of a write-ahead log. SQLite before 3.51.3, which
+    Python often contains, can corrupt a write-ahead log that two connections use.
     """
 
     def __init__(self, path: Path, *, durable: bool = True) -> None:
@@ -87,7 +87,7 @@ class Sqlite:
             raise
 
     def _create_tables(self) -> bool:
-        """Create all tables if the file has none; return whether it has this release's schema.
+        """Create all tables if there are none; return whether the file has this release's schema.
 
         No migration is run, because importing the migrations' libraries takes half a second.
         """
@@ -183,7 +183,7 @@ class Sqlite:
         self._connection.close()
 
     def _read(self, sql: str, values: Values = ()) -> list[Row]:
-        # No context manager handles the errors: it would take a tenth of the time of ingestion.
+        # A context manager for the errors would take a tenth of the time of ingestion.
         try:
             return self._connection.execute(sql, values).fetchall()
         except sqlite3.DatabaseError as error:

@@ -57,7 +57,7 @@ class OneOfMany:
 
 
 class RowInsert:
-    """An insertion of rows; if a key exists, it fails, keeps the old row, or updates it."""
+    """An insertion of rows; an existing key is an error, or its row is kept or updated."""
 
     def __init__(
         self,
@@ -69,8 +69,9 @@ class RowInsert:
     ) -> None:
         """Insert values for the columns `names` (default: all columns).
 
-        If the key exists: with `keep`, the old row stays unchanged. Otherwise the columns `replace`
-        get the new values, and the new values are added to the columns `add`.
+        If the key exists and `keep` is True, the old row stays unchanged. Otherwise, the columns
+        `replace` get the new values, and the new values are added to the columns `add`. Without
+        any of the three, an existing key is an error.
         """
         self.table = table
         self.columns = {name: table.c[name] for name in names or table.c.keys()}
@@ -106,7 +107,7 @@ class RowChange:
         columns: Mapping[str, ColumnElement[Any]],
         build: Callable[[RowValues], Insert | Update | Delete],
     ) -> None:
-        """Build with `build` the statement for a row whose values have the types of `columns`."""
+        """Create a statement for rows with the values `columns`; `build` builds the SQL."""
         self.columns = columns
         self._build = build
 
@@ -164,7 +165,7 @@ def _for_one(statement: RowStatement, dialect: Dialect) -> Compiled:
 def _compiled(statement: Executable, dialect: Dialect) -> Compiled:
     compiler = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
     assert isinstance(compiler, SQLCompiler)
-    assert "POSTCOMPILE" not in compiler.string  # no parameters that expand when they are run
+    assert "POSTCOMPILE" not in compiler.string  # SQLAlchemy would expand such parameters later
     binds = compiler.binds
     names = tuple(compiler.positiontup or ())
     constants = {name: binds[name].value for name in names if not binds[name].required}
@@ -177,7 +178,7 @@ def _insert(table: Table, dialect: Dialect) -> _Insert:
     return postgresql.insert(table)
 
 
-_PREFIX = "given_"  # of parameters, because SQLAlchemy reserves the names of columns
+_PREFIX = "given_"  # prefix of parameter names, because SQLAlchemy reserves column names
 
 
 def _bound(columns: Mapping[str, ColumnElement[Any]]) -> dict[str, ColumnElement[Any]]:

@@ -81,7 +81,7 @@ class Store:
     """The database outside the consumer; reads only committed steps, and is thread-safe."""
 
     def __init__(self, address: DatabaseAddress) -> None:
-        """Open the database; create an empty database if there is none."""
+        """Open the database; create an empty database if it does not exist."""
         self._database = Database(address)
         self._one_at_a_time = threading.Lock()
 
@@ -272,7 +272,7 @@ class Store:
             return self._database.do(notes.DELETE, note_id=note_id) > 0
 
     def _add_step(self, alarm_id: str, step: AlarmStep, states: set[str]) -> Alarm | None:
-        """Add a person's step to an alarm and return it; None if it is in none of `states`."""
+        """Add a person's step to an alarm; return None if the alarm's state is not in `states`."""
         row = self._database.one(alarms.ALARM, alarm_id=alarm_id)
         if row is None or (alarm := as_struct(row[0], Alarm)).state not in states:
             return None
@@ -363,7 +363,7 @@ class Store:
             return _Sample([], [])
         version_progress = as_struct(progress_rows[0][0], VersionProgress)
         if window.start < version_progress.samples_until:
-            return _Sample(version_progress.columns, [])  # some may not be deleted yet
+            return _Sample(version_progress.columns, [])  # ignore expired rows still stored
         stored = self._all(
             predictions.SAMPLE, model=model, version=version, start=window.start, end=window.end
         )
@@ -393,7 +393,7 @@ class Store:
     def samples(self, model: str, version: str, window: Window) -> list[Sample]:
         """Read the sampled rows of a window's tensors, by tensor and hash.
 
-        The list is empty if their retention has ended.
+        The list is empty if the samples' retention has ended.
         """
         rows = self._all(windows.PROGRESS, model=model, version=version)
         version_progress = as_struct(rows[0][0], VersionProgress) if rows else None
@@ -416,7 +416,7 @@ class Store:
     ) -> dict[str, list[Any]]:
         """Read the values of the `limit` sampled rows with the smallest hashes, by column.
 
-        Rows are in the order of event time. The result is empty if their retention has ended.
+        Rows are in the order of event time. The result is empty if the rows' retention has ended.
         """
         rows = self._all(windows.PROGRESS, model=model, version=version)
         version_progress = as_struct(rows[0][0], VersionProgress) if rows else None

@@ -30,9 +30,9 @@ _ROLLOUT = re.compile(r"/api/models/(?P<model>[^/]+)/rollouts/.*")
 class Authentication:
     """Middleware that requires an API key with the scope that a request needs.
 
-    Pages need `read` and changes `operate`, with these exceptions: decisions on approval requests
-    need `approve`, the review queue needs `review`, and rollout changes need `promote`, each for
-    the model in the URL. For the style sheet and scripts, any key is sufficient.
+    Pages need `read`, and changes need `operate`. Three kinds of requests need a scope for the
+    model in the URL: decisions on approval requests `approve`, the review queue `review`, and
+    rollout changes `promote`. For the style sheet and scripts, any key is sufficient.
 
     A browser also sends its password with requests that another site's page makes; BrowserSecurity
     refuses these.
@@ -80,7 +80,7 @@ def _access(
 
 
 def _bearer(headers: Headers) -> bytes | None:
-    """Return the Authorization header; if it is Basic, its password as a Bearer header."""
+    """Return the Authorization header; a Basic header's password becomes a Bearer header."""
     header = joined(value.encode("latin-1") for value in headers.getlist("authorization"))
     if header is None:
         return None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MOST_COLUMNS = 40
 MOST_VALUES = 12  # values with their own bin; numbers with more values are binned by ranges
 _RANGES = 18  # number of equal ranges between the 1st and 99th percentile of the reference
-_MOST_CACHED = 8  # baselines
+_MOST_CACHED = 8  # baselines in memory
 _ROUNDING = 1e-9  # largest rounding error of a sum of shares
 
 
@@ -59,9 +59,9 @@ class References:
     """A cache of the references and learned baselines of versions."""
 
     def __init__(self, catalogue: Catalogue | None, learned: BaselineFiles | None = None) -> None:
-        """Read references from `catalogue`, and baselines of versions without one from `learned`.
+        """Read references from `catalogue`, and learned baselines from `learned`.
 
-        Without a `catalogue`, no version has a reference or baseline.
+        If `catalogue` is None, no version has a reference or a baseline.
         """
         self._catalogue = catalogue
         self._learned = learned
@@ -70,7 +70,7 @@ class References:
     def of(self, model: str, number: str, learned: str = "") -> "Baseline | None":
         """Return a version's reference, or its learned baseline with the digest `learned`.
 
-        None if the version is not registered here, has none, or if it cannot be read.
+        None if the version is not registered here, or if the baseline is missing or unreadable.
         """
         try:
             version = registered(self._catalogue, model, number)

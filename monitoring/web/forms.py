@@ -14,9 +14,9 @@ Change = TypeVar("Change", bound=msgspec.Struct)
 
 
 async def read_change(request: Request, kind: type[Change], what: str) -> Change:
-    """Decode a request's body, JSON or form fields, as `kind`; `what` names it in errors.
+    """Decode a request's body, JSON or form fields, as `kind`; errors call the body `what`.
 
-    Raises HTTPException: 413 if the body is too large, 400 if it cannot be decoded.
+    Raises HTTPException: 413 if the body is too large, 400 if the body cannot be decoded.
     """
     body = await read_body(request, MOST_BYTES)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip()

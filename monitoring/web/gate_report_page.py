@@ -30,7 +30,7 @@ _WIDTH, _LEFT, _RIGHT, _LINE = 720.0, 300.0, 90.0, 22.0
 
 
 def report_page(report: GateReport) -> str:
-    """Return the page; all texts are escaped, and no other file is loaded."""
+    """Return the page as HTML with escaped texts; the page loads no other files."""
     at = datetime.fromtimestamp(report.ended / 1e6, UTC)
     champion = f", champion version {report.champion.number}" if report.champion else ""
     body = element(
@@ -92,8 +92,7 @@ def _figures(figures: list[GateFigure]) -> Markup:
 def _plot(figures: list[GateFigure]) -> Markup:
     """Draw each figure as a dot, with its interval and its limit as lines.
 
-    Each figure has its own axis, which spans the figure, its interval, limits and the champion's
-    figure.
+    Each figure has its own axis, which includes the interval, the limits and the champion's figure.
     """
     drawn = [gate_figure for gate_figure in figures if gate_figure.value is not None][:50]
     parts = [part for place, gate_figure in enumerate(drawn) for part in _line(gate_figure, place)]

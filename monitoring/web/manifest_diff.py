@@ -21,7 +21,7 @@ class FieldChange(NamedTuple):
 def manifest_diff(before: Manifest | None, after: Manifest) -> list[FieldChange]:
     """Return the fields that differ, in the order of the new manifest; removed fields are last.
 
-    List items are identified by their field `name`, such as features, or else by their index.
+    List items, such as features, are identified by their field `name`, or else by their index.
     """
     old = dict(_leaves(msgspec.to_builtins(before))) if before is not None else {}
     new = dict(_leaves(msgspec.to_builtins(after)))

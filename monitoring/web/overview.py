@@ -98,7 +98,7 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rule_lines(self) -> list[tuple[Rule, str, str]]:
-        """Each rule with its state, and a sentence on its progress towards firing or resolving."""
+        """Each rule with its state and a sentence on its progress towards an alarm."""
         states = sorted(self.rules.items())
         return [
             (rule, state.current, rule_sentence(rule, state, self.policy))
@@ -141,7 +141,7 @@ SORTS: dict[str, Callable[[VersionRow], Any]] = {
 
 
 def sorted_by(rows: Sequence[VersionRow], name: str) -> list[VersionRow]:
-    """Sort rows by one of SORTS, descending if `name` begins with `-`.
+    """Sort rows by the order `name` of SORTS, descending if `name` begins with `-`.
 
     Rows without the value are last. If `name` is not in SORTS, the order is unchanged.
     """
@@ -295,8 +295,8 @@ def _row(
 def event_balance(sources: Sequence[SourceLedger]) -> EventBalance:
     """Return the sum of all sources.
 
-    The service numbers its answers without gaps before it sends them. So a number that never
-    arrived belongs to an answer that was sent, but whose event was lost.
+    The service numbers answers without gaps before it sends the answers. A number that never
+    arrived therefore belongs to an answer that was sent, but not logged.
     """
     logged = sum(source.events for source in sources)
     lost = sum(source.lost for source in sources)

@@ -10,7 +10,7 @@ import msgspec
 from monitoring.results import Verdict
 from monitoring.web.overview import VersionRow, sorted_by
 
-MOST_LISTED = 12  # maximum tags and owners in the sidebar
+MOST_LISTED = 12  # tags, and owners, in the lists of filters
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
@@ -60,7 +60,7 @@ class OverviewChoice(msgspec.Struct, frozen=True, kw_only=True):
         return sorted_by(chosen, self.sort)
 
     def matching(self, rows: Iterable[VersionRow]) -> list[VersionRow]:
-        """Return the rows that match search, tag and owner, ignoring the other filters."""
+        """Return the rows that match search, tag and owner; verdict and alarms are ignored."""
         return [
             row
             for row in rows

@@ -262,7 +262,7 @@ def _choice(request: Request) -> OverviewChoice:
 
 
 def _span(request: Request) -> Window | None:
-    """Return the days chosen in the URL; None if it has none. Raises HTTPException 400."""
+    """Return the days chosen in the URL; None if no days are chosen. Raises HTTPException 400."""
     first, last = (request.query_params.get(name, "") for name in ("from", "to"))
     if not first and not last:
         return None

@@ -69,7 +69,7 @@ def verdicts_in_words(results: Sequence[Result]) -> str:
 
 
 def _mean(parts: Sequence[tuple[Result, Score]]) -> Score:
-    """Return the mean of one score; it has a threshold only if all windows have the same one."""
+    """Return the mean of a score; it has a threshold only if all windows share the threshold."""
     latest = parts[-1][1]
     measured = [
         (result.labelled if score.name in PERFORMANCE else result.rows, score)

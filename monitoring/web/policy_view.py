@@ -14,7 +14,7 @@ from registry.policies import DatedPolicy, differences
 
 
 class Change(msgspec.Struct, frozen=True):
-    """The old and the new value of a policy field; None if the field is absent."""
+    """A changed policy field; a value is None if the field was absent."""
 
     field: str
     before: Any
@@ -24,7 +24,7 @@ class Change(msgspec.Struct, frozen=True):
 class PolicyPeriodView(msgspec.Struct, frozen=True, kw_only=True):
     """One policy period, and the change that began it."""
 
-    start: int  # start of the first window; 0 if the period has no beginning
+    start: int  # windows from this start belong to the period; 0 for the first period
     end: int | None  # exclusive end; None if the period is current
     policy: str  # digest of the policy, as in results
     monitoring: Monitoring  # the policy

@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def locate(folder: Path, name: str) -> Path | None:
-    """Return the HTML file `name` in `folder`; None if it is missing or, with links, outside."""
+    """Return the HTML file `name` in `folder`; None if it is missing or a link leads outside."""
     try:
         path = (folder / name).resolve()
         inside = path.is_relative_to(folder.resolve())

@@ -43,7 +43,7 @@ class RetrainLoops:
         self._states: dict[str, LifecycleState] = {}
 
     async def read(self, store: Queries) -> list[RetrainLoop]:
-        """Return every request, newest first; if the registry is down, with its last read state."""
+        """Return every request, newest first; if the registry is down, use its last known state."""
         facts = list(_requests(store))
         models = {request_facts.request.model for request_facts in facts}
         states = await asyncio.to_thread(self._read_states, models) if models else {}

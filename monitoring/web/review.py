@@ -24,7 +24,7 @@ from registry.catalogue import Catalogue
 from registry.errors import RegistryError, UnknownModel
 from registry.manifest import Manifest
 
-_LEASED = 10  # rows that a request without a limit leases
+_LEASED = 10  # rows that are leased if a request states no limit
 _SHOWN_CLASSES = 9  # classes with a button and a keyboard shortcut
 _MOST_BYTES = 1 << 20  # bytes of a request body
 _LONGEST_WHY = 2_000  # characters of a reason

@@ -89,7 +89,7 @@ async def latest_rollout(request: Request) -> Response:
 
 
 async def change(request: Request) -> Response:
-    """Change an alias's rollout, or roll the alias back; a browser is redirected to its page."""
+    """Change an alias's rollout, or roll the alias back; a browser is redirected to the page."""
     desk, (model, alias) = _desk(request), _about(request)
     rollout_change = await read_change(request, RolloutChange, "change")
     grant: Grant | None = getattr(request.state, "grant", None)

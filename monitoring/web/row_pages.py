@@ -119,7 +119,7 @@ def _file(
 
 
 def _examples(request: Request) -> ExampleRows:
-    """Read the rows that the URL selects; raises HTTPException if it is invalid."""
+    """Read the rows that the URL selects; raises HTTPException if the selection is invalid."""
     result = result_of(request)
     rows = store_of(request).examples(result.model, result.version, result.window)
     if rows.empty and result.sampled:
@@ -137,9 +137,9 @@ def _examples(request: Request) -> ExampleRows:
 
 
 def _condition(where: str, rows: "pd.DataFrame") -> tuple[str, str]:
-    """Split COLUMN=VALUE into column and value, both of which can contain `=`.
+    """Split COLUMN=VALUE into column and value; column and value can contain `=`.
 
-    Raises HTTPException 400 if the rows have no such column.
+    Raises HTTPException 400 if no column of the rows matches.
     """
     parts = where.split("=")
     for count in range(1, len(parts)):

@@ -8,7 +8,7 @@ from monitoring.web.queries import Queries
 
 
 class SampledRowView(msgspec.Struct, frozen=True):
-    """One sampled row: a picture, a text, or a note with the reason if there is neither."""
+    """One sampled row: a picture, a text, or a note that explains why neither is shown."""
 
     picture: str = ""  # path of its URL
     text: str | None = None

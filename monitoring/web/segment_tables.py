@@ -5,7 +5,7 @@ import msgspec
 from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import ESTIMATED, Result, Score
 
-FIGURES = {  # in the order of display
+FIGURES = {  # titles of scores, in the order of display
     "selection_rate": "selection rate",
     "true_positive_rate": "true-positive rate",
     "mean_prediction": "mean prediction",
@@ -13,7 +13,7 @@ FIGURES = {  # in the order of display
     **PERFORMANCE,
     **{ESTIMATED + name: f"{title}, estimated" for name, title in PERFORMANCE.items()},
 }
-GAPS = {
+GAPS = {  # titles of scores that compare the groups of a column
     "selection_rate_gap": "Gap in selection rate",
     "true_positive_rate_gap": "Gap in true-positive rate",
 }
@@ -37,7 +37,7 @@ class SegmentTable(msgspec.Struct, frozen=True):
     @property
     def remarks(self) -> dict[str, str]:
         """The reasons for missing figures, by group; empty if no figure is missing."""
-        reported = {
+        remarks = {
             group.name: "; ".join(
                 f"{FIGURES.get(name, name)}: {score.note}"
                 for name, score in group.scores.items()
@@ -45,7 +45,7 @@ class SegmentTable(msgspec.Struct, frozen=True):
             )
             for group in self.groups
         }
-        return reported if any(reported.values()) else {}
+        return remarks if any(remarks.values()) else {}
 
     @property
     def figures(self) -> dict[str, str]:

@@ -136,7 +136,7 @@ def column_pairs(first: Result, second: Result) -> list[ColumnPair]:
 def _window(request: Request, name: str) -> Result | None:
     """Return the window that a query parameter names; None if the parameter is missing.
 
-    Raises HTTPException 404 if there is no such window.
+    Raises HTTPException 404 if the window does not exist.
     """
     start = whole_number(request, name)
     if start is None:
@@ -153,7 +153,7 @@ def _window(request: Request, name: str) -> Result | None:
 
 
 def _periods(request: Request) -> tuple[DayRange, DayRange] | None:
-    """Return the periods in the URL, first the one to compare against; None if it has none."""
+    """Return the URL's two periods, first the one to compare against; None without periods."""
     names = ("against_from", "against_to", "from", "to")
     days = [request.query_params.get(name, "") for name in names]
     if not any(days):

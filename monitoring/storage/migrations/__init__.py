@@ -85,7 +85,7 @@ def _upgrade(connection: Connection) -> None:
         )
     command.upgrade(config, "head")
     if revision != REVISION:
-        since = (
+        change = (
             "was created with" if revision is None else f"was migrated from schema {revision} to"
         )
-        _logger.info("the monitor's database %s schema %s", since, REVISION)
+        _logger.info("the monitor's database %s schema %s", change, REVISION)

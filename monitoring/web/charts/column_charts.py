@@ -31,8 +31,8 @@ def _count(value: float) -> str:
     return number(round(value))
 
 
-DRIFT = ("drift", EMBEDDING_DRIFT)
-MEASURES = [
+DRIFT = ("drift", EMBEDDING_DRIFT)  # scores whose charts show drift alarms
+MEASURES = [  # in the order of display
     Measure("drift", "Drift statistic"),
     Measure(EMBEDDING_DRIFT, "Drift of the embeddings"),
     Measure("missing_share", "Missing values", percent),
@@ -81,7 +81,7 @@ def _chart(
 
 
 def _rule(limits: Sequence[float | None], write: Callable[[float], str]) -> str:
-    """Return the threshold as text, or that it differs between windows; empty without any."""
+    """Return the threshold as text; empty if no window has a threshold."""
     distinct = {limit for limit in limits if limit is not None}
     if len(distinct) == 1:
         return f"threshold {write(distinct.pop())}"

@@ -18,7 +18,7 @@ from monitoring.web.charts.scale import Scale, finite, nice_step
 from monitoring.web.charts.svg import drawing, element, path
 from monitoring.web.charts.version_charts import HALF, NARROW, WHOLE, Picture
 
-_LINE = 26.0  # height of a row
+_LINE = 26.0  # height of a row, in pixels
 _TOP, _BOTTOM, _RIGHT = 22.0, 26.0, 14.0
 
 

@@ -136,7 +136,7 @@ class Plot:
         )
 
     def linked(self, index: int, shape: Markup) -> Markup:
-        """Return the shape, with a link to the slot's window if it has a page.
+        """Return the shape, with a link to the window's page if there is one.
 
         The link is not in the tab order, because the table of windows has the same links.
         """

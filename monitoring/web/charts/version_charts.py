@@ -191,7 +191,7 @@ def sheets_of(line: Timeline, rule: Rule | None, wide: float) -> tuple[Sheet, Sh
 def draw_both(
     title: str, words: tuple[str, str], sheets: tuple[Sheet, Sheet], draw: Callable[[Sheet], Markup]
 ) -> Picture:
-    """Draw a chart on both sheets; `words` are its note and the meaning of its dashed line."""
+    """Draw a chart on both sheets; `words` are the note and the meaning of the dashed line."""
     return Picture(title, *words, *(draw(sheet) for sheet in sheets))
 
 

@@ -127,7 +127,7 @@ _table(
 )
 _table("retries", _key("number", _INTEGER))
 
-_ADDED: dict[str, list[tuple[str, TypeEngine[Any]]]] = {  # columns missing in the oldest databases
+_ADDED: dict[str, list[tuple[str, TypeEngine[Any]]]] = {  # columns that the oldest databases lack
     "predictions": [("time", _INTEGER), ("told", _BYTES)],
     "early_labels": [("time", _INTEGER), ("received", _INTEGER)],
 }

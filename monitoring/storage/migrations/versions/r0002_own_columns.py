@@ -37,7 +37,7 @@ def upgrade() -> None:
 
 
 def _renamed(body: bytes) -> bytes | None:
-    """Return the result with its second `probability` score renamed; None if it has only one."""
+    """Return the result with the second `probability` score renamed; None without a second one."""
     if body.count(_QUOTED_NAME) < 2:
         return None
     result: dict[str, Any] = json.loads(body)
