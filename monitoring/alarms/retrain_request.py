@@ -23,11 +23,11 @@ from monitoring.results import (
     Rule,
 )
 
-_NEVER = ("parity", SELECTION_GAP, TRUE_POSITIVE_GAP, TRAFFIC)
+_NO_RETRAINING = ("parity", SELECTION_GAP, TRUE_POSITIVE_GAP, TRAFFIC)
 _MOST = 100  # maximum columns in a request, because some receivers accept at most 64 KB
 NOTICE = "an_"  # prefix of the webhook id of an alarm that requests no retraining
 # Rules whose alarms can request retraining.
-RULES: tuple[Rule, ...] = tuple(rule for rule in get_args(Rule) if rule not in _NEVER)
+RULES: tuple[Rule, ...] = tuple(rule for rule in get_args(Rule) if rule not in _NO_RETRAINING)
 
 
 def retrain_alarm(fired: Sequence[Alarm], open_before: int) -> Alarm | None:

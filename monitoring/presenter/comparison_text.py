@@ -20,9 +20,8 @@ def headline_sentence(comparison: VersionComparison) -> str:
     where = origin_sentence(comparison)
     agreed = ""
     if comparison.agreement is not None and comparison.agreement.value is not None:
-        agreed = (
-            f" They agree on {percent(comparison.agreement.value)}{_within(comparison.agreement)}."
-        )
+        share, interval = percent(comparison.agreement.value), _within(comparison.agreement)
+        agreed = f" They agree on {share} of the rows{interval}."
     return (
         f"{comparison.model}, versions {comparison.first} and {comparison.second}, "
         f"{comparison.period}: {rows} rows, "

@@ -126,7 +126,7 @@ def alarm_badge(alarm: Alarm) -> str:
 def disabled_receiver(disabled: DisabledReceiver) -> str:
     """State why a webhook receiver is disabled, and how to enable it."""
     return (
-        f"Webhooks to {disabled.host} are disabled since {moment(disabled.since)} "
+        f"Webhooks to {disabled.host} have been disabled since {moment(disabled.since)} "
         f"({disabled.reason}). To enable them: driftline webhooks enable."
     )
 

@@ -219,7 +219,7 @@ class _Candidate:
         if missing and verdict not in {"", "passed"}:
             return _Stage("failed", verdict)
         if missing and self._replaced:
-            return _Stage("ended", "none under this champion; a later request was made")
+            return _Stage("ended", "not run against the current champion; a later request was made")
         return _Stage("awaited", missing, self._since()) if missing else _Stage("done", verdict)
 
     def _approval(self) -> _Stage:

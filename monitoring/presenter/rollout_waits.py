@@ -51,7 +51,7 @@ def wait_sentences(
         return ["No verdict policy: people advance and end this rollout."]
     if judgement is None:
         missing = "No running monitor has judged this step yet."
-        elsewhere = "The monitor's page has what it has counted of this step."
+        elsewhere = "The monitor's page shows the counts of this step."
         return [missing if here else elsewhere, *_times(rollout, rollout.policy, now)]
     return [*_judged(rollout, judgement, now), *_times(rollout, rollout.policy, now)]
 
@@ -96,7 +96,7 @@ def _times(rollout: Rollout, policy: VerdictPolicy, now: int) -> list[str]:
     baked = rollout.since + int(rollout.bake_s * 1e6)
     pauses = rollout.since + int(rollout.bake_s * policy.patience * 1e6)
     lines = [f"The step bakes until {_moment(baked)}."] if now < baked else []
-    return [*lines, f"Requests after {_moment(pauses)} pause it if no verdict came."]
+    return [*lines, f"The first request after {_moment(pauses)} pauses it if there is no verdict."]
 
 
 def _moment(time: int) -> str:

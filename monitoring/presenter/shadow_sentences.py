@@ -13,7 +13,7 @@ def shadow_sentence(shadow: Shadow) -> str:
     """Describe a shadow: its version, alias, share of requests, start and actor."""
     since = datetime.fromtimestamp(shadow.since / 1e6, UTC)
     return (
-        f"version {shadow.number} runs on {shadow.share * 100:.4g} % of what "
+        f"version {shadow.number} runs on {shadow.share * 100:.4g} % of the requests that "
         f"{shadow.alias} answers, since {since:%Y-%m-%d %H:%M:%S} UTC by {shadow.actor}"
     )
 

@@ -69,7 +69,7 @@ def judge_until(stop: threading.Event, make: Callable[[], "RolloutJudge"]) -> No
             _logger.warning("%s; rollouts are judged later", error)
             pause = pauses.next()
         except Exception:
-            _logger.exception("judging rollouts failed; it starts again")
+            _logger.exception("judging rollouts failed; a new judge starts")
             pause = pauses.next()
             if judge is not None:
                 judge.close()

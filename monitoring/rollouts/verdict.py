@@ -172,9 +172,8 @@ class Comparison:
         return bounds
 
     def _include_latency(self, event: PredictionEvent) -> None:
-        if (
-            event.cache_hit
-        ):  # the new version's cache starts empty, so cached answers favour the old
+        # The new version's cache starts empty, so cached answers would favour the previous version.
+        if event.cache_hit:
             return
         if not self._objective:
             if event.arm == "before":

@@ -152,7 +152,7 @@ class ScorerPool:
         if not outcome.started:
             self._failure = (
                 f"the scoring process cannot start, {attempt.tries} tries in a row: it "
-                f"{outcome.reason}; the lines above say why"
+                f"{outcome.reason}; the log lines above state the reason"
             )
             return
         self._lanes.finish(attempt)

@@ -116,7 +116,7 @@ class ScorerCache:
         if not learned:
             return self._load(version)
         if self._baselines is None:
-            raise MissingBaseline("no folder of baselines is known here")
+            raise MissingBaseline("this process has no folder of baselines")
         return Baseline(version, self._baselines.read(learned), learned=True)
 
     def _make_room(self) -> None:
@@ -212,9 +212,9 @@ def _learned_rows(baseline: BaselineRecord, of: str) -> Score:
 def _measured_against(
     trailing: Trailing, against: Baseline, baseline: BaselineRecord | None, *, trails: bool
 ) -> Score:
-    note = f"of the {trailing.windows} windows before"
+    note = f"of the {trailing.windows} previous windows"
     if not trails:
-        few = f"fewer than {trailing.windows} windows came before"
+        few = f"fewer than {trailing.windows} previous windows"
         if baseline is not None:
             return _learned_rows(baseline, of=f"{baseline_name(baseline)}: {few}")
         note = f"of the registered reference: {few}"

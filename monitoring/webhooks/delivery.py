@@ -174,7 +174,7 @@ class Sender:
 
     def _disable(self, delivery: Delivery) -> None:
         """Disable the receiver; its webhooks stay pending until an operator enables it."""
-        now, reason = self._clock(), "410: the receiver wants no more"
+        now, reason = self._clock(), "410: the receiver asked for no further webhooks"
         host = httpx.URL(self._receiver.url).host
         self._outbox.disable(
             DisabledReceiver(receiver=self._receiver.name, host=host, since=now, reason=reason)

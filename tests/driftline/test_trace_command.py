@@ -156,7 +156,7 @@ def test_a_trace_names_every_part(traced: Traced) -> None:
         assert any(expected in line for line in lines), (expected, result.output)
     assert "open-1" in result.output
     assert "past-1" not in result.output
-    assert "did not count" not in result.output
+    assert "not counted" not in result.output
     assert "DIFFERENCE" not in result.output
 
 

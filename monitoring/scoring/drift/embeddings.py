@@ -50,9 +50,9 @@ class EmbeddingScorer:
         reference = trailing if len(trailing) else self._reference.get(tensor, trailing)
         about = Score(name=EMBEDDING_DRIFT, column=tensor, value=None, method=method)
         if not len(reference):
-            none = "the reference holds no vectors: name the tensor in the manifest and register"
+            none = "the reference contains no vectors: name the tensor in the manifest and register"
             return replace(
-                about, note=f"{none} it again, or compare with windows before (trailing)"
+                about, note=f"{none} the version again, or compare with previous windows (trailing)"
             )
         for vectors, owner in ((reference, "the reference"), (current, "the window")):
             if len(vectors) < 2 * MIN_VALUES:
@@ -63,7 +63,7 @@ class EmbeddingScorer:
             limit = self._limit(tensor, method, len(current), reference, cached=not len(trailing))
         except Exception as error:  # noqa: BLE001 - the other scores are still computed
             return replace(about, note=failure_note(error))
-        note = f"{len(current):,} vectors; the limit is the most of {_DRAWS} random halves"
+        note = f"{len(current):,} vectors; the limit is the maximum of {_DRAWS} random halves"
         return replace(
             about, value=significant(value), threshold=limit, breached=value > limit, note=note
         )

@@ -100,7 +100,7 @@ class LikeTimes:
         return LikeRows(
             part,
             DriftThresholds(part, _PastOfTimes(self._baseline, part, block, period)),
-            f"of the registered reference, those of the same time of the "
+            f"of the registered reference, from the same time of the "
             f"{'week' if period == WEEK else 'day'}: {_named(start, length, period)} UTC, "
             f"{len(periods)} {'weeks' if period == WEEK else 'days'}",
         )

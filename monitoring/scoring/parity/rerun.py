@@ -87,9 +87,7 @@ class ModelRerun:
         )
         verdict = verdict_of(self._baseline.version, runnable(session))
         reason = verdict.against_answers(self._manifest)
-        return (
-            reason and f"not run again: rows of one request have a bearing on each other: {reason}"
-        )
+        return reason and f"not run again: rows of one request influence each other: {reason}"
 
     @property
     def rows(self) -> int:

@@ -69,7 +69,7 @@ class ParityScorer:
         }
         fits = self._rerun.fitting(columns, len(sample))
         if not fits.any():
-            yield Score(name=PARITY, value=None, note="no row holds what the model takes")
+            yield Score(name=PARITY, value=None, note="no row fits the model's inputs")
             return
         columns = _chosen(columns, fits)
         predictions, sound = self._rerun.predict(columns, int(fits.sum()))
@@ -90,7 +90,7 @@ class ParityScorer:
         value, allowed = float(differs.mean()), self._policy.differing
         note = f"{int(differs.sum()):,} of {len(differs):,} answers"
         if unfit:
-            note += f"; {unfit:,} rows do not hold what the model takes"
+            note += f"; {unfit:,} rows do not fit the model's inputs"
         return Score(
             name=PARITY,
             value=significant(value),
@@ -159,7 +159,7 @@ class ParityScorer:
         else:
             changed = sum(was != is_now for was, is_now in zip(before, now, strict=True))
             value = changed / len(now)
-            note = f"{changed:,} of {len(now):,} answers are others with the reference's values"
+            note = f"{changed:,} of {len(now):,} predictions change with the reference's values"
         scores = [Score(name=EFFECT, column=column, value=significant(value), note=note)]
         if shift is not None:
             scores.append(Score(name=SHIFT, column=column, value=shift))

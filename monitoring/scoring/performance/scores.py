@@ -240,8 +240,8 @@ class PerformanceScorer:
         for part in parts:
             counts = "" if part.rows == most else f"; of {part.rows:,} of {most:,} labels"
             if reviewed is not None:
-                counts += f"; {len(reviewed.frame):,} of the review queue, worth as much as "
-                counts += f"{reviewed.total:.0f}"
+                counts += f"; {len(reviewed.frame):,} from the review queue, with the weight of "
+                counts += f"{reviewed.total:.0f} labels"
             for name, value in part.figures.items():
                 note = _reference_note(self._of_reference().get(name)) + counts
                 by_name[name] = self._compared(
@@ -297,7 +297,7 @@ class PerformanceScorer:
         if limit is not None and value is not None:
             breached = value > limit if measured in ERRORS else value < limit
         if limit != self._limit and measured == self.primary:
-            note += f"; the limit {self._limit:g} is widened for chance in so few rows"
+            note += f"; the limit {self._limit:g} is widened because of the few rows"
         low, high = band or (None, None)
         return clipped(
             Score(
@@ -352,7 +352,9 @@ def _extrapolated(score: Score, ends: Sequence[float]) -> Score:
         error = score.name.removeprefix(ESTIMATED) in ERRORS
         best = min(ends) if error else max(ends)
         breached &= best > score.threshold if error else best < score.threshold
-    note = "; ".join(part for part in (score.note, "scores lie beyond the reference's") if part)
+    note = "; ".join(
+        part for part in (score.note, "some scores are outside the reference's range") if part
+    )
     return msgspec.structs.replace(score, breached=breached, note=note)
 
 

@@ -294,7 +294,7 @@ def _drift(
         baseline.manifest.monitoring.alarms.smallest_drift,
     )
     if not scored:
-        note = f"no feature has {MIN_VALUES} values in it and in the reference"
+        note = f"no feature has {MIN_VALUES} values in the segment and in the reference"
         yield Score(name="drifted_share", value=None, segment=segment, note=note)
         return
     value = significant(len(moved) / scored)

@@ -146,7 +146,7 @@ def test_an_approval_starts_the_rollout_that_the_policy_states(
     verdicts = server.history.state("tram").rollouts["champion"].policy
     assert verdicts == VerdictPolicy(tolerate=1.5, metrics=["labels"])
     status = elsewhere.run("risk", "rollout", "status", "tram").output
-    assert "The monitor's page has what it has counted of this step." in status
+    assert "The monitor's page shows the counts of this step." in status
 
 
 def test_a_second_version_is_rolled_out_and_back(

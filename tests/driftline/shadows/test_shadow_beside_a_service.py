@@ -150,7 +150,7 @@ def test_the_command_shows_and_ends_a_shadow(
         return f"{result.output}{result.exception or ''}"
 
     status = shadow("status", "tiny")
-    assert "tiny version 2 runs on 100 % of what champion answers" in status
+    assert "tiny version 2 runs on 100 % of the requests that champion answers" in status
     assert "30 requests, 60 rows, 50.00% with the same answer" in status
     assert "is a shadow already" in shadow("start", "tiny", "--version", "2")
     assert "tiny version 2 is no longer a shadow" in shadow("stop", "tiny")

@@ -75,7 +75,7 @@ def test_drifted_inputs_alone_are_no_fault_of_serving(baseline: Baseline, window
     expected = frame["probability_1"].mean() - baseline.frame["probability_1"].mean()
     assert shift == pytest.approx(expected, abs=0.03)
     note = found["effect", "price"].note
-    assert note.endswith("of 1,000 answers are others with the reference's values")
+    assert note.endswith("of 1,000 predictions change with the reference's values")
     assert ("effect", "") in found
 
 
@@ -120,9 +120,9 @@ def test_rows_that_the_model_does_not_take_are_left_out_and_counted(
     frame.loc[:9, "price"] = "much"
     frame.loc[10, "colour"] = 7
     parity = _scored(baseline, frame)["parity", ""]
-    assert parity.note == "0 of 989 answers; 11 rows do not hold what the model takes"
+    assert parity.note == "0 of 989 answers; 11 rows do not fit the model's inputs"
     none = _scored(baseline, window(price="much"))["parity", ""]
-    assert (none.value, none.note) == (None, "no row holds what the model takes")
+    assert (none.value, none.note) == (None, "no row fits the model's inputs")
 
 
 def test_a_model_that_is_gone_is_a_reason_and_no_end(
@@ -233,7 +233,7 @@ def test_rows_that_depend_on_each_other_are_not_run_again(
     if withheld:
         assert parity.value is None
         assert parity.note.startswith(
-            "not run again: rows of one request have a bearing on each other: "
+            "not run again: rows of one request influence each other: "
             "output 'y' of a row changes with the other rows of a run"
         )
         assert found["effect", ""].note == parity.note

@@ -67,7 +67,9 @@ def test_few_vectors_are_a_reason(reference: int, window: int) -> None:
 
 def test_a_reference_without_vectors_says_what_to_do() -> None:
     score = _score(EmbeddingScorer({"v": "mmd"}, pd.DataFrame({"x": [1.0]})), _vectors(1))
-    assert score.note.startswith("the reference holds no vectors: name the tensor in the manifest")
+    assert score.note.startswith(
+        "the reference contains no vectors: name the tensor in the manifest"
+    )
 
 
 def test_a_version_without_a_method_has_no_score() -> None:

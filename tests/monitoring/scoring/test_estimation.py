@@ -201,7 +201,7 @@ def test_where_scores_leave_the_reference_the_band_of_the_estimate_holds_the_lab
     assert estimate.low is not None
     assert estimate.high is not None
     assert estimate.low <= real <= estimate.high
-    assert estimate.note.endswith("scores lie beyond the reference's")
+    assert estimate.note.endswith("some scores are outside the reference's range")
     assert not scores["estimation_gap"].breached
 
 

@@ -75,7 +75,7 @@ def test_what_has_been_so_for_some_windows_is_no_drift(scoring: WindowScorer, wi
     assert not against_last["strongest_drift"].breached
     assert (against_last["reference_rows"].value, against_last["reference_rows"].note) == (
         2000,
-        "of the 3 windows before",
+        "of the 3 previous windows",
     )
 
 

@@ -64,7 +64,7 @@ def test_the_overview_says_that_a_receiver_wants_no_more(client: httpx.Client, s
     )
     store.stops.append(stop)
     text = text_of(client.get("/"))
-    assert text.count("train.example are disabled since 7 Jan 2013, 00:00 UTC (410)") >= 2
+    assert text.count("train.example have been disabled since 7 Jan 2013, 00:00 UTC (410)") >= 2
 
 
 def test_the_search_works_without_scripts(client: httpx.Client) -> None:
@@ -336,7 +336,7 @@ def test_registered_versions_show_their_aliases_and_wait_for_traffic(
     ):
         page = text_of(client.get("/models/flights/2"))
         assert "shadow of champion" in text_of(client.get("/"))
-        assert "flights version 2 runs on 10 % of what champion answers" in page
+        assert "flights version 2 runs on 10 % of the requests that champion answers" in page
         assert "40 requests, 50 rows, 90.00% with the same answer; 0.2 s behind" in page
         assert "skipped: 7 late" in page
         assert "registered, no predictions yet" in text_of(client.get("/"))

@@ -145,7 +145,10 @@ async def test_a_receiver_that_is_gone_gets_nothing_more_whichever_process_start
     assert [headers["webhook-id"] for headers, _ in letterbox.received] == ["a"]
     store = Store(tmp_path / "monitor.db")
     (stopped,) = store.disabled()
-    assert (stopped.host, stopped.reason) == ("127.0.0.1", "410: the receiver wants no more")
+    assert (stopped.host, stopped.reason) == (
+        "127.0.0.1",
+        "410: the receiver asked for no further webhooks",
+    )
     assert "/hook" not in repr(stopped)  # an address may hold a secret
     assert {one.state for one in store.deliveries()} == {"pending"}
 
