@@ -70,9 +70,9 @@ def weigh(
         return WeighedWindow(before, [], [])
     others = [entry for entry in before.windows if entry.window.start != window.start]
     windows = sorted([*others, newest_gaps], key=lambda item: item.window)
-    upto = [entry for entry in windows if entry.window <= window]
-    of_window = [_score(before.base, upto, allowed)]
-    newest = of_window if upto == windows else [_score(before.base, windows, allowed)]
+    up_to_window = [entry for entry in windows if entry.window <= window]
+    of_window = [_score(before.base, up_to_window, allowed)]
+    newest = of_window if up_to_window == windows else [_score(before.base, windows, allowed)]
     base, start = before.base, before.start
     while len(windows) > _MOST_WINDOWS:
         start = windows[0].window.start + 1
@@ -100,10 +100,10 @@ def _score(base: Sums, windows: Sequence[WindowGaps], allowed: float) -> Score:
 def _sums(base: Sums, windows: Iterable[WindowGaps], limit: float) -> Sums:
     after = {name: list(sums) for name, sums in base.items()}
     for window in windows:
-        for name, away in window.gaps.items():
+        for name, excess in window.gaps.items():
             sums = after.get(name, [0.0] * len(_STRIDES))
             after[name] = [
-                min((m + 1) * exp(stride * away - stride**2 / 2), _FULL * limit)
+                min((m + 1) * exp(stride * excess - stride**2 / 2), _FULL * limit)
                 for m, stride in zip(sums, _STRIDES, strict=True)
             ]
     return after
@@ -117,16 +117,18 @@ def _mean(sums: Sums) -> float:
 
 def _gaps_of(scores: Sequence[Score], window: Window) -> WindowGaps | None:
     gap_scores = [score for score in scores if score.name in (GAP, ERROR_GAP) and score.of_whole]
-    away = {
-        score.name: (away, score.note) for score in gap_scores if (away := _away(score)) is not None
+    excess = {
+        score.name: (excess, score.note)
+        for score in gap_scores
+        if (excess := _excess(score)) is not None
     }
-    if not away:
+    if not excess:
         return None
-    note = max(away.values())[1]
-    return WindowGaps(window, {name: gap for name, (gap, _) in away.items()}, note)
+    note = max(excess.values())[1]
+    return WindowGaps(window, {name: gap for name, (gap, _) in excess.items()}, note)
 
 
-def _away(score: Score) -> float | None:
+def _excess(score: Score) -> float | None:
     """Return the standard errors by which a gap exceeds the tolerated gap; None if unknown."""
     if None in (score.value, score.threshold, score.low, score.high):
         return None

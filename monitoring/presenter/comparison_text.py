@@ -17,7 +17,7 @@ def headline_sentence(comparison: VersionComparison) -> str:
     """Return a comparison's versions, rows, agreement and verdict."""
     rows = " and ".join(f"{count:,}" for count in dict.fromkeys(comparison.rows))
     labelled = " and ".join(f"{count:,}" for count in dict.fromkeys(comparison.labelled))
-    where = origin_sentence(comparison)
+    origin = origin_sentence(comparison)
     agreed = ""
     if comparison.agreement is not None and comparison.agreement.value is not None:
         share, interval = percent(comparison.agreement.value), _within(comparison.agreement)
@@ -25,7 +25,7 @@ def headline_sentence(comparison: VersionComparison) -> str:
     return (
         f"{comparison.model}, versions {comparison.first} and {comparison.second}, "
         f"{comparison.period}: {rows} rows, "
-        f"{labelled} labelled; {where}.{agreed} {verdict_sentence(comparison)}"
+        f"{labelled} labelled; {origin}.{agreed} {verdict_sentence(comparison)}"
     )
 
 

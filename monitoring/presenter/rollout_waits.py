@@ -60,15 +60,16 @@ def _paused(rollout: Rollout, pause: Pause | None) -> str:
     if pause is None:
         return "Paused: a person resumes, promotes or aborts it."
     return (
-        f"Paused because of too little data: unless a person resumes or promotes it before "
-        f"{_moment(pause.expires)}, it ends and version {rollout.before} answers all requests."
+        f"Paused because of too little data: unless a person resumes or promotes the rollout "
+        f"before {_moment(pause.expires)}, it ends and version {rollout.before} answers all "
+        "requests."
     )
 
 
 def _judged(rollout: Rollout, judgement: CurrentJudgement, now: int) -> list[str]:
     lines = []
     if now - judgement.time > _STALE_US:
-        lines.append(f"No monitor has judged it since {_moment(judgement.time)}.")
+        lines.append(f"No monitor has judged this step since {_moment(judgement.time)}.")
     if not judgement.counts:
         lines.append("The monitor has counted no request of this step yet.")
     elif judgement.refused:
@@ -86,9 +87,9 @@ def _bound(rollout: Rollout, metric: str, bound: Sequence[float], counts: Sequen
     rate, limit = bound
     name = METRIC_NAMES.get(metric, metric)
     return (
-        f"Not enough data about {name}: {bad:,} of {keys:,} keys show a rate of at most "
-        f"{rate:.2%}, and {limit:.2%} is allowed (version {rollout.before}: {bad_before:,} of "
-        f"{keys_before:,})."
+        f"Not enough data about {name}: {bad:,} of {keys:,} keys prove a rate of at most "
+        f"{rate:.2%}, but at most {limit:.2%} is allowed (version {rollout.before}: "
+        f"{bad_before:,} of {keys_before:,})."
     )
 
 

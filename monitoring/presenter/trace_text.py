@@ -120,13 +120,13 @@ def _lineage(lineage: VersionLineage) -> Iterator[TraceLine]:
 
 def _labels(labels: list[FeedbackEvent]) -> Iterator[TraceLine]:
     for label in labels[:MOST_LINES]:
-        who = label.actor or "a caller without a key"
+        actor = label.actor or "a caller without a key"
         claim = "" if label.verified else ", id not verified"
         review = f", review: {label.review}" + (f", {label.why}" if label.why else "")
-        more = claim + (review if label.review else "")
+        details = claim + (review if label.review else "")
         yield TraceLine(
             f"row {label.row}",
-            f"{label.label!r} by {who}, received {_moment(label.received)}{more}",
+            f"{label.label!r} by {actor}, received {_moment(label.received)}{details}",
         )
     if len(labels) > MOST_LINES:
         yield TraceLine("more", f"{len(labels) - MOST_LINES} labels; see --json")

@@ -41,13 +41,13 @@ class ReviewItem(msgspec.Struct, frozen=True, kw_only=True):
     def likeliest(self) -> list[tuple[str, Any]]:
         """The likeliest classes with their probabilities, at most six, in the manifest's order."""
         ranked = sorted(self.probabilities.values(), key=number, reverse=True)
-        least = number(ranked[_LIKELIEST - 1]) if len(ranked) > _LIKELIEST else -1.0
-        few = [
+        minimum = number(ranked[_LIKELIEST - 1]) if len(ranked) > _LIKELIEST else -1.0
+        likely = [
             (name, probability)
             for name, probability in self.probabilities.items()
-            if not number(probability) < least
+            if not number(probability) < minimum
         ]
-        return few[:_LIKELIEST]
+        return likely[:_LIKELIEST]
 
     @property
     def keys(self) -> list[tuple[str, Label]]:

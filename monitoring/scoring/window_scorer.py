@@ -214,10 +214,10 @@ def _measured_against(
 ) -> Score:
     note = f"of the {trailing.windows} previous windows"
     if not trails:
-        few = f"fewer than {trailing.windows} previous windows"
+        too_few = f"fewer than {trailing.windows} previous windows"
         if baseline is not None:
-            return _learned_rows(baseline, of=f"{baseline_name(baseline)}: {few}")
-        note = f"of the registered reference: {few}"
+            return _learned_rows(baseline, of=f"{baseline_name(baseline)}: {too_few}")
+        note = f"of the registered reference: {too_few}"
     return Score(name=REFERENCE_ROWS, value=float(len(against.frame)), note=note)
 
 

@@ -58,12 +58,12 @@ def test_the_metric_without_a_result_is_named_with_its_figures(desk: Desk) -> No
     desk.judge()
     shown = desk.status()
     assert (
-        "Not enough data about slow answers: 52 of 4,923 keys show a rate of at most 1.31%, and "
-        "1.00% is allowed (version 1: 45 of 5,076)." in shown
+        "Not enough data about slow answers: 52 of 4,923 keys prove a rate of at most 1.31%, but "
+        "at most 1.00% is allowed (version 1: 45 of 5,076)." in shown
     )
     assert "failed requests" not in shown, "they show enough"
     assert "The step bakes until" in shown
-    assert "pause it if no verdict came" in shown
+    assert "pauses it if there is no verdict" in shown
 
 
 def test_an_arm_without_traffic_a_refusal_and_a_monitor_that_ended_are_named(desk: Desk) -> None:
@@ -71,7 +71,7 @@ def test_an_arm_without_traffic_a_refusal_and_a_monitor_that_ended_are_named(des
     desk.judge(counts=False, age_us=3_600_000_000)
     shown = desk.status()
     assert "The monitor has counted no request of this step yet." in shown
-    assert "No monitor has judged it since" in shown
+    assert "No monitor has judged this step since" in shown
     desk.file = JudgementFile(Home.from_environment())
     desk.judge(refused="it has 0 of 1 approvals for champion")
     assert "refused the verdict: it has 0 of 1 approvals for champion." in desk.status()
@@ -81,7 +81,7 @@ def test_a_paused_rollout_says_who_ends_that_and_when(desk: Desk) -> None:
     desk.start(VerdictPolicy())
     verdict = RolloutVerdict("pause", 0, "latency", COUNTS)
     desk.rollouts.pause("taxi", "champion", actor="monitor", verdict=verdict)
-    assert "unless a person resumes or promotes it before" in desk.status()
+    assert "unless a person resumes or promotes the rollout before" in desk.status()
     desk.rollouts.resume("taxi", "champion", actor="ann")
     desk.rollouts.pause("taxi", "champion", actor="ann")
     assert "Paused: a person resumes, promotes or aborts it." in desk.status()

@@ -41,7 +41,7 @@ class _DriftCheck:
     """One of the three checks: the surprisal of each drawn window, or -1 below the floor."""
 
     def __init__(self, surprisals: Array, least: float) -> None:
-        self._surprises = surprisals
+        self._surprisals = surprisals
         self._least = least
         self._edge = float(np.quantile(surprisals, 1 - _SEEN))
 
@@ -54,12 +54,12 @@ class _DriftCheck:
         if chance < _SEEN:
             surprisal = self._edge + float(np.log(_SEEN / chance))
         else:
-            surprisal = float(np.quantile(self._surprises, 1 - chance))
+            surprisal = float(np.quantile(self._surprisals, 1 - chance))
         return max(surprisal, self._least)
 
     def broken(self, chance: float) -> Array:
         """Return for each draw whether it breaks the check at this probability."""
-        broken: Array = self._surprises >= self.reach(chance)
+        broken: Array = self._surprisals >= self.reach(chance)
         return broken
 
 
@@ -87,11 +87,16 @@ def calibrate(  # noqa: PLR0913 - five settings of one calculation
         tail = Tail(joint.values)
         checks.append(_DriftCheck(tail.surprisal(joint.values), 0.0))
     chance = _common_chance(checks, level, windows, consecutive)
-    marked, strong = (check.reach(chance) for check in checks[:2])
-    alone = {n: _limit(max(d.strong, d.fixed or 0), tails[n], strong) for n, d in columns.items()}
+    shared_surprisal, single_surprisal = (check.reach(chance) for check in checks[:2])
+    alone = {
+        n: _limit(max(d.strong, d.fixed or 0), tails[n], single_surprisal)
+        for n, d in columns.items()
+    }
     drifted = {
         # A column whose drift breaks the rule by itself is also counted as drifted.
-        n: min(alone[n], _limit(d.floor, tails[n], marked)) if d.fixed is None else d.fixed
+        n: min(alone[n], _limit(d.floor, tails[n], shared_surprisal))
+        if d.fixed is None
+        else d.fixed
         for n, d in columns.items()
     }
     columns_broken = _broken_fixed(columns, share)
@@ -181,12 +186,15 @@ def _chance(broken: Array, windows: int, consecutive: int) -> float:
     correlation is estimated from pairs of the `windows` of one reference. For more windows in a
     row, the probability per reference is assumed to have a beta distribution.
     """
-    beside = broken.reshape(-1, windows).sum(axis=1).astype(float)
-    once = float(np.mean(beside)) / windows
-    pairs = float(np.mean(beside * (beside - 1))) / (windows * (windows - 1))
-    if not 0 < once < 1:
-        return once
-    alike = min(max((pairs - once**2) / (once - once**2), 0.0), 1 - _SMALLEST)
+    counts = broken.reshape(-1, windows).sum(axis=1).astype(float)
+    single = float(np.mean(counts)) / windows
+    pairs = float(np.mean(counts * (counts - 1))) / (windows * (windows - 1))
+    if not 0 < single < 1:
+        return single
+    correlation = min(max((pairs - single**2) / (single - single**2), 0.0), 1 - _SMALLEST)
     steps = range(consecutive)
-    powers = [(once * (1 - alike) + n * alike) / (1 - alike + n * alike) for n in steps]
+    powers = [
+        (single * (1 - correlation) + n * correlation) / (1 - correlation + n * correlation)
+        for n in steps
+    ]
     return float(np.prod(powers) ** (1 / consecutive))

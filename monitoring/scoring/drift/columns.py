@@ -43,14 +43,15 @@ def score_drift(
         try:
             if not reason:
                 values = thresholds.values(column)
-                now, then = values.current(window[column.stored]), values.expected
-                reason = values.reason or reason_unscorable(now, then)
+                window_values = values.current(window[column.stored])
+                reference_values = values.expected
+                reason = values.reason or reason_unscorable(window_values, reference_values)
             if not reason:
-                limits = thresholds.of_column(column, len(window), int(now.count()))
+                limits = thresholds.of_column(column, len(window), int(window_values.count()))
                 tests.append(_test(thresholds, column, limits.drifted))
                 if limits.alone is not None:
                     alone[column.name] = limits.alone
-                current[column.name], reference[column.name] = now, then
+                current[column.name], reference[column.name] = window_values, reference_values
         except Exception as error:  # noqa: BLE001 - the other columns are still scored
             reason = failure_note(error)
         if reason:

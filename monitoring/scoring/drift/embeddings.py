@@ -56,8 +56,10 @@ class EmbeddingScorer:
             )
         for vectors, owner in ((reference, "the reference"), (current, "the window")):
             if len(vectors) < 2 * MIN_VALUES:
-                few = f"{owner} has {len(vectors)} logged vectors; at least {2 * MIN_VALUES} needed"
-                return replace(about, note=few)
+                text = (
+                    f"{owner} has {len(vectors)} logged vectors; at least {2 * MIN_VALUES} needed"
+                )
+                return replace(about, note=text)
         try:
             value = embedding_drift(method, pd.DataFrame(current), pd.DataFrame(reference))
             limit = self._limit(tensor, method, len(current), reference, cached=not len(trailing))

@@ -48,19 +48,22 @@ def _pair(
     values: FeatureValues, rows: Array, expected: FeatureValues, reference_rows: Array
 ) -> tuple[Array, Array]:
     """Return the present values of both samples, with the same code for the same category."""
-    now, then = values.codes[rows], expected.codes[reference_rows]
-    now, then = now[np.isfinite(now)], then[np.isfinite(then)]
+    current, reference = values.codes[rows], expected.codes[reference_rows]
+    current, reference = current[np.isfinite(current)], reference[np.isfinite(reference)]
     if values.feature.kind == "numeric":
-        return now, then
+        return current, reference
     numbers = {name: number for number, name in enumerate(expected.categories)}
     table = np.array([numbers.setdefault(name, len(numbers)) for name in values.categories], int)
-    return (table[now.astype(int)] if len(now) else now.astype(int)), then.astype(int)
+    codes = table[current.astype(int)] if len(current) else current.astype(int)
+    return codes, reference.astype(int)
 
 
-def _chance(now: Array, then: Array, *, numeric: bool) -> float:
+def _chance(current: Array, reference: Array, *, numeric: bool) -> float:
     """Return the p-value: the probability of such a difference in samples of one population."""
     if numeric:
-        return float(ks_2samp(now, then, method="asymp").pvalue)
-    size = int(max(now.max(), then.max())) + 1
-    counts = np.array([np.bincount(now, minlength=size), np.bincount(then, minlength=size)])
+        return float(ks_2samp(current, reference, method="asymp").pvalue)
+    size = int(max(current.max(), reference.max())) + 1
+    counts = np.array(
+        [np.bincount(current, minlength=size), np.bincount(reference, minlength=size)]
+    )
     return float(chi2_contingency(counts[:, counts.sum(axis=0) > 0]).pvalue)

@@ -86,9 +86,9 @@ class RowEncoding:
             self.names.append(column.name)
         else:
             counts = by_frequency(values.map(category, na_action="ignore"))
-            least = max(MIN_VALUES, _LEAST_SHARE * counts.sum())
+            minimum = max(MIN_VALUES, _LEAST_SHARE * counts.sum())
             common = counts.index[: min(_COMMON, len(counts) - 1)]
-            encoding = [name for name in common if counts[name] >= least]
+            encoding = [name for name in common if counts[name] >= minimum]
             if not encoding:
                 return
             self.names += [column.name] * len(encoding)
@@ -99,9 +99,9 @@ def _encoded(column: Column, encoding: Any, values: "pd.Series[Any]", *, own: bo
     if column.kind == "numeric":
         numbers = values.map(number).to_numpy(dtype=float)
         below = np.searchsorted(encoding, numbers, side="left")
-        upto = np.searchsorted(encoding, numbers, side="right")
+        up_to = np.searchsorted(encoding, numbers, side="right")
         others = len(encoding) - own
-        share = (below + upto - own + 1) / 2 / (others + 1)
+        share = (below + up_to - own + 1) / 2 / (others + 1)
         scores: Array = np.where(np.isfinite(numbers), ndtri(share), 0.0)[:, None]
         return scores
     names = values.map(category, na_action="ignore")
@@ -211,10 +211,12 @@ class JointDrift:
         sums, squares, errors, counts = moments
         first = sums / counts
         spread = np.sqrt(np.maximum(squares / counts - first**2, 0))
-        both = spread[:, self._left] * spread[:, self._right]
+        spread_products = spread[:, self._left] * spread[:, self._right]
         covariance = products / counts - first[:, self._left] * first[:, self._right]
-        defined = (both > _SMALLEST) & self._is_pair
-        correlation = np.divide(covariance, both, out=np.zeros_like(covariance), where=defined)
+        defined = (spread_products > _SMALLEST) & self._is_pair
+        correlation = np.divide(
+            covariance, spread_products, out=np.zeros_like(covariance), where=defined
+        )
         return np.column_stack([np.clip(correlation, -1, 1), errors / counts])
 
 

@@ -169,9 +169,12 @@ class _PastOfTimes:
         for rows in full_blocks(times, self._block):
             start = int(times[rows[0]]) // self._block * self._block
             by_time.setdefault(start % self._period, []).append(rows)
-        alike = [blocks for blocks in by_time.values() if len(blocks) >= SEVERAL]
-        each = max((len(blocks) for blocks in alike), default=1)
-        parts = [self._of_time(blocks) for blocks in _evenly(alike, max(1, _MOST_BLOCKS // each))]
+        repeated = [blocks for blocks in by_time.values() if len(blocks) >= SEVERAL]
+        most_repeats = max((len(blocks) for blocks in repeated), default=1)
+        parts = [
+            self._of_time(blocks)
+            for blocks in _evenly(repeated, max(1, _MOST_BLOCKS // most_repeats))
+        ]
         return PastWindows.joined(parts)
 
     def _of_time(self, blocks: Sequence[Array]) -> PastWindows:
@@ -188,6 +191,6 @@ def _evenly(items: Sequence[Any], most: int = _MOST_BLOCKS) -> list[Any]:
 
 
 def _named(start: int, length: int, period: int) -> str:
-    first, last = (datetime.fromtimestamp(at / 1e6, UTC) for at in (start, start + length))
+    first, last = (datetime.fromtimestamp(time / 1e6, UTC) for time in (start, start + length))
     form = "%a %H:%M" if period == WEEK else "%H:%M"
     return f"{first:{form}} to {last:{form}}"

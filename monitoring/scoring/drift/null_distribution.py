@@ -82,9 +82,9 @@ class BlockBootstrap:
         return self._places(self._windows[draw]), self._places(reference)
 
     def _of_blocks(self, values: Array) -> Array:
-        around = np.concatenate([values, values[: self._size]]).astype(np.float64)
-        upto = np.concatenate([np.zeros((1, around.shape[1])), np.cumsum(around, axis=0)])
-        sums: Array = upto[self._starts + self._size] - upto[self._starts]
+        wrapped = np.concatenate([values, values[: self._size]]).astype(np.float64)
+        cumulated = np.concatenate([np.zeros((1, wrapped.shape[1])), np.cumsum(wrapped, axis=0)])
+        sums: Array = cumulated[self._starts + self._size] - cumulated[self._starts]
         return sums
 
     def _draw(self, chance: np.random.Generator, draws: int, blocks: int) -> Any:

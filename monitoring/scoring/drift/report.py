@@ -50,9 +50,9 @@ def write_drift_report(
     for test in shown:
         column = columns[test.name]
         values, stored = thresholds.values(column), column.stored
-        now, then = values.current(window[stored]), values.expected
-        current[test.name] = values.readable(window[stored], now)
-        reference[test.name] = values.readable(baseline.frame[stored], then)
+        window_values, reference_values = values.current(window[stored]), values.expected
+        current[test.name] = values.readable(window[stored], window_values)
+        reference[test.name] = values.readable(baseline.frame[stored], reference_values)
     write_report(shown, pd.DataFrame(current), _side_by_side(reference), html)
 
 

@@ -135,20 +135,20 @@ class DriftThresholds:
             name: statistic for name, statistic in past.values.items() if name in chance.shared
         }
         broken = broken_windows(sized.limits, values, chance.shared, alarms.drifted_share)
-        most = None
+        past_changes = None
         if past.places and chance.joint_possible:
             windows = [
                 self.together.of_window(drawing.frame.iloc[places]) for places in past.places
             ]
-            most = np.abs(np.stack(windows) - self.together.of_reference)
-            together = (most >= sized.joint).any(axis=1)
+            past_changes = np.abs(np.stack(windows) - self.together.of_reference)
+            together = (past_changes >= sized.joint).any(axis=1)
             broken = broken | together if len(together) == len(broken) else broken
         seasonal = has_seasons(broken, level(self._manifest)) or (
-            most is not None and has_seasons(together, level(self._manifest))
+            past_changes is not None and has_seasons(together, level(self._manifest))
         )
         if seasonal:
             limits = widened(limits, values)
-            joint = joint if most is None else raised(joint, most.max(axis=0))
+            joint = joint if past_changes is None else raised(joint, past_changes.max(axis=0))
         methods = {column.name: drawing.method(column) for column in drawing.columns}
         drift, missing = (
             [name.removeprefix(kind) for name in chance.shared if name.startswith(kind)]
@@ -176,13 +176,13 @@ class DriftThresholds:
         alarms, drawing = self._manifest.monitoring.alarms, self._drawing
         resampling = drawing.resampling(rows)
         floor = STRONG_FACTOR * alarms.smallest_drift
-        apart = np.abs(self.together.drawn(resampling)) if self.together.possible else None
-        usual = np.zeros(0) if apart is None else self.together.usual(apart)
+        changes = np.abs(self.together.drawn(resampling)) if self.together.possible else None
+        usual = np.zeros(0) if changes is None else self.together.usual(changes)
         distributions = {f"drift {n}": d for n, d in drawing.drift(resampling)}
         distributions |= {f"missing {n}": d for n, d in drawing.missing(resampling)}
         limits = calibrate(
             distributions,
-            None if apart is None else _joint(apart, usual, floor),
+            None if changes is None else _joint(changes, usual, floor),
             share=alarms.drifted_share,
             level=level(self._manifest),
             windows=resampling.windows,
@@ -192,15 +192,15 @@ class DriftThresholds:
             limits,
             np.maximum(limits.joint * usual, floor),
             {name: distribution.shared for name, distribution in distributions.items()},
-            apart is not None,
+            changes is not None,
         )
 
 
-def _joint(apart: Array, usual: Array, floor: float) -> NullDistribution:
+def _joint(changes: Array, usual: Array, floor: float) -> NullDistribution:
     """Return each draw's greatest change, in units of the usual change of its measure.
 
     Changes below the floor are ignored.
     """
-    counted = np.where((apart >= floor) & (usual > 0), apart, 0.0)
+    counted = np.where((changes >= floor) & (usual > 0), changes, 0.0)
     scaled = np.divide(counted, usual, out=np.zeros_like(counted), where=usual > 0)
     return NullDistribution(scaled.max(axis=1), 0.0)

@@ -119,8 +119,8 @@ def _joint(thresholds: DriftThresholds, window: pd.DataFrame) -> list[Score]:
     if together.reason:
         return [Score(name=JOINT, value=None, note=together.reason)]
     if len(window) < MIN_VALUES:
-        few = f"only {len(window)} rows, at least {MIN_VALUES} are needed"
-        return [Score(name=JOINT, value=None, threshold=1.0, note=few)]
+        note = f"only {len(window)} rows, at least {MIN_VALUES} are needed"
+        return [Score(name=JOINT, value=None, threshold=1.0, note=note)]
     now, sized = together.of_window(window), thresholds.of(len(window))
     changes_by_measure = np.abs(now - together.of_reference)
     ratios = np.divide(
@@ -130,8 +130,8 @@ def _joint(thresholds: DriftThresholds, window: pd.DataFrame) -> list[Score]:
         where=sized.joint > 0,
     )
     order = np.argsort(-ratios, kind="stable")
-    most = together.change(int(order[0]), float(now[order[0]]))
-    score = _in_parts(JOINT, float(ratios[order[0]]), str(most))
+    greatest_change = together.change(int(order[0]), float(now[order[0]]))
+    score = _in_parts(JOINT, float(ratios[order[0]]), str(greatest_change))
     if not score.breached:
         return [score]
     changes = [together.change(int(place), float(now[place])) for place in order]

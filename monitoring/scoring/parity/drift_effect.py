@@ -28,23 +28,24 @@ def restore_numbers(values: Array, expected: Array, *, nullable: bool) -> Array:
         return values.copy()
     missing_rows = round((1 - len(present) / len(expected)) * rows) if nullable else 0
     missing = np.isnan(values)
-    swapped = values.copy()
+    restored = values.copy()
     if missing.sum() > missing_rows:
-        fill = chance.choice(
+        filled_rows = chance.choice(
             np.flatnonzero(missing), int(missing.sum()) - missing_rows, replace=False
         )
-        swapped[fill] = chance.choice(present, len(fill))
+        restored[filled_rows] = chance.choice(present, len(filled_rows))
     elif missing.sum() < missing_rows:
-        drop = chance.choice(
+        emptied_rows = chance.choice(
             np.flatnonzero(~missing), missing_rows - int(missing.sum()), replace=False
         )
-        swapped[drop] = np.nan
-    filled = np.flatnonzero(~np.isnan(swapped))
-    ties = chance.permutation(len(filled))  # equal values are ranked at random
-    order = filled[ties][np.argsort(swapped[filled][ties], kind="stable")]
+        restored[emptied_rows] = np.nan
+    rows_with_value = np.flatnonzero(~np.isnan(restored))
+    ties = chance.permutation(len(rows_with_value))  # equal values are ranked at random
+    ranks = np.argsort(restored[rows_with_value][ties], kind="stable")
+    order = rows_with_value[ties][ranks]
     places = (np.arange(len(order)) + 0.5) / max(len(order), 1) * len(present)
-    swapped[order] = present[places.astype(int)]
-    return swapped
+    restored[order] = present[places.astype(int)]
+    return restored
 
 
 def restore_categories(
@@ -70,10 +71,10 @@ def restore_categories(
             free += chance.choice(rows, excess, replace=False).tolist()
         else:
             lacking += [name] * -excess
-    swapped = list(values)
+    restored = list(values)
     for row, name in zip(free, chance.permutation(lacking), strict=True):
-        swapped[row] = spelling[str(name)]
-    return swapped
+        restored[row] = spelling[str(name)]
+    return restored
 
 
 def _named(value: Any) -> str:

@@ -75,12 +75,14 @@ class ParityScorer:
         predictions, sound = self._rerun.predict(columns, int(fits.sum()))
         yield self._parity(sample[fits], predictions, sound, unfit=int((~fits).sum()))
         columns = _chosen(columns, sound)
-        swapped: dict[str, Sequence[Any] | Array] = {}
+        restored_columns: dict[str, Sequence[Any] | Array] = {}
         for drifted in chosen:
-            part = partial(self._of_column, drifted, columns, predictions, swapped)
+            part = partial(self._of_column, drifted, columns, predictions, restored_columns)
             yield from attempt(EFFECT, part, column=drifted[0].name)
-        if swapped:
-            yield from attempt(EFFECT, partial(self._effect, columns, predictions, swapped))
+        if restored_columns:
+            yield from attempt(
+                EFFECT, partial(self._effect, columns, predictions, restored_columns)
+            )
 
     def _parity(
         self, logged: pd.DataFrame, rerun: RerunPredictions, sound: Array, *, unfit: int
@@ -125,21 +127,21 @@ class ParityScorer:
         drifted: _Drifted,
         columns: Columns,
         predictions: RerunPredictions,
-        swapped: dict[str, Sequence[Any] | Array],
+        restored_columns: dict[str, Sequence[Any] | Array],
     ) -> list[Score]:
         feature, expected = drifted
-        restored = _put_back(feature, columns[feature.name], expected)
-        swapped[feature.name] = restored
+        restored = _restored(feature, columns[feature.name], expected)
+        restored_columns[feature.name] = restored
         return self._effect(columns, predictions, {feature.name: restored}, feature.name)
 
     def _effect(
         self,
         columns: Columns,
         predictions: RerunPredictions,
-        swapped: Mapping[str, Sequence[Any] | Array],
+        restored: Mapping[str, Sequence[Any] | Array],
         column: str = "",
     ) -> list[Score]:
-        rerun, sound = self._rerun.predict({**columns, **swapped}, len(predictions.values))
+        rerun, sound = self._rerun.predict({**columns, **restored}, len(predictions.values))
         before = [
             value for value, is_sound in zip(predictions.values, sound, strict=True) if is_sound
         ]
@@ -149,12 +151,12 @@ class ParityScorer:
         now = rerun.values
         shift = None
         if predictions.score is not None and rerun.score is not None:
-            moved = predictions.score[sound] - rerun.score
-            shift = significant(float(moved.mean()))
+            shifts = predictions.score[sound] - rerun.score
+            shift = significant(float(shifts.mean()))
         if self._regression:
             assert predictions.score is not None
             assert rerun.score is not None
-            value = float(np.abs(moved).mean()) / self._spread
+            value = float(np.abs(shifts).mean()) / self._spread
             note = f"on {len(now):,} rows, in standard deviations of the reference's predictions"
         else:
             changed = sum(was != is_now for was, is_now in zip(before, now, strict=True))
@@ -176,7 +178,7 @@ class ParityScorer:
         return float(np.std(logged_values)) or 1.0
 
 
-def _put_back(
+def _restored(
     feature: Feature, values: Sequence[Any] | Array, expected: "pd.Series[Any]"
 ) -> Sequence[Any] | Array:
     if feature.kind == "categorical":

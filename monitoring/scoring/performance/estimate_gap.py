@@ -91,9 +91,9 @@ class EstimateGaps:
             real.get(name),
             estimates.get(name) if estimated else self._of_reference(name),
         )
-        of: Spread = "error" if estimated else "label"
-        usual = self._estimator.spread(name, len(rows.actual), of)
-        own = self._estimator.spread(name, len(self._baseline.frame), of)
+        kind: Spread = "error" if estimated else "label"
+        usual = self._estimator.spread(name, len(rows.actual), kind)
+        own = self._estimator.spread(name, len(self._baseline.frame), kind)
         if measured is None or expected is None or usual is None or own is None:
             return None
         reference = self._reference_rows

@@ -184,13 +184,13 @@ class PerformanceEstimator:
             np.concatenate([chances[name] for name in names]),
         )
 
-    def spread(self, name: str, rows: int, of: Spread = "error") -> float | None:
+    def spread(self, name: str, rows: int, kind: Spread = "error") -> float | None:
         """Return a metric's root mean square deviation by chance in windows of `rows` rows.
 
         None if the metric has no such deviation.
         """
         drawn = size_class(min(rows, _MOST))
-        measured = self._spreads(drawn)[of].get(name)
+        measured = self._spreads(drawn)[kind].get(name)
         return None if measured is None else measured * (drawn / rows) ** 0.5
 
     def _chances(
@@ -240,10 +240,10 @@ class PerformanceEstimator:
         error = reference.predicted - reference.actual
         columns = self._columns(self._baseline.frame)[np.isfinite(error)]
         error = error[np.isfinite(error)]
-        how: dict[str, Any] = {"random_state": _SEED, "early_stopping": False, "max_iter": 60}
+        settings: dict[str, Any] = {"random_state": _SEED, "early_stopping": False, "max_iter": 60}
         with threadpool_limits(1, "openmp"):
-            absolute = HistGradientBoostingRegressor(**how).fit(columns, np.abs(error))
-            squared = HistGradientBoostingRegressor(**how).fit(columns, error**2)
+            absolute = HistGradientBoostingRegressor(**settings).fit(columns, np.abs(error))
+            squared = HistGradientBoostingRegressor(**settings).fit(columns, error**2)
         return absolute, squared
 
     def _columns(self, frame: pd.DataFrame) -> Array:
@@ -278,7 +278,7 @@ class PerformanceEstimator:
             _add_differences(differences["error"], estimated, real)
             _add_differences(differences["label"], real, whole)
             _add_differences(differences["estimate"], estimated, expected)
-        return {of: _spread(each) for of, each in differences.items()}
+        return {kind: _spread(values) for kind, values in differences.items()}
 
 
 def _least_certain(hits: Array) -> float:
@@ -298,4 +298,6 @@ def _add_differences(
 
 
 def _spread(differences: dict[str, list[float]]) -> dict[str, float]:
-    return {name: float(np.sqrt(np.mean(np.square(each)))) for name, each in differences.items()}
+    return {
+        name: float(np.sqrt(np.mean(np.square(values)))) for name, values in differences.items()
+    }

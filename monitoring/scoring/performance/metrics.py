@@ -216,10 +216,10 @@ def _mean(values: Any) -> float | None:
 
 
 def _defined(
-    metric: Callable[..., float], actual: Array, predicted: Array, **how: Any
+    metric: Callable[..., float], actual: Array, predicted: Array, **options: Any
 ) -> float | None:
     try:
-        return rounded(float(metric(actual, predicted, **how)))
+        return rounded(float(metric(actual, predicted, **options)))
     except ValueError:
         return None
 

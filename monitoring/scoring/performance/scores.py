@@ -80,12 +80,12 @@ def metrics_from_counters(
         figures = _of_classes(baseline, answers.confusion, pairs)
     effective = counted + (0.0 if reviewed is None else reviewed.total)
     narrower = sqrt(sample.effective / effective)
-    around: dict[str, Interval] = {}
+    intervals: dict[str, Interval] = {}
     for name, (low, high) in sample.around.items():
         if (value := figures.get(name)) is not None:
             half = narrower * (high - low) / 2
-            around[name] = value - half, value + half
-    return MeasuredMetrics(rows, figures, around, effective)
+            intervals[name] = value - half, value + half
+    return MeasuredMetrics(rows, figures, intervals, effective)
 
 
 _WeightedPair = tuple[Any, Any, float]  # label, prediction, weight
@@ -262,8 +262,8 @@ class PerformanceScorer:
         if weights is not None:
             rows, effective = msgspec.structs.replace(rows, weights=weights), float(weights.sum())
         figures = self.figures(rows)
-        around = jackknife_intervals(rows, self.figures, figures) if bands else {}
-        return MeasuredMetrics(len(labelled), figures, around, effective)
+        intervals = jackknife_intervals(rows, self.figures, figures) if bands else {}
+        return MeasuredMetrics(len(labelled), figures, intervals, effective)
 
     def _estimated(self, window: pd.DataFrame) -> list[Score]:
         if not self.estimator.possible or len(window) < MIN_VALUES:
@@ -291,8 +291,8 @@ class PerformanceScorer:
         rows: float,
     ) -> Score:
         measured = name.removeprefix(ESTIMATED)
-        of: Spread = "label" if measured == name else "estimate"
-        limit = self._allowed(rows, of) if measured == self.primary else None
+        kind: Spread = "label" if measured == name else "estimate"
+        limit = self._allowed(rows, kind) if measured == self.primary else None
         breached = False
         if limit is not None and value is not None:
             breached = value > limit if measured in ERRORS else value < limit
@@ -313,21 +313,21 @@ class PerformanceScorer:
             )
         )
 
-    def _allowed(self, rows: float, of: Spread) -> float | None:
+    def _allowed(self, rows: float, kind: Spread) -> float | None:
         """Return the policy's limit, widened if necessary.
 
         The limit is widened if windows as good as the reference would breach it by chance more
         often than the false-alarm budget allows.
         """
-        reference = self._of_reference() if of == "label" else self._estimated_of_reference
+        reference = self._of_reference() if kind == "label" else self._estimated_of_reference
         expected, usual = (
             reference.get(self.primary),
-            self.estimator.spread(self.primary, max(1, int(rows)), of),
+            self.estimator.spread(self.primary, max(1, int(rows)), kind),
         )
         if self._limit is None or expected is None or usual is None:
             return self._limit
         # The second summand is the error of the reference, which is itself a sample.
-        error = self._beyond[of] * usual * (1 + rows / len(self._baseline.frame)) ** 0.5
+        error = self._beyond[kind] * usual * (1 + rows / len(self._baseline.frame)) ** 0.5
         if self.primary in ERRORS:
             return max(self._limit, significant(expected + error, 6))
         return min(self._limit, significant(expected - error, 6))

@@ -124,13 +124,13 @@ def _judged(score: Score, groups: Mapping[str, Proportion], allowed: GapLimit) -
         return score
     if score.value is None:
         return replace(score, threshold=allowed.gap)
-    surest, high, low = max(
+    lowest, high, low = max(
         (difference(groups[group], groups[other], allowed.errors)[0], group, other)
         for group, other in permutations(sorted(groups), 2)
     )
-    breached = surest > allowed.gap
-    more = f"; surely at least {surest:.3f} between {high} and {low}" if breached else ""
-    return replace(score, threshold=allowed.gap, breached=breached, note=score.note + more)
+    breached = lowest > allowed.gap
+    bound = f"; lower bound {lowest:.3f} between {high} and {low}" if breached else ""
+    return replace(score, threshold=allowed.gap, breached=breached, note=score.note + bound)
 
 
 def _by_group(

@@ -139,8 +139,10 @@ class SegmentScorer:
             for figure, compute in cut.figures(rows, number).items():
                 scores += attempt(figure, partial(compute, segment), segment=segment)
             if drift:
-                moved = partial(_drift, segment, self._baseline, cut.table, rows, reference_rows)
-                scores += attempt("drifted_share", moved, segment=segment)
+                compute_drift = partial(
+                    _drift, segment, self._baseline, cut.table, rows, reference_rows
+                )
+                scores += attempt("drifted_share", compute_drift, segment=segment)
         current = rates(cut.predicted, cut.real, cut.places, cut.label_places, groups.named)
         return scores + gaps(groups.column, current, usual, *self.limits.gaps)
 
@@ -286,7 +288,7 @@ def _volume(segment: str, rows: Array, reference_rows: Array) -> Score:
 def _drift(
     segment: str, baseline: Baseline, window: FeatureTable, rows: Array, reference_rows: Array
 ) -> Iterator[Score]:
-    scored, moved = drifted_features(
+    scored, drifted = drifted_features(
         window,
         rows,
         baseline.table,
@@ -297,9 +299,9 @@ def _drift(
         note = f"no feature has {MIN_VALUES} values in the segment and in the reference"
         yield Score(name="drifted_share", value=None, segment=segment, note=note)
         return
-    value = significant(len(moved) / scored)
-    yield Score(name="drifted_share", value=value, segment=segment, note=_named(moved))
+    value = significant(len(drifted) / scored)
+    yield Score(name="drifted_share", value=value, segment=segment, note=_named(drifted))
 
 
-def _named(moved: Sequence[tuple[str, float]]) -> str:
-    return ", ".join(f"{column} {distance:.2f}" for column, distance in moved[:3])
+def _named(drifted: Sequence[tuple[str, float]]) -> str:
+    return ", ".join(f"{column} {distance:.2f}" for column, distance in drifted[:3])

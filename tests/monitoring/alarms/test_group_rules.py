@@ -18,7 +18,7 @@ POLICY = AlarmPolicy(
 def _gap(value: float | None, *, breached: bool = True, column: str = "carrier") -> Score:
     return Score(
         name="selection_rate_gap", value=value, threshold=0.2, breached=breached, segment=column,
-        note="HA 0.512, UA 0.150; surely at least 0.231 between HA and UA",
+        note="HA 0.512, UA 0.150; lower bound 0.231 between HA and UA",
     )  # fmt: skip
 
 

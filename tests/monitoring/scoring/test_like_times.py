@@ -72,7 +72,7 @@ def test_a_day_is_compared_with_days_of_its_kind(weekly: LikeTimes, day: int) ->
     assert len(like.baseline.frame) == 5 * PER_DAY
     assert set((like.baseline.frame["event_time"] - MONDAY) // DAY % 7) == {day}
     name = {2: "Wed 00:00 to Thu 00:00 UTC", 5: "Sat 00:00 to Sun 00:00 UTC"}[day]
-    assert like.note.endswith(f"of the same time of the week: {name}, 5 weeks")
+    assert like.note.endswith(f"from the same time of the week: {name}, 5 weeks")
     calm = compare(weekly, rows_of(start + np.arange(PER_DAY), 7, weekend=2.0), start)
     assert not broken(calm)
     assert "limits are wider" not in calm["false_alarms"].note
@@ -89,7 +89,7 @@ def test_hours_are_compared_with_hours_of_their_kind(tmp_path: Path) -> None:
     like = LikeTimes(reference(tmp_path, rows, HOUR))
     start = MONDAY + 20 * DAY + 3 * HOUR
     found = like.of(Window(start, start + HOUR))
-    assert found.note.endswith("of the same time of the day: 03:00 to 04:00 UTC, 14 days")
+    assert found.note.endswith("from the same time of the day: 03:00 to 04:00 UTC, 14 days")
     assert len(found.baseline.frame) == 14 * 60
     assert not broken(compare(like, rows_of(start + np.arange(60), 3, night=3.0), start, HOUR))
     assert broken(compare(like, rows_of(start + np.arange(60), 4, night=0.0), start, HOUR))

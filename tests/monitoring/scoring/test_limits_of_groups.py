@@ -129,7 +129,7 @@ def test_the_groups_of_a_window_are_judged_where_the_policy_asks_for_it(
     found = _scored(asking, frame.assign(prediction=swapped))
     gap = found["colour", "selection_rate_gap"]
     assert (gap.threshold, gap.breached) == (0.2, True)
-    assert "; surely at least 0." in gap.note
+    assert "; lower bound 0." in gap.note
     assert gap.note.endswith(" between red and blue")
     assert found["colour", "true_positive_rate_gap"].breached
     assert found["colour=red", "roc_auc"].threshold == 0.5

@@ -91,7 +91,7 @@ def test_a_rollout_is_shown_and_changed_in_a_browser(office: Office, page: httpx
             "4 of 100",
             "1 of 90",
             "25% of the evidence for a rollback",
-            "4 of 100 keys show a rate of at most 30.00%, and 1.00% is allowed",
+            "4 of 100 keys prove a rate of at most 30.00%, but at most 1.00% is allowed",
             "Not enough data about slow answers: 0 of 0 keys",
             "The step bakes until",
             'value="pause"',
