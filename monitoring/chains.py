@@ -1,8 +1,8 @@
 """Count the missing events of each shard of a source, and check the source's heartbeats. Pure.
 
 A source's ledger counts its missing events. A source's chains count them for each shard (a group of
-models). A chain stores only the number of events and the highest number in the newest
-epoch, so its size does not depend on the disorder of the log.
+models). A chain stores only the number of events and the highest number in the newest epoch, so its
+size does not depend on the disorder of the log.
 """
 
 from collections.abc import Collection
@@ -51,11 +51,11 @@ class Chain(msgspec.Struct, kw_only=True):
         if beat.epoch == self.epoch and beat.number + 1 == self.next_number:
             self.ended = not beat.next_us
             self.promised = beat.received + beat.next_us if beat.next_us else 0
-        more = beat.refused_labels - self.refused_labels
-        if beat.epoch != self.epoch or more <= 0:
+        refused = beat.refused_labels - self.refused_labels
+        if beat.epoch != self.epoch or refused <= 0:
             return 0
         self.refused_labels = beat.refused_labels
-        return more
+        return refused
 
 
 def promise(chains: Collection[Chain]) -> int:

@@ -87,7 +87,7 @@ class VersionComparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     rows: list[int]  # rows of each version
     labelled: list[int]  # labelled rows of each version
     agreement: Estimated | None = None
-    answers: list[AnswerPair] = []
+    answers: list[AnswerPair] = []  # most frequent pairs first
     scores: list[ScoreRow] = []
     cost: ScoreRow | None = None  # mean cost of a row, if costs are configured
     groups: list[GroupRow] = []

@@ -24,8 +24,9 @@ class WindowTraces:
     def __init__(self, tracing: Tracing | None) -> None:
         """Without `tracing`, every method does nothing."""
         self._tracing = tracing
+        # (model, version): event times and trace parents of its newest requests
         self._requests: dict[tuple[str, str], deque[tuple[int, str]]] = {}
-        self._spans: dict[str, Span] = {}
+        self._spans: dict[str, Span] = {}  # key of a scoring job: its span
 
     def ingested(self, record: Record) -> None:
         """Store the request of an ingested record for later links, if its trace is sampled."""
@@ -50,7 +51,7 @@ class WindowTraces:
         span = self._spans.pop(key, None)
         if span is None:
             return
-        about: Attributes = {
+        attributes: Attributes = {
             "driftline.model": result.model,
             "driftline.version": result.version,
             "driftline.window.start": _iso(result.window.start),
@@ -59,7 +60,7 @@ class WindowTraces:
             "driftline.labelled": result.labelled,
             "driftline.revision": result.revision,
         }
-        span.end(time.time_ns(), about)
+        span.end(time.time_ns(), attributes)
 
     def _links(self, model: str, version: str, window: Window) -> Sequence[str]:
         requests = self._requests.get((model, version), ())

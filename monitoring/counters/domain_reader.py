@@ -1,4 +1,4 @@
-"""Read the ranges and categories of a version's reference, with which rows are compared."""
+"""Read a reference's domain: the ranges and categories that rows are compared with."""
 
 from collections.abc import Sequence
 from math import isfinite

@@ -5,15 +5,19 @@ from collections.abc import Sequence
 import msgspec
 
 
-def whole(values: Sequence[float]) -> tuple[list[int], int]:
+def to_integers(values: Sequence[float]) -> tuple[list[int], int]:
     """Return finite floats as integers and a common `shift`: each is `integer / 2**shift`."""
     ratios = [value.as_integer_ratio() for value in values]
-    shift = max((below.bit_length() - 1 for _, below in ratios), default=0)
-    return [above << shift + 1 - below.bit_length() for above, below in ratios], shift
+    # A float's denominator is a power of 2.
+    shift = max((denominator.bit_length() - 1 for _, denominator in ratios), default=0)
+    integers = [
+        numerator << shift + 1 - denominator.bit_length() for numerator, denominator in ratios
+    ]
+    return integers, shift
 
 
 class ExactSum(msgspec.Struct, frozen=True):
-    """The number `int(digits, 16) / 2**shift`, in lowest terms, so equal numbers are equal JSON.
+    """The number `int(digits, 16) / 2**shift`, in lowest terms, so equal numbers have equal JSON.
 
     The digits are text, because JSON readers limit the size of integers.
     """

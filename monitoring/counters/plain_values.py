@@ -10,7 +10,7 @@ from registry.labels import category
 
 __all__ = ["MISSING", "OUTSIDE", "category", "number"]
 
-MISSING, OUTSIDE = 1, 2  # codes of a value that is not inside the reference; 0: it is inside
+MISSING, OUTSIDE = 1, 2  # codes of a value; 0 is the code of a value inside the reference
 
 
 def number(value: Any) -> float:

@@ -26,29 +26,29 @@ class RowCounters:
     """A buffer of one version's rows, which `flush` counts in their windows."""
 
     def __init__(self, version: Version) -> None:
-        """Compare values with the reference of `version`."""
+        """Count rows of `version`; their values are compared with its reference."""
         self._version = version
         self._regression = version.manifest.task == "regression"
         self._buffers: dict[int, _BufferedRows] = {}  # start of a window: its rows
-        self._rows = 0
+        self._rows = 0  # number of buffered rows
 
     def add(self, window: CountedWindow, values: Sequence[Any]) -> None:
-        """Count a row in its window."""
+        """Buffer a row of a window, by its values in the manifest's order."""
         rows = self._buffers.get(window.start)
         (self._of(window) if rows is None else rows).values.append(values)
-        self._rows += 1  # `_flush_many` inlined: a call for every event would cost time
+        self._rows += 1  # `_flush_if_full` inlined: a call for every event would cost time
         if self._rows >= _MOST_BUFFERED:
             self.flush()
 
     def add_summaries(self, window: CountedWindow, values: Sequence[Any]) -> None:
-        """Count a row of which only the summaries are logged, in the manifest's order."""
+        """Buffer a row of which only the summaries are logged, in the manifest's order."""
         self._of(window).summaries.append(values)
-        self._flush_many()
+        self._flush_if_full()
 
     def add_label(self, window: CountedWindow, label: object, prediction: object) -> None:
-        """Count a labelled row."""
+        """Buffer the label and the prediction of a row."""
         self._of(window).labels.append((label, prediction))
-        self._flush_many()
+        self._flush_if_full()
 
     def flush(self) -> None:
         """Count every buffered row."""
@@ -65,7 +65,7 @@ class RowCounters:
             rows = self._buffers[window.start] = _BufferedRows(window)
         return rows
 
-    def _flush_many(self) -> None:
+    def _flush_if_full(self) -> None:
         self._rows += 1
         if self._rows >= _MOST_BUFFERED:
             self.flush()
@@ -91,8 +91,8 @@ class _BufferedRows:
 
     def __init__(self, window: CountedWindow) -> None:
         self._window = window
-        self.values: list[Sequence[Any]] = []
-        self.summaries: list[Sequence[Any]] = []
+        self.values: list[Sequence[Any]] = []  # of rows with a complete payload
+        self.summaries: list[Sequence[Any]] = []  # of rows with only summaries
         self.labels: list[Pair] = []
 
     def count_labels(self, *, regression: bool) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from monitoring.counters.exact_sum import ExactSum, whole
+from monitoring.counters.exact_sum import ExactSum, to_integers
 from monitoring.counters.plain_values import MISSING, OUTSIDE, category, number
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ _LONGEST_NAME = 100  # maximum characters of a class
 
 
 class InputCounters(msgspec.Struct):
-    """The number of missing values and of values outside the reference, for each column."""
+    """Counters of missing values and of values outside the reference, by monitored column."""
 
     rows: int = 0  # rows whose payload was logged completely
     withheld: int = 0  # all other rows
     summarized: int = 0  # withheld rows whose summaries were logged
-    missing: list[int] = []  # missing values of each monitored column, in the manifest's order
-    outside: list[int] = []  # values outside the reference, in the same order
+    missing: list[int] = []  # number of missing values by column, in the manifest's order
+    outside: list[int] = []  # number of values outside the reference by column
 
     def add(self, codes: "Array", inside: int = 0) -> None:
         """Count rows by their codes (`Domain.codes`), and `inside` rows whose codes are all 0."""
@@ -145,7 +145,7 @@ class ErrorSums(msgspec.Struct):
         finite = [error for error in errors if isfinite(error)]
         self.rows += len(errors)
         self.undefined += len(errors) - len(finite)
-        numerators, shift = whole(finite)
+        numerators, shift = to_integers(finite)
         self.errors += ExactSum.of(sum(numerators), shift)
         self.absolute += ExactSum.of(sum(map(abs, numerators)), shift)
         self.squares += ExactSum.of(

@@ -89,19 +89,19 @@ class ConsumerState:
         # Changes since the last save:
         self._changed_ledgers: set[LedgerKey] = set()
         self._counts: Counter[str] = Counter()
-        self._changed_chains: dict[tuple[str, str], Chain] = {}
+        self._changed_chains: dict[tuple[str, str], Chain] = {}  # key: source, shard
         self._ingested: Counter[tuple[str, int]] = Counter()  # key: source, minute of reception
-        self._batches: dict[tuple[str, str, int], BatchDay] = {}
+        self._batches: dict[tuple[str, str, int], BatchDay] = {}  # key: model, version, day
         self._late = LateEvents()
         self._touched: dict[Key, VersionState] = {}
         self._versions: dict[Key, VersionState] = {}
         # Versions with events since the consumer last reached the end of the log:
         self._undrained: dict[Key, VersionState] = {}
         self._by_model: dict[str, list[VersionState]] = {}
-        self._order: dict[Key, int] = {}  # version: its rank in the order of addition
+        self._order: dict[Key, int] = {}  # numbers versions in the order of addition
         self._deadlines: Deadlines[Key] = Deadlines()
         self._stale: dict[Key, VersionState] = {}  # versions whose deadlines may have changed
-        self._saved_progress: dict[Key, bytes] = {}
+        self._saved_progress: dict[Key, bytes] = {}  # progress as last saved
         for key, progress in journal.version_progress().items():
             try:
                 version = find_version(*key)

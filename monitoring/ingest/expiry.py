@@ -1,7 +1,7 @@
 """Delete expired data from the database, a limited number of rows in each step.
 
-Only the log decides which data expire (windows/retention.py). When they are deleted does not change
-any result.
+Only the log determines which data has expired (windows/retention.py). The time of its deletion does
+not affect any result.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ class Expiry:
         self._state = state
         self._retention = state.retention
         self._hour = 0  # hour of reception time in which `expire_hourly` last expired data
-        self._undeleted: dict[Key, VersionState] = {
+        self._undeleted: dict[Key, VersionState] = {  # versions with expired rows to delete
             version.key: version for version in state.versions()
         }
         self._early_labels = True  # whether expired early labels may be left to delete

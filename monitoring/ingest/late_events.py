@@ -13,6 +13,7 @@ class LateEvents:
     """Counts of late events since the last save, by version and pane."""
 
     def __init__(self) -> None:
+        # (model, version, start of the pane): counts
         self._counts: dict[tuple[str, str, int], LateCounts] = {}
 
     def count(self, version: Key, start: int, rows: int) -> None:

@@ -15,7 +15,7 @@ class LossDetection:
         """`clock` returns seconds since an arbitrary start."""
         self._state = state
         self._clock = clock
-        # The highest position of each incomplete ledger, and the time when it was recorded here.
+        # For each incomplete ledger: its highest position at a time, and this time.
         self._marks: dict[LedgerKey, tuple[Position, float]] = {}
 
     def is_due(self, patience: float) -> bool:

@@ -91,8 +91,8 @@ class _VersionQueue:
         self._journal = journal
         self._version = version
         self._kind = RowKind(version.version)
-        self._changed: set[int] = set()
-        self._open = {
+        self._changed: set[int] = set()  # starts of periods whose counts are not saved
+        self._open = {  # keyed by start of the period
             start: self._resumed(start, counts)
             for start, counts in journal.reviews.periods(version.key).items()
         }

@@ -92,15 +92,16 @@ class VersionState:
             self._label_deadline(state) for state in in_order if not state.accepts_events
         ]
         heapify(self._awaiting)
-        self._samples: dict[int, RowSample] = {}
+        self._samples: dict[int, RowSample] = {}  # keyed by start of the window or pane
         self.shown_inputs = shown_inputs(version.manifest)
         self._sampled_tensors: dict[str, list[SampledTensor]] = {}  # keyed by policy digest
         # Window start and result of the last call of `sampled_tensors`; -1 before the first call.
         self._last_tensors: tuple[int, list[SampledTensor]] = (-1, [])
         self._tensor_samples = TensorSamples(self._tensor_sizes, sampled_hashes)
-        self._relabelled: set[int] = set()  # closed windows with labels since `pop_relabelled`
-        self._unsaved: set[int] = set()
-        self._absorbed: set[int] = set()  # panes that the next save deletes
+        # Starts of closed windows that got labels since the last `pop_relabelled`.
+        self._relabelled: set[int] = set()
+        self._unsaved: set[int] = set()  # starts of windows and panes that the next save writes
+        self._absorbed: set[int] = set()  # starts of panes that the next save deletes
 
     # Properties
 
@@ -230,7 +231,7 @@ class VersionState:
         self._relabel(state)
 
     def window_at(self, start: int) -> WindowState | None:
-        """Return the window that contains the pane at `start`, or None if it has expired."""
+        """Return the window that contains the pane at `start`; None if missing or expired."""
         state = self._windows.get(start)
         if state is None and (before := bisect_right(self._starts, start)):
             state = self._windows[self._starts[before - 1]]
@@ -266,7 +267,7 @@ class VersionState:
         return min(closes, expires) + self._delay + IDLE
 
     def is_due(self, mark: int) -> bool:
-        """Return whether a window may close or expires at watermark `mark`, or was relabelled."""
+        """Return whether a window can close or expires at watermark `mark`, or was relabelled."""
         expires = bool(self._awaiting) and self._awaiting[0][0] <= mark
         return expires or bool(self._relabelled) or self._closes(mark)
 
@@ -288,7 +289,7 @@ class VersionState:
         self._due = self._next_end()
 
     def close_open_window(self) -> WindowState | None:
-        """Close the window that is still absorbing panes, before its end, and return it."""
+        """Close and return the window that is still absorbing panes, before its end, if any."""
         filling = self._filling()
         if filling is None:
             return None

@@ -146,19 +146,19 @@ class WindowLifecycle:
         learning = _is_learning(version, state)
         # The sample does not have all rows, or not all values of its rows.
         needs_counters = incomplete or state.inputs.summarized > 0
-        decided = self._reviews.labels(version, state)
-        bodies, labels = [row.body for row in sampled], decided.sample(sampled)
+        review_labels = self._reviews.labels(version, state)
+        bodies, labels = [row.body for row in sampled], review_labels.sample(sampled)
         manifest, policy = version.version.manifest, version.policy(state.start)
-        only = None if closing else revision_columns(manifest, policy, version.columns)
+        needed = None if closing else revision_columns(manifest, policy, version.columns)
         regression = version.version.manifest.task == "regression"
-        counted = decided.counters(state.answers, regression=regression)
+        counted = review_labels.counters(state.answers, regression=regression)
         trailing = version.trailing_span(state.start) if closing and not learning else None
         job = ScoreJob(
             key=f"{state.revision}@{'/'.join(version.key)}@{state.start}",
             model=version.version.model,
             version=version.version.number,
             window=state.window,
-            columns=rows.by_column(version.columns, bodies, labels, only),
+            columns=rows.by_column(version.columns, bodies, labels, needed),
             reference=self._trailing_reference(version, state.start)
             if closing and not learning
             else {},
@@ -167,8 +167,8 @@ class WindowLifecycle:
             order=sorted(range(len(sampled)), key=lambda at: sampled[at].place) if closing else [],
             inputs=replace(state.inputs) if closing and needs_counters else None,
             answers=counted if incomplete else None,
-            reviewed=decided.columns(version.columns, only),
-            review_weights=decided.weights,
+            reviewed=review_labels.columns(version.columns, needed),
+            review_weights=review_labels.weights,
             drift=closing,
             policy=policy,
             report=_report_name(version, state.window) if closing else "",
@@ -177,7 +177,7 @@ class WindowLifecycle:
             reference_vectors=self._vectors(version, state.start, trailing) if trailing else {},
         )
         result = _result(version, state, sampled=len(sampled), final=final)
-        result = _with_reviews(result, decided, counted)
+        result = _with_reviews(result, review_labels, counted)
         if closing:
             self._learn(version, state, len(sampled))
         if learning:
@@ -205,8 +205,8 @@ class WindowLifecycle:
         span = version.learn(state, sampled)
         if span is None or self._baselines is None:
             return
-        most = max(MOST_ROWS, version.policy(state.start).baseline.min_rows)
-        bodies = self._journal.predictions.smallest_rows(version.key, span, most)
+        limit = max(MOST_ROWS, version.policy(state.start).baseline.min_rows)
+        bodies = self._journal.predictions.smallest_rows(version.key, span, limit)
         columns = rows.by_column(version.columns, bodies, [])
         columns |= vector_columns(self._vectors(version, state.start, span), len(bodies))
         digest = self._baselines.write(version.version.manifest, columns)
@@ -247,12 +247,14 @@ def _result(
     return replace(result, policy=version.period(state.start).digest)
 
 
-def _with_reviews(result: Result, decided: WindowLabels, counted: LabelCounters) -> Result:
+def _with_reviews(result: Result, review_labels: WindowLabels, counted: LabelCounters) -> Result:
     """Return a result whose confusion matrix includes the review decisions."""
-    if not decided.alone and not decided.corrected:
+    if not review_labels.alone and not review_labels.corrected:
         return result
     cells = counted.confusion.cells if len(counted.confusion.names) <= MOST_SHOWN else {}
-    return replace(result, confusion=decided.confusion(cells), reviewed=len(decided.alone))
+    return replace(
+        result, confusion=review_labels.confusion(cells), reviewed=len(review_labels.alone)
+    )
 
 
 def _rules(version: VersionState, result: Result, *, closing: bool) -> list[Rule]:

@@ -86,7 +86,7 @@ class PartitionGroup:
         self._holders = Holders(database, holder)
         self._reader: GroupReader | None = None
         self._partitions = 0  # number of partitions of the log; 0 while it is unknown
-        self._held: dict[int, tuple[Consumer, TrackedPart]] = {}
+        self._held: dict[int, tuple[Consumer, TrackedPart]] = {}  # keyed by partition
         self._due = 0.0  # time of the next report
         self._steps = 0
         self.positions: Positions = _HeldPositions(self._held)
@@ -120,7 +120,7 @@ class PartitionGroup:
         reader.fetch(limit * max(1, len(self._held)))
         counts = {*reader.counts.values()}
         if len(counts) != 1 or 0 in counts:
-            return False  # unknown, or different counts: no forwarder writes to such topics
+            return False  # the counts are unknown, or differ and no forwarder writes
         (partitions,) = counts
         if partitions != self._partitions:
             self._release({*self._held})
@@ -201,7 +201,9 @@ class PartitionGroup:
         self._due = self._clock() + _REPORT_EVERY
         self._holders.report({number: part.behind for number, (_, part) in self._held.items()})
         if not self._held:
-            layout(self._database)  # any statement, because the database closes an idle connection
+            layout(
+                self._database
+            )  # any statement, so that the database does not end this idle connection
 
 
 class TrackedPart:

@@ -37,7 +37,7 @@ from monitoring.storage.sql import progress, results
 _logger = logging.getLogger(__name__)
 
 Ends = Mapping[str, tuple[int, int]]  # stream: (first offset, end offset)
-_TAGGED = re.compile(r"[0-9a-f]{10}-")
+_TAGGED = re.compile(r"[0-9a-f]{10}-")  # start of a prediction id that contains its shard
 _INSTRUCTIONS = (
     "stop the forwarders, let the monitors ingest every record with the former number of "
     "partitions, change the number for every topic, and start the monitors before the forwarders"
@@ -100,9 +100,9 @@ def _require_drained(database: Database, before: int, after: int, ends: Callable
         number = int(stream.rpartition("/")[2])
         unread = end - (read.get(stream, first) if number < before else first)
         if unread > 0:
-            what = "are not ingested" if number < before else "were written since"
+            problem = "are not ingested" if number < before else "were written since"
             raise PartitionsChanged(
-                f"{changed}: {unread:,} records of {stream} {what}; {_INSTRUCTIONS}"
+                f"{changed}: {unread:,} records of {stream} {problem}; {_INSTRUCTIONS}"
             )
 
 
@@ -113,7 +113,7 @@ class _Transfer:
         self._database = database
         self._before = before
         self._after = after
-        self._moved: Counter[str] = Counter()
+        self._moved: Counter[str] = Counter()  # number of moved items by kind
 
     def run(self) -> None:
         """Assign all state to the new partitions."""
@@ -248,7 +248,7 @@ class _Transfer:
         self._database.many(queries.MOVE_POSITION, rows)
 
     def _copy_horizons(self) -> None:
-        """Start expiry in every partition at the oldest horizon of the former partitions."""
+        """Set every partition's expiry horizons to the oldest of the former partitions."""
         horizons = self._database.all(queries.HORIZONS)
         oldest: dict[str, int] = {}
         for name, until in horizons:

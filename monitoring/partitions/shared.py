@@ -18,7 +18,7 @@ class SharedScorer:
         self._opened = 0  # number of scorers opened so far
 
     def open(self) -> "PartScorer":
-        """Return a new scorer for a partition, each time that a monitor starts to hold it."""
+        """Return a new scorer; a partition that is held again needs a new scorer, too."""
         self._opened += 1
         name = str(self._opened)
         self._parts[name] = PartScorer(name, self._scorer, self._distribute)
@@ -40,7 +40,7 @@ class PartScorer:
 
     def __init__(self, name: str, scorer: Scorer, distribute: Callable[[], None]) -> None:
         self.name = name
-        self.finished: list[ScoreReply] = []
+        self.finished: list[ScoreReply] = []  # replies not returned so far
         self._scorer = scorer
         self._distribute = distribute
         self._waiting = 0
@@ -69,7 +69,7 @@ class SharedChanges:
     def __init__(self, changed: Callable[[], Collection[str]]) -> None:
         """`changed` returns the models that have changed since its last call."""
         self._changed = changed
-        self._pending: dict[int, set[str]] = {}
+        self._pending: dict[int, set[str]] = {}  # partition: changed models not reported so far
 
     def open(self, number: int) -> Callable[[], Collection[str]]:
         """Return a partition's function, which returns the models changed since its last call."""
@@ -94,7 +94,7 @@ class ScoringLags(ScoringLag):
 
     def __init__(self) -> None:
         super().__init__()
-        self._parts: dict[int, ScoringLag] = {}
+        self._parts: dict[int, ScoringLag] = {}  # keyed by partition
 
     def open(self, number: int) -> ScoringLag:
         """Add a partition; return its lag."""

@@ -30,7 +30,7 @@ from registry.history.store import History
 from registry.schedules import latest_due, next_due
 
 _logger = logging.getLogger(__name__)
-_EVERY_S = 1.0  # seconds between checks of the registry
+_CHECK_EVERY_S = 1.0  # seconds between checks of the registry
 
 
 class _Schedule:
@@ -76,14 +76,14 @@ class ScheduledRequests:
         self._elapsed = elapsed
         self._next_check = 0.0  # time of the next check of the registry, by `elapsed`
         self._revision = -1  # registry revision at which the schedules were read
-        self._schedules: dict[str, _Schedule] = {}
-        self._failure = ""
+        self._schedules: dict[str, _Schedule] = {}  # keyed by model
+        self._failure = ""  # error of the last check; the same error is logged once
 
     def step(self) -> None:
         """Process due schedules, or postpone them while the registry cannot be read."""
         if self._elapsed() < self._next_check:
             return
-        self._next_check = self._elapsed() + _EVERY_S
+        self._next_check = self._elapsed() + _CHECK_EVERY_S
         try:
             self._read_schedules()
             now = self._clock()
@@ -121,7 +121,7 @@ class ScheduledRequests:
                 catch_up=change.catch_up,
                 latest_due=partial(latest_due, change.cron, change.timezone),
                 now=now,
-                open_request=lambda: self._open(model, state, now),
+                open_request=lambda: self._open_request(model, state, now),
             )
             if after is not before:
                 self._journal.save_schedule_progress(model, after)
@@ -148,7 +148,7 @@ class ScheduledRequests:
         )
         if decision.state != "requested":
             return
-        request = self._request(model, state, decision.request)
+        request = self._build_request(model, state, decision.request)
         request = replace(request, due=decision.due, reason=schedule_reason(change, decision.due))
         supersede_requests(self._journal, (model, request.version))
         self._journal.add_delivery(
@@ -157,7 +157,7 @@ class ScheduledRequests:
             decision.decided,
         )
 
-    def _request(self, model: str, state: LifecycleState, webhook_id: str) -> RetrainRequest:
+    def _build_request(self, model: str, state: LifecycleState, webhook_id: str) -> RetrainRequest:
         number = state.aliases.get(CHAMPION) or list(state.registered)[-1]
         return RetrainRequest(
             model=model,
@@ -174,7 +174,7 @@ class ScheduledRequests:
             register_hint=register_hint(model, webhook_id),
         )
 
-    def _open(self, model: str, state: LifecycleState, now: int) -> str:
+    def _open_request(self, model: str, state: LifecycleState, now: int) -> str:
         requests = requests_of(self._journal.deliveries(), self._journal.alarm)
         of_model = (facts for facts in requests if facts.request.model == model)
         return open_request(of_model, state, now, self._answer_within, delivers=self._delivers)

@@ -2,8 +2,8 @@
 
 If a policy changes at time T of the registry's clock, the new policy applies to windows that begin
 at T + MARGIN or later in event time. The policy therefore depends only on event time. A monitor
-that reads the change some seconds late has not begun any of these windows before. A replay
-therefore produces the same results.
+that reads the change some seconds late has not begun any of these windows, so a replay of its log
+produces the same results.
 
 A policy period is the span of event time in which one policy applies. It begins with a pane. A
 window that would cross the end of a period ends there. Windows of a period close once the watermark
@@ -45,7 +45,7 @@ class PolicyTimeline:
         self.periods = tuple(periods)
         self._starts = [period.start for period in periods]
         self._graces = [period.policy.window.grace * SECOND for period in periods]
-        self.least_grace = min(self._graces)  # microseconds
+        self.least_grace = min(self._graces)  # shortest grace of any period, in microseconds
         self._pane = Window(0, 0)  # last result of `pane`, cached for the next event
 
     def at(self, time: int) -> PolicyPeriod:
@@ -93,17 +93,17 @@ def timeline(history: Iterable[DatedPolicy]) -> PolicyTimeline:
     The first policy applies from 0. A period begins with a pane. If two changes would begin with
     the same pane, the later change applies.
     """
-    begins: list[tuple[int, DatedPolicy]] = []
+    starts: list[tuple[int, DatedPolicy]] = []
     for change in history:
-        if not begins or change.at == 0:
-            begins = [(0, change)]
+        if not starts or change.at == 0:
+            starts = [(0, change)]
             continue
-        start = max(_border(_periods(begins), change.at + MARGIN), begins[-1][0])
-        if begins[-1][0] == start:
-            begins.pop()
-        if not begins or begins[-1][1].policy != change.policy:
-            begins.append((start, change))
-    return _periods(begins)
+        start = max(_border(_periods(starts), change.at + MARGIN), starts[-1][0])
+        if starts[-1][0] == start:
+            starts.pop()
+        if not starts or starts[-1][1].policy != change.policy:
+            starts.append((start, change))
+    return _periods(starts)
 
 
 def as_registered(version: Version) -> PolicyTimeline:
@@ -111,14 +111,14 @@ def as_registered(version: Version) -> PolicyTimeline:
     return timeline([DatedPolicy(version.manifest.monitoring, 0)])
 
 
-def _periods(begins: Sequence[tuple[int, DatedPolicy]]) -> PolicyTimeline:
-    ends = [*(start for start, _ in begins[1:]), END_OF_TIME]
+def _periods(starts: Sequence[tuple[int, DatedPolicy]]) -> PolicyTimeline:
+    ends = [*(start for start, _ in starts[1:]), END_OF_TIME]
     return PolicyTimeline(
         [
             PolicyPeriod(
                 start, change, digest(change.policy), grid(change.policy.window, start, end)
             )
-            for (start, change), end in zip(begins, ends, strict=True)
+            for (start, change), end in zip(starts, ends, strict=True)
         ]
     )
 

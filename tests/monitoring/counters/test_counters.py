@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from monitoring.counters.exact_sum import ExactSum, whole
+from monitoring.counters.exact_sum import ExactSum, to_integers
 from monitoring.counters.plain_values import MISSING, OUTSIDE
 from monitoring.counters.reference_domain import Domain, bounds
 from monitoring.counters.window_counters import (
@@ -194,7 +194,7 @@ def test_a_truth_that_is_no_number_says_nothing_and_an_error_that_is_none_is_und
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
 def test_a_sum_of_floats_is_exact(values: list[float]) -> None:
-    integers, shift = whole(values)
+    integers, shift = to_integers(values)
     assert [Fraction(one, 1 << shift) for one in integers] == values
     total = sum((ExactSum.of(one, shift) for one in integers), ExactSum())
     expected = sum(map(Fraction, values), Fraction(0))
