@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.attack.bouts import Turns, attacking_in_turns, read_turns
-from benchmarks.attack.oracle import FrontCallers, Heard, answers_of
+from benchmarks.attack.oracle import CallerReplies, FrontCallers, answers_of
 from benchmarks.attack.service_home import service_home
 from benchmarks.service_process import free_ports, serving
 
@@ -128,35 +128,35 @@ def _look(front: Front, at: float) -> ProcessUsage:
 
 
 def _record(front: Front) -> dict[str, object]:
-    heard = front.honest.heard
+    replies = front.honest.replies
     return {
         "front": front.name,
         "samples": front.samples,
         "turns": front.turns,
-        "lost": heard.lost,
-        "bounded": heard.bounded,
-        "wrong": heard.wrong,
+        "lost": replies.lost,
+        "bounded": replies.bounded,
+        "wrong": replies.wrong,
         "promises": front.promises,
         "broken": front.broken,
-        "seconds": heard.seconds,
+        "seconds": replies.seconds,
     }
 
 
 def _report(console: Console, front: Front, seconds: float) -> int:
     """Print the results of one service; return 1 if it failed or its usage grew."""
-    heard, parts = front.honest.heard, _parts(front.samples, seconds)
+    replies, parts = front.honest.replies, _parts(front.samples, seconds)
     console.print(_table(front, parts, seconds))
     cpu = (front.samples[-1].cpu - front.samples[0].cpu) / seconds
     console.print(
-        f"{len(heard.seconds)} honest calls answered, {sum(heard.bounded.values())} refused within "
-        f"stated bounds, {sum(heard.lost.values())} lost, {heard.wrong} wrong; "
+        f"{len(replies.seconds)} honest calls answered, {sum(replies.bounded.values())} refused "
+        f"within stated limits, {sum(replies.lost.values())} lost, {replies.wrong} wrong; "
         f"{front.promises} promises in the log once, {len(front.broken)} not; "
         f"{sum(front.turns.values())} attacks of {len(front.turns)} kinds, {cpu:.2f} cores; "
         f"memory of the second half: {_slope(front.samples, seconds):+.1f} MB an hour"
     )
-    for text, count in (heard.lost + heard.bounded).items():
+    for text, count in (replies.lost + replies.bounded).items():
         console.print(f"{count} times {text}", markup=False)
-    failed = bool(heard.lost or heard.wrong or front.broken or not heard.seconds)
+    failed = bool(replies.lost or replies.wrong or front.broken or not replies.seconds)
     if seconds >= _JUDGED_S and (grown := growth(parts)):
         console.print(grown)
         failed = True
@@ -197,13 +197,13 @@ def _table(front: Front, parts: Sequence[Sequence[ProcessUsage]], seconds: float
         table.add_column(heading, justify="right")
     for heading in ("log MB", "calls", "p50 ms", "p99 ms", "slowest"):
         table.add_column(heading, justify="right")
-    heard: Heard = front.honest.heard
-    began = min((at for at, _ in heard.seconds), default=0.0)
+    replies: CallerReplies = front.honest.replies
+    began = min((at for at, _ in replies.seconds), default=0.0)
     for number, part in enumerate(parts):
         span = seconds / _PARTS
         took = sorted(
             duration
-            for at, duration in heard.seconds
+            for at, duration in replies.seconds
             if number * span <= at - began < (number + 1) * span
         )
         if not part or not took:

@@ -52,7 +52,7 @@ def answers_of(subject: Subject) -> ExpectedAnswers:
     return ExpectedAnswers(rows, probabilities)
 
 
-class Heard(msgspec.Struct):
+class CallerReplies(msgspec.Struct):
     """Replies of one gRPC server's service to the honest callers."""
 
     seconds: list[tuple[float, float]] = []  # start and duration of each answered call
@@ -68,7 +68,7 @@ class FrontCallers:
         self, port: int, grpc_port: int, key: str, answers: ExpectedAnswers, promised: Path
     ) -> None:
         """`promised` is the file that records answered predictions and accepted labels by id."""
-        self.heard = Heard()
+        self.replies = CallerReplies()
         self._url, self._address = f"http://127.0.0.1:{port}", f"127.0.0.1:{grpc_port}"
         self._bearer = {"authorization": f"Bearer {key}"}
         self._answers = answers
@@ -105,10 +105,10 @@ class FrontCallers:
             except httpx.HTTPError as error:
                 self._fail(False, f"REST {type(error).__name__} {error}"[:120])  # noqa: FBT003
             else:
-                self.heard.seconds.append((began, time.monotonic() - began))
+                self.replies.seconds.append((began, time.monotonic() - began))
 
     def _fail(self, bounded: bool, text: str) -> None:  # noqa: FBT001
-        (self.heard.bounded if bounded else self.heard.lost)[text] += 1
+        (self.replies.bounded if bounded else self.replies.lost)[text] += 1
 
     def _promise(self, kind: str, identity: str) -> None:
         self._promised.write(f"{kind} {identity}\n".encode())
@@ -116,7 +116,7 @@ class FrontCallers:
     def _check(self, number: int, probabilities: list[float]) -> None:
         expected = self._answers.probabilities[number]
         if not np.allclose(probabilities, expected, rtol=1e-5, atol=1e-6):
-            self.heard.wrong += 1
+            self.replies.wrong += 1
 
     async def _rest(self, client: httpx.AsyncClient) -> None:
         number = self._chance.randrange(_ROWS)

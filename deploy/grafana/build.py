@@ -26,7 +26,8 @@ WATCHED = [
     variable("segment", f"label_values(driftline_window_segment{{{CHOSEN}}}, segment)"),
 ]
 WHO = "{{model}} {{version}}"
-VOLUME = "predictions_.*|monitored_events|heartbeats|labels"  # much larger counters
+# Counters that one panel excludes, because they are much larger than the others.
+VOLUME = "predictions_.*|monitored_events|heartbeats|labels"
 VERSION = "version {{version}}"  # without the model, because only one is chosen
 
 
@@ -345,7 +346,7 @@ def event_log() -> Any:
             ),
             series(
                 "Other counters of the monitor",
-                "Unknown and invalid labels, dead letters, waiting scores; without volumes.",
+                "Unknown and invalid labels, dead letters, waiting scores; no large counters.",
                 "short",
                 (f'driftline_counted_total{{what!~"{VOLUME}"}}', "{{what}}"),
             ),
