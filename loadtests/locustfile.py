@@ -139,7 +139,8 @@ def _prepare(environment: Any) -> None:
 
 def _begin(environment: Any, pulse: Pulse) -> None:
     """Start the clocks; if the preparation failed, stop the load."""
-    if environment.prepared != vars(environment.parsed_options):  # by the form or the master
+    # The form of the web page or the master can have changed the options.
+    if environment.prepared != vars(environment.parsed_options):
         _prepare(environment)
     if environment.fault:
         environment.process_exit_code = Outcome.UNUSABLE

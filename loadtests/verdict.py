@@ -108,7 +108,7 @@ def judge(objectives: Objectives, results: ClientMeasurements, generator: Genera
         outcome,
         [
             counted,
-            *(f"{'met   ' if well else 'MISSED'}  {sentence}" for sentence, well in met.items()),
+            *(f"{'met   ' if is_met else 'MISSED'}  {text}" for text, is_met in met.items()),
             _describe(generator),
             f"verdict: {outcome.name.lower()}",
         ],

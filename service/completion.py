@@ -45,9 +45,9 @@ class Completion:
         self._statistics.record_hits([call for call, _ in batch], ended=perf_counter())
         return answers
 
-    def dropped(self, why: Drop) -> None:
+    def dropped(self, reason: Drop) -> None:
         """Count a request that left the queue without a run."""
-        count_drop(self._version, why)
+        count_drop(self._version, reason)
 
     def hit(self, seconds: float) -> None:
         """Count a cache hit."""

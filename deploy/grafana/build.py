@@ -79,13 +79,13 @@ def serving() -> Any:
         "Latency": [
             buckets(
                 "Latency",
-                "Time from receipt to reply.",
+                "Time from reception to reply.",
                 "s",
                 rate(f"{seconds}_bucket", "le"),
             ),
             series(
                 "Latency quantiles",
-                "Time from receipt to reply.",
+                "Time from reception to reply.",
                 "s",
                 (quantile(0.5, seconds), f"p50 {VERSION}"),
                 (quantile(0.95, seconds), f"p95 {VERSION}"),
@@ -93,7 +93,7 @@ def serving() -> Any:
             ),
             series(
                 "Time in the queue",
-                "Time that an answered request waited for its run.",
+                "Time that an answered request spent in the queue.",
                 "s",
                 (quantile(0.5, "driftline_queue_seconds"), f"p50 {VERSION}"),
                 (quantile(0.99, "driftline_queue_seconds"), f"p99 {VERSION}"),
@@ -115,7 +115,7 @@ def serving() -> Any:
             ),
             series(
                 "Queue",
-                "Queued requests when the last batch was answered.",
+                "Queued requests at the time when the last batch was answered.",
                 "short",
                 (latest("driftline_queue_requests"), VERSION),
             ),
@@ -284,7 +284,7 @@ def monitoring() -> Any:
             ),
             series(
                 "Latency",
-                "Time from receipt to reply, latest window.",
+                "Time from reception to reply, latest window.",
                 "s",
                 (latest("driftline_window_latency_seconds"), "{{quantile}} " + VERSION),
             ),
@@ -468,7 +468,10 @@ def overview() -> Any:
         "By version": [
             series("Requests", "Requests per second.", "reqps", ("driftline:requests:rate5m", WHO)),
             series(
-                "p99", "Time from receipt to reply.", "s", ("driftline:request_seconds:p99_5m", WHO)
+                "p99",
+                "Time from reception to reply.",
+                "s",
+                ("driftline:request_seconds:p99_5m", WHO),
             ),
             series(
                 "Share of drifted columns",

@@ -116,7 +116,7 @@ class Batcher(Generic[Ticket, Result]):
         count_drop: Callable[[Drop], None] = lambda _: None,
         count_batch: Callable[[int, int], None] = lambda _rows, _queued: None,
     ) -> None:
-        """Arguments that the types do not explain.
+        """Create an empty queue.
 
         `finish` returns a batch's results; callers wake up afterwards.
         `admissions` has one item per priority level, the highest level first.
@@ -285,9 +285,9 @@ class Batcher(Generic[Ticket, Result]):
                 self._first_deadline = min(self._first_deadline, job.deadline)
                 self._queue.append(job)
 
-    def _drop(self, job: Job[Ticket, Result], why: Drop) -> None:
+    def _drop(self, job: Job[Ticket, Result], reason: Drop) -> None:
         self._admissions[job.level].leave(job.size, job.rows)
-        self._count_drop(why)
+        self._count_drop(reason)
 
     def _empty_queue(self) -> FifoQueue[Job[Ticket, Result]] | AgingQueue[Job[Ticket, Result]]:
         levels = self._limits.levels

@@ -7,7 +7,7 @@ from service.grpc.calls import Method, Methods
 
 
 class MethodAuthorizer:
-    """The check of a call's key, for its method.
+    """The lookup of a call's method, with a check of the call's key.
 
     Methods that need a scope for one model check the key again once the model's name is known.
     """

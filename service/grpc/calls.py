@@ -27,7 +27,7 @@ class CallContext(Protocol):
     authorization: bytes | None
     traceparent: str
     routing_key: str
-    on_cancel: Callable[[], None] | None  # callback that the method sets
+    on_cancel: Callable[[], None] | None  # set by the method; called if the client cancels
 
     def seconds_left(self) -> float | None:
         """Return the seconds until the client's deadline, None without a deadline."""

@@ -35,7 +35,7 @@ class TunableVersion:
         caches: Caches,
         retire: Callable[[], None] | None = None,
     ) -> None:
-        """Arguments that the types do not explain.
+        """Combine the parts of a version.
 
         `shares_runs`: whether requests may share a run. `on_cpu`: whether runs use no accelerator.
         `settings` supply limits that the manifest omits. The version's cache is added to `caches`.
