@@ -29,7 +29,7 @@ class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
     # The trailing reference by column, in the order of event time; empty to use `baseline` or the
     # registered reference.
     reference: dict[str, list[Any]] = {}
-    # The baseline of a version without a registered reference; None if it is still being learned.
+    # The baseline of a version without a registered reference, once it is learned.
     baseline: BaselineRecord | None = None
     learning: bool = False  # whether the columns are only described, without a baseline
     order: list[int] = []  # row numbers in the order of event time; empty if unknown

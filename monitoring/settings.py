@@ -42,7 +42,7 @@ class MonitorSettings(msgspec.Struct, frozen=True):
     waiting_bytes: int = 4 << 30
     # Processes that score windows of different models in parallel; each needs 300 MB or more.
     scorers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
-    # Seconds to score a window, without waits for a busy processor; a slower one is retried once.
+    # Seconds to score a window, without waits for a busy processor; beyond, it is retried once.
     scoring_timeout: float = 300.0
     scoring_memory: int = 2 << 30  # bytes of a scoring process; beyond, its window is retried once
     webhook_url: str = ""  # receiver of retraining requests; empty: they stay in the outbox
@@ -59,7 +59,7 @@ class MonitorSettings(msgspec.Struct, frozen=True):
         "slack",
     ] = "cloudevents"
     webhook_token: str = ""  # sent as Authorization: Bearer
-    # Secrets (whsec_...), comma separated; all sign, so that receivers can change theirs later.
+    # Signing secrets (whsec_...), comma separated; each webhook has a signature of every secret.
     webhook_secrets: str = ""
     # Days until a delivered retraining request without a candidate is overdue; 0: never.
     answer_within_days: Annotated[float, msgspec.Meta(ge=0, le=3650)] = 2.0

@@ -32,8 +32,8 @@ def _sum(entries: list[tuple[int, str, SourceLedger]]) -> SourceLedger:
         return entries[0][2]
     total = SourceLedger(source=entries[0][2].source, epoch=0, next_sequence=0, divided=True)
     for _, shard, ledger in entries:
-        # An event from before the division can still arrive, which reduces the number of losses.
-        counts = states_losses(shard, divided=True) or not shard
+        # Ledgers of whole sources have losses from before the division, which can still decrease.
+        has_losses = states_losses(shard, divided=True) or not shard
         total = replace(
             total,
             epoch=max(total.epoch, ledger.epoch),
@@ -43,8 +43,8 @@ def _sum(entries: list[tuple[int, str, SourceLedger]]) -> SourceLedger:
             duplicated=total.duplicated + ledger.duplicated,
             unreadable=total.unreadable + ledger.unreadable,
             cuts=total.cuts + ledger.cuts,
-            lost=total.lost + (ledger.lost if counts else 0),
-            recovered=total.recovered + (ledger.recovered if counts else 0),
+            lost=total.lost + (ledger.lost if has_losses else 0),
+            recovered=total.recovered + (ledger.recovered if has_losses else 0),
             holes=total.holes + (ledger.holes if states_losses(shard, divided=True) else []),
         )
     return total

@@ -27,9 +27,9 @@ _MAGIC = (  # first bytes of the image files that browsers show
 class LoggedTensor:
     """The rows of an event's tensor, decoded on first use."""
 
-    def __init__(self, of: SampledTensor, tensor: Tensor, rows: int) -> None:
-        """Read the values of the sampled tensor `of` from an event with `rows` rows."""
-        self._of = of
+    def __init__(self, sampled: SampledTensor, tensor: Tensor, rows: int) -> None:
+        """Read the values of the tensor `sampled` from `tensor`, in an event with `rows` rows."""
+        self._sampled = sampled
         self._tensor = tensor
         self._rows = rows
 
@@ -39,16 +39,16 @@ class LoggedTensor:
             form, body = self._body(row)
         except (ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
             form, body = "none", f"cannot be shown: {error}"[:LONGEST_TEXT].encode()
-        return Sample(self._of.name, hash_, start, form, body)
+        return Sample(self._sampled.name, hash_, start, form, body)
 
     def _body(self, row: int) -> tuple[SampleForm, bytes]:
-        if self._of.kind == "text":
+        if self._sampled.kind == "text":
             return "text", _text(self._texts[row])
         item = self._items[row]
-        if self._of.kind == "vector":
+        if self._sampled.kind == "vector":
             return "vector", _vector(item)
-        if self._of.kind == "image":
-            return "png", thumbnail(item, self._of.channels)
+        if self._sampled.kind == "image":
+            return "png", thumbnail(item, self._sampled.channels)
         data = item.tobytes()
         if not data.startswith(_MAGIC):
             return "none", b""
@@ -59,12 +59,12 @@ class LoggedTensor:
     @cached_property
     def _items(self) -> Array:
         array = _array(self._tensor)
-        return array.reshape(self._rows, *array.shape[1:]) if self._of.batched else array[None]
+        return array.reshape(self._rows, *array.shape[1:]) if self._sampled.batched else array[None]
 
     @cached_property
     def _texts(self) -> list[list[Any]]:
         values = self._tensor.data
-        rows = self._rows if self._of.batched else 1
+        rows = self._rows if self._sampled.batched else 1
         width = len(values) // rows
         return [values[row * width : (row + 1) * width] for row in range(rows)]
 

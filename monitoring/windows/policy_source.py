@@ -16,7 +16,7 @@ _POLL_INTERVAL_S = 1.0  # must be much shorter than policy_periods.MARGIN
 
 
 class ReadableVersions:
-    """Registered versions; the errors of unknown versions and unreadable registries differ."""
+    """Registered versions; an unreadable registry is not treated as an unknown version."""
 
     def __init__(self, source: VersionSource) -> None:
         self._source = source

@@ -2,7 +2,7 @@
 
 The sums are updated with each result, so totals over a year need no query of results. Each window
 counts once, by its newest result. Labels arrive late, so the newest window with labels can be much
-older than the newest window; its start is therefore stored, too.
+older than the newest window. The start of each is therefore stored, too.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,6 +11,7 @@ import msgspec
 
 from monitoring.results import PERFORMANCE, Result
 
+# Content of results: a function that returns whether a result has this content.
 _HAS: dict[str, Callable[[Result], bool]] = {
     "performance": lambda result: any(
         score.name in PERFORMANCE and score.of_whole and score.value is not None
@@ -31,7 +32,7 @@ class ClosedTotals(msgspec.Struct, frozen=True):
     pending: int = 0
     expired: int = 0
     conflicting: int = 0
-    newest: dict[str, int] = {}  # key of _HAS: start of the newest window whose result matches
+    newest: dict[str, int] = {}  # content (see _HAS): start of the newest window that has it
 
 
 def add(closed: ClosedTotals, result: Result, before: Result | None) -> ClosedTotals:
@@ -49,6 +50,7 @@ def add_up(results: Iterable[Result]) -> ClosedTotals:
 
 
 def _added(closed: ClosedTotals, result: Result, times: int) -> ClosedTotals:
+    """Return the totals with a result added (`times` is 1) or subtracted (-1)."""
     windows = {**closed.windows}
     windows[result.verdict] = windows.get(result.verdict, 0) + times
     return ClosedTotals(
