@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from eventlog.events import INFINITIES
-from monitoring.counters.plain_values import category
+from monitoring.counters.plain_values import category, number
 from monitoring.scoring.score_rules import Array
 from monitoring.significant_digits import significant
 from registry.manifest import Feature
@@ -30,6 +30,17 @@ def categories(values: "pd.Series[Any]") -> "pd.Series[Any]":
     # The code of a missing value is -1, which selects the last name.
     names = np.array([*map(category, different), None], dtype=object)
     return pd.Series(names[codes], values.index, dtype=object)
+
+
+def numbers_of(values: "pd.Series[Any]") -> Array:
+    """Convert values to finite numbers; other values become NaN."""
+    try:
+        numbers = np.array(values.tolist(), dtype=float)
+    except (TypeError, ValueError, OverflowError):  # some values are no numbers
+        numbers = np.array([])
+    if numbers.shape != values.shape:  # also if every value is a list
+        return values.map(number).to_numpy(dtype=float)
+    return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
 class FeatureValues:

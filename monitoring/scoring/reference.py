@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from msgspec.structs import replace
 
-from monitoring.counters.plain_values import category, number
-from monitoring.scoring.feature_values import FeatureTable
+from monitoring.counters.plain_values import category
+from monitoring.scoring.feature_values import FeatureTable, categories, numbers_of
 from registry.features import expects_labels, monitored_columns
 from registry.manifest import Feature, Kind, Manifest, Monitoring, Version
 from registry.outputs import label_output, probabilities_output
@@ -137,9 +137,9 @@ class Baseline:
     def categories(self, feature: str) -> dict[str, int]:
         """Return the categories of a feature, numbered from 0 for the most frequent category."""
         if feature not in self._categories:
-            codes, categories = pd.factorize(self.frame[feature].dropna().map(category))
-            order = np.argsort(-np.bincount(codes, minlength=len(categories)), kind="stable")
-            self._categories[feature] = {str(categories[code]): n for n, code in enumerate(order)}
+            codes, names = pd.factorize(categories(self.frame[feature].dropna()))
+            order = np.argsort(-np.bincount(codes, minlength=len(names)), kind="stable")
+            self._categories[feature] = {str(names[code]): n for n, code in enumerate(order)}
         return self._categories[feature]
 
     @cached_property
@@ -185,9 +185,5 @@ class Baseline:
 def comparable(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
     """Return a column's values as numbers or strings; all other values become missing."""
     if column.kind == "categorical":
-        return values.map(category, na_action="ignore")
-    try:
-        numbers = np.array(values.tolist(), dtype=float)
-    except (TypeError, ValueError, OverflowError):  # some values are no numbers
-        return values.map(number).astype(float)
-    return pd.Series(np.where(np.isfinite(numbers), numbers, np.nan), values.index)
+        return categories(values)
+    return pd.Series(numbers_of(values), values.index)

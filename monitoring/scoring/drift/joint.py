@@ -27,9 +27,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from monitoring.counters.plain_values import category, number
 from monitoring.scoring.drift.drift_values import by_frequency
 from monitoring.scoring.drift.null_distribution import BlockBootstrap
+from monitoring.scoring.feature_values import categories, numbers_of
 from monitoring.scoring.reference import Column
 from monitoring.scoring.score_rules import MIN_VALUES, Array
 
@@ -79,13 +79,13 @@ class RowEncoding:
             return
         encoding: Any
         if column.kind == "numeric":
-            numbers = values.map(number).to_numpy(dtype=float)
+            numbers = numbers_of(values)
             encoding = np.sort(numbers[np.isfinite(numbers)])
             if len(encoding) == 0 or encoding[0] == encoding[-1]:
                 return
             self.names.append(column.name)
         else:
-            counts = by_frequency(values.map(category, na_action="ignore"))
+            counts = by_frequency(categories(values))
             minimum = max(MIN_VALUES, _LEAST_SHARE * counts.sum())
             common = counts.index[: min(_COMMON, len(counts) - 1)]
             encoding = [name for name in common if counts[name] >= minimum]
@@ -97,15 +97,17 @@ class RowEncoding:
 
 def _encoded(column: Column, encoding: Any, values: "pd.Series[Any]", *, own: bool) -> Array:
     if column.kind == "numeric":
-        numbers = values.map(number).to_numpy(dtype=float)
+        numbers = numbers_of(values)
         below = np.searchsorted(encoding, numbers, side="left")
         up_to = np.searchsorted(encoding, numbers, side="right")
         others = len(encoding) - own
         share = (below + up_to - own + 1) / 2 / (others + 1)
         scores: Array = np.where(np.isfinite(numbers), ndtri(share), 0.0)[:, None]
         return scores
-    names = values.map(category, na_action="ignore")
-    return np.column_stack([names == name for name in encoding]).astype(float)
+    places = categories(values).map({name: place for place, name in enumerate(encoding)})
+    codes = places.to_numpy(dtype=float)
+    indicators: Array = codes[:, None] == np.arange(len(encoding))
+    return indicators.astype(float)
 
 
 class JointDrift:

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from monitoring.counters.plain_values import category, number
 from monitoring.results import Window
 from monitoring.scoring.drift.drift_values import by_frequency
 from monitoring.scoring.drift.null_distribution import NullSampler, PastWindows
 from monitoring.scoring.drift.season_test import SEVERAL, WEEK, block_length, full_blocks, season_of
 from monitoring.scoring.drift.thresholds import DriftThresholds
+from monitoring.scoring.feature_values import categories, numbers_of
 from monitoring.scoring.reference import Baseline, Column
 from monitoring.scoring.score_rules import Array
 from telemetry.clock import DAY, HOUR
@@ -119,10 +119,10 @@ class LikeTimes:
 def _measures(column: Column, values: "pd.Series[Any]") -> list[Array]:
     missing = values.isna().to_numpy(dtype=float)
     if column.kind == "numeric":
-        numbers = values.map(number).to_numpy(dtype=float)
+        numbers = numbers_of(values)
         ranks = pd.Series(numbers).rank(pct=True).fillna(0.5).to_numpy(dtype=float)
         return [ranks, np.abs(ranks - 0.5), missing]
-    names = values.map(category, na_action="ignore")
+    names = categories(values)
     common = by_frequency(names).index[:_COMMON]
     return [*((names == name).to_numpy(dtype=float) for name in common), missing]
 

@@ -15,8 +15,8 @@ import pandas as pd
 from scipy.spatial.distance import jensenshannon as _distance
 from scipy.stats import wasserstein_distance
 
-from monitoring.counters.plain_values import category, number
 from monitoring.scoring.drift.drift_values import standard
+from monitoring.scoring.feature_values import categories, numbers_of
 from monitoring.scoring.reference import Column
 from monitoring.scoring.score_rules import Array
 
@@ -73,7 +73,7 @@ class BinnedColumn:
         return np.maximum(spread * self._spread / self._spread_of_centres, SMALLEST_SPREAD)
 
     def _numbers(self, values: "pd.Series[Any]") -> Array:
-        numbers = values.map(number).to_numpy(dtype=float)
+        numbers = numbers_of(values)
         finite = numbers[np.isfinite(numbers)]
         codes = np.full(len(numbers), -1)
         if finite.size:
@@ -89,7 +89,7 @@ class BinnedColumn:
         return codes
 
     def _categories(self, values: "pd.Series[Any]") -> Array:
-        names = values.map(category, na_action="ignore")
+        names = categories(values)
         common = {name: place for place, name in enumerate(names.value_counts().index)}
         codes: Array = names.map(common).fillna(-1).to_numpy(dtype=int)
         return codes

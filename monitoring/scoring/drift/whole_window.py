@@ -91,8 +91,11 @@ def _unusable(values: "pd.Series[Any]", column: Column) -> dict[str, float]:
         return dict.fromkeys(_UNUSABLE, 0.0)
     if column.kind == "categorical":
         return {"missing": float(values.isna().mean()), "infinite": 0.0, "not a number": 0.0}
-    missing, infinite = float(values.isna().mean()), float(values.map(_is_infinite).mean())
+    missing = float(values.isna().mean())
     unusable = float(comparable(values, column).isna().mean())
+    if unusable == missing:
+        return {"missing": missing, "infinite": 0.0, "not a number": 0.0}
+    infinite = float(values.map(_is_infinite).mean())
     other = max(0.0, unusable - missing - infinite)
     return {"missing": missing, "infinite": infinite, "not a number": other}
 

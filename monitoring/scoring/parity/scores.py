@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.counters.plain_values import category, number
+from monitoring.counters.plain_values import category
 from monitoring.results import EFFECT, PARITY, SHIFT, Score
-from monitoring.scoring.feature_values import FeatureValues
+from monitoring.scoring.feature_values import FeatureValues, numbers_of
 from monitoring.scoring.parity.drift_effect import restore_categories, restore_numbers
 from monitoring.scoring.parity.rerun import Columns, ModelRerun, RerunPredictions
 from monitoring.scoring.reference import Baseline
@@ -105,7 +105,7 @@ class ParityScorer:
         """Return for each row whether the logged and the re-run prediction agree."""
         tolerance, logged_values = self._policy.tolerance, logged[self._baseline.own.prediction]
         if self._regression:
-            numbers, now = logged_values.map(number).to_numpy(dtype=float), _numbers(rerun)
+            numbers, now = numbers_of(logged_values), _numbers(rerun)
             near: Array = np.abs(numbers - now) <= tolerance * np.maximum(np.abs(now), self._spread)
             return near
         classes = [category(value) for value in logged_values]
@@ -114,7 +114,7 @@ class ParityScorer:
             return same
         stored = self._baseline.probabilities
         close = [
-            np.abs(logged[stored[name]].map(number).to_numpy(dtype=float) - now) <= tolerance
+            np.abs(numbers_of(logged[stored[name]]) - now) <= tolerance
             for name, now in rerun.probabilities.items()
         ]
         ranked = np.sort(np.array(list(rerun.probabilities.values())), axis=0)

@@ -26,8 +26,8 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.isotonic import IsotonicRegression
 from threadpoolctl import threadpool_limits
 
-from monitoring.counters.plain_values import category, number
 from monitoring.scoring.drift.null_distribution import DRAWS, BlockBootstrap, size_class
+from monitoring.scoring.feature_values import categories, numbers_of
 from monitoring.scoring.performance.metrics import (
     LabelledRows,
     Metrics,
@@ -248,14 +248,14 @@ class PerformanceEstimator:
 
     def _columns(self, frame: pd.DataFrame) -> Array:
         """Return prediction and features as numbers [rows, columns]; categories become indices."""
-        columns = [frame[self._baseline.own.prediction].map(number).to_numpy(dtype=float)]
+        columns = [numbers_of(frame[self._baseline.own.prediction])]
         for feature in self._baseline.manifest.features:
             values = frame[feature.name]
             if feature.kind == "numeric":
-                columns.append(values.map(number).to_numpy(dtype=float))
+                columns.append(numbers_of(values))
             else:
                 codes_by_name = self._baseline.categories(feature.name)
-                codes = values.map(category, na_action="ignore").map(codes_by_name)
+                codes = categories(values).map(codes_by_name)
                 columns.append(codes.to_numpy(dtype=float))
         return np.column_stack(columns)
 

@@ -13,8 +13,7 @@ import pandas as pd
 from msgspec.structs import replace
 from sklearn import metrics
 
-from monitoring.counters.plain_values import number
-from monitoring.scoring.feature_values import categories
+from monitoring.scoring.feature_values import categories, numbers_of
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import Array
 from monitoring.significant_digits import significant
@@ -238,15 +237,13 @@ def labelled_rows(baseline: Baseline, frame: pd.DataFrame, label: str | None) ->
     predicted = frame[baseline.own.prediction]
     actual = predicted if label is None else frame[label]
     if baseline.manifest.task == "regression":
-        return LabelledRows(
-            actual.map(number).to_numpy(dtype=float), predicted.map(number).to_numpy(dtype=float)
-        )
+        return LabelledRows(numbers_of(actual), numbers_of(predicted))
     codes = dict(baseline.classes)
     return LabelledRows(
         _codes(actual, codes),
         _codes(predicted, codes),
         {
-            baseline.classes[name]: frame[stored].map(number).to_numpy(dtype=float)
+            baseline.classes[name]: numbers_of(frame[stored])
             for name, stored in baseline.probabilities.items()
         },
         baseline.positive_class,

@@ -16,6 +16,7 @@ from monitoring.counters.plain_values import category, number
 from monitoring.counters.window_counters import ConfusionMatrix, ErrorSums, LabelCounters
 from monitoring.presenter.formats import figure
 from monitoring.results import ESTIMATED, GAP, Score
+from monitoring.scoring.feature_values import numbers_of
 from monitoring.scoring.performance.estimate_gap import EstimateGaps
 from monitoring.scoring.performance.estimator import PerformanceEstimator, Spread
 from monitoring.scoring.performance.metric_ranges import clipped
@@ -209,7 +210,7 @@ class PerformanceScorer:
         label = self._baseline.own.label
         labels = window[label]
         if self._regression:  # ignore labels that are not numbers
-            labels = labels.map(number)
+            labels = pd.Series(numbers_of(labels), labels.index)
         return window.assign(**{label: labels})[labels.notna()]
 
     def weighted(

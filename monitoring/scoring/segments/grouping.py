@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.counters.plain_values import number
-from monitoring.scoring.feature_values import categories
+from monitoring.scoring.feature_values import categories, numbers_of
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import Array
 from registry.manifest import Feature, SegmentPolicy
@@ -50,7 +49,7 @@ class Grouping:
         """Return the index of each row's group in `names`."""
         other, missing = len(self.names) - 2, len(self.names) - 1
         if self._edges:
-            numbers = values.map(number).to_numpy(dtype=float)
+            numbers = numbers_of(values)
             ranges = np.searchsorted(self._edges, numbers, side="right")
             return np.where(np.isnan(numbers), missing, ranges)
         values_as_text = categories(values)
