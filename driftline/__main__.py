@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 if not sys.flags.safe_path and Path(sys.path[0]).resolve() != Path(__file__).resolve().parents[1]:
-    del sys.path[0]  # the current folder: its service.py or registry/ must not shadow Driftline's
+    del sys.path[0]  # the current folder, which may contain a service.py or registry/
 
 from driftline.cli import main
 

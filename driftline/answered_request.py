@@ -1,4 +1,4 @@
-"""Check that the retrain request exists that a registration answers."""
+"""Check that a registration answers an existing retrain request."""
 
 import importlib.util
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""`driftline request`, `approve`, `reject` and `release-policy`."""
+"""Commands for approvals: `driftline request`, `approve`, `reject` and `release-policy`."""
 
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,9 @@ def reject(*, model: str, number: str, why: str, server: str) -> None:
 @click.command("release-policy")
 @click.argument("model")
 @click.option(
-    "--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML to set."
+    "--file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="YAML file of the fields to set.",
 )
 @click.option("--why", default="", help="Reason, recorded with the change.")
 @EXPECTED_REVISION

@@ -138,7 +138,7 @@ def audit() -> None:
 def verify(
     *, head: str, public_key: Path | None, log: bool, file: Path | None, server: str
 ) -> None:
-    """Recompute the chain of the history; exit 1 with the first difference.
+    """Recompute the chain of the history; exit 1 and print the first difference, if there is one.
 
     The chain reveals edited and removed rows. A saved head, the log, and this machine's copy of a
     shared history reveal a truncated history and a restored backup. With --public-key, the saved
@@ -182,14 +182,14 @@ def _compare_with_log(rows: Sequence[HistoryRow], place: "LogPlace") -> str:
             differs = differs or check.fault(event)
     if fault := heads.fault(rows) or differs:
         raise HistoryChanged(fault)
-    return f"{predictions} predictions and {len(heads)} heads of the log with the rows"
+    return f"{predictions} predictions and {len(heads)} heads of the log agree with the rows"
 
 
 @audit.command()
 def key() -> None:
     """Print the public key that verifies signed heads; create the key pair if it does not exist.
 
-    The private key stays in `audit-key.pem` below the home, or in the file that
+    The private key is stored in `audit-key.pem` in the home, or in the file that
     DRIFTLINE_AUDIT_KEY names.
     """
     from registry.signed_heads import ensure_key, public_pem  # noqa: PLC0415 - cryptography is slow to import

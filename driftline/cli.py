@@ -57,7 +57,7 @@ COMMANDS = {
         "driftline.mlflow_import.commands", "Register a model of an MLflow registry.", _MLFLOW
     ),
     "follow": CommandSummary(
-        "driftline.mlflow_import.commands", "Register every new version of MLflow.", _MLFLOW
+        "driftline.mlflow_import.commands", "Register new versions of an MLflow model.", _MLFLOW
     ),
     "export": CommandSummary(
         "driftline.mlflow_import.commands", "Write verdicts to MLflow as tags.", _MLFLOW
@@ -74,7 +74,7 @@ COMMANDS = {
     ),
     "promote": CommandSummary("driftline.promote", "Point an alias at a version.", _REGISTRY),
     "rollout": CommandSummary(
-        "driftline.rollout", "Give a version a growing share of the requests.", _REGISTRY
+        "driftline.rollout", "Move requests to another version, step by step.", _REGISTRY
     ),
     "shadow": CommandSummary(
         "driftline.shadow", "Run a version on the champion's requests.", _REGISTRY
@@ -203,7 +203,7 @@ class LazyGroup(click.Group):
                 COMMANDS[cmd_name].module
             ).commands()
         except ImportError as error:
-            return _absent(cmd_name, _missing(cmd_name, error))
+            return _refusing_command(cmd_name, _missing(cmd_name, error))
         return next(command for command in provided if command.name == cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -265,7 +265,7 @@ def _missing(command: str, error: ImportError) -> NotInstalled:
     )
 
 
-def _absent(command: str, missing: NotInstalled) -> click.Command:
+def _refusing_command(command: str, missing: NotInstalled) -> click.Command:
     """Return a command that reports the missing package: images contain only what they run."""
 
     def refuse() -> None:
@@ -316,12 +316,12 @@ def main() -> None:
     try:
         run()
     except SystemExit as ended:
-        _leave(ended.code)
+        _exit_process(ended.code)
         raise
-    _leave(0)
+    _exit_process(0)
 
 
-def _leave(status: object) -> None:
+def _exit_process(status: object) -> None:
     """Exit without unloading native libraries whose threads still run.
 
     ONNX Runtime and Arrow stop their threads while the interpreter unloads them, which sometimes

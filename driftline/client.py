@@ -102,7 +102,7 @@ class _Tries:
         return self._pause(_refusal(response), response.headers.get("retry-after", ""))
 
     def failed(self, error: httpx.TransportError) -> float:
-        """Return the seconds until the next try after no reply came; raise ClientError."""
+        """Return the seconds until the next try after a missing reply; raise ClientError."""
         return self._pause(_without_reply(error, self._url, self._timeout))
 
     def _pause(self, error: ClientError, retry_after: str = "") -> float:

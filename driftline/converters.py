@@ -23,6 +23,7 @@ def to_onnx(model: Any, rows: Any = None) -> bytes:
     `model` is a path, bytes, an onnx.ModelProto, a scikit-learn estimator or pipeline, a model of
     XGBoost, LightGBM or CatBoost, or a torch.nn.Module. `rows` are example input rows without the
     target: a DataFrame or array, or an example input for torch.
+
     Raises SettingError if a package, the rows or the example input is missing.
     """
     if isinstance(model, str | Path):

@@ -21,7 +21,7 @@ def promote_first(registry: Registry, version: Version, actor: str) -> bool:
             registry.promote(
                 version.model, version.number, actor=actor, expected_revision=state.revision
             )
-        except VersionRefused:  # by the model's release policy
+        except VersionRefused:  # the model's release policy refuses the version
             return False
         return True
 

@@ -95,7 +95,9 @@ def check_ports(home: Home) -> Iterator[CheckResult]:
         return
     for role, lock, address in parts:
         if running := holder(home.lock(lock)):
-            yield CheckResult("ports", "ok", f"{address}: the {role} of this home runs ({running})")
+            yield CheckResult(
+                "ports", "ok", f"{address}: used by the {role} of this home ({running})"
+            )
             continue
         try:
             require_free([address])
@@ -306,4 +308,4 @@ def findings(home: Home, environ: Mapping[str, str]) -> Iterator[CheckResult]:
         except ImportError as error:
             yield CheckResult(name, "ok", f"not checked: package {error.name} is not installed")
         except (DriftlineError, OSError) as error:
-            yield CheckResult(name, "failed", str(error), "correct this, then run it again")
+            yield CheckResult(name, "failed", str(error), "correct this, then run doctor again")

@@ -88,7 +88,7 @@ def list_keys() -> None:
 @keys.command()
 @click.argument("key_id")
 def revoke(key_id: str) -> None:
-    """Revoke a key; running workers apply it within one second."""
+    """Revoke a key; running workers refuse it within one second."""
     _file().change(lambda stored_keys: revoke_key(stored_keys, key_id, time.time()))
     click.echo(f"{key_id} is revoked")
 

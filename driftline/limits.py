@@ -26,7 +26,7 @@ _MEANINGS = {
     "max_bytes": "Maximum number of queued bytes, per worker and priority level.",
     "max_wait_ms": "Requests with a longer expected wait, in milliseconds, are refused.",
     "priority_levels": "Number of priority levels; level 1 is the highest.",
-    "default_priority": "Priority of requests that state none.",
+    "default_priority": "Priority of requests that state no priority.",
     "priority_step_ms": "Head start of each priority level over the next, in milliseconds.",
     "cache_max_bytes": "Size of the response cache in bytes, per worker; 0 switches it off.",
 }

@@ -63,7 +63,7 @@ def commands() -> list[click.Command]:
 @click.option(
     "--speed",
     type=FiniteRange(min=0, min_open=True),
-    help="Factor for the speed of logged requests.  [default: 1]",
+    help="Speed factor for logged requests.  [default: 1]",
 )
 @click.option(
     "--p99-ms",
@@ -106,7 +106,7 @@ def load(
     loadtests/locustfile.py` runs the same test with locust's web page.
     """
     if importlib.util.find_spec("locust") is None:
-        raise click.ClickException("locust is not installed; expected driftline[loadtests]")
+        raise click.ClickException("locust is not installed: pip install 'driftline[loadtests]'")
     spec = importlib.util.find_spec("loadtests.locustfile")
     assert spec is not None
     assert spec.origin is not None

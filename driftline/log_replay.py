@@ -88,14 +88,14 @@ def _warn_of_dead_letters(replayed: Store) -> None:
     if count := replayed.totals()["dead_letters"]:
         (last,) = replayed.dead_letters(1)
         records = formats.several(count, "record")
-        click.echo(f"{records} could not be ingested; the last one: {last.reason}", err=True)
+        click.echo(f"{records} could not be ingested; the last reason: {last.reason}", err=True)
 
 
 def differences(recorded: Store, replayed: Store) -> tuple[list[str], int]:
     """List the windows that both databases have closed with different results.
 
-    Also return the number of other windows, closed by an earlier release with different score
-    definitions.
+    Also return the number of differing windows that an earlier release closed; it defined scores
+    differently.
     """
     lines: list[str] = []
     earlier = 0

@@ -30,10 +30,10 @@ class _Alias(msgspec.Struct):
 def awaited_conditions(
     model: str, alias: str, rollout: str, transport: httpx.BaseTransport | None = None
 ) -> Sequence[str]:
-    """Return the conditions that the monitor reports an active rollout to be waiting for.
+    """Return the conditions for which an active rollout waits, as reported by the monitor.
 
-    Returns [] if no address is set, if the monitor does not know the rollout yet, or if the monitor
-    does not respond; the last case is printed.
+    Returns [] if no address is set or the monitor does not know the rollout yet. If the request
+    fails, prints the reason and returns [].
     """
     page = from_environment(MonitorSettings, PREFIX).page_url.rstrip("/")
     if not page:
@@ -46,7 +46,7 @@ def awaited_conditions(
             reply = client.get(path).raise_for_status()
         panel = msgspec.json.decode(reply.content, type=_Alias).panel
     except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as error:
-        click.echo(f"driftline: no reply of the monitor at {page}: {_reason(error)}", err=True)
+        click.echo(f"driftline: cannot query the monitor at {page}: {_reason(error)}", err=True)
         return []
     return panel.awaited if panel is not None and panel.rollout.id == rollout else []
 

@@ -70,7 +70,7 @@ from telemetry.tracing import Tracing
 
 _logger = logging.getLogger(__name__)
 _RECONNECT = 1.0  # seconds until the first retry after the database became unavailable
-_LONGEST_RECONNECT = 8.0  # seconds to which the pause between retries is doubled
+_LONGEST_RECONNECT = 8.0  # maximum number of seconds between retries, reached by doubling
 _STABLE = 30.0  # seconds of monitoring after which the pause is reset
 
 
@@ -131,7 +131,7 @@ def _monitored(
                 announcing = PositionPublisher(home.consumed, loop.positions)
             work(loop, settings, stopping, announcing)
         except DatabaseUnavailable as error:
-            _logger.warning("%s; retry follows", error)
+            _logger.warning("%s; retrying", error)
             return stopping.is_set()
     return True
 

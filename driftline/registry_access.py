@@ -125,7 +125,7 @@ def rows_of(home: Home, model: str) -> list[HistoryRow]:
     """Return every history row of a model; raises UnknownModel if there is no row."""
     rows = open_history(home).rows(model)
     if not rows:
-        raise UnknownModel(f"no model {model!r}: the registry's history has no row of it")
+        raise UnknownModel(f"no model {model!r}: the registry's history has no row of this model")
     return rows
 
 

@@ -43,7 +43,9 @@ def review() -> None:
 @review.command()
 @click.argument("model")
 @click.option("--format", "to", type=click.Choice(_FORMATS), default="driftline", show_default=True)
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="[default: stdout]")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="File.  [default: stdout]"
+)
 @click.option("--limit", type=click.IntRange(1, 500), default=500, show_default=True)
 def export(*, model: str, to: str, output: Path | None, limit: int) -> None:
     """Write the rows of MODEL that need a label, as JSON."""

@@ -58,7 +58,7 @@ def schedule(  # noqa: PLR0913  # one argument per option
     access = open_access(server)
     if remove:
         access.change(model, RemoveSchedule(why=why))
-        click.echo(f"{model} has no schedule now")
+        click.echo(f"{model} no longer has a schedule")
         return
     if cron:
         when = cast("CatchUp", catch_up or "latest")

@@ -115,7 +115,7 @@ def finish_unread() -> Iterator[None]:
         sys.stdout = before
 
 
-def own_control(stream: TextIO) -> TextIO:
+def unescaped_stream(stream: TextIO) -> TextIO:
     """Return the unescaped stream, for displays that move the cursor and show no foreign text."""
     inner: TextIO = getattr(stream, "unescaped", stream)
     return inner

@@ -23,7 +23,7 @@ def commands() -> list[click.Command]:
 
 @click.group()
 def webhooks() -> None:
-    """List, test, retry and enable the webhooks for retrain requests and alarms."""
+    """Test, list and retry webhooks, or enable a disabled receiver."""
 
 
 @webhooks.command()

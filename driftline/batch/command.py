@@ -202,7 +202,7 @@ def _same(output: str, file: InputFile) -> bool:
 
 
 def _folder(home: Home, output: str) -> Path:
-    """Return the folder for the job's chunks, next to the output if that is on this machine."""
+    """Return the folder for the job's chunks, next to the output if it is on this machine."""
     if "://" in output:
         name = hashlib.sha256(output.encode()).hexdigest()[:16]
         return home.root / "batch" / name
@@ -211,7 +211,7 @@ def _folder(home: Home, output: str) -> Path:
 
 
 def _total(storage: Storage, files: list[InputFile]) -> int | None:
-    """Return the number of rows of all files, or None if a file does not store its number."""
+    """Return the number of rows of all files, or None if a file does not store the number."""
     counts = [row_count(storage, file) for file in files]
     counts_read = [count for count in counts if count is not None]
     return sum(counts_read) if len(counts_read) == len(counts) else None

@@ -8,7 +8,7 @@ from typing import Protocol, Self
 
 import click
 
-from driftline.terminal import own_control
+from driftline.terminal import unescaped_stream
 
 _EVERY_S = 10.0  # seconds between lines
 
@@ -61,7 +61,7 @@ class Bar:
             MofNCompleteColumn(),
             TextColumn("rows, {task.fields[rate]:,.0f} rows/s"),
             TimeRemainingColumn(),
-            console=Console(file=own_control(sys.stderr)),
+            console=Console(file=unescaped_stream(sys.stderr)),
         )
         self._task = self._display.add_task("", total=total, rate=0.0)
         self._pace = Pace(total)

@@ -60,7 +60,7 @@ def golden(  # noqa: PLR0913  # one argument per option
     why: str,
     server: str,
 ) -> None:
-    """Show or change the golden requests of MODEL: requests with the outputs that are required.
+    """Show or change the golden requests of MODEL: requests with their required outputs.
 
     A gate of kind answers contains them. For requests of --add without outputs, the champion or
     --version computes the outputs.
@@ -144,7 +144,7 @@ def _read(file: Path) -> list[_StatedRequest]:
 def _answered(
     model: str, requests: list[_StatedRequest], number: str, server: str
 ) -> list[dict[str, Any]]:
-    """Return the requests with their outputs; raises a RegistryError if the version refuses one."""
+    """Return the requests with outputs; raises a RegistryError if the version refuses a request."""
     if all(request.outputs for request in requests):
         return [msgspec.to_builtins(request) for request in requests]
     if server:

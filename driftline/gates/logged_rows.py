@@ -43,9 +43,9 @@ def read_logged_rows(  # noqa: PLR0913  # one argument per criterion
     """Sample rows of a period and join their labels; raises NotEnoughData if there are no rows.
 
     `manifests` has the manifest of every version, by number. Requests are excluded if their version
-    is not among them, or if its payload policy hides features. `run_by` has the manifests of the
-    versions that will run the rows. Rows with the smallest hashes are selected, so equal logs have
-    equal samples.
+    is not in `manifests`, or if the version's payload policy hides features. `run_by` has the
+    manifests of the versions that will run the rows. Rows with the smallest hashes are selected, so
+    equal logs have equal samples.
     """
     sampled = read_period(
         log, period, lambda events: _sample(events, model, manifests, period, most)

@@ -36,7 +36,8 @@ _NOT_INHERITED = (
 class LoneService:
     """`driftline serve` with one version, running inside a `with` block.
 
-    Entering the block waits until the service is ready. Raises GateFailed if it exits before.
+    Entering the block waits until the service is ready. Raises GateFailed if the service exits
+    first.
     """
 
     def __init__(self, version: Version, folder: Path) -> None:
@@ -97,7 +98,9 @@ class LoneService:
 
     def _ready(self, client: httpx.Client) -> bool:
         if (status := self._process.poll()) is not None:
-            raise GateFailed(f"the serving process ended with status {status}: {self._last_line()}")
+            raise GateFailed(
+                f"the serving process exited with status {status}: {self._last_line()}"
+            )
         try:
             if client.get("/v2/health/ready").is_success:
                 return True

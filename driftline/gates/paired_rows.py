@@ -141,7 +141,7 @@ def evaluate(
 ) -> PairedRows:
     """Run both versions on the rows that both can run; raises NotEnoughData.
 
-    `stored` is the baseline from which `frame` is taken, if any; it has its version's predictions.
+    `stored` is the baseline from which `frame` is taken, if any, with stored predictions.
     """
     candidate, champion = context.candidate, context.champion
     predictions, fits = predict_rows(candidate, frame, stored)

@@ -35,7 +35,7 @@ def run_child(package: Package, *, convert: bool) -> None:
     size = sum(path.stat().st_size for path in package.folder.rglob("*") if path.is_file())
     bounds = bounds_of(size)
     work = ChildWork(package, convert, bounds.memory)
-    step = "the conversion" if convert else "the run of its input example"
+    step = "the conversion" if convert else "the run of the input example"
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "driftline.mlflow_import.child"],

@@ -141,7 +141,9 @@ class Upload:
                 f"{self._received:,} of {self._size:,} bytes arrived; send it again"
             )
         if (digest := self._hash.hexdigest()) != self._place.name:
-            raise InvalidUpload(f"the bytes have the SHA-256 {digest}, not that in the path")
+            raise InvalidUpload(
+                f"the bytes have the SHA-256 {digest}; expected the SHA-256 in the path"
+            )
         self._file.flush()
         os.fsync(self._file.fileno())
         Path(self._file.name).replace(self._place)

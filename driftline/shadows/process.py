@@ -62,10 +62,10 @@ def run_shadows(most_lag_s: float) -> None:
             clock=now_us, most_lag_s=most_lag_s, report=read_report(home),
         )  # fmt: skip
         parts.callback(mirror.close)
-        _until(stopping, mirror, home)
+        _run_until_stopped(stopping, mirror, home)
 
 
-def _until(stopping: threading.Event, mirror: Mirror, home: Home) -> None:
+def _run_until_stopped(stopping: threading.Event, mirror: Mirror, home: Home) -> None:
     pauses, reported = Backoff(_PAUSE_S, _LONGEST_PAUSE_S), 0.0
     pause = 0.0
     while not stopping.wait(pause):

@@ -1,7 +1,7 @@
 """The training rows: rows that a retrain request offers, and older rows of the example's table.
 
-A request offers the logged rows of the reported version, with labels and weights. Rows from before
-that version answered are read from the example's table.
+A request offers the logged rows of the version with the alarm, with labels and weights. Older rows
+are read from the example's table.
 """
 
 import io

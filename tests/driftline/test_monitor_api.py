@@ -55,7 +55,7 @@ def test_a_monitor_without_an_answer_is_named(
 ) -> None:
     assert ask(answering(reply)) == []
     printed = capsys.readouterr().err
-    assert "driftline: no reply of the monitor at https://monitor.test: " in printed
+    assert "driftline: cannot query the monitor at https://monitor.test: " in printed
     assert reason in printed
 
 

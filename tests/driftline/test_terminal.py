@@ -16,7 +16,7 @@ from rich.text import Text
 
 from driftline import cli
 from driftline.status import plain
-from driftline.terminal import EscapingStream, escaped, escaped_streams, own_control
+from driftline.terminal import EscapingStream, escaped, escaped_streams, unescaped_stream
 from monitoring.results import AlarmStep, Result
 from tests.hostile_names import NAMES, STEERING, TERMINAL
 from tests.monitoring.web.conftest import FakeStore, a_delivery, an_alarm, week, written_to
@@ -67,8 +67,8 @@ def test_colours_pass_and_a_display_of_ours_may_move_the_cursor() -> None:
     wrapped = EscapingStream(stream)
     wrapped.writelines(["\x1b[1;31mred\x1b[0m\x1b[2J", "\x1b]0;x\x07"])
     assert stream.getvalue() == "\x1b[1;31mred\x1b[0m\\u001b[2J\\u001b]0;x\\u0007"
-    assert own_control(cast("Any", wrapped)) is stream
-    assert own_control(stream) is stream
+    assert unescaped_stream(cast("Any", wrapped)) is stream
+    assert unescaped_stream(stream) is stream
 
 
 def test_the_streams_are_as_before_afterwards() -> None:

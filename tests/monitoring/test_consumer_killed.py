@@ -279,7 +279,7 @@ def test_the_past_comes_out_the_same_again_and_otherwise_by_another_policy(
     assert "could not be ingested" not in tried.stderr
     strange = command("backtest", "--policy", str(lenient), BENTOML_HOME=str(tmp_path / "none"))
     assert "0 alarms by this policy" in strange.stdout
-    assert "could not be ingested; the last one: " in strange.stderr
+    assert "could not be ingested; the last reason: " in strange.stderr
     assert "its folder is missing" in strange.stderr
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("alarms: {min_rows: lots}")

@@ -146,7 +146,7 @@ def test_an_input_example_that_the_model_refuses_is_named(tmp_path: Path) -> Non
     (folder / "input_example.json").write_text('{"columns": ["a", "b"], "data": [[1, 2]]}')
     run_child(read_package(folder), convert=False)
     (folder / "input_example.json").write_text('{"columns": ["a"], "data": [[1]]}')
-    with pytest.raises(UnsupportedModel, match="its input example failed"):
+    with pytest.raises(UnsupportedModel, match="the input example failed"):
         run_child(read_package(folder), convert=False)
 
 
