@@ -193,17 +193,19 @@ def _predictions(events: Iterable[Event], model: str) -> Iterable[PredictionEven
 def _features(
     rows: Sequence[RowId],
     events: Mapping[RowId, PredictionEvent],
-    run_by: Mapping[str, Manifest],
+    rerun_manifests: Mapping[str, Manifest],
 ) -> tuple[pd.DataFrame, list[RowId]]:
     """Return the features of every row that has all of them, and the ids of these rows."""
-    names = list(dict.fromkeys(f.name for manifest in run_by.values() for f in manifest.features))
+    names = list(
+        dict.fromkeys(f.name for manifest in rerun_manifests.values() for f in manifest.features)
+    )
     columns: dict[str, list[Any]] = {name: [] for name in names}
     complete: list[RowId] = []
     decoded: dict[str, dict[str, list[Any]] | None] = {}
     for row in rows:
         event = events[row]
         if row[0] not in decoded:
-            decoded[row[0]] = features_of(event, run_by)
+            decoded[row[0]] = features_of(event, rerun_manifests)
         features = decoded[row[0]]
         if features is None or any(row[1] >= len(values) for values in features.values()):
             continue

@@ -137,9 +137,9 @@ def _replayed(
     manifests: dict[str, Manifest],
 ) -> PairedRows:
     first, second = versions
-    run_by = {"candidate": second.manifest, "champion": first.manifest}
+    rerun_manifests = {"candidate": second.manifest, "champion": first.manifest}
     rows = read_logged_rows(
-        log, request.model, manifests, run_by, period=request.period, most=request.most
+        log, request.model, manifests, rerun_manifests, period=request.period, most=request.most
     )
     context = GateContext(second, first, Path(), lambda _: None, log, manifests)
     paired = evaluate(context, rows.frame, rows.labels)

@@ -35,7 +35,7 @@ def read_logged_rows(  # noqa: PLR0913  # one argument per criterion
     log: LogPlace,
     model: str,
     manifests: Mapping[str, Manifest],
-    run_by: Mapping[str, Manifest],
+    rerun_manifests: Mapping[str, Manifest],
     *,
     period: Period,
     most: int,
@@ -43,9 +43,9 @@ def read_logged_rows(  # noqa: PLR0913  # one argument per criterion
     """Sample rows of a period and join their labels; raises NotEnoughData if there are no rows.
 
     `manifests` has the manifest of every version, by number. Requests are excluded if their version
-    is not in `manifests`, or if the version's payload policy hides features. `run_by` has the
-    manifests of the versions that will run the rows. Rows with the smallest hashes are selected, so
-    equal logs have equal samples.
+    is not in `manifests`, or if the version's payload policy hides features. `rerun_manifests` has
+    the manifests of the versions that will run the rows. Rows with the smallest hashes are
+    selected, so equal logs have equal samples.
     """
     sampled = read_period(
         log, period, lambda events: _sample(events, model, manifests, period, most)
@@ -55,10 +55,10 @@ def read_logged_rows(  # noqa: PLR0913  # one argument per criterion
             f"the log has no answered request of {model} whose inputs were logged unchanged"
         )
     sampled.sort(key=lambda row: (row[3].time, row[1], row[2]))
-    rows, ids = _columns(sampled, run_by)
+    rows, ids = _columns(sampled, rerun_manifests)
     if not ids:
         raise NotEnoughData("no logged request has the features of both versions")
-    candidate = run_by["candidate"]
+    candidate = rerun_manifests["candidate"]
     received = min(event.received for _, _, _, event in sampled)
     labels = labels_of(log, set(ids), candidate, received)
     first, last = sampled[0][3].time, sampled[-1][3].time
@@ -116,16 +116,18 @@ def _keep_smallest(heap: list[_Sampled], row: _Sampled, most: int) -> None:
 
 
 def _columns(
-    sampled: list[_Sampled], run_by: Mapping[str, Manifest]
+    sampled: list[_Sampled], rerun_manifests: Mapping[str, Manifest]
 ) -> tuple[dict[str, list[Any]], list[RowId]]:
     """Return the features and ids of the rows that have all features."""
-    names = list(dict.fromkeys(f.name for manifest in run_by.values() for f in manifest.features))
+    names = list(
+        dict.fromkeys(f.name for manifest in rerun_manifests.values() for f in manifest.features)
+    )
     columns: dict[str, list[Any]] = {name: [] for name in names}
     ids: list[RowId] = []
     decoded: dict[str, dict[str, list[Any]] | None] = {}
     for _, prediction_id, row, event in sampled:
         if prediction_id not in decoded:
-            decoded[prediction_id] = features_of(event, run_by)
+            decoded[prediction_id] = features_of(event, rerun_manifests)
         features = decoded[prediction_id]
         if features is None or any(row >= len(values) for values in features.values()):
             continue
@@ -136,12 +138,12 @@ def _columns(
 
 
 def features_of(
-    event: PredictionEvent, run_by: Mapping[str, Manifest]
+    event: PredictionEvent, rerun_manifests: Mapping[str, Manifest]
 ) -> dict[str, list[Any]] | None:
     """Return the logged values of every feature, or None if the event lacks a feature."""
     columns: dict[str, list[Any]] = {}
     try:
-        for manifest in run_by.values():
+        for manifest in rerun_manifests.values():
             columns |= to_columns(manifest, event.inputs)
     except InvalidFeatures:
         return None

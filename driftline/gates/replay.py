@@ -25,9 +25,9 @@ def check_replay(gate: ReplayGate, context: GateContext) -> GateOutcome:
     if fault := scored_fault(gate, context.candidate.manifest):
         return GateOutcome("", "replay", "failed", fault)
     context.progress("reading the log")
-    run_by = {name: version.manifest for name, version in context.versions.items()}
+    rerun_manifests = {name: version.manifest for name, version in context.versions.items()}
     logged = read_logged_rows(
-        context.log, context.candidate.model, context.manifests, run_by,
+        context.log, context.candidate.model, context.manifests, rerun_manifests,
         period=Period.of(gate), most=gate.max_rows,
     )  # fmt: skip
     context.progress(logged.note)

@@ -14,7 +14,7 @@ import pandas as pd
 NUMERIC = [
     "hour",  # scheduled departure in New York time, with the minutes as a fraction
     "distance",  # miles
-    "temp",  # this and the next columns: weather at the airport in that hour; degrees Fahrenheit
+    "temp",  # temp to visib: weather at the airport in that hour; degrees Fahrenheit
     "dewp",  # dew point, degrees Fahrenheit
     "humid",  # percent
     "wind_speed",  # miles per hour
