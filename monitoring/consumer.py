@@ -67,7 +67,7 @@ class Consumer:
         - `changed_policies` returns the models whose policies have changed since its last call.
         - `most_waiting`: while more bytes of scoring jobs are queued, a step ingests one record.
         - `baselines`: the files of learned baselines; `announce` is called after their commit.
-        - `close_at_end`: no window closes before the end of the log, so no row in it is late.
+        - `close_at_end`: no window closes before the end of the log, so no row is late.
         - `clock` limits the time of a step. It decides how many records a step ingests, but not
           how a record is ingested.
         - `scheduled` adds the due retraining requests of schedules, in a separate transaction.

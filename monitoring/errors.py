@@ -6,7 +6,7 @@ DriftlineError
     │   └── PartitionsChanged  the stored state is divided into another number of partitions
     ├── NewerDatabase       a newer release has changed the schema of the monitor's database
     ├── OlderMonitor        a running monitor uses the schema that a migration would change
-    ├── MissingBaseline     the file of a learned baseline is missing or damaged
+    ├── MissingBaseline     the file of a baseline is missing or damaged
     ├── ScoringUnavailable  no scoring process can start; the command stops
     ├── DeliveryFailed      a webhook was not delivered
     └── PageUnavailable     the status page cannot be served
@@ -40,7 +40,7 @@ class OlderMonitor(MonitoringError):
 
 
 class MissingBaseline(MonitoringError):
-    """The file of a learned baseline is missing or damaged; the message names the file."""
+    """The file of a baseline is missing or damaged; the message names the file."""
 
 
 class ScoringUnavailable(MonitoringError):

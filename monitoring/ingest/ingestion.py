@@ -51,7 +51,7 @@ class Ingestion:
         """Change `state`; write rows to `journal`; offer rows to `reviews`.
 
         `clock` returns microseconds since the epoch. An event whose reception is more than a day
-        ahead of it is dead-lettered.
+        ahead of the clock is dead-lettered.
         """
         self._clock = clock or SteadyClock()
         self._plausible_until = 0  # receptions up to this time need no reading of the clock

@@ -122,8 +122,8 @@ def _without(hole: Hole, place: Position) -> list[Hole]:
     return [part for part in parts if part.start < part.end]
 
 
-def _bounded(ledger: SourceLedger, fresh: list[Hole]) -> SourceLedger:
-    holes = [*ledger.holes, *fresh]
+def _bounded(ledger: SourceLedger, new_holes: list[Hole]) -> SourceLedger:
+    holes = [*ledger.holes, *new_holes]
     while len(holes) > MOST_HOLES:
         oldest = holes.pop(0)
         if not oldest.lost:

@@ -15,7 +15,7 @@ class LossDetection:
         """`clock` returns seconds since an arbitrary start."""
         self._state = state
         self._clock = clock
-        # For each incomplete ledger: its highest position at a time, and this time.
+        # Each incomplete ledger's highest position at some time, and that time by `clock`.
         self._marks: dict[LedgerKey, tuple[Position, float]] = {}
 
     def is_due(self, patience: float) -> bool:

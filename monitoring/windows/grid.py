@@ -1,9 +1,9 @@
 """Decide where windows begin and end. Pure.
 
 Windows follow each other in event time without gaps. They consist of panes of length `step`. A pane
-is done when the watermark (the time before which no event is expected) has passed its
-end by the grace. A window then absorbs the pane as a whole, so its rows do not depend on the order
-of arrival.
+is done when the watermark (the time before which no event is expected) has passed the pane's end by
+the grace. A window then absorbs the whole pane, so the window's rows do not depend on the order of
+arrival.
 
 A window ends at a multiple of `length` since the Unix epoch, or with the pane in which it reaches
 `rows` rows, whichever is first. Without `rows`, a pane is as long as a window. `offset` shifts all
