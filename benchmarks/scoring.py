@@ -52,7 +52,7 @@ def main() -> None:
         version = _register(registry, home)
         scoring = WindowScorer(ScorerCache(registry), home / "reports")
         rows = _window(version)
-        table = Table(title=f"{ROWS:,} rows of {NUMBERS + WORDS} features, {SHIFTED} moved")
+        table = Table(title=f"{ROWS:,} rows of {NUMBERS + WORDS} features, {SHIFTED} with drift")
         for name in ("what", "CPU s", "wall s", "scores"):
             table.add_column(name, justify="left" if name == "what" else "right")
         for name, changes in JOBS.items():

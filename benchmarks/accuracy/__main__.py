@@ -4,10 +4,16 @@ import click
 
 from benchmarks.accuracy.changes import planted
 from benchmarks.accuracy.kinds import kinds, moved_inputs, without_change
-from benchmarks.accuracy.measurement import Calm, DriftlessStream, Trial, with_drift, without_drift
+from benchmarks.accuracy.measurement import (
+    DriftlessResults,
+    DriftlessStream,
+    Trial,
+    with_drift,
+    without_drift,
+)
 from monitoring.results import Rule
 
-CALM = [
+DRIFTLESS = [
     *(
         DriftlessStream(source, columns, rows, floor, labels=columns == 5)
         for columns, rows, floor in (
@@ -58,20 +64,20 @@ def _without_drift(seed: int) -> None:
         "| all alarms (band) | columns beyond | Evidently: columns | some column | data set |"
     )
     click.echo(f"|{' --- |' * 12}")
-    for setting in CALM:
-        click.echo(_calm(setting, without_drift(setting, seed)))
+    for setting in DRIFTLESS:
+        click.echo(_driftless_row(setting, without_drift(setting, seed)))
 
 
 def _limited(seed: int) -> None:
     click.echo(f"\n| stream | rows | windows | {' | '.join(_RULES)} | band of each | all (band) |")
     click.echo(f"|{' --- |' * (5 + len(_RULES))}")
     for setting in LIMITED:
-        calm = without_drift(setting, seed)
-        counts = " | ".join(str(calm.by_rule[rule]) for rule in _RULES)
+        results = without_drift(setting, seed)
+        counts = " | ".join(str(results.by_rule[rule]) for rule in _RULES)
         click.echo(
-            f"| {setting.source} | {setting.rows:,} | {calm.windows:,} | {counts} "
-            f"| {calm.rule_budget[0]}–{calm.rule_budget[1]} "
-            f"| {_within(calm.alarms, calm.budget)} |"
+            f"| {setting.source} | {setting.rows:,} | {results.windows:,} | {counts} "
+            f"| {results.rule_budget[0]}–{results.rule_budget[1]} "
+            f"| {_within(results.alarms, results.budget)} |"
         )
 
 
@@ -104,21 +110,21 @@ def _with_drift(seed: int, streams: int) -> None:
             )
 
 
-def _calm(setting: DriftlessStream, calm: Calm) -> str:
+def _driftless_row(setting: DriftlessStream, results: DriftlessResults) -> str:
     evidently = (
         ("–", "–", "–")
         if setting.source == "reference"
         else tuple(
             f"{share:.1%}"
-            for share in (calm.evidently_columns, calm.evidently_some, calm.evidently)
+            for share in (results.evidently_columns, results.evidently_some, results.evidently)
         )
     )
-    every = _within(calm.alarms, calm.budget) if setting.labels else "–"
+    every = _within(results.alarms, results.budget) if setting.labels else "–"
     return (
-        f"| {setting.source} | {calm.reference:,} | {setting.columns} | {setting.rows:,} "
-        f"| {setting.floor:g} | {calm.windows:,} "
-        f"| {_within(calm.by_rule['drift'], calm.rule_budget)} "
-        f"| {every} | {calm.columns:.2%} | {' | '.join(evidently)} |"
+        f"| {setting.source} | {results.reference:,} | {setting.columns} | {setting.rows:,} "
+        f"| {setting.floor:g} | {results.windows:,} "
+        f"| {_within(results.by_rule['drift'], results.rule_budget)} "
+        f"| {every} | {results.columns:.2%} | {' | '.join(evidently)} |"
     )
 
 

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from benchmarks.accuracy.populations import Change, calm
+from benchmarks.accuracy.populations import Change, unchanged
 
 
 class Planted(msgspec.Struct, frozen=True):
@@ -14,7 +14,7 @@ class Planted(msgspec.Struct, frozen=True):
 
     kind: str
     size: str
-    change: Change = calm
+    change: Change = unchanged
     flipped: float = 0.0
     lift: float = 0.0
 

@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 from benchmarks.accuracy.changes import moved
 from benchmarks.accuracy.measurement import BAND
-from benchmarks.accuracy.monitor import Watch, numbered
+from benchmarks.accuracy.monitor import StreamMonitor, numbered
 from benchmarks.accuracy.populations import Population, baseline
 from monitoring.alarms.budget import level
 from monitoring.results import Window
@@ -178,11 +178,13 @@ def without_change(
     for number in range(references):
         chance = np.random.default_rng((seed, number))
         with tempfile.TemporaryDirectory() as folder:
-            watch = Watch(baseline(Path(folder), _reference(kind, chance), policy), labels=False)
-            broken += sum(
-                outcome.broken for outcome in watch.follow(_stream(kind, chance, windows))
+            monitor = StreamMonitor(
+                baseline(Path(folder), _reference(kind, chance), policy), labels=False
             )
-    return Broken(references * windows, broken, level(watch.manifest))
+            broken += sum(
+                outcome.broken for outcome in monitor.outcomes(_stream(kind, chance, windows))
+            )
+    return Broken(references * windows, broken, level(monitor.manifest))
 
 
 def moved_inputs(by: float, seed: int, *, streams: int = 4, windows: int = 10) -> int:
@@ -195,10 +197,12 @@ def moved_inputs(by: float, seed: int, *, streams: int = 4, windows: int = 10) -
     for number in range(streams):
         chance = np.random.default_rng((seed, number))
         with tempfile.TemporaryDirectory() as folder:
-            watch = Watch(baseline(Path(folder), population.draw(chance, 5_000), policy))
+            monitor = StreamMonitor(baseline(Path(folder), population.draw(chance, 5_000), policy))
             change = moved(by, columns=99)
             stream = (population.draw(chance, 2_000, change) for _ in range(windows))
-            alarms += sum("concept" in outcome.fired for outcome in watch.follow(numbered(stream)))
+            alarms += sum(
+                "concept" in outcome.fired for outcome in monitor.outcomes(numbered(stream))
+            )
     return alarms
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import binom
 
 from benchmarks.accuracy.changes import Planted
-from benchmarks.accuracy.monitor import Watch, WindowOutcome, numbered
+from benchmarks.accuracy.monitor import StreamMonitor, WindowOutcome, numbered
 from benchmarks.accuracy.populations import Population, baseline, flights
 from monitoring.alarms.budget import false_alarms, rule_budget
 from monitoring.results import Rule
@@ -36,7 +36,7 @@ class DriftlessStream(msgspec.Struct, frozen=True):
     one_in: int = 20  # false-alarm budget: one alarm in this number of windows
 
 
-class Calm(msgspec.Struct, frozen=True):
+class DriftlessResults(msgspec.Struct, frozen=True):
     """Results of streams without drift."""
 
     windows: int
@@ -51,7 +51,7 @@ class Calm(msgspec.Struct, frozen=True):
     evidently_some: float  # share of windows with a column that Evidently reports as drifted
 
 
-class Found(msgspec.Struct, frozen=True):
+class DetectionResults(msgspec.Struct, frozen=True):
     """Results of streams with a planted change."""
 
     power: float  # share of streams with an alarm
@@ -61,7 +61,7 @@ class Found(msgspec.Struct, frozen=True):
     evidently_delay: float
 
 
-def without_drift(setting: DriftlessStream, seed: int) -> Calm:
+def without_drift(setting: DriftlessStream, seed: int) -> DriftlessResults:
     """Monitor unchanged streams and count their alarms."""
     budget = FalseAlarms(days=1e-6, windows=setting.one_in)
     policy = _policy(setting.floor, budget, min_score=1.0 if setting.limited else None)
@@ -70,16 +70,18 @@ def without_drift(setting: DriftlessStream, seed: int) -> Calm:
         chance = np.random.default_rng((seed, number))
         reference = _reference(setting, chance)
         with tempfile.TemporaryDirectory() as folder:
-            watch = Watch(baseline(Path(folder), reference, policy), labels=setting.labels)
+            monitor = StreamMonitor(
+                baseline(Path(folder), reference, policy), labels=setting.labels
+            )
             stream = _stream(setting, reference, chance)
-            outcomes += watch.follow(numbered(stream), evidently=setting.source != "reference")
-            allowed = false_alarms(policy), rule_budget(watch.manifest)
+            outcomes += monitor.outcomes(numbered(stream), evidently=setting.source != "reference")
+            allowed = false_alarms(policy), rule_budget(monitor.manifest)
     fired = [rule for window in outcomes for rule in window.fired]
-    return Calm(
+    return DriftlessResults(
         windows=len(outcomes),
         reference=len(reference),
         alarms=len(fired),
-        by_rule={rule: fired.count(rule) for rule in watch.judged},
+        by_rule={rule: fired.count(rule) for rule in monitor.judged},
         columns=_mean([window.drifted / window.columns for window in outcomes]),
         budget=_band(len(outcomes), allowed[0]),
         rule_budget=_band(len(outcomes), allowed[1]),
@@ -99,23 +101,25 @@ class Trial(msgspec.Struct, frozen=True):
     seed: int = 20260101
 
 
-def with_drift(changes: list[Planted], trial: Trial) -> Iterator[tuple[Planted, Found]]:
+def with_drift(changes: list[Planted], trial: Trial) -> Iterator[tuple[Planted, DetectionResults]]:
     """Monitor streams that contain each change from the start, with the default policy."""
     population, chance = Population(trial.columns), np.random.default_rng(trial.seed)
     with tempfile.TemporaryDirectory() as folder:
-        watches = [
-            Watch(baseline(Path(folder), population.draw(chance, 5_000), _policy(0.1)))
+        monitors = [
+            StreamMonitor(baseline(Path(folder), population.draw(chance, 5_000), _policy(0.1)))
             for _ in range(2)
         ]
         for change in changes:
             streams = [
-                _until_alarm(watches[number % len(watches)], change, trial, number)
+                _until_alarm(monitors[number % len(monitors)], change, trial, number)
                 for number in range(trial.streams)
             ]
             yield change, _found(streams)
 
 
-def _until_alarm(watch: Watch, planted: Planted, trial: Trial, number: int) -> tuple[int, str, int]:
+def _until_alarm(
+    monitor: StreamMonitor, planted: Planted, trial: Trial, number: int
+) -> tuple[int, str, int]:
     """Return the first alarm's window and rule, and the first window that Evidently reports.
 
     Windows count from 1. Without an alarm or report, the values are 0 and "".
@@ -126,18 +130,18 @@ def _until_alarm(watch: Watch, planted: Planted, trial: Trial, number: int) -> t
         for _ in range(trial.windows)
     )
     preset = 0
-    for window, outcome in enumerate(watch.follow(numbered(stream), evidently=True), 1):
+    for window, outcome in enumerate(monitor.outcomes(numbered(stream), evidently=True), 1):
         preset = preset or window * outcome.preset
         if outcome.fired:
             return window, outcome.fired[0], preset
     return 0, "", preset
 
 
-def _found(streams: list[tuple[int, str, int]]) -> Found:
+def _found(streams: list[tuple[int, str, int]]) -> DetectionResults:
     alarms = [alarm for alarm, _, _ in streams if alarm]
     rules = [rule for _, rule, _ in streams if rule]
     called = [preset for _, _, preset in streams if preset]
-    return Found(
+    return DetectionResults(
         power=len(alarms) / len(streams),
         delay=_mean(alarms),
         rules=", ".join(sorted(set(rules), key=lambda rule: -rules.count(rule))),

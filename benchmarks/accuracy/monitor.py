@@ -43,7 +43,7 @@ class WindowOutcome(msgspec.Struct, frozen=True):
         return self.evidently >= EVIDENTLY_SHARE * self.columns
 
 
-class Watch:
+class StreamMonitor:
     """Monitor of one model version's streams, calibrated once for all streams."""
 
     def __init__(self, baseline: Baseline, *, labels: bool = True) -> None:
@@ -55,7 +55,7 @@ class Watch:
         self.judged: list[Rule] = rules(baseline.manifest) if labels else ["drift"]
         self._policy = baseline.manifest.monitoring.alarms
 
-    def follow(
+    def outcomes(
         self, windows: Iterable[tuple[Window, pd.DataFrame]], *, evidently: bool = False
     ) -> Iterator[WindowOutcome]:
         """Yield the result of each window; no alarm is open at the start.
@@ -71,7 +71,7 @@ class Watch:
             fired: list[Rule] = []
             for rule in self.judged:
                 before = states[rule]
-                shown = _without_truth(result) if rule == "estimate" else result
+                shown = _without_label_scores(result) if rule == "estimate" else result
                 after, alarm = judge(
                     before, alarms_by_id.get(before.open_alarm), rule, shown, self._policy
                 )
@@ -128,7 +128,7 @@ def numbered(windows: Iterable[pd.DataFrame]) -> Iterator[tuple[Window, pd.DataF
         yield Window(number, number + 1), window
 
 
-def _without_truth(result: Result) -> Result:
+def _without_label_scores(result: Result) -> Result:
     """Drop scores that need labels, because the estimate is judged before labels arrive."""
     estimated = [score for score in result.scores if score.name not in PERFORMANCE]
     return msgspec.structs.replace(result, scores=estimated)

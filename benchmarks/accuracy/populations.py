@@ -21,7 +21,7 @@ _SHARES = [0.35, 0.25, 0.15, 0.1, 0.1, 0.05]
 _MISSING = 0.05
 
 
-def calm(frame: pd.DataFrame, _chance: np.random.Generator) -> pd.DataFrame:
+def unchanged(frame: pd.DataFrame, _chance: np.random.Generator) -> pd.DataFrame:
     """Return the frame unchanged."""
     return frame
 
@@ -45,7 +45,7 @@ class Population:
         self,
         chance: np.random.Generator,
         rows: int,
-        change: Change = calm,
+        change: Change = unchanged,
         flipped: float = 0.0,
         lift: float = 0.0,
     ) -> pd.DataFrame:
