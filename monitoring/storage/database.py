@@ -20,8 +20,8 @@ class Driver(Protocol):
     """One connection to one kind of database.
 
     Serialized transactions run one after another. Every method raises `DatabaseUnavailable` if the
-    server is lost or the file is locked, full or unreadable. The open transaction is then lost,
-    but the next transaction tries again.
+    server is lost or the file is locked, full or unreadable. The open transaction is then lost, but
+    later transactions can succeed.
     """
 
     def revision(self) -> str | None:
@@ -109,7 +109,7 @@ class Database:
 
     @contextmanager
     def transaction(self, *, serialized: bool = True) -> Iterator[None]:
-        """Run the block in a transaction: commit at its end, roll back if it raises.
+        """Run the block in a transaction: commit at the block's end, roll back on an exception.
 
         If `serialized` is False, other transactions can write at the same time: write only rows
         that this connection's locks protect.
@@ -197,27 +197,27 @@ def _compiled(statement: str) -> Query:
 
 
 def as_struct(value: object, kind: type[Kind]) -> Kind:
-    """Decode a JSON value that was read."""
+    """Decode a row's JSON value."""
     return msgspec.json.decode(as_bytes(value), type=kind)
 
 
 def as_bytes(value: object) -> bytes:
-    """Return a value that was read, typed as bytes."""
+    """Return a row's value, which must be bytes."""
     assert isinstance(value, bytes)
     return value
 
 
 def as_bytes_or_none(value: object) -> bytes | None:
-    """Return a value that was read, typed as bytes or null."""
+    """Return a row's value, which must be bytes or null."""
     return None if value is None else as_bytes(value)
 
 
 def as_int_or_none(value: object) -> int | None:
-    """Return a value that was read, typed as integer or null."""
+    """Return a row's value, which must be an integer or null."""
     return None if value is None else as_int(value)
 
 
 def as_int(value: object) -> int:
-    """Return a value that was read, typed as integer."""
+    """Return a row's value, which must be an integer."""
     assert isinstance(value, int)
     return value

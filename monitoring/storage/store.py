@@ -1,6 +1,6 @@
 """The monitor's database for pages, metrics and commands: reads, the outbox, and people's changes.
 
-Each of them opens its own Store; the consumer uses `journal.py`.
+Pages, metrics and commands each open a Store; the consumer uses `journal.py`.
 """
 
 import threading
@@ -102,7 +102,7 @@ class Store:
     ) -> list[Result]:
         """Read the newest revisions of the `last` windows that begin before `before`.
 
-        They are in the order of event time.
+        The results are in the order of event time.
         """
         with self._one_at_a_time:
             return stored_results.newest(self._database, (model, version), last, before)
@@ -121,10 +121,7 @@ class Store:
             return stored_results.closed(self._database, (model, version))
 
     def neighbours(self, model: str, version: str, start: int) -> tuple[int | None, int | None]:
-        """Read the starts of the closed windows next to the window that begins at `start`.
-
-        They are the window before and the window after; None if there is no such window.
-        """
+        """Read the starts of the previous and the next closed window; each can be None."""
         window = {"model": model, "version": version, "start": start}
         ((before,),) = self._all(results.START_BEFORE, **window)
         ((after,),) = self._all(results.START_AFTER, **window)

@@ -279,7 +279,9 @@ def _step(request: Request, deed: Literal["acknowledged", "resolved"]) -> Respon
     take = store.acknowledge if deed == "acknowledged" else store.resolve
     if not take(alarm_id, step):
         state = "firing" if deed == "acknowledged" else "open"
-        raise HTTPException(404, f"no {state} alarm has this id")
+        raise HTTPException(
+            404, f"no {state} alarm {alarm_id[:64]!r}; GET /api/alarms lists all alarms"
+        )
     if "text/html" not in request.headers.get("accept", ""):
         return json_response({deed: alarm_id})
     paths = (

@@ -103,7 +103,7 @@ async def report(request: Request) -> Response:
         _report, _desk(request).reports, request.path_params["digest"]
     )
     if gate_report is None:
-        raise HTTPException(404, "no such gate report")
+        raise HTTPException(404, _no_report(request))
     headers = {"content-security-policy": _REPORT_POLICY}
     return Response(report_page(gate_report), media_type="text/html", headers=headers)
 
@@ -114,7 +114,7 @@ async def report_data(request: Request) -> Response:
         _report, _desk(request).reports, request.path_params["digest"]
     )
     if gate_report is None:
-        raise HTTPException(404, "no such gate report")
+        raise HTTPException(404, _no_report(request))
     return json_response(gate_report)
 
 
@@ -212,6 +212,10 @@ def _changes(
     if pending_approval.replaces in versions:
         before = versions[pending_approval.replaces].manifest
     return manifest_diff(before, versions[pending_approval.number].manifest), ""
+
+
+def _no_report(request: Request) -> str:
+    return f"no gate report has the digest {request.path_params['digest'][:64]!r}"
 
 
 def _report(reports: GateReports, digest: str) -> GateReport | None:

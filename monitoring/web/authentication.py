@@ -18,7 +18,7 @@ from access.keys import certificate_grant
 from monitoring.web.browser_security import OPEN_PATH
 from monitoring.web.refusal import refusal
 
-# A browser then asks for a user name and a password: the key is the password, the name is ignored.
+# Makes a browser ask for a user name, which is ignored, and a password, which is the API key.
 _CHALLENGE = {"www-authenticate": 'Basic realm="driftline", charset="UTF-8", Bearer'}
 
 _STATIC = "/static/"  # style sheet, scripts and icon of every page
@@ -35,7 +35,7 @@ class Authentication:
     rollout changes `promote`. For the style sheet and scripts, any key is sufficient.
 
     A browser also sends its password with requests that another site's page makes; BrowserSecurity
-    refuses these.
+    refuses such requests.
     """
 
     def __init__(self, app: ASGIApp, authorizer: Authorizer) -> None:

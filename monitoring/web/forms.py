@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 MOST_BYTES = 65_536  # bytes of a body
-_MOST_FIELDS = 20
+_MOST_FIELDS = 20  # fields of a form
 
 Change = TypeVar("Change", bound=msgspec.Struct)
 

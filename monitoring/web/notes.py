@@ -72,7 +72,7 @@ async def write_on_alarm(request: Request) -> Response:
     text = await _text(request)
     alarm = next((alarm for alarm in store.alarms() if alarm.alarm_id == alarm_id), None)
     if alarm is None:
-        raise HTTPException(404, "no alarm has this id")
+        raise HTTPException(404, f"no alarm {alarm_id[:64]!r}; GET /api/alarms lists all alarms")
     note = _note(request, alarm, text, alarm_id=alarm_id)
     return _add(request, note, len(store.notes_on_alarms([alarm_id]).get(alarm_id, [])))
 
@@ -80,7 +80,7 @@ async def write_on_alarm(request: Request) -> Response:
 async def delete(request: Request) -> Response:
     """Delete a note; a browser is redirected to the status page."""
     if not store_of(request).delete_note(request.path_params["note_id"]):
-        raise HTTPException(404, "no note has this id")
+        raise HTTPException(404, f"no note {request.path_params['note_id'][:64]!r}")
     if "text/html" in request.headers.get("accept", ""):
         return RedirectResponse("/", status_code=303)
     return json_response({"deleted": request.path_params["note_id"]})

@@ -247,7 +247,7 @@ def row_of(store: Queries, catalogue: Catalogue | None, pair: tuple[str, str]) -
     registered = _registered(catalogue, _models(catalogue, pair[0]))
     if pair not in store.monitored_versions() and pair not in registered:
         return None
-    alarms = [a for a in store.alarms() if a.state != "resolved" and _about(a) == pair]
+    alarms = [a for a in store.alarms() if a.state != "resolved" and _version_of(a) == pair]
     names = catalogue.named_versions(pair[0]) if catalogue else None
     row = _row(store, pair, names, alarms, registered.get(pair))
     return _with_rules(row, store, catalogue)
@@ -356,7 +356,7 @@ def _trouble(row: VersionRow) -> WindowTrouble | None:
     return WindowTrouble(row.model, row.version, sentence(row.latest), row.latest, progress)
 
 
-def _about(alarm: Alarm) -> tuple[str, str]:
+def _version_of(alarm: Alarm) -> tuple[str, str]:
     return alarm.model, alarm.version
 
 

@@ -45,14 +45,14 @@ class Queries(Protocol):
     ) -> list[Result]:
         """Return the newest revisions of the `last` closed windows that begin before `before`.
 
-        They are in the order of event time. By default, all closed windows are returned.
+        The results are in the order of event time. By default, all closed windows are returned.
         """
         ...
 
     def recent(self, model: str, version: str, last: int) -> list[Result]:
         """Return the last closed windows, oldest first.
 
-        They are preceded by older windows with scores that no later window has.
+        Older windows with scores that no later window has precede the last windows.
         """
         ...
 
@@ -61,10 +61,7 @@ class Queries(Protocol):
         ...
 
     def neighbours(self, model: str, version: str, start: int) -> tuple[int | None, int | None]:
-        """Return the starts of the closed windows next to the window that begins at `start`.
-
-        They are the window before and the window after; None if there is no such window.
-        """
+        """Return the starts of the previous and the next closed window; each can be None."""
         ...
 
     def result(self, model: str, version: str, start: int) -> Result | None:

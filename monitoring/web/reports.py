@@ -45,5 +45,5 @@ def _report_file(request: Request) -> tuple[str, Path]:
     name = request.path_params["file"]
     path = locate(request.app.state.reports, name)
     if path is None:
-        raise HTTPException(404, "no such report")
+        raise HTTPException(404, "no report has this name; a window's page links to its report")
     return name, path

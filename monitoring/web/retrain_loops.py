@@ -48,7 +48,7 @@ class RetrainLoops:
         models = {request_facts.request.model for request_facts in facts}
         states = await asyncio.to_thread(self._read_states, models) if models else {}
         return [
-            self._follow(request_facts, states.get(request_facts.request.model))
+            self._loop(request_facts, states.get(request_facts.request.model))
             for request_facts in facts
         ]
 
@@ -61,7 +61,7 @@ class RetrainLoops:
             else {}
         )
         return [
-            self._follow(request_facts, states.get(request_facts.request.model))
+            self._loop(request_facts, states.get(request_facts.request.model))
             for request_facts in facts
         ]
 
@@ -85,7 +85,7 @@ class RetrainLoops:
                 views.append(schedule_view(model, row, decisions, self._clock()))
         return [view for view in views if view is not None]
 
-    def _follow(self, facts: RequestFacts, state: LifecycleState | None) -> RetrainLoop:
+    def _loop(self, facts: RequestFacts, state: LifecycleState | None) -> RetrainLoop:
         now = self._clock()
         try:
             return retrain_loop(facts, state, now, self._answer_within)

@@ -81,7 +81,7 @@ def alias_panels(request: Request, model: str, version: str) -> list[AliasPanel]
 
 async def latest_rollout(request: Request) -> Response:
     """Return the latest rollout of an alias, with its counts, evidence and verdicts."""
-    desk, (model, alias) = _desk(request), _about(request)
+    desk, (model, alias) = _desk(request), _model_and_alias(request)
     state = await asyncio.to_thread(desk.history.state, model)
     if alias not in state.aliases:
         raise HTTPException(404, f"{model} has no alias {alias}")
@@ -90,7 +90,7 @@ async def latest_rollout(request: Request) -> Response:
 
 async def change(request: Request) -> Response:
     """Change an alias's rollout, or roll the alias back; a browser is redirected to the page."""
-    desk, (model, alias) = _desk(request), _about(request)
+    desk, (model, alias) = _desk(request), _model_and_alias(request)
     rollout_change = await read_change(request, RolloutChange, "change")
     grant: Grant | None = getattr(request.state, "grant", None)
     if grant is None:
@@ -161,5 +161,5 @@ def _desk(request: Request) -> RolloutDesk:
     return desk
 
 
-def _about(request: Request) -> tuple[str, str]:
+def _model_and_alias(request: Request) -> tuple[str, str]:
     return request.path_params["model"], request.path_params["alias"]

@@ -56,7 +56,7 @@ async def silence(request: Request) -> Response:
     alarm_id = request.path_params["alarm_id"]
     alarm = next((alarm for alarm in store.alarms() if alarm.alarm_id == alarm_id), None)
     if alarm is None:
-        raise HTTPException(404, "no alarm has this id")
+        raise HTTPException(404, f"no alarm {alarm_id[:64]!r}; GET /api/alarms lists all alarms")
     now = now_us()
     new_silence = Silence(
         silence_id=f"si_{secrets.token_hex(6)}",
@@ -79,7 +79,9 @@ async def end(request: Request) -> Response:
         (entry for entry in store.silences() if entry.silence_id == silence_id), None
     )
     if open_silence is None or not store.unsilence(silence_id, now_us()):
-        raise HTTPException(404, "no active silence has this id")
+        raise HTTPException(
+            404, f"no active silence {silence_id[:64]!r}; GET /api/silences lists active silences"
+        )
     return _reply(request, open_silence)
 
 

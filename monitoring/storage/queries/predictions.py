@@ -128,7 +128,7 @@ SWEEP_SAMPLES = _sweep(_IN_SAMPLE)
 _PARTITION = bindparam("partition", type_=labels.c.partition.type)
 # Marks labels of unknown partition: their id names no shard, and the partitions have changed since.
 _ANYWHERE = literal_column("-1", BigInteger)
-_SWEPT = or_(
+_SWEPT = or_(  # partition 0 also deletes the labels of unknown partition
     labels.c.partition == _PARTITION,
     and_(literal_column("0") == _PARTITION, labels.c.partition == _ANYWHERE),
 )

@@ -97,10 +97,10 @@ _joined = rows.outerjoin(
 _OPEN = (
     rows.c.model == bindparam("model"),
     _PICKED,
-    # If a decision is undone, the row is leased again before its undo is ingested from the log.
+    # After an undo, a row is leased again, but keeps its decision until the undo is ingested.
     or_(and_(rows.c.decision.is_(None), leases.c.state.is_(None)), _IS_LEASED),
 )
-FREE = (
+FREE = (  # open rows that nobody else has leased
     select(rows.c.prediction_id, rows.c.row)
     .select_from(_joined)
     .where(
@@ -109,14 +109,14 @@ FREE = (
     .order_by(rows.c.start.desc(), rows.c.place, rows.c.prediction_id, rows.c.row)
     .limit(LIMIT)
 )
-LEASED_ROWS = (
+LEASED_ROWS = (  # open rows that the holder has leased
     select(*_COLUMNS)
     .select_from(_joined)
     .where(*_OPEN, leases.c.holder == _HOLDER, leases.c.until > _NOW)
     .order_by(rows.c.start.desc(), rows.c.place, rows.c.prediction_id, rows.c.row)
     .limit(LIMIT)
 )
-OPEN = (
+OPEN = (  # picked rows without a decision, leased or not
     select(*_COLUMNS)
     .select_from(_joined)
     .where(*_OPEN)
@@ -151,7 +151,7 @@ LEASE = select(leases.c.holder, leases.c.until, leases.c.state, leases.c.why, le
     leases.c.prediction_id == bindparam("prediction_id"), leases.c.row == bindparam("row")
 )
 SAVE_LEASE = RowInsert(leases, replace=["holder", "until", "state", "why", "at"])
-LAST_ACTION = (
+LAST_ACTION = (  # the row that the holder decided or skipped last
     select(leases.c.prediction_id, leases.c.row, leases.c.state)
     .select_from(
         leases.join(
@@ -166,7 +166,7 @@ LAST_ACTION = (
     .order_by(leases.c.at.desc())
     .limit(LIMIT)
 )
-SWEEP_LEASES = delete(leases).where(
+SWEEP_LEASES = delete(leases).where(  # leases whose row was deleted
     tuple_(leases.c.prediction_id, leases.c.row).in_(
         select(leases.c.prediction_id, leases.c.row)
         .select_from(

@@ -40,14 +40,14 @@ def health_metrics(
         shares = GaugeMetricFamily(metric, meaning, labels=_VERSION)
         for windows in results:
             if (share := value(windows[-1], score)) is not None:
-                shares.add_metric(_about(windows), share)
+                shares.add_metric(_version_labels(windows), share)
         yield shares
     for metric, (score, meaning) in _DURATIONS.items():
         durations = GaugeMetricFamily(metric, meaning, labels=[*_VERSION, "quantile"])
         for windows in results:
             for name, share in SHARES.items():
                 if (seconds := _newest(windows, f"{score}_{name}")) is not None:
-                    durations.add_metric([*_about(windows), str(share)], seconds)
+                    durations.add_metric([*_version_labels(windows), str(share)], seconds)
         yield durations
     yield _version_shares(results, by_window)
 
@@ -61,7 +61,7 @@ def _version_shares(
         labels=_VERSION,
     )
     for windows in results:
-        model, version = _about(windows)
+        model, version = _version_labels(windows)
         shares.add_metric(
             [model, version], by_window.get((model, windows[-1].window), {}).get(version, 0.0)
         )
@@ -73,5 +73,5 @@ def _newest(windows: Sequence[Result], name: str) -> float | None:
     return next((number for number in values if number is not None), None)
 
 
-def _about(windows: Sequence[Result]) -> list[str]:
+def _version_labels(windows: Sequence[Result]) -> list[str]:
     return [windows[0].model, windows[0].version]

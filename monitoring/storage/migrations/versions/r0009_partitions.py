@@ -39,7 +39,10 @@ def upgrade() -> None:
 def _rekey(
     table: str, keys: list[str | tuple[str, str]], others: list[str], *, rowid: bool = True
 ) -> None:
-    """Re-create a table with the partition as the first column of its key."""
+    """Re-create a table with the partition as the first column of its primary key.
+
+    Each of `keys` is a column name, or the name of a new column and the SQL of its values.
+    """
     if not _lacks_partition(table):
         return
     names = [key if isinstance(key, str) else key[0] for key in keys]
