@@ -120,7 +120,7 @@ class PartitionGroup:
         reader.fetch(limit * max(1, len(self._held)))
         counts = {*reader.counts.values()}
         if len(counts) != 1 or 0 in counts:
-            return False  # the counts are unknown, or differ and no forwarder writes
+            return False  # the counts are unknown, or differ between topics
         (partitions,) = counts
         if partitions != self._partitions:
             self._release({*self._held})
