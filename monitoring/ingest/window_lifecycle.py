@@ -249,11 +249,11 @@ def _result(
 
 def _with_reviews(result: Result, review_labels: WindowLabels, counted: LabelCounters) -> Result:
     """Return a result whose confusion matrix includes the review decisions."""
-    if not review_labels.alone and not review_labels.corrected:
+    if not review_labels.only_reviewed and not review_labels.corrected:
         return result
     cells = counted.confusion.cells if len(counted.confusion.names) <= MOST_SHOWN else {}
     return replace(
-        result, confusion=review_labels.confusion(cells), reviewed=len(review_labels.alone)
+        result, confusion=review_labels.confusion(cells), reviewed=len(review_labels.only_reviewed)
     )
 
 

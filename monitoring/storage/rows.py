@@ -86,9 +86,9 @@ def by_column(
 ) -> dict[str, list[Any]]:
     """Return stored rows as columns; the last column contains the labels (None if unlabelled).
 
-    If the payload of some rows was not stored, a column `payload_withheld` marks these rows; only
-    their summaries are not None. Both columns get other names if `names` contains theirs. Of
-    `names`, only the columns in `only` are returned (default: all).
+    If the payload of some rows was not stored, a column `payload_withheld` marks these rows, and
+    all their values except summaries are None. The two added columns get other names if a feature
+    has the same name. `only` limits the returned columns of `names`.
     """
     rows = [decode(body) for body in bodies]
     withheld = [isinstance(row, dict) for row in rows]

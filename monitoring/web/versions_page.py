@@ -53,7 +53,7 @@ async def versions(request: Request) -> Response:
 
 
 def _newest_shares(rows: Sequence[VersionRow]) -> tuple[Window | None, RequestShares]:
-    """Return the newest window, and each version's share of its requests."""
+    """Return the newest window, and each version's share of the window's requests."""
     windows = [window for row in rows for window in (row.latest, row.filling) if window]
     shares = {window: shares for (_, window), shares in request_shares(windows).items()}
     newest = max(shares, key=lambda window: window.start, default=None)

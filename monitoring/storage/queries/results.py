@@ -7,27 +7,27 @@ from monitoring.storage.statements import LIMIT, RowInsert
 
 _OF_VERSION = (results.c.model == bindparam("model"), results.c.version == bindparam("version"))
 _START = bindparam("start", type_=results.c.start.type)
-_newest, _any = results.alias("newest"), results.alias("revisions")
+_newest, _revision = results.alias("newest"), results.alias("revisions")
 
-NEWEST = (
+NEWEST = (  # the newest revisions of the last windows
     select(_newest.c.body)
     .where(
         _newest.c.model == bindparam("model"),
         _newest.c.version == bindparam("version"),
         _newest.c.start < bindparam("before"),
         _newest.c.revision
-        == select(func.max(_any.c.revision))
+        == select(func.max(_revision.c.revision))
         .where(
-            _any.c.model == _newest.c.model,
-            _any.c.version == _newest.c.version,
-            _any.c.start == _newest.c.start,
+            _revision.c.model == _newest.c.model,
+            _revision.c.version == _newest.c.version,
+            _revision.c.start == _newest.c.start,
         )
         .scalar_subquery(),
     )
     .order_by(_newest.c.start.desc())
     .limit(LIMIT)
 )
-LATEST = (
+LATEST = (  # the newest revision of one window
     select(results.c.body)
     .where(*_OF_VERSION, results.c.start == _START)
     .order_by(results.c.revision.desc())

@@ -20,7 +20,7 @@ def retrain_loop_metrics(loops: Sequence[RetrainLoop]) -> Iterator[Metric]:
         labels=["model"],
     )
     for model in sorted({loop.model for loop in loops}):
-        own = [loop for loop in loops if loop.model == model]
-        unanswered.add_metric([model], sum(loop.awaited == "candidate" for loop in own))
-        overdue.add_metric([model], sum(loop.overdue for loop in own))
+        of_model = [loop for loop in loops if loop.model == model]
+        unanswered.add_metric([model], sum(loop.awaited == "candidate" for loop in of_model))
+        overdue.add_metric([model], sum(loop.overdue for loop in of_model))
     yield from (unanswered, overdue)
