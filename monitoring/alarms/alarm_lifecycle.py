@@ -146,16 +146,16 @@ def judge(
 
     `alarm` is the rule's open alarm, firing or acknowledged; None if no alarm is open.
     """
-    shown = judgement(rule, result, policy)
-    if shown == "not enough data" or result.window.start < _settled(before):
+    outcome = judgement(rule, result, policy)
+    if outcome == "not enough data" or result.window.start < _settled(before):
         return before, None
     # Concept evidence already accumulates windows, so one judgement is enough, and the judgement
     # that was computed last counts, even if its window is older.
     cumulates = rule == "concept"
-    window = JudgedWindow(result.window, shown == "broken")
+    window = JudgedWindow(result.window, outcome == "broken")
     is_revision = any(other.window == window.window for other in before.judged)
-    after = _with(before, window, in_order=not cumulates)
-    run = _run(after, 1 if cumulates else policy.consecutive)
+    after = _with_judgement(before, window, in_order=not cumulates)
+    run = _newest_run(after, 1 if cumulates else policy.consecutive)
     was_open = alarm is not None
     if run == "broken enough" and not window.broken and not was_open:
         run = "broken"  # only a window that broke the rule can fire an alarm
@@ -164,14 +164,14 @@ def judge(
     if alarm is None:
         if after.state != "firing":
             return after, None
-        fired = _fired(after, None, rule, result, policy)
+        fired = _firing_alarm(after, None, rule, result, policy)
         return replace(after, open_alarm=fired.alarm_id), fired
     if is_revision:
         alarm = _with_revised(alarm, RevisedWindow(window.window, window.broken))
     if after.state == "inactive":
-        return _resolved(after, alarm, result, policy)
+        return _resolved_alarm(after, alarm, result, policy)
     if window.broken:
-        return after, _fired(after, alarm, rule, result, policy)
+        return after, _firing_alarm(after, alarm, rule, result, policy)
     return after, alarm if is_revision else None
 
 
@@ -189,7 +189,7 @@ def _settled(state: RuleState) -> int:
     return max(state.settled_until, known_first)
 
 
-def _with(state: RuleState, window: JudgedWindow, *, in_order: bool) -> RuleState:
+def _with_judgement(state: RuleState, window: JudgedWindow, *, in_order: bool) -> RuleState:
     """Return the state with a window's judgement added, or replaced if the window had one.
 
     If `in_order`, judgements are sorted by event time. Otherwise the new judgement comes last.
@@ -199,11 +199,11 @@ def _with(state: RuleState, window: JudgedWindow, *, in_order: bool) -> RuleStat
     if in_order:
         judged.sort(key=lambda other: other.window)
     while len(judged) > MOST_JUDGED:
-        state, judged = _folded(state, judged[0]), judged[1:]
+        state, judged = _with_oldest_summarised(state, judged[0]), judged[1:]
     return replace(state, judged=judged)
 
 
-def _folded(state: RuleState, oldest: JudgedWindow) -> RuleState:
+def _with_oldest_summarised(state: RuleState, oldest: JudgedWindow) -> RuleState:
     """Return the state with the oldest judgement moved from `judged` into the summary fields."""
     start = oldest.window.start + 1
     if oldest.broken:
@@ -212,7 +212,7 @@ def _folded(state: RuleState, oldest: JudgedWindow) -> RuleState:
     return replace(state, broken=0, kept=state.kept + 1, first=None, settled_until=start)
 
 
-def _run(state: RuleState, enough: int) -> Run:
+def _newest_run(state: RuleState, enough: int) -> Run:
     broken, kept_run = state.run
     if kept_run:
         return "kept enough" if kept_run >= enough else "kept"
@@ -220,7 +220,7 @@ def _run(state: RuleState, enough: int) -> Run:
     return "broken enough" if broken >= enough and not cools else "broken"
 
 
-def _fired(
+def _firing_alarm(
     state: RuleState, alarm: Alarm | None, rule: Rule, result: Result, policy: AlarmPolicy
 ) -> Alarm:
     first = state.first_broken or result.window
@@ -243,7 +243,7 @@ def _fired(
     )
 
 
-def _resolved(
+def _resolved_alarm(
     after: RuleState, alarm: Alarm, result: Result, policy: AlarmPolicy
 ) -> tuple[RuleState, Alarm]:
     end = max(judged.window.end for judged in after.judged)

@@ -58,7 +58,7 @@ def rule_budget(manifest: Manifest) -> float:
 
 def level(manifest: Manifest) -> float:
     """Return the probability at which one window may break one rule by chance."""
-    return _level(rule_budget(manifest), manifest.monitoring.alarms.consecutive)
+    return _level_for_rate(rule_budget(manifest), manifest.monitoring.alarms.consecutive)
 
 
 def label_level(manifest: Manifest) -> float:
@@ -74,7 +74,7 @@ def hourly_level(alarms: AlarmPolicy) -> tuple[float, float]:
     share 23 hours, so the second level assumes that one broken span raises an alarm.
     """
     allowed = min(1 / (alarms.false_alarms.days * 24), 1 / alarms.false_alarms.windows) / 2
-    return _level(allowed, alarms.consecutive), _level(allowed, 1)
+    return _level_for_rate(allowed, alarms.consecutive), _level_for_rate(allowed, 1)
 
 
 def budget_text(monitoring: Monitoring) -> str:
@@ -87,28 +87,28 @@ def budget_text(monitoring: Monitoring) -> str:
     return f"at most one false alarm in {days} and in {windows}, all rules together"
 
 
-def _level(rate: float, consecutive: int) -> float:
+def _level_for_rate(rate: float, consecutive: int) -> float:
     low, high = 0.0, 0.5  # above one half, alarms become longer but not more frequent
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        if _rate(middle, consecutive) < rate:
+        if _alarm_rate(middle, consecutive) < rate:
             low = middle
         else:
             high = middle
     return low
 
 
-def _rate(broken: float, consecutive: int) -> float:
+def _alarm_rate(broken: float, consecutive: int) -> float:
     """Return the alarms per window if each window breaks the rule with probability `broken`.
 
     Windows are assumed to be independent.
     """
     if broken <= 0:
         return 0.0
-    return 1 / (_wait(broken, consecutive) + _wait(1 - broken, consecutive))
+    return 1 / (_expected_wait(broken, consecutive) + _expected_wait(1 - broken, consecutive))
 
 
-def _wait(chance: float, times: int) -> float:
+def _expected_wait(chance: float, times: int) -> float:
     """Return the expected number of windows until an event occurs `times` in a row."""
     in_a_row = math.pow(chance, times)
     return (1 - in_a_row) / ((1 - chance) * in_a_row) if in_a_row > 0 else math.inf

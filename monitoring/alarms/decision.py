@@ -67,14 +67,14 @@ def verdict(result: Result, policy: AlarmPolicy, *, learning: bool = False) -> V
     if all_refused(result, policy):
         return "degraded"
     judged = {rule: judgement(rule, result, policy) for rule in get_args(Rule)}
-    broken = {rule for rule, shown in judged.items() if shown == "broken"}
+    broken = {rule for rule, outcome in judged.items() if outcome == "broken"}
     if broken - {"drift"}:
         return "degraded"
     if broken:
         return "drifted"
     is_kept = any(
-        shown == "kept" and any(score.threshold is not None for score in scores_of(rule, result))
-        for rule, shown in judged.items()
+        outcome == "kept" and any(score.threshold is not None for score in scores_of(rule, result))
+        for rule, outcome in judged.items()
     )
     return "ok" if is_kept else "learning" if learning else "not enough data"
 
@@ -88,7 +88,7 @@ def judgement(rule: Rule, result: Result, policy: AlarmPolicy) -> Judgement:
     if rule == "estimate" and judgement("performance", result, policy) != "not enough data":
         return "kept"  # the labels are judged instead, by the rule "performance"
     if rule in BY_LABELS and not has_enough_labels(result):
-        return _of_few_labels(rule, result)
+        return _judgement_with_few_labels(rule, result)
     return "broken" if breached(rule, result) else "kept"
 
 
@@ -96,7 +96,7 @@ def breached(rule: Rule, result: Result) -> Score | None:
     """Return a score that breaks the rule, or None; among segments, the worst score."""
     broken = [score for score in scores_of(rule, result) if score.breached]
     if rule in _OF_GROUPS.values():
-        broken.sort(key=lambda score: (-_beyond(score), score.segment))
+        broken.sort(key=lambda score: (-_distance_from_limit(score), score.segment))
     return broken[0] if broken else None
 
 
@@ -139,7 +139,7 @@ def with_evidence(result: Result, evidence: Sequence[Score]) -> Result:
     return replace(result, scores=[s for s in result.scores if s.name != EVIDENCE] + [*evidence])
 
 
-def _of_few_labels(rule: Rule, result: Result) -> Judgement:
+def _judgement_with_few_labels(rule: Rule, result: Result) -> Judgement:
     """Judge a rule about labels by the confidence interval, because few rows are labelled.
 
     Only "performance" needs the interval. The other rules' scores already account for it, and
@@ -150,14 +150,14 @@ def _of_few_labels(rule: Rule, result: Result) -> Judgement:
     if rule != "performance":
         return "not enough data" if not final else "broken" if is_broken else "kept"
     limited = [score for score in scores_of(rule, result) if score.threshold is not None]
-    if not limited or not _is_sure(limited[0]):
+    if not limited or not _is_interval_on_one_side(limited[0]):
         return "not enough data"
     if is_broken is not None:
         return "broken"
     return "kept" if final else "not enough data"
 
 
-def _is_sure(score: Score) -> bool:
+def _is_interval_on_one_side(score: Score) -> bool:
     """Return whether the whole interval is on the same side of the limit as the value."""
     if None in (score.value, score.threshold, score.low, score.high):
         return False
@@ -177,6 +177,6 @@ def _rule_of(score: Score) -> Rule | None:
     return _OF_GROUPS.get(score.name) if of_group else None
 
 
-def _beyond(score: Score) -> float:
+def _distance_from_limit(score: Score) -> float:
     """Return the distance between a score's value and its limit."""
     return abs((score.value or 0.0) - (score.threshold or 0.0))

@@ -21,7 +21,7 @@ def severity(score: Score | None) -> float | None:
     if score.breached == (score.value >= score.threshold):
         measured = score.value / score.threshold
     else:
-        measured = _of_p_value(score.value, score.threshold)
+        measured = _p_value_severity(score.value, score.threshold)
     return max(measured, 1.0) if score.breached else min(max(measured, 0.0), 0.999)
 
 
@@ -91,7 +91,7 @@ def _strongest_column(result: Result) -> Score | None:
     return by_name.get("missing_share") or by_name.get("drift") or next(iter(by_name.values()))
 
 
-def _of_p_value(p: float, threshold: float) -> float:
+def _p_value_severity(p: float, threshold: float) -> float:
     if p <= 0 or threshold >= 1:
         return MOST_SEVERE
     return min(math.log(p) / math.log(threshold), MOST_SEVERE)

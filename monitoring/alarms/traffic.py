@@ -155,40 +155,43 @@ class _Series:
     def __init__(self, history: TrafficHistory, hour: int, length: int, local: LocalHours) -> None:
         start = hour - WEEKS * WEEK
         hours = range(start - length + 1, hour)
-        sums = list(accumulate((history.requests.get(at, 0) for at in hours), initial=0))
-        unusable = [at < history.first or at in history.broken for at in hours]
+        counts = (history.requests.get(past_hour, 0) for past_hour in hours)
+        sums = list(accumulate(counts, initial=0))
+        unusable = [past_hour < history.first or past_hour in history.broken for past_hour in hours]
         gaps = list(accumulate(unusable, initial=0))
         self.values = [
-            None if gaps[at + length] - gaps[at] else sums[at + length] - sums[at]
-            for at in range(WEEKS * WEEK)
+            None if gaps[index + length] - gaps[index] else sums[index + length] - sums[index]
+            for index in range(WEEKS * WEEK)
         ]
         if length == DAY:
-            for at in range(WEEKS * WEEK):
-                if not local.ends_whole_day(start + at):
-                    self.values[at] = None
-        self._hours_of_week = [local.local(start + at) % WEEK for at in range(WEEKS * WEEK)]
+            for index in range(WEEKS * WEEK):
+                if not local.ends_whole_day(start + index):
+                    self.values[index] = None
+        self._hours_of_week = [local.local(start + index) % WEEK for index in range(WEEKS * WEEK)]
 
     def past(self) -> Iterator["_PastHour"]:
         """Yield each hour of the history, compared with the same hour of the other weeks."""
         values = self.values
         same: list[list[int]] = [[] for _ in range(WEEK)]
-        for at, hour_of_week in enumerate(self._hours_of_week):
-            same[hour_of_week].append(at)
-        for at, value in enumerate(values):
+        for index, hour_of_week in enumerate(self._hours_of_week):
+            same[hour_of_week].append(index)
+        for index, value in enumerate(values):
             if value is None:
                 continue
-            beside = (values[other] for other in same[self._hours_of_week[at]] if other != at)
-            others = [other for other in beside if other is not None]
+            values_of_others = (
+                values[other] for other in same[self._hours_of_week[index]] if other != index
+            )
+            others = [other for other in values_of_others if other is not None]
             if others:
                 expected = _center(others)
                 residual = math.log((value + 1) / (expected + 1))
-                yield _PastHour(at, value, expected, 1 + 1 / len(others), residual)
+                yield _PastHour(index, value, expected, 1 + 1 / len(others), residual)
 
 
 class _PastHour(NamedTuple):
-    at: int
-    value: int
-    expected: float
+    position: int  # number of the hour, counted from the start of the history
+    value: int  # requests
+    expected: float  # expected requests, from the same hour of the other weeks
     factor: float  # factor that adds the uncertainty of `expected` to the variance
     residual: float  # logarithm of the ratio of the value to the expected value
 
@@ -203,7 +206,7 @@ class _PastHour(NamedTuple):
 def _calibrated(series: _Series, level: float, consecutive: int) -> tuple[float, float]:
     past = list(series.past())
     spread = _spread(past)
-    reached = _MARGIN * _reached(past, spread, consecutive)
+    reached = _MARGIN * _largest_run_deviation(past, spread, consecutive)
     return spread, max(NormalDist().inv_cdf(1 - level / 2), reached)
 
 
@@ -282,11 +285,11 @@ def _judge(
 
 def _has_broken(history: TrafficHistory, end: int, length: int) -> bool:
     broken = history.broken
-    return bool(broken) and any(at in broken for at in range(end - length + 1, end + 1))
+    return bool(broken) and any(hour in broken for hour in range(end - length + 1, end + 1))
 
 
 def _sum(history: TrafficHistory, end: int, length: int) -> int:
-    return sum(history.requests.get(at, 0) for at in range(end - length + 1, end + 1))
+    return sum(history.requests.get(hour, 0) for hour in range(end - length + 1, end + 1))
 
 
 def _center(values: list[int]) -> float:
@@ -309,13 +312,13 @@ def _spread(past: list[_PastHour]) -> float:
     return high
 
 
-def _reached(past: list[_PastHour], spread: float, consecutive: int) -> float:
+def _largest_run_deviation(past: list[_PastHour], spread: float, consecutive: int) -> float:
     """Return the greatest deviation that `consecutive` large changes in a row all reached."""
     run: list[float] = []
     before, reached = past[0] if past else None, 0.0
     for hour in past:
         assert before is not None
-        if hour.at != before.at + 1 or (hour.residual > 0) != (before.residual > 0):
+        if hour.position != before.position + 1 or (hour.residual > 0) != (before.residual > 0):
             run = []
         before = hour
         if not hour.large:

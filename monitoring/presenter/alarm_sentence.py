@@ -92,29 +92,30 @@ def _drift(facts: AlarmFacts) -> Parts:
 
 
 def _concept(facts: AlarmFacts) -> Parts:
-    value, limit = _numbers(facts.score)
+    value, limit = _value_and_threshold(facts.score)
+    note = _with_display_name(facts.score.note)
     return (
-        f"Concept drift {_since(facts)}: {_named(facts.score.note)} ({_labels(facts)}).",
+        f"Concept drift {_since(facts)}: {note} ({_label_count(facts)}).",
         f"Evidence: 1 false alarm in {value:,.0f} windows (limit {limit:,.0f}).",
     )
 
 
 def _performance(facts: AlarmFacts) -> Parts:
-    return f"Performance degraded {_since(facts)}: {_limited(facts, _labels(facts))}.", ""
+    return f"Performance degraded {_since(facts)}: {_metric_text(facts, _label_count(facts))}.", ""
 
 
 def _estimate(facts: AlarmFacts) -> Parts:
-    figures = _limited(facts, _labels(facts) if facts.labelled else "no labels yet")
+    figures = _metric_text(facts, _label_count(facts) if facts.labelled else "no labels yet")
     return f"Estimated performance degraded {_since(facts)}: {figures}.", ""
 
 
 def _segment(facts: AlarmFacts) -> Parts:
     group = facts.score.segment
-    return f"Performance degraded for {group} {_since(facts)}: {_limited(facts)}.", ""
+    return f"Performance degraded for {group} {_since(facts)}: {_metric_text(facts)}.", ""
 
 
 def _parity(facts: AlarmFacts) -> Parts:
-    value, limit = percent_and_limit(*_numbers(facts.score))
+    value, limit = percent_and_limit(*_value_and_threshold(facts.score))
     differing = f"{value} of predictions cannot be reproduced ({facts.score.note}; limit {limit})"
     return (
         f"Served predictions differ from the registered model {_since(facts)}: {differing}.",
@@ -124,7 +125,7 @@ def _parity(facts: AlarmFacts) -> Parts:
 
 def _group_gap(facts: AlarmFacts) -> Parts:
     rates = "selection rates" if facts.rule == SELECTION_GAP else "true-positive rates"
-    value, limit = value_and_limit(*_numbers(facts.score))
+    value, limit = value_and_limit(*_value_and_threshold(facts.score))
     wrong = f"Unequal treatment by {facts.score.segment} {_since(facts)}"
     return (
         f"{wrong}: {rates} differ by {value} (limit {limit}).",
@@ -167,26 +168,26 @@ _PARTS: dict[Rule, Callable[[AlarmFacts], Parts]] = {
 }
 
 
-def _limited(facts: AlarmFacts, more: str = "") -> str:
+def _metric_text(facts: AlarmFacts, more: str = "") -> str:
     """Return a metric with its limit: "ROC AUC 0.600 (limit 0.700, 1,200 labels)"."""
     score = facts.score
-    value, limit = value_and_limit(*_numbers(score))
+    value, limit = value_and_limit(*_value_and_threshold(score))
     name = score.name.removeprefix(ESTIMATED)
     about = ", ".join(part for part in (f"limit {limit}", score.note, more) if part)
     return f"{PERFORMANCE.get(name, name)} {value} ({about})"
 
 
-def _numbers(score: Score) -> tuple[float, float]:
+def _value_and_threshold(score: Score) -> tuple[float, float]:
     return score.value or 0.0, score.threshold or 0.0
 
 
-def _named(note: str) -> str:
+def _with_display_name(note: str) -> str:
     """Return the note with its first word, a metric, replaced by the metric's display name."""
     name, space, rest = note.partition(" ")
     return f"{PERFORMANCE.get(name, name)}{space}{rest}"
 
 
-def _labels(facts: AlarmFacts) -> str:
+def _label_count(facts: AlarmFacts) -> str:
     return several(facts.labelled, "label")
 
 

@@ -29,22 +29,24 @@ def batch_rows(days: Mapping[int, BatchDay]) -> list[BatchRow]:
             start,
             day.rows,
             day.failed,
-            _largest(day, "missing"),
-            _largest(day, "outside"),
-            _predicted(day),
+            _largest_shares(day, "missing"),
+            _largest_shares(day, "outside"),
+            _predicted_classes(day),
         )
         for start, day in days.items()
     ]
 
 
-def _largest(day: BatchDay, kind: str) -> str:
-    ranking = [(counts[kind], name) for name, counts in day.counts.items() if _is(counts, kind)]
+def _largest_shares(day: BatchDay, kind: str) -> str:
+    ranking = [
+        (counts[kind], name) for name, counts in day.counts.items() if _has_kind(counts, kind)
+    ]
     ranking.sort(key=lambda pair: (-pair[0], pair[1]))
     parts = [f"{name} {percent(count / day.counted)}" for count, name in ranking[:_SHOWN]]
     return ", ".join([*parts, *(["..."] if len(ranking) > _SHOWN else [])]) or "none"
 
 
-def _predicted(day: BatchDay) -> str:
+def _predicted_classes(day: BatchDay) -> str:
     classes = [counts for counts in day.counts.values() if not set(counts) <= {*_KINDS}]
     if not classes or not day.counted:
         return "not counted"
@@ -52,5 +54,5 @@ def _predicted(day: BatchDay) -> str:
     return ", ".join(f"{name} {percent(count / day.counted)}" for name, count in ranking[:_SHOWN])
 
 
-def _is(counts: Mapping[str, int], kind: str) -> bool:
+def _has_kind(counts: Mapping[str, int], kind: str) -> bool:
     return kind in counts and set(counts) <= {*_KINDS}

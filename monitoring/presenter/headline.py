@@ -65,10 +65,10 @@ def refused_labels(totals: Mapping[str, int]) -> str:
     refused, labels = unfit + by_service, totals.get("labels", 0) + by_service
     if not refused or refused < _REFUSED_SHARE * labels:
         return ""
-    where = "The dead letters contain them." if unfit else "Their callers received the reason."
+    details = "The dead letters contain them." if unfit else "Their callers received the reason."
     return (
         f"{number(refused)} of {several(labels, 'label')} refused: they are neither classes of the "
-        f"model nor numbers. {where}"
+        f"model nor numbers. {details}"
     )
 
 
@@ -160,12 +160,12 @@ def _calm(facts: MonitorFacts) -> Headline:
         return Headline("quiet", "No window has enough data for a verdict yet.")
     if facts.acknowledged:
         return Headline("warning", "Every open alarm is acknowledged.")
-    which = (
+    versions = (
         "{} version {} matches".format(*facts.judged[0])
         if len(facts.judged) == 1
         else f"All {len(facts.judged)} judged versions match"
     )
-    return Headline("ok", f"{which} the reference data.")
+    return Headline("ok", f"{versions} the reference data.")
 
 
 def _more(count: int) -> str:

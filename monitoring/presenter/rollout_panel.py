@@ -105,7 +105,7 @@ def rollout_panel(
             judged=True,
             lacking=METRIC_NAMES.get(now.metric, now.metric),
             awaited=waits,
-            verdicts=_lines(verdicts),
+            verdicts=_verdict_lines(verdicts),
         )
     last = _counts(verdicts[-1][1].counts if verdicts else {}, {})
     return RolloutPanel(
@@ -114,7 +114,7 @@ def rollout_panel(
         rollout,
         counts=last,
         awaited=waits,
-        verdicts=_lines(verdicts),
+        verdicts=_verdict_lines(verdicts),
         replaced_by=state.replaced_by(rollout),
     )
 
@@ -138,7 +138,7 @@ def _verdicts(state: LifecycleState, rollout: Rollout) -> list[tuple[HistoryRow,
     return verdicts
 
 
-def _lines(verdicts: Sequence[tuple[HistoryRow, RolloutVerdict]]) -> list[VerdictLine]:
+def _verdict_lines(verdicts: Sequence[tuple[HistoryRow, RolloutVerdict]]) -> list[VerdictLine]:
     return [
         VerdictLine(row.time, row.actor, verdict.step, verdict.verdict, verdict_sentence(verdict))
         for row, verdict in verdicts

@@ -46,17 +46,20 @@ def wait_sentences(
     if not rollout.active:
         return []
     if rollout.phase == "paused":
-        return [_paused(rollout, pause)]
+        return [_pause_sentence(rollout, pause)]
     if rollout.policy is None:
         return ["No verdict policy: people advance and end this rollout."]
     if judgement is None:
         missing = "No running monitor has judged this step yet."
         elsewhere = "The monitor's page shows the counts of this step."
-        return [missing if here else elsewhere, *_times(rollout, rollout.policy, now)]
-    return [*_judged(rollout, judgement, now), *_times(rollout, rollout.policy, now)]
+        return [missing if here else elsewhere, *_time_sentences(rollout, rollout.policy, now)]
+    return [
+        *_judgement_sentences(rollout, judgement, now),
+        *_time_sentences(rollout, rollout.policy, now),
+    ]
 
 
-def _paused(rollout: Rollout, pause: Pause | None) -> str:
+def _pause_sentence(rollout: Rollout, pause: Pause | None) -> str:
     if pause is None:
         return "Paused: a person resumes, promotes or aborts it."
     return (
@@ -66,7 +69,7 @@ def _paused(rollout: Rollout, pause: Pause | None) -> str:
     )
 
 
-def _judged(rollout: Rollout, judgement: CurrentJudgement, now: int) -> list[str]:
+def _judgement_sentences(rollout: Rollout, judgement: CurrentJudgement, now: int) -> list[str]:
     lines = []
     if now - judgement.time > _STALE_US:
         lines.append(f"No monitor has judged this step since {_moment(judgement.time)}.")
@@ -75,14 +78,16 @@ def _judged(rollout: Rollout, judgement: CurrentJudgement, now: int) -> list[str
     elif judgement.refused:
         lines.append(f"The registry refused the verdict: {judgement.refused}.")
     lines += [
-        _bound(rollout, metric, bound, judgement.counts.get(metric, _NO_COUNTS))
+        _bound_sentence(rollout, metric, bound, judgement.counts.get(metric, _NO_COUNTS))
         for metric, bound in judgement.bounds.items()
         if judgement.counts and bound[0] > bound[1]
     ]
     return lines
 
 
-def _bound(rollout: Rollout, metric: str, bound: Sequence[float], counts: Sequence[int]) -> str:
+def _bound_sentence(
+    rollout: Rollout, metric: str, bound: Sequence[float], counts: Sequence[int]
+) -> str:
     bad, keys, bad_before, keys_before = counts
     rate, limit = bound
     name = METRIC_NAMES.get(metric, metric)
@@ -93,7 +98,7 @@ def _bound(rollout: Rollout, metric: str, bound: Sequence[float], counts: Sequen
     )
 
 
-def _times(rollout: Rollout, policy: VerdictPolicy, now: int) -> list[str]:
+def _time_sentences(rollout: Rollout, policy: VerdictPolicy, now: int) -> list[str]:
     baked = rollout.since + int(rollout.bake_s * 1e6)
     pauses = rollout.since + int(rollout.bake_s * policy.patience * 1e6)
     lines = [f"The step bakes until {_moment(baked)}."] if now < baked else []

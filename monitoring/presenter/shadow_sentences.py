@@ -26,10 +26,10 @@ def shadow_lines(shadow: Shadow, report: ShadowReport | None) -> list[str]:
     lines = []
     if (age := report.stale_s()) > _STALE_S:
         lines.append(f"no process has reported for {age:.0f} s: {_RUN_IT}")
-    return [*lines, *_counted(counts, report.lag_s)]
+    return [*lines, *_count_lines(counts, report.lag_s)]
 
 
-def _counted(counts: ShadowCounts, lag_s: float) -> list[str]:
+def _count_lines(counts: ShadowCounts, lag_s: float) -> list[str]:
     agreed = f", {counts.agreed / counts.rows:.2%} with the same answer" if counts.agreed else ""
     lines = [f"{counts.events:,} requests, {counts.rows:,} rows{agreed}; {lag_s:.1f} s behind"]
     if counts.failed:

@@ -53,14 +53,14 @@ def _event(event: PredictionEvent, monitor: MonitorTrace | None) -> Iterator[Tra
     yield TraceLine("digest", event.digest or "not stated")
     yield TraceLine("called by", f"alias {event.alias}" if event.alias else "version number")
     if event.rollout:
-        arm = {"before": "the version before", "rollout": "the rolled out version"}
+        arm = {"before": "the previous version", "rollout": "the new version"}
         yield TraceLine("rollout", f"{event.rollout}, {arm.get(event.arm, 'no arm')}")
     reason = f": {event.reason}" if event.reason else ""
     rows = formats.several(event.rows, "row")
     yield TraceLine("outcome", f"{event.outcome}{reason}, {rows} over {event.protocol}")
     if event.batch_id:
-        place = f"rows from {event.batch_offset} of {event.batch_rows}"
-        yield TraceLine("batch", f"{event.batch_id}, {place}")
+        position = f"starts at row {event.batch_offset} of {event.batch_rows}"
+        yield TraceLine("batch", f"{event.batch_id}, {position}")
     if event.cache_hit:
         yield TraceLine("cache", "answered from the cache; the model did not run")
     if event.request_id:

@@ -63,7 +63,7 @@ def import_rows(content: bytes) -> list[Labelled]:
         raise ValueError(
             "expected an export of driftline review, tasks of Label Studio, or records of Argilla"
         )
-    return [_read(number, record) for number, record in enumerate(document)]
+    return [_read_item(number, record) for number, record in enumerate(document)]
 
 
 def _read_own(content: bytes) -> Iterator[Labelled]:
@@ -81,9 +81,9 @@ def _read_own(content: bytes) -> Iterator[Labelled]:
         )
 
 
-def _read(number: int, record: Mapping[str, Any]) -> Labelled:
+def _read_item(number: int, record: Mapping[str, Any]) -> Labelled:
     reader: Callable[[Mapping[str, Any]], Labelled]
-    reader = _of_task if "data" in record else _of_record
+    reader = _read_task if "data" in record else _read_record
     try:
         return reader(record)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -103,7 +103,7 @@ def _task(item: ReviewItem) -> dict[str, Any]:
         key=lambda score: -1.0 if score is None else score,
         default=None,
     )
-    prediction: dict[str, Any] = {"model_version": _model(item), "result": [result]}
+    prediction: dict[str, Any] = {"model_version": _model_version(item), "result": [result]}
     if best is not None:
         prediction["score"] = best
     about = {
@@ -126,7 +126,7 @@ def _value(item: ReviewItem) -> dict[str, Any]:
     return {"type": "number", "value": {"number": item.predicted}}
 
 
-def _of_task(task: Mapping[str, Any]) -> Labelled:
+def _read_task(task: Mapping[str, Any]) -> Labelled:
     data = task["data"]
     label: Label | None = None
     by = why = ""
@@ -140,7 +140,7 @@ def _of_task(task: Mapping[str, Any]) -> Labelled:
                 label = value["choices"][0] if "choices" in value else value["number"]
             elif result["from_name"] == "why":
                 why = " ".join(_texts(value["text"]))
-    return _labelled(data["prediction_id"], data["row"], label, by, why)
+    return _checked(data["prediction_id"], data["row"], label, by, why)
 
 
 def _person(annotator: Any) -> str:
@@ -165,7 +165,7 @@ def _record(item: ReviewItem) -> dict[str, Any]:
             "label": {
                 "value": str(item.predicted) if item.classes else item.predicted,
                 "score": _score(chance),
-                "agent": _model(item),
+                "agent": _model_version(item),
             }
         },
         "responses": {},
@@ -173,7 +173,7 @@ def _record(item: ReviewItem) -> dict[str, Any]:
     }
 
 
-def _of_record(record: Mapping[str, Any]) -> Labelled:
+def _read_record(record: Mapping[str, Any]) -> Labelled:
     prediction_id, _, row = str(record["id"]).rpartition("/")
     responses = record.get("responses") or {}
     labels: Sequence[Mapping[str, Any]] = responses.get("label") or []
@@ -181,18 +181,18 @@ def _of_record(record: Mapping[str, Any]) -> Labelled:
     label: Label | None = labels[-1]["value"] if labels else None
     by = str(labels[-1].get("user_id") or "") if labels else ""
     why = " ".join(str(reason["value"]) for reason in reasons[-1:])
-    return _labelled(prediction_id, int(row), label, by, why)
+    return _checked(prediction_id, int(row), label, by, why)
 
 
-def _labelled(prediction_id: Any, row: Any, label: Any, by: str, why: str) -> Labelled:
+def _checked(prediction_id: Any, row: Any, label: Any, by: str, why: str) -> Labelled:
     if not isinstance(prediction_id, str) or isinstance(row, bool) or not isinstance(row, int):
-        raise TypeError("prediction_id and row")
+        raise TypeError("prediction_id must be a string, and row an integer")
     if label is not None and not isinstance(label, str | int | float | bool):
-        raise TypeError(f"label {label!r:.40}")
+        raise TypeError(f"label {label!r:.40} must be a string, a number or a bool")
     return Labelled(prediction_id=prediction_id, row=row, label=label, labelled_by=by, why=why)
 
 
-def _model(item: ReviewItem) -> str:
+def _model_version(item: ReviewItem) -> str:
     return f"{item.model} {item.version}"
 
 

@@ -38,7 +38,7 @@ class RowKind:
         self._signs = [_signs(name) for name in self._columns]
         self._known = _ranges(version, len(self._columns))
         classes = manifest.prediction.classes if probabilities_output(manifest.prediction) else []
-        self.answer = len(self._columns)
+        self.answer = len(self._columns)  # index of the prediction among a row's values
         first = self.answer + bool(label_output(manifest.prediction))
         self._probabilities = slice(first, first + len(classes))
 

@@ -77,13 +77,13 @@ class _Step:
         self._requests += 1
         self._time = max(self._time, event.received)
         if self._requests % _EVERY == 0:
-            result = self._judged()
+            result = self._judge()
             if result.judgement.verdict != "continue":
                 self._verdict = result
 
     def result(self) -> StepResult:
-        return self._verdict or self._judged()
+        return self._verdict or self._judge()
 
-    def _judged(self) -> StepResult:
+    def _judge(self) -> StepResult:
         judgement = self.comparison.judge(self._time)
         return StepResult(self.rollout, judgement, self._requests, self._time)

@@ -130,7 +130,7 @@ class RolloutJudge:
             entry.rollout.id: (entry, entry.comparison.judge(now)) for entry in self._all()
         }
         for rollout_entry, judgement in judgements.values():
-            self._act(rollout_entry, judgement)
+            self._apply(rollout_entry, judgement)
         self._publish(
             {
                 id_: _current(judgement, entry.refused[1], now)
@@ -208,7 +208,7 @@ class RolloutJudge:
                 else:
                     _logger.info("rollout of %s: %s", model, why)
 
-    def _act(self, judged: "_JudgedRollout", judgement: "Judgement") -> None:
+    def _apply(self, judged: "_JudgedRollout", judgement: "Judgement") -> None:
         if judgement.verdict == "continue":
             return
         model, rollout = judged.model, judged.rollout

@@ -129,7 +129,7 @@ class Comparison:
 
         Times after `now`, from a worker whose clock is ahead, do not shorten the step.
         """
-        counts = {m: self._row(m) for m in self._metrics if any(self._row(m))}
+        counts = {m: self._counts_of(m) for m in self._metrics if any(self._counts_of(m))}
         evidence, bounds = self._evidence(), self._bounds(counts)
         for metric, reached in evidence.items():
             if reached >= 1:
@@ -147,13 +147,13 @@ class Comparison:
         evidence: dict[VerdictMetric, float] = {}
         # If the rollout has all requests, there is no other arm to compare with.
         for metric in self._metrics if self._p < 1 else ():
-            bad, _, bad_before, _ = self._row(metric)
+            bad, _, bad_before, _ = self._counts_of(metric)
             if bad:
                 reached = float(excess_evidence(bad, bad_before, self._p)) / -log(self._budget)
                 evidence[metric] = max(0.0, reached)
         return evidence
 
-    def _row(self, metric: VerdictMetric) -> list[int]:
+    def _counts_of(self, metric: VerdictMetric) -> list[int]:
         arms = self._counts[metric]
         return [
             len(keys) for arm in ("rollout", "before") for keys in (arms[arm].bad, arms[arm].keys)
@@ -164,7 +164,7 @@ class Comparison:
         bounds = {}
         for metric in self._metrics:
             if metric in self._required or metric in counts:
-                bad, keys, bad_before, keys_before = self._row(metric)
+                bad, keys, bad_before, keys_before = self._counts_of(metric)
                 usual = lower_rate(bad_before, keys_before, self._policy.false_promotion / 2)
                 limit = max(self._policy.floor, self._policy.tolerate * usual)
                 rate = upper_rate(bad, keys, self._policy.false_promotion / 2)

@@ -28,13 +28,13 @@ def column_statistics(manifest: Manifest, window: pd.DataFrame) -> list[Score]:
             missing = significant(float(values.isna().mean())) if len(values) else None
             yield Score(name="missing_share", column=name, value=missing)
             if kind == "numeric":
-                yield from _of_numbers(name, values.dropna().to_numpy(dtype=float))
+                yield from _number_scores(name, values.dropna().to_numpy(dtype=float))
 
         scores += attempt("mean", measure, column=column.name)
     return scores
 
 
-def _of_numbers(name: str, values: Array) -> Iterator[Score]:
+def _number_scores(name: str, values: Array) -> Iterator[Score]:
     if not len(values):
         yield Score(name="mean", column=name, value=None, note="all values are missing")
         return

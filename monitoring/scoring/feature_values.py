@@ -63,7 +63,7 @@ class FeatureValues:
         any other value has no code. In a categorical feature, each category has a code.
         """
         if self.feature.kind == "numeric":
-            return _numbers(self._values)
+            return _numeric_codes(self._values)
         codes, self._names = pd.factorize(categories(self._values))
         return np.where(codes < 0, np.nan, codes.astype(float))
 
@@ -116,14 +116,14 @@ class FeatureValues:
         """
         if self.feature.kind == "categorical":
             numeric = sum(share for name, share in self.categories.items() if _is_number(name))
-            return _shares(numeric) if self.categories else {}
+            return _kind_shares(numeric) if self.categories else {}
         present = self._values.dropna()
         if present.empty:
             return {}
         if pd.api.types.infer_dtype(present, skipna=True) in _NUMBERS:
             return {"numbers": 1.0}
         words = present.map(lambda value: isinstance(value, str) and value not in INFINITIES)
-        return _shares(1.0 - float(words.mean()))
+        return _kind_shares(1.0 - float(words.mean()))
 
     def name(self, code: float) -> str:
         """Return the value with this code as text."""
@@ -194,7 +194,7 @@ def _mix(numbers: Array) -> Array:
     return mixed
 
 
-def _numbers(values: "pd.Series[Any]") -> Array:
+def _numeric_codes(values: "pd.Series[Any]") -> Array:
     try:
         return values.to_numpy(dtype=float, na_value=np.nan)
     except (TypeError, ValueError, OverflowError):
@@ -214,6 +214,6 @@ def _is_number(text: str) -> bool:
     return text.replace(".", "", 1).removeprefix("-").isdecimal()
 
 
-def _shares(numeric: float) -> dict[str, float]:
+def _kind_shares(numeric: float) -> dict[str, float]:
     shares = {"numbers": numeric, "words": 1.0 - numeric}
     return {kind: share for kind, share in shares.items() if share > 0}

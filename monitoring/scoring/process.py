@@ -69,8 +69,8 @@ class ScoringProcess:
         process = self._process = self._process or self._start()
         if self._killed:  # `kill` may have been called before this process existed
             process.kill()
-        with _bounded(process, self._limits) as exceeded:
-            reply = _ask(process, job)
+        with _within_limits(process, self._limits) as exceeded:
+            reply = _exchange(process, job)
         if reply is not None:
             return reply
         status = self.end()
@@ -108,7 +108,7 @@ class ScoringProcess:
 
 
 @contextmanager
-def _bounded(process: subprocess.Popen[bytes], limits: JobLimits) -> Iterator[list[str]]:
+def _within_limits(process: subprocess.Popen[bytes], limits: JobLimits) -> Iterator[list[str]]:
     """Kill the process if it exceeds a limit within the block; the list then has the reason."""
     exceeded: list[str] = []
     finished = threading.Event()
@@ -154,7 +154,7 @@ def _starved(pid: int) -> float:
         return 0.0
 
 
-def _ask(process: subprocess.Popen[bytes], job: ScoreJob) -> ScoreReply | None:
+def _exchange(process: subprocess.Popen[bytes], job: ScoreJob) -> ScoreReply | None:
     """Return the process's reply to a job; None if the process died or wrote something else."""
     assert process.stdin is not None
     assert process.stdout is not None

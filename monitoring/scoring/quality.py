@@ -143,23 +143,23 @@ def score_quality(
     `frame` contains all rows.
     """
     window = baseline.window_table(frame, order)
-    counts = partial(_of_rows, window, baseline)
+    counts = partial(_row_counts, window, baseline)
     if inputs is not None:
-        counts = partial(_of_counters, inputs, baseline, counts if baseline.learned else None)
+        counts = partial(_counter_counts, inputs, baseline, counts if baseline.learned else None)
     scores: list[Score] = []
     for feature in window.features:
         for name, counted in (_COUNTED | _COUNTED_BY_KIND[feature.kind]).items():
-            part = partial(_of_counts, counted, feature, counts, baseline)
+            part = partial(_counted_scores, counted, feature, counts, baseline)
             scores += attempt(name, part, column=feature.name)
         for name, measure in _MEASURES.items():
-            part = partial(_measured, measure, feature, window, baseline)
+            part = partial(_measured_scores, measure, feature, window, baseline)
             scores += attempt(name, part, column=feature.name)
-        part = partial(_run, feature, window, baseline)
+        part = partial(_run_scores, feature, window, baseline)
         scores += attempt("longest_run", part, column=feature.name)
     return scores + attempt("duplicate_share", lambda: [duplicate_share(window, baseline.table)])
 
 
-def _of_counts(
+def _counted_scores(
     counted: Counted,
     feature: Feature,
     counts: Counts,
@@ -168,12 +168,12 @@ def _of_counts(
     return [counted(counts(feature), baseline.table[feature])]
 
 
-def _of_rows(window: FeatureTable, baseline: Baseline, feature: Feature) -> FeatureCounts:
+def _row_counts(window: FeatureTable, baseline: Baseline, feature: Feature) -> FeatureCounts:
     values, expected = window[feature], baseline.table[feature]
     return FeatureCounts(len(values), values.missing, len(values.known), values.outside(expected))
 
 
-def _of_counters(
+def _counter_counts(
     inputs: InputCounters, baseline: Baseline, sampled: Counts | None, feature: Feature
 ) -> FeatureCounts:
     """Return a feature's counts over all rows of the window.
@@ -191,23 +191,23 @@ def _of_counters(
     return FeatureCounts(rows, missing, rows - missing, round(share * (rows - missing)))
 
 
-def _measured(
+def _measured_scores(
     measure: Measure, feature: Feature, window: FeatureTable, baseline: Baseline
 ) -> list[Score]:
     return [measure(window[feature], baseline.table[feature])]
 
 
-def _run(feature: Feature, window: FeatureTable, baseline: Baseline) -> list[Score]:
+def _run_scores(feature: Feature, window: FeatureTable, baseline: Baseline) -> list[Score]:
     expected = baseline.table
     return [longest_run(window[feature], window.order, expected[feature], expected.order)]
 
 
-def _missing(count: FeatureCounts, expected: FeatureValues) -> Score:
+def _missing_share(count: FeatureCounts, expected: FeatureValues) -> Score:
     share, own = (
         missing / rows if rows else 0.0
         for missing, rows in ((count.missing, count.rows), (expected.missing, len(expected)))
     )
-    return _share("missing_share", expected.feature, share, own)
+    return _share_score("missing_share", expected.feature, share, own)
 
 
 def _out_of_range(count: FeatureCounts, expected: FeatureValues) -> Score:
@@ -220,13 +220,13 @@ def _out_of_range(count: FeatureCounts, expected: FeatureValues) -> Score:
     return Score(name=name, column=column, value=count.outside / count.known)
 
 
-def _unseen(count: FeatureCounts, expected: FeatureValues) -> Score:
+def _unseen_share(count: FeatureCounts, expected: FeatureValues) -> Score:
     if not count.known:
         return Score(name="unseen_share", column=expected.feature.name, value=None, note=_NONE)
-    return _share("unseen_share", expected.feature, count.outside / count.known, 0.0)
+    return _share_score("unseen_share", expected.feature, count.outside / count.known, 0.0)
 
 
-def _of_another_type(values: FeatureValues, expected: FeatureValues) -> Score:
+def _type_change_share(values: FeatureValues, expected: FeatureValues) -> Score:
     """Score the share of words if the reference has only numbers, or of numbers if only words."""
     name, usual = "type_change_share", expected.kinds
     if not values.kinds or not usual:
@@ -234,10 +234,10 @@ def _of_another_type(values: FeatureValues, expected: FeatureValues) -> Score:
         return Score(name=name, column=values.feature.name, value=None, note=note)
     other = {kind: share for kind, share in values.kinds.items() if kind not in usual}
     note = f"{next(iter(other))} where the reference has {next(iter(usual))}" if other else ""
-    return _share(name, values.feature, sum(other.values()), 0.0, note)
+    return _share_score(name, values.feature, sum(other.values()), 0.0, note)
 
 
-def _share(name: str, feature: Feature, share: float, own: float, note: str = "") -> Score:
+def _share_score(name: str, feature: Feature, share: float, own: float, note: str = "") -> Score:
     limit, share = own + _TOLERATED, significant(share)
     return Score(
         name=name,
@@ -249,12 +249,12 @@ def _share(name: str, feature: Feature, share: float, own: float, note: str = ""
     )
 
 
-_COUNTED: dict[str, Counted] = {"missing_share": _missing}
+_COUNTED: dict[str, Counted] = {"missing_share": _missing_share}
 _COUNTED_BY_KIND: dict[Kind, dict[str, Counted]] = {
     "numeric": {"out_of_range_share": _out_of_range},
-    "categorical": {"unseen_share": _unseen},
+    "categorical": {"unseen_share": _unseen_share},
 }
 _MEASURES: dict[str, Measure] = {
-    "type_change_share": _of_another_type,
+    "type_change_share": _type_change_share,
     "distinct_values": distinct_values,
 }

@@ -70,7 +70,7 @@ class ScoringQueue:
         model cannot be scored, the other models' jobs are still submitted.
         """
         submitted: list[ScoreJob] = []
-        while (job := self._next()) is not None:
+        while (job := self._take_next()) is not None:
             pending = self._journal.job(job.number)
             self._scorer.submit(pending.job)
             bare = pending.job.without_rows()
@@ -79,7 +79,7 @@ class ScoringQueue:
             submitted.append(bare)
         return submitted
 
-    def _next(self) -> WaitingScore | None:
+    def _take_next(self) -> WaitingScore | None:
         """Remove the next job that fits, and move its model to the end of the order."""
         models, room = self._bytes_by_model, IN_HAND - self._submitted_bytes
         for model, jobs in self._waiting.items():

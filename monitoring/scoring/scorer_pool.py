@@ -56,7 +56,7 @@ class ScorerPool:
         self._changed = threading.Condition()
         self._processes = [ScoringProcess(command, limits) for _ in range(scorers)]
         self._threads = [
-            threading.Thread(target=self._work, args=(number,), name=f"scoring-{number}")
+            threading.Thread(target=self._score_jobs, args=(number,), name=f"scoring-{number}")
             for number in range(scorers)
         ]
         for thread in self._threads:
@@ -98,9 +98,9 @@ class ScorerPool:
         for thread in self._threads:
             thread.join()
 
-    def _work(self, number: int) -> None:
+    def _score_jobs(self, number: int) -> None:
         process = self._processes[number]
-        while (attempt := self._next(process, extra=number > 0)) is not None:
+        while (attempt := self._next_attempt(process, extra=number > 0)) is not None:
             outcome = process.score(attempt.job)
             with self._changed:
                 if self._closing:
@@ -109,7 +109,7 @@ class ScorerPool:
                 self._changed.notify_all()
         process.end()
 
-    def _next(self, process: ScoringProcess, *, extra: bool) -> Attempt | None:
+    def _next_attempt(self, process: ScoringProcess, *, extra: bool) -> Attempt | None:
         """Wait for a job and return it; return None if the pool is closing.
 
         If a running process is idle, a job is not given to a process that would have to start.

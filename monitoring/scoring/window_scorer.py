@@ -168,7 +168,7 @@ class WindowScorer:
             return column_statistics(manifest, window) if job.drift else []
         parts = self._recent.parts(job.model, job.version, job.policy, job.baseline)
         window = _with_own_label(window, parts.baseline.own)
-        scores = self._of_inputs(parts, job, window) if job.drift else []
+        scores = self._input_scores(parts, job, window) if job.drift else []
         if not parts.baseline.has_labels:
             return scores
         reviewed = None
@@ -177,7 +177,9 @@ class WindowScorer:
         scores += parts.performance.score(window, answers=job.answers, reviewed=reviewed)
         return scores + parts.segments.score(window, drift=job.drift, reviewed=reviewed)
 
-    def _of_inputs(self, parts: VersionScorers, job: ScoreJob, window: pd.DataFrame) -> list[Score]:
+    def _input_scores(
+        self, parts: VersionScorers, job: ScoreJob, window: pd.DataFrame
+    ) -> list[Score]:
         """Return all scores that do not depend on labels."""
         html = self._reports / job.report if job.report else None
         if job.reference:
@@ -191,7 +193,7 @@ class WindowScorer:
         scores += parts.parity.score(window, drifted, against)
         if trailing := against.manifest.monitoring.trailing:
             trails = bool(job.reference)
-            scores.append(_measured_against(trailing, against, job.baseline, trails=trails))
+            scores.append(_reference_rows(trailing, against, job.baseline, trails=trails))
         elif like_note:
             rows = float(len(against.frame))
             scores.append(Score(name=REFERENCE_ROWS, value=rows, note=like_note))
@@ -209,7 +211,7 @@ def _learned_rows(baseline: BaselineRecord, of: str) -> Score:
     return Score(name=REFERENCE_ROWS, value=value, method=baseline.digest, note=f"of {of}")
 
 
-def _measured_against(
+def _reference_rows(
     trailing: Trailing, against: Baseline, baseline: BaselineRecord | None, *, trails: bool
 ) -> Score:
     note = f"of the {trailing.windows} previous windows"

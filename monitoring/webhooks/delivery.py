@@ -189,7 +189,7 @@ class Sender:
         self._outbox.failed(delivery.webhook_id, error, moment)
 
 
-async def _run(make: Callable[[], Sender], idle: float) -> None:
+async def _open_and_run(make: Callable[[], Sender], idle: float) -> None:
     """Open the outbox, retrying until the database is available, and deliver webhooks."""
     while True:
         try:
@@ -275,7 +275,7 @@ def sender_thread(make: Callable[[], Sender], idle: float = 1.0) -> Iterator[Non
     stop = threading.Event()
 
     async def until_stopped() -> None:
-        work = asyncio.create_task(_run(make, idle))
+        work = asyncio.create_task(_open_and_run(make, idle))
         await asyncio.to_thread(stop.wait)
         work.cancel()
         await asyncio.wait([work])

@@ -129,7 +129,8 @@ class Egress:
             headers={
                 **headers,
                 "host": url.netloc.decode(),
-                "accept-encoding": "identity",  # against small responses that decompress to large
+                # A small compressed response could decompress to a large one.
+                "accept-encoding": "identity",
                 "user-agent": "driftline",
             },
             extensions={"sni_hostname": url.raw_host.decode()},

@@ -141,7 +141,7 @@ def test_a_trace_names_every_part(traced: Traced) -> None:
         "model tiny version 1",
         f"digest {traced.version.digest}",
         "called by alias champion",
-        "batch b-7, rows from 2 of 3",
+        "batch b-7, starts at row 2 of 3",
         "gates passed (size passed), by key:ci",
         "requested by key:ann",
         "approved by key:bob",

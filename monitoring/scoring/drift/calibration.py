@@ -80,8 +80,8 @@ def calibrate(  # noqa: PLR0913 - five settings of one calculation
     """
     tails = {name: Tail(drawn.values) for name, drawn in columns.items()}
     checks = [
-        _DriftCheck(_shared(columns, tails, share), _LEAST),
-        _DriftCheck(_strongest(columns, tails), 0.0),
+        _DriftCheck(_share_surprisals(columns, tails, share), _LEAST),
+        _DriftCheck(_strongest_surprisals(columns, tails), 0.0),
     ]
     if joint is not None:
         tail = Tail(joint.values)
@@ -118,7 +118,7 @@ def _above_floor(floor: float, values: Array, tail: Tail) -> Array:
     return surprisals
 
 
-def _shared(
+def _share_surprisals(
     columns: Mapping[str, NullDistribution], tails: Mapping[str, Tail], share: float
 ) -> Array:
     """Return the k-th greatest surprisal of each draw, where k columns are the drifted share."""
@@ -127,10 +127,10 @@ def _shared(
         for name, drawn in columns.items()
         if drawn.shared
     ]
-    return _greatest(parts, share)
+    return _kth_greatest(parts, share)
 
 
-def _greatest(parts: list[Array], share: float) -> Array:
+def _kth_greatest(parts: list[Array], share: float) -> Array:
     if not parts:
         return np.full(DRAWS, -1.0)
     enough = max(1, ceil(share * len(parts) - 1e-9))
@@ -138,7 +138,9 @@ def _greatest(parts: list[Array], share: float) -> Array:
     return least
 
 
-def _strongest(columns: Mapping[str, NullDistribution], tails: Mapping[str, Tail]) -> Array:
+def _strongest_surprisals(
+    columns: Mapping[str, NullDistribution], tails: Mapping[str, Tail]
+) -> Array:
     """Return for each draw the greatest surprisal among the columns above their floor."""
     parts = [
         _above_floor(max(drawn.strong, drawn.fixed or 0.0), drawn.values, tails[name])
@@ -156,7 +158,7 @@ def _broken_fixed(columns: Mapping[str, NullDistribution], share: float) -> Arra
         for drawn in columns.values()
         if drawn.shared
     ]
-    broken: Array = _greatest(parts, share) > 0
+    broken: Array = _kth_greatest(parts, share) > 0
     return broken
 
 

@@ -61,7 +61,7 @@ def score_drift(
         write_drift_report(baseline, thresholds, window, Tested(tests, outcomes), html)
     scores = [_score(column, outcomes, reasons) for column in baseline.columns]
     whole = score_whole(baseline, thresholds, window, scores, alone)
-    return [*scores, _share(baseline, scores), *whole]
+    return [*scores, _drifted_share(baseline, scores), *whole]
 
 
 def _test(thresholds: DriftThresholds, column: Column, limit: float | None) -> ColumnTest:
@@ -98,7 +98,7 @@ def _score(
     )
 
 
-def _share(baseline: Baseline, scores: list[Score]) -> Score:
+def _drifted_share(baseline: Baseline, scores: list[Score]) -> Score:
     features = {feature.name for feature in baseline.features}
     scored = [s for s in scores if s.column in features and s.value is not None]
     threshold = baseline.manifest.monitoring.alarms.drifted_share

@@ -146,12 +146,14 @@ class JointDrift:
     @cached_property
     def of_reference(self) -> Array:
         """The measures of the reference itself."""
-        return self._of(self._reference, self._own_errors)
+        return self._measures_of_rows(self._reference, self._own_errors)
 
     def of_window(self, frame: pd.DataFrame) -> Array:
         """Return a window's measures: every correlation, then the reconstruction error."""
         rows = (self._encoding.rows(frame) - self._mean) / self._spread
-        return self._of(rows, np.mean([half.errors(frame) for half in self._halves], axis=0))
+        return self._measures_of_rows(
+            rows, np.mean([half.errors(frame) for half in self._halves], axis=0)
+        )
 
     def drawn(self, resampling: BlockBootstrap) -> Array:
         """Return the measures of drawn windows minus their drawn reference's measures [draws, k].
@@ -167,7 +169,7 @@ class JointDrift:
             for place in range(rows.shape[1] - 1)
         ]
         windows, references = (
-            self._measures(
+            self._measures_from_sums(
                 [part[side] for part in sums], np.column_stack([pair[side] for pair in products])
             )
             for side in (0, 1)
@@ -201,14 +203,14 @@ class JointDrift:
         pair = (names[self._left[place]], names[self._right[place]])
         return JointChange(pair, before, now)
 
-    def _of(self, rows: Array, errors: Array) -> Array:
+    def _measures_of_rows(self, rows: Array, errors: Array) -> Array:
         products = (rows.T @ rows)[self._left, self._right]
         parts = [rows, rows**2, errors, np.ones((len(rows), 1))]
         sums = [part.sum(axis=0, keepdims=True) for part in parts]
-        measures: Array = self._measures(sums, products[None, :])[0]
+        measures: Array = self._measures_from_sums(sums, products[None, :])[0]
         return measures
 
-    def _measures(self, moments: Sequence[Array], products: Array) -> Array:
+    def _measures_from_sums(self, moments: Sequence[Array], products: Array) -> Array:
         """Return the measures, computed from sums over rows; each array is [draws, ...]."""
         sums, squares, errors, counts = moments
         first = sums / counts
@@ -236,18 +238,20 @@ class _Half:
         self._encoding = RowEncoding(half, columns)
         rows = self._encoding.rows(half, own=True)
         self._mean, self._spread = _moments(rows)
-        self._minor = _minor((rows - self._mean) / self._spread)
+        self._minor_directions = _minor_directions((rows - self._mean) / self._spread)
         self._unit = 1.0
         unit = float(self.errors(other).mean()) if len(other) else 0.0
         if unit > _SMALLEST:
             self._unit = unit
         else:  # rows do not vary in these directions
-            self._minor = self._minor[:, :0]
+            self._minor_directions = self._minor_directions[:, :0]
 
     def errors(self, frame: pd.DataFrame) -> Array:
         """Return each row's reconstruction error [rows, 1]."""
         rows = (self._encoding.rows(frame) - self._mean) / self._spread
-        errors: Array = ((rows @ self._minor) ** 2).sum(axis=1, keepdims=True) / self._unit
+        errors: Array = ((rows @ self._minor_directions) ** 2).sum(
+            axis=1, keepdims=True
+        ) / self._unit
         return errors
 
 
@@ -261,7 +265,7 @@ def _cross_fitted(frame: pd.DataFrame, columns: list[Column]) -> tuple[list[_Hal
     return halves, errors
 
 
-def _minor(rows: Array) -> Array:
+def _minor_directions(rows: Array) -> Array:
     """Return the directions [d, minor] in which rows vary least."""
     values, directions = np.linalg.eigh(rows.T @ rows / max(len(rows), 1))
     # Eigenvalues are in ascending order, so these are the shares of the least variance.

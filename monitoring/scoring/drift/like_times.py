@@ -54,12 +54,12 @@ class LikeTimes:
         """Return the reference rows that a window is compared with, and their thresholds."""
         times, length = self._baseline.times, window.end - window.start
         if times is None or self._baseline.manifest.monitoring.window.length is None:
-            return self._of_all(0)
+            return self._whole_reference(0)
         period = self._season(length)
         for cycle in (period, DAY) if period == WEEK and length < DAY else (period,):
-            if cycle and (blocks := self._of_part(window, cycle)) is not None:
+            if cycle and (blocks := self._part_at_same_time(window, cycle)) is not None:
                 return blocks
-        return self._of_all(length)
+        return self._whole_reference(length)
 
     def _season(self, length: int) -> int:
         block = block_length(length)
@@ -68,7 +68,7 @@ class LikeTimes:
             self._seasons[block] = season_of(self._baseline.times, self._measures, length)
         return self._seasons[block]
 
-    def _of_all(self, length: int) -> LikeRows:
+    def _whole_reference(self, length: int) -> LikeRows:
         if length not in self._whole:
             past = None
             if length and self._baseline.times is not None:
@@ -77,7 +77,7 @@ class LikeTimes:
             self._whole[length] = LikeRows(self._baseline, thresholds, "")
         return self._whole[length]
 
-    def _of_part(self, window: Window, period: int) -> LikeRows | None:
+    def _part_at_same_time(self, window: Window, period: int) -> LikeRows | None:
         """Return the reference rows of the window's time in a period; None if too few exist."""
         start = window.start // HOUR * HOUR
         length = -(-window.end // HOUR) * HOUR - start
@@ -101,7 +101,7 @@ class LikeTimes:
             part,
             DriftThresholds(part, _PastOfTimes(self._baseline, part, block, period)),
             f"of the registered reference, from the same time of the "
-            f"{'week' if period == WEEK else 'day'}: {_named(start, length, period)} UTC, "
+            f"{'week' if period == WEEK else 'day'}: {_time_text(start, length, period)} UTC, "
             f"{len(periods)} {'weeks' if period == WEEK else 'days'}",
         )
 
@@ -172,12 +172,12 @@ class _PastOfTimes:
         repeated = [blocks for blocks in by_time.values() if len(blocks) >= SEVERAL]
         most_repeats = max((len(blocks) for blocks in repeated), default=1)
         parts = [
-            self._of_time(blocks)
+            self._statistics_of_time(blocks)
             for blocks in _evenly(repeated, max(1, _MOST_BLOCKS // most_repeats))
         ]
         return PastWindows.joined(parts)
 
-    def _of_time(self, blocks: Sequence[Array]) -> PastWindows:
+    def _statistics_of_time(self, blocks: Sequence[Array]) -> PastWindows:
         rows = np.concatenate(blocks)
         ends = np.cumsum([len(block) for block in blocks])
         places = np.split(np.arange(len(rows)), ends[:-1])
@@ -190,7 +190,7 @@ def _evenly(items: Sequence[Any], most: int = _MOST_BLOCKS) -> list[Any]:
     return [items[place] for place in places] if len(items) else []
 
 
-def _named(start: int, length: int, period: int) -> str:
+def _time_text(start: int, length: int, period: int) -> str:
     first, last = (datetime.fromtimestamp(time / 1e6, UTC) for time in (start, start + length))
     form = "%a %H:%M" if period == WEEK else "%H:%M"
     return f"{first:{form}} to {last:{form}}"

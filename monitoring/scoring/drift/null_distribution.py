@@ -73,7 +73,7 @@ class BlockBootstrap:
         The shapes are [DRAWS, k] and [DRAWS / windows, k]. Windows of the same drawn reference are
         consecutive.
         """
-        blocks = self._of_blocks(values)
+        blocks = self._block_sums(values)
         return self._windows @ blocks, self._references @ blocks
 
     def rows(self, draw: int) -> tuple[Array, Array]:
@@ -81,7 +81,7 @@ class BlockBootstrap:
         reference = self._references[draw // self.windows]
         return self._places(self._windows[draw]), self._places(reference)
 
-    def _of_blocks(self, values: Array) -> Array:
+    def _block_sums(self, values: Array) -> Array:
         wrapped = np.concatenate([values, values[: self._size]]).astype(np.float64)
         cumulated = np.concatenate([np.zeros((1, wrapped.shape[1])), np.cumsum(wrapped, axis=0)])
         sums: Array = cumulated[self._starts + self._size] - cumulated[self._starts]
@@ -181,9 +181,9 @@ class NullSampler:
     def drift(self, resampling: BlockBootstrap) -> Iterator[tuple[str, NullDistribution]]:
         """Yield the null distribution of each column's drift, as far as it can be computed."""
         for column in self.columns:
-            values = self._values(column, resampling)
+            values = self._drawn_statistics(column, resampling)
             if values is not None:
-                yield column.name, self._judged(column, values)
+                yield column.name, self._null_distribution(column, values)
 
     def missing(self, resampling: BlockBootstrap) -> Iterator[tuple[str, NullDistribution]]:
         """Yield the null distribution of the change of each feature's share of missing values."""
@@ -245,7 +245,7 @@ class NullSampler:
         values = self.values[column.name]
         return values.expected if values.pooled else values.retained
 
-    def _values(self, column: Column, resampling: BlockBootstrap) -> Array | None:
+    def _drawn_statistics(self, column: Column, resampling: BlockBootstrap) -> Array | None:
         drawn = self._drawn(column)
         if drawn.count() < MIN_VALUES or self.values[column.name].reason:
             return None
@@ -274,7 +274,7 @@ class NullSampler:
             drawn.append(drift_statistic(method, outcome.value))
         return Tail(np.array(drawn)).draw(np.random.default_rng(_TAIL_SEED), DRAWS)
 
-    def _judged(self, column: Column, values: Array) -> NullDistribution:
+    def _null_distribution(self, column: Column, values: Array) -> NullDistribution:
         method, smallest = self.method(column), self._policy.alarms.smallest_drift
         floor, strong = (
             (drift_statistic(method, _P_VALUE),) * 2

@@ -66,14 +66,17 @@ def _is_season(times: Array, measures: Array, length: int, period: int) -> bool:
     means = np.stack([measures[rows].mean(axis=0) for rows in blocks])
     periods = np.unique(starts // period, return_inverse=True)[1]
     means -= _trend(means, starts)
-    means -= _of_group(means, periods)
+    means -= _group_means(means, periods)
     spread = means.std(axis=0)
     means = means[:, spread > 0] / spread[spread > 0]
     if not means.shape[1]:
         return False
     chance = np.random.default_rng(_SEED)
-    variance = _between(means, classes)
-    drawn = [_between(means, _shuffled(classes, periods, chance)) for _ in range(_PERMUTATIONS)]
+    variance = _share_between_classes(means, classes)
+    drawn = [
+        _share_between_classes(means, _shuffled(classes, periods, chance))
+        for _ in range(_PERMUTATIONS)
+    ]
     return (1 + sum(sample >= variance for sample in drawn)) / (1 + _PERMUTATIONS) <= _SURE
 
 
@@ -85,7 +88,7 @@ def _trend(means: Array, starts: Array) -> Array:
     return trend
 
 
-def _of_group(means: Array, groups: Array) -> Array:
+def _group_means(means: Array, groups: Array) -> Array:
     """Return for each block the mean of its group."""
     member = np.zeros((int(groups.max()) + 1, len(groups)))
     member[groups, np.arange(len(groups))] = 1
@@ -101,7 +104,7 @@ def _shuffled(classes: Array, periods: Array, chance: np.random.Generator) -> Ar
     return shuffled
 
 
-def _between(means: Array, classes: Array) -> float:
+def _share_between_classes(means: Array, classes: Array) -> float:
     """Return the share of variance between classes, of the measure with the greatest share."""
     counts = np.bincount(classes)
     member = np.zeros((len(counts), len(classes)))

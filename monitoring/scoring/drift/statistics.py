@@ -47,7 +47,7 @@ class BinnedColumn:
     def __init__(self, values: "pd.Series[Any]", column: Column) -> None:
         """`values` are the reference's values, in its order."""
         self.numeric = column.kind == "numeric"
-        self.codes = self._numbers(values) if self.numeric else self._categories(values)
+        self.codes = self._bin_numbers(values) if self.numeric else self._bin_categories(values)
         self.size = int(self.codes.max(initial=-1)) + 1
 
     def one_hot(self) -> Array:
@@ -72,7 +72,7 @@ class BinnedColumn:
         spread: Array = np.sqrt(np.maximum(shares @ self._centres**2 - mean**2, 0))
         return np.maximum(spread * self._spread / self._spread_of_centres, SMALLEST_SPREAD)
 
-    def _numbers(self, values: "pd.Series[Any]") -> Array:
+    def _bin_numbers(self, values: "pd.Series[Any]") -> Array:
         numbers = numbers_of(values)
         finite = numbers[np.isfinite(numbers)]
         codes = np.full(len(numbers), -1)
@@ -88,7 +88,7 @@ class BinnedColumn:
             self._spread_of_centres = max(float(np.std(self._centres[places])), SMALLEST_SPREAD)
         return codes
 
-    def _categories(self, values: "pd.Series[Any]") -> Array:
+    def _bin_categories(self, values: "pd.Series[Any]") -> Array:
         names = categories(values)
         common = {name: place for place, name in enumerate(names.value_counts().index)}
         codes: Array = names.map(common).fillna(-1).to_numpy(dtype=int)

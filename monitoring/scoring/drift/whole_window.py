@@ -39,7 +39,7 @@ def score_whole(
 
     def strongest() -> list[Score]:
         ratios = [_ratio(score, alone[score.column]) for score in drift if _is_scored(score, alone)]
-        return [_strongest(ratios + _missing(baseline, window, thresholds.of(len(window))))]
+        return [_strongest(ratios + _missing_ratios(baseline, window, thresholds.of(len(window))))]
 
     return [
         *attempt(STRONGEST, strongest),
@@ -62,7 +62,7 @@ def _ratio(score: Score, limit: float) -> tuple[float, str]:
     )
 
 
-def _missing(
+def _missing_ratios(
     baseline: Baseline, window: pd.DataFrame, sized: WindowThresholds
 ) -> list[tuple[float, str]]:
     """Return the ratio and a description for each feature's change of its missing share."""
@@ -75,10 +75,10 @@ def _missing(
                 for rows in (window, baseline.frame)
             )
             difference = sum(now.values()) - sum(before.values())
-            what = max(_UNUSABLE, key=lambda kind: abs(now[kind] - before[kind]))
-            shares = percent_and_limit(now[what], before[what])
-            words = f"{column.name} {shares[0]} {what}, {shares[1]} in the reference"
-            descriptions.append((abs(difference) / limit, words))
+            kind_of_value = max(_UNUSABLE, key=lambda kind: abs(now[kind] - before[kind]))
+            shares = percent_and_limit(now[kind_of_value], before[kind_of_value])
+            description = f"{column.name} {shares[0]} {kind_of_value}, {shares[1]} in the reference"
+            descriptions.append((abs(difference) / limit, description))
     return descriptions
 
 
@@ -114,7 +114,7 @@ def _strongest(ratios: list[tuple[float, str]]) -> Score:
     if not ratios:
         return Score(name=STRONGEST, value=None, threshold=1.0, note="no column can be scored")
     ratio, words = max(ratios)
-    return _in_parts(STRONGEST, ratio, words)
+    return _ratio_score(STRONGEST, ratio, words)
 
 
 def _joint(thresholds: DriftThresholds, window: pd.DataFrame) -> list[Score]:
@@ -134,7 +134,7 @@ def _joint(thresholds: DriftThresholds, window: pd.DataFrame) -> list[Score]:
     )
     order = np.argsort(-ratios, kind="stable")
     greatest_change = together.change(int(order[0]), float(now[order[0]]))
-    score = _in_parts(JOINT, float(ratios[order[0]]), str(greatest_change))
+    score = _ratio_score(JOINT, float(ratios[order[0]]), str(greatest_change))
     if not score.breached:
         return [score]
     changes = [together.change(int(place), float(now[place])) for place in order]
@@ -147,11 +147,11 @@ def _columns(changes: Sequence[JointChange], ratios: Sequence[float]) -> list[Sc
     for change, ratio in zip(changes, ratios, strict=True):
         for column in change.columns:
             if ratio >= 1 and len(greatest) < _SHOWN and column not in greatest:
-                greatest[column] = _in_parts(MOVED, float(ratio), str(change), column)
+                greatest[column] = _ratio_score(MOVED, float(ratio), str(change), column)
     return list(greatest.values())
 
 
-def _in_parts(name: str, ratio: float, words: str, column: str = "") -> Score:
+def _ratio_score(name: str, ratio: float, words: str, column: str = "") -> Score:
     value = significant(ratio, 6)
     return Score(
         name=name, column=column, value=value, threshold=1.0, breached=value >= 1, note=words

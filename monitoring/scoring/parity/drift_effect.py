@@ -57,11 +57,11 @@ def restore_categories(
     missing.
     """
     chance = np.random.default_rng(_SEED)
-    spelling = {_named(value): value for value in expected if nullable or not pd.isna(value)}
-    shares = expected.map(_named).value_counts()
+    spelling = {_category_key(value): value for value in expected if nullable or not pd.isna(value)}
+    shares = expected.map(_category_key).value_counts()
     shares = shares[[name in spelling for name in shares.index]]
     quotas = _apportioned({str(n): int(shares[n]) for n in sorted(shares.index)}, len(values))
-    names = np.array([_named(value) for value in values], dtype=object)
+    names = np.array([_category_key(value) for value in values], dtype=object)
     free: list[int] = []
     lacking: list[str] = []
     for name in sorted({*names, *quotas}):
@@ -77,7 +77,7 @@ def restore_categories(
     return restored
 
 
-def _named(value: Any) -> str:
+def _category_key(value: Any) -> str:
     return "" if pd.isna(value) else "=" + category(value)
 
 

@@ -77,7 +77,7 @@ class ParityScorer:
         columns = _chosen(columns, sound)
         restored_columns: dict[str, Sequence[Any] | Array] = {}
         for drifted in chosen:
-            part = partial(self._of_column, drifted, columns, predictions, restored_columns)
+            part = partial(self._column_effect, drifted, columns, predictions, restored_columns)
             yield from attempt(EFFECT, part, column=drifted[0].name)
         if restored_columns:
             yield from attempt(
@@ -105,7 +105,7 @@ class ParityScorer:
         """Return for each row whether the logged and the re-run prediction agree."""
         tolerance, logged_values = self._policy.tolerance, logged[self._baseline.own.prediction]
         if self._regression:
-            numbers, now = numbers_of(logged_values), _numbers(rerun)
+            numbers, now = numbers_of(logged_values), _scores(rerun)
             near: Array = np.abs(numbers - now) <= tolerance * np.maximum(np.abs(now), self._spread)
             return near
         classes = [category(value) for value in logged_values]
@@ -122,7 +122,7 @@ class ParityScorer:
         agreed: Array = np.all(close, axis=0) & (same | tied)
         return agreed
 
-    def _of_column(
+    def _column_effect(
         self,
         drifted: _Drifted,
         columns: Columns,
@@ -210,6 +210,6 @@ def _chosen(columns: Columns, rows: Array) -> Columns:
     }
 
 
-def _numbers(predictions: RerunPredictions) -> Array:
+def _scores(predictions: RerunPredictions) -> Array:
     assert predictions.score is not None
     return predictions.score

@@ -56,10 +56,14 @@ def regression(rows: LabelledRows) -> Metrics:
     """
     actual, predicted, weights = rows.actual, rows.predicted, rows.weights
     return {
-        "mae": _defined(metrics.mean_absolute_error, actual, predicted, sample_weight=weights),
-        "rmse": _defined(metrics.root_mean_squared_error, actual, predicted, sample_weight=weights),
+        "mae": _value_if_defined(
+            metrics.mean_absolute_error, actual, predicted, sample_weight=weights
+        ),
+        "rmse": _value_if_defined(
+            metrics.root_mean_squared_error, actual, predicted, sample_weight=weights
+        ),
         "mape": _mape(actual, predicted, weights),
-        "r2": _defined(metrics.r2_score, actual, predicted, sample_weight=weights),
+        "r2": _value_if_defined(metrics.r2_score, actual, predicted, sample_weight=weights),
         "bias": rounded(float(np.average(predicted - actual, weights=weights))),
     }
 
@@ -76,11 +80,11 @@ def classification(rows: LabelledRows) -> Metrics:
     classes = present if rows.positive is None else np.array([rows.positive])
     figures: Metrics = {
         "accuracy": rounded(float(hits.sum() / table.sum())),
-        "precision": _share(hits[classes], predicted[classes]),
-        "recall": _share(hits[classes], actual[classes]),
-        "f1": _share(2 * hits[classes], predicted[classes] + actual[classes]),
+        "precision": _mean_ratio(hits[classes], predicted[classes]),
+        "recall": _mean_ratio(hits[classes], actual[classes]),
+        "f1": _mean_ratio(2 * hits[classes], predicted[classes] + actual[classes]),
     }
-    return figures | _of_scores(rows) if rows.scores else figures
+    return figures | _probability_metrics(rows) if rows.scores else figures
 
 
 def _table(rows: LabelledRows) -> Array:
@@ -90,7 +94,7 @@ def _table(rows: LabelledRows) -> Array:
     return np.bincount(cells, rows.weights, minlength=classes**2).reshape(classes, classes)
 
 
-def _share(parts: Array, wholes: Array) -> float | None:
+def _mean_ratio(parts: Array, wholes: Array) -> float | None:
     """Return the mean ratio over classes; a class without rows has a ratio of 0."""
     shares = np.divide(parts, wholes, out=np.zeros(len(parts)), where=wholes > 0)
     return rounded(float(np.mean(shares)))
@@ -134,8 +138,8 @@ def single_metric(
     return lambda rows: {name: figures(rows).get(name)}
 
 
-def _of_scores(rows: LabelledRows) -> Metrics:
-    sides = _sides(rows)
+def _probability_metrics(rows: LabelledRows) -> Metrics:
+    sides = _classes_with_scores(rows)
     return {
         "roc_auc": _roc_auc(rows),
         "log_loss": _log_loss(rows),
@@ -149,14 +153,16 @@ def _of_scores(rows: LabelledRows) -> Metrics:
     }
 
 
-def _sides(rows: LabelledRows) -> list[tuple[Array, Array]]:
+def _classes_with_scores(rows: LabelledRows) -> list[tuple[Array, Array]]:
     """Return (mask of the class's rows, probabilities) for the positive class or every class."""
     classes = [rows.positive] if rows.positive is not None else sorted(rows.scores)
     return [(rows.actual == name, rows.scores[name]) for name in classes]
 
 
 def _roc_auc(rows: LabelledRows) -> float | None:
-    return _mean(roc_auc(in_class, score, rows.weights) for in_class, score in _sides(rows))
+    return _mean(
+        roc_auc(in_class, score, rows.weights) for in_class, score in _classes_with_scores(rows)
+    )
 
 
 def roc_auc(in_class: Array, score: Array, weights: Array | None = None) -> float | None:
@@ -214,7 +220,7 @@ def _mean(values: Any) -> float | None:
     return rounded(float(np.mean([value for value in figures if value is not None])))
 
 
-def _defined(
+def _value_if_defined(
     metric: Callable[..., float], actual: Array, predicted: Array, **options: Any
 ) -> float | None:
     try:

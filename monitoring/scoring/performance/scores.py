@@ -76,9 +76,9 @@ def metrics_from_counters(
         return MeasuredMetrics(rows)
     pairs = [] if reviewed is None else _pairs(baseline, reviewed)
     if regression:
-        figures = _of_errors(answers.errors, pairs)
+        figures = _regression_metrics(answers.errors, pairs)
     else:
-        figures = _of_classes(baseline, answers.confusion, pairs)
+        figures = _classification_metrics(baseline, answers.confusion, pairs)
     effective = counted + (0.0 if reviewed is None else reviewed.total)
     narrower = sqrt(sample.effective / effective)
     intervals: dict[str, Interval] = {}
@@ -97,7 +97,7 @@ def _pairs(baseline: Baseline, reviewed: ReviewedRows) -> list[_WeightedPair]:
     return list(zip(labels, predicted, reviewed.weights.tolist(), strict=True))
 
 
-def _of_classes(
+def _classification_metrics(
     baseline: Baseline, confusion: ConfusionMatrix, pairs: Sequence[_WeightedPair]
 ) -> Metrics:
     """Compute metrics from a confusion matrix; each cell is a row, weighted by its count."""
@@ -129,11 +129,11 @@ def _of_classes(
     return classification(LabelledRows(actual, predicted, {}, baseline.positive_class, weights))
 
 
-def _of_errors(errors: ErrorSums, pairs: Sequence[_WeightedPair]) -> Metrics:
+def _regression_metrics(errors: ErrorSums, pairs: Sequence[_WeightedPair]) -> Metrics:
     if errors.undefined:
         return {}  # if an error is not a number, the mean is not a number either
     if pairs:
-        return _of_weighted_errors(errors, pairs)
+        return _weighted_regression_metrics(errors, pairs)
     return {
         "mae": rounded(errors.absolute.mean(errors.rows)),
         "rmse": rounded(sqrt(errors.squares.mean(errors.rows))),
@@ -141,7 +141,7 @@ def _of_errors(errors: ErrorSums, pairs: Sequence[_WeightedPair]) -> Metrics:
     }
 
 
-def _of_weighted_errors(errors: ErrorSums, pairs: Sequence[_WeightedPair]) -> Metrics:
+def _weighted_regression_metrics(errors: ErrorSums, pairs: Sequence[_WeightedPair]) -> Metrics:
     residuals = np.array([number(prediction) - number(label) for label, prediction, _ in pairs])
     weights = np.array([weight for *_, weight in pairs])
     if not np.isfinite(residuals).all():
@@ -199,7 +199,7 @@ class PerformanceScorer:
         return [
             *attempt(
                 self.primary,
-                lambda: self._realised(self.labelled(window), answers, reviewed, bands=bands),
+                lambda: self._measured(self.labelled(window), answers, reviewed, bands=bands),
             ),
             *attempt(ESTIMATED + self.primary, lambda: self._estimated(window)),
             *attempt(GAP, lambda: self._gaps.score(self.labelled(window))),
@@ -225,7 +225,7 @@ class PerformanceScorer:
         weights = np.concatenate([np.ones(len(labelled)), reviewed.weights])
         return pd.concat([labelled, reviewed.frame], ignore_index=True), weights
 
-    def _realised(
+    def _measured(
         self,
         labelled: pd.DataFrame,
         answers: LabelCounters | None,
@@ -233,7 +233,7 @@ class PerformanceScorer:
         *,
         bands: bool,
     ) -> list[Score]:
-        sample = self._of_rows(*self.weighted(labelled, reviewed), bands=bands)
+        sample = self._row_metrics(*self.weighted(labelled, reviewed), bands=bands)
         parts = [sample]
         if answers is not None:
             parts.append(metrics_from_counters(self._baseline, answers, sample, reviewed))
@@ -244,8 +244,8 @@ class PerformanceScorer:
                 counts += f"; {len(reviewed.frame):,} from the review queue, with the weight of "
                 counts += f"{reviewed.total:.0f} labels"
             for name, value in part.figures.items():
-                note = _reference_note(self._of_reference().get(name)) + counts
-                by_name[name] = self._compared(
+                note = _reference_note(self._reference_metrics().get(name)) + counts
+                by_name[name] = self._score(
                     name, value, part.around.get(name), note, part.effective
                 )
         if self.primary not in by_name:
@@ -253,7 +253,7 @@ class PerformanceScorer:
             by_name = {self.primary: Score(name=self.primary, value=None, note=note)} | by_name
         return list(by_name.values())
 
-    def _of_rows(
+    def _row_metrics(
         self, labelled: pd.DataFrame, weights: Array | None, *, bands: bool
     ) -> MeasuredMetrics:
         if len(labelled) < MIN_VALUES:
@@ -278,12 +278,12 @@ class PerformanceScorer:
             if value is not None and usual is not None:
                 ends = [value, *(end for bound in bounds if (end := bound.get(name)) is not None)]
                 band = (min(ends) - BAND_WIDTH * usual, max(ends) + BAND_WIDTH * usual)
-                note = _reference_note(self._of_reference().get(name))
-                score = self._compared(ESTIMATED + name, value, band, note, len(window))
+                note = _reference_note(self._reference_metrics().get(name))
+                score = self._score(ESTIMATED + name, value, band, note, len(window))
                 scores.append(_extrapolated(score, ends) if bounds else score)
         return scores
 
-    def _compared(
+    def _score(
         self,
         name: str,
         value: float | None,
@@ -320,7 +320,9 @@ class PerformanceScorer:
         The limit is widened if windows as good as the reference would breach it by chance more
         often than the false-alarm budget allows.
         """
-        reference = self._of_reference() if kind == "label" else self._estimated_of_reference
+        reference = (
+            self._reference_metrics() if kind == "label" else self._estimated_reference_metrics
+        )
         expected, usual = (
             reference.get(self.primary),
             self.estimator.spread(self.primary, max(1, int(rows)), kind),
@@ -334,10 +336,10 @@ class PerformanceScorer:
         return min(self._limit, significant(expected - error, 6))
 
     @cached_property
-    def _estimated_of_reference(self) -> Metrics:
+    def _estimated_reference_metrics(self) -> Metrics:
         return self.estimator.figures(self._baseline.frame)
 
-    def _of_reference(self) -> Metrics:
+    def _reference_metrics(self) -> Metrics:
         if self._expected is None:
             target = self._baseline.manifest.target
             self._expected = self.figures(

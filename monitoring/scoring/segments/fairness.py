@@ -88,11 +88,11 @@ def rates(
     if predicted.positive is None:
         return GroupRates({}, {})
     everyone = np.ones(len(places), dtype=bool)
-    selected = _by_group(predicted.predicted == predicted.positive, everyone, places, names)
+    selected = _proportions(predicted.predicted == predicted.positive, everyone, places, names)
     true_positives: dict[str, Proportion] = {}
     if real is not None:
         positive = real.actual == real.positive
-        true_positives = _by_group(
+        true_positives = _proportions(
             real.predicted == real.positive, positive, label_places, names, real.weights
         )
     return GroupRates(selected, true_positives, possible=True)
@@ -109,16 +109,16 @@ def gaps(
     if not current.possible:
         return []
     both = [
-        _gap(SELECTION_GAP, column, current.selected, usual.selected, "rows"),
-        _gap(TRUE_POSITIVE_GAP, column, current.found, usual.found, "labelled positive rows"),
+        _gap_score(SELECTION_GAP, column, current.selected, usual.selected, "rows"),
+        _gap_score(TRUE_POSITIVE_GAP, column, current.found, usual.found, "labelled positive rows"),
     ]
     return [
-        _judged(both[0], current.selected, selection),
-        _judged(both[1], current.found, true_positives),
+        _with_limit(both[0], current.selected, selection),
+        _with_limit(both[1], current.found, true_positives),
     ]
 
 
-def _judged(score: Score, groups: Mapping[str, Proportion], allowed: GapLimit) -> Score:
+def _with_limit(score: Score, groups: Mapping[str, Proportion], allowed: GapLimit) -> Score:
     """Return the score with its limit; breached if a pair's whole interval is above the limit."""
     if allowed.gap is None:
         return score
@@ -133,7 +133,7 @@ def _judged(score: Score, groups: Mapping[str, Proportion], allowed: GapLimit) -
     return replace(score, threshold=allowed.gap, breached=breached, note=score.note + bound)
 
 
-def _by_group(
+def _proportions(
     hits: Array,
     among: Array,
     places: Array,
@@ -155,7 +155,7 @@ def proportion(hits: Array, rows: Array, weights: Array | None) -> Proportion:
     return Proportion(float(weights[hits & rows].sum()), float(weights[rows].sum()))
 
 
-def _gap(
+def _gap_score(
     name: str,
     column: str,
     groups: Mapping[str, Proportion],

@@ -113,11 +113,11 @@ class SegmentScorer:
         """
         scores: list[Score] = []
         for place, segment in enumerate(self._segments):
-            part = partial(self._column, place, window, reviewed, drift=drift)
+            part = partial(self._column_scores, place, window, reviewed, drift=drift)
             scores += attempt("segments", part, segment=segment.column)
         return scores
 
-    def _column(
+    def _column_scores(
         self, place: int, window: pd.DataFrame, reviewed: ReviewedRows | None, *, drift: bool
     ) -> list[Score]:
         groups, expected, usual = self._grouping(place)
@@ -133,14 +133,14 @@ class SegmentScorer:
             if not rows.any() and (number >= len(groups.named) or not reference_rows.any()):
                 continue
             segment = f"{groups.column}={name}"
-            scores.append(_volume(segment, rows, reference_rows))
+            scores.append(_row_count_score(segment, rows, reference_rows))
             if rows.sum() < MIN_VALUES:
                 continue
             for figure, compute in cut.figures(rows, number).items():
                 scores += attempt(figure, partial(compute, segment), segment=segment)
             if drift:
                 compute_drift = partial(
-                    _drift, segment, self._baseline, cut.table, rows, reference_rows
+                    _drift_score, segment, self._baseline, cut.table, rows, reference_rows
                 )
                 scores += attempt("drifted_share", compute_drift, segment=segment)
         current = rates(cut.predicted, cut.real, cut.places, cut.label_places, groups.named)
@@ -195,12 +195,12 @@ class _GroupedWindow:
         """
         primary = self._performance.primary
         return {
-            "mean_prediction": partial(self._answers, rows),
-            primary: partial(self._realised, place),
-            ESTIMATED + primary: partial(self._estimated, rows),
+            "mean_prediction": partial(self._prediction_scores, rows),
+            primary: partial(self._measured_scores, place),
+            ESTIMATED + primary: partial(self._estimated_scores, rows),
         }
 
-    def _answers(self, rows: Array, segment: str) -> list[Score]:
+    def _prediction_scores(self, rows: Array, segment: str) -> list[Score]:
         chosen = self.predicted.select(rows)
         scores = []
         if chosen.positive is not None:
@@ -216,7 +216,7 @@ class _GroupedWindow:
             scores.append(Score(name="mean_prediction", value=mean, segment=segment, note=note))
         return scores
 
-    def _realised(self, place: int, segment: str) -> list[Score]:
+    def _measured_scores(self, place: int, segment: str) -> list[Score]:
         primary, chosen = self._performance.primary, self.label_places == place
         if self.real is None or chosen.sum() < MIN_VALUES:
             note = f"{int(chosen.sum())} labels are known, at least {MIN_VALUES} are needed"
@@ -248,7 +248,7 @@ class _GroupedWindow:
             scores.append(share("true_positive_rate", hits, segment))
         return scores
 
-    def _estimated(self, rows: Array, segment: str) -> list[Score]:
+    def _estimated_scores(self, rows: Array, segment: str) -> list[Score]:
         primary, estimator = self._performance.primary, self._performance.estimator
         if not estimator.possible:
             return []
@@ -277,7 +277,7 @@ def share(name: str, estimate: Proportion, segment: str) -> Score:
     return Score(name=name, value=value, low=low, high=high, segment=segment, note=note)
 
 
-def _volume(segment: str, rows: Array, reference_rows: Array) -> Score:
+def _row_count_score(segment: str, rows: Array, reference_rows: Array) -> Score:
     count = int(rows.sum())
     note = f"{rows.mean():.1%}, reference {reference_rows.mean():.1%}"
     if count < MIN_VALUES:
@@ -285,7 +285,7 @@ def _volume(segment: str, rows: Array, reference_rows: Array) -> Score:
     return Score(name="rows", value=float(count), segment=segment, note=note)
 
 
-def _drift(
+def _drift_score(
     segment: str, baseline: Baseline, window: FeatureTable, rows: Array, reference_rows: Array
 ) -> Iterator[Score]:
     scored, drifted = drifted_features(
@@ -300,8 +300,8 @@ def _drift(
         yield Score(name="drifted_share", value=None, segment=segment, note=note)
         return
     value = significant(len(drifted) / scored)
-    yield Score(name="drifted_share", value=value, segment=segment, note=_named(drifted))
+    yield Score(name="drifted_share", value=value, segment=segment, note=_drift_text(drifted))
 
 
-def _named(drifted: Sequence[tuple[str, float]]) -> str:
+def _drift_text(drifted: Sequence[tuple[str, float]]) -> str:
     return ", ".join(f"{column} {distance:.2f}" for column, distance in drifted[:3])
