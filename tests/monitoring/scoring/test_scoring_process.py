@@ -110,7 +110,7 @@ def test_a_process_that_cannot_start_ends_the_pool_and_costs_no_job(tmp_path: Pa
         process.submit(_job("first", pd.DataFrame({"price": [1.0]})))
         with pytest.raises(
             ScoringUnavailable,
-            match="cannot start, 3 tries in a row: it ended with status 78; the lines above",
+            match="cannot start, 3 tries in a row: it ended with status 78; the log lines above",
         ):
             _replies(process, 1)
     finally:
