@@ -1,1 +1,1 @@
-"""The monitor's storage: one database, one transaction per step."""
+"""The monitor's database: connections, statements, migrations, and reads and writes by subject."""

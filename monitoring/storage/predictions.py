@@ -1,8 +1,8 @@
 """Predicted rows, and early labels (labels that came before their prediction).
 
-A step of the consumer reads the rows that its events refer to before it begins (`prefetch`), works
-on these cached rows, and writes all changes at its end (`flush`). One statement per event would
-cost more than the rest of the step.
+Before a step of the consumer, `prefetch` caches the rows and labels that the step's events refer
+to. The step works on the cache, and at the end of the step, `flush` writes all changes. One
+statement per event would cost more than the rest of the step.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,8 @@
 """Define the tables and columns of the monitor's database.
 
 Every change needs a migration (`migrations/versions`); a test compares the schema with the
-migrations. Columns named `body` contain JSON; the struct is named in a comment next to the table.
-Times are in microseconds since the epoch unless a comment says otherwise.
+migrations. Unless a comment says otherwise, times are in microseconds since the epoch, and columns
+named `body` contain JSON; the comment at the table names the struct.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ def _partition() -> Column[Any]:
     return Column("partition", INTEGER, nullable=False, server_default=text("0"))
 
 
-positions = Table(
+positions = Table(  # the next position of each source
     "positions",
     metadata,
     _key("source", TEXT),
@@ -76,7 +76,7 @@ monitored = Table(  # number of ingested events per minute of reception
     Column("events", INTEGER),
     sqlite_with_rowid=False,
 )
-totals = Table(
+totals = Table(  # counters over all ingested events
     "totals", metadata, _key("partition", INTEGER), _key("name", TEXT), Column("value", INTEGER)
 )
 
@@ -248,7 +248,7 @@ rule_states = Table(  # alarms.alarm_lifecycle.RuleState
     _key("rule", TEXT),
     Column("body", BYTES),
 )
-alarms = Table(  # results.Alarm
+alarms = Table(  # results.Alarm; `number` orders alarms, see queries/alarms.py
     "alarms", metadata, _key("alarm_id", TEXT), Column("number", INTEGER), Column("body", BYTES)
 )
 schedules = Table(  # alarms.retrain_schedule.ScheduleProgress
@@ -277,7 +277,7 @@ notes = Table(  # results.Note; alarm notes have no `start`, window notes an emp
     Column("body", BYTES),
     Index("notes_of_version", "model", "version", "created"),
 )
-outbox = Table(
+outbox = Table(  # results.Delivery; `body` is the webhook's body
     "outbox",
     metadata,
     _key("webhook_id", TEXT),
@@ -291,7 +291,7 @@ outbox = Table(
 disabled_receivers = Table(  # results.DisabledReceiver
     "disabled_receivers", metadata, _key("receiver", TEXT), Column("body", BYTES)
 )
-dead_letters = Table(
+dead_letters = Table(  # results.DeadLetter; `body` is the record
     "dead_letters",
     metadata,
     _key("number", INTEGER),

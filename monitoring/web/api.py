@@ -103,7 +103,7 @@ def result_of(request: Request) -> Result:
 
 
 def periods_of(request: Request) -> list[PolicyPeriodView]:
-    """Return the policy periods of the version in the URL; none if it is not registered here."""
+    """Return the policy periods of the version in the URL; empty if not registered here."""
     model, version = request.path_params["model"], request.path_params["version"]
     history = policy_view.policies(request.app.state.catalogue, model, version)
     return policy_view.period_views(history) if history else []
@@ -263,21 +263,21 @@ async def alarms(request: Request) -> Response:
 
 
 async def acknowledge(request: Request) -> Response:
-    """Acknowledge a firing alarm; a browser is redirected to the model's page."""
-    return _step(request, "acknowledged")
+    """Acknowledge a firing alarm; a browser is redirected to the version's page."""
+    return _change_alarm(request, "acknowledged")
 
 
 async def resolve(request: Request) -> Response:
-    """Resolve an open alarm; a browser is redirected to the model's page."""
-    return _step(request, "resolved")
+    """Resolve an open alarm; a browser is redirected to the version's page."""
+    return _change_alarm(request, "resolved")
 
 
-def _step(request: Request, deed: Literal["acknowledged", "resolved"]) -> Response:
+def _change_alarm(request: Request, deed: Literal["acknowledged", "resolved"]) -> Response:
     alarm_id = request.path_params["alarm_id"]
     step = AlarmStep(now_us(), deed, getattr(request.state, "actor", ""))
     store = store_of(request)
-    take = store.acknowledge if deed == "acknowledged" else store.resolve
-    if not take(alarm_id, step):
+    change = store.acknowledge if deed == "acknowledged" else store.resolve
+    if not change(alarm_id, step):
         state = "firing" if deed == "acknowledged" else "open"
         raise HTTPException(
             404, f"no {state} alarm {alarm_id[:64]!r}; GET /api/alarms lists all alarms"

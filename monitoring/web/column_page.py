@@ -64,7 +64,7 @@ def _view(result: Result, name: str) -> ColumnView | None:
 
 
 def _require_scored(results: Sequence[Result], model: str, version: str, name: str) -> None:
-    """Raise HTTPException 404 with the scored columns, similar names first, if `name` has none."""
+    """Raise HTTPException 404, which lists the scored columns, if `name` has no score."""
     names = {score.column for result in results for score in result.scores if score.column}
     if name in names:
         return

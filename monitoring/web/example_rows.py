@@ -1,7 +1,7 @@
 """Choose example rows of a window: wrong predictions, uncertain predictions, or one group. Pure.
 
-The rows are returned by `Queries.examples`. Their columns are three that identify a row, the
-features, the prediction, the probabilities, and last the label.
+The rows are returned by `Queries.examples`. Their first three columns identify a row; the features,
+the prediction, the probabilities and the label follow.
 """
 
 from collections.abc import Mapping
@@ -53,8 +53,8 @@ class AnswerColumns(msgspec.Struct, frozen=True):
     def choose(self, rows: "pd.DataFrame", choice: Choice) -> "pd.DataFrame":
         """Return the rows of a choice.
 
-        `wrong`: rows whose prediction differs from the label; in a regression, ordered by falling
-        error. `uncertain`: all rows, ordered by rising probability of their likeliest class.
+        `wrong`: rows whose prediction differs from the label; in a regression, the largest error
+        first. `uncertain`: all rows, the smallest probability of the likeliest class first.
         """
         if choice not in self.choices(rows):
             return rows.iloc[:0]
@@ -77,14 +77,14 @@ class AnswerColumns(msgspec.Struct, frozen=True):
 
 
 def _in_order(rows: "pd.DataFrame", by: "pd.Series[float]") -> "pd.DataFrame":
-    """Return the rows with a value in `by`, in rising order of this value."""
+    """Return the rows with a value in `by`, the smallest value first."""
     return rows.loc[list(by.dropna().sort_values(kind="stable").index)]
 
 
 def of_group(
     rows: "pd.DataFrame", column: str, name: str, segment: "Grouping | None"
 ) -> "pd.DataFrame":
-    """Return the rows of a segment's group; without a segment, the rows with this column value.
+    """Return the rows of a segment's group; without a segment, the rows with the value `name`.
 
     Values are compared as text. Raises KeyError if the column does not exist.
     """

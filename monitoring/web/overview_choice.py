@@ -10,7 +10,7 @@ import msgspec
 from monitoring.results import Verdict
 from monitoring.web.overview import VersionRow, sorted_by
 
-MOST_LISTED = 12  # tags, and owners, in the lists of filters
+MOST_LISTED = 12  # most tags, and most owners, in the lists of filters
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
@@ -24,7 +24,7 @@ class OverviewChoice(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""  # owner of the model
     sort: str = ""  # a name of overview.SORTS, with a leading "-" for descending order
 
-    def address(self, first: int = 0, **changed: str) -> str:
+    def url(self, first: int = 0, **changed: str) -> str:
         """Return the URL with some fields changed; `first` is the first row shown."""
         fields = msgspec.structs.asdict(self) | changed
         query = urlencode({"from": first or "", **fields})

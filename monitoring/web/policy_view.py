@@ -51,7 +51,7 @@ def period_of(views: Sequence[PolicyPeriodView], start: int) -> PolicyPeriodView
 
 
 def policies(catalogue: Catalogue | None, model: str, number: str) -> list[DatedPolicy]:
-    """Return the policies of a version, oldest first; none if it is not registered here."""
+    """Return the policies of a version, oldest first; empty if not registered here."""
     if catalogue is None:
         return []
     try:
