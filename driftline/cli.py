@@ -188,7 +188,7 @@ _OWN = {"service", "monitoring", "registry", "access", "eventlog", "telemetry", 
 
 
 class LazyGroup(click.Group):
-    """Import a command's module only when the command is called."""
+    """A click group that imports a command's module only when the command is called."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """Return every command, in the order in which a new user needs them."""

@@ -1,4 +1,4 @@
-"""`driftline forward` and `driftline topics`: forward the local log to Kafka."""
+"""`driftline forward` forwards the local log to Kafka; `driftline topics` creates the topics."""
 
 import click
 
