@@ -1,6 +1,6 @@
 """Compare runs in the worker with runs in a separate process: `python -m benchmarks.isolation`.
 
-Both alternate. The output is the minimum and median time of a run, and the start time of the
+Both kinds of runs alternate. The output is the minimum and median time of a run, and the start time of the
 process.
 """
 

@@ -116,7 +116,7 @@ def _register(folder: Path) -> bytes:
 async def _measure(request: bytes) -> None:
     capacity = await _capacity(request)
     table = Table(title=f"{capacity:,.0f} requests/s at most; a wait of {WAIT_MS} ms is allowed")
-    for heading in ("asked", "answered/s", "of the peak", "p50 ms", "p99 ms", "refused", "p99 ms"):
+    for heading in ("load", "answered/s", "share of peak", "p50 ms", "p99 ms", "refused", "p99 ms"):
         table.add_column(heading, justify="right")
     table.add_column("failed, unsent", justify="right")
     for times in TIMES:

@@ -23,7 +23,8 @@ _BLOCKS = 20  # contiguous blocks of rows in a window of flights
 class DriftlessStream(msgspec.Struct, frozen=True):
     """One stream without drift."""
 
-    # "fresh": new rows of the population; "reference": rows drawn from the reference; "flights"
+    # "fresh": new rows of the population; "reference": rows drawn from the reference;
+    # "flights": blocks of consecutive flights
     source: str
     columns: int
     rows: int  # rows per window
@@ -114,7 +115,7 @@ def with_drift(changes: list[Planted], trial: Trial) -> Iterator[tuple[Planted, 
                 _until_alarm(monitors[number % len(monitors)], change, trial, number)
                 for number in range(trial.streams)
             ]
-            yield change, _found(streams)
+            yield change, _detection_results(streams)
 
 
 def _until_alarm(
@@ -137,7 +138,7 @@ def _until_alarm(
     return 0, "", preset
 
 
-def _found(streams: list[tuple[int, str, int]]) -> DetectionResults:
+def _detection_results(streams: list[tuple[int, str, int]]) -> DetectionResults:
     alarms = [alarm for alarm, _, _ in streams if alarm]
     rules = [rule for _, rule, _ in streams if rule]
     called = [preset for _, _, preset in streams if preset]

@@ -1,7 +1,7 @@
 """Simulate rollout verdicts to measure their error rates and the number of keys that they need.
 
-Keys arrive one by one. A key is in the new version's arm with the probability of the share, and bad
-with the rate of its arm. The evidence is checked after every key. One metric decides, with its part
+Keys arrive one by one. A key is in the new version's arm with probability `share`, and bad with its
+arm's rate. The evidence is checked after every key. One metric decides, with its part
 of the budget that four metrics and four steps share.
 """
 
