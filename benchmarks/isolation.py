@@ -1,7 +1,7 @@
 """Compare runs in the worker with runs in a separate process: `python -m benchmarks.isolation`.
 
-Both kinds of runs alternate. The output is the minimum and median time of a run, and the start time of the
-process.
+Both kinds of runs alternate. The output is the minimum and median time of a run, and the start
+time of the process.
 """
 
 import hashlib
