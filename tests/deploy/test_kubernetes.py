@@ -178,7 +178,7 @@ def test_a_folder_of_models_is_provisioned_once_and_followed_after(
 
 @pytest.mark.parametrize(
     ("aliases", "words"),
-    [("champion: 7", "no folder 7; expected one of 1"), ("- 1", "expected alias: folder")],
+    [("champion: 7", "no folder 7; expected one of 1"), ("- 1", "expected lines `alias: folder`")],
 )
 def test_what_cannot_be_provisioned_is_said(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aliases: str, words: str
