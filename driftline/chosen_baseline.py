@@ -31,7 +31,7 @@ def require_learning(version: Version) -> None:
         )
 
 
-def choose(  # noqa: PLR0913  # one argument per field of a row
+def choose(  # noqa: PLR0913  # the fields of a history row are separate arguments
     home: Home,
     registry: Registry,
     version: Version,

@@ -9,7 +9,7 @@ from registry.gates.reports import open_reports
 from registry.gates.specification import Gate, kind_of
 
 
-def run_and_print(  # noqa: PLR0913  # one argument per field of a row
+def run_and_print(  # noqa: PLR0913  # the fields of a history row are separate arguments
     home: Home, model: str, number: str, why: str, actor: str, *, here: bool = True
 ) -> RecordedRun:
     """Run the gates of a version and print each outcome when its gate ends.

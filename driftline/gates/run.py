@@ -41,7 +41,7 @@ class RecordedRun(NamedTuple):
     stale: str  # reason why a passed run does not count, "" if it counts
 
 
-def gate_version(  # noqa: PLR0913  # one argument per field of a row
+def gate_version(  # noqa: PLR0913  # the fields of a history row are separate arguments
     home: Home,
     model: str,
     number: str,

@@ -53,7 +53,7 @@ Load = Callable[[str, str], Answering]  # model, number; raises DriftlineError
 class Mirror:
     """Runs the active shadows; used by one thread."""
 
-    def __init__(  # noqa: PLR0913  # one argument per port
+    def __init__(  # noqa: PLR0913  # one argument per dependency
         self,
         history: History,
         open_reader: OpenReader,
