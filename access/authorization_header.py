@@ -1,13 +1,13 @@
-"""Read the Authorization header of a request, the same way for every transport. Pure."""
+"""Combine a request's Authorization headers, identically for HTTP and gRPC. Pure."""
 
 from collections.abc import Iterable
 
 
-def joined(values: Iterable[bytes]) -> bytes | None:
-    """Return the values of all Authorization headers as one, or None without any.
+def join_headers(values: Iterable[bytes]) -> bytes | None:
+    """Return the values of all Authorization headers joined by commas, or None if there is none.
 
-    Which of two headers counts differs between servers and proxies, and one could hide the other.
-    HTTP's rule for repeated headers joins them with a comma; the result is not a valid key.
+    Servers and proxies differ in which of two headers they use, so a second header could bypass a
+    check. The joined value, which HTTP defines for repeated headers, is never a valid key.
     """
     headers = list(values)
     return b", ".join(headers) if headers else None

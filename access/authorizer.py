@@ -10,20 +10,20 @@ from access.keys import Grant, Key, KeyRing, Scope, bearer, scopes_of
 from access.tokens import TokenSource
 from eventlog.errors import SettingError
 
-LOOK_AGAIN = 1.0  # seconds between reads of the key file: how soon a revocation applies
+REFRESH_S = 1.0  # seconds between reads of the key file, after which a revocation applies
 _MOST_VERIFIED = 1_024
 _log = logging.getLogger(__name__)
 
 
 class KeySource(Protocol):
-    """The store of the keys; both methods raise SettingError if it is unreadable."""
+    """The key store; every method raises SettingError if the store is unreadable."""
 
     def stamp(self) -> object:
-        """Return a value that differs after every change; None if no key was ever made."""
+        """Return a value that differs after every change, or None if no key was ever created."""
         ...
 
     def read(self) -> list[Key] | None:
-        """Return every key; None if no key was ever made."""
+        """Return every key, or None if no key was ever created."""
         ...
 
     def roles(self) -> dict[str, list[str]]:
@@ -34,8 +34,8 @@ class KeySource(Protocol):
 class Authorizer:
     """Authorize calls by key and scope; apply changed keys without a restart.
 
-    If no key was ever created, `open_without_keys` decides whether every call is allowed or none
-    is. After a key was read, keys are required even if the key file is deleted.
+    As long as no key was ever created, `open_without_keys` decides whether all calls are allowed
+    or refused. Once keys have been read, calls need a key even if the key file is deleted.
     """
 
     def __init__(
@@ -47,10 +47,9 @@ class Authorizer:
         clock: Callable[[], float] = time.time,
         tokens: TokenSource | None = None,
     ) -> None:
-        """`refused` is called with every refusal; `clock` returns seconds since 1970.
+        """`refused` is called with every refusal; `clock` returns seconds since the Unix epoch.
 
-        With `tokens`, tokens of an identity provider are accepted too, and every call needs a key
-        or a token.
+        If `tokens` is given, every call needs a key or an identity provider's token.
 
         Raises SettingError if the keys cannot be read.
         """
@@ -60,8 +59,9 @@ class Authorizer:
         self._open = open_without_keys and tokens is None
         self._tokens = tokens
         self._roles: dict[str, list[str]] = {}
-        # Cache of valid headers. Invalid ones are not cached, so callers without a key cannot fill
-        # it. Its hashes are salted per process, so lookup times reveal nothing about a secret.
+        # Cache of valid headers. Invalid headers are not cached, so callers without a key cannot
+        # fill the cache. Python salts the hashes of bytes in every process, so lookup times
+        # reveal nothing about a secret.
         self._verified: dict[bytes, Grant] = {}
         self._stamp: object = None
         self._ring = KeyRing([], 0)
@@ -75,8 +75,9 @@ class Authorizer:
     def admit(self, scope: Scope, authorization: bytes | None, model: str | None = None) -> None:
         """Check that the key in this header has the scope for the model.
 
-        If `model` is None, the scope for any one model is enough. Raises Unauthenticated or
-        Forbidden.
+        If `model` is None, the scope for at least one model is enough.
+
+        Raises Unauthenticated or Forbidden.
         """
         now = self._clock()
         if now >= self._next_refresh:
@@ -90,19 +91,19 @@ class Authorizer:
             raise self.counted(Forbidden("this key does not allow this call"))
 
     def grant_of(self, authorization: bytes | None) -> Grant | None:
-        """Return the grant of the key in an admitted header; None if no key is required."""
+        """Return the grant of an admitted header's key, or None if no key is required."""
         return self._verified.get(authorization) if authorization else None
 
     def holds(self, scope: Scope, authorization: bytes | None, model: str) -> bool:
-        """Return whether an admitted header states the scope for the model.
+        """Return whether an admitted header's key has the scope for the model.
 
-        Without any key, callers hold nothing, although every call is allowed.
+        Return False if no key is required: every call is then allowed, but nobody has a scope.
         """
         grant = self.grant_of(authorization)
         return grant is not None and grant.allows(scope, model)
 
     def actor_of(self, authorization: bytes | None) -> str:
-        """Return the actor of an admitted header, as key:NAME; "" if no key is required."""
+        """Return the actor of an admitted header, such as key:NAME, or "" if no key is required."""
         grant = self.grant_of(authorization)
         return "" if grant is None else grant.actor
 
@@ -116,7 +117,7 @@ class Authorizer:
         return grant
 
     def _grant(self, authorization: bytes, now: float) -> Grant | None:
-        """Return the grant of a key or token; None if it is neither."""
+        """Return the grant of a key or token, or None if the header contains neither."""
         grant = self._ring.grant(authorization, now)
         token = bearer(authorization)
         if grant is not None or self._tokens is None or token.count(b".") != 2:
@@ -128,7 +129,7 @@ class Authorizer:
         return Grant(scopes, verified.expires, f"oidc:{verified.subject}", verified.roles)
 
     def counted(self, error: AccessError) -> AccessError:
-        """Count a refusal, and return it to be raised."""
+        """Count a refusal and return its error, which the caller raises."""
         self._refused(error)
         return error
 
@@ -136,11 +137,11 @@ class Authorizer:
         try:
             self._refresh(now)
         except SettingError as error:
-            _log.error("cannot read the keys, the current ones stay valid: %s", error)
+            _log.error("cannot read the keys; the keys read before stay valid: %s", error)
 
     def _refresh(self, now: float) -> None:
         """Read the keys if they have changed."""
-        self._next_refresh = now + LOOK_AGAIN
+        self._next_refresh = now + REFRESH_S
         stamp = self._source.stamp()
         if stamp == self._stamp:
             return

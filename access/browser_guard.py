@@ -1,11 +1,11 @@
-"""Refuse requests that a page of another site makes a browser send. Pure.
+"""Refuse requests that a browser sends on behalf of another site's page. Pure.
 
-A port without keys trusts every caller, and a browser reaches every port of its machine. Two
-things distinguish what a foreign page sends:
+A port without keys trusts every caller, and a browser can reach every port of its machine. Two
+headers reveal a request of another site's page:
 
-- Its `Host` is a name of the page's owner, where that name was rebound to this machine (DNS
-  rebinding). Addresses cannot be rebound, so every IP address is accepted, as probes send it.
-- Its `Origin`, or `Sec-Fetch-Site`, names another site. Programs send neither.
+- `Host` is a name of the other site, if its owner pointed that name at this machine (DNS
+  rebinding). IP addresses cannot be rebound. Health probes send them, so all are accepted.
+- `Origin` or `Sec-Fetch-Site` names another site. Programs send neither header.
 """
 
 import re
@@ -20,14 +20,14 @@ _AUTHORITY = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]/@?#:,]+))(?::[0-9]{
 _ORIGIN = re.compile(rb"https?://([^\s/?#,]+)", re.IGNORECASE)
 _READ = (b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode")
 _SAFE = (b"GET", b"HEAD")
-_MOST_QUOTED = 100  # characters of what a caller sent
+_MOST_QUOTED = 100  # characters of a header that an error message quotes
 
 
 class BrowserGuard:
     """Check host and origin of requests to a port that requires no key.
 
-    `hosts` are the names by which the port may be called, besides loopback names and all IP
-    addresses; `*.example.org` stands for every name below it, and `*` for any name.
+    `hosts` are the names under which the port accepts requests. Loopback names and all IP
+    addresses are always accepted. `*.example.org` means every subdomain, `*` any name.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class BrowserGuard:
         setting: str,
         refused: Callable[[AccessError], None] = lambda _: None,
     ) -> None:
-        """`setting` is the variable that adds names; `refused` is called with every refusal."""
+        """`setting` is the variable that lists `hosts`; `refused` is called with every refusal."""
         names = {host.strip().lower().removesuffix(".") for host in hosts} - {""}
         self._any = "*" in names
         self._below = tuple(name[1:] for name in names if name.startswith("*."))
@@ -45,7 +45,7 @@ class BrowserGuard:
         self._refused = refused
 
     def check(self, method: bytes, headers: Iterable[Header]) -> None:
-        """Raise UnknownHost or ForeignOrigin for a request that a foreign page may have sent."""
+        """Raise UnknownHost or ForeignOrigin if another site's page may have sent the request."""
         if (error := self.refusal(method, headers)) is not None:
             self.count(error)
             raise error
@@ -55,20 +55,20 @@ class BrowserGuard:
         self._refused(error)
 
     def check_origin(self, origin: bytes | None) -> None:
-        """Raise ForeignOrigin for a gRPC call with the Origin of a browser."""
+        """Raise ForeignOrigin if a gRPC call has an `Origin` that is not configured."""
         if origin is not None and not self._lists_origin(origin):
             error = self._foreign(origin)
             self.count(error)
             raise error
 
     def refusal(self, method: bytes, headers: Iterable[Header]) -> AccessError | None:
-        """Return the error of such a request, None for any other."""
+        """Return the error if another site's page may have sent the request, else None."""
         by_name: dict[bytes, list[bytes]] = {name: [] for name in _READ}
         for name, value in headers:
             if name in by_name:
                 by_name[name].append(value)
         hosts, origins, sites, modes = by_name.values()
-        for host in hosts:  # HTTP/1.0 has none, and a browser always sends one
+        for host in hosts:  # only browsers matter, and browsers always send a Host header
             if not self.knows(host):
                 return self._unknown(host)
         for origin in origins:
@@ -79,7 +79,7 @@ class BrowserGuard:
         return self._foreign(foreign[0]) if foreign and not origins and not follows_link else None
 
     def knows(self, host: bytes) -> bool:
-        """Return whether the port may be called by this Host header."""
+        """Return whether the port accepts this Host header."""
         name = host_name(host)
         if not name:
             return False
@@ -95,7 +95,7 @@ class BrowserGuard:
         return name in self._names or (bool(self._below) and name.endswith(self._below))
 
     def _lists_origin(self, origin: bytes) -> bool:
-        """Return whether an Origin's host is configured; any name as Host allows no origin."""
+        """Return whether the origin's host is configured. `*` allows any Host, but no origin."""
         match = _ORIGIN.fullmatch(origin)
         return match is not None and self._lists(host_name(match[1]))
 
@@ -113,7 +113,7 @@ class BrowserGuard:
 
 
 def host_name(authority: bytes) -> str:
-    """Return the host of `host`, `host:port` or `[v6]:port` in lower case; "" if malformed."""
+    """Return the lower-case host of `host`, `host:port` or `[v6]:port`, or "" if malformed."""
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
         return ""
@@ -129,7 +129,7 @@ def _is_address(name: str) -> bool:
 
 
 def _is_same(origin: bytes, hosts: list[bytes]) -> bool:
-    """Return whether the page came from the host and port that it calls."""
+    """Return whether the page's origin has the host and port of the request."""
     match = _ORIGIN.fullmatch(origin)
     return match is not None and [match[1].lower()] == [host.lower() for host in hosts]
 

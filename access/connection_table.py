@@ -1,8 +1,9 @@
-"""Bound the connections of one port: their number, and how long each may keep the port waiting.
+"""Limit the number of a port's connections, and the time that each may wait for its client.
 
-A client that has shown a valid key is proven. At the limit, the connections of strangers that wait
-for their client make way for new ones, the longest wait first. If none waits, a new connection
-may only probe, and probes have a reserve of their own: health is answered whatever the load.
+A connection is proven once its client has sent a valid key. At the limit, a new connection
+replaces unproven connections that wait for their clients, the longest wait first. If no unproven
+connection waits, the new connection may only probe health. Probes have separate reserved places,
+so they are answered at any load.
 """
 
 import asyncio
@@ -12,25 +13,25 @@ from typing import Protocol
 import msgspec
 
 RESERVE = 32  # connections beyond the limit that may only probe
-SLOWEST = 16_384  # bytes a second; a larger message has more time
+SLOWEST = 16_384  # bytes per second of the slowest accepted client; large messages get more time
 _SWEEP_S = 1.0  # seconds between checks of all connections
-_EVICTED_SHARE = 32  # one of so many connections makes way at once
+_EVICTED_SHARE = 32  # at the limit, 1 in 32 connections is closed
 
 
 class ConnectionLimits(msgspec.Struct, frozen=True):
-    """Bounds of what the clients of a port may take."""
+    """Limits for the clients of a port."""
 
     connections: int = 4_096
-    client_timeout_s: float = 20.0  # for a head, a body, a reply that is not read
+    client_timeout_s: float = 20.0  # for sending a head, sending a body, or reading a reply
 
 
 class TableConnection(Protocol):
-    """A connection as its table uses it."""
+    """The part of a connection that its table uses."""
 
-    proven: bool  # whether its client has shown a valid key, or needs none
+    proven: bool  # whether the client has sent a valid key, or needs no key
 
     def waits_since(self) -> float | None:
-        """Return since when the connection waits for its client; None if a request runs."""
+        """Return when the connection began to wait for its client; None while a request runs."""
         ...
 
     def check_deadline(self, now: float) -> None:
@@ -38,7 +39,7 @@ class TableConnection(Protocol):
         ...
 
     def drop(self) -> None:
-        """Close the connection at once."""
+        """Close the connection immediately."""
         ...
 
 
@@ -55,7 +56,7 @@ class ConnectionTable:
         return len(self._connections) + len(self._probes)
 
     def enter(self, connection: TableConnection) -> bool:
-        """Add a connection; return whether it may send every request, or only probes."""
+        """Add a connection; return False if it may only send health probes."""
         if self._timer is None:
             self._sweep_later()
         if len(self._connections) >= self.limits.connections:
@@ -69,7 +70,7 @@ class ConnectionTable:
         return False
 
     def leave(self, connection: TableConnection) -> None:
-        """Remove a connection that is lost."""
+        """Remove a closed connection."""
         self._connections.pop(connection, None)
         self._probes.pop(connection, None)
 
@@ -79,7 +80,10 @@ class ConnectionTable:
             connection.check_deadline(now)
 
     def _evict(self) -> None:
-        """Drop the strangers that have waited longest, several at a time: each scan costs time."""
+        """Close the unproven connections that have waited longest, several at once.
+
+        A scan of all connections takes time, so it should not run for every new connection.
+        """
         waiting = [
             (since, number, connection)
             for number, connection in enumerate(self._connections)

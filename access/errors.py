@@ -1,10 +1,10 @@
 """Errors of authentication and authorization; eventlog/errors.py shows the whole tree.
 
 AccessError
-├── Unauthenticated     no key, or an unknown, expired or revoked one
+├── Unauthenticated     no key, or an unknown, expired or revoked key
 ├── Forbidden           a valid key without the required scope
 │   └── ForeignOrigin       no key is required, and a page of another site sent the request
-├── UnknownHost         no key is required, and the port is called by a name that is not its own
+├── UnknownHost         no key is required, and the Host header is not a configured name
 └── InvalidKey          a key that cannot be created or found
 
 Messages to callers never reveal which keys, models or routes exist.
@@ -18,7 +18,7 @@ class AccessError(DriftlineError):
 
 
 class Unauthenticated(AccessError):
-    """No key, or an unknown, expired or revoked one."""
+    """No key, or an unknown, expired or revoked key."""
 
 
 class Forbidden(AccessError):
@@ -30,7 +30,7 @@ class ForeignOrigin(Forbidden):
 
 
 class UnknownHost(AccessError):
-    """No key is required, and the port is called by a name that is not its own."""
+    """No key is required, and the Host header is not a configured name."""
 
 
 class InvalidKey(AccessError):

@@ -16,7 +16,7 @@ def is_loopback(host: str) -> bool:
 def check_exposure(host: str, prefix: str, *, credentials: bool, allow_anonymous: bool) -> None:
     """Raise SettingError if other machines can reach `host` without credentials.
 
-    `allow_anonymous` permits that. The settings' variables begin with `prefix`.
+    `allow_anonymous` permits this. `prefix` is the prefix of the settings' variables.
     """
     if is_loopback(host) or credentials or allow_anonymous:
         return
@@ -24,6 +24,6 @@ def check_exposure(host: str, prefix: str, *, credentials: bool, allow_anonymous
         f"host {host} can be reached from other machines, and no credentials are configured: "
         "any caller would have full access. Expected a loopback address such as "
         "127.0.0.1, or a key (driftline keys create --name me --scope operate --scope predict), or "
-        f"--allow-anonymous ({prefix}ALLOW_ANONYMOUS=true) where a network policy or proxy guards "
+        f"--allow-anonymous ({prefix}ALLOW_ANONYMOUS=true) if a network policy or proxy guards "
         "the port"
     )

@@ -1,7 +1,7 @@
-"""Count TLS handshakes as connections of their port, and bound their time.
+"""Count TLS handshakes as connections of their port, and limit their duration.
 
-asyncio creates a connection's protocol before the handshake and calls it after. A client that
-never finishes its handshake would hold a file that no table of connections knows.
+asyncio creates a connection's protocol before the handshake, but calls it only afterwards. A
+client that never finishes its handshake would occupy a socket that no connection table counts.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from access.listener import Factory, Listener
 
 
 def count_handshakes(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-    """Count handshakes of this loop's later servers, and close those that take longer.
+    """Count the handshakes of servers that this loop starts later; close them after `seconds`.
 
-    They count in the `table` of the protocol, if it has one. uvicorn offers no way to state this;
-    asyncio's own limit is 60 s.
+    A handshake counts in the protocol's `table`, if the protocol has a table. The functions of
+    the loop are replaced because uvicorn has no setting for asyncio's limit of 60 s.
     """
     changed: Any = loop
     connect, create = changed.connect_accepted_socket, changed.create_server
@@ -54,7 +54,7 @@ def count_handshakes(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
 
 
 def _leave_when_made(protocol: Any, table: ConnectionTable, handshake: "_Handshake") -> None:
-    """Replace the handshake by its connection."""
+    """Remove the handshake from the table when its connection enters."""
 
     def connection_made(transport: asyncio.BaseTransport) -> None:
         table.leave(handshake)
@@ -65,7 +65,7 @@ def _leave_when_made(protocol: Any, table: ConnectionTable, handshake: "_Handsha
 
 
 class _Handshake:
-    """A connection before its protocol; makes way as every stranger does."""
+    """A connection during its TLS handshake; at the limit, it is closed like unproven clients."""
 
     proven = False
 
@@ -74,13 +74,13 @@ class _Handshake:
         self._since = since
 
     def waits_since(self) -> float:
-        """Return since when the handshake waits for its client."""
+        """Return when the handshake began."""
         return self._since
 
     def check_deadline(self, now: float) -> None:
-        """Do nothing: the event loop ends handshakes that take too long."""
+        """Do nothing, because the event loop ends handshakes that take too long."""
 
     def drop(self) -> None:
-        """Close the connection at once."""
+        """Close the connection immediately."""
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)

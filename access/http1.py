@@ -1,8 +1,8 @@
 """HTTP/1.1 connections of the service and the monitor, based on uvicorn and httptools.
 
 If a request has an `Upgrade` header or the method CONNECT, httptools stops and skips the body.
-Uvicorn would then parse the body as the next request (request smuggling). Connections here never
-leave HTTP/1.1: RFC 9110 (7.8) allows a server to ignore `Upgrade`.
+Uvicorn would then parse the body as the next request (request smuggling). These connections
+therefore ignore `Upgrade`, as RFC 9110 (7.8) allows, and refuse CONNECT.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from access.tls import certificate_name
 Header = tuple[bytes, bytes]
 
 MAX_HEAD_BYTES = 16_384  # limit for request line and headers, and for trailers
-_SLICE = 16_384  # bytes that are parsed at once; no more while requests wait for their turn
-_MOST_IGNORED = 65_536  # bytes of a request whose reply is sent already
+_SLICE = 16_384  # bytes parsed in one call, so that parsing can stop while requests are queued
+_MOST_IGNORED = 65_536  # bytes of a request that are ignored after its reply was sent
 _LINGER_S = 2.0  # how long the rest of a refused body is read, so that the client sees the reply
-_GOODBYE_S = 1.0  # at the server's end: how long an idle client may take to confirm that TLS ends
+_GOODBYE_S = 1.0  # how long an idle client may take to confirm the end of TLS at a shutdown
 _ALL_TAKEN = "every connection is taken; retry later, or probe the health"
 _TOO_LONG = f"the request line and headers are too long; expected at most {MAX_HEAD_BYTES} bytes"
 
@@ -40,22 +40,22 @@ class RefusedHead(Exception):
 
 
 class _LastRequestRead(Exception):
-    """Another request began, but the connection closes after the reply to the one before."""
+    """Another request began, but the connection closes after the previous request's reply."""
 
 
 class _Flow(FlowControl):
-    """Reading of a connection; not resumed while received bytes are not parsed."""
+    """Flow control that resumes reading only after all received bytes are parsed."""
 
-    holds = False
+    has_unparsed = False
 
     def resume_reading(self) -> None:
-        """Read on, unless the connection holds bytes."""
-        if not self.holds:
+        """Resume reading, unless received bytes are still unparsed."""
+        if not self.has_unparsed:
             super().resume_reading()
 
 
 class _ReplyTransport:
-    """The transport as uvicorn's cycle uses it, which closes gently."""
+    """The part of a transport that uvicorn's cycle uses; closing lets the client read the reply."""
 
     __slots__ = ("close", "is_closing", "write")
 
@@ -70,15 +70,15 @@ class Http1Connection(HttpToolsProtocol):
 
     - `Upgrade` is ignored for every protocol (h2c, websocket); CONNECT is refused.
     - Trailers are ignored, so they cannot become headers of a request that is being answered.
-    - If a request is malformed, earlier requests are answered first. The reply to it is
-      `{"error": ...}`, and the connection reads no later bytes.
+    - A malformed request is answered with `{"error": ...}` after all earlier requests, and the
+      connection reads no later bytes.
     - If a reply closes the connection, later requests on the connection are not read.
     - The rest of a body is ignored once the reply is sent; a large rest closes the connection.
-    - A client has a limited time for each head, for each body, and to read replies.
+    - A client has a limited time for sending each head and body, and for reading replies.
     """
 
     table: ClassVar[ConnectionTable] = ConnectionTable(ConnectionLimits())
-    probes: ClassVar[frozenset[bytes]] = frozenset()  # paths that the reserve is for
+    probes: ClassVar[frozenset[bytes]] = frozenset()  # paths of health probes
     cycle: Any  # uvicorn's state of the latest request and its reply
     flow: _Flow
 
@@ -87,20 +87,20 @@ class Http1Connection(HttpToolsProtocol):
         self.proven = False  # whether a request of this connection was authorized
         self._may_only_probe = False
         self._restricted = False  # restricted to probes, or to the rest of a refused request
-        self._since = 0.0  # when the head, the body or the idle time began, by the loop's clock
+        self._since = 0.0  # start of the head, the body or the idle time, by the loop's clock
         self._message_bytes = 0
         self._unsent, self._unsent_since = 0, 0.0
         self._lingering = False
-        self._unparsed = b""  # received while requests wait for their turn
-        self._running: Any = None  # the cycle that is being answered; later ones are queued
+        self._unparsed = b""  # bytes received while earlier requests are queued
+        self._running: Any = None  # uvicorn's cycle that is being answered; later cycles queue
         self._in_head = self._in_message = False  # position of the parser
-        self._body_left = 0  # bytes of the body that are to come, if its length is stated
+        self._body_left = 0  # bytes of the body not yet received, if its length is stated
         self._unread = 0  # bytes since the start of the head, or since the last body chunk
         self._last_reply: bytes | None = None  # error reply to a malformed request
 
     @classmethod
     def bounded(cls, limits: ConnectionLimits, probes: Iterable[str] = ()) -> type[Self]:
-        """Return the class of a port's connections; `probes` are paths that only tell health."""
+        """Return a connection class for one port; `probes` are the paths of health probes."""
         members = {
             "table": ConnectionTable(limits),
             "probes": frozenset(path.encode() for path in probes),
@@ -108,7 +108,7 @@ class Http1Connection(HttpToolsProtocol):
         return type(cls.__name__, (cls,), members)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a place in the table."""
+        """Enter the connection table."""
         super().connection_made(transport)
         if (tls := transport.get_extra_info("ssl_object")) is not None:
             self.app_state = {**self.app_state, "certificate": certificate_name(tls)}
@@ -117,19 +117,19 @@ class Http1Connection(HttpToolsProtocol):
         self._restricted = self._may_only_probe = not self.table.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back."""
+        """Leave the connection table."""
         self.table.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read requests."""
+        """Handle received bytes."""
         self._unset_keepalive_if_required()
         self.parse(data)
 
     def parse(self, data: bytes) -> None:
         """Parse received bytes, but not far ahead of the replies.
 
-        Pipelined requests are objects from when they are parsed: a chunk of 256 KiB holds 6,000.
+        A parsed request occupies memory until its reply, and 256 KiB can contain 6,000 requests.
         """
         if not self._unparsed and len(data) <= max(_SLICE, self._body_left):
             self._parse(data)
@@ -138,17 +138,17 @@ class Http1Connection(HttpToolsProtocol):
         self.parse_rest()
 
     def parse_rest(self) -> None:
-        """Parse the bytes that were held, until a request must wait for its turn."""
+        """Parse the unparsed bytes, but stop after a request that must be queued."""
         view, position = memoryview(self._unparsed), 0
         while position < len(view) and not self.pipeline and self.parser is not None:
-            # Within a body of known length no request begins. Slices are not copies.
+            # No request begins within a body of known length, so the body may exceed a slice.
             piece = view[position : position + max(_SLICE, self._body_left)]
             position += len(piece)
-            self._unparsed = b""  # replies that are sent meanwhile must not parse it, too
+            self._unparsed = b""  # so that a reply sent during the parse does not parse it again
             self._parse(piece)
         self._unparsed = bytes(view[position:])
-        self.flow.holds = bool(self._unparsed)
-        if self.flow.holds:
+        self.flow.has_unparsed = bool(self._unparsed)
+        if self.flow.has_unparsed:
             self.flow.pause_reading()
         elif not self.pipeline:
             self.flow.resume_reading()
@@ -177,13 +177,13 @@ class Http1Connection(HttpToolsProtocol):
                 self._close_if_answered()
 
     def _close_if_answered(self) -> None:
-        """Close the connection if it only ignores a large body, of a request that is refused."""
+        """Close the connection if the reply is sent and only its large body is still read."""
         if self.cycle.response_complete and self._last_reply is None:
             self.close_after_reply()
 
     def _feed(self, data: bytes | memoryview) -> None:
-        # The parser stops after a head with `Upgrade` and would skip the body. A new parser reads
-        # the same head without `Upgrade`, then the remaining data.
+        # The parser stops after a head with `Upgrade` and would skip the body. A new parser
+        # therefore reads the same head without `Upgrade`, and then the remaining data.
         while True:
             try:
                 self.parser.feed_data(data)
@@ -195,7 +195,7 @@ class Http1Connection(HttpToolsProtocol):
                 reason = "CONNECT is not supported: this server is not a proxy"
                 raise RefusedHead(405, reason, {"allow": "GET, HEAD, POST"})
             head = self._head_without_upgrade()
-            self.parser = httptools.HttpRequestParser(self)  # the old one may be within a message
+            self.parser = httptools.HttpRequestParser(self)
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
             self.parser.feed_data(head)
 
@@ -271,7 +271,7 @@ class Http1Connection(HttpToolsProtocol):
     def _should_upgrade(self) -> bool:
         return False
 
-    # Replies are sent in the order of the requests
+    # Replies, which are sent in the order of the requests
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running = cycle
@@ -287,9 +287,9 @@ class Http1Connection(HttpToolsProtocol):
         self.send_last_reply()
 
     def shutdown(self) -> None:
-        """Close the connection because the server ends: immediately if idle, else after the reply.
+        """Close an idle connection immediately, and any other after its reply.
 
-        An idle client rarely reads, so it would not confirm the end of TLS for all of its time.
+        An idle client rarely reads, so its confirmation of the end of TLS is awaited only briefly.
         """
         super().shutdown()
         if self.transport.is_closing() and not self.transport.get_write_buffer_size():
@@ -300,7 +300,7 @@ class Http1Connection(HttpToolsProtocol):
         return self._running is None and not self.pipeline
 
     def send_last_reply(self) -> None:
-        """Send the error reply and close, if all earlier requests are answered."""
+        """Send the error reply and close the connection, if all earlier requests are answered."""
         if self._last_reply is not None and self.is_free() and not self.transport.is_closing():
             self.transport.write(self._last_reply)
             self.close_after_reply()
@@ -308,8 +308,8 @@ class Http1Connection(HttpToolsProtocol):
     def close_after_reply(self) -> None:
         """Close the connection so that the client sees the reply.
 
-        Closing with unread data resets the connection, and the client may lose the reply. The rest
-        of an incomplete request is therefore read for a moment and ignored.
+        Closing a connection that has unread data resets it, and the client may lose the reply.
+        The rest of an incomplete request is therefore read for up to two seconds and ignored.
         """
         if self._lingering or self.transport.is_closing():
             return
@@ -321,10 +321,10 @@ class Http1Connection(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    # What the table calls
+    # Methods that the connection table calls
 
     def waits_since(self) -> float | None:
-        """Return since when the connection waits for its client; None if a request runs."""
+        """Return when the connection began to wait for its client; None while a request runs."""
         return self._since if self._in_message or self.is_free() else None
 
     def check_deadline(self, now: float) -> None:
@@ -344,18 +344,18 @@ class Http1Connection(HttpToolsProtocol):
             self.transport.close()  # no request has begun
 
     def _is_unread(self, now: float, allowed: float) -> bool:
-        """Return whether the client has read nothing of its replies for the allowed time."""
+        """Return whether the client has read no byte of a reply for the allowed time."""
         unsent = self.transport.get_write_buffer_size()
         if unsent == 0 or unsent != self._unsent:
             self._unsent, self._unsent_since = unsent, now
         return now - self._unsent_since > allowed
 
     def drop(self) -> None:
-        """Close the connection at once."""
+        """Close the connection immediately."""
         self.transport.abort()
 
     def _refuse(self, refused: RefusedHead) -> None:
-        """Store the error reply, send it after earlier replies, and read no more."""
+        """Send the error reply after all earlier replies, and parse no later bytes."""
         if self.transport.is_closing():
             return
         if refused.status == HTTPStatus.BAD_REQUEST:
@@ -366,7 +366,7 @@ class Http1Connection(HttpToolsProtocol):
         self.send_last_reply()
 
     def _drop_last_request(self) -> None:
-        """Remove the request with an incomplete body, whether it was started or queued."""
+        """Drop the latest request, whose body is incomplete, whether it runs or is queued."""
         cycle = self.cycle
         if cycle.response_complete or (cycle is self._running and self.has_begun_reply(cycle)):
             self.transport.close()  # the client could not interpret a second reply
@@ -378,7 +378,7 @@ class Http1Connection(HttpToolsProtocol):
             self.pipeline.popleft()
 
     def has_begun_reply(self, cycle: Any) -> bool:
-        """Return whether part of the reply is sent."""
+        """Return whether a part of the reply was sent."""
         begun: bool = cycle.response_started
         return begun
 
@@ -389,14 +389,14 @@ class Http1Connection(HttpToolsProtocol):
 
 
 def mark_proven(scope: MutableMapping[str, Any]) -> None:
-    """Note on the connection of a request that the client was authorized."""
+    """Mark the connection of a request as proven, because its client was authorized."""
     connection = scope.get("driftline.connection")  # absent in tests without a socket
     if connection is not None:
         connection.proven = True
 
 
 def _stated_length(headers: Iterable[Header]) -> int:
-    """Return the stated length of a body that the parser has accepted; 0 if it comes in chunks."""
+    """Return the Content-Length that the parser has accepted, or 0 if the body is chunked."""
     length = 0
     for name, value in headers:
         if name == b"transfer-encoding":

@@ -1,4 +1,4 @@
-"""Store the keys in a file: `keys.json` in the home, or the path in DRIFTLINE_KEYS_FILE."""
+"""Store API keys in `keys.json` in the home, or in the file that DRIFTLINE_KEYS_FILE names."""
 
 import fcntl
 import os
@@ -18,7 +18,7 @@ Stamp = tuple[int, int, int]
 
 Roles = dict[str, list[str]]  # scopes by the name of the role
 _SCHEMA = 1
-_WITH_ROLES = 2  # which earlier releases refuse, rather than give such keys less than they had
+_WITH_ROLES = 2  # earlier releases refuse this schema; they would ignore the scopes of roles
 
 
 class _Contents(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -28,25 +28,25 @@ class _Contents(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class KeyFile:
-    """The keys of one installation; replaced as a whole, so readers never see half of a change."""
+    """The keys of one installation; every change replaces the file atomically."""
 
     def __init__(self, path: Path, *, configured: bool = False) -> None:
-        """`configured`: whether the environment names this file."""
+        """`configured` states whether the environment names this file."""
         self.path = path
         self._configured = configured
 
     @classmethod
     def of(cls, home: Home, environ: Mapping[str, str] = os.environ) -> "KeyFile":
-        """Return the file that the environment names, or the home's."""
+        """Return the file that the environment names, or `keys.json` in the home."""
         path = environ.get("DRIFTLINE_KEYS_FILE", "")
         if path:
             return cls(Path(path).expanduser().absolute(), configured=True)
         return cls(home.keys)
 
     def stamp(self) -> Stamp | None:
-        """Return something that differs after every change; None while there is no file.
+        """Return a value that differs after every change, or None if there is no file.
 
-        Raises SettingError if it cannot be looked at.
+        Raises SettingError if the file's status cannot be read.
         """
         try:
             status = self.path.stat()
@@ -57,9 +57,9 @@ class KeyFile:
         return status.st_ino, status.st_mtime_ns, status.st_size
 
     def read(self) -> list[Key] | None:
-        """Return the keys with the scopes of their roles, also those that are revoked or expired.
+        """Return all keys, including revoked and expired keys, with the scopes of their roles.
 
-        None while there is no file. Raises SettingError if there is a file that cannot be read.
+        Return None if there is no file. Raises SettingError if the file cannot be read.
         """
         contents = self._contents()
         if contents is None:
@@ -71,30 +71,30 @@ class KeyFile:
         ]
 
     def require(self) -> list[Key] | None:
-        """Return the keys as `read` returns them, before a server starts.
+        """Return the keys as `read` does, but require a file that the environment names.
 
-        Raises SettingError if the environment names a file that is missing: a mount that failed
-        must not open the server to everyone.
+        Raises SettingError if that file is missing, because a failed mount must not open the
+        server to everyone.
         """
         keys = self.read()
         if keys is None and self._configured:
             raise SettingError(
-                f"DRIFTLINE_KEYS_FILE: {self.path} does not exist; expected the file that "
-                "driftline keys create writes, or no such variable"
+                f"DRIFTLINE_KEYS_FILE: {self.path} does not exist; expected a file written by "
+                "driftline keys create; create a key, or unset the variable"
             )
         return keys
 
     def roles(self) -> Roles:
-        """Return the scopes of every role; raises as `read`."""
+        """Return the scopes of every role; raises SettingError like `read`."""
         contents = self._contents()
         return {} if contents is None else contents.roles
 
     def change(self, edit: Callable[[list[Key]], list[Key]]) -> None:
-        """Replace the keys by the result of `edit`; concurrent changes are serialized."""
+        """Replace the keys with the result of `edit`; concurrent changes are serialized."""
         self._change(lambda contents: replace(contents, keys=edit(contents.keys)))
 
     def change_roles(self, edit: Callable[[Roles, list[Key]], Roles]) -> None:
-        """Replace the roles by the result of `edit(roles, keys)`; raises InvalidKey."""
+        """Replace the roles with the result of `edit(roles, keys)`; raises InvalidKey."""
 
         def edited(contents: _Contents) -> _Contents:
             roles = edit(dict(contents.roles), contents.keys)
@@ -111,7 +111,7 @@ class KeyFile:
             contents = edit(self._contents() or _Contents(_SCHEMA, []))
             schema = _WITH_ROLES if contents.roles else _SCHEMA
             data = msgspec.json.encode(replace(contents, schema=schema))
-            replace_file(self.path, msgspec.json.format(data, indent=2), 0o600)  # its owner's alone
+            replace_file(self.path, msgspec.json.format(data, indent=2), 0o600)
 
     def _contents(self) -> _Contents | None:
         try:
@@ -122,7 +122,7 @@ class KeyFile:
             raise SettingError(f"{self.path} cannot be read: {error.strerror}") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SettingError(
-                f"{self.path}: {error}; expected what driftline keys writes"
+                f"{self.path}: {error}; expected a file written by driftline keys"
             ) from None
         if contents.schema not in {_SCHEMA, _WITH_ROLES}:
             raise SettingError(f"{self.path}: schema {contents.schema}; expected 1 or 2")

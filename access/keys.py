@@ -1,8 +1,8 @@
-"""Create API keys, store their hashes, and decide what they allow. Pure except for randomness.
+"""Create API keys, and decide which calls a key allows. Pure except for randomness.
 
-A key reads `dl_<id>_<secret>`: the id finds the record, the secret is 256 random bits in hex. Only
-the SHA-256 of the secret is kept. A slow, salted hash is for passwords, which can be guessed one
-after the other; nobody guesses 256 random bits, and the fast hash keeps a check near a microsecond.
+A key has the form `dl_<id>_<secret>`. The id identifies the key's record, and the secret is 256
+random bits in hex. Only the SHA-256 of the secret is stored. Slow, salted hashes protect passwords
+against guessing. 256 random bits cannot be guessed, and SHA-256 takes only about a microsecond.
 """
 
 import hashlib
@@ -39,9 +39,9 @@ PER_MODEL = (
     "approve",
     "promote",
     "admin",
-)  # or for one, as NAME:MODEL
+)  # for all models, or for one model as NAME:MODEL
 SCOPES = (*PER_MODEL, *GLOBAL)
-LIVE_PER_NAME = 2  # the one in use and the one that replaces it
+LIVE_PER_NAME = 2  # the key in use and its replacement
 _BEARER = b"bearer "
 _NOBODY = "0" * 64
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -52,29 +52,29 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     """The stored part of a key; times are seconds since 1970."""
 
     id: str
-    name: str  # whose it is; two live keys may share one
+    name: str  # name of the key's owner; two live keys may have the same name
     digest: str  # SHA-256 of the secret, in hex
-    scopes: list[str]  # also those of its roles, where a key file was read
+    scopes: list[str]  # after reading a key file, they include the scopes of the roles
     created: float
     expires: float | None = None
     revoked: float | None = None
-    roles: list[str] = []  # named sets of scopes, which approvals may ask for
+    roles: list[str] = []  # a role is a named set of scopes; approvals can require one
 
     def is_live(self, now: float) -> bool:
-        """Return whether the key opens anything at this time."""
+        """Return whether the key is neither revoked nor expired at this time."""
         return self.revoked is None and (self.expires is None or now < self.expires)
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """The scopes of one valid credential, its owner, and when it expires."""
+    """The scopes, owner and expiry of one valid credential."""
 
     scopes: frozenset[str]
     expires: float = float("inf")
-    actor: str = ""  # actor as the registry's history names the caller, for example key:NAME
+    actor: str = ""  # name of the caller in the registry's history, for example key:NAME
     roles: frozenset[str] = frozenset()
 
     def allows(self, scope: Scope, model: str | None = None) -> bool:
-        """Return whether a call of this scope is allowed; without a model: for some model."""
+        """Return whether the scope is granted for the model, or for any model if it is None."""
         scopes = self.scopes
         if scope in scopes or scope == "any":
             return True
@@ -86,15 +86,15 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 def certificate_grant(name: str) -> Grant:
-    """Return the grant of a client certificate if no key is required: everything."""
+    """Return the grant of a client certificate on a port without keys, which has every scope."""
     return Grant(frozenset(SCOPES), actor=f"cert:{name}")
 
 
 class KeyRing:
-    """The keys that were live when the ring was made."""
+    """The keys that were live when the ring was created."""
 
     def __init__(self, keys: Iterable[Key], now: float) -> None:
-        """Dead keys are left out."""
+        """Ignore revoked and expired keys."""
         self._keys = {key.id: key for key in keys if key.is_live(now)}
 
     def grant(self, authorization: bytes, now: float) -> Grant | None:
@@ -102,7 +102,7 @@ class KeyRing:
         prefix, _, rest = bearer(authorization).partition(b"_")
         identity, _, secret = rest.partition(b"_")
         key = self._keys.get(identity.decode("latin-1"))
-        # An unknown id is compared as well, so that the time taken does not tell which ids exist.
+        # Unknown ids are compared too, so that the response time does not reveal which ids exist.
         digest = _NOBODY if key is None else key.digest
         same = hmac.compare_digest(hashlib.sha256(secret).hexdigest().encode(), digest.encode())
         if key is None or not same or prefix != b"dl" or not key.is_live(now):
@@ -112,7 +112,7 @@ class KeyRing:
 
 
 def bearer(authorization: bytes) -> bytes:
-    """Return the credential of a header `Bearer CREDENTIAL`; b"" for any other."""
+    """Return the credential of a header `Bearer CREDENTIAL`, or b"" for another scheme."""
     if authorization[: len(_BEARER)].lower() != _BEARER:
         return b""
     return authorization[len(_BEARER) :].strip()
@@ -127,9 +127,9 @@ def make_key(  # noqa: PLR0913  # its fields
     now: float,
     roles: Iterable[str] = (),
 ) -> tuple[Key, str]:
-    """Return a new key and its text, which is to be shown once.
+    """Return a new key's record and its text, which is shown only once.
 
-    `expires` is a span such as `90d`, or "" for never. Raises InvalidKey.
+    `expires` is a duration such as `90d`, or "" for never. Raises InvalidKey.
     """
     if not _NAME.fullmatch(name):
         raise InvalidKey(f"name {name!r}: expected up to 63 letters, digits, dots, - or _")
@@ -139,7 +139,7 @@ def make_key(  # noqa: PLR0913  # its fields
         raise InvalidKey("no scope and no role: a key without them allows nothing")
     if sum(key.name == name and key.is_live(now) for key in keys) >= LIVE_PER_NAME:
         raise InvalidKey(
-            f"{name} has {LIVE_PER_NAME} live keys; at most two are allowed: revoke one"
+            f"{name} has {LIVE_PER_NAME} live keys; at most two are allowed: revoke one of them"
         )
     secret = secrets.token_hex(32)
     key = Key(
@@ -164,25 +164,25 @@ def check_scopes(scopes: Iterable[str]) -> None:
 
 
 def check_role(name: str, scopes: Iterable[str]) -> None:
-    """Raise InvalidKey for a role that cannot be made."""
+    """Raise InvalidKey if the role's name or one of its scopes is not valid."""
     if not _NAME.fullmatch(name):
         raise InvalidKey(f"role {name!r}: expected up to 63 letters, digits, dots, - or _")
     check_scopes(scopes)
 
 
 def scopes_of(roles: Iterable[str], role_scopes: Mapping[str, Iterable[str]]) -> set[str]:
-    """Return the scopes of roles; a role that is not known has none."""
+    """Return the scopes of roles; an unknown role has no scopes."""
     return {scope for role in roles for scope in role_scopes.get(role, ())}
 
 
 def revoke_key(stored_keys: Iterable[Key], identity: str, now: float) -> list[Key]:
-    """Return the keys with one revoked; raises InvalidKey if no live key has this id."""
+    """Return the keys with this key revoked; raises InvalidKey if no unrevoked key has this id."""
     keys = list(stored_keys)
     for place, key in enumerate(keys):
         if key.id == identity and key.revoked is None:
             keys[place] = msgspec.structs.replace(key, revoked=now)
             return keys
-    raise InvalidKey(f"key {identity!r}: expected the id of one that is not revoked")
+    raise InvalidKey(f"key {identity!r}: expected the id of a key that is not revoked")
 
 
 def _span(text: str) -> int:

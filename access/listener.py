@@ -1,4 +1,4 @@
-"""Accept the connections of a bound socket, for servers whose library offers no hook for it."""
+"""Accept the connections of a socket, for server libraries that offer no hook for accepting."""
 
 import asyncio
 import logging
@@ -9,18 +9,18 @@ from contextlib import suppress
 
 Factory = Callable[[], asyncio.BaseProtocol]
 
-_PAUSE_S = 1.0  # without accepting, once no file can be opened
+_PAUSE_S = 1.0  # seconds before connections are accepted again after too many open files
 
 _logger = logging.getLogger(__name__)
 
 
 class Listener:
-    """A listening socket of this event loop; has what uvicorn uses of an asyncio.Server."""
+    """A listening socket of this event loop, with the part of asyncio.Server that uvicorn uses."""
 
     def __init__(
         self, listener: socket.socket, factory: Factory, tls: ssl.SSLContext | None
     ) -> None:
-        """Accept at once; `listener` must listen and not block."""
+        """Start to accept connections; `listener` must already listen, and be non-blocking."""
         self.sockets = (listener,)
         self._listener = listener
         self._factory = factory
@@ -30,18 +30,18 @@ class Listener:
         self._loop.add_reader(listener.fileno(), self._accept)
 
     def close(self) -> None:
-        """Accept no more connections; those that were accepted continue."""
+        """Accept no more connections; open connections continue."""
         if self._listener.fileno() >= 0:
             self._loop.remove_reader(self._listener.fileno())
             self._listener.close()
 
     async def wait_closed(self) -> None:
-        """Wait until the connections that were being adopted are."""
+        """Wait until every accepted connection has a protocol."""
         if self._adopting:
             await asyncio.wait(self._adopting)
 
     def take(self, connection: socket.socket) -> None:
-        """Serve an accepted connection."""
+        """Handle an accepted connection; a subclass may pass it to another process."""
         self.adopt(connection)
 
     def adopt(self, connection: socket.socket) -> None:
@@ -52,11 +52,11 @@ class Listener:
         task.add_done_callback(self._adopting.discard)
 
     async def connect(self, connection: socket.socket) -> None:
-        """Connect the socket with a protocol, after its handshake."""
+        """Perform the TLS handshake, if any, and attach a protocol to the socket."""
         await self.greet(connection, self._factory)
 
     async def greet(self, connection: socket.socket, factory: Factory) -> bool:
-        """Return whether the socket is connected with a protocol; otherwise it is closed."""
+        """Attach a protocol to the socket; close the socket and return False if this fails."""
         try:
             await self._loop.connect_accepted_socket(factory, connection, ssl=self._tls)
         except OSError:  # a failed handshake, or the client has left

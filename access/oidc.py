@@ -1,8 +1,9 @@
 """Bearer tokens of an OpenID Connect provider, in addition to API keys.
 
-A token is a JWT, signed with a public key that the provider publishes (JWKS). Only asymmetric
-algorithms are accepted, and only those of the key that the token names. Keys are fetched by a
-thread, never by a call: a call whose key is not known yet is refused, and the next one finds it.
+A token is a JWT. The provider publishes the public keys that verify its signature (JWKS). The
+algorithm must be asymmetric, and must be the algorithm of the key that the token names.
+A background thread fetches the keys, so no call waits for the provider. A call with an unknown
+key is refused and starts a fetch; a retry then succeeds.
 """
 
 import ipaddress
@@ -26,7 +27,7 @@ _ALGORITHMS = frozenset({
 })  # fmt: skip
 _LONGEST_TOKEN = 16_384
 _LARGEST_SET = 1 << 20
-_RECHECK_S = 60.0  # after which a token is verified again: its key may have been withdrawn
+_RECHECK_S = 60.0  # time after which a token is verified again, because its key may be withdrawn
 _RETRY_S = 5.0  # seconds between fetches after a failure, or for unknown keys
 _STALE_S = 3_600.0  # how long fetched keys are valid while the provider cannot be reached
 
@@ -34,20 +35,23 @@ _logger = logging.getLogger(__name__)
 
 
 class OidcSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Accept tokens of an identity provider (DRIFTLINE_OIDC_*); the first three, or none."""
+    """Accept tokens of an identity provider (DRIFTLINE_OIDC_*).
 
-    issuer: str = ""  # issuer as tokens state it in `iss`
-    audience: str = ""  # audience that tokens must be made for, in `aud`
-    jwks_url: str = ""  # where the provider publishes its keys; https, or http on loopback
-    # Claim with names of roles of the key file; dots lead into objects: realm_access.roles.
+    Issuer, audience and jwks_url must be set together.
+    """
+
+    issuer: str = ""  # required value of the claim `iss`
+    audience: str = ""  # required value of the claim `aud`
+    jwks_url: str = ""  # URL of the provider's keys: https, or http on loopback
+    # Claim that contains roles of the key file; dots select nested claims: realm_access.roles.
     roles_claim: str = "roles"
-    subject_claim: str = "sub"  # claim that the registry's history names as oidc:SUBJECT
-    leeway_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 30.0  # for clocks that differ
-    refresh_s: Annotated[float, msgspec.Meta(ge=5)] = 300.0  # between fetches of the keys
+    subject_claim: str = "sub"  # claim that the registry's history records as oidc:SUBJECT
+    leeway_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 30.0  # tolerated clock difference
+    refresh_s: Annotated[float, msgspec.Meta(ge=5)] = 300.0  # seconds between fetches of the keys
 
 
 def oidc_settings(environ: Mapping[str, str] = os.environ) -> OidcSettings | None:
-    """Return the settings, None if no provider is set; raises SettingError."""
+    """Return the settings, or None if no provider is configured; raises SettingError."""
     settings = from_environment(OidcSettings, PREFIX, environ)
     needed = {
         "ISSUER": settings.issuer,
@@ -65,7 +69,7 @@ def oidc_settings(environ: Mapping[str, str] = os.environ) -> OidcSettings | Non
 
 
 def configured_tokens(environ: Mapping[str, str] = os.environ) -> TokenSource | None:
-    """Return a token verifier, which begins to fetch keys; None if no provider is set.
+    """Return a token verifier that starts to fetch keys, or None if no provider is configured.
 
     Raises SettingError.
     """
@@ -74,7 +78,7 @@ def configured_tokens(environ: Mapping[str, str] = os.environ) -> TokenSource | 
 
 
 class TokenVerifier:
-    """Verify tokens of one provider; safe across threads."""
+    """Verify tokens of one provider; thread-safe."""
 
     def __init__(
         self,
@@ -99,7 +103,7 @@ class TokenVerifier:
         self._fetch_if_due(clock())
 
     def verify(self, token: bytes) -> VerifiedToken | None:
-        """Return the claims of a token; None if it is not valid now."""
+        """Return the claims of a token, or None if the token is not valid now."""
         now = self._clock()
         self._fetch_if_due(now)
         if len(token) > _LONGEST_TOKEN or now - self._fetched > _STALE_S:
@@ -137,7 +141,7 @@ class TokenVerifier:
     def _fetch_if_due(self, now: float) -> None:
         if now < self._next_fetch or not self._fetching.acquire(blocking=False):
             return
-        self._next_fetch = now + _RETRY_S  # until this one has ended
+        self._next_fetch = now + _RETRY_S  # `_fetch` sets the real time when it ends
         try:
             self._start(self._fetch)
         except BaseException:
@@ -164,7 +168,7 @@ def _in_thread(fetch: Callable[[], None]) -> None:
 
 def _download(url: str) -> dict[str, Any]:
     """Return the JSON of a URL; raises ValueError."""
-    import httpx  # noqa: PLC0415 - workers without a provider do without
+    import httpx  # noqa: PLC0415 - only workers with a provider need it
 
     body = b""
     try:
@@ -184,7 +188,7 @@ def _signs(key: Any) -> bool:
 
 
 def _roles(claims: Mapping[str, Any], path: str) -> frozenset[str]:
-    """Return the names of a claim: a list of them, or text with spaces between."""
+    """Return the names in a claim, which is a list, or text separated by spaces."""
     names: Any = claims.get(path)
     if names is None:
         names = claims

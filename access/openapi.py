@@ -1,7 +1,7 @@
 """Describe HTTP routes as an OpenAPI 3.1 document. Pure.
 
-Schemas of replies come from the structs that are encoded, so they cannot differ from them. Bodies
-whose structs keep raw JSON state their schema themselves.
+The schema of a reply is derived from the struct that is encoded, so the two always agree. If a
+body's struct contains raw JSON, its operation states the schema.
 """
 
 import re
@@ -23,14 +23,14 @@ JSON = "application/json"
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One method of one route. `reply` and `body` are a type of msgspec, or a schema."""
+    """One method of one route. `reply` and `body` are types that msgspec supports, or schemas."""
 
     summary: str
     tag: str
-    scope: str  # scope that a key needs; "open": none
+    scope: str  # scope that a key needs; "open" if no key is needed
     method: str = "get"
     description: str = ""
-    reply: Any = None  # None: an empty reply
+    reply: Any = None  # None for an empty reply
     media_type: str = JSON  # media type of the reply
     other_replies: Mapping[int, Any] = {}
     body: Any = None
@@ -44,7 +44,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 def describe_api(
     title: str, version: str, description: str, routes: Mapping[str, Sequence[Operation]]
 ) -> dict[str, Any]:
-    """Return the document of `routes`: operations by path, with parameters as `{name}`."""
+    """Return the OpenAPI document of `routes`, whose paths contain parameters as `{name}`."""
     operations = [operation for several in routes.values() for operation in several]
     types = [
         kind
@@ -81,7 +81,7 @@ def describe_api(
 
 
 def refer(schema: Any, components: dict[str, Any]) -> Any:
-    """Replace each schema that has a title by a reference to a component of that name.
+    """Replace each schema that has a title with a reference to the component of that name.
 
     A generator of clients names a schema that stands in two places twice, as in `FeedbackItem1`.
     Raises ValueError if two different schemas have one title.

@@ -1,8 +1,9 @@
-"""Addresses that a process listens on: names, sockets, and one check before anything starts.
+"""Listening addresses of a process, and the check before its start that all of them are free.
 
-Workers of one service share a port by SO_REUSEPORT, which would also let a second service in.
-Their supervisor therefore holds a socket on each shared port that is bound and never listens: the
-kernel gives it no connections, and refuses the port to every process that asks for it alone.
+Workers of one service share a port by SO_REUSEPORT, but a second service could then share it too.
+The supervisor of the workers therefore binds a guard socket to each shared port. The guard never
+listens, so it receives no connections. The kernel refuses other processes that try to bind the
+port exclusively.
 """
 
 import ipaddress
@@ -24,14 +25,14 @@ class Address(msgspec.Struct, frozen=True):
     host: str
     port: int
     setting: str
-    shared: bool = False  # by the workers of one service, each with a socket of its own
+    shared: bool = False  # whether each worker of one service has a separate socket on the port
 
     def __str__(self) -> str:
         return f"port {self.port} on {self.host} ({self.setting})"
 
 
-def numeric(host: str) -> str:
-    """Return the IP address of a host's name, IPv4 if it has both; raises SettingError."""
+def resolve_host(host: str) -> str:
+    """Return the IP address of a host name, preferably IPv4; raises SettingError."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -43,17 +44,17 @@ def numeric(host: str) -> str:
     except (OSError, UnicodeError) as error:
         raise SettingError(
             f"host {host!r}: {getattr(error, 'strerror', None) or error}; expected an IP address "
-            "or a name that this machine can look up"
+            "or a name that this machine can resolve"
         ) from None
     entries.sort(key=lambda entry: entry[0] != socket.AF_INET)
     return str(entries[0][4][0])
 
 
-def bound(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """Return a socket that is bound and does not listen yet; `::` means IPv4 as well.
+def bind_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Return a bound socket that does not listen yet; `::` includes IPv4.
 
-    Raises OSError if the address cannot be had. A `shared` one leaves the port to other sockets
-    of the same user that are shared.
+    If `shared`, other shared sockets of the same user can bind the port too. Raises OSError if
+    the address is not available.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -71,18 +72,18 @@ def bound(host: str, port: int, *, shared: bool = False) -> socket.socket:
 
 
 def require_free(addresses: Sequence[Address]) -> None:
-    """Raise SettingError that names port and setting if one cannot be listened on."""
-    with reserved(addresses):
+    """Raise SettingError that names the port and its setting if an address is not free."""
+    with reserve_ports(addresses):
         pass
 
 
 @contextmanager
-def reserved(addresses: Sequence[Address]) -> Iterator[None]:
-    """Check every address as `require_free` does, and hold the shared ones while the block runs."""
+def reserve_ports(addresses: Sequence[Address]) -> Iterator[None]:
+    """Check that every address is free, and guard the shared ports while the block runs."""
     require_distinct(addresses)
     with ExitStack() as guards:
         for address in addresses:
-            if address.port == 0:  # the system will choose a free one
+            if address.port == 0:  # the system will choose a free port
                 continue
             guard = _reserve(address)
             if guard is not None:
@@ -91,20 +92,20 @@ def reserved(addresses: Sequence[Address]) -> Iterator[None]:
 
 
 def require_distinct(addresses: Sequence[Address]) -> None:
-    """Raise SettingError that names the setting of a port which is none, or is stated twice."""
+    """Raise SettingError for a port that is out of range or used twice."""
     by_port: dict[int, Address] = {}
     for address in addresses:
         if not 0 <= address.port <= _HIGHEST_PORT:
             raise SettingError(f"{address}: expected 0 to {_HIGHEST_PORT}")
         if address.port and (other := by_port.setdefault(address.port, address)) is not address:
-            raise SettingError(f"{address}: expected one that {other.setting} does not have")
+            raise SettingError(f"{address}: {other.setting} has the same port; expected another")
 
 
 def _reserve(address: Address) -> socket.socket | None:
-    """Return the guard of a shared address, else None; raises SettingError if it is in use."""
+    """Return the guard if the address is shared, else None; raises SettingError if it is in use."""
     try:
-        with bound(numeric(address.host), address.port) as probe:
-            probe.listen(1)  # sockets that only are bound do not exclude each other
+        with bind_socket(resolve_host(address.host), address.port) as probe:
+            probe.listen(1)  # sockets that are only bound do not exclude each other
             return _guard(probe) if address.shared else None
     except OSError as error:
         raise SettingError(
@@ -113,8 +114,8 @@ def _reserve(address: Address) -> socket.socket | None:
 
 
 def _guard(probe: socket.socket) -> socket.socket | None:
-    """Return a socket that holds the port alone while the probe runs."""
-    # Other systems share a port only if the first socket has allowed it.
+    """Return a guard of the port that `probe` has bound, or None if the system needs no guard."""
+    # Systems other than Linux share a port only if the first socket has allowed it.
     if sys.platform != "linux":
         return None
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

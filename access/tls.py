@@ -1,6 +1,6 @@
-"""TLS of a port: its certificate, and the client certificates that it requires.
+"""TLS settings of a port: its certificate, and the CA of client certificates.
 
-Replaced files apply to later handshakes; open connections do not change.
+If the files are replaced, later handshakes use the new files. Open connections do not change.
 """
 
 import logging
@@ -17,7 +17,7 @@ from eventlog.errors import SettingError
 # OpenSSL's name for TLS 1.2 suites with forward secrecy; TLS 1.3 suites are always enabled.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
-_LOOK_S = 1.0  # seconds between checks of the files
+_CHECK_S = 1.0  # seconds between checks of the files
 
 _logger = logging.getLogger(__name__)
 
@@ -37,10 +37,10 @@ class Tls(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, certificate: str, key: str, client_ca: str, prefix: str) -> "Tls | None":
-        """Create it from the values of three settings; return None if all are empty.
+        """Create the TLS settings from three paths; return None if all three are empty.
 
-        `prefix` begins the names of the settings in errors. Raises SettingError if certificate or
-        key is missing, or if the files cannot be used together.
+        `prefix` is the prefix of the settings' names in errors. Raises SettingError if certificate
+        or key is missing, or if the files cannot be used together.
         """
         if not (certificate or key or client_ca):
             return None
@@ -56,11 +56,11 @@ class Tls(msgspec.Struct, frozen=True):
         return tls
 
     def variables(self) -> dict[str, str]:
-        """Return the paths by the last part of their settings' names."""
+        """Return the paths by the suffix of their settings' names."""
         return {"CERTIFICATE": self.certificate, "KEY": self.key, "CLIENT_CA": self.client_ca}
 
     def check(self) -> None:
-        """Raise SettingError that names a file which cannot be used."""
+        """Raise SettingError that names a file if it cannot be used."""
         self._fixed_context(())
 
     def stamp(self) -> _Stamp:
@@ -71,13 +71,13 @@ class Tls(msgspec.Struct, frozen=True):
         return tuple((status.st_ino, status.st_mtime_ns, status.st_size) for status in statuses)
 
     def context(self, protocols: Sequence[str] = ()) -> ssl.SSLContext:
-        """Create the context for Python's servers; it follows its files.
+        """Return a context that reloads its files after they change.
 
-        `protocols` are those of ALPN. Raises SettingError that names a bad file.
+        `protocols` are the protocol names for ALPN. Raises SettingError that names a bad file.
         """
         renewal = TlsRenewal(self, lambda: self._fixed_context(protocols))
         context = renewal.current
-        # Called in every handshake, also where the client names no server.
+        # Called in every handshake, even if the client names no server.
         context.sni_callback = renewal.apply
         return context
 
@@ -108,10 +108,10 @@ class Tls(msgspec.Struct, frozen=True):
 
 
 class TlsRenewal(Generic[Loaded]):
-    """The certificates of a port, loaded again after their files change.
+    """The certificates of a port, reloaded after their files change.
 
-    A pair of files is rarely replaced at once: what does not fit together is logged, and the
-    former files stay in use until it does.
+    Certificate and key are often replaced one after the other. If they do not match, a warning is
+    logged and the former files stay in use until they match.
     """
 
     def __init__(
@@ -122,14 +122,14 @@ class TlsRenewal(Generic[Loaded]):
         self._load = load
         self._clock = clock
         self._stamp = tls.stamp()
-        self._looked = clock()
+        self._checked_at = clock()
         self.current = load()
 
     def renewed(self) -> bool:
-        """Look at the files, at most once a second; return whether others are in use now."""
-        if self._clock() - self._looked < _LOOK_S:
+        """Check the files at most once per second; return whether they were reloaded."""
+        if self._clock() - self._checked_at < _CHECK_S:
             return False
-        self._looked = self._clock()
+        self._checked_at = self._clock()
         try:
             stamp = self._tls.stamp()
             if stamp == self._stamp:
@@ -143,7 +143,7 @@ class TlsRenewal(Generic[Loaded]):
         return True
 
     def apply(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
-        """Give a handshake the newest context."""
+        """Use the newest context for a handshake."""
         self.renewed()
         connection.context = self.current  # type: ignore[assignment]
 
@@ -153,9 +153,9 @@ def _no_password() -> str:
 
 
 def certificate_name(tls: ssl.SSLObject | None) -> str:
-    """Return the name of a client's certificate, which TLS has verified; "" without one.
+    """Return the name in a verified client certificate, or "" if the client sent no certificate.
 
-    It is the common name or, if there is none, the first alternative name.
+    The name is the common name or, if there is none, the first alternative name.
     """
     certificate: dict[str, Any] = (tls.getpeercert() if tls is not None else None) or {}
     parts = [pair for part in certificate.get("subject", ()) for pair in part]

@@ -1,10 +1,10 @@
-"""The port to an identity provider: verified tokens."""
+"""The interface to an identity provider: verified tokens."""
 
 from typing import NamedTuple, Protocol
 
 
 class VerifiedToken(NamedTuple):
-    """The claims of a valid token; by `expires` it must be verified again."""
+    """The claims of a valid token, which must be verified again at `expires`."""
 
     subject: str
     roles: frozenset[str]
@@ -12,8 +12,8 @@ class VerifiedToken(NamedTuple):
 
 
 class TokenSource(Protocol):
-    """Verifies bearer tokens without waiting for anything."""
+    """Verify bearer tokens without blocking."""
 
     def verify(self, token: bytes) -> VerifiedToken | None:
-        """Return the claims of a token; None if it is not valid now."""
+        """Return the claims of a token, or None if the token is not valid now."""
         ...

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import click
 
-from access.ports import reserved
+from access.ports import reserve_ports
 from driftline.number_types import INTEGER
 from driftline.setting_names import require_known
 from driftline.start_checks import check_stores
@@ -49,7 +49,7 @@ def serve(**options: str | int | bool | None) -> None:
     home = Home.from_environment()
     check_stores(home)
     check_start(settings, home)
-    with ProcessLock(home.lock("service"), "service"), reserved(addresses(settings)):
+    with ProcessLock(home.lock("service"), "service"), reserve_ports(addresses(settings)):
         from registry.settings import open_history  # noqa: PLC0415  # not needed for --help
         from service.supervisor import run  # noqa: PLC0415  # takes seconds to import
 

@@ -1,1 +1,1 @@
-"""Define the events that serving and monitoring share, and the logs that carry them."""
+"""Define the events that serving and monitoring share, and the logs that contain them."""

@@ -1,9 +1,10 @@
 """Count a worker's answers independently of its log, so that the two can be compared.
 
-A source's file `answered` holds one slot per minute and epoch with traffic: minute since the Unix
-epoch, epoch, count. The worker maps the file into memory: counting needs no system call and
-survives a kill. It counts after the append and before it replies. If it is killed in between, the
-log holds more events than were counted; no client received those answers.
+A source's file `answered` has one slot for each minute with traffic and each epoch. A slot contains
+the minute since 1970, the epoch and the count. The worker maps the file into memory, so counting
+needs no system call and survives a kill. The worker appends events, counts them and then replies.
+If it is killed before it counts, the log has more events than the file, but no client received
+these answers.
 """
 
 import contextlib
@@ -24,14 +25,14 @@ LATEST = 253_402_300_799_000_000  # end of the year 9999, in microseconds since 
 ANSWERED = "answered"
 _SLOT = struct.Struct("<qqq")
 _GROWTH = 170 * _SLOT.size
-_REMEMBERED = 8  # latest minutes whose slots can still be incremented
+_OPEN_SLOTS = 8  # number of latest minutes whose slots can still be incremented
 
 
 class AnswerCounts:
-    """Store the answer counts of one source. Only the source's writer may use it."""
+    """Store the answer counts of one source; for the source's writer only."""
 
     def __init__(self, folder: Path, epoch: int) -> None:
-        """Map the file and append after its last slot; `epoch` is the writer's."""
+        """Map the file and append after its last slot; `epoch` is the writer's epoch."""
         self._epoch = epoch
         self._file = open_private(folder / ANSWERED)
         self._end = len(_slots(os.read(self._file, os.fstat(self._file).st_size))) * _SLOT.size
@@ -40,7 +41,7 @@ class AnswerCounts:
 
     def add(self, events: Sequence[Event]) -> None:
         """Count events that are already appended to the log."""
-        received: dict[int, int] = {}  # events by minute: those of a batch mostly share one
+        received: dict[int, int] = {}  # minute of reception -> number of events
         for event in events:
             if isinstance(event, HeartbeatEvent):
                 continue
@@ -61,7 +62,7 @@ class AnswerCounts:
         os.close(self._file)
 
     def _open(self) -> tuple[int, int]:
-        if len(self._counts) >= _REMEMBERED:
+        if len(self._counts) >= _OPEN_SLOTS:
             del self._counts[min(self._counts)]
         offset, self._end = self._end, self._end + _SLOT.size
         if self._map is None or self._end > len(self._map):
@@ -69,7 +70,8 @@ class AnswerCounts:
         return offset, 0
 
     def _grow(self) -> None:
-        # Allocate blocks first: on a full disk, writing to an unallocated page kills the worker.
+        # Allocate blocks first, because on a full disk a write to an unallocated page would kill
+        # the worker.
         size = -(-self._end // _GROWTH) * _GROWTH
         if self._map is not None:
             self._map.close()
@@ -99,7 +101,7 @@ class CountingWriter(SegmentWriter):
         self._answers.add(events)
 
     def close(self) -> None:
-        """Release the source and the counts."""
+        """Release the source and close the counts file."""
         if self._file >= 0:
             self._answers.close()
         super().close()
@@ -111,7 +113,7 @@ def minute_of(received: int) -> int:
 
 
 def read_answer_counts(folder: Path) -> Counter[int]:
-    """Return a source's answers by minute of reception; empty if it has no counts file."""
+    """Return the number of a source's answers by minute; empty if it has no counts file."""
     path = folder / ANSWERED
     counts: Counter[int] = Counter()
     for minute, _, count in _slots(path.read_bytes() if path.exists() else b""):
@@ -120,7 +122,7 @@ def read_answer_counts(folder: Path) -> Counter[int]:
 
 
 def first_answered_epoch(folder: Path) -> int:
-    """Return the first epoch in which a source answered; 1 if it has no counts."""
+    """Return the first epoch in which a source answered, or 1 if it has no counts."""
     path = folder / ANSWERED
     slots = _slots(path.read_bytes() if path.exists() else b"")
     return min((epoch for _, epoch, _ in slots), default=1)

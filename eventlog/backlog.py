@@ -1,7 +1,7 @@
 """Count the records of the local log that a reader has not read yet.
 
-Sequences have no gaps within an epoch, so subtraction gives the count. Only new frame headers of
-the last segment are read: the cost does not depend on the size of the log.
+Sequence numbers have no gaps within an epoch, so a subtraction gives the number of records. Only
+new frame headers of the last segment are read, so the cost does not depend on the log's size.
 """
 
 import os
@@ -13,10 +13,10 @@ from eventlog.log import Position, Positions
 
 
 class Backlog:
-    """Count the backlog of one reader; cache the scanned part of each last segment."""
+    """Count the backlog of one reader; cache which part of each last segment was scanned."""
 
     def __init__(self, folder: Path) -> None:
-        """Use the log `folder`, with one subfolder per source; it may not exist yet."""
+        """Use the log `folder`, which has one subfolder per source and need not exist yet."""
         self._folder = folder
         self._tails: dict[str, _Tail] = {}
 
@@ -45,25 +45,25 @@ class Backlog:
         )
 
     def _end(self, segment: Segment) -> int:
-        """Return the sequence that the next record of this last segment will get."""
+        """Return the sequence number of the next record that this last segment will get."""
         tail = self._tails.get(segment.path.parent.name)
         if tail is None or tail.segment != segment:
             tail = self._tails[segment.path.parent.name] = _Tail(segment)
-        return tail.look()
+        return tail.scan()
 
 
 class _Tail:
-    """Track the end of the intact frames of a segment that is still being written."""
+    """Track the end of the complete frames in a segment that is still being written."""
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
         self._offset = 0
         self._following = segment.base
 
-    def look(self) -> int:
+    def scan(self) -> int:
         try:
             file = os.open(self.segment.path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # retention deleted it, so every reader has read it
+        except FileNotFoundError:  # deleted by retention, which waits for every reader
             return self._following
         try:
             size = os.fstat(file).st_size

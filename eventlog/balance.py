@@ -1,8 +1,8 @@
-"""Compare the events that a source answered, logged, forwarded and monitored in a time range.
+"""Compare how many events of a source were answered, logged, forwarded and monitored.
 
-Every counter is keyed by the minute of reception. Three kinds of events are not differences:
-dead-lettered events; events after the forwarder's or the monitor's position (in flight); and
-missing events that the monitor still expects.
+Every counter is keyed by the minute of reception. Three kinds of events do not count as
+differences: dead-lettered events, events in flight (after the forwarder's or the monitor's
+position), and missing events that the monitor still expects.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ EVER = (0, 1 << 62)
 
 
 class SourceCounts(msgspec.Struct):
-    """Hold the counters of one source by minute; None: not counted."""
+    """The counters of one source by minute; a counter is None if it was not counted."""
 
     source: str
     answered: Minutes | None = None
@@ -29,20 +29,20 @@ class SourceCounts(msgspec.Struct):
     dead_lettered: Minutes | None = None  # by the forwarder
     due: Minutes = msgspec.field(default_factory=Counter)  # logged before the monitor's position
     monitored: Minutes | None = None
-    missing: int = 0  # events that the monitor misses and still expects
-    uncounted: int = 0  # ingested by a release that did not count events by minute
+    missing: int = 0  # missing events that the monitor still expects
+    uncounted: int = 0  # events ingested by a release that did not count events by minute
     begins: int = 0  # first minute that segments and monitor cover completely
     end: Position = Position(0, 0)  # position after the last record of the log
-    cut: bool = False  # whether the log has lost events that were read
+    cut: bool = False  # whether the log has lost events that were already read
     damaged: int = 0  # unreadable records before the monitor's position
     removed: bool = False  # whether the source had a folder in the log
-    lost: int = 0  # numbers that the monitor does not expect any more
-    missing_by_shard: dict[str, int] = msgspec.field(default_factory=dict)  # by shard
-    silent_since: int = 0  # reception at which a heartbeat was due that never came; 0: none
+    lost: int = 0  # events that the monitor no longer expects
+    missing_by_shard: dict[str, int] = msgspec.field(default_factory=dict)
+    silent_since: int = 0  # time in us at which a heartbeat was missed; 0 if none was missed
 
 
 class Balance(msgspec.Struct, frozen=True):
-    """Hold the totals of a source in a time range, and their differences."""
+    """The totals of a source in a time range, and their differences."""
 
     source: str
     answered: int | None
@@ -50,12 +50,12 @@ class Balance(msgspec.Struct, frozen=True):
     forwarded: int | None
     dead_lettered: int | None
     monitored: int | None
-    unlogged: int  # answered, but not in the segments
-    unmonitored: int  # logged before the monitor's position, but not ingested
+    unlogged: int  # events that were answered, but are not in the segments
+    unmonitored: int  # events before the monitor's position that it has not ingested
     clipped: bool  # whether retention has deleted a part of the range
-    uncounted: int = 0  # ingested by a release that did not count by minute; not in `unmonitored`
-    surplus: int = 0  # monitored events beyond the logged ones
-    cut: bool = False  # whether the log has lost events that were read
+    uncounted: int = 0  # events ingested by a release without counts by minute
+    surplus: int = 0  # number of monitored events that exceeds the logged events
+    cut: bool = False  # whether the log has lost events that were already read
     removed: bool = False  # whether the source had a folder in the log
     lost: int = 0
     missing_by_shard: dict[str, int] = {}
@@ -64,7 +64,8 @@ class Balance(msgspec.Struct, frozen=True):
     @property
     def balanced(self) -> bool:
         """Return whether all counters agree, apart from events in flight."""
-        lost = self.lost and not self.clipped  # retention deletes what a new monitor never saw
+        # For a new monitor, events that retention had deleted before count as lost.
+        lost = self.lost and not self.clipped
         return not (self.unlogged or self.unmonitored or self.surplus or lost)
 
 
@@ -78,7 +79,7 @@ def count_records(
     """Add records of the segments to the counters of `book`.
 
     `cursor` and `monitored` are the positions of the forwarder and the monitor. `dead_letters`
-    holds source, epoch and sequence of every dead letter.
+    contains source, epoch and sequence number of every dead letter.
     """
     for record in records:
         place = Position(record.epoch, record.sequence)
@@ -86,7 +87,7 @@ def count_records(
         if isinstance(record.event, UnreadableEvent):
             book.damaged += place < monitored
             continue
-        if isinstance(record.event, HeartbeatEvent):  # no client got an answer
+        if isinstance(record.event, HeartbeatEvent):  # not an answer to a client
             continue
         minute = minute_of(record.event.received)
         book.logged[minute] += 1
@@ -100,7 +101,7 @@ def count_records(
 
 
 def balance_of(book: SourceCounts, minutes: tuple[int, int] = EVER) -> Balance:
-    """Return the balance of the minutes `[first, last)`, without minutes that retention deleted."""
+    """Return the balance of the minutes `[first, last)` that retention has not deleted."""
     first, last = max(minutes[0], book.begins), minutes[1]
 
     def within(counts: Minutes | None) -> int | None:
@@ -113,7 +114,7 @@ def balance_of(book: SourceCounts, minutes: tuple[int, int] = EVER) -> Balance:
     due = within(book.due) or 0
     missed = 0 if monitored is None else max(0, due - monitored - book.missing)
     uncounted = min(missed, book.uncounted)
-    # Sources of other hosts come from Kafka and have no segments here.
+    # Sources of other hosts are monitored through Kafka and have no segments in this log.
     surplus = max(0, (monitored or 0) - due) if book.logged else 0
     return Balance(
         source=book.source,

@@ -1,28 +1,27 @@
-"""Read the records of a Kafka record batch v2, whether a segment or a topic holds it.
+"""Read the records of a Kafka record batch v2 from a segment or a topic.
 
-Of a record, only its offset, its value and its raw part (wire.py) are read. Keys, times and other
-headers are skipped: decoding them, as kafka-python does, takes a fifth of all that ingesting an
-event from Kafka costs.
+Only a record's offset, value and raw part (wire.py) are read. Keys, times and other headers are
+skipped, because decoding them, as kafka-python does, takes a fifth of an event's ingestion time.
 """
 
 from typing import NamedTuple
 
-RAW_NAME = b"driftline_raw"  # name of the header that holds a record's raw part
-_LONGEST_VARINT = 10  # bytes of a 64-bit number, 7 bits in each
+RAW_NAME = b"driftline_raw"  # name of the header that contains a record's raw part
+_LONGEST_VARINT = 10  # bytes of an encoded 64-bit number, with 7 bits per byte
 
 
 class BatchRecords(NamedTuple):
-    """Hold the records of a batch in columns."""
+    """The records of a batch in columns."""
 
-    offsets: list[int]  # offsets from the batch's base offset
-    values: list[bytes]  # empty if a record has none
-    raws: dict[int, bytes]  # the raw parts, by index of their record
+    offsets: list[int]  # relative to the batch's base offset
+    values: list[bytes]  # b"" for a record without a value
+    raws: dict[int, bytes]  # record index -> raw part
 
 
 def read_records(data: bytes, count: int) -> BatchRecords | None:
-    """Read `count` uncompressed records that fill `data`; return None if it does not hold them.
+    """Read `count` uncompressed records; return None unless they fill `data` exactly.
 
-    Does not check the headers that it skips: the batch's CRC covers them.
+    Skipped headers are not checked, because the batch's CRC covers them.
     """
     offsets: list[int] = []
     values: list[bytes] = []
@@ -54,7 +53,7 @@ def read_records(data: bytes, count: int) -> BatchRecords | None:
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """Decode a zigzag number of 7 bits per byte, lowest first; return it and its end.
+    """Decode a zigzag varint at byte `at`; return the number and the position after it.
 
     Raises IndexError if the data ends, and ValueError if the number has more than 64 bits.
     """
@@ -63,7 +62,7 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
         return encoded >> 1 ^ -(encoded & 1), at + 1
     encoded &= 0x7F
     byte = data[at + 1]
-    if byte < 0x80:  # as most lengths
+    if byte < 0x80:  # most lengths have two bytes
         encoded |= byte << 7
         return encoded >> 1 ^ -(encoded & 1), at + 2
     encoded |= (byte & 0x7F) << 7
@@ -76,7 +75,7 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _raw_part(data: bytes, at: int, end: int) -> bytes:
-    """Return the raw part among the headers at bytes [at, end) of a record; empty: it has none."""
+    """Return the raw part in a record's headers, which are bytes [at, end), or b"" if absent."""
     count, at = read_varint(data, at)
     for _ in range(count):
         length, at = read_varint(data, at)

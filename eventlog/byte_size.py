@@ -1,4 +1,4 @@
-"""Sizes as settings and manifests state them: a number of bytes with a unit, as in 2GiB."""
+"""Sizes with a unit, such as 2GiB, in settings and manifests."""
 
 import re
 
@@ -7,7 +7,7 @@ _UNITS = {"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}  # powers of 2
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes of a size such as 512MiB, 0 for "". Raises ValueError for another text."""
+    """Return a size such as 512MiB in bytes, or 0 for ""; raises ValueError if malformed."""
     match = re.fullmatch(PATTERN, text)
     if match is None:
         raise ValueError(f"{text!r} is not a size; expected a size such as 512MiB or 2GiB")

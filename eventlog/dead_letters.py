@@ -1,8 +1,8 @@
-"""Store the forwarder's dead letters in a SQLite file: records that Kafka refuses, with the reason.
+"""Store the forwarder's dead letters in a SQLite file.
 
-A letter is on disk before the forwarder's cursor passes its record. It is stored once, even if the
-record is sent again. The file is bounded: first the content of the oldest letters is deleted, then
-the oldest letters themselves.
+A dead letter is a record that could not be forwarded, with the reason. It is on disk before the
+forwarder's cursor passes the record, and is stored once even if the record is sent again. The file
+is bounded: the content of the oldest letters is deleted first, then the oldest letters.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from eventlog.log import Record
 MOST_LETTERS = 100_000
 MOST_BYTES = 64 << 20  # total content of all stored letters
 _LONGEST_REASON = 1_000  # characters
-_LARGEST = 2**63 - 1  # largest integer of SQLite
+_LARGEST = 2**63 - 1  # largest integer that SQLite can store
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS letters (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -43,15 +43,15 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 
 
 class UnforwardedRecord(msgspec.Struct, frozen=True):
-    """Describe a record that was not forwarded."""
+    """A record that was not forwarded."""
 
     source: str
     epoch: int
     sequence: int
     reason: str
-    received: int = 0  # microseconds since the Unix epoch; 0: the record is unreadable
+    received: int = 0  # microseconds since the Unix epoch; 0 if the record is unreadable
     size: int = 0  # bytes of the record
-    record: bytes | None = None  # bytes as logged; None: deleted, or not requested
+    record: bytes | None = None  # the logged bytes; None if they are deleted or not requested
 
     @property
     def origin(self) -> str:
@@ -84,7 +84,7 @@ class DeadLetters:
         self._most_bytes = most_bytes
 
     def add(self, letters: Sequence[UnforwardedRecord]) -> int:
-        """Store letters durably; return how many of them are new.
+        """Store letters durably; return the number of new letters.
 
         Raises EventLogError if the file cannot be written.
         """
@@ -109,12 +109,12 @@ class DeadLetters:
         return [UnforwardedRecord(*row) for row in rows]
 
     def origins(self) -> dict[tuple[str, int, int], int]:
-        """Return the reception of every letter, by source, epoch and sequence."""
+        """Return the reception time of every letter, by source, epoch and sequence number."""
         rows = self._read("SELECT source, epoch, sequence, received FROM letters")
         return {(source, epoch, sequence): received for source, epoch, sequence, received in rows}
 
     def find(self, source: str, epoch: int, sequence: int) -> UnforwardedRecord | None:
-        """Return a letter with its content; None if it does not exist."""
+        """Return a letter with its content, or None if the letter does not exist."""
         rows = self._read(
             "SELECT source, epoch, sequence, reason, received, size, record FROM letters "
             "WHERE source = ? AND epoch = ? AND sequence = ?",

@@ -15,20 +15,20 @@ _RETRY_S = 1.0  # seconds between attempts to allocate the space again
 
 
 class DiskReserve:
-    """Hold a file of allocated blocks; it is deleted when an append finds the disk full."""
+    """A file of allocated blocks, which is deleted when an append finds the disk full."""
 
     def __init__(self, path: Path, size: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """Allocate `size` bytes if the disk has them; 0 disables the reserve."""
+        """Allocate `size` bytes if the disk has enough space; 0 disables the reserve."""
         self._path = path
         self._size = size
         self._clock = clock
         self._retry_at = 0.0
-        self._allocated = self._hold()
+        self._allocated = self._allocate()
 
     def is_allocated(self) -> bool:
-        """Return whether the space is allocated; if not, retry first, at most once a second."""
+        """Return whether the space is allocated; retry the allocation at most once per second."""
         if not self._allocated and self._clock() >= self._retry_at:
-            self._allocated = self._hold()
+            self._allocated = self._allocate()
         return self._allocated
 
     def release(self) -> bool:
@@ -40,7 +40,7 @@ class DiskReserve:
             self._path.unlink(missing_ok=True)
         return released
 
-    def _hold(self) -> bool:
+    def _allocate(self) -> bool:
         if not self._size:
             return True
         self._retry_at = self._clock() + _RETRY_S

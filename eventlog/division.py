@@ -1,4 +1,4 @@
-"""Divide a log by shards into partitions, as Kafka's producers do. Pure."""
+"""Assign shards to partitions, as Kafka's producers do. Pure."""
 
 from functools import lru_cache
 
@@ -9,7 +9,7 @@ from eventlog.shards import SHARDS
 
 @lru_cache(maxsize=4 * SHARDS)
 def partition_of(shard: str, partitions: int) -> int:
-    """Return the partition that holds the records of a shard: the one that its key hashes to."""
+    """Return the partition of a shard's records, which follows from the hash of the shard's key."""
     return (_murmur2(shard.encode()) & 0x7FFFFFFF) % partitions
 
 
@@ -24,14 +24,14 @@ class Division(msgspec.Struct, frozen=True):
         return partition_of(shard, self.partitions) == self.number
 
     def owner(self, shard: str) -> int:
-        """Return the partition that holds the events of a shard."""
+        """Return the partition of a shard's events."""
         return partition_of(shard, self.partitions)
 
 
 def _murmur2(data: bytes) -> int:
     """Return the hash of a key, as Kafka's Java client computes it.
 
-    The client library has it, too, but importing that takes longer than most commands.
+    kafka-python has this function too, but its import takes longer than most commands.
     """
     most, factor = 0xFFFFFFFF, 0x5BD1E995
     hash_ = 0x9747B28C ^ len(data)

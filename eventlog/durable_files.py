@@ -1,7 +1,7 @@
 """Write files and folders that survive a power loss.
 
-The content is flushed first, then its folder, then every new parent folder. In any other order a
-power loss can leave a name without content.
+The content is flushed first, then its folder, then every new parent folder. In any other order, a
+power loss can leave an empty file.
 """
 
 import os
@@ -15,7 +15,7 @@ _PRIVATE = 0o700
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to disk; raises OSError."""
+    """Flush a folder's entries to disk; raises OSError."""
     _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
 
 
@@ -28,7 +28,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder and its missing parents for this user alone, with their names on disk."""
+    """Create a folder and its missing parents durably, accessible only to this user."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         with suppress(FileExistsError):  # another process was first
@@ -37,37 +37,37 @@ def make_folder(folder: Path) -> None:
 
 
 def open_private(path: Path) -> int:
-    """Open a file for this user alone, created if missing; return its descriptor.
+    """Open or create a file that only this user can access; return its descriptor.
 
-    A link is not followed: another user could have planted it. Raises OSError.
+    Symbolic links are not followed, because another user could have planted them. Raises OSError.
     """
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def create_private(path: Path) -> None:
-    """Create an empty file for this user alone, if there is none; raises OSError."""
+    """Create an empty file that only this user can access, unless it exists; raises OSError."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def close_to_others(folder: Path) -> None:
-    """Remove the rights of other users from an existing folder; its group keeps its own.
+    """Remove the permissions of other users on an existing folder, except its group.
 
-    Raises SettingError if others can write there and that cannot be changed: they could replace
-    files, or plant links to this user's.
+    Raises SettingError if others can write to the folder and this cannot be changed, because they
+    could replace files or plant symbolic links.
     """
     with suppress(OSError):
         mode = stat.S_IMODE(folder.stat().st_mode)
         if mode & stat.S_IRWXO:
             folder.chmod(mode & ~stat.S_IRWXO)
     if folder.exists() and folder.stat().st_mode & stat.S_IWOTH:
-        raise SettingError(f"{folder} can be written by every user; expected chmod o-rwx {folder}")
+        raise SettingError(f"{folder}: every user can write to it; run chmod o-rwx {folder}")
 
 
 def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace a file atomically: after a crash it holds old or new content. Raises OSError.
+    """Replace a file atomically and durably; by default, only its owner can read it.
 
-    By default only its owner can read it.
+    After a crash, the file has either the old or the new content. Raises OSError.
     """
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
@@ -80,7 +80,7 @@ def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)
-        if error.filename is None:  # as of a write to a full disk
+        if error.filename is None:  # for example after a write to a full disk
             error.filename = str(path)
         raise
     sync_folder(path.parent)

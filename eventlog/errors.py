@@ -4,7 +4,7 @@
     ├── SettingError            invalid setting
     ├── AlreadyRunning          another process of this role uses the same home
     ├── EventLogError
-    │   ├── LogUnavailable      the log cannot accept events now
+    │   ├── LogUnavailable      the log cannot be written or read now
     │   ├── UnreadableEvent     bytes that are not an event of a known schema version
     │   ├── NotForwardable      an event that does not fit into a Kafka message
     │   ├── Refused             Kafka refused messages for their content
@@ -14,7 +14,7 @@
     ├── ServingError            service/errors.py
     └── MonitoringError         monitoring/errors.py
 
-The classes carry no status codes: each transport maps the tree to its own.
+The classes have no status codes: HTTP and gRPC each map them to their own codes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,16 +38,16 @@ class EventLogError(DriftlineError):
 
 
 class LogUnavailable(EventLogError):
-    """The log cannot accept events now; the failed append stored none of its events."""
+    """The log cannot be written or read now; a failed append stored none of its events."""
 
 
 class UnreadableEvent(EventLogError):
-    """A record is not an event of a known schema version, or replaces one not forwarded."""
+    """A record is not an event of a known schema version, or is a dead letter in Kafka."""
 
     def __init__(
         self, reason: str, received: int | None = None, shard: str = "", number: int = 0
     ) -> None:
-        """Store what is known of the event: reception in microseconds, shard, number within it."""
+        """`received` is in microseconds; `number` is the event's number in its shard, if known."""
         super().__init__(reason)
         self.received = received
         self.shard = shard
@@ -59,18 +59,18 @@ class NotForwardable(EventLogError):
 
 
 class Refusal(NamedTuple):
-    """State why Kafka refused one message."""
+    """The reason why Kafka refused one message."""
 
     reason: str
     too_large: bool
 
 
 class Refused(EventLogError):
-    """Kafka refused messages of a batch for their content; a retry cannot succeed.
+    """Kafka refused messages of a batch for their content, so a retry cannot succeed.
 
-    `refusals` maps the index of each refused message to the reason; it is never empty. Messages at
-    the indices `unacknowledged` failed for other reasons and must be sent again. All others are
-    acknowledged.
+    `refusals` maps the index of each refused message to the reason; it is never empty. Messages
+    whose indices are in `unacknowledged` failed for other reasons and must be sent again. Kafka
+    acknowledged the remaining messages.
     """
 
     def __init__(self, refusals: Mapping[int, Refusal], unacknowledged: Sequence[int] = ()) -> None:
@@ -80,4 +80,4 @@ class Refused(EventLogError):
 
 
 class NotAcknowledged(EventLogError):
-    """Kafka did not acknowledge all messages of a batch; any of them may have arrived."""
+    """Kafka did not acknowledge all messages of a batch, but may have stored them."""

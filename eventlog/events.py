@@ -1,11 +1,11 @@
 """Define the events of the log, schema version 2; `wire.py` encodes them.
 
-Every version must stay readable for years: fields may be added with a default, but never renamed,
-retyped or removed. Events of version 1 are read as subclasses of those of version 2.
+Every version must stay readable for years. Fields can be added with a default, but must never be
+renamed, retyped or removed. Events of version 1 are decoded to subclasses of the current events.
 
 Times are integer microseconds since the Unix epoch (UTC); durations are integer microseconds.
-Events contain no reference cycles, so garbage collection is off for them (gc=False): with it,
-decoding many events took eight times as long.
+Events contain no reference cycles, so they are excluded from garbage collection (gc=False).
+Otherwise, decoding many events takes eight times as long.
 """
 
 from base64 import b64decode
@@ -20,11 +20,11 @@ from eventlog.shards import join_key
 
 Outcome = Literal["ok", "invalid", "refused", "expired", "cancelled", "failed"]
 Protocol = Literal["rest", "grpc", "predict", "batch", "shadow"]
-OFFLINE: frozenset[Protocol] = frozenset({"batch", "shadow"})  # no client sent a request
+OFFLINE: frozenset[Protocol] = frozenset({"batch", "shadow"})  # predictions without a request
 Payload = Literal["kept", "digest", "dropped"]
-ArmName = Literal["", "before", "rollout"]  # the version it replaces, or the one it rolls out
+ArmName = Literal["", "before", "rollout"]  # side of a rollout: the old or the new version
 Label = str | int | float | bool
-# What a person decided about a row of the review queue; undo: the decision before no longer holds.
+# A person's decision about a row of the review queue; undo withdraws the previous decision.
 ReviewAction = Literal["", "accept", "correct", "undo"]
 
 
@@ -42,31 +42,31 @@ _FORMATS = {  # datatype -> format character of `struct`
     "FP32": "f",
     "FP64": "d",
 }
-INFINITIES = {"Infinity": inf, "-Infinity": -inf}  # spelling in JSON -> value
+INFINITIES = {"Infinity": inf, "-Infinity": -inf}  # JSON string -> value
 _WORDS = {number: word for word, number in INFINITIES.items()}
 
 
 class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One named input or output of a request.
 
-    `data` is flat and row-major; `shape` gives its dimensions. A missing value (NaN) is null;
+    `data` is flat and row-major; `shape` has its dimensions. A missing value (NaN) is null, and
     infinities are the strings "Infinity" and "-Infinity", as in the JSON form of proto3. Writers
-    may pass `data` as encoded JSON (msgspec.Raw); readers always get a list.
+    can pass `data` as encoded JSON (msgspec.Raw); readers always get a list.
     """
 
     datatype: str  # datatype of the Open Inference Protocol: FP32, INT64, BYTES, ...
     shape: list[int]
     data: list[Any]
     # Replaces `data` for large tensors: the protocol's raw contents, little-endian, in base64.
-    # Writers may pass bytes, and readers may get them: encoding the event converts them to base64.
+    # Writers can pass bytes, and readers can get bytes; encoding the event converts them to base64.
     raw: str = ""
-    # Replaces `raw` in records that have a raw part: first byte and number of bytes there.
+    # Replaces `raw` in records with a raw part (wire.py): first byte and number of bytes in it.
     raw_at: tuple[int, int] | None = None
 
     def values(self) -> list[Any]:
-        """Return the flat values from `data` or `raw`, in the form that `data` uses.
+        """Return the flat values from `data` or `raw`, in the format of `data`.
 
-        Raises ValueError if `raw` is not a whole number of values of a known datatype.
+        Raises ValueError if the datatype is unknown or the length of `raw` does not fit.
         """
         if not self.raw and self.raw_at is None:
             return self.data
@@ -85,15 +85,15 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return spell(numbers) if self.datatype.startswith("FP") else numbers
 
     def raw_bytes(self) -> bytes:
-        """Return the raw contents; raises ValueError if there are none, or they are not base64."""
-        contents: Any = self.raw  # base64 text, or bytes that are not encoded
+        """Return the raw contents; raises ValueError if they are missing or not base64."""
+        contents: Any = self.raw  # base64 text or unencoded bytes
         if not contents and self.raw_at is not None:
-            raise ValueError("its raw contents were in another part of the record, which is gone")
+            raise ValueError("the raw contents were in the record's raw part, which is missing")
         return b64decode(contents, validate=True) if isinstance(contents, str) else bytes(contents)
 
 
 def spell(values: list[float]) -> list[Any]:
-    """Replace NaN by None and infinities by their spelling."""
+    """Replace NaN with None, and infinities with their JSON strings."""
     return [None if value != value else _WORDS.get(value, value) for value in values]  # noqa: PLR0124
 
 
@@ -108,21 +108,21 @@ class PredictionEvent(
 ):
     """One request: inputs, outputs, model version, outcome, times and durations."""
 
-    source: str  # name of the writer; holds the identity of its log folder
-    epoch: int  # time of the writer's start; greater than that of any earlier start
+    source: str  # name of the writer; contains the identity of its log folder
+    epoch: int  # time of the writer's start; greater than the epoch of any earlier start
     sequence: int  # gap-free within the epoch, from 0
-    time: int  # event time; the client may state it
-    received: int  # reception of the request, by the service's clock
+    time: int  # event time, which the client can state
+    received: int  # time of the request's reception, by the service's clock
     prediction_id: str  # identifies the request; (prediction_id, i) identifies its row i
     model: str
     protocol: Protocol
     outcome: Outcome
     version: str = ""  # version number; empty if none was resolved
-    digest: str = ""  # SHA-256 of the version's artefact, in hex
+    digest: str = ""  # SHA-256 of the version's files, in hex
     alias: str = ""  # requested alias; empty if a version was requested
     revision: int = 0  # registry revision that resolved the alias
     reason: str = ""  # why the outcome is not ok
-    request_id: str = ""  # the client's own id, returned to it
+    request_id: str = ""  # id that the client sent; the reply contains it
     rows: int = 0
     batch_id: str = ""
     batch_rows: int = 0  # rows of the whole batch
@@ -134,19 +134,19 @@ class PredictionEvent(
     outputs: dict[str, Tensor] = {}
     traceparent: str = ""
     inclusion: float = 1.0  # probability that the payload is logged
-    payload: Payload = "kept"  # whether the event holds inputs and outputs
+    payload: Payload = "kept"  # whether the event contains inputs and outputs
     payload_digest: str = ""  # digest of an omitted payload: SHA-256 in hex, or ALGORITHM:HEX
     payload_bytes: int = 0  # size of the omitted payload
-    cache_hit: bool = False  # answered from the cache; the model did not run
-    load_test: bool = False  # sent by a load test, and not to be monitored
-    rollout: str = ""  # id of the rollout that decided about the version
-    arm: ArmName = ""  # which version of the rollout the routing key names
-    routing_key: str = ""  # hash of the request's routing key, the same within a rollout
-    # Name -> one number per row, None if it has none. Complete even if the payload is omitted.
+    cache_hit: bool = False  # whether the answer came from the cache, without a model run
+    load_test: bool = False  # whether a load test sent the request; it is not monitored
+    rollout: str = ""  # id of the rollout that selected the version
+    arm: ArmName = ""  # side of the rollout that the routing key selected
+    routing_key: str = ""  # hash of the request's routing key, constant within a rollout
+    # Name -> one number per row, or None for a row without value. Present without payload, too.
     summaries: dict[str, list[float | None]] = {}
-    shard: str = ""  # shard of the model; empty: of no chain of numbers
+    shard: str = ""  # shard of the model; empty in events without `number`
     number: int = 0  # gap-free within source, epoch and shard, from 0
-    # Of rows of a file: column -> what is counted -> values; complete without the payload, too.
+    # Counters of a file's rows: column -> counter -> count. Present without payload, too.
     counts: dict[str, dict[str, int]] = {}
 
     @property
@@ -156,7 +156,7 @@ class PredictionEvent(
 
     @property
     def online(self) -> bool:
-        """Return whether a client asked for the prediction, and not a load test, file or shadow."""
+        """Return whether a client sent the request, not a load test, a batch job or a shadow."""
         return not self.load_test and self.protocol not in OFFLINE
 
     @property
@@ -179,23 +179,23 @@ class FeedbackEvent(
     source: str
     epoch: int
     sequence: int
-    time: int  # event time: when the label became available
+    time: int  # event time, at which the label became available
     received: int
     prediction_id: str
     label: Label
     row: int = 0
-    load_test: bool = False  # whether a load test asked for the prediction
-    shard: str = ""  # shard that the prediction id names; a hash of an id that names none
+    load_test: bool = False  # whether a load test requested the prediction
+    shard: str = ""  # shard that the prediction id states; if it states none, a hash of the id
     number: int = 0  # gap-free within source, epoch and shard, from 0
-    actor: str = ""  # who stated the label, as key:NAME; empty if no key was required
-    verified: bool = False  # whether this deployment made the id, and the actor may label its model
-    review: ReviewAction = ""  # decision of a person; it supersedes other labels of the row
-    why: str = ""  # the reason of a decision
-    inclusion: float = 0.0  # probability that the decided row was picked for review
+    actor: str = ""  # sender of the label, such as key:NAME; empty if no key was required
+    verified: bool = False  # whether the id was issued here and the actor may label its model
+    review: ReviewAction = ""  # a person's decision, which supersedes other labels of the row
+    why: str = ""  # reason for the decision
+    inclusion: float = 0.0  # probability that the row was selected for review
 
     @property
     def may_precede(self) -> bool:
-        """Return whether the label waits for a prediction that is not in the log yet."""
+        """Return whether the label is stored if its prediction is not in the log yet."""
         return self.verified
 
     @property
@@ -218,26 +218,26 @@ class HeartbeatEvent(
     tag_field="type",
     tag="driftline.heartbeat.v2",
 ):
-    """A writer's counts of one shard, logged although nothing happens.
+    """A writer's counts of one shard, logged even without requests.
 
-    `number` counts the events of the shard before it, so a reader finds that the last ones are
-    missing. Its reception tells that time has passed.
+    `number` is the number of earlier events of the shard, so a reader can detect that the latest
+    events are missing. `received` lets time progress in the log.
     """
 
     source: str
     epoch: int
     sequence: int
     time: int  # equal to `received`
-    received: int  # when it was written
+    received: int  # time at which the heartbeat was written
     shard: str
     number: int = 0
     predictions: int = 0  # predictions of this shard in this epoch
     labels: int = 0
-    refused_labels: int = 0  # labels that no version of the model can have; they are not logged
-    next_us: int = 0  # until the next heartbeat at the latest; 0: the writer has ended
-    # Of the registry's history that the writer follows; stated once for each revision it came to.
+    refused_labels: int = 0  # labels that fit no version of the model and are not logged
+    next_us: int = 0  # longest time until the next heartbeat; 0 if the writer has stopped
+    # Newest revision of the registry's history that the writer has read; 0 if already stated.
     revision: int = 0
-    chain: str = ""  # SHA-256 over all rows up to the revision, in hex
+    chain: str = ""  # SHA-256 over all rows of the history up to the revision, in hex
 
     @property
     def event_id(self) -> str:
@@ -246,15 +246,15 @@ class HeartbeatEvent(
 
 
 class PredictionEventV1(PredictionEvent, frozen=True, kw_only=True, tag="driftline.prediction.v1"):
-    """A prediction that a release up to 0.2 logged: without shard."""
+    """A prediction logged by a release up to 0.2, without shard."""
 
 
 class FeedbackEventV1(FeedbackEvent, frozen=True, kw_only=True, tag="driftline.feedback.v1"):
-    """A label that a release up to 0.2 logged: without shard, and for any id."""
+    """A label logged by a release up to 0.2, without shard and with an unverified id."""
 
     @property
     def may_precede(self) -> bool:
-        """Return True: as every label did in that release."""
+        """Return True, because those releases stored every label without prediction."""
         return True
 
 

@@ -1,8 +1,8 @@
 """Read one source of the local log in order, across its segments and epochs.
 
-A position beyond the end means that the log has lost records that were already read: an older copy
-of it was restored, or a power loss took its last writes. The follower reports it as a gap, and
-continues at the end, or at the oldest record if it cannot tell where the end was.
+A position after the log's end means that the log has lost records that were already read: an older
+copy was restored, or a power loss removed the last writes. The follower reports this as a gap. It
+continues at the end, or at the oldest record if the end is unknown.
 """
 
 import os
@@ -21,7 +21,7 @@ _READ_AHEAD = 4 << 20  # bytes per source; the last frame may exceed the limit
 
 
 class Follower:
-    """Read one source, beginning at a position; buffer records until `drop` removes them."""
+    """Read one source from a position; buffer records until `drop` removes them."""
 
     def __init__(self, folder: Path, start: Position) -> None:
         self._folder = folder
@@ -33,12 +33,12 @@ class Follower:
         self._ready: deque[Record] = deque()
         self._damaged = 0  # bytes skipped since the last valid frame
         self._ready_bytes = 0  # size of the records in `_ready`
-        self._end = 0  # first sequence after the last valid frame of this epoch
+        self._end = 0  # sequence number after the last valid frame of this epoch
         self._gaps: list[Gap] = []
 
     def peek(self, limit: int) -> list[Record]:
-        """Return the next records, at most `limit`, and keep them in the buffer."""
-        while len(self._ready) < limit and not self.laden and self._fill():
+        """Return at most `limit` next records without removing them from the buffer."""
+        while len(self._ready) < limit and not self.is_full and self._fill():
             pass
         return list(islice(self._ready, limit))
 
@@ -49,7 +49,7 @@ class Follower:
 
     @property
     def torn(self) -> int:
-        """Return the number of bytes that were read after the last complete frame."""
+        """Return the size of the incomplete frame at the end, in bytes."""
         return len(self._partial)
 
     def drop(self, count: int) -> None:
@@ -64,8 +64,8 @@ class Follower:
         return len(self._ready)
 
     @property
-    def laden(self) -> bool:
-        """Return whether the buffer has reached the read-ahead limit, which bounds memory."""
+    def is_full(self) -> bool:
+        """Return whether the buffer has reached the read-ahead limit."""
         return self._ready_bytes >= _READ_AHEAD
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class Follower:
             self._file = -1
 
     def _fill(self) -> bool:
-        """Read more records; return False if the source has no more for now."""
+        """Read more records into the buffer; return False if no further records exist yet."""
         before = len(self._ready)
         while len(self._ready) == before:
             if self._segment is not None and self._read_chunk(final=False):
@@ -85,7 +85,7 @@ class Follower:
                 if self._segment is not None and self._expected.sequence > self._end:
                     self._check_position(self._segment.epoch)
                 return False
-            # The writer may have appended to this segment before it started the next: read again.
+            # The writer may have appended to this segment before it created the next one.
             if self._segment is not None and self._read_chunk(final=False):
                 continue
             self._open_segment(following)
@@ -94,7 +94,7 @@ class Follower:
     def _read_chunk(self, *, final: bool) -> bool:
         """Read one chunk of the segment; return False at its end.
 
-        `final`: the segment is complete, so an incomplete last frame is damaged.
+        If `final`, the segment is complete, so an incomplete last frame is damaged.
         """
         chunk = os.read(self._file, _CHUNK)
         if not chunk and not (final and self._partial):
@@ -111,7 +111,7 @@ class Follower:
         return True
 
     def _next_segment(self) -> Segment | None:
-        """Return the segment to read next; None if it does not exist yet."""
+        """Return the segment to read next, or None if it does not exist yet."""
         present = segments(self._folder)
         if self._segment is None:
             if present and present[0].epoch < self._expected.epoch:
@@ -142,7 +142,7 @@ class Follower:
         self._segment = following
 
     def _add_frame(self, frame: frames.Frame) -> None:
-        """Buffer the records of a frame, after the damage before it."""
+        """Buffer the records of a frame; first report damage before it."""
         if self._damaged:
             self._report_damage(frame.base)
         raws, expected = frame.raws, self._expected.sequence
@@ -154,9 +154,9 @@ class Follower:
         self._end = max(self._end, frame.base + len(frame.values))
 
     def _check_epoch(self, present: list[Segment]) -> None:
-        """Report that the position's epoch is gone while older ones are there.
+        """Report a gap if the position's epoch is missing although older epochs exist.
 
-        Retention cannot cause this, since it deletes the oldest segments first.
+        Retention cannot cause this, because it deletes the oldest segments first.
         """
         epochs = {segment.epoch for segment in present}
         if self._expected.epoch in epochs:
@@ -167,9 +167,9 @@ class Follower:
         self._gaps.append(Gap(self._name, self._expected, "truncated", 0))
 
     def _check_position(self, epoch: int) -> None:
-        """Report that an epoch ends before the position.
+        """Report a gap if an epoch ends before the position.
 
-        Without an end mark, damaged and incomplete frames may still belong to the epoch.
+        If the epoch has no end mark, damaged or incomplete frames can still contain the position.
         """
         marked = ends(self._folder).get(epoch)
         if marked is None and (self._damaged or self._partial):
@@ -181,7 +181,7 @@ class Follower:
             self._gaps.append(Gap(self._name, self._expected, "truncated", beyond))
 
     def _finish_epoch(self, last: Segment) -> None:
-        """Report records missing at the end of an epoch: no later frame reveals that gap."""
+        """Report records that are missing at an epoch's end, where no later frame reveals them."""
         self._check_position(last.epoch)
         end = ends(self._folder).get(last.epoch, 0)
         if self._damaged:

@@ -1,11 +1,11 @@
 """Forward the local log to Kafka: every event at least once, each source in order.
 
-The cursor of a source moves only after everything before it is acknowledged. After an error, the
-forwarder resends everything after the cursor. If a topic was re-created, it resends everything that
-the segments still hold. A broker outage therefore causes delay, but no loss.
+A source's cursor moves only after Kafka has acknowledged all records before it. After an error, the
+forwarder resends all records after the cursor. If a topic was re-created, the forwarder resends all
+records that the segments still contain. A broker outage therefore causes delay, but no loss.
 
-A record that Kafka refuses must not block later records: it is stored as a dead letter before the
-cursor passes it. In Kafka, a letter without its content replaces it, so that sequences stay
+A record that Kafka refuses must not block later records. It is stored as a dead letter before the
+cursor passes it. Kafka gets a letter without the record's content, so that sequence numbers stay
 gap-free.
 """
 
@@ -43,18 +43,18 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0  # seconds between attempts
 
 
 class Sink(Protocol):
-    """Accept messages and report which are stored."""
+    """A destination that accepts messages and reports which of them it has stored."""
 
     def send(self, batch: Sequence[KafkaMessage]) -> None:
         """Send messages; return once all are acknowledged.
 
-        Raises NotAcknowledged if any message is not acknowledged: each of them may have arrived.
-        Raises Refused if a message can never be accepted; the error lists the outcome of the rest.
+        Raises NotAcknowledged if a message is not acknowledged; any message may still have arrived.
+        Raises Refused if a message can never be accepted; the error has the outcome of the others.
         """
         ...
 
     def topics(self) -> Mapping[str, str]:
-        """Return the id of every topic known to exist; never blocks."""
+        """Return the id of every topic that is known to exist; never blocks."""
         ...
 
 
@@ -65,9 +65,9 @@ class Cursors:
     """
 
     def __init__(self, path: Path) -> None:
-        """Lock and read the file; without it, begin at the oldest records.
+        """Lock and read the file; if it is missing, start at the oldest records.
 
-        Raises AlreadyRunning if another forwarder holds the lock.
+        Raises AlreadyRunning if another forwarder has the lock.
         """
         self._lock = ProcessLock(path.with_suffix(".lock"), "forwarder")
         self._path = path
@@ -83,7 +83,7 @@ class Cursors:
         self.save()
 
     def skip(self, gap: Gap) -> None:
-        """Continue a source behind a gap, durably; raises OSError."""
+        """Move a source's position after a gap, durably; raises OSError."""
         if gap.reason == "removed":
             self.positions.pop(gap.stream, None)
         else:
@@ -98,7 +98,7 @@ class Cursors:
         self.save()
 
     def save(self) -> None:
-        """Store positions whose last write failed; raises OSError."""
+        """Store the positions, unless they are already stored; raises OSError."""
         if not self._saved:
             write_positions(self._path, self.positions)
             self._saved = True
@@ -109,11 +109,11 @@ class Cursors:
 
 
 class _Outgoing(msgspec.Struct, frozen=True):
-    """Pair a record with the message sent for it."""
+    """A record with the message that is sent for it."""
 
     record: Record
     message: KafkaMessage
-    form: Literal["event", "digest", "letter"] = "event"  # digest: event without payload
+    form: Literal["event", "digest", "letter"] = "event"  # "digest" is an event without payload
 
 
 class Forwarder:
@@ -129,7 +129,7 @@ class Forwarder:
         *,
         dead_lettered: Callable[[int], None] = lambda _number: None,
     ) -> None:
-        """Open the log by `follow(positions)` and report new dead letters to `dead_lettered`."""
+        """`follow` opens the log at positions; `dead_lettered` gets the number of new letters."""
         self._dead_lettered = dead_lettered
         self._traces = traces
         self._follow = follow
@@ -151,7 +151,7 @@ class Forwarder:
 
     def _step(self) -> int:
         self._cursors.save()
-        self._look_at_topics()
+        self._check_topics()
         began = time.time_ns()
         records = self._reader.poll(BATCH)
         for gap in self._reader.gaps():
@@ -177,7 +177,7 @@ class Forwarder:
     ) -> None:
         """Forward until `wait(seconds)` returns True.
 
-        After each error, `failed` is called with it and the seconds until the next attempt.
+        After each error, `failed` is called with the error and the seconds until the next attempt.
         """
         pauses = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         stop = False
@@ -214,7 +214,7 @@ class Forwarder:
         return outgoing
 
     def _send(self, outgoing: Sequence[_Outgoing]) -> list[Record]:
-        """Send all messages, dead-letter refused ones, and return the forwarded records."""
+        """Send all messages, dead-letter refused records, and return the forwarded records."""
         if not outgoing:
             return []
         try:
@@ -233,7 +233,7 @@ class Forwarder:
         return sent + [item.record for item in outgoing if item.form != "letter"]
 
     def _replacement(self, refused: _Outgoing, refusal: Refusal) -> _Outgoing | None:
-        """Return the replacement of a refused message: its digest, its letter or None."""
+        """Return the message that replaces a refused one: a digest, a letter, or None."""
         record = refused.record
         if refused.form == "letter":
             origin = dead_letter(record, "").origin
@@ -262,13 +262,13 @@ class Forwarder:
             _logger.warning("%d records dead-lettered, the last %s: %s", added, origin, reason)
             self._dead_lettered(added)
 
-    def _look_at_topics(self) -> None:
+    def _check_topics(self) -> None:
         """Rewind the cursors if a topic was re-created."""
         topics = self._sink.topics()
         recreated = self._cursors.topics.recreated(topics)
         if recreated:
             names = ", ".join(recreated)
-            _logger.warning("re-created: %s; everything in the segments is sent again", names)
+            _logger.warning("re-created topics: %s; all records in the segments are resent", names)
             self._cursors.rewind()
             self._reopen_reader()
         self._cursors.topics.keep(topics)

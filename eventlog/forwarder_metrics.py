@@ -11,10 +11,10 @@ from eventlog.lag import ReaderLag
 
 
 class ForwarderMetrics:
-    """Hold the metrics of one forwarder."""
+    """The metrics of one forwarder."""
 
     def __init__(self, progress: ReaderLag, unacknowledged: Callable[[], int]) -> None:
-        """Register the metrics; `unacknowledged` returns the number of unforwarded records."""
+        """Register the metrics; `unacknowledged` returns the number of records to forward."""
         self.registry = CollectorRegistry()
         lag = Gauge(
             "driftline_forwarder_lag_seconds",
@@ -70,7 +70,7 @@ class CountedSink:
         self.sending = False
 
     def send(self, batch: Sequence[KafkaMessage]) -> None:
-        """Send the batch and count the outcome; raises what the sink raises."""
+        """Send the batch and count the outcome; raises the errors of `Sink.send`."""
         self.sending = True
         self._metrics.in_flight.set(len(batch))
         try:

@@ -1,10 +1,10 @@
 """Encode and decode frames: Kafka's record batch v2 as the format of segment files.
 
-A frame's CRC covers the epoch (as producer id), the base sequence (as producer epoch and base
-sequence) and all records. It covers neither base offset nor length: the base offset must equal the
-base sequence, and a wrong length breaks the CRC. A record may have a header with its raw part
-(wire.py); others are ignored. kafka-python would do the same, but takes twice as long per record,
-and a third of a second to import; tests compare both. No file is opened here.
+A frame's CRC covers all records, the epoch (stored as producer id) and the base sequence number
+(stored as producer epoch and base sequence). The CRC does not cover base offset and length. But the
+base offset must equal the base sequence number, and a wrong length makes the CRC wrong. A record
+can have a header with its raw part (wire.py); other headers are ignored. kafka-python can read and
+write the same format, but takes twice as long per record and a third of a second to import. Pure.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,39 +18,39 @@ from eventlog.batch_records import RAW_NAME, read_records
 
 LARGEST_FRAME = 1 << 30
 _BEFORE_LENGTH = 8  # bytes of the base offset
-_BEFORE_BODY = 12  # base offset and length
+_BEFORE_BODY = 12  # bytes of base offset and length
 _LEADER_EPOCH_AND_MAGIC = b"\x00\x00\x00\x00\x02"  # bytes of every frame at _BEFORE_BODY
 _BEFORE_MAGIC = 16
 _MAGIC = b"\x02"
-_HEAD = Struct(">qiibI")  # base offset, length, leader epoch, magic, CRC of all that follows
+_HEAD = Struct(">qiibI")  # base offset, length, leader epoch, magic, CRC of the following bytes
 _BODY = Struct(">hiqqqhii")  # attributes, last offset, times, producer, its epoch, base, count
 HEADER = _HEAD.size + _BODY.size
 _COMPRESSION = 0b111  # bits of the attributes
-_RAW_HEADER = b"\2" + bytes([2 * len(RAW_NAME)]) + RAW_NAME  # one header, and its name
+_RAW_HEADER = b"\2" + bytes([2 * len(RAW_NAME)]) + RAW_NAME  # number of headers (1), header name
 _NOTHING: Mapping[int, Sequence[memoryview]] = {}
-_LOW_BITS = 31  # low bits of the base sequence; the producer epoch holds the high bits
+_LOW_BITS = 31  # bits of the base sequence number in the field "base sequence"
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """Hold the values of the frame at bytes [start, end); value i has sequence `base + i`."""
+    """The frame at bytes [start, end); `values[i]` has the sequence number `base + i`."""
 
     start: int
     end: int
     epoch: int
     base: int
     values: list[bytes]
-    raws: dict[int, bytes] = {}  # the raw parts, by index of their value
+    raws: dict[int, bytes] = {}  # index of a value -> raw part
 
 
 class Damage(msgspec.Struct, frozen=True):
-    """Mark bytes [start, end) that are not a valid frame."""
+    """Bytes [start, end) that are not a valid frame."""
 
     start: int
     end: int
 
 
 class FrameExtent(msgspec.Struct, frozen=True):
-    """Hold a frame's length in bytes and the first sequence after it."""
+    """A frame's length in bytes, and the sequence number after the frame."""
 
     length: int
     following: int
@@ -64,9 +64,9 @@ def encode(
     base: int,
     milliseconds: int,
 ) -> bytes:
-    """Encode values as one frame, numbered from `base`, with one timestamp (Unix time in ms).
+    """Encode values as one frame, with sequence numbers from `base` and one Unix timestamp in ms.
 
-    `raws` has the pieces of raw parts, by index of their value.
+    `raws` maps the index of a value to the pieces of its raw part.
     """
     records: list[bytes | memoryview] = [
         _BODY.pack(
@@ -94,9 +94,9 @@ def encode(
     return _HEAD.pack(base, length, 0, 2, crc32c(body)) + body
 
 
-@lru_cache(maxsize=1 << 16)  # lengths of values repeat
+@lru_cache(maxsize=1 << 16)  # the same lengths occur often
 def _varint(number: int) -> bytes:
-    """Encode a non-negative number as Kafka's records do: zigzag, 7 bits per byte, lowest first."""
+    """Encode a non-negative number as a zigzag varint."""
     rest, encoded = number << 1, bytearray()
     while rest > 0x7F:
         encoded.append(rest & 0x7F | 0x80)
@@ -106,9 +106,9 @@ def _varint(number: int) -> bytes:
 
 
 def span(head: bytes) -> FrameExtent | None:
-    """Read a frame's extent from its first HEADER bytes; None if the header is not complete.
+    """Return a frame's extent from its first HEADER bytes, or None if they are no frame header.
 
-    Does not verify the CRC, which needs the whole frame.
+    The CRC is not verified, because this needs the whole frame.
     """
     if len(head) < HEADER or head[_BEFORE_BODY : _BEFORE_BODY + 5] != _LEADER_EPOCH_AND_MAGIC:
         return None
@@ -121,8 +121,8 @@ def span(head: bytes) -> FrameExtent | None:
 def split(data: bytes, *, final: bool) -> Iterator[Frame | Damage]:
     """Split `data` into contiguous frames and damaged ranges, in order.
 
-    An incomplete last frame is omitted, because its writer may still complete it. If `final`, it is
-    reported as damage.
+    An incomplete last frame is reported as damage if `final`. Otherwise it is omitted, because its
+    writer may still complete it.
     """
     at = 0
     while at < len(data):
@@ -156,7 +156,8 @@ def _frame_at(data: bytes, at: int) -> Frame | None:
 
 
 def _next_frame(data: bytes, start: int) -> Frame | None:
-    # Not by the leader epoch: no CRC covers it, so damage there must not cost the frame.
+    # Search for the magic byte only. No CRC covers the leader epoch before it, so a frame with a
+    # damaged leader epoch is still valid.
     mark = data.find(_MAGIC, start + _BEFORE_MAGIC)
     while mark >= 0:
         frame = _frame_at(data, mark - _BEFORE_MAGIC)

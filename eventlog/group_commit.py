@@ -1,7 +1,7 @@
 """Group commit: share one fsync between many appends, off the event loop.
 
-Appends that arrive while an fsync runs share the next one. No timer is needed: a slow disk makes
-larger groups, and a fast disk adds only its own latency.
+Appends that arrive while an fsync runs share the next fsync. No timer is needed: on a slow disk the
+groups become larger, and a fast disk adds only the latency of its fsync.
 """
 
 import asyncio
@@ -18,18 +18,18 @@ class GroupCommit:
     """Call back when appends are durable. Use from one event loop; only `sync` runs in a thread."""
 
     def __init__(self, sync: Callable[[], None]) -> None:
-        """Use `sync`, which flushes everything written before the call, or raises OSError."""
+        """`sync` flushes all bytes written before the call, or raises OSError."""
         self._sync = sync
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fsync")
         self._waiting: list[OnSynced] = []
         self._scheduled = False
 
     def notify(self, on_synced: OnSynced) -> None:
-        """Call `on_synced` once everything written so far is on disk, or with the error."""
+        """Call `on_synced(None)` once all written bytes are on disk, or `on_synced(error)`."""
         self._waiting.append(on_synced)
         if not self._scheduled:
             self._scheduled = True
-            # Start later, so that the other replies of this batch share the fsync.
+            # Start in the loop's next iteration, so that all replies of this batch share the fsync.
             asyncio.get_running_loop().call_soon(self._start)
 
     def close(self) -> None:

@@ -1,12 +1,12 @@
-"""Log heartbeats: a writer's number of events per shard, every few seconds and at its end.
+"""Log heartbeats: a writer's number of events per shard, every few seconds and when it stops.
 
-A shard with new events has a heartbeat at the next tick. One without has them at growing intervals:
-idle shards cost the log about 100 heartbeats a minute at most, however many they are. Each
-heartbeat states when the next one comes at the latest; a reader that misses it knows that the
-writer died.
+A shard with new events gets a heartbeat at the next tick. An idle shard gets heartbeats at growing
+intervals, so all idle shards together add at most about 100 heartbeats per minute to the log. Each
+heartbeat states the latest time of the next one. If that time passes without a heartbeat, a reader
+knows that the writer was killed.
 
-A worker also states the head of the registry's history as soon as it follows a change. To edit the
-history unnoticed, one would have to edit every log that states it.
+After each change of the registry, a worker also logs the head of the registry's history. An edit of
+the history is therefore noticed, unless every log with the head is edited too.
 """
 
 from collections.abc import Callable
@@ -19,41 +19,41 @@ from eventlog.shards import NO_MODEL
 from eventlog.stamps import Stamps
 
 TICK_US = 5_000_000  # microseconds between ticks
-LONGEST_US = 60_000_000  # microseconds between heartbeats of an idle shard, for each 100 shards
-_TOGETHER = 100
+LONGEST_US = 60_000_000  # longest interval of an idle shard, multiplied by the hundreds of shards
+_SHARDS_PER_LONGEST = 100
 
 
 class _Pace(msgspec.Struct):
-    """The due time of a shard, by the clock of the heartbeats."""
+    """The schedule of one shard's heartbeats."""
 
-    due: int = 0
-    pause: int = TICK_US // 2
-    number: int = 0  # number of events when the last heartbeat was written
-    refused: int = 0  # labels by then
+    due: int = 0  # time of the next heartbeat, in microseconds since the Unix epoch
+    pause: int = TICK_US // 2  # microseconds between the last heartbeat and the next
+    number: int = 0  # number of events at the last heartbeat
+    refused: int = 0  # number of refused labels at the last heartbeat
 
 
 class Heartbeats:
     """Write the heartbeats of one writer. Use from the writer's event loop."""
 
     def __init__(self, writer: Appender, now: Callable[[], int]) -> None:
-        """`now` gives microseconds since the Unix epoch."""
+        """`now` returns microseconds since the Unix epoch."""
         self._writer = writer
         self._now = now
         self._paces: dict[str, _Pace] = {}
         self._refused: dict[str, int] = {}
-        self._head = 0, ""  # head of the registry's history that was stated last
-        self._unstated: tuple[int, str] | None = None
+        self._head = 0, ""  # head of the registry's history that was logged last
+        self._unlogged: tuple[int, str] | None = None  # head that the next tick logs
 
     def follow(self, revision: int, chain: str) -> None:
-        """State the head of the history with the next tick, unless it was stated last."""
-        self._unstated = None if (revision, chain) == self._head else (revision, chain)
+        """Log the head of the registry's history at the next tick, unless it was logged last."""
+        self._unlogged = None if (revision, chain) == self._head else (revision, chain)
 
     def refuse_labels(self, shard: str, labels: int) -> None:
-        """Count labels that were refused, for the next heartbeat of the shard."""
+        """Add refused labels to the count in the shard's next heartbeat."""
         self._refused[shard] = self._refused.get(shard, 0) + labels
 
     def tick(self) -> int:
-        """Write the heartbeats that are due; return how many. Raises LogUnavailable."""
+        """Write the heartbeats that are due; return their number. Raises LogUnavailable."""
         now = self._now()
         due = [shard for shard in self._shards() if self._is_due(shard, now)]
         pauses = {shard: self._next_pause(shard) for shard in due}
@@ -65,17 +65,17 @@ class Heartbeats:
         return len(due)
 
     def end(self) -> None:
-        """Log the end of this writer. Raises LogUnavailable."""
+        """Write the last heartbeat of every shard, when the writer stops. Raises LogUnavailable."""
         self._write(self._now(), dict.fromkeys(self._shards(), 0))
 
     def _shards(self) -> list[str]:
-        heads = [] if self._unstated is None else [NO_MODEL]
+        heads = [] if self._unlogged is None else [NO_MODEL]
         return list(dict.fromkeys([*self._writer.shards(), *self._refused, *heads]))
 
     def _is_due(self, shard: str, now: int) -> bool:
         pace = self._paces.setdefault(shard, _Pace())
-        set_back = pace.due > now + pace.pause  # the clock, beyond when it was made due
-        changed = self._unstated is not None and shard == NO_MODEL
+        set_back = pace.due > now + pace.pause  # whether the clock was set back
+        changed = self._unlogged is not None and shard == NO_MODEL
         return now >= pace.due or self._is_active(shard) or changed or set_back
 
     def _is_active(self, shard: str) -> bool:
@@ -88,16 +88,16 @@ class Heartbeats:
     def _next_pause(self, shard: str) -> int:
         if self._is_active(shard):
             return TICK_US
-        longest = LONGEST_US * max(1, len(self._writer.shards()) // _TOGETHER)
+        longest = LONGEST_US * max(1, len(self._writer.shards()) // _SHARDS_PER_LONGEST)
         return min(2 * self._paces[shard].pause, longest)
 
     def _write(self, now: int, pauses: dict[str, int]) -> None:
-        """Append a heartbeat for each shard, which promises the next one after its pause."""
+        """Append a heartbeat for each shard; `pauses` are the times until the next heartbeats."""
         stamps = Stamps(self._writer)
         events = []
         for shard, pause in pauses.items():
             counts, stamp = self._writer.counts(shard), stamps.take(shard)
-            revision, chain = (shard == NO_MODEL and self._unstated) or (0, "")
+            revision, chain = (shard == NO_MODEL and self._unlogged) or (0, "")
             events.append(
                 HeartbeatEvent(
                     source=self._writer.source,
@@ -117,5 +117,5 @@ class Heartbeats:
             )
         if events:
             self._writer.append(events)
-        if self._unstated is not None and NO_MODEL in pauses:
-            self._head, self._unstated = self._unstated, None
+        if self._unlogged is not None and NO_MODEL in pauses:
+            self._head, self._unlogged = self._unlogged, None

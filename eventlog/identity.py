@@ -1,10 +1,10 @@
-"""Name the sources of one log folder so that no other folder ever has the same name.
+"""Name the sources of a log folder so that no other folder's sources have the same names.
 
     <log>/identity    12 random hex digits, written once, before the first source
 
-A source is named `<host>-<identity>-<slot>`. Its name is in every event, cursor, position of a
-monitor and ledger row, and so is the identity. If the folder is deleted, or if two hosts have one
-name, the sources differ, and no event is taken for another one.
+A source is named `<host>-<identity>-<slot>`. Events, cursors, positions of the monitor and rows of
+the ledger contain this name. If the folder is deleted and created again, or if two hosts have the
+same name, the names of the sources still differ. Their events therefore never get mixed up.
 """
 
 import fcntl
@@ -23,19 +23,19 @@ _DIGITS = re.compile(rb"[0-9a-f]{12}")
 
 
 def writer_name(log: Path, host: str) -> str:
-    """Return the name of this host's writers in a log folder; raises OSError."""
+    """Return the prefix of the names of this host's writers in a log folder; raises OSError."""
     return f"{host}-{log_identity(log)}"
 
 
 def log_identity(log: Path) -> str:
-    """Return the identity of a log folder; the first call creates both. Raises OSError.
+    """Return the identity of a log folder; create folder and identity if missing. Raises OSError.
 
-    A damaged file gets a new identity: sources under the old one end, and new ones begin.
+    If the file is damaged, a new identity is created, and new sources replace the old sources.
     """
     make_folder(log)
     file = open_private(log / _FILE)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)  # released by close, or by the end of the process
+        fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed or the process ends
         content = os.read(file, 64)
         if not _DIGITS.fullmatch(content):
             if content:

@@ -1,8 +1,8 @@
 """Send messages to Kafka and manage its topics.
 
-Two workarounds for kafka-python 3: the producer gets a protocol version, because its constructor
-otherwise waits for a broker. Each batch gets a deadline, because futures may never fail while the
-producer has no id; after a missed deadline the producer is replaced.
+Two workarounds for kafka-python 3. The producer gets a protocol version, because its constructor
+would otherwise wait for a broker. Each batch has a deadline, because futures may never fail as long
+as the producer has no producer id. After a missed deadline, the producer is replaced.
 """
 
 import contextlib
@@ -37,11 +37,11 @@ from eventlog.events import Event, HeartbeatEvent, PredictionEvent
 from eventlog.kafka_settings import KafkaSettings
 from eventlog.log import Record
 
-PROTOCOL_VERSION = (4, 0)  # spoken by every broker since Kafka 4.0
-_LOOK_AGAIN = 5_000  # milliseconds between updates of the topic metadata
+PROTOCOL_VERSION = (4, 0)  # supported by every broker since Kafka 4.0
+_METADATA_AGE_MS = 5_000  # milliseconds between updates of the topic metadata
 _DAY = 86_400_000  # milliseconds
-_HEARD_WITHIN = 10.0  # seconds
-_MARGIN = 64 << 10  # bytes of a record batch beyond its largest value
+_DESCRIBE_WITHIN = 10.0  # seconds within which brokers must know a new topic
+_MARGIN = 64 << 10  # bytes that a record batch may have in addition to its largest value
 _LONGEST_REASON = 1_000  # characters
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _CONTENT = (
@@ -53,7 +53,7 @@ _CONTENT = (
 
 
 class KafkaMessage(msgspec.Struct, frozen=True):
-    """Hold the content of one Kafka record."""
+    """The content of one Kafka record."""
 
     topic: str
     key: bytes
@@ -62,7 +62,7 @@ class KafkaMessage(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Return the bytes of key, value and headers."""
+        """Return the size of key, value and headers in bytes."""
         header_size = sum(len(name) + len(value) for name, value in self.headers)
         return len(self.value) + len(self.key) + header_size
 
@@ -70,9 +70,8 @@ class KafkaMessage(msgspec.Struct, frozen=True):
 def message(record: Record, settings: KafkaSettings, *, digest: bool = False) -> KafkaMessage:
     """Convert a record of the log to a Kafka message; an unreadable record becomes a dead letter.
 
-    If a prediction exceeds `largest_message`, or with `digest`, its payload is omitted.
-
-    Raises NotForwardable if the event does not fit into the limit even so.
+    A prediction's payload is omitted if `digest`, or if the event exceeds `largest_message`.
+    Raises NotForwardable if the event is still too large.
     """
     event = record.event
     if isinstance(event, UnreadableEvent):
@@ -81,14 +80,14 @@ def message(record: Record, settings: KafkaSettings, *, digest: bool = False) ->
         return _of_event(event, record, settings, digest=digest)
     except NotForwardable:
         raise
-    except Exception as error:  # no fault of one event may block later ones
+    except Exception as error:  # a fault of one event must not block later events
         raise NotForwardable(f"cannot be encoded: {type(error).__name__}: {error}") from error
 
 
 def partition_fault(counts: Mapping[str, int]) -> str:
-    """Return why these topics, keyed by shard, cannot be written to; empty: they can.
+    """Return why the topics keyed by shard cannot be written, or "" if they can.
 
-    `counts` maps each topic to its number of partitions, 0 if it does not exist.
+    `counts` maps each topic to its number of partitions, or to 0 if the topic does not exist.
     """
     missing = [topic for topic, count in counts.items() if not count]
     if missing:
@@ -96,8 +95,8 @@ def partition_fault(counts: Mapping[str, int]) -> str:
     if len(set(counts.values())) > 1:
         counts_text = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
         return (
-            f"partitions: {counts_text}; expected the same number for all, because the predictions "
-            "and labels of a model meet by partition number: add partitions to the smaller ones"
+            f"partitions: {counts_text}; expected the same number for all, because predictions and "
+            "labels of a model are joined by partition number: add partitions to the smaller topics"
         )
     return ""
 
@@ -158,10 +157,10 @@ def _without_payload(event: PredictionEvent, value: bytes, raw: bytes) -> Predic
 
 
 class _Producer(KafkaProducer):  # type: ignore[misc] # the library ships no types
-    """Extend the producer so that `close` can skip its flush.
+    """A producer whose `close` can skip the flush.
 
-    The library's `close` flushes first. If that times out, it raises and leaves its thread running,
-    which would send messages that the next producer also sends.
+    The library's `close` flushes first. If the flush times out, `close` raises and its thread keeps
+    running, so it would send messages that the next producer sends too.
     """
 
     abandoned = False
@@ -173,7 +172,7 @@ class _Producer(KafkaProducer):  # type: ignore[misc] # the library ships no typ
 
 
 def _begin(producer: _Producer, item: KafkaMessage) -> Any:
-    """Start sending; return the client's future, or its error if it refuses the message."""
+    """Start to send a message; return its future, or the error if the client refuses it."""
     try:
         return producer.send(item.topic, item.value, item.key, item.headers)
     except _CONTENT as error:
@@ -181,7 +180,7 @@ def _begin(producer: _Producer, item: KafkaMessage) -> Any:
 
 
 def _failure(future: Any, deadline: float) -> KafkaError | None:
-    """Wait until the deadline; return why a message is not acknowledged, or None if it is."""
+    """Wait until the deadline for an acknowledgement; return the error, or None on success."""
     if isinstance(future, KafkaError):
         return future
     try:
@@ -197,13 +196,13 @@ def _raise_first(failures: Mapping[int, KafkaError]) -> None:
 
 
 def _partition_counts(producer: _Producer, topics: Sequence[str]) -> dict[str, int]:
-    """Return the number of partitions of each topic, 0 if it does not exist; raises KafkaError."""
+    """Return the number of partitions of each topic, 0 for a missing topic; raises KafkaError."""
     counts: dict[str, int] = {}
     for topic in topics:
         try:
             counts[topic] = len(producer.partitions_for(topic))
         except KafkaTimeoutError:
-            if not counts:  # the broker does not answer, or has none of the topics
+            if not counts:  # the broker does not reply, or has none of the topics
                 raise
             counts[topic] = 0
     return counts
@@ -213,12 +212,12 @@ class KafkaSink:
     """Send batches of messages; implements the forwarder's `Sink`."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        """Store the settings; the first call connects, so an absent broker delays no start."""
+        """Store the settings; the first call connects, so a missing broker delays no start."""
         self._settings = settings
         self._producer: _Producer | None = None
 
     def send(self, batch: Sequence[KafkaMessage]) -> None:
-        """Return once all in-sync replicas hold every message; raise Refused or NotAcknowledged."""
+        """Return once all in-sync replicas have every message; raise Refused or NotAcknowledged."""
         try:
             self._send(batch)
         except Refused:
@@ -229,7 +228,7 @@ class KafkaSink:
             raise NotAcknowledged(f"{type(error).__name__}: {error}") from error
 
     def topics(self) -> Mapping[str, str]:
-        """Return topic ids from the client's metadata, at most seconds old; never blocks."""
+        """Return topic ids from the client's metadata, which is seconds old; never blocks."""
         if self._producer is None:
             self._producer = self._connect()
         cluster = self._producer._metadata  # noqa: SLF001 - no public method returns ids
@@ -255,9 +254,9 @@ class KafkaSink:
             _raise_first(failures)
 
     def _check_partitions(self, producer: _Producer) -> None:
-        """Raise NotAcknowledged if the topics keyed by shard are missing or differ.
+        """Raise NotAcknowledged if a topic keyed by shard is missing or partition counts differ.
 
-        With metadata that is seconds old at most; waits for the broker only if there is none.
+        The client's metadata is at most seconds old. Only missing metadata is awaited.
         """
         counts = _partition_counts(producer, self._settings.keyed_topics)
         if fault := partition_fault(counts):
@@ -265,7 +264,7 @@ class KafkaSink:
             raise NotAcknowledged(fault)
 
     def _send_alone(self, batch: Sequence[KafkaMessage], suspects: Sequence[int]) -> None:
-        """Resend messages, each in its own batch, because the broker refuses whole batches."""
+        """Resend each message in a separate batch, because the broker refuses whole batches."""
         self._abandon()
         self._producer = self._connect(alone=True)
         failed_alone = self._attempt(self._producer, [batch[index] for index in suspects])
@@ -284,19 +283,19 @@ class KafkaSink:
         _raise_first(failures)
 
     def _attempt(self, producer: _Producer, batch: Sequence[KafkaMessage]) -> dict[int, KafkaError]:
-        """Send messages; return the error of each unacknowledged one by its index."""
+        """Send messages; return the errors of unacknowledged messages by index."""
         deadline = time.monotonic() + self._settings.acknowledge_within
         futures = [_begin(producer, item) for item in batch]
-        # If the client splits a batch that is too large, `flush` fails; the futures stay valid.
+        # If the client splits a batch that is too large, `flush` fails, but the futures stay valid.
         with contextlib.suppress(KafkaError):
             producer.flush(self._settings.acknowledge_within)
         outcomes = (_failure(future, deadline) for future in futures)
         return {index: error for index, error in enumerate(outcomes) if error is not None}
 
     def _connect(self, *, alone: bool = False) -> _Producer:
-        """Return a producer; if `alone`, one message per batch and not idempotent.
+        """Return a producer; if `alone`, it sends one message per batch and is not idempotent.
 
-        A refused batch would invalidate the id of an idempotent producer.
+        A refused batch would invalidate the producer id of an idempotent producer.
         """
         settings = self._settings
         return _Producer(
@@ -314,7 +313,7 @@ class KafkaSink:
             request_timeout_ms=int(settings.acknowledge_within * 900),
             reconnect_backoff_max_ms=1000,
             allow_auto_create_topics=False,
-            metadata_max_age_ms=_LOOK_AGAIN,
+            metadata_max_age_ms=_METADATA_AGE_MS,
             metrics_enabled=False,
         )
 
@@ -326,7 +325,7 @@ class KafkaSink:
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """Describe the desired state of a topic."""
+    """The desired state of a topic."""
 
     name: str
     partitions: int
@@ -335,7 +334,7 @@ class Topic(msgspec.Struct, frozen=True):
 
 
 class TopicChanges(msgspec.Struct, frozen=True):
-    """Hold the names of created topics and one line per difference of existing ones."""
+    """The names of created topics, and one line per difference of an existing topic."""
 
     created: list[str]
     differences: list[str]
@@ -344,8 +343,8 @@ class TopicChanges(msgspec.Struct, frozen=True):
 def desired_topics(settings: KafkaSettings, *, partitions: int, replicas: int) -> list[Topic]:
     """Return the desired state of every topic.
 
-    Topics keyed by shard have equal partition counts, so that one reader gets all of a model. A
-    record is acknowledged once all replicas but one have it.
+    Topics keyed by shard have equal partition counts, so that one reader gets all events of a
+    model. A record is acknowledged once all replicas except one have it.
     """
     safe = {
         "min.insync.replicas": str(max(1, replicas - 1)),
@@ -361,7 +360,7 @@ def desired_topics(settings: KafkaSettings, *, partitions: int, replicas: int) -
 
 
 def create_topics(settings: KafkaSettings, *, partitions: int, replicas: int) -> TopicChanges:
-    """Create missing topics; existing ones are compared, never changed.
+    """Create missing topics, and compare existing topics without changing them.
 
     Raises NotAcknowledged with the cluster's error.
     """
@@ -390,8 +389,8 @@ def _create(admin: KafkaAdminClient, topic: Topic) -> bool:
 
 
 def _partitions(admin: KafkaAdminClient, topic: str) -> Sequence[Mapping[str, Any]]:
-    """Return the partitions of a topic; retry, because brokers learn of a new topic with delay."""
-    deadline = time.monotonic() + _HEARD_WITHIN
+    """Return the partitions of a topic; retry, because brokers know new topics with a delay."""
+    deadline = time.monotonic() + _DESCRIBE_WITHIN
     while True:
         (described,) = admin.describe_topics([topic])
         partitions: Sequence[Mapping[str, Any]] = described["partitions"]

@@ -1,4 +1,4 @@
-"""Read the records of fetched batches, without decoding the parts that are not needed."""
+"""Read the records of fetched batches without decoding unneeded parts."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,11 +13,11 @@ _NO_RECORDS = BatchRecords([], [], {})
 
 
 class FetchedRecord(msgspec.Struct, frozen=True, gc=False):
-    """Hold what a reader uses of one record of a topic."""
+    """The parts of a topic's record that a reader uses."""
 
     offset: int
     value: bytes
-    raw: bytes = b""  # see wire.py
+    raw: bytes = b""  # raw part, see wire.py
 
 
 class DamagedBatch(CorruptRecordError):  # type: ignore[misc] # the library ships no types
@@ -30,9 +30,9 @@ class DamagedBatch(CorruptRecordError):  # type: ignore[misc] # the library ship
 
 
 class FetchedRecords(Fetcher.PartitionRecords):  # type: ignore[misc] # the library ships no types
-    """Replace the client's records of one fetched partition; `read_lean` installs it.
+    """The records of one fetched partition; `read_lean` replaces the client's class with it.
 
-    The client's own decodes every header and creates a record with thirteen fields.
+    The client's class decodes every header and creates a record with thirteen fields.
     """
 
     def _unpack_records(
@@ -49,13 +49,13 @@ class FetchedRecords(Fetcher.PartitionRecords):  # type: ignore[misc] # the libr
             for index, (offset, value) in enumerate(zip(lean.offsets, lean.values, strict=True)):
                 self.next_fetch_offset = base + offset + 1
                 yield FetchedRecord(base + offset, value, raws.get(index, b"") if raws else b"")
-            # The last records of a batch may be gone by compaction.
+            # Compaction may have removed the last records of the batch.
             self.next_fetch_offset = batch.next_offset
         self.drain()
 
 
 def _read(batch: Any) -> BatchRecords | None:
-    """Return the records of a batch; None if it is damaged."""
+    """Return the records of a batch, or None if the batch is damaged."""
     if batch.magic != 2 or not batch.validate_crc():
         return None
     if batch.is_control_batch:

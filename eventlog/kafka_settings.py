@@ -1,4 +1,4 @@
-"""Settings of the connection to Kafka, without its client."""
+"""Settings of the connection to Kafka; this module does not import the Kafka client."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -22,9 +22,9 @@ class KafkaSettings(msgspec.Struct, frozen=True):
     sasl_mechanism: str | None = None
     sasl_username: str | None = None
     sasl_password: str | None = None
-    sasl_password_file: str = ""  # file that holds the password, instead of the password itself
+    sasl_password_file: str = ""  # file with the password, as an alternative to sasl_password
     compression: Literal["lz4", "zstd", "none"] = "lz4"
-    acknowledge_within: PositiveFloat = 30.0  # seconds until one batch must be acknowledged
+    acknowledge_within: PositiveFloat = 30.0  # seconds within which a batch must be acknowledged
     largest_message: PositiveInt = 1_000_000  # bytes; larger events are sent without payload
     topic_prefix: str = "driftline"
 
@@ -60,7 +60,7 @@ class KafkaSettings(msgspec.Struct, frozen=True):
 
     @property
     def keyed_topics(self) -> list[str]:
-        """Return the topics that are keyed by shard: a shard has one partition number in all."""
+        """Return the topics keyed by shard; a shard has the same partition number in all topics."""
         return [self.predictions, self.feedback, self.heartbeats, self.dead_letters]
 
     @property

@@ -1,4 +1,4 @@
-"""Look at Kafka's topics without changing them."""
+"""Query Kafka's topics without changing them."""
 
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
@@ -8,7 +8,7 @@ from eventlog.kafka_settings import KafkaSettings
 
 
 def partition_counts(settings: KafkaSettings, *, timeout_s: float) -> dict[str, int]:
-    """Return the partitions of each topic that the forwarder writes to, 0 for an absent one.
+    """Return the number of partitions of each topic, or 0 if the topic does not exist.
 
     Raises NotAcknowledged with the cluster's error.
     """

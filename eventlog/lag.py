@@ -7,24 +7,24 @@ from eventlog.log import Gap, Reader, Record
 
 
 class ReaderLag:
-    """Hold the lag of one reader. Only the reader's thread writes; any thread may read."""
+    """The lag of one reader. Only the reader's thread changes it; any thread can read it."""
 
     def __init__(self, now: Callable[[], float]) -> None:
-        """Use `now`, which returns seconds since the Unix epoch."""
+        """`now` returns seconds since the Unix epoch."""
         self._now = now
         self.polled = now()  # time of the last poll
-        self._oldest: float | None = None  # reception of the oldest record in progress
-        # Offset of the batch that cannot be read, by stream; the reader's own.
+        self._oldest: float | None = None  # reception time of the oldest record in progress
+        # Stream -> offset of a batch that cannot be read; the reader updates this dictionary.
         self.damaged: Mapping[str, int] = {}
 
     @property
     def lag(self) -> float:
-        """Return seconds since the reception of the oldest event in progress; 0 if none."""
+        """Return the age of the oldest event in progress in seconds, or 0 if there is none."""
         oldest = self._oldest
         return 0.0 if oldest is None else max(0.0, self._now() - oldest)
 
     def note(self, records: Sequence[Record]) -> None:
-        """Note the result of a poll: earlier records are finished, these are in progress."""
+        """Record the result of a poll: earlier records are finished, `records` are in progress."""
         self.polled = self._now()
         if not records:
             self._oldest = None
@@ -53,7 +53,7 @@ class TrackedReader:
         return self._reader.patience
 
     def poll(self, limit: int) -> Sequence[Record]:
-        """Poll the reader and note the result."""
+        """Poll the reader and update its lag."""
         records = self._reader.poll(limit)
         self._progress.note(records)
         return records

@@ -14,10 +14,10 @@ _END = re.compile(r"(\d{8,})-(\d{12})\.end")
 
 
 class Segment(msgspec.Struct, frozen=True, order=True):
-    """Describe one segment file; segments sort in the order of writing."""
+    """One segment file; segments are ordered by the time of writing."""
 
     epoch: int
-    base: int  # sequence of its first record
+    base: int  # sequence number of the first record
     path: Path
 
 
@@ -33,7 +33,7 @@ def sources(log: Path) -> list[Path]:
 
 
 def first_positions(log: Path, is_wanted: Callable[[Segment], bool]) -> dict[str, Position]:
-    """Return where the first wanted segment of each source begins; without one, the last one."""
+    """Return the start of each source's first wanted segment, or of its last segment if none."""
     positions = {}
     for folder in sources(log):
         present = segments(folder)
@@ -44,9 +44,9 @@ def first_positions(log: Path, is_wanted: Callable[[Segment], bool]) -> dict[str
 
 
 def positions_at(log: Path, time: float) -> dict[str, Position]:
-    """Return a position in each source; every record that was written since `time` lies after it.
+    """Return for each source a position before all records that were written since `time`.
 
-    `time` is in seconds since the epoch. The position may be too early, by a segment at most.
+    `time` is in seconds since the Unix epoch. The position can be too early by up to one segment.
     """
 
     def is_written_since(segment: Segment) -> bool:
@@ -58,13 +58,13 @@ def positions_at(log: Path, time: float) -> dict[str, Position]:
 
 
 def ends(folder: Path) -> dict[int, int]:
-    """Return epoch -> first unused sequence, for each finished epoch whose end is known."""
+    """Return epoch -> first unused sequence number, for finished epochs whose end is known."""
     matches = (_END.fullmatch(name) for name in _names(folder))
     return {int(m[1]): int(m[2]) for m in matches if m}
 
 
 def _names(folder: Path) -> list[str]:
-    """Return the names in a folder; none if the folder was removed."""
+    """Return the names of a folder's files, or no names if the folder was removed."""
     try:
         return [path.name for path in folder.iterdir()]
     except FileNotFoundError:

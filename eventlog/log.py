@@ -1,21 +1,21 @@
-"""Define the interfaces of the event log: one writer per source appends, many readers follow.
+"""Define the interfaces of the event log: one appender per source, and any number of readers.
 
 Appender
-    Events are numbered by `sequence`, gap-free from 0 within an epoch. The caller stamps each event
-    with `source`, `epoch` and the next sequence, and appends in that order. An event of a shard has
-    the next number of that shard as well, gap-free from 0 within source, epoch and shard. `append`
-    is atomic: it stores all events, readable even if the process is killed right after, or it
-    stores none and raises LogUnavailable. If the log must survive power loss, `once_safe` calls
-    back when the events are durable; replies wait for it. A log that drops events on a full disk
-    leaves a gap in the sequence and counts it.
+    `sequence` numbers the events, gap-free from 0 within an epoch. The caller sets `source`,
+    `epoch` and the next sequence number in each event, and appends the events in that order. An
+    event with a shard also has the shard's next number, gap-free from 0 within source, epoch and
+    shard. `append` is atomic: it stores all events, which survive a kill immediately afterwards, or
+    it stores none and raises LogUnavailable. If events must survive a power loss, `once_safe` calls
+    back when they are durable; replies wait for this call. If a log drops events on a full disk,
+    it leaves a gap in the sequence numbers and counts the dropped events.
 
 Reader
-    A log consists of streams: a source's segments, or a partition of a topic. The records of a
-    stream are returned in order and at least once. Streams are merged by time of reception, as far
-    as written records allow. `poll` returns at most `limit` records, or none if nothing is new. No
-    loss is silent: unreadable bytes become a Record with an UnreadableEvent, and a deleted part of
-    a stream becomes a Gap. A reader persists nothing: its owner stores the positions and passes
-    them to the next reader.
+    A log consists of streams. A stream is a source's segments or a partition of a topic. The
+    records of a stream are returned in order and at least once. Streams are merged by time of
+    reception, as far as the available records allow. `poll` returns at most `limit` records, or
+    none if there are no new records. No loss is silent: unreadable bytes become a Record with an
+    UnreadableEvent, and a deleted part of a stream becomes a Gap. A reader stores nothing; its
+    owner stores the positions and passes them to the next reader.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -28,9 +28,9 @@ from eventlog.events import Event
 
 
 class Position(msgspec.Struct, frozen=True, order=True):
-    """Identify the next record that a reader expects in one stream.
+    """The next record that a reader expects in one stream.
 
-    In a partition, the epoch identifies the topic's id and the sequence is the offset.
+    In a partition, the epoch is derived from the topic's id, and the sequence is the offset.
     """
 
     epoch: int
@@ -41,20 +41,20 @@ Positions = Mapping[str, Position]  # keyed by stream
 
 
 class Record(msgspec.Struct, frozen=True):
-    """Hold one record of the log, as read."""
+    """One record that was read from the log."""
 
-    source: str  # empty: unknown writer
+    source: str  # empty if the writer is unknown
     epoch: int
     sequence: int
     event: Event | UnreadableEvent
-    value: bytes = b""  # bytes as logged
-    partition: str = ""  # topic partition; empty: the stream is the source
+    value: bytes = b""  # the logged bytes
+    partition: str = ""  # topic partition; empty if the record was read from a segment
     beyond: Position | None = None  # position after the record in its partition
-    raw: bytes = b""  # its raw part, which the tensors of `event` hold
+    raw: bytes = b""  # raw part (wire.py); the tensors of `event` contain it
 
     @property
     def stream(self) -> str:
-        """Return the stream that holds the record."""
+        """Return the record's stream: its partition or its source."""
         return self.partition or self.source
 
     @property
@@ -64,7 +64,7 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def is_readable(self) -> bool:
-        """Return whether the record holds an event."""
+        """Return whether the record is a readable event."""
         return not isinstance(self.event, UnreadableEvent)
 
     @property
@@ -76,24 +76,27 @@ class Record(msgspec.Struct, frozen=True):
 Loss = Literal["overrun", "truncated", "recreated", "removed"]
 _LOSSES: dict[Loss, str] = {
     "overrun": "records were deleted before they were read",
-    "truncated": "it ends before what was already read",
+    "truncated": "it ends before records that were already read",
     "recreated": "it was deleted and re-created",
     "removed": "its folder is no longer in the log",
 }
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """Report a part of a stream that can no longer be read.
+    """A part of a stream that can no longer be read.
 
-    Overrun: unread records were deleted. Truncated: the stream ends before the reader's position,
-    so records that were already read are gone. Recreated: another stream has this name. Removed:
-    the stream is gone.
+    `reason` has one of these values:
+
+    - overrun: unread records were deleted.
+    - truncated: the stream ends before the reader's position, so it has lost records.
+    - recreated: a new stream has the name of the old stream.
+    - removed: the stream no longer exists.
     """
 
     stream: str
     after: Position  # position at which reading continues
     reason: Loss
-    records: int  # upper bound of skipped records, or number of truncated ones; 0: unknown
+    records: int  # number of truncated records, or at most so many skipped; 0 if unknown
 
     def __str__(self) -> str:
         text = f"{self.stream}: {_LOSSES[self.reason]}"
@@ -102,14 +105,14 @@ class Gap(msgspec.Struct, frozen=True):
         if not self.records:
             return text
         if self.reason == "truncated":
-            return f"{text}, {self.records} records that were read are gone"
-        return f"{text}, at most {self.records} records were passed over"
+            return f"{text}, {self.records} records that were already read are lost"
+        return f"{text}, at most {self.records} records are skipped"
 
 
 class ShardCounts(msgspec.Struct):
-    """Hold the events of one shard that a writer has appended in its epoch."""
+    """The number of events of one shard that a writer has appended in its epoch."""
 
-    number: int = 0  # number of all events; also the number of the next one
+    number: int = 0  # number of all events; also the `number` of the next event
     predictions: int = 0
     labels: int = 0
 
@@ -124,16 +127,16 @@ class Appender(Protocol):
 
     @property
     def epoch(self) -> int:
-        """Return the writer's epoch: grows with each start, and is never used again."""
+        """Return the writer's epoch, which is greater than the epoch of every earlier start."""
         ...
 
     @property
     def next_sequence(self) -> int:
-        """Return the sequence that the next appended event must carry."""
+        """Return the sequence number that the next appended event must have."""
         ...
 
     def next_number(self, shard: str) -> int:
-        """Return the number that the next appended event of this shard must carry."""
+        """Return the number that the next appended event of this shard must have."""
         ...
 
     def shards(self) -> Collection[str]:
@@ -141,17 +144,17 @@ class Appender(Protocol):
         ...
 
     def counts(self, shard: str) -> ShardCounts:
-        """Return the counts of a shard; do not change them."""
+        """Return the counts of a shard; the caller must not change them."""
         ...
 
     @property
     def full(self) -> bool:
-        """Return whether new requests must be refused, because their events may not fit on disk."""
+        """Return whether new requests must be refused, because the disk is full."""
         ...
 
     @property
     def waits_for_disk(self) -> bool:
-        """Return whether `once_safe` may call back with a delay."""
+        """Return whether `once_safe` calls back later instead of immediately."""
         ...
 
     def append(self, events: Sequence[Event]) -> None:
@@ -159,7 +162,7 @@ class Appender(Protocol):
         ...
 
     def once_safe(self, on_safe: Callable[[LogUnavailable | None], None]) -> None:
-        """Call `on_safe` in the event loop once all appended events are durable as configured."""
+        """Call `on_safe` in the event loop once all appended events are durable, or on failure."""
         ...
 
     def close(self) -> None:
@@ -168,7 +171,7 @@ class Appender(Protocol):
 
 
 class Reader(Protocol):
-    """Follow every stream of a log; see the module's contract. Use from one thread."""
+    """Read every stream of a log; see the module's contract. Use from one thread."""
 
     @property
     def drained(self) -> bool:
@@ -177,14 +180,14 @@ class Reader(Protocol):
 
     @property
     def patience(self) -> float:
-        """Return the seconds for which a record may arrive after later records of its source.
+        """Return how many seconds a record can arrive after later records of its source.
 
-        0 if every source is its own stream; infinite while another reader owns some partitions.
+        0 if every source is a separate stream; infinite while another reader has partitions.
         """
         ...
 
     def poll(self, limit: int) -> Sequence[Record]:
-        """Return at most `limit` new records; blocks for milliseconds at most."""
+        """Return at most `limit` new records; blocks for at most milliseconds."""
         ...
 
     def gaps(self) -> Sequence[Gap]:

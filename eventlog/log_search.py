@@ -1,7 +1,7 @@
 """Find the events of one prediction in the local log.
 
-Segments are not compressed, so one that does not hold the bytes of the id is passed over without
-being decoded. At most one segment is in memory at a time.
+Segments are not compressed, so a segment without the bytes of the id is skipped without decoding.
+At most one segment is in memory at a time.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,11 +17,11 @@ from eventlog.layout import Segment, segments
 from eventlog.shards import join_key
 
 CHUNK = 8 << 20  # bytes
-MOST_EVENTS = 1_000  # found; callers may repeat a label without end
+MOST_EVENTS = 1_000  # events in a result, because clients can repeat a label without limit
 
 
 class LogSearch(msgspec.Struct):
-    """The result of a search, and how much was read."""
+    """The result of a search, and the amount of data that was read."""
 
     sources: int = 0
     segments: int = 0
@@ -29,20 +29,20 @@ class LogSearch(msgspec.Struct):
     predictions: list[PredictionEvent] = []  # without inputs, outputs and summaries
     labels: list[FeedbackEvent] = []
     omitted: int = 0  # events beyond MOST_EVENTS
-    damaged: int = 0  # ranges of bytes, in segments with the id, that are not a frame
+    damaged: int = 0  # damaged byte ranges in segments that contain the id
 
 
 def find_prediction(
     log: Path, prediction_id: str, progress: Callable[[int, int], None] = lambda _read, _size: None
 ) -> LogSearch:
-    """Search every segment; `progress` is called with the bytes that were read, and all bytes.
+    """Search every segment; `progress` is called with the bytes read and the total bytes.
 
-    Events are in the order of reception.
+    The events of the result are ordered by reception.
     """
     key = join_key(prediction_id)
     needle = msgspec.json.encode(key)[1:-1]
     folders = sorted(log.iterdir()) if log.is_dir() else []
-    # The file with the identity of the log lies beside the folders of its sources.
+    # The log folder also contains a file, the log's identity.
     sources = [folder for folder in folders if folder.is_dir()]
     of_source = [present for folder in sources if (present := segments(folder))]
     result = LogSearch(sources=len(of_source))
@@ -76,7 +76,7 @@ def _size(segment: Segment) -> int:
 
 
 def _chunks(path: Path, needle: bytes) -> Iterator[tuple[int, bool]]:
-    """Yield the size of each chunk, and whether the needle is in it or began before it."""
+    """Yield the size of each chunk, and whether the needle ends in the chunk."""
     end = b""
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):

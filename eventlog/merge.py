@@ -1,11 +1,11 @@
 """Merge the streams of one log by reception time.
 
-The merge decides the order in which partitions are ingested. While a stream has unfetched records
-and none in the buffer, the others wait, because its next record may be earlier.
+The merge determines the order in which partitions are ingested. If a stream's buffer is empty but
+the stream has unfetched records, the other streams wait, because its next record may be earlier.
 
-A record that was stamped by a wrong clock would hold up its stream until the others have reached
-that time. If later records of its source show that the clock was wrong, the record is
-therefore ordered by its source's previous time.
+A record with the time of a wrong clock would block its stream until the other streams reach that
+time. If later records of the same source show that the clock was wrong, the record is therefore
+ordered by the source's previous time.
 """
 
 from collections import deque
@@ -18,7 +18,7 @@ from eventlog.log import Record
 from eventlog.reception_clock import TOLERANCE, ReceptionClock
 
 _Key = tuple[int, int, str]
-_AHEAD = 2_000  # records of a stream that are searched for the return of a clock
+_AHEAD = 2_000  # later records of a stream that can show that a clock was wrong
 _START = ReceptionClock()
 
 
@@ -27,7 +27,7 @@ class StreamOrder:
 
     def __init__(self) -> None:
         self._clocks: dict[str, ReceptionClock] = {}  # keyed by source
-        self._verdicts: dict[str, tuple[int, bool]] = {}  # source: (departure, is wrong)
+        self._verdicts: dict[str, tuple[int, bool]] = {}  # source -> (departed time, is wrong)
 
     def take(self, record: Record) -> None:
         """Record that the stream's next record was taken."""
@@ -38,12 +38,12 @@ class StreamOrder:
             self._clocks[record.source] = clock.after(record.event.received)
 
     def skip_to(self, record: Record) -> None:
-        """Record that everything up to this record was taken, in the order of the stream."""
+        """Record that all records up to this one were taken in the order of the stream."""
         if not isinstance(record.event, UnreadableEvent):
             self._clocks[record.source] = ReceptionClock(record.event.received)
 
     def key(self, unread: Sequence[Record], index: int = 0) -> _Key:
-        """Return the key of an unread record; unreadable ones come first."""
+        """Return the sort key of `unread[index]`; unreadable records sort first."""
         record = unread[index]
         if isinstance(record.event, UnreadableEvent):
             return 0, record.sequence, record.source
@@ -56,7 +56,7 @@ class StreamOrder:
         return received, record.sequence, record.source
 
     def _is_wrong(self, source: str, clock: ReceptionClock, following: Iterable[Record]) -> bool:
-        """Return whether later records prove that a clock which jumped forward is wrong."""
+        """Return whether later records prove that the jump of a clock was wrong."""
         departed, wrong = self._verdicts.get(source, (0, False))
         if not clock.departed or departed == clock.departed:
             return bool(clock.departed) and wrong
@@ -67,10 +67,9 @@ class StreamOrder:
 
 
 def _returns(source: str, clock: ReceptionClock, following: Iterable[Record]) -> bool | None:
-    """Return whether a clock that jumped returns; None if too few records follow.
+    """Return whether a clock that jumped returns, or None if too few records follow.
 
-    A clock that has not returned within `_AHEAD` records counts as returning, which affects only
-    the order.
+    If the clock has not returned within `_AHEAD` records, return True. This affects only the order.
     """
     count = 0
     for count, record in enumerate(following, 1):  # noqa: B007  # counted to the end
@@ -85,7 +84,7 @@ def _returns(source: str, clock: ReceptionClock, following: Iterable[Record]) ->
 def merged(
     unread: Mapping[str, Sequence[Record]], orders: Mapping[str, StreamOrder], most: int
 ) -> list[Record]:
-    """Return the first records of these streams, at most `most`, in order."""
+    """Return at most `most` first records of the streams, in order."""
     if len(unread) == 1:  # with one worker, the log's order is the result
         ((stream, records),) = unread.items()
         for record in (chosen := list(records[:most]))[-1:]:
@@ -114,7 +113,7 @@ class Merge:
         self._orders: dict[str, StreamOrder] = {}
 
     def open(self, stream: str) -> None:
-        """Open a stream; discard records buffered before, because they are fetched again."""
+        """Open a stream; discard its buffered records, because they are fetched again."""
         self._unread[stream] = deque()
         self._orders[stream] = StreamOrder()
 
@@ -124,7 +123,7 @@ class Merge:
         self._orders.pop(stream, None)
 
     def add(self, stream: str, records: Iterable[Record]) -> None:
-        """Buffer fetched records of an open stream, in its order."""
+        """Buffer fetched records of an open stream, in the stream's order."""
         self._unread[stream].extend(records)
 
     def buffered(self, stream: str) -> int:
@@ -134,8 +133,8 @@ class Merge:
     def take(self, limit: int, ended: set[str]) -> list[Record]:
         """Return at most `limit` buffered records, in order.
 
-        `ended` names the streams without unfetched records. If any other stream has no buffered
-        record, the result is empty.
+        `ended` contains the streams without unfetched records. If any other stream has an empty
+        buffer, the result is empty.
         """
         if any(not unread and stream not in ended for stream, unread in self._unread.items()):
             return []

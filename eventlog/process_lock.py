@@ -1,8 +1,8 @@
-"""Lock files for the life of a process: one writer per source, one process per role.
+"""Lock files while a process runs: one writer per source, one process per role.
 
-The kernel releases a lock when its process ends, so a crash needs no cleanup. Descriptors close on
-exec: a child never holds its parent's lock. Locks also work between containers that share a volume
-on one machine, and on NFS 4.
+The kernel releases a lock when its process ends, so a crash needs no cleanup. Descriptors are
+closed on exec, so a child never has its parent's lock. Locks also work on NFS 4, and between
+containers that share a volume on one machine.
 """
 
 import fcntl
@@ -26,7 +26,7 @@ _ONE_PER_HOME = (
 
 
 def try_lock(path: Path) -> int | None:
-    """Create and lock a file; return its descriptor, or None if another process holds the lock.
+    """Create and lock a file; return its descriptor, or None if another process has the lock.
 
     Closing the descriptor releases the lock. Raises OSError if the file cannot be opened.
     """
@@ -43,23 +43,23 @@ def try_lock(path: Path) -> int | None:
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Describe the process that holds a lock; the content of the lock file."""
+    """The process that has a lock; the content of the lock file."""
 
     role: str
     pid: int
     host: str
     started: datetime
-    release: str = ""  # release of Driftline; empty: up to 0.2.0, which did not state it
+    release: str = ""  # release of Driftline; empty for releases up to 0.2.0
 
     @classmethod
     def this_process(cls, role: str) -> Self:
-        """Return the description of this process, started now."""
+        """Return the description of this process, with the current time as its start."""
         now = datetime.now(UTC).replace(microsecond=0)
         return cls(role, os.getpid(), socket.gethostname(), now, release())
 
     @property
     def is_this_process(self) -> bool:
-        """Whether this process holds the lock."""
+        """Return whether this process has the lock."""
         return (self.pid, self.host) == (os.getpid(), socket.gethostname())
 
     def __str__(self) -> str:
@@ -68,13 +68,13 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 class ProcessLock:
-    """Hold the lock of a role until `close` or the end of the process."""
+    """The lock of a role, until `close` or the end of the process."""
 
     def __init__(self, path: Path, role: str, *, remedy: str = _ONE_PER_HOME) -> None:
-        """Take the lock and write this process into the file; `remedy` ends the error.
+        """Acquire the lock and write this process into the file.
 
-        Raises AlreadyRunning with pid and role of the other process, or SettingError if the file
-        cannot be written.
+        Raises AlreadyRunning with pid and role of the other process, followed by `remedy`, or
+        SettingError if the file cannot be written.
         """
         try:
             make_folder(path.parent)
@@ -90,7 +90,7 @@ class ProcessLock:
     def close(self) -> None:
         """Release the lock and empty the file.
 
-        The file is not deleted: otherwise two processes could lock different files of one name.
+        The file is not deleted, because two processes could then lock different files of one name.
         """
         with suppress(OSError):
             os.ftruncate(self._descriptor, 0)
@@ -104,15 +104,15 @@ class ProcessLock:
 
 
 def require_unlocked(path: Path, role: str) -> None:
-    """Raise AlreadyRunning if a process holds the lock."""
+    """Raise AlreadyRunning if a process has the lock."""
     if path.exists():
         ProcessLock(path, role).close()
 
 
 def holder(path: Path) -> Holder | None:
-    """Return the process that holds the lock, None if none does; the file is not changed."""
+    """Return the process that has the lock, or None; the file is not changed."""
     process = _holder(path)
-    if process is None:  # empty after `close`: no process holds it
+    if process is None:  # the file is empty after `close`
         return None
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -139,4 +139,4 @@ def _holder(path: Path) -> Holder | None:
     try:
         return msgspec.json.decode(path.read_bytes()[:_LONGEST_CONTENT], type=Holder)
     except (OSError, msgspec.DecodeError):
-        return None  # the process has just taken the lock, or runs an earlier release
+        return None  # the process has just acquired the lock, or runs an earlier release

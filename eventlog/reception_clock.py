@@ -1,22 +1,22 @@
-"""Follow the clock of one source by its reception times, except wrong ones. Pure.
+"""Derive the time of one source from its reception times, ignoring a wrong clock. Pure.
 
-A clock that leaps forward has one of two causes: nothing was received for a while, or the clock is
-wrong. What follows tells: a wrong clock returns. So a departed clock is believed once receptions
-cover a minute from where it departed to. One that returns earlier is forgotten. The same holds for
-a clock that is set back. Only the order of the source's own records decides.
+A jump of the reception time has two possible causes: no event was received for a while, or the
+clock is wrong. A wrong clock returns to the right time. A jump is therefore accepted only after
+receptions have covered a minute at the new time. If the clock returns earlier, the jump is ignored.
+Jumps backward are treated in the same way. Only the order of the source's own records matters.
 """
 
 import msgspec
 
-TOLERANCE = 300_000_000  # microseconds; a longer step is a departure
-PATIENCE = 60_000_000  # microseconds that a departed clock covers before it is believed
+TOLERANCE = 300_000_000  # microseconds; a longer step is a jump
+PATIENCE = 60_000_000  # microseconds that receptions must cover before a jump is accepted
 
 
 class ReceptionClock(msgspec.Struct, frozen=True):
-    """The time that a source has reached, and where its clock has departed to, in microseconds."""
+    """The time of a source, in microseconds."""
 
-    time: int = 0  # 0: before the first reception
-    departed: int = 0  # the first reception there; 0: it has not departed
+    time: int = 0  # latest accepted reception time; 0 before the first reception
+    departed: int = 0  # first reception time after a jump that is not accepted yet; 0 if none
 
     def after(self, received: int) -> "ReceptionClock":
         """Return the clock after a reception."""

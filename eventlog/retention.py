@@ -1,7 +1,7 @@
 """Delete segments beyond retention, oldest first.
 
-A segment is retained until every required reader has read it to its end. The last segment of a
-source is always retained, because its name carries the epoch.
+A segment is retained until every required reader has read it completely. The last segment of a
+source is always retained, because its name contains the epoch.
 """
 
 import contextlib
@@ -19,10 +19,10 @@ from eventlog.settings import Home, LogSettings
 
 
 class SegmentStatus(msgspec.Struct, frozen=True):
-    """Describe a segment for the retention decision."""
+    """The properties of a segment that decide whether it is deleted."""
 
     segment: Segment
-    following: Position | None  # start of the source's next segment; None: this is the last
+    following: Position | None  # start of the source's next segment; None for the last segment
     size: int
     written: float  # time of the last append, in seconds since the Unix epoch
 
@@ -33,9 +33,9 @@ def deletable(
     settings: LogSettings,
     now: float,
 ) -> list[SegmentStatus]:
-    """Return the segments to delete, oldest first; none if there is no reader.
+    """Return the segments to delete, oldest first; an empty list if there is no reader.
 
-    `readers` are the positions of the readers that must have read a segment before its deletion.
+    `readers` are the positions of all readers that must read a segment before it is deleted.
     """
     total = sum(status.size for status in statuses)
     chosen = []

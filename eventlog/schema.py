@@ -1,6 +1,6 @@
 """Generate the JSON Schemas of events from the types: `python -m eventlog.schema docs/events`.
 
-Those of version 1 are not generated: nothing writes these events, so they never change.
+The schemas of version 1 are not generated, because nothing writes these events any more.
 """
 
 import sys
@@ -15,7 +15,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schemas() -> dict[str, bytes]:
-    """Return file name -> JSON Schema, one per type of the current schema version."""
+    """Return file name -> JSON Schema for each event type of the current schema version."""
     return {
         f"{kind.__struct_config__.tag}.schema.json": _write(kind)
         for kind in (PredictionEvent, FeedbackEvent, HeartbeatEvent)

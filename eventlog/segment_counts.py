@@ -1,8 +1,8 @@
-"""Count the events of segments by minute of reception, without decoding their content.
+"""Count the events of segments by minute of reception, without decoding their payloads.
 
-A complete segment never changes, so its counts are stored, and read again while its file has the
-same size and time. Damage, gaps and records that are not events are not counted here: a source with
-any of them must be read in full.
+A complete segment never changes, so its counts are stored and reused while the size and
+modification time of its file are the same. A source with damage, gaps or records that are not
+events cannot be counted here and must be read completely.
 """
 
 import contextlib
@@ -24,16 +24,16 @@ _HEARTBEAT = str(HeartbeatEvent.__struct_config__.tag)
 
 
 class CountedEvents(msgspec.Struct):
-    """Hold the events of a source by minute: all, and those before each position."""
+    """The number of events of a source by minute of reception."""
 
     logged: Counter[int] = msgspec.field(default_factory=Counter)
-    before: dict[str, Counter[int]] = {}  # keyed by the name of the position
+    before: dict[str, Counter[int]] = {}  # name of a position -> events before this position
     first: int | None = None  # minute of the first event
-    end: Position = Position(0, 0)  # after the last record
+    end: Position = Position(0, 0)  # position after the last record
 
 
 class _Head(msgspec.Struct):
-    """Decode what is counted of an event."""
+    """The fields of an event that are needed for counting."""
 
     type: str
     sequence: int
@@ -41,16 +41,16 @@ class _Head(msgspec.Struct):
 
 
 class _Segment(msgspec.Struct):
-    """Hold the counts of a complete segment."""
+    """The counts of one segment."""
 
-    size: int
-    modified: int  # nanoseconds
-    minutes: dict[int, int]
-    first: int | None
+    size: int  # bytes
+    modified: int  # modification time in nanoseconds
+    minutes: dict[int, int]  # minute -> number of events
+    first: int | None  # minute of the first event
 
 
 class _IrregularSegment(Exception):
-    """A segment must be read in full."""
+    """A segment that has damage, gaps or records that are not events."""
 
 
 _heads = msgspec.json.Decoder(_Head)
@@ -58,10 +58,10 @@ _stored = msgspec.msgpack.Decoder(dict[str, _Segment])
 
 
 class SegmentCounts:
-    """Count sources, with the stored counts of their complete segments."""
+    """Count the events of sources, reusing stored counts of complete segments."""
 
     def __init__(self, path: Path) -> None:
-        """Read the stored counts; without a readable file, everything is counted."""
+        """Read the stored counts; if the file is unreadable, all segments are counted."""
         self._path = path
         self._stored_segments: dict[str, _Segment] = {}
         self._used: dict[str, _Segment] = {}
@@ -69,7 +69,7 @@ class SegmentCounts:
             self._stored_segments = _stored.decode(path.read_bytes())
 
     def count(self, folder: Path, positions: Mapping[str, Position]) -> CountedEvents | None:
-        """Count a source; None: it must be read in full."""
+        """Count a source's events; return None if the source must be read completely."""
         counted = CountedEvents(before={name: Counter() for name in positions})
         present, closed = segments(folder), ends(folder)
         try:
@@ -81,7 +81,7 @@ class SegmentCounts:
         return counted
 
     def save(self) -> None:
-        """Store the counts of the segments that are there, if the home can be written."""
+        """Store the counts of the segments that still exist, if the home can be written."""
         if self._used != self._stored_segments:
             with contextlib.suppress(OSError):
                 replace_file(self._path, msgspec.msgpack.encode(self._used))
@@ -95,35 +95,35 @@ class SegmentCounts:
     ) -> None:
         stat = segment.path.stat()
         name = f"{segment.path.parent.name}/{segment.path.name}"
-        known_segment = self._stored_segments.get(name)
+        counts = self._stored_segments.get(name)
         passed = {n for n, at in positions.items() if end and at >= Position(segment.epoch, end)}
         ahead = {n for n, at in positions.items() if at <= Position(segment.epoch, segment.base)}
         if (
             end is not None
-            and known_segment is not None
-            and (known_segment.size, known_segment.modified) == (stat.st_size, stat.st_mtime_ns)
+            and counts is not None
+            and (counts.size, counts.modified) == (stat.st_size, stat.st_mtime_ns)
             and passed | ahead == positions.keys()
         ):
-            self._used[name] = known_segment
+            self._used[name] = counts
             for minutes in (counted.logged, *(counted.before[n] for n in passed)):
-                minutes.update(known_segment.minutes)
+                minutes.update(counts.minutes)
         else:
-            known_segment = _Segment(stat.st_size, stat.st_mtime_ns, {}, None)
-            after = _tally(segment, known_segment, counted, positions)
+            counts = _Segment(stat.st_size, stat.st_mtime_ns, {}, None)
+            after = _count_records(segment, counts, counted, positions)
             if end is not None:
                 if after != end:
                     raise _IrregularSegment
-                self._used[name] = known_segment
+                self._used[name] = counts
             end = after
         if counted.first is None:
-            counted.first = known_segment.first
+            counted.first = counts.first
         counted.end = Position(segment.epoch, end)
 
 
-def _tally(
+def _count_records(
     segment: Segment, counts: _Segment, counted: CountedEvents, positions: Mapping[str, Position]
 ) -> int:
-    """Count one segment record by record; return the sequence after its last one."""
+    """Count one segment record by record; return the sequence number after its last record."""
     until = {name: _until(segment, at) for name, at in positions.items()}
     minutes: Counter[int] = Counter()
     expected = segment.base
@@ -147,14 +147,14 @@ def _tally(
 
 
 def _until(segment: Segment, position: Position) -> int:
-    """Return the sequence that a reader has reached in the segment's epoch."""
+    """Return the first sequence number of the segment's epoch that is after the position."""
     if position.epoch == segment.epoch:
         return position.sequence
     return 0 if position.epoch < segment.epoch else 1 << 62
 
 
 def _minute(value: bytes, sequence: int) -> int | None:
-    """Return the minute of an event's reception; None for a heartbeat, which answers no request."""
+    """Return an event's minute of reception, or None for a heartbeat, which is not an answer."""
     try:
         head = _heads.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -165,7 +165,7 @@ def _minute(value: bytes, sequence: int) -> int | None:
 
 
 def _end(segment: Segment, following: Segment | None, closed: Mapping[int, int]) -> int | None:
-    """Return the sequence after a complete segment's last record; None: it may still grow."""
+    """Return the sequence number after a segment's last record, or None if it can still grow."""
     if following is not None and following.epoch == segment.epoch:
         return following.base
     return closed.get(segment.epoch)

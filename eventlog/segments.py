@@ -1,18 +1,19 @@
 """Write and read the local event log: one folder and one writer per source, one file per segment.
 
     <log>/identity                                see identity.py
-    <log>/<source>/lock                           held by the source's writer
+    <log>/<source>/lock                           locked by the source's writer
     <log>/<source>/reserve                        reserved space, see disk_reserve.py
     <log>/<source>/<epoch>-<first sequence>.log   frames, see frames.py
     <log>/<source>/<epoch>-<first sequence>.times see event_times.py
-    <log>/<source>/<epoch>-<sequence>.end         empty; marks the first unused sequence of an epoch
+    <log>/<source>/<epoch>-<sequence>.end         empty; its name states an epoch's end
 
-An epoch is the time of the writer's start in microseconds, and greater than the previous one. So no
-number is used twice, even if an older copy of the folder is restored.
+An epoch is the time of the writer's start in microseconds, and is greater than the previous epoch.
+So no epoch and sequence number occur twice, even if an older copy of the folder is restored.
 
-A segment is complete once the source has a later one. A new writer of a source first truncates the
-incomplete frame that a killed predecessor may have left; its events were never answered. It then
-marks the end of the predecessor's epoch, so that damage to the last frames is counted exactly.
+A segment is complete once the source has a later segment. A new writer of a source first truncates
+an incomplete frame of a killed writer, whose events were never answered. It then marks the end of
+that writer's epoch with the first unused sequence number. Damage to the epoch's last frames can
+therefore be counted exactly.
 """
 
 import contextlib
@@ -58,10 +59,10 @@ class SegmentWriter:
         dropped: Callable[[int], None] = lambda _: None,
         clock: Callable[[], int] = now_us,
     ) -> None:
-        """Take over `folder`; the file descriptor `lock` holds its lock.
+        """Continue the source in `folder`, whose lock file is open as the descriptor `lock`.
 
-        `dropped` is called with the number of events dropped because the disk is full. `clock`
-        gives microseconds since the Unix epoch.
+        `dropped` is called with the number of events that are dropped because the disk is full.
+        `clock` returns microseconds since the Unix epoch.
         """
         self.source = folder.name
         self._folder = folder
@@ -71,11 +72,11 @@ class SegmentWriter:
         existing = segments(folder)
         if existing:
             _finish(folder, existing[-1])
-        # A copy of the folder may lack epochs that readers know: only time never repeats.
+        # A restored copy of the folder may lack epochs that readers know, but time never repeats.
         self.epoch = max(existing[-1].epoch + 1 if existing else 1, clock())
         self.next_sequence = 0
         self._shards: dict[str, ShardCounts] = {}
-        self._closed: deque[int] = deque()  # rolled files that are not flushed yet
+        self._closed: deque[int] = deque()  # complete segments that are not flushed yet
         self._detached = False
         self._file, self._size, self._begun = self._new_segment(), 0, time.monotonic()
         self._times = EventTimes()
@@ -92,9 +93,9 @@ class SegmentWriter:
         dropped: Callable[[int], None] = lambda _: None,
         clock: Callable[[], int] = now_us,
     ) -> Self:
-        """Take over the first source of `<host>-0`, `<host>-1`, ... that has no writer."""
+        """Continue the first source of `<host>-0`, `<host>-1`, ... that has no writer."""
         for slot in count():
-            source = folder / f"{_spelled(host)}-{slot}"
+            source = folder / f"{_folder_name(host)}-{slot}"
             make_folder(source)
             lock = try_lock(source / "lock")
             if lock is not None:
@@ -102,7 +103,7 @@ class SegmentWriter:
         raise AssertionError("count() never ends")
 
     def next_number(self, shard: str) -> int:
-        """Return the number that the next event of a shard must carry."""
+        """Return the number that the next event of a shard must have."""
         return self.counts(shard).number
 
     def shards(self) -> Collection[str]:
@@ -115,11 +116,11 @@ class SegmentWriter:
 
     @property
     def full(self) -> bool:
-        """Return whether new requests must be refused, because their events may not fit on disk."""
+        """Return whether new requests must be refused, because the disk is full."""
         return not self._reserve.is_allocated()
 
     def append(self, events: Sequence[Event]) -> None:
-        """Store all events, readable even if the process is killed, or raise LogUnavailable."""
+        """Store all events so that they survive a kill, or raise LogUnavailable."""
         if not events:
             return
         if self._detached:
@@ -145,9 +146,9 @@ class SegmentWriter:
             self._roll()
 
     def detached(self) -> bool:
-        """Return whether the current segment is no longer where readers look for it.
+        """Return whether readers can no longer find the current segment.
 
-        That is so if a folder above it was removed or replaced. Further appends raise
+        This happens if the folder or a parent was removed or replaced. Further appends raise
         LogUnavailable.
         """
         if self._file >= 0 and not self._detached:
@@ -159,7 +160,7 @@ class SegmentWriter:
 
     @property
     def waits_for_disk(self) -> bool:
-        """Return whether `once_safe` may call back with a delay."""
+        """Return whether `once_safe` calls back later instead of immediately."""
         return self._commit is not None
 
     def once_safe(self, on_safe: OnSynced) -> None:
@@ -175,12 +176,11 @@ class SegmentWriter:
             return
         if self._commit is not None:
             self._commit.close()
-            with contextlib.suppress(FileNotFoundError):  # its folder was removed
+            with contextlib.suppress(FileNotFoundError):  # the folder was removed
                 self._sync()
         self._reserve.release()
-        with contextlib.suppress(
-            OSError
-        ):  # without the end mark, damage to the last frames counts as 1 event
+        # Without the end mark, damage to the last frames counts as one event.
+        with contextlib.suppress(OSError):
             _mark_end(self._folder, self.epoch, self.next_sequence)
         self._times.write(self._path)
         for descriptor in (*self._closed, self._file, self._lock):
@@ -188,13 +188,13 @@ class SegmentWriter:
         self._file = self._lock = -1
 
     def _check_stamps(self, events: Sequence[Event]) -> dict[str, ShardCounts]:
-        """Return the counts of each shard with these events."""
+        """Return the new counts of each shard of `events`; raises ValueError for wrong numbers."""
         counts: dict[str, ShardCounts] = {}
         for sequence, event in enumerate(events, self.next_sequence):
             if (event.source, event.epoch, event.sequence) != (self.source, self.epoch, sequence):
                 raise ValueError(
-                    f"event {event.event_id} appended where "
-                    f"{self.source}:{self.epoch}:{sequence} was expected"
+                    f"event {event.event_id} cannot be appended; expected "
+                    f"{self.source}:{self.epoch}:{sequence}"
                 )
             if not event.shard:
                 continue
@@ -213,7 +213,7 @@ class SegmentWriter:
         self._size += written
 
     def _write_on_full_disk(self, frame: bytes, error: OSError, number: int) -> None:
-        """Write into the reserved space; if it is used up, reject or drop as `when_full` says."""
+        """Write into the reserved space; if it is used up, reject or drop, see `when_full`."""
         if error.errno in _FULL:
             if self._settings.when_full == "drop":
                 self._dropped(number)
@@ -225,7 +225,7 @@ class SegmentWriter:
         raise LogUnavailable(f"event log {self._folder}: {error.strerror}") from error
 
     def _roll(self) -> None:
-        # If no new segment can be created, keep appending to the old one: refuse no event.
+        # If no new segment can be created, continue with the old segment, so that no event is lost.
         with contextlib.suppress(OSError):
             complete = self._path
             fresh = self._new_segment()
@@ -245,7 +245,7 @@ class SegmentWriter:
         return file
 
     def _sync(self) -> None:
-        """Flush to disk. Runs in the group commit's thread, the only one to close rolled files."""
+        """Flush to disk. Runs in the group commit's thread, which also closes old segments."""
         os.fsync(self._file)
         while self._closed:
             os.fsync(self._closed[0])
@@ -254,11 +254,11 @@ class SegmentWriter:
 
 
 def _count(event: Event, counts: ShardCounts) -> None:
-    """Add the next event of a shard to its counts; raises ValueError if it has another number."""
+    """Add the next event of a shard to its counts; raises ValueError if its number is wrong."""
     if event.number != counts.number:
         raise ValueError(
-            f"event {event.event_id} has number {event.number} of shard {event.shard} "
-            f"where {counts.number} was expected"
+            f"event {event.event_id} has number {event.number} of shard {event.shard}; "
+            f"expected {counts.number}"
         )
     counts.number += 1
     if isinstance(event, PredictionEvent):
@@ -268,12 +268,12 @@ def _count(event: Event, counts: ShardCounts) -> None:
 
 
 def end_earlier_sources(log: Path, host: str) -> None:
-    """End the sources of this host that releases without log identities wrote.
+    """Finish this host's sources of early releases, whose names contain no log identity.
 
-    No writer continues them. Sources whose writer still runs are left alone.
+    No writer continues such a source. Sources whose writer still runs are skipped.
     """
-    for folder in log.glob(f"{_spelled(host)}-*"):
-        if not re.fullmatch(r"[0-9]+", folder.name.removeprefix(f"{_spelled(host)}-")):
+    for folder in log.glob(f"{_folder_name(host)}-*"):
+        if not re.fullmatch(r"[0-9]+", folder.name.removeprefix(f"{_folder_name(host)}-")):
             continue
         lock = try_lock(folder / "lock")
         if lock is None:
@@ -285,13 +285,13 @@ def end_earlier_sources(log: Path, host: str) -> None:
         os.close(lock)
 
 
-def _spelled(host: str) -> str:
-    """Return a host's name as a part of the names of folders."""
+def _folder_name(host: str) -> str:
+    """Return a host name with all characters allowed in folder names."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", host)
 
 
 def _finish(folder: Path, last: Segment) -> None:
-    """Truncate the incomplete frame of a source's last segment and mark the end of its epoch."""
+    """Truncate an incomplete frame of a source's last segment, and mark the epoch's end."""
     data = last.path.read_bytes()
     intact, sequence = 0, last.base
     for piece in frames.split(data, final=False):
@@ -309,29 +309,30 @@ def _mark_end(folder: Path, epoch: int, sequence: int) -> None:
 
 
 class SegmentReader:
-    """Follow every source below a log folder; implements `Reader`."""
+    """Read every source of a log folder; implements `Reader`."""
 
     patience = 0.0  # the records of a source are always in order
 
     def __init__(self, folder: Path, positions: Positions) -> None:
-        """Begin each source at its position; without one, at its oldest record."""
+        """Start each source at its position or, without position, at its oldest record."""
         self._folder = folder
         self._positions = positions
         self._followers: dict[str, Follower] = {}
         self._orders: defaultdict[str, StreamOrder] = defaultdict(StreamOrder)
         self._removed: list[Gap] = []
-        # Positions in partitions are not ours: their names contain a slash.
+        # Ignore positions in partitions, whose names contain a slash.
         self._sources = {name for name, at in positions.items() if at > _START and "/" not in name}
         self.drained = False
 
     def poll(self, limit: int) -> Sequence[Record]:
-        """Return at most `limit` new records, ordered by reception across sources; never blocks."""
+        """Return at most `limit` new records of all sources, ordered by reception; never blocks."""
         self._discover()
         peeked = {name: follower.peek(limit) for name, follower in self._followers.items()}
         unread = {name: records for name, records in peeked.items() if records}
-        # A follower at its read-ahead limit may have more records: do not pass its last one.
+        # If a follower's buffer is full, its source may have earlier records than other sources.
+        # Return at most as many records as this buffer has.
         most = min(
-            [limit, *(follower.ready for follower in self._followers.values() if follower.laden)]
+            [limit, *(follower.ready for follower in self._followers.values() if follower.is_full)]
         )
         records = merged(unread, self._orders, most)
         for source, number in Counter(record.source for record in records).items():
@@ -340,7 +341,7 @@ class SegmentReader:
         return records
 
     def gaps(self) -> Sequence[Gap]:
-        """Return lost ends and removed sources; damage is reported as unreadable records."""
+        """Return truncated and removed sources; damage is returned as unreadable records."""
         gaps, self._removed = self._removed, []
         return [*gaps, *(gap for follower in self._followers.values() for gap in follower.gaps())]
 
@@ -350,11 +351,11 @@ class SegmentReader:
             follower.close()
 
     def torn(self) -> dict[str, int]:
-        """Return the bytes after each source's last complete frame, as of the last poll."""
+        """Return the size of each source's incomplete last frame in bytes, as of the last poll."""
         return {name: follower.torn for name, follower in self._followers.items() if follower.torn}
 
     def _discover(self) -> None:
-        """Follow new sources and drop those whose folder is gone."""
+        """Add new sources, and drop sources whose folder was removed."""
         present = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
         for source in self._sources.difference(folder.name for folder in present):
             self._sources.remove(source)

@@ -1,4 +1,4 @@
-"""Locate Driftline's files and read settings from environment variables."""
+"""Settings from environment variables, and the paths of Driftline's files."""
 
 import math
 import os
@@ -42,9 +42,9 @@ def from_environment(
 
 
 def fault(value: str, kind: Any) -> str:
-    """Return the expected form of an invalid value; "" if the value is valid.
+    """Return the expected form if the value is invalid, else "".
 
-    No setting is negative or infinite.
+    Negative and infinite numbers are always invalid.
     """
     try:
         converted = msgspec.convert(value, kind, strict=False)
@@ -71,16 +71,16 @@ def _expected(kind: Any) -> str:
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Configure durability, segments and retention of the event log (DRIFTLINE_LOG_*)."""
 
-    durability: Literal["process", "disk"] = "process"  # survives a killed process, or power loss
+    durability: Literal["process", "disk"] = "process"  # disk: events also survive a power loss
     when_full: Literal["reject", "drop"] = "reject"  # refuse requests, or answer without logging
-    segment_bytes: PositiveInt = 64 << 20  # size at which a segment is rolled
-    segment_seconds: PositiveFloat = 3600.0  # age at which a segment is rolled
+    segment_bytes: PositiveInt = 64 << 20  # size at which a new segment is started
+    segment_seconds: PositiveFloat = 3600.0  # age at which a new segment is started
     reserve_bytes: int = 2 << 20  # per writer, for requests accepted before the disk was full
     retain_bytes: int = 0  # largest total size of all segments; 0: no limit
-    retain_seconds: float = 0.0  # since the last append to a segment; 0: no limit
+    retain_seconds: float = 0.0  # retention since a segment's last append; 0: no limit
     # Readers that must have read a segment before it is deleted: "monitor", "forwarder", or both,
-    # separated by a comma. Empty: every reader that has stored a position; until one has, nothing
-    # is deleted.
+    # separated by a comma. If empty, every reader that has stored a position must have read it;
+    # if no reader has, nothing is deleted.
     retain_for: str = ""
     sweep_seconds: PositiveFloat = 60.0  # seconds between sweeps
 
@@ -89,13 +89,13 @@ class ForwarderSettings(msgspec.Struct, frozen=True):
     """Configure where `driftline forward` exposes its metrics (DRIFTLINE_FORWARDER_*)."""
 
     metrics_host: str = "127.0.0.1"
-    metrics_port: int = 0  # port of the metrics endpoint; 0: none
-    # Allowed host names, besides IP addresses and localhost; * allows any
+    metrics_port: int = 0  # port of the metrics endpoint; 0: no endpoint
+    # Allowed host names in addition to IP addresses and localhost; * allows any name
     metrics_hosts: str = ""
 
 
 class Home(msgspec.Struct, frozen=True):
-    """Name the files below the home folder (DRIFTLINE_HOME, default ~/.driftline)."""
+    """The paths of the files in the home folder (DRIFTLINE_HOME, default ~/.driftline)."""
 
     root: Path
 
@@ -121,7 +121,7 @@ class Home(msgspec.Struct, frozen=True):
 
     @property
     def segment_counts(self) -> Path:
-        """Return the ledger's counts of complete segments; it may be deleted at any time."""
+        """Return the file of the ledger's counts of complete segments, a cache."""
         return self.root / "segment-counts"
 
     @property
@@ -130,12 +130,12 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "consumed.json"
 
     def lock(self, role: str) -> Path:
-        """Return the lock file of a role; its process holds the lock while it runs."""
+        """Return the lock file of a role, which its process locks while it runs."""
         return self.root / f"{role}.lock"
 
     @property
     def registry(self) -> Path:
-        """Return the registry's database of aliases and changes; BentoML's store has the models."""
+        """Return the registry's database of aliases and changes; BentoML stores the models."""
         return self.root / "registry.db"
 
     @property
@@ -145,17 +145,17 @@ class Home(msgspec.Struct, frozen=True):
 
     @property
     def registry_copy(self) -> Path:
-        """Return this machine's copy of a registry database that machines share."""
+        """Return this machine's copy of a registry database that several machines share."""
         return self.root / "registry-copy.db"
 
     @property
     def workers(self) -> Path:
-        """Return the folder with the registry revision of each running worker."""
+        """Return the folder of files that state each running worker's registry revision."""
         return self.root / "workers"
 
     @property
     def exits(self) -> Path:
-        """Return the folder of the records of ended worker processes, by process id."""
+        """Return the folder of records about terminated worker processes, by process id."""
         return self.root / "exits"
 
     @property
@@ -180,7 +180,7 @@ class Home(msgspec.Struct, frozen=True):
 
     @property
     def shadows(self) -> Path:
-        """Return the file of the process that runs shadows: its positions and counts."""
+        """Return the file of the shadow process's positions and counts."""
         return self.root / "shadows.json"
 
     @property
@@ -195,7 +195,7 @@ class Home(msgspec.Struct, frozen=True):
 
     @property
     def gate_run(self) -> Path:
-        """Return the folder of the gate run in progress; it is removed afterwards."""
+        """Return the folder of the gate run in progress, which is removed afterwards."""
         return self.root / "gate-run"
 
     @property
@@ -205,7 +205,7 @@ class Home(msgspec.Struct, frozen=True):
 
     @property
     def uploads(self) -> Path:
-        """Return the folder of files that a registry server received and has not registered yet."""
+        """Return the folder of received files that the registry server has not registered yet."""
         return self.root / "uploads"
 
     @property

@@ -1,7 +1,7 @@
-"""Assign every model to a shard, so that everything about a model lies in one place. Pure.
+"""Assign every model to a shard, so that all events of a model are in one partition. Pure.
 
-A tag stands for a model's name where the name itself would be too long, such as in prediction ids.
-Its first digits are the shard. Clients and logs hold both, so neither ever changes.
+A tag represents a model's name if the name would be too long, such as in prediction ids. Its first
+digits are the shard. Clients and logs contain tags and shards, so neither can ever change.
 """
 
 from functools import lru_cache
@@ -10,12 +10,12 @@ from hashlib import blake2b
 SHARDS = 4_096
 SHARD_DIGITS = 3
 TAG_DIGITS = 10
-_TAG = TAG_DIGITS + 1  # with the hyphen
+_TAG = TAG_DIGITS + 1  # length of a tag and the hyphen after it
 
 
-@lru_cache(maxsize=16_384)  # bounded, because clients may state any name
+@lru_cache(maxsize=16_384)  # bounded, because clients can send any name
 def tag_of(model: str) -> str:
-    """Return the tag of a model: 10 hex digits, which two models share once in 10¹² pairs."""
+    """Return the tag of a model: 10 hex digits, equal for two models once in 10¹² pairs."""
     name = model.encode(errors="surrogatepass")
     return blake2b(name, digest_size=TAG_DIGITS // 2).hexdigest()
 
@@ -25,18 +25,19 @@ def shard_of(model: str) -> str:
     return tag_of(model)[:SHARD_DIGITS]
 
 
-# Of events that belong to no model. One for all, or callers could make up thousands of shards.
+# Shard of all events without a known model. Otherwise, callers could create thousands of shards.
 NO_MODEL = shard_of("")
 
 
 def shard_of_label(prediction_id: str, *, verified: bool) -> str:
-    """Return the shard that a verified prediction id names; NO_MODEL for any other id."""
+    """Return the shard in a verified prediction id, or NO_MODEL for an unverified id."""
     return prediction_id[:SHARD_DIGITS] if verified else NO_MODEL
 
 
 def join_key(prediction_id: str) -> str:
-    """Return the key that joins a prediction and its labels: the id without its model's tag.
+    """Return the key that joins a prediction and its labels.
 
-    Ids of callers had no tag up to release 0.2; their labels must find their predictions still.
+    The key is the prediction id. An id that the client chose has no tag in the key, because such
+    ids had no tag up to release 0.2, and labels with old ids must still find their predictions.
     """
     return prediction_id[_TAG:] if prediction_id.startswith("own-", _TAG) else prediction_id

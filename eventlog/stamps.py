@@ -1,4 +1,4 @@
-"""Number the events of one append: in their source, and in their shard."""
+"""Number the events of one append within their source and within their shard."""
 
 from typing import NamedTuple, Protocol
 
@@ -8,16 +8,16 @@ class EventNumbers(Protocol):
 
     @property
     def next_sequence(self) -> int:
-        """Return the sequence of its next event."""
+        """Return the sequence number of the writer's next event."""
         ...
 
     def next_number(self, shard: str) -> int:
-        """Return the number of its next event in a shard."""
+        """Return the number of the writer's next event in a shard."""
         ...
 
 
 class Stamp(NamedTuple):
-    """The place of an event in its writer's epoch."""
+    """The numbers of an event within its writer's epoch."""
 
     sequence: int
     shard: str
@@ -25,7 +25,7 @@ class Stamp(NamedTuple):
 
 
 class Stamps:
-    """Stamp the next events to append, in the order of appending."""
+    """Assign numbers to the next events, in the order in which they will be appended."""
 
     def __init__(self, writer: EventNumbers) -> None:
         self._writer = writer
@@ -33,7 +33,7 @@ class Stamps:
         self._numbers: dict[str, int] = {}
 
     def take(self, shard: str) -> Stamp:
-        """Return the stamp of the next event of a shard."""
+        """Return the numbers of the next event, which belongs to this shard."""
         number = self._numbers.get(shard)
         if number is None:
             number = self._writer.next_number(shard)

@@ -22,7 +22,7 @@ class TopicEpochs:
             raise EventLogError(f"{path}: expected topic ids by name: {error}") from None
 
     def recreated(self, topics: Mapping[str, str]) -> list[str]:
-        """Return the names of the topics whose id differs from the stored one."""
+        """Return the names of topics whose id differs from the stored id."""
         return sorted(name for name, id_ in topics.items() if self._epochs.get(name, id_) != id_)
 
     def keep(self, topics: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Trace the transfer of predictions from the local log to Kafka."""
+"""Trace how predictions are forwarded from the local log to Kafka."""
 
 import time
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ class ForwardTraces:
     """Add a span to the trace of every sampled prediction that is forwarded."""
 
     def __init__(self, tracing: Tracing | None, topic: str) -> None:
-        """Trace sends to `topic`; with None for `tracing`, do nothing."""
+        """`topic` is the topic of predictions; if `tracing` is None, no spans are created."""
         self._tracing = tracing
         self._topic = topic
 
     def sent(self, records: Sequence[Record], began: int) -> None:
-        """Record spans from `began` (nanoseconds since the Unix epoch) until now."""
+        """Add spans from `began` (nanoseconds since the Unix epoch) until now."""
         if self._tracing is None:
             return
         now = time.time_ns()

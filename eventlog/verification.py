@@ -14,15 +14,15 @@ _LIMIT = 2_000  # records in memory at a time
 
 
 class SourceFindings(msgspec.Struct):
-    """Hold the counters of one source; `epochs` counts the writer's starts."""
+    """The counters of one source."""
 
     source: str
-    epochs: int = 0
-    events: int = 0  # readable
+    epochs: int = 0  # number of the writer's starts
+    events: int = 0  # readable events
     unreadable: int = 0  # records in frames with a wrong CRC, or bytes that are not an event
-    missing: int = 0  # sequences without a record, because a full disk dropped their events
-    gaps_by_shard: dict[str, int] = {}  # numbers without a readable record
-    torn_bytes: int = 0  # incomplete last frame: a write in progress, or an interrupted one
+    missing: int = 0  # sequence numbers without record, because a full disk dropped the events
+    gaps_by_shard: dict[str, int] = {}  # shard -> numbers without a readable record
+    torn_bytes: int = 0  # size of an incomplete last frame, whose write is in progress or failed
 
     @property
     def whole(self) -> bool:
@@ -31,7 +31,7 @@ class SourceFindings(msgspec.Struct):
 
 
 def verify(log: Path) -> list[SourceFindings]:
-    """Read every source and return its findings, ordered by name."""
+    """Read every source, and return the sources' findings, ordered by name."""
     counters: dict[str, _SourceCounter] = {}
     reader = SegmentReader(log, {})
     while records := reader.poll(_LIMIT):
@@ -50,13 +50,13 @@ def verify(log: Path) -> list[SourceFindings]:
 
 
 class _SourceCounter:
-    """Count one source's records from its oldest segment; deleted segments are not missing."""
+    """Count one source's records from its oldest segment; deleted segments do not count."""
 
     def __init__(self, folder: Path) -> None:
         first = segments(folder)[0]
         self.findings = SourceFindings(folder.name)
         self._expected = Position(first.epoch, first.base)
-        self._numbers: dict[str, int] = {}  # next one of each shard in the epoch
+        self._numbers: dict[str, int] = {}  # shard -> next number in the epoch
         self._from_start = first.base == 0  # whether the first number of a shard must be 0
 
     def add(self, record: Record) -> None:

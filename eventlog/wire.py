@@ -1,7 +1,8 @@
 """Encode and decode events, and build their CloudEvents headers for Kafka.
 
-A record of the log has a value, the event as JSON, and perhaps a raw part: the contents of large
-tensors, which base64 would make a third longer. `Tensor.raw_at` says where a tensor's begin.
+A record of the log has a value, which is the event as JSON, and optionally a raw part. The raw part
+contains the values of large tensors, because base64 in JSON would be a third longer.
+`Tensor.raw_at` states the position of a tensor's contents in the raw part.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from eventlog.events import (
 _Readable = Event | PredictionEventV1 | FeedbackEventV1
 
 encode = msgspec.json.Encoder().encode  # event -> JSON bytes, raw contents in base64
-RAW = RAW_NAME.decode()  # the header of a record that holds its raw part
+RAW = RAW_NAME.decode()  # name of the header that contains a record's raw part
 _SPECVERSION = ("ce_specversion", b"1.0")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CONTENT_TYPE = ("content-type", b"application/json")
@@ -37,12 +38,12 @@ _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(_Readable)
 
 
 def encode_record(event: Event) -> tuple[bytes, list[memoryview]]:
-    """Encode an event as a record: its value, and the pieces of its raw part."""
+    """Encode an event as a record; return its value and the pieces of its raw part."""
     if not isinstance(event, PredictionEvent) or not _has_bytes(event):
         return encode(event), []
     parts: list[memoryview] = []
-    inputs = {name: _taken_out(tensor, parts) for name, tensor in event.inputs.items()}
-    outputs = {name: _taken_out(tensor, parts) for name, tensor in event.outputs.items()}
+    inputs = {name: _move_contents(tensor, parts) for name, tensor in event.inputs.items()}
+    outputs = {name: _move_contents(tensor, parts) for name, tensor in event.outputs.items()}
     return encode(replace(event, inputs=inputs, outputs=outputs)), parts
 
 
@@ -53,8 +54,8 @@ def _has_bytes(event: PredictionEvent) -> bool:
     return any(tensor.raw and not isinstance(tensor.raw, str) for tensor in event.outputs.values())
 
 
-def _taken_out(tensor: Tensor, parts: list[memoryview]) -> Tensor:
-    """Return a tensor whose raw contents are in `parts`."""
+def _move_contents(tensor: Tensor, parts: list[memoryview]) -> Tensor:
+    """Move a tensor's raw contents to `parts`; return the tensor with their position."""
     contents: Any = tensor.raw
     if not contents or isinstance(contents, str):
         return tensor
@@ -65,10 +66,10 @@ def _taken_out(tensor: Tensor, parts: list[memoryview]) -> Tensor:
 
 
 def decode(data: bytes | memoryview, raw: bytes = b"") -> Event:
-    """Decode an event; ignore unknown fields, which later releases may add.
+    """Decode an event; ignore unknown fields, which later releases can add.
 
-    `raw` is the raw part of its record. Raises UnreadableEvent with the invalid field or the
-    unknown schema version.
+    `raw` is the record's raw part. Raises UnreadableEvent with the invalid field or the unknown
+    schema version.
     """
     try:
         event = _decoder.decode(data)
@@ -78,19 +79,19 @@ def decode(data: bytes | memoryview, raw: bytes = b"") -> Event:
         raise UnreadableEvent("not an event of a known schema version: nested too deeply") from None
     name = event.shard if isinstance(event, HeartbeatEvent) else event.prediction_id
     if "\0" in name or "\0" in event.source:
-        raise UnreadableEvent("its source or its prediction id holds a character that no name has")
+        raise UnreadableEvent("source or prediction id contains a null character")
     return _with_raw(event, memoryview(raw)) if raw else event
 
 
 def _with_raw(event: Event, raw: memoryview) -> Event:
-    """Return an event whose tensors hold their raw contents."""
+    """Return the event with the raw contents in its tensors."""
     if not isinstance(event, PredictionEvent):
         return event
-    inputs, outputs = _put_back(event.inputs, raw), _put_back(event.outputs, raw)
+    inputs, outputs = _restore_contents(event.inputs, raw), _restore_contents(event.outputs, raw)
     return replace(event, inputs=inputs, outputs=outputs)
 
 
-def _put_back(tensors: Mapping[str, Tensor], raw: memoryview) -> dict[str, Tensor]:
+def _restore_contents(tensors: Mapping[str, Tensor], raw: memoryview) -> dict[str, Tensor]:
     whole: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if tensor.raw_at is None:
@@ -107,9 +108,9 @@ def _put_back(tensors: Mapping[str, Tensor], raw: memoryview) -> dict[str, Tenso
 
 
 def key(event: Event) -> bytes:
-    """Return the partition key: all events of a model share a partition.
+    """Return the partition key, which is the shard, so all events of a model share a partition.
 
-    An event of version 1 has no shard. It is keyed by its prediction id, as it always was.
+    An event of version 1 has no shard. Its key is the prediction id, as in earlier releases.
     """
     if isinstance(event, HeartbeatEvent):
         return event.shard.encode()

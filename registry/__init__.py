@@ -1,1 +1,1 @@
-"""Models, versions and aliases: what is registered, and which version a name means."""
+"""The registry: models, their versions, and the aliases that point to versions."""

@@ -1,8 +1,8 @@
-"""Requests, approvals and rejections of a version for an alias: rows of the registry's history.
+"""Requests, approvals and rejections of a version for an alias, as rows of the registry's history.
 
-An approval refers to a digest, its gate report, the version that the alias names, and the release
-policy. If any of it changes, the approval is stale: `LifecycleState.approvals` omits it. Neither
-the registrant nor the requester can approve, and a rejection is final for the digest.
+An approval refers to a digest, its gate report, the version that the alias points to, and the
+release policy. If one of them changes, the approval is stale: `LifecycleState.approvals` omits it.
+Neither the registrant nor the requester can approve. A rejection is final for the digest.
 """
 
 from collections.abc import Callable, Collection
@@ -18,7 +18,7 @@ from registry.history.store import History
 
 
 class ReadSubject(NamedTuple):
-    """Digests, or their first digits, of what an approver has read; "" if they state none."""
+    """Digests, or their first digits, of content that an approver has read; "" if not stated."""
 
     digest: str = ""  # digest of the version's content
     report: str = ""  # digest of the gate report
@@ -28,10 +28,10 @@ ANYTHING = ReadSubject()
 
 
 class Approvals:
-    """Append to the history what people decide; each method returns the new revision.
+    """Append people's decisions to the history; each method returns the new revision.
 
-    Raises UnknownVersion for a version that was never registered with a digest, and VersionRefused
-    for a decision that the history does not allow.
+    Methods raise UnknownVersion for a version that was never registered with a digest, and
+    VersionRefused for a decision that the history does not allow.
     """
 
     def __init__(self, history: History, clock: Callable[[], int] | None = None) -> None:
@@ -48,7 +48,7 @@ class Approvals:
         fields: Collection[str] | None = None,
         expected_revision: int | None = None,
     ) -> int:
-        """Replace the release policy of a model, or the stated fields of it.
+        """Replace a model's release policy, or only the policy's `fields`.
 
         Earlier gate runs and approvals become stale. Raises RegistryConflict if the model changed
         after `expected_revision`.
@@ -65,7 +65,7 @@ class Approvals:
         return self._history.append(model, decide, expected_revision=expected_revision)
 
     def request(self, model: str, number: str, alias: str, *, actor: str, why: str) -> int:
-        """Ask for approval of a version for an alias."""
+        """Request the approval of a version for an alias."""
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
             digest = registered_digest(state, model, number)
@@ -94,9 +94,9 @@ class Approvals:
         roles: Collection[str] = (),
         read: ReadSubject = ANYTHING,
     ) -> int:
-        """Approve what was requested; `roles` are those of the actor.
+        """Approve a requested version for an alias; `roles` are the actor's roles.
 
-        A second approval by the same person adds nothing.
+        A second approval by the same person has no effect.
         """
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
@@ -110,8 +110,8 @@ class Approvals:
             assert request is not None
             if request.time < state.oldest_decision(alias, self._now()):
                 raise VersionRefused(
-                    f"the request of version {number} of {model} for {alias} has expired; ask "
-                    "again with driftline request"
+                    f"the request of version {number} of {model} for {alias} has expired; repeat "
+                    "it with driftline request"
                 )
             if reason := state.cannot_approve(alias, number, actor, roles):
                 raise VersionRefused(f"{alias} of {model}: {reason}")
@@ -124,7 +124,7 @@ class Approvals:
         return self._history.append(model, decide)
 
     def reject(self, model: str, number: str, *, actor: str, why: str) -> int:
-        """Reject the content of a version, for good."""
+        """Reject the content of a version permanently."""
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
             digest = registered_digest(state, model, number)
@@ -132,8 +132,8 @@ class Approvals:
                 return []
             if aliases := [alias for alias, of in state.aliases.items() if of == number]:
                 raise VersionRefused(
-                    f"version {number} of {model} is {', '.join(aliases)}: point it at another "
-                    "version first"
+                    f"version {number} of {model} is {', '.join(aliases)}: point the alias at "
+                    "another version first"
                 )
             return [self._row("rejected", model, number, "", digest, "", actor, why)]
 
@@ -159,14 +159,14 @@ class Approvals:
 
 
 def registered_digest(state: LifecycleState, model: str, number: str) -> str:
-    """Return the digest of a version; raises UnknownVersion if no row states it."""
+    """Return the digest of a version; raises UnknownVersion if no row of the history states it."""
     if digest := state.digest_of(number):
         return digest
     numbers = ", ".join(state.registered) or "none is registered"
     if number in state.registered:
         raise UnknownVersion(
             f"version {number} of {model} was registered by an earlier release, without a digest: "
-            "register its files again"
+            "re-register its files"
         )
     raise UnknownVersion(f"model {model!r} has no version {number!r}; versions: {numbers}")
 
@@ -178,12 +178,12 @@ def _require_open(state: LifecycleState, model: str, number: str, alias: str) ->
         if (row := rows.get(digest)) is not None:
             raise VersionRefused(
                 f"version {number} of {model} was {fact} by {row.actor or 'unknown'} in revision "
-                f"{row.revision}: that is final for its content"
+                f"{row.revision}; this is final for its content"
             )
     if alias not in state.policy.approvals:
         raise VersionRefused(
-            f"the release policy of {model} asks for no approval of {alias}; set it with "
-            "driftline release-policy"
+            f"the release policy of {model} requires no approval for {alias}; change the policy "
+            "with driftline release-policy"
         )
 
 
@@ -191,21 +191,20 @@ def _require_gates(state: LifecycleState, model: str, number: str) -> None:
     """Raise VersionRefused if there is no gate report to approve."""
     if missing := state.missing_gates(state.digest_of(number)):
         raise VersionRefused(
-            f"version {number} of {model}: {missing}; expected a passed gate report, which an "
-            "approval refers to"
+            f"version {number} of {model}: {missing}; an approval refers to a passed gate report"
         )
 
 
 def _require_read(read: ReadSubject, model: str, number: str, digest: str, report: str) -> None:
-    """Raise VersionRefused if the approver has read something else than is approved."""
+    """Raise VersionRefused if the approver has read other content than the version's."""
     for what, read_digest, now in (
         ("content", read.digest, digest),
         ("gate report", read.report, report),
     ):
         if not now.startswith(read_digest):
             raise VersionRefused(
-                f"version {number} of {model}: the {what} is {now[:12] or 'missing'}, and the "
-                f"approval is for {read_digest[:12]}; read it and approve again"
+                f"version {number} of {model}: the {what} is {now[:12] or 'missing'}, but the "
+                f"approval is for {read_digest[:12]}; read the new {what} and approve again"
             )
 
 
@@ -214,7 +213,7 @@ def _require_fresh(
 ) -> None:
     place = f"version {number} of {model} for {alias}"
     if request is None:
-        raise VersionRefused(f"nobody asked for {place}; expected driftline request first")
+        raise VersionRefused(f"no request of {place}; expected driftline request first")
     approval_request = request.decode(ApprovalSubject)
     changed = [
         what
@@ -228,5 +227,5 @@ def _require_fresh(
     if changed:
         raise VersionRefused(
             f"the request of {place} is stale: {' and '.join(changed)} changed after revision "
-            f"{request.revision}; ask again with driftline request"
+            f"{request.revision}; repeat it with driftline request"
         )

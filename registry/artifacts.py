@@ -1,7 +1,7 @@
-"""Files of versions in a store that machines share, named by their SHA-256.
+"""Files of versions in a store that several machines share, named by their SHA-256.
 
 `DRIFTLINE_ARTIFACTS` is a URL of fsspec: `file:///...`, `s3://BUCKET/...`, `gs://...` or `abfs://...`.
-A file is written once and never changed, and hashed on arrival at this machine.
+A file is written once and never changed. Its hash is checked when this machine fetches it.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from registry.errors import ArtifactsUnavailable, ChangedFile, RegistryError
 
-_CHUNK = 1 << 20  # bytes read at once
+_CHUNK = 1 << 20  # bytes per read
 _S3_ACTIONS = {"list": "s3:ListBucket", "read": "s3:GetObject", "write": "s3:PutObject"}
 
 
@@ -20,8 +20,8 @@ class ArtifactStore:
     """The shared files below one URL; safe across threads and processes."""
 
     def __init__(self, url: str) -> None:
-        """Connect to nothing yet; raises ArtifactsUnavailable for a URL of an unknown kind."""
-        import fsspec  # noqa: PLC0415 - imported only where it is used
+        """Do not connect yet; raises ArtifactsUnavailable for an unknown kind of URL."""
+        import fsspec  # noqa: PLC0415 - imported only if a shared store is configured
 
         self.url = url
         with self._faults("cannot be opened"):
@@ -29,7 +29,7 @@ class ArtifactStore:
         self._local = "file" in self._files.protocol
 
     def put(self, folder: Path, files: Mapping[str, str]) -> None:
-        """Store the files of a folder, by name and SHA-256; raises ArtifactsUnavailable."""
+        """Store files of a folder; `files` maps name to SHA-256. Raises ArtifactsUnavailable."""
         for name, digest in files.items():
             place, size = self._place(digest), (folder / name).stat().st_size
             with self._faults(
@@ -41,7 +41,7 @@ class ArtifactStore:
             ):
                 if self._files.exists(place) and self._files.size(place) == size:
                     continue
-                if not self._local:  # shows only whole objects
+                if not self._local:  # object stores show only complete objects
                     self._files.put_file(str(folder / name), place)
                     continue
                 self._files.makedirs(place.rpartition("/")[0], exist_ok=True)
@@ -50,9 +50,10 @@ class ArtifactStore:
                 self._files.mv(part, place)
 
     def fetch(self, name: str, digest: str, target: Path) -> None:
-        """Write a file to `target`, hashed as it arrives.
+        """Write a stored file to `target` and check its hash.
 
-        Raises ChangedFile for missing or other bytes, and ArtifactsUnavailable.
+        Raises ChangedFile if the stored file is missing or has other bytes, or
+        ArtifactsUnavailable.
         """
         arriving = hashlib.sha256()
         place = self._place(digest)
@@ -71,7 +72,7 @@ class ArtifactStore:
             )
 
     def has(self, digests: Iterable[str]) -> bool:
-        """Return whether every file is there; raises ArtifactsUnavailable."""
+        """Return whether every file is stored; raises ArtifactsUnavailable."""
         with self._faults("cannot be listed", "list", "read"):
             return all(self._files.exists(self._place(digest)) for digest in digests)
 
@@ -94,21 +95,21 @@ class ArtifactStore:
     def _faults(
         self, what: str, *rights: str, missing: type[RegistryError] = ChangedFile
     ) -> Iterator[None]:
-        """Raise errors of this module for those of the store; `rights` are what the block needs."""
+        """Convert the store's errors to RegistryErrors; the block needs permissions to `rights`."""
         try:
             yield
         except FileNotFoundError as error:
-            raise missing(f"{what}: nothing is there in {self.url}") from error
+            raise missing(f"{what}: the file is missing in {self.url}") from error
         except PermissionError as error:
             raise ArtifactsUnavailable(
                 f"artefacts {self.url}: {what}: access denied ({_line(error)}); expected the "
-                f"rights to {self._names(rights)}"
+                f"permissions to {self._names(rights)}"
             ) from error
-        except Exception as error:  # each kind of store raises its own
+        except Exception as error:  # the errors of fsspec's stores have no common base class
             raise ArtifactsUnavailable(f"artefacts {self.url}: {what}: {_line(error)}") from error
 
     def _names(self, rights: Iterable[str]) -> str:
-        """Return rights as words, and as the actions of S3 policies where the store is S3."""
+        """Return permissions as words; for S3, add the actions of its policies."""
         if "s3" not in self._files.protocol:
             return ", ".join(rights)
         return ", ".join(f"{right} ({_S3_ACTIONS[right]})" for right in rights)
@@ -119,5 +120,5 @@ def _line(error: BaseException) -> str:
 
 
 def open_artifacts(url: str) -> ArtifactStore | None:
-    """Return the shared store at a URL; None: files stay on the registering machine."""
+    """Return the shared store at a URL, or None for "": files then stay on this machine."""
     return ArtifactStore(url) if url else None

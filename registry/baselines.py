@@ -1,7 +1,8 @@
-"""Baselines of versions without a registered reference: rows of the registry's history.
+"""Baselines of versions without a registered reference, as rows of the registry's history.
 
-The monitor records the baseline that it learned from the first windows of production; that row is
-for people. A person may choose another period: such a row holds for windows that begin later.
+The monitor records the baseline that it learned from the first windows of production; this row is
+only information for people. A person can choose another period as the baseline. That row applies to
+windows that begin later.
 """
 
 from collections.abc import Iterable
@@ -13,26 +14,26 @@ from registry.history.rows import HistoryRow
 
 
 class BaselineRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The rows of production that a version's windows are compared with."""
+    """The production rows that a version's windows are compared with."""
 
     origin: Literal["learned", "chosen"]
-    digest: str  # SHA-256 of its Parquet file, in hex
-    start: int  # the rows lie in [start, end) of event time, in microseconds
+    digest: str  # SHA-256 of the baseline's Parquet file, in hex
+    start: int  # event times of the rows are in [start, end), in microseconds
     end: int
     rows: int
-    windows: list[int] = []  # starts of those that it was learned from
+    windows: list[int] = []  # starts of the windows from which the baseline was learned
     why: str = ""  # reason for a chosen baseline
 
 
 class RecordedBaseline(msgspec.Struct, frozen=True):
-    """A baseline and the row that records it."""
+    """A baseline, and the row of the history that records it."""
 
     row: HistoryRow
     record: BaselineRecord
 
 
 def baselines_of(number: str, history: Iterable[HistoryRow]) -> list[RecordedBaseline]:
-    """Return the recorded baselines of a version, oldest first, from its model's history."""
+    """Return a version's baselines, oldest first, from its model's history."""
     rows = (row for row in history if row.kind == "baseline" and row.number == number)
     return [
         RecordedBaseline(row, msgspec.json.decode(row.detail, type=BaselineRecord)) for row in rows

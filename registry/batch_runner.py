@@ -1,4 +1,4 @@
-"""Run a model on many rows offline: on its reference or on logged requests."""
+"""Run a model offline on many rows: its reference, or logged requests."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,8 +24,8 @@ def run_in_batches(
 ) -> dict[str, Array]:
     """Run the model in batches of max_batch_size; return output name -> array of `rows` rows.
 
-    Without `together`, rows run one by one, unless the batch dimension is fixed.
-    Raises InvalidModel if the model fails or returns another number of rows.
+    If `together` is False, each row runs separately, unless the batch dimension is fixed.
+    Raises InvalidModel if the model fails or returns a wrong number of rows.
     """
     prediction = manifest.prediction
     roles = (prediction.label, prediction.probabilities, prediction.scores)
@@ -46,7 +46,7 @@ def run_in_batches(
                 name == prediction.label and array.size != rows_run
             ):
                 raise InvalidModel(
-                    f"output {name!r} answered shape {list(array.shape)} to {rows_run} rows"
+                    f"output {name!r} has shape {list(array.shape)}; expected {rows_run} rows"
                 )
             batches[name].append(array[:feed_rows])
     return {name: np.concatenate(arrays) for name, arrays in batches.items()}
@@ -58,5 +58,5 @@ def _run_batch(
     try:
         outputs: list[Array] = session.run(names, feed)
     except Exception as error:  # noqa: BLE001  # ONNX Runtime's errors have no common base class
-        raise InvalidModel(f"the model fails on the rows from {start} on: {error}") from None
+        raise InvalidModel(f"the model fails on the rows from row {start}: {error}") from None
     return outputs

@@ -1,8 +1,8 @@
-"""Decide whether requests of a version can share a run: their rows must be independent.
+"""Decide whether requests of a version can share a run, which requires independent rows.
 
 Registration decides by the names of dimensions and by trial runs (row_probe.py), and stores the
-verdict in the version's batching.json. Versions of earlier releases lack the file: workers decide
-when they load them, for large models without trial runs.
+verdict in the version's batching.json. Versions of earlier releases have no such file. Workers
+decide when they load such a version, without trial runs if the model is large.
 """
 
 import time
@@ -26,13 +26,13 @@ from registry.row_probe import Arrays, ProbeFindings, Run, probe_rows
 from registry.rows import FREE, batch_dimension
 
 FILE = "batching.json"
-PROBED_AT_LOAD = 16 * 2**20  # largest model probed at load, in bytes; others would load slowly
+PROBED_AT_LOAD = 16 * 2**20  # bytes; larger models run no trials at load, which would be slow
 _ROWS_AT_LOAD = 64
 _GENERATED_ROWS = 64
 
 
 class Runnable(msgspec.Struct, frozen=True):
-    """Hold a loaded model: its run function, inputs and outputs with names of dimensions."""
+    """A loaded model: its run function, and its inputs and outputs with names of dimensions."""
 
     run: Run  # inputs by name -> all outputs by name
     inputs: Sequence[Node]
@@ -40,21 +40,21 @@ class Runnable(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
-    """State why requests cannot share a run; empty if they can."""
+    """The reasons why requests cannot share a run; empty if they can."""
 
     faults: dict[str, str] = {}  # output -> fault
     failure: str = ""  # fault of the model as a whole
-    probed: bool = True  # tested by trial runs; False: only by names of dimensions
+    probed: bool = True  # whether trial runs were made; otherwise, only names were checked
 
     @property
     def reason(self) -> str:
-        """Return the failure or all faults in one line; empty if requests can share a run."""
+        """Return the failure or all faults in one line, or "" if requests can share a run."""
         return self.failure or "; ".join(f"output {n!r} {why}" for n, why in self.faults.items())
 
     def against_answers(self, manifest: Manifest) -> str:
-        """Return why requests cannot share a run that computes only the prediction.
+        """Return why requests cannot share a run that computes only the prediction, or "".
 
-        Faults of other outputs (a count, a matrix of all rows) do not matter.
+        Faults of other outputs, such as the number of rows, do not matter.
         """
         prediction = manifest.prediction
         prediction_outputs = {prediction.label, prediction.probabilities, prediction.scores}
@@ -80,8 +80,8 @@ def judge(
 ) -> Verdict:
     """Judge a model by its names of dimensions and by trial runs on `rows` of its reference.
 
-    Without rows, it runs generated ones; if the model refuses them, names alone decide. If the
-    trial runs take longer than `seconds`, rows count as dependent: nothing has shown otherwise.
+    If `rows` is None, generated rows are used. If the model refuses these, only the names decide.
+    If the trial runs take longer than `seconds`, requests cannot share a run.
     """
     by_names = judge_names(model.inputs, model.outputs)
     if by_names.failure or batch_dimension(signature(manifest)) != FREE:
@@ -102,11 +102,11 @@ def judge(
 
 
 class _OutOfTime(BaseException):
-    """Trial runs took too long; not an Exception, which would count as a failed run."""
+    """Trial runs took too long. An Exception would be counted as a failed run of the model."""
 
 
 def _limited(run: Run, seconds: float) -> Run:
-    """Return the run; it raises once the time since now is over."""
+    """Return a run function that raises _OutOfTime after `seconds` from now."""
     deadline = time.monotonic() + seconds
 
     def limited(inputs: Arrays) -> Arrays:
@@ -118,7 +118,7 @@ def _limited(run: Run, seconds: float) -> Run:
 
 
 def _probe_generated(model: Runnable, manifest: Manifest) -> ProbeFindings | None:
-    """Probe the first generated rows that the model accepts; None if it accepts none."""
+    """Probe the first generated rows that the model accepts; return None if it accepts none."""
     for rows in generate_rows(model.inputs, _GENERATED_ROWS):
         try:
             for row in range(_GENERATED_ROWS):
@@ -130,12 +130,12 @@ def _probe_generated(model: Runnable, manifest: Manifest) -> ProbeFindings | Non
 
 
 def judge_names(inputs: Sequence[Node], outputs: Sequence[Node]) -> Verdict:
-    """Judge a model by its names of dimensions alone; unnamed free dimensions pass."""
+    """Judge a model only by its names of dimensions; unnamed free dimensions pass."""
     names = {node.name: name for node in inputs if (name := _dimension_name(node.shape[:1]))}
     if len(set(names.values())) > 1:
         dimensions = ", ".join(f"{name!r} of {of!r}" for of, name in names.items())
         return Verdict(
-            failure=f"inputs name different first dimensions: {dimensions}", probed=False
+            failure=f"inputs have different first dimensions: {dimensions}", probed=False
         )
     batch = next(iter(names.values()), "")
     faults = {node.name: why for node in outputs if (why := _fault(node.shape, batch))}
@@ -145,14 +145,14 @@ def judge_names(inputs: Sequence[Node], outputs: Sequence[Node]) -> Verdict:
 def _fault(shape: Sequence[Any], batch: str) -> str:
     own = _dimension_name(shape[:1])
     if batch and own and own != batch:
-        return f"has the first dimension {own!r}, where inputs have {batch!r}"
+        return f"has the first dimension {own!r}, but inputs have {batch!r}"
     if (repeated := batch or own) and repeated in shape[1:]:
-        return f"has the dimension {repeated!r} of the rows a second time"
+        return f"has the row dimension {repeated!r} twice"
     return ""
 
 
 def _dimension_name(first: Sequence[Any]) -> str:
-    """Return the name of a first dimension; empty if it has none."""
+    """Return the name of a first dimension, or "" if it has no name."""
     name = first[0] if first else None
     return name if isinstance(name, str) and not GENERATED_NAME.fullmatch(name) else ""
 
@@ -163,7 +163,7 @@ def rows_are_free(model_signature: Signature) -> bool:
 
 
 def one_by_one(manifest: Manifest, verdict: Verdict) -> str:
-    """Return why requests run one at a time; empty if they share runs."""
+    """Return why requests run one at a time, or "" if they share runs."""
     if misfit := _misfit(signature(manifest)):
         return misfit
     if manifest.batching == "off":
@@ -183,7 +183,7 @@ def _misfit(model_signature: Signature) -> str:
             return f"input {spec.name!r} has shape {spec.shape}, which fixes the number of rows"
     for spec in model_signature.outputs:
         if spec.shape[:1] != [FREE]:
-            return f"output {spec.name!r} has shape {spec.shape}, which is not one row for each"
+            return f"output {spec.name!r} has shape {spec.shape}, which has no free number of rows"
     return ""
 
 
@@ -193,7 +193,7 @@ def write_verdict(folder: Path, verdict: Verdict) -> None:
 
 
 def read_verdict(version: Version) -> Verdict | None:
-    """Read the stored verdict of a version; None if an earlier release registered it.
+    """Return the stored verdict of a version, or None if an earlier release registered it.
 
     Raises InvalidManifest if the file is damaged.
     """
@@ -208,7 +208,7 @@ def read_verdict(version: Version) -> Verdict | None:
 
 
 def verdict_of(version: Version, model: Runnable) -> Verdict:
-    """Return the stored verdict, or judge the model now; all processes get the same result."""
+    """Return the stored verdict or judge the model now; all processes get the same result."""
     stored = read_verdict(version)
     if stored is not None:
         return stored
@@ -223,14 +223,14 @@ def verdict_of(version: Version, model: Runnable) -> Verdict:
 def explain(manifest: Manifest, verdict: Verdict) -> Iterator[str]:
     """Yield notes for the version's author on how its requests run."""
     if reason := one_by_one(manifest, verdict):
-        way_out = "; batching: trust in the manifest lets them share runs nevertheless"
+        way_out = "; to share runs nevertheless, state batching: trust in the manifest"
         hint = way_out if reason == verdict.reason else ""
         yield f"requests run one at a time: {reason}{hint}"
     elif verdict.reason:
         yield f"requests share runs, as batching: trust states, although {verdict.reason}"
     elif not verdict.probed:
         yield (
-            "requests share runs although no run has shown that their rows are independent: the "
-            "model refuses generated rows; a reference lets registration find out, "
-            "batching: off in the manifest keeps requests apart"
+            "requests share runs, but it was not verified that rows are independent, because the "
+            "model refuses generated rows; register a reference to verify it, or state "
+            "batching: off in the manifest to run requests separately"
         )

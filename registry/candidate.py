@@ -1,4 +1,4 @@
-"""Prepare a version from an ONNX file and whatever is given with it: infer, complete, check."""
+"""Prepare a version from an ONNX file, a manifest and a reference: infer, complete, check."""
 
 import hashlib
 from collections.abc import Mapping
@@ -40,10 +40,10 @@ _GENERATED_ROWS = 16
 class Candidate(NamedTuple):
     """A version before it is stored."""
 
-    onnx: bytes  # the file as it is served
+    onnx: bytes  # ONNX file that will be served
     session: onnxruntime.InferenceSession
-    manifest: Manifest  # completed, except for classes that only the reference states
-    reference: pd.DataFrame | None  # with a column for each feature
+    manifest: Manifest  # completed, except for classes that only the reference contains
+    reference: pd.DataFrame | None  # has a column for each feature
     inference: Inference
 
 
@@ -55,10 +55,10 @@ def prepare(
     target: str = "",
     folder: Path | None = None,
 ) -> Candidate:
-    """Infer what is not stated and complete the manifest; raises a RegistryError for any fault.
+    """Infer missing fields and complete the manifest; raises a RegistryError for any fault.
 
-    `target` names the reference's column of labels, unless the manifest does. `folder` may hold the
-    data of the model.
+    `target` names the reference's column of labels, unless the manifest does. `folder` can contain
+    the model's external data.
     """
     manifest = _with_target(to_manifest(fields), target)
     proto = parse(onnx)
@@ -93,7 +93,7 @@ def prepare(
     return Candidate(served, session, completed, reference, inference)
 
 
-def _with_event_time(  # noqa: PLR0913, PLR0917  # what a column may be meant for
+def _with_event_time(  # noqa: PLR0913, PLR0917  # each can show that the column has another use
     manifest: Manifest,
     fields: Fields,
     model_signature: Signature,
@@ -101,7 +101,7 @@ def _with_event_time(  # noqa: PLR0913, PLR0917  # what a column may be meant fo
     hints: Hints,
     inference: Inference,
 ) -> Manifest:
-    """Take a column `event_time` of dates and times for that, unless it is meant for the model."""
+    """Use a column `event_time` with dates as event times, unless the model uses it."""
     used = {*hints.columns, *(spec.name for spec in model_signature.inputs), manifest.target}
     used |= {feature.name for feature in manifest.features}
     if "event_time" in fields or EVENT_TIME not in reference.columns or EVENT_TIME in used:
@@ -115,7 +115,7 @@ def _with_event_time(  # noqa: PLR0913, PLR0917  # what a column may be meant fo
 def _with_extensions(
     manifest: Manifest, fields: Fields, model: ModelProto, inference: Inference
 ) -> Manifest:
-    """Load onnxruntime-extensions for a graph that needs it, unless the manifest states it."""
+    """Enable onnxruntime-extensions if the graph needs it and the manifest does not mention it."""
     if "extensions" in fields.get("session", {}) or not uses_extensions(model):
         return manifest
     inference.reasons["session"] = "the graph has operators of onnxruntime-extensions"
@@ -125,11 +125,11 @@ def _with_extensions(
 def _served(
     onnx: bytes, manifest: Manifest, inference: Inference, folder: Path | None
 ) -> tuple[bytes, onnxruntime.InferenceSession]:
-    """Return the file to serve and its session; record the changes."""
+    """Return the repaired file and its session; record the changes in `inference`."""
     extensions = manifest.session.extensions
     served, changes = repair(onnx)
     session = load(served, extensions=extensions, folder=folder)
-    read_signature(session)  # what cannot be served is refused before it runs
+    read_signature(session)  # refuse a model that cannot be served before it runs
     served, corrected = correct_shapes(served, session, file_inputs(served))
     if corrected:
         session = load(served, extensions=extensions, folder=folder)
@@ -144,7 +144,7 @@ def _with_target(manifest: Manifest, target: str) -> Manifest:
         return manifest
     if manifest.target:
         raise InvalidManifest(
-            f"target is {manifest.target!r} in the manifest, but {target!r} was given; expected "
+            f"target is {manifest.target!r} in the manifest, but {target!r} in the call; expected "
             "the same"
         )
     return replace(manifest, target=target)
@@ -168,7 +168,7 @@ def _sample(
     reference: pd.DataFrame | None,
     files: Files,
 ) -> dict[str, Array]:
-    """Return the outputs for some rows of the reference, or for generated ones; {} if it fails."""
+    """Return the outputs for rows of the reference or generated rows; {} if the model fails."""
     names = [output.name for output in session.get_outputs()]
     try:
         if reference is not None:
@@ -178,12 +178,12 @@ def _sample(
             )
             rows = sample_tensors(sample_manifest, reference)
             return dict(zip(names, session.run(names, rows), strict=True))
-    except Exception:  # noqa: BLE001  # completion reports what is wrong
+    except Exception:  # noqa: BLE001  # a later step, `complete`, reports the fault
         return {}
     return generated_answers(session, _GENERATED_ROWS, files)
 
 
-def _with_prediction(  # noqa: PLR0913, PLR0917  # each is another source of evidence
+def _with_prediction(  # noqa: PLR0913, PLR0917  # each contributes evidence
     manifest: Manifest,
     fields: Fields,
     model_signature: Signature,
@@ -201,11 +201,11 @@ def _with_prediction(  # noqa: PLR0913, PLR0917  # each is another source of evi
     if task == "other" and manifest.target:
         question = inference.questions[-1] if inference.questions else "state prediction"
         raise InvalidManifest(
-            f"no output is known to predict the target {manifest.target!r}: {question}"
+            f"no output is recognised as the prediction of {manifest.target!r}: {question}"
         )
     if "task" in fields and manifest.task != task:
         raise InvalidManifest(
-            f"task is {manifest.task!r}, and no output is known to hold its prediction; expected "
+            f"task is {manifest.task!r}, but no output is recognised as its prediction; expected "
             "prediction: {label: OUTPUT} in the manifest"
         )
     declared_roles = {name: getattr(prediction, name) for name in fields.get("prediction", {})}

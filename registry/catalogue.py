@@ -1,6 +1,6 @@
-"""The registry as its readers see it: each states the part that it uses.
+"""Interfaces of the registry, one for each group of its readers.
 
-`registry.store.Registry` implements all of them; tests and backtests implement the part they need.
+`registry.store.Registry` implements all interfaces. Tests and backtests implement single ones.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ class NamedVersions(NamedTuple):
     """The versions that requests for an alias reach, with the owner and tags of their model."""
 
     aliases: dict[str, str]  # alias -> version number
-    rollouts: list[Rollout]  # under way
-    shadows: Sequence[Shadow] = ()  # under way
+    rollouts: list[Rollout]  # active rollouts
+    shadows: Sequence[Shadow] = ()  # active shadows
     description: ModelDescription = ModelDescription()
 
 
@@ -40,10 +40,10 @@ class PolicySource(Protocol):
 
 
 class Revisions(Protocol):
-    """Notice changes."""
+    """Detect changes of the registry."""
 
     def revision(self) -> int:
-        """Return a number that grows with every change; cheap."""
+        """Return a number that grows with every change; fast."""
         ...
 
     def changed(self, since: int) -> set[str]:
@@ -52,7 +52,7 @@ class Revisions(Protocol):
 
 
 class PolicyHistory(PolicySource, Revisions, Protocol):
-    """Follow the policies and baselines of every version."""
+    """Read the policies and baselines of every version, and detect changes."""
 
     def baselines(self, version: Version) -> list[RecordedBaseline]:
         """Return the baselines recorded for a version, oldest first."""
@@ -60,10 +60,10 @@ class PolicyHistory(PolicySource, Revisions, Protocol):
 
 
 class Catalogue(PolicySource, Protocol):
-    """List what is registered."""
+    """List registered models and versions."""
 
     def models(self) -> list[str]:
-        """Return every model's name."""
+        """Return the names of all models."""
         ...
 
     def versions(self, model: str) -> Sequence[Version]:

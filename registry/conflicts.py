@@ -1,4 +1,4 @@
-"""Repeat a change that reads the registry's state first, while another writer is faster."""
+"""Retry a change of the registry that conflicts with the changes of other writers."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,10 +12,10 @@ _Result = TypeVar("_Result")
 
 
 def retry_conflicts(change: Callable[[], _Result]) -> _Result:
-    """Return the result of a change that reads the state and states the revision that it read.
+    """Return the result of `change`; retry it after a RegistryConflict, up to five attempts.
 
-    Repeats the whole change, the reading too, so it must be right on any state. Raises
-    RegistryConflict after five attempts.
+    `change` must read the registry's state itself, because each attempt sees a new state. Raises
+    RegistryConflict if the last attempt fails.
     """
     for _ in range(_ATTEMPTS - 1):
         with suppress(RegistryConflict):

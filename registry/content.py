@@ -25,8 +25,8 @@ _NEWER_FIELDS = {  # fields added after the first release, with their defaults
 def encode_manifest(manifest: Manifest) -> bytes:
     """Encode a completed manifest for storage.
 
-    Newer fields are omitted at their defaults, so that content of earlier releases keeps its
-    digest.
+    Newer fields are omitted if they have their defaults, so that content that an earlier release
+    registered has the same digest.
     """
     fields = msgspec.to_builtins(manifest)
     for path, default in _NEWER_FIELDS.items():
@@ -38,9 +38,9 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 
 def content_digest(*contents: bytes, data: str = "") -> str:
-    """Return the SHA-256 over the SHA-256 of each content, in hex.
+    """Return the SHA-256 of the SHA-256 digests of all contents, in hex.
 
-    `data` is the SHA-256 of weights beside the model, if there are any.
+    `data` is the SHA-256 of the model's external data, or "" without external data.
     """
     parts = b"".join(hashlib.sha256(content).digest() for content in contents)
     return hashlib.sha256(parts + bytes.fromhex(data)).hexdigest()

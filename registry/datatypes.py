@@ -1,4 +1,4 @@
-"""One element type under its three names: the Open Inference Protocol's, NumPy's, ONNX Runtime's.
+"""Names of element types in the Open Inference Protocol, NumPy and ONNX Runtime.
 
 | datatype | NumPy | ONNX Runtime | | datatype | NumPy | ONNX Runtime |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -11,7 +11,7 @@
 
 from typing import Any
 
-import ml_dtypes  # that onnx needs too
+import ml_dtypes  # a dependency of onnx
 import numpy as np
 
 from registry.errors import InvalidModel
@@ -55,7 +55,7 @@ _FROM_NUMPY = {dtype: datatype for datatype, dtype in NUMPY.items()}
 
 
 def is_floating(array: np.ndarray[Any, Any]) -> bool:
-    """Return whether the array can hold NaN; BF16 has a kind of its own in NumPy."""
+    """Return whether the array can contain NaN; BF16 has a separate kind in NumPy."""
     return array.dtype.kind == "f" or bool(array.dtype == NUMPY["BF16"])
 
 
@@ -68,7 +68,7 @@ def from_onnx(name: str) -> str:
         return _ONNX[name]
     except KeyError:
         raise InvalidModel(
-            f"type {name} cannot travel over the Open Inference Protocol; "
+            f"type {name} does not exist in the Open Inference Protocol; "
             f"expected one of {', '.join(_ONNX)}"
         ) from None
 
@@ -79,13 +79,13 @@ def to_onnx(datatype: str) -> str:
 
 
 def of_array(array: np.ndarray[Any, Any]) -> str:
-    """Return the datatype of this array; strings, Python objects or NumPy's own, are BYTES.
+    """Return the datatype of an array; Python objects and NumPy strings are BYTES.
 
-    Raises TypeError for a dtype that ONNX Runtime never answers with.
+    Raises TypeError for a dtype that ONNX Runtime never returns.
     """
     if array.dtype.kind == "U":
         return "BYTES"
     try:
         return _FROM_NUMPY[array.dtype]
     except KeyError:
-        raise TypeError(f"no Open Inference Protocol datatype carries {array.dtype}") from None
+        raise TypeError(f"{array.dtype} has no Open Inference Protocol datatype") from None

@@ -1,4 +1,4 @@
-"""Change and validate owner and tags of a model."""
+"""Change and validate the owner and tags of a model."""
 
 import re
 import time
@@ -31,10 +31,10 @@ class Descriptions:
         actor: str,
         why: str = "",
     ) -> int:
-        """State another owner ("": none), add tags and remove others; return the revision.
+        """Set the owner, add tags and remove tags; return the revision.
 
-        Nothing is appended if the description stays as it is. Raises InvalidDescription, or
-        UnknownModel for a model without a version.
+        `owner` "" removes the owner, and None leaves it unchanged. Without a change, no row is
+        appended. Raises InvalidDescription, or UnknownModel if the model has no version.
         """
         require_description(owner or "", [*add, *remove])
 
@@ -62,7 +62,7 @@ class Descriptions:
 
 
 def require_description(owner: str, tags: Collection[str]) -> None:
-    """Raise InvalidDescription for an owner or a tag that cannot be."""
+    """Raise InvalidDescription if the owner or a tag is not valid."""
     if len(owner) > _LONGEST_OWNER or not (owner.isprintable() or not owner):
         raise InvalidDescription(
             f"owner {owner[:40]!r}: expected at most {_LONGEST_OWNER} printable characters"

@@ -1,7 +1,7 @@
-"""Inputs that take the bytes of a file, which operators of onnxruntime-extensions decode.
+"""Inputs with the bytes of a file, which operators of onnxruntime-extensions decode.
 
-Such a file must be checked before the model runs: invalid bytes make a decoder end the process,
-and a small file may hold an image or a recording of gigabytes.
+Such a file must be checked before the model runs. Invalid bytes make a decoder crash the process,
+and a small file can decode to an image or a recording of gigabytes.
 """
 
 import struct
@@ -15,7 +15,7 @@ from registry.images import encode_png
 from registry.onnx_file import inner_nodes, nodes_of
 
 FileKind = Literal["image", "audio"]
-Files = Mapping[str, frozenset[FileKind]]  # input -> kinds of files that it may take
+Files = Mapping[str, frozenset[FileKind]]  # input -> kinds of files that it accepts
 
 EXTENSION_DOMAINS = {"ai.onnx.contrib", "com.microsoft.extensions"}
 _DECODERS: dict[str, FileKind] = {"DecodeImage": "image", "AudioDecoder": "audio"}
@@ -25,7 +25,7 @@ _SECONDS = 0.5
 
 
 def uses_extensions(model: onnx.ModelProto) -> bool:
-    """Return whether a graph has operators of onnxruntime-extensions, in subgraphs too."""
+    """Return whether a graph or subgraph has operators of onnxruntime-extensions."""
     own = {(function.domain, function.name) for function in model.functions}
     return any(
         node.domain in EXTENSION_DOMAINS and (node.domain, node.op_type) not in own
@@ -34,9 +34,9 @@ def uses_extensions(model: onnx.ModelProto) -> bool:
 
 
 def file_inputs(data: bytes) -> dict[str, frozenset[FileKind]]:
-    """Return the inputs of an ONNX file that are decoded, and the kinds of files they may take."""
+    """Return the inputs of an ONNX file that contain encoded files, with the kinds of files."""
     if not any(name.encode() in data for name in _DECODERS):
-        return {}  # nearly always, without parsing
+        return {}  # most files have no decoder and are not parsed
     model = onnx.load_model_from_string(data)
     nested = _kinds(node for function in model.functions for node in inner_nodes(function.node))
     kinds_by_input = {
@@ -53,7 +53,7 @@ def sample_file(kinds: frozenset[FileKind], random: np.random.Generator) -> byte
 
 
 def _reached(tensor: str, graph: onnx.GraphProto) -> frozenset[FileKind]:
-    """Return the decoders that a tensor reaches; what a decoder answers is followed no further."""
+    """Return the kinds of decoders that read a tensor or values computed from it."""
     reached, kinds = {tensor}, frozenset[FileKind]()
     for node in graph.node:  # in topological order
         inside = _kinds(
@@ -74,7 +74,7 @@ def _kinds(nodes: Iterable[onnx.NodeProto]) -> frozenset[FileKind]:
 
 
 def _png(random: np.random.Generator) -> bytes:
-    """Encode a random colour with noise, so that every image is another."""
+    """Encode a random colour with noise, so that every image differs."""
     pixels = random.integers(0, 200, 3) + random.integers(0, 56, (_SIDE, _SIDE, 3))
     return encode_png(pixels.astype(np.uint8))
 
@@ -85,7 +85,7 @@ def _wav(random: np.random.Generator) -> bytes:
 
 
 def encode_wav(samples: np.ndarray[tuple[int, ...], np.dtype[np.float64]], rate: int) -> bytes:
-    """Encode samples from -1 to 1 as a WAV of one channel and 16 bits."""
+    """Encode samples from -1 to 1 as a WAV file with one channel and 16 bits per sample."""
     content = (samples.clip(-1, 1) * 32_767).astype("<i2").tobytes()
     layout = struct.pack("<IHHIIHH", 16, 1, 1, rate, 2 * rate, 2, 16)
     parts = b"WAVEfmt " + layout + b"data" + struct.pack("<I", len(content)) + content

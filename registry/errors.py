@@ -1,28 +1,28 @@
-"""The registry's branch of the error tree; see eventlog/errors.py for the whole.
+"""The registry's branch of the error tree; see eventlog/errors.py for the whole tree.
 
 RegistryError
-├── UnknownModel          no model of that name; the message lists those that exist
-├── UnknownVersion        no such version of a model; the message lists those that exist
-│   └── NoChampion            no version answers requests that name none
-├── UnknownRequest        no retraining request of that id for the model
-├── InvalidName           a model's or an alias's name that cannot be used
+├── UnknownModel          no model of this name; the message lists the existing models
+├── UnknownVersion        no such version of a model; the message lists the existing versions
+│   └── NoChampion            the model has no champion, so requests must name a version
+├── UnknownRequest        no retraining request of this id for the model
+├── InvalidName           an invalid name of a model or alias
 ├── InvalidModel          an ONNX file that cannot be served
 ├── InvalidManifest       a manifest that cannot be read or does not agree with the file
-├── ChangedFile           a stored file is not as it was registered
+├── ChangedFile           a stored file differs from the registered file
 │   └── UnknownReport     no gate report has this digest
 ├── InvalidReference      reference data that does not fit the model
-├── InvalidLimits         limits that a version cannot have
-├── InvalidGates          gates that cannot be read, or that a model cannot have
+├── InvalidLimits         limits that do not fit a version
+├── InvalidGates          gates that cannot be read, or that do not fit a model
 ├── InvalidPolicy         a monitoring policy that does not fit a version
 ├── InvalidSchedule       a retraining schedule that cannot be read, or that is never due
-├── InvalidDescription    an owner or a tag that a model cannot have
-├── InvalidFeatures       values that do not fit the features or the tensors that carry them
+├── InvalidDescription    an invalid owner or tag of a model
+├── InvalidFeatures       values that do not fit the features or their tensors
 ├── IncompatibleRegistry  a registry file of a newer release
 ├── DamagedRow            a row of the history that cannot be read
 ├── ArtifactsUnavailable  the shared store of files cannot be used now
-├── InvalidSigningKey     a key that signs heads, or its public key, that cannot be used
+├── InvalidSigningKey     an unusable private or public key for signed heads
 ├── InvalidSignedHead     a signed head that was changed, or that another key signed
-├── RegistryConflict      another change of the model was first; the message names the actor
+├── RegistryConflict      another change of the model was earlier; the message names the actor
 ├── VersionRefused        the model's release policy does not allow the version
 └── RegistryUnavailable   the registry cannot be read or written now
 """
@@ -33,11 +33,11 @@ from eventlog.errors import DriftlineError
 
 
 class RegistryError(DriftlineError):
-    """Something about models, versions or aliases."""
+    """Any error about models, versions or aliases."""
 
 
 class UnknownModel(RegistryError):
-    """No model of that name."""
+    """No model of this name."""
 
 
 class UnknownVersion(RegistryError):
@@ -45,14 +45,14 @@ class UnknownVersion(RegistryError):
 
 
 class UnknownRequest(RegistryError):
-    """No retraining request of that id for the model."""
+    """No retraining request of this id for the model."""
 
 
 class NoChampion(UnknownVersion):
-    """A model has no champion, which answers requests that name no version."""
+    """A model has no champion, so requests must name a version."""
 
     def __init__(self, model: str, numbers: Sequence[str]) -> None:
-        """Name what to run; `numbers` are the model's versions, oldest first."""
+        """`numbers` are the model's versions, oldest first."""
         number = numbers[-1] if numbers else "N"
         super().__init__(
             f"model {model!r} has no champion, which answers requests that name no version: run "
@@ -62,7 +62,7 @@ class NoChampion(UnknownVersion):
 
 
 class InvalidName(RegistryError):
-    """A model's or an alias's name that cannot be used."""
+    """An invalid name of a model or alias."""
 
 
 class InvalidModel(RegistryError):
@@ -74,7 +74,7 @@ class InvalidManifest(RegistryError):
 
 
 class ChangedFile(RegistryError):
-    """A stored file of a version is missing, or its bytes are not those that were registered."""
+    """A stored file of a version is missing or differs from the registered file."""
 
 
 class UnknownReport(ChangedFile):
@@ -86,7 +86,7 @@ class InvalidReference(RegistryError):
 
 
 class InvalidLimits(RegistryError):
-    """Limits that a version cannot have."""
+    """Limits that do not fit a version."""
 
 
 class InvalidPolicy(RegistryError):
@@ -94,19 +94,19 @@ class InvalidPolicy(RegistryError):
 
 
 class InvalidGates(RegistryError):
-    """Gates that cannot be read, or that a model cannot have."""
+    """Gates that cannot be read, or that do not fit a model."""
 
 
 class InvalidDescription(RegistryError):
-    """An owner or a tag that a model cannot have, or does not have."""
+    """An invalid owner or tag of a model, or a tag that the model does not have."""
 
 
 class InvalidSchedule(RegistryError):
-    """A retraining schedule that cannot be read, is never due, or is not there."""
+    """A retraining schedule that cannot be read, is never due, or does not exist."""
 
 
 class InvalidFeatures(RegistryError):
-    """Values that do not fit the features, or tensors that do not carry them."""
+    """Values that do not fit the features, or tensors that do not contain them."""
 
 
 class IncompatibleRegistry(RegistryError):
@@ -114,7 +114,7 @@ class IncompatibleRegistry(RegistryError):
 
 
 class DamagedRow(RegistryError):
-    """A row of the history cannot be read: it was edited, or a newer release wrote it."""
+    """A row of the history that cannot be read: it was edited, or a newer release wrote it."""
 
 
 class ArtifactsUnavailable(RegistryError):
@@ -122,11 +122,11 @@ class ArtifactsUnavailable(RegistryError):
 
 
 class RegistryConflict(RegistryError):
-    """Another change of the model was first; the message names its actor and time."""
+    """Another change of the model was earlier; the message names its actor and time."""
 
 
 class VersionRefused(RegistryError):
-    """The model's release policy does not allow an alias to name the version."""
+    """The model's release policy does not allow an alias to point to the version."""
 
 
 class RegistryUnavailable(RegistryError):

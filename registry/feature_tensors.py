@@ -1,11 +1,11 @@
 """Convert named features to input tensors and back.
 
-A feature's values are column `index` of the tensor `input`; the manifest names both. A tensor of
-shape [N] or [N, 1] holds one feature, a tensor of shape [N, k] holds k features. A missing number
-is NaN in tensors and columns. A missing category is "" in tensors and None in columns.
+A feature's values are column `index` of the tensor `input`; the manifest states both. A tensor of
+shape [N] or [N, 1] contains one feature, a tensor of shape [N, k] contains k features. A missing
+number is NaN in tensors and columns. A missing category is "" in tensors and None in columns.
 
-Every function needs a manifest that `register` completed. It has a signature, and each of its
-features names an input.
+Every function needs a manifest that `register` has completed: it has a signature, and each feature
+names an input.
 """
 
 import reprlib
@@ -34,8 +34,8 @@ def to_tensors(
     Each array has its input's dtype and shape [N], [N, 1] or [N, k]. Columns that are not features
     are ignored.
 
-    Raises InvalidFeatures if a feature is missing, column lengths differ or a value is invalid. If
-    a value is invalid, the error states its row (from 0), its feature and what was expected.
+    Raises InvalidFeatures if a feature is missing, column lengths differ or a value is invalid. For
+    an invalid value, the error states row (from 0), feature and expected value.
     """
     rows = _row_count(manifest, columns)
     return {
@@ -49,8 +49,8 @@ def to_tensors(
 def to_columns(manifest: Manifest, inputs: Mapping[str, Tensor]) -> dict[str, list[Any]]:
     """Convert an event's input tensors to one list of values per feature, in the manifest's order.
 
-    Numeric columns hold numbers and NaN. Categorical columns hold strings, numbers, booleans and
-    None.
+    Numeric columns contain numbers and NaN. Categorical columns contain strings, numbers, booleans
+    and None.
 
     Raises InvalidFeatures if an input is missing or unreadable, or has the wrong number of values.
     """
@@ -127,7 +127,7 @@ def _numbers(feature: Feature, datatype: str, values: Sequence[Any] | Array) -> 
 
 
 def _cast(numbers: Array, dtype: np.dtype[Any], *, nullable: bool) -> tuple[Array, Array]:
-    """Return the values as `dtype`, and which of them are invalid."""
+    """Return the values as `dtype`, and a mask of the invalid values."""
     with np.errstate(over="ignore", invalid="ignore"):
         cast = numbers.astype(dtype)
     if not is_floating(cast):
@@ -140,7 +140,7 @@ def _cast(numbers: Array, dtype: np.dtype[Any], *, nullable: bool) -> tuple[Arra
 def _integers(
     feature: Feature, datatype: str, numbers: Sequence[float | int], values: Sequence[Any] | Array
 ) -> Array:
-    """Convert each number alone: an array of ints and floats is float64 and rounds large ints."""
+    """Convert each number separately, because float64 in a mixed array would round large ints."""
     dtype = NUMPY[datatype]
     smallest, largest = (0, 1) if dtype.kind == "b" else _bounds(dtype)
     for row, number in enumerate(numbers):
@@ -178,14 +178,14 @@ def _invalid_value(feature: Feature, datatype: str, row: int, value: object) -> 
     plain = value.item() if isinstance(value, np.generic) else value
     what = "a string" if datatype == "BYTES" else f"a number that fits {datatype}"
     null = "or null" if feature.nullable else "not null"
-    shown = "null" if plain is None else reprlib.repr(plain)  # the word of JSON
+    shown = "null" if plain is None else reprlib.repr(plain)
     return InvalidFeatures(
         f"row {row}, feature {feature.name!r}: expected {what} ({null}), got {shown}"
     )
 
 
 def _read_column(feature: Feature, per_row: int, inputs: Mapping[str, Tensor]) -> list[Any]:
-    """Return a feature's values from its input, which has `per_row` values in each row."""
+    """Return a feature's values from its input, which has `per_row` values per row."""
     tensor = inputs.get(feature.input)
     if tensor is None:
         raise InvalidFeatures(
@@ -214,8 +214,8 @@ def _numeric(feature: Feature, value: Any) -> Any:
 
 
 def category(feature: Feature, value: Any) -> Any:
-    """Return a category as it is stored in columns: None if it is missing."""
-    if type(value) is str and value:  # the usual case
+    """Return a category as it is stored in columns, or None if it is missing."""
+    if type(value) is str and value:  # fast path for the most frequent type
         return value
     if _missing(value) or (value == "" and feature.nullable):
         return None

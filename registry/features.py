@@ -1,7 +1,7 @@
-"""The features of a manifest and the tensors that carry them.
+"""The features of a manifest and their tensors.
 
-Values are converted by feature_tensors.py. Nothing here imports NumPy: commands that only read need
-none.
+feature_tensors.py converts values. This module does not import NumPy, which is slow to import and
+not needed by commands that only read.
 """
 
 from registry.errors import InvalidManifest
@@ -10,13 +10,13 @@ from registry.outputs import label_output
 
 
 def monitored_columns(manifest: Manifest) -> list[Feature]:
-    """Return the columns that are monitored: the features, then each summary as a number."""
+    """Return the monitored columns: the features, then each summary as a numeric column."""
     summaries = manifest.summaries or []
     return [*manifest.features, *(Feature(s.name, "numeric", nullable=True) for s in summaries)]
 
 
 def expects_labels(manifest: Manifest) -> bool:
-    """Return whether labels can be joined: an output predicts, and a target is stated."""
+    """Return whether labels can be joined: the manifest has a predicting output and a target."""
     return bool(label_output(manifest.prediction) and manifest.target)
 
 

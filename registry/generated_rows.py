@@ -1,6 +1,6 @@
-"""Generate rows for a model from its input signature alone.
+"""Generate input rows for a model from its input signature only.
 
-Values are those that most models take: small numbers, indices that every table has, short texts.
+The values are valid for most models: small numbers, small indices and short texts.
 """
 
 import re
@@ -18,9 +18,9 @@ from registry.manifest import TensorSpec
 Array = np.ndarray[Any, Any]
 
 _WORDS = ["red", "green", "a", "small", "house", "on", "the", "hill", "1", "2", "yes", "no"]
-_IMAGE = 32  # pixels of a free height or width: survives five halvings
-_LENGTH = 8  # length of another free dimension
-# Names that exporters make up, another for each tensor: they say nothing about equality.
+_IMAGE = 32  # pixels of a free height or width, which models can halve five times
+_LENGTH = 8  # length of other free dimensions
+# Names that exporters generate for each tensor. Different names do not mean different sizes.
 GENERATED_NAME = re.compile(
     r"|\?|None|-1|unk__\d+|.+_dynamic_axes_\d+|.+_dim_\d+|.*DynamicDimension\.\d+"
 )
@@ -40,11 +40,11 @@ class Node(Protocol):
 def generate_rows(
     inputs: Sequence[Node], rows: int, files: Files = MappingProxyType({}), seed: int = 2
 ) -> Iterator[dict[str, Array]]:
-    """Yield inputs of `rows` rows by name, in the order in which to try them on a model.
+    """Yield inputs by name, in the order in which to try them on a model.
 
-    The first dimension has the size `rows` where it is free. Numbers are normally distributed
-    first, then from 0 to 1; integers are 0 or 1, so that they are valid as indices and masks.
-    Inputs in `files` get the bytes of one such file.
+    A free first dimension has the size `rows`. Numbers are normally distributed in the first inputs
+    and from 0 to 1 in the second. Integers are 0 or 1, so that they are valid indices and masks.
+    Inputs in `files` get the bytes of a generated file.
     """
     for positive in (False, True):
         random = np.random.default_rng(seed)
@@ -67,7 +67,7 @@ def _file(random: np.random.Generator, kinds: frozenset[FileKind], node: Node) -
 
 
 class OnnxSession(Protocol):
-    """A loaded model, as ONNX Runtime offers it."""
+    """The part of ONNX Runtime's session that is used here."""
 
     def get_inputs(self) -> Sequence[Node]: ...
     def get_outputs(self) -> Sequence[Node]: ...
@@ -77,12 +77,12 @@ class OnnxSession(Protocol):
 def generated_answers(
     session: OnnxSession, rows: int, files: Files = MappingProxyType({})
 ) -> dict[str, Any]:
-    """Return the outputs for the first generated rows that the model accepts; {} without any."""
+    """Return the outputs for the first generated rows that the model accepts, or {} if none."""
     names = [output.name for output in session.get_outputs()]
     for feed in generate_rows(session.get_inputs(), rows, files):
         try:
             return dict(zip(names, session.run(names, feed), strict=True))
-        except Exception:  # noqa: BLE001, S112  # the model takes other values
+        except Exception:  # noqa: BLE001, S112  # the model needs other values
             continue
     return {}
 
@@ -94,12 +94,12 @@ class _Declared(msgspec.Struct, frozen=True):
 
 
 def declared(specs: Sequence[TensorSpec]) -> list[Node]:
-    """Return the inputs of a signature as `generate_rows` takes them."""
+    """Convert the inputs of a signature for `generate_rows`."""
     return [_Declared(spec.name, to_onnx(spec.datatype), spec.shape) for spec in specs]
 
 
 def _sizes(node: Node) -> Iterator[tuple[int, Any]]:
-    """Yield the place and the size of each dimension; only the first stays free."""
+    """Yield index and size of each dimension; free dimensions after the first get a size."""
     image = len(node.shape) >= 4
     for place, size in enumerate(node.shape):
         pixels = image and place >= 2
@@ -119,7 +119,7 @@ def _values(
     if dtype.kind == "f":
         drawn = random.random(shape) if positive else random.normal(size=shape)
         return np.asarray(drawn, dtype=dtype)
-    high = 256 if datatype == "UINT8" and len(shape) >= 3 else 2  # pixels
+    high = 256 if datatype == "UINT8" and len(shape) >= 3 else 2  # 256 for pixels
     return np.asarray(random.integers(0, high, shape), dtype=dtype)
 
 

@@ -1,12 +1,12 @@
 """Repair ONNX graphs that cannot be served as exported, without changing predictions.
 
-- A ZipMap turns probabilities [N, classes] into a list of dictionaries, which no tensor protocol
-  can carry. The operator is removed, so that the output is the tensor of probabilities.
-- Text operators default to the locale en_US.UTF-8, which containers rarely have. It is replaced by
-  C.UTF-8, which converts upper and lower case in the same way.
+- A ZipMap converts probabilities [N, classes] to a list of dictionaries, which the tensor protocols
+  cannot represent. The operator is removed, so that the output is the tensor of probabilities.
+- Text operators default to the locale en_US.UTF-8, which containers rarely have. C.UTF-8 replaces
+  it, because it converts upper and lower case identically.
 - Exporters declare wrong output shapes: LightGBM declares the label as [1] instead of [N], CatBoost
-  a regression as [N] instead of [N, 1], PyTorch a fixed number of rows. Trial runs show the actual
-  shape, and the declaration is corrected.
+  a regression as [N] instead of [N, 1], PyTorch a fixed number of rows. The declaration is replaced
+  with the actual shape, which trial runs show.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,13 +22,13 @@ from registry.onnx_file import nodes_of
 from registry.rows import FREE
 
 _OPSET = 13  # version of Identity if the graph imports no standard operators
-_FEW, _MORE = 3, 5  # rows of two trial runs; the row dimension is the one that differs
+_FEW, _MORE = 3, 5  # rows of two trial runs, whose outputs differ in the row dimension
 _COMMON_LOCALES = {"", "en_US", "en_US.UTF-8", "en_US.utf8"}
 _PORTABLE_LOCALE = "C.UTF-8"
 
 
 def repair(data: bytes) -> tuple[bytes, list[str]]:
-    """Return the repaired file and a description of each change; `data` itself if none."""
+    """Return the repaired file, or `data` if no repair is needed, and a line for each change."""
     model = onnx.load_model_from_string(data)
     changes = [*_remove_zipmaps(model), *_set_locales(model)]
     return (model.SerializeToString() if changes else data), changes
@@ -39,7 +39,7 @@ def correct_shapes(
 ) -> tuple[bytes, list[str]]:
     """Correct declared output shapes that differ from the shapes of trial runs.
 
-    Returns the corrected file and a description of each change; `data` itself if none.
+    Return the corrected file, or `data` if all shapes are right, and a line for each change.
     """
     corrections = dict(_corrections(session, files))
     if not corrections:
@@ -111,7 +111,7 @@ def _set_locales(model: onnx.ModelProto) -> Iterator[str]:
 def _corrections(
     session: onnxruntime.InferenceSession, files: Files
 ) -> Iterator[tuple[str, tuple[Sequence[Any], list[int]]]]:
-    """Yield the output's name with its declared and actual shape, if they differ."""
+    """Yield name, declared shape and actual shape of each output whose shapes differ."""
     inputs = session.get_inputs()
     if not inputs or any(not node.shape or isinstance(node.shape[0], int) for node in inputs):
         return
@@ -131,7 +131,7 @@ def _shapes(answers: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def _fits(declared: Sequence[Any], answered: tuple[int, ...]) -> bool:
-    """Return whether a declared shape allows the actual one."""
+    """Return whether a declared shape allows the actual shape."""
     return len(declared) == len(answered) and all(
         not isinstance(size, int) or size == answered_size
         for size, answered_size in zip(declared, answered, strict=True)
@@ -139,9 +139,10 @@ def _fits(declared: Sequence[Any], answered: tuple[int, ...]) -> bool:
 
 
 def _common(few: tuple[int, ...], more: tuple[int, ...], *, fixed: bool) -> list[int] | None:
-    """Return the common shape of two runs, FREE where sizes differ; None if the ranks differ.
+    """Return the common shape of two runs, or None if their ranks differ.
 
-    `fixed`: dimensions after the first have a constant size, because those of the inputs do.
+    Sizes that differ between the runs are FREE. Equal sizes after the first are constant only if
+    `fixed`, which means that all inputs have constant sizes.
     """
     if len(few) != len(more):
         return None

@@ -1,4 +1,4 @@
-"""The columns and classes that an ONNX file names outside of its signature."""
+"""Names of columns and classes in an ONNX file's metadata and operators."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ _LABELS = {"classlabels_strings", "classlabels_int64s", "classlabels_ints"}
 
 
 def read_hints(model: onnx.ModelProto) -> Hints:
-    """Read the names of columns and the classes from metadata, else from the operators."""
+    """Read column names from metadata, and classes from metadata or else from operators."""
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     columns = [str(name) for name in _listed(metadata, COLUMNS)]
     return Hints(columns, _listed(metadata, CLASSES) or _labels(model))
@@ -28,7 +28,7 @@ def _listed(metadata: Mapping[str, str], key: str) -> list[Label]:
 
 
 def _labels(model: onnx.ModelProto) -> list[Label]:
-    """Return the classes that all classifiers of the graph agree on."""
+    """Return the classes if all classifiers in the graph have the same, else []."""
     label_lists = {tuple(labels) for labels in _operator_labels(model.graph)}
     return list(label_lists.pop()) if len(label_lists) == 1 else []
 

@@ -1,4 +1,4 @@
-"""Images as arrays: which tensors are images, and how a small PNG is made of one. Pure."""
+"""Detect tensors that are images, and convert images to small PNGs. Pure."""
 
 import struct
 import zlib
@@ -18,7 +18,7 @@ _DATATYPES = {"UINT8", "FP16", "BF16", "FP32", "FP64"}
 
 
 def is_image(datatype: str, item: list[int]) -> bool:
-    """Return whether a tensor whose rows have the shape `item` holds images."""
+    """Return whether a tensor whose rows have the shape `item` contains images."""
     if len(item) != 3 or datatype not in _DATATYPES:
         return False
     axis = channel_axis(item)
@@ -27,16 +27,16 @@ def is_image(datatype: str, item: list[int]) -> bool:
 
 
 def channel_axis(item: list[int]) -> int:
-    """Return the dimension of the channels within a row: the first, or the last if that fits."""
+    """Return the channel dimension of a row: the last if only it fits, else the first."""
     return len(item) - 1 if item[0] not in _CHANNELS and item[-1] in _CHANNELS else 0
 
 
 def thumbnail(image: Array, axis: int) -> bytes:
-    """Return a PNG of at most THUMBNAIL_SIDE pixels a side; `axis` is that of the channels.
+    """Return a PNG of at most THUMBNAIL_SIDE pixels per side; `axis` is the channel dimension.
 
-    Every n-th pixel is taken, so the same image gives the same bytes everywhere. Numbers are taken
-    as 0 to 1, 0 to 255 or -1 to 1, whichever holds them all, else from the least to the greatest.
-    Raises ValueError for an array that is not an image.
+    Every n-th pixel is used, so the same image gives the same bytes everywhere. The range of the
+    numbers is the first of 0 to 1, 0 to 255 and -1 to 1 that contains all of them, else minimum to
+    maximum. Raises ValueError for an array that is not an image.
     """
     pixels = np.moveaxis(image, axis, -1)
     if pixels.ndim != 3 or pixels.shape[-1] not in _CHANNELS or not pixels.size:
@@ -47,7 +47,7 @@ def thumbnail(image: Array, axis: int) -> bytes:
 
 
 def _bytes(pixels: Array) -> Array:
-    """Return brightness from 0 to 255; 0 for what is not finite."""
+    """Return brightness from 0 to 255, with 0 for NaN and infinities."""
     if pixels.dtype == np.uint8:
         return np.ascontiguousarray(pixels)
     values = pixels.astype(np.float64)
@@ -69,7 +69,7 @@ def encode_png(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes
     """Encode pixels [height, width] of greys or [height, width, 3] of colours as a PNG."""
     height, width = pixels.shape[:2]
     rows = pixels.reshape(height, -1)
-    lines = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1)  # each unfiltered
+    lines = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1)  # 0: no filter
     colours = 2 if pixels.ndim == 3 else 0
     head = struct.pack(">IIBBBBB", width, height, 8, colours, 0, 0, 0)
     chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(lines.tobytes())), (b"IEND", b"")]

@@ -1,7 +1,7 @@
-"""Infer what a manifest leaves out, from the signature, the reference and what the model answers.
+"""Infer missing fields of a manifest from the signature, the reference and the model's outputs.
 
-Nothing is guessed silently: each inferred field has its reason, and what is ambiguous becomes a
-question that names the option which settles it.
+Nothing is guessed silently. Each inferred field has a reason, and each ambiguity becomes a question
+that states how to resolve it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ from registry.inference_record import Inference
 from registry.manifest import Feature, Kind, Manifest, Prediction, Signature, Task, TensorSpec
 from registry.rows import FREE, batch_dimension
 
-_CODES = 20  # distinct integers that still are codes
-_MOST_COLUMNS = 100  # maximum unnamed columns of an input that become features; more are a vector
-_TEXT_WORDS = 3.0  # words of a value on average, from which on it is a text
+_CODES = 20  # most distinct integers of a column that count as codes
+_MOST_COLUMNS = 100  # most unnamed columns that become features; a wider input is a vector
+_TEXT_WORDS = 3.0  # least average number of words of values that count as text
 _LABEL_NAMES = ("label", "class")
 _NUMBER_NAMES = {"variable"}  # skl2onnx's name for the output of a regressor
 _FLOATS = {"FP16", "FP32", "FP64"}
@@ -27,10 +27,10 @@ Array = np.ndarray[Any, Any]
 
 
 class Hints(msgspec.Struct, frozen=True):
-    """The facts that an ONNX file states beside its signature."""
+    """Names in an ONNX file in addition to its signature."""
 
     columns: list[str] = []  # columns of the only input, in order
-    classes: list[Label] = []  # classes in the order of the columns of the probabilities
+    classes: list[Label] = []  # classes in the order of the probabilities' columns
 
 
 def infer_features(
@@ -40,9 +40,9 @@ def infer_features(
     hints: Hints,
     into: Inference,
 ) -> list[Feature]:
-    """Infer the features of every input that carries columns; other inputs carry none.
+    """Infer the features of every input that consists of columns; other inputs have no features.
 
-    Raises InvalidReference if it is ambiguous which columns an input takes.
+    Raises InvalidReference if the columns of an input are ambiguous.
     """
     if batch_dimension(model_signature) is None:
         return []
@@ -68,7 +68,7 @@ def _is_single(spec: TensorSpec) -> bool:
 
 
 def _takes_columns(spec: TensorSpec, frame: pd.DataFrame) -> bool:
-    """Return whether an input takes columns of the reference, not the one of its own name."""
+    """Return whether an input consists of several columns, instead of the column of its name."""
     if len(spec.shape) not in {1, 2}:
         return False
     if spec.name not in frame.columns:
@@ -86,22 +86,22 @@ def _columns_of(
         return list(others)
     columns = ", ".join(map(repr, others[:10])) or "none"
     raise InvalidReference(
-        f"input {spec.name!r} takes {'any number of' if size == FREE else size} columns, and the "
-        f"reference has {len(others)} that could be meant: {columns}; name them under features in "
-        "a manifest (driftline manifest prints one), or keep only those in the reference"
+        f"input {spec.name!r} has {'any number of' if size == FREE else size} columns, but the "
+        f"reference has {len(others)} possible columns: {columns}; state features in a manifest "
+        "(driftline manifest prints one), or remove the other columns from the reference"
     )
 
 
 def _features_by_name(model_signature: Signature, hints: Hints, into: Inference) -> list[Feature]:
-    """Return the features of inputs without a reference: only names and datatypes exist."""
+    """Return the features of inputs, from their names and datatypes, without a reference."""
     features: list[Feature] = []
     for spec in model_signature.inputs:
         if not _is_single(spec) and not _is_small_table(spec):
             continue
         if spec.datatype == "BYTES" and len(model_signature.inputs) == 1:
             into.questions.append(
-                f"input {spec.name!r} takes strings: texts or categories? It is monitored as text; "
-                f"for categories state features: [{{name: {spec.name}, kind: categorical, "
+                f"input {spec.name!r} has strings: texts or categories? It is monitored as text; "
+                f"for categories, state features: [{{name: {spec.name}, kind: categorical, "
                 "nullable: true}] in the manifest"
             )
             continue
@@ -122,12 +122,12 @@ def _features_by_name(model_signature: Signature, hints: Hints, into: Inference)
         ]
         if kind == "numeric" and spec.datatype not in _FLOATS:
             into.questions.append(
-                f"input {spec.name!r} takes integers: amounts or codes? It is monitored as "
-                "numeric; --reference FILE decides by the values, kind: categorical in the "
-                "manifest states codes"
+                f"input {spec.name!r} has integers: amounts or codes? It is monitored as "
+                "numeric; for codes, state kind: categorical in the manifest; with --reference "
+                "FILE, the values decide"
             )
     if features:
-        into.reasons["features"] = "by the names of the inputs, as there is no reference"
+        into.reasons["features"] = "by the names of the inputs, because there is no reference"
     return features
 
 
@@ -142,8 +142,8 @@ def _features(
 ) -> list[Feature]:
     if spec.datatype == "BYTES" and len(columns) == 1 and _is_text(frame[columns[0]]):
         into.questions.append(
-            f"column {columns[0]!r} looks like text and is monitored as such; for categories state "
-            f"it under features with kind: categorical in the manifest"
+            f"column {columns[0]!r} is monitored as text; for categories, state it under features "
+            f"with kind: categorical in the manifest"
         )
         return []
     return [
@@ -169,8 +169,8 @@ def _kind(spec: TensorSpec, column: pd.Series, into: Inference) -> Kind:
         return "categorical"
     if pd.api.types.is_integer_dtype(column.dtype) and column.nunique() <= _CODES:
         into.questions.append(
-            f"column {column.name!r} holds {column.nunique()} different integers: codes or "
-            "amounts? It is monitored as categorical; kind: numeric in the manifest states amounts"
+            f"column {column.name!r} has {column.nunique()} different integers: codes or amounts? "
+            "It is monitored as categorical; for amounts, state kind: numeric in the manifest"
         )
         return "categorical"
     return "numeric"
@@ -183,10 +183,10 @@ def infer_prediction(
     hints: Hints,
     into: Inference,
 ) -> tuple[Task, Prediction]:
-    """Infer the task and which outputs hold the prediction.
+    """Infer the task and the outputs that contain the prediction.
 
-    `answers` are the outputs for some rows, none if the model did not run; `labels` the values of
-    the target, none without one.
+    `answers` are the outputs for some rows, or empty if the model failed. `labels` are the values
+    of the target, or empty without a target.
     """
     label = next((spec for spec in model_signature.outputs if _is_label(spec)), None)
     probable = [spec for spec in model_signature.outputs if _is_probability(spec, answers)]
@@ -198,10 +198,10 @@ def infer_prediction(
             label=label.name, probabilities=probable[0].name if classes else "", classes=classes
         )
     if label is not None and (labels or _contains_any(label.name, _LABEL_NAMES)):
-        into.reasons["prediction"] = f"output {label.name!r} answers a class"
+        into.reasons["prediction"] = f"output {label.name!r} is a class"
         return "classification", Prediction(label=label.name, classes=hints.classes)
     if numbers and _is_regression(numbers[0], labels):
-        into.reasons["prediction"] = f"output {numbers[0].name!r} answers one number"
+        into.reasons["prediction"] = f"output {numbers[0].name!r} is one number"
         return "regression", Prediction(label=numbers[0].name)
     _ask_for_prediction(model_signature, answers, into)
     return "other", Prediction()
@@ -240,7 +240,7 @@ def _is_regression(spec: TensorSpec, labels: Sequence[Any]) -> bool:
     return numeric and len(set(labels)) > 2
 
 
-def _classes(  # noqa: PLR0913, PLR0917  # each is another source of evidence
+def _classes(  # noqa: PLR0913, PLR0917  # each contributes evidence
     label: TensorSpec,
     probable: TensorSpec,
     answers: Mapping[str, Array],
@@ -261,8 +261,8 @@ def _classes(  # noqa: PLR0913, PLR0917  # each is another source of evidence
         return sorted(distinct_labels)
     if count > 0 and label.datatype.startswith(("INT", "UINT")):
         into.questions.append(
-            f"are the classes of output {probable.name!r} 0 to {count - 1}? That is assumed; "
-            "prediction.classes in the manifest states others"
+            f"are the classes of output {probable.name!r} 0 to {count - 1}? This is assumed; for "
+            "other classes, state prediction.classes in the manifest"
         )
         return list(range(count))
     into.questions.append(
@@ -275,7 +275,7 @@ def _classes(  # noqa: PLR0913, PLR0917  # each is another source of evidence
 def _ask_for_prediction(
     model_signature: Signature, answers: Mapping[str, Array], into: Inference
 ) -> None:
-    into.reasons["task"] = "no output is known to hold a prediction"
+    into.reasons["task"] = "no output is recognised as a prediction"
     for spec in model_signature.outputs:
         if spec.datatype not in _FLOATS or len(spec.shape) not in {1, 2}:
             continue
@@ -290,17 +290,17 @@ def _ask_for_prediction(
                 f"activation: {activation}, classes: [...]}}"
             )
         into.questions.append(
-            f"does output {spec.name!r} hold the prediction? Then state {settled} in the manifest; "
-            "until then it is monitored through summaries"
+            f"is output {spec.name!r} the prediction? Then state {settled} in the manifest; "
+            "otherwise, it is monitored through summaries"
         )
         return
 
 
 def held_out_question(manifest: Manifest) -> str:
-    """Return the question whether the reference is held out; empty if settled or not needed."""
+    """Return the question whether the reference is held out, or "" if it need not be asked."""
     if manifest.held_out is not None or not manifest.target:
         return ""
     return (
         "was the model trained on the rows of the reference? If not, state --held-out or "
-        "held_out: true; training rows make every estimate of performance start too high"
+        "held_out: true; with training rows, estimates of performance are too high"
     )

@@ -1,4 +1,4 @@
-"""The record of what registration inferred for a version, stored with its files."""
+"""The record of a version's inferred fields, stored with its files."""
 
 from pathlib import Path
 
@@ -8,22 +8,22 @@ FILE = "inference.json"
 
 
 class Inference(msgspec.Struct, omit_defaults=True):
-    """The inferred properties of a version."""
+    """The fields that registration inferred for a version, with reasons and questions."""
 
-    reasons: dict[str, str] = {}  # keyed by field of the manifest
-    questions: list[str] = []  # each with the option that settles it
+    reasons: dict[str, str] = {}  # field of the manifest -> reason for its inferred value
+    questions: list[str] = []  # each states how to answer it
     changes: list[str] = []  # changes of the served copy of the graph
-    original: str = ""  # sha256 of the file as given, where it was changed
-    doubts: list[str] = []  # about the reference
+    original: str = ""  # SHA-256 of the original file, if it was changed
+    doubts: list[str] = []  # doubts about the reference
 
 
 def write_inference(folder: Path, inference: Inference) -> None:
-    """Store what was inferred with a version's other files."""
+    """Store the inference record with a version's other files."""
     (folder / FILE).write_bytes(msgspec.json.encode(inference))
 
 
 def read_inference(folder: Path) -> Inference:
-    """Read a version's inference record; empty for versions of earlier releases."""
+    """Return a version's inference record, which is empty for versions of earlier releases."""
     try:
         return msgspec.json.decode((folder / FILE).read_bytes(), type=Inference)
     except (FileNotFoundError, msgspec.DecodeError):

@@ -1,8 +1,8 @@
-"""Read labels in every unambiguous spelling: one rule for the service and the monitor. Pure.
+"""Read labels in every unambiguous spelling, with one rule for the service and the monitor. Pure.
 
-Systems spell one class in several ways: 1, 1.0, "1", " 1", "1.0", true and "True". A label whose
-spelling is that of exactly one class counts as that class, and a number as text as that number.
-Every other label is refused: scoring it would blame the model for a fault of the data.
+Systems spell the same class differently: 1, 1.0, "1", " 1", "1.0", true and "True". If exactly one
+class has the spelling of a label, the label means this class. A number as text means that number.
+Every other label is refused, because scoring it would count a data error as a model error.
 """
 
 import math
@@ -16,7 +16,7 @@ from registry.manifest import Manifest
 
 def category(value: Any) -> str:
     """Return a category as text; 1, 1.0, "1" and True, from different clients, are equal."""
-    kind = type(value).__name__  # those of NumPy's scalars begin alike
+    kind = type(value).__name__  # NumPy's scalar types have names such as float32
     if kind == "bool":
         return str(int(value))
     if kind.startswith("float") and value.is_integer():
@@ -25,16 +25,16 @@ def category(value: Any) -> str:
 
 
 def classes_of(manifest: Manifest) -> frozenset[str] | None:
-    """Return the classes that labels of a version may name, as text; None: labels are numbers."""
+    """Return the classes of a version as text, or None if its labels are numbers."""
     if manifest.task != "classification":
         return None
     return frozenset(map(category, manifest.prediction.classes))
 
 
 def read_label(label: Label, classes: Collection[str] | None) -> Label | None:
-    """Return a label as one of the classes or as a number; None if the model cannot have it.
+    """Return a label as one of the classes or as a number, or None if the label is invalid.
 
-    `classes` are those of a classification, as text; None: a finite number is expected.
+    `classes` are the classes as text, or None if a finite number is expected.
     """
     if classes is None:
         return _finite(label)
@@ -46,7 +46,7 @@ def read_label(label: Label, classes: Collection[str] | None) -> Label | None:
 
 
 def invalid_reason(label: Label, classes: Collection[str] | None) -> str:
-    """Return why the model cannot have this label."""
+    """Return why a label is invalid for the model."""
     if classes is None:
         return f"its label {label!r:.80} is not a finite number"
     return f"its label {label!r:.80} is not one of the classes {', '.join(sorted(classes)):.200}"
@@ -65,7 +65,7 @@ def _spelling(label: Label) -> str:
 
 
 def _number(text: str) -> float | None:
-    """Return a number in digits, with a sign, a point and an exponent; no words such as nan."""
+    """Return the number that a text of digits represents, or None for others such as "nan"."""
     if not _DIGITS.fullmatch(text):
         return None
     number = float(text)
@@ -82,5 +82,5 @@ def _finite(label: Label) -> Label | None:
         return _number(label.strip())
     try:
         return label if math.isfinite(label) else None
-    except OverflowError:  # an integer that no float can hold
+    except OverflowError:  # an integer that is too large for a float
         return None

@@ -1,7 +1,7 @@
 """Change the limits of a version without a new registration.
 
-This module defines which limits can change and merges changes. The version itself is immutable: its
-changes are rows of the registry's history.
+This module defines which limits can change, and merges changes. The version itself is immutable;
+the changes are rows of the registry's history.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ _QUEUE = (
 class LimitChange(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
 ):
-    """Hold new values of limits; None leaves a limit unchanged.
+    """New values of limits; None leaves a limit unchanged.
 
     The fields correspond to the manifest's `queue`, `max_batch_size`, `max_batch_bytes` and
     `cache.max_bytes`.
@@ -50,7 +50,7 @@ UNCHANGED = LimitChange()
 
 
 def sum_up(changes: Iterable[LimitChange]) -> LimitChange:
-    """Merge changes, oldest first; a change without fields revokes all earlier ones."""
+    """Merge changes, oldest first; a change without fields revokes all earlier changes."""
     total: dict[str, int] = {}
     for change in changes:
         limits = change.changes()

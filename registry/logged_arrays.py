@@ -1,4 +1,4 @@
-"""Decode the tensors of logged events into arrays."""
+"""Convert the tensors of logged events to arrays."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ Array = np.ndarray[Any, Any]
 
 
 def logged_numbers(tensor: Tensor) -> Array:
-    """Return a logged tensor of numbers; raises ValueError, KeyError or TypeError."""
+    """Convert a logged tensor of numbers; raises ValueError, KeyError or TypeError."""
     dtype = NUMPY[tensor.datatype]
     if tensor.raw or tensor.raw_at is not None:
         flat = np.frombuffer(tensor.raw_bytes(), dtype.newbyteorder("<"))
@@ -21,7 +21,7 @@ def logged_numbers(tensor: Tensor) -> Array:
 
 
 def logged_array(tensor: Tensor) -> Array:
-    """Return a logged tensor, strings as objects; raises ValueError, KeyError or TypeError."""
+    """Convert a logged tensor, strings to objects; raises ValueError, KeyError or TypeError."""
     if tensor.datatype != "BYTES":
         return logged_numbers(tensor)
     array = np.empty(len(tensor.data), object)

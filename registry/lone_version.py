@@ -1,4 +1,4 @@
-"""A home that holds one version of one model as its champion, for a service of its own."""
+"""A home with only one version of one model as its champion, for a separate service."""
 
 import os
 import shutil
@@ -14,10 +14,10 @@ from registry.version_folders import VersionFolders
 
 
 def make_lone_home(version: Version, home: Home, bentoml: Path) -> None:
-    """Register a version in an empty home, under its number; `bentoml` is its BENTOML_HOME.
+    """Register a version under its number in an empty home, whose BENTOML_HOME is `bentoml`.
 
-    Files are links where the file system allows it. Raises ChangedFile if one is not as it was
-    registered.
+    Files are hard links if the file system allows it. Raises ChangedFile if a file differs from the
+    registered file.
     """
     require_unchanged(version)
     names = version.files or hash_folder(Path(version.path))

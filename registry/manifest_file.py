@@ -13,19 +13,18 @@ from registry.yaml_text import parse_yaml
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest as written, not yet completed from the ONNX file.
+    """Read a manifest as its author wrote it, before it is completed from the ONNX file.
 
-    Raises InvalidManifest for a file that cannot be read, YAML that does not parse, and fields
-    that are unknown or of the wrong type.
+    Raises InvalidManifest if the file cannot be read or is not YAML, or if fields are unknown or
+    have the wrong type.
     """
     return to_manifest(read_fields(path), path.name)
 
 
 def read_fields(path: Path) -> dict[str, Any]:
-    """Read the fields that a manifest states, those that it leaves out being absent.
+    """Return only the fields that a manifest file states.
 
-    Class names in a file beside the manifest are read. Raises InvalidManifest as read_manifest
-    does.
+    If the classes are a file name, that file is read. Raises InvalidManifest like `read_manifest`.
     """
     fields = _with_class_names(_read(path, f"manifest {path.name}", InvalidManifest), path)
     to_manifest(fields, path.name)
@@ -33,7 +32,7 @@ def read_fields(path: Path) -> dict[str, Any]:
 
 
 def _with_class_names(fields: Any, path: Path) -> Any:
-    """Replace the name of a file in prediction.classes by the names in it."""
+    """Replace a file name in prediction.classes with the class names in that file."""
     prediction = fields.get("prediction") if isinstance(fields, dict) else None
     class_file = prediction.get("classes") if isinstance(prediction, dict) else None
     if prediction is None or not isinstance(class_file, str):
@@ -51,12 +50,12 @@ def _class_names(path: Path) -> list[Any]:
     except (ValueError, RecursionError) as error:
         raise InvalidManifest(f"{where} is not UTF-8 text, or not JSON: {error}") from None
     if not isinstance(names, list) or not names:
-        raise InvalidManifest(f"{where} names no classes; expected one in each line, or a list")
+        raise InvalidManifest(f"{where} has no classes; expected one per line, or a JSON list")
     return [name.strip() if isinstance(name, str) else name for name in names]
 
 
 def to_manifest(fields: Any, name: str = "") -> Manifest:
-    """Return the manifest of these fields; raises InvalidManifest naming the wrong field."""
+    """Convert fields to a manifest; raises InvalidManifest that names a wrong field."""
     try:
         return msgspec.convert(fields, Manifest)
     except msgspec.ValidationError as error:
@@ -64,10 +63,10 @@ def to_manifest(fields: Any, name: str = "") -> Manifest:
 
 
 def read_stated(path: Path) -> dict[str, Any]:
-    """Read the stated fields of a policy: `monitoring` of a manifest, or a file of only that.
+    """Return only the fields that a policy file states.
 
-    Raises InvalidPolicy for a file that cannot be read, and YAML that does not parse or states
-    nothing.
+    The file is a manifest with a section `monitoring`, or contains only the fields of that section.
+    Raises InvalidPolicy if the file cannot be read, is not YAML or has no fields.
     """
     content = _read(path, f"policy {path.name}", InvalidPolicy)
     policy_fields = content.get("monitoring", content) if isinstance(content, dict) else content
@@ -79,10 +78,7 @@ def read_stated(path: Path) -> dict[str, Any]:
 
 
 def read_policy(path: Path) -> Monitoring:
-    """Read a policy; fields that the file omits have their defaults.
-
-    Raises InvalidPolicy for an invalid file.
-    """
+    """Read a policy; omitted fields have their defaults. Raises InvalidPolicy."""
     try:
         return msgspec.convert(read_stated(path), Monitoring)
     except msgspec.ValidationError as error:

@@ -1,4 +1,4 @@
-"""Write a complete manifest as YAML with a comment on each field, for its author to edit."""
+"""Format a complete manifest as YAML, with a comment on each field, for its author to edit."""
 
 import textwrap
 from collections.abc import Iterator
@@ -12,37 +12,37 @@ from registry.manifest import Manifest
 
 _COMMENTS = {
     "task": "classification, regression, or other: outputs are monitored through summaries",
-    "description": "for people; shown on the page of the version",
-    "features": "columns of inputs: kind numeric or categorical, nullable: may be missing",
+    "description": "text for people; shown on the page of the version",
+    "features": "columns of inputs: kind numeric or categorical; nullable: values can be missing",
     "summaries": "one number for each row of a tensor, monitored like a feature",
-    "prediction": "which outputs hold it: label and probabilities, or scores with an activation",
-    "target": "the reference's column of labels; empty: none",
-    "event_time": "the reference's column of event times, by which seasons are known; empty: none",
-    "held_out": "your word that the reference was not trained on: true or false",
+    "prediction": "outputs: label and probabilities, or scores with an activation",
+    "target": "column of the reference with labels, or empty",
+    "event_time": "column of the reference with event times, which show seasons, or empty",
+    "held_out": "true if the model was not trained on the reference, else false",
     "monitoring": "windows, alarms and methods; `driftline policy` changes them later",
     "payload": "which values are logged, masked or sampled",
-    "max_batch_size": "rows of one run at most",
-    "max_batch_bytes": "bytes of the inputs of one run at most; one request alone may have more",
-    "batching": "auto: where rows are shown to be independent; off; trust",
-    "optional_inputs": "inputs with a default value in the file that requests may set",
+    "max_batch_size": "largest number of rows in one run",
+    "max_batch_bytes": "largest size of the inputs of one run; a single request can have more",
+    "batching": "auto: only if a test shows that rows are independent; off; trust",
+    "optional_inputs": "inputs with a default value in the file that requests can set",
     "coerce": "convert numbers of another datatype and report it",
-    "queue": "limits on waiting requests",
-    "cache": "bytes of remembered answers, per worker",
+    "queue": "limits on queued requests",
+    "cache": "bytes of cached outputs, per worker",
     "session": "how ONNX Runtime runs the model",
 }
 
 
 def manifest_text(manifest: Manifest, inference: Inference) -> str:
-    """Return the manifest as YAML; questions come first, reasons with their fields.
+    """Return the manifest as YAML, with questions first and reasons next to their fields.
 
-    Fields at their defaults are commented out. The signature is left out: it is taken from the ONNX
-    file.
+    Fields at their defaults are commented out. The signature is omitted, because registration reads
+    it from the ONNX file.
     """
     return "".join(_lines(manifest, inference))
 
 
 def _lines(manifest: Manifest, inference: Inference) -> Iterator[str]:
-    yield "# Every field may be left out: registration then infers it, or takes the default.\n"
+    yield "# Every field can be omitted: registration then infers it, or uses the default.\n"
     for question in inference.questions:
         yield f"# QUESTION: {question}\n"
     fields: dict[str, Any] = msgspec.to_builtins(manifest)

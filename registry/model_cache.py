@@ -1,6 +1,6 @@
-"""Selection of the cached versions that a machine can delete: least recently used first. Pure.
+"""Select the cached versions that a machine can delete, least recently used first. Pure.
 
-Where machines share artefacts, the model store is a cache: what it lacks is fetched again.
+If machines share artefacts, the model store is a cache: missing versions are fetched again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,28 +13,28 @@ from registry.worker_reports import WorkerReport
 
 
 class CachedVersion(NamedTuple):
-    """The folder of one version."""
+    """A version in the cache."""
 
     model: str
     number: str
     path: Path
-    size: int  # bytes of its files
-    used: float  # seconds since the epoch
+    size: int  # total size of the files in bytes
+    used: float  # time of the last use, in seconds since the epoch
 
 
 class CacheBound(NamedTuple):
-    """The size limit of a machine's cache, and the folder of its workers' reports."""
+    """The size limit of a machine's cache, and the reports of the machine's workers."""
 
-    size: int = 0  # bytes; 0: any
+    size: int = 0  # bytes; 0 for no limit
     workers: Callable[[], list[WorkerReport]] = list
 
 
 def evictions(
-    cached: Sequence[CachedVersion], limit: int, may_go: Callable[[CachedVersion], bool]
+    cached: Sequence[CachedVersion], limit: int, can_delete: Callable[[CachedVersion], bool]
 ) -> Iterator[CachedVersion]:
-    """Yield versions to remove until the rest fits the limit or only required ones are left.
+    """Yield versions to delete until the others fit the limit or none can be deleted.
 
-    `may_go` is asked for one after the other, and only while the limit is exceeded.
+    `can_delete` is called for one version after the other, and only while the limit is exceeded.
     """
     total = sum(version.size for version in cached)
     for version in sorted(
@@ -42,7 +42,7 @@ def evictions(
     ):
         if total <= limit:
             return
-        if may_go(version):
+        if can_delete(version):
             total -= version.size
             yield version
 
@@ -50,9 +50,10 @@ def evictions(
 def needed_numbers(
     model: str, state: LifecycleState, workers: Iterable[WorkerReport], now: int
 ) -> set[str]:
-    """Return the versions that this machine serves or will serve, or that an alias names.
+    """Return the versions that this machine needs.
 
-    Also those of rollouts, shadows and pending approvals. `workers` are those of this machine.
+    It needs versions that it serves or will serve, and versions of aliases, rollouts, shadows and
+    pending approvals. `workers` are the reports of this machine's workers.
     """
     numbers = set(state.aliases.values())
     for rollout in state.rollouts.values():

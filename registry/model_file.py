@@ -1,8 +1,8 @@
-"""Read a model from a file, or from a folder that holds it with its external data.
+"""Read a model from an ONNX file, or from a folder with an ONNX file and its external data.
 
-External data may lie in the folder only: a path that is absolute, that climbs out, or a link that
-leads out could name any file of the machine. The weights are embedded in the copy that is served,
-or packed into one file beside it where they are too large for that. The digest covers them.
+External data must be inside the folder. An absolute path, a path with `..` or a link to the outside
+could refer to any file of the machine. The weights are embedded in the served copy or, if they are
+too large, packed into one file next to it. The digest covers them.
 """
 
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ from registry.errors import InvalidModel
 from registry.external_data import aligned, refer_to_data
 from registry.onnx_file import parse, tensors_of
 
-MOST_EMBEDDED = 2**31 - 2**20  # bytes of the weights in a protobuf message, with its graph
-_CHUNK = 1 << 24  # bytes copied at once
+MOST_EMBEDDED = 2**31 - 2**20  # largest size of graph and weights in one protobuf message, in bytes
+_CHUNK = 1 << 24  # bytes per read
 
 
 def read_model(path: Path, data: Path | None = None) -> bytes:
-    """Return the bytes of the ONNX file, external data embedded if `path` is a folder.
+    """Return the bytes of the ONNX file, with embedded external data if `path` is a folder.
 
-    Data too large for that are packed into the file `data`, to which the model then refers. Raises
-    InvalidModel for a file that cannot be read, and for external data outside the folder.
+    If the external data is too large, it is packed into the file `data`, to which the model then
+    refers. Raises InvalidModel if a file cannot be read or external data is outside the folder.
     """
     if not path.is_dir():
         return _read(path)
@@ -48,7 +48,7 @@ def read_model(path: Path, data: Path | None = None) -> bytes:
 
 
 def _pack(outside: Sequence[onnx.TensorProto], folder: Path, data: Path) -> None:
-    """Write the values of tensors into one file; those that share a part share it again."""
+    """Write the values of tensors into one file; write a part that several tensors share once."""
     places: dict[tuple[Path, int, int], int] = {}
     _embed([tensor for tensor in outside if not _part(tensor, folder)[2]], folder)
     with data.open("wb") as packed:
@@ -82,7 +82,7 @@ def _embed(outside: Sequence[onnx.TensorProto], folder: Path) -> None:
 
 
 def _part(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, int, int]:
-    """Return the file, the offset and the length of a tensor's data."""
+    """Return the file, offset and length of a tensor's data."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     what = f"external data of tensor {tensor.name!r}"
     file = _inside(folder, entries.get("location", ""), what)
@@ -100,7 +100,7 @@ def _part(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, int, int]:
 
 
 def _inside(folder: Path, location: str, what: str) -> Path:
-    """Return the file at a location in the folder; raise InvalidModel if it is not in there."""
+    """Return the file at a location; raise InvalidModel unless it is in the folder."""
     relative = Path(location)
     if not location or relative.is_absolute() or ".." in relative.parts or "\\" in location:
         raise InvalidModel(f"{what} is at {location!r}; expected a path inside the folder")

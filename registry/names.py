@@ -15,7 +15,7 @@ def is_model_name(model: str) -> bool:
 
 
 def require_model_name(model: str) -> None:
-    """Raise InvalidName for a name that no model can have."""
+    """Raise InvalidName if a model cannot have this name."""
     if not is_model_name(model):
         raise InvalidName(
             f"model name {model!r}: expected 1 to 63 lowercase letters, digits, '-', '.' and '_', "
@@ -24,7 +24,7 @@ def require_model_name(model: str) -> None:
 
 
 def require_alias(alias: str) -> None:
-    """Raise InvalidName for a name that no alias can have."""
+    """Raise InvalidName if an alias cannot have this name."""
     if not _ALIAS.fullmatch(alias):
         raise InvalidName(
             f"alias {alias!r}: expected a lowercase letter, then up to 62 letters, digits, - and _"
@@ -32,7 +32,7 @@ def require_alias(alias: str) -> None:
 
 
 def require_request_id(request: str) -> None:
-    """Raise InvalidName for what is not an id of a request; "" means no id and is allowed."""
+    """Raise InvalidName unless `request` is an id of a retraining request, or ""."""
     if request and not _REQUEST.fullmatch(request):
         raise InvalidName(
             f"request {request[:100]!r}: expected the id of a retraining request, such as "

@@ -1,7 +1,7 @@
-"""ONNX bytes -> a session that can run them; everything that makes a file unfit is refused here.
+"""Check and load ONNX models; every model that cannot be served is refused.
 
-The file is loaded from bytes. Its weights are in it or in model.data of its version's folder: from
-other files they would be read from wherever the process happens to stand.
+The model is loaded from bytes. Its weights are in these bytes, or in model.data in the folder of
+its version. Other files would be looked up in the current folder of the process.
 """
 
 import importlib
@@ -26,18 +26,18 @@ _LOCALE = (
 def load(
     data: bytes, *, threads: int = 0, extensions: bool = False, folder: Path | None = None
 ) -> onnxruntime.InferenceSession:
-    """Return a CPU session over a checked ONNX model; of `threads` threads (0: one for each core).
+    """Check an ONNX model and return a CPU session with `threads` threads (0: one per core).
 
-    With `extensions` it knows the operators of onnxruntime-extensions. `folder` may hold its data.
-    Raises InvalidModel for bytes that are not an ONNX model or break its rules, if weights are
-    elsewhere, or if ONNX Runtime cannot load it.
+    If `extensions`, the session has the operators of onnxruntime-extensions. `folder` can contain
+    the model's external data. Raises InvalidModel if the bytes are not a valid ONNX model, if
+    weights are in other files, or if ONNX Runtime cannot load the model.
     """
     check(parse(data), folder)
     options = onnxruntime.SessionOptions()
     use_data(options, folder)
     if extensions:
         options.register_custom_ops_library(extensions_library())
-    options.log_severity_level = 4  # what matters is raised
+    options.log_severity_level = 4  # only fatal errors; other errors are raised
     options.intra_op_num_threads = threads
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
@@ -47,7 +47,7 @@ def load(
 
 
 def extensions_library() -> str:
-    """Return the path of onnxruntime-extensions' library; raises InvalidManifest if absent."""
+    """Return the library of onnxruntime-extensions; raises InvalidManifest if not installed."""
     try:
         return str(importlib.import_module("onnxruntime_extensions").get_library_path())
     except ModuleNotFoundError:
@@ -58,9 +58,9 @@ def extensions_library() -> str:
 
 
 def check_providers(names: Iterable[str]) -> None:
-    """Raise InvalidManifest for an execution provider that ONNX Runtime has under no name.
+    """Raise InvalidManifest for an execution provider that ONNX Runtime does not know.
 
-    Whether a worker has it installed is for the worker to say.
+    The worker checks whether the provider is installed.
     """
     available = [name.removesuffix(_PROVIDER) for name in onnxruntime.get_all_providers()]
     spelt = {name.lower() for name in available}
@@ -78,27 +78,27 @@ def parse(data: bytes) -> onnx.ModelProto:
         return onnx.load_model_from_string(data)
     except DecodeError:
         raise InvalidModel(
-            f"not an ONNX file: its {len(data)} bytes are not an ONNX model, or truncated"
+            f"not an ONNX file: its {len(data)} bytes are not an ONNX model, or are truncated"
         ) from None
 
 
 def check(model: onnx.ModelProto, folder: Path | None = None) -> None:
-    """Raise InvalidModel for a model that breaks ONNX's rules or keeps weights elsewhere.
+    """Raise InvalidModel if a model breaks ONNX's rules or has weights in other files.
 
-    Weights may be in the data of `folder`.
+    Weights can be in the external data of `folder`.
     """
     outside = [t for t in tensors_of(model) if t.data_location == onnx.TensorProto.EXTERNAL]
     if outside and (folder is None or not data_size(folder)):
         raise InvalidModel(
-            f"weights lie outside the ONNX file (tensor {outside[0].name!r} and {len(outside) - 1} "
-            "more): register the folder that holds the file with its weights, or embed them with "
+            f"weights are outside the ONNX file (tensor {outside[0].name!r} and {len(outside) - 1} "
+            "more): register the folder with the file and its weights, or embed the weights with "
             "onnx.save_model(onnx.load(path), path, save_as_external_data=False)"
         )
     for node in model.graph.input:
         if node.type.HasField("tensor_type") and not node.type.tensor_type.HasField("shape"):
             raise InvalidModel(
-                f"input {node.name!r} declares no shape: expected a size or None for each of its "
-                "dimensions, onnx.helper.make_tensor_value_info(name, type, [None, 3]) say"
+                f"input {node.name!r} declares no shape: expected a size or None for each "
+                "dimension, such as onnx.helper.make_tensor_value_info(name, type, [None, 3])"
             )
     if outside and folder is not None:
         for tensor in outside:
@@ -112,21 +112,21 @@ def check(model: onnx.ModelProto, folder: Path | None = None) -> None:
 
 
 def tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Yield every tensor of a model, those of subgraphs and functions included."""
+    """Yield every tensor of a model, including tensors of subgraphs and functions."""
     yield from _graph_tensors(model.graph)
     for function in model.functions:
         yield from _node_tensors(function.node)
 
 
 def nodes_of(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    """Yield every node of a model, those of subgraphs and functions included."""
+    """Yield every node of a model, including nodes of subgraphs and functions."""
     yield from inner_nodes(model.graph.node)
     for function in model.functions:
         yield from inner_nodes(function.node)
 
 
 def inner_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """Yield nodes, each followed by those of its subgraphs."""
+    """Yield nodes, each followed by the nodes of its subgraphs."""
     for node in nodes:
         yield node
         for attribute in node.attribute:

@@ -1,4 +1,4 @@
-"""Check a version's payload policy and determine which fields the log hides."""
+"""Check a version's payload policy, and find the fields that it hides in the log."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,37 +17,37 @@ from registry.manifest import (
     Signature,
 )
 
-_DEEDS = {"drop": "dropped", "hmac": "hashed"}
+_EFFECTS = {"drop": "dropped", "hmac": "hashed"}
 
 
 def rule_of(policy: PayloadPolicy, feature: Feature) -> PayloadRule:
-    """Return the rule of a feature: its own, or else that of its input."""
+    """Return a feature's rule or, if it has none, the rule of its input."""
     return policy.fields.get(feature.name, policy.fields.get(feature.input, "keep"))
 
 
 def withheld(manifest: Manifest) -> dict[str, str]:
-    """Return why values are hidden in the log, by the name of the feature or summary."""
+    """Return feature or summary -> reason why the log hides its values."""
     rules = {f.name: rule_of(manifest.payload, f) for f in manifest.features}
     fields = manifest.payload.fields
     rules |= {
         summary.name: fields.get(summary.tensor, "keep") for summary in manifest.summaries or []
     }
     return {
-        name: f"not scored: {_deed(rule)} by payload policy"
+        name: f"not scored: {_effect(rule)} by payload policy"
         for name, rule in rules.items()
         if rule != "keep"
     }
 
 
 def unmonitored(manifest: Manifest) -> dict[str, str]:
-    """Return why drift and data quality are not computed, by the name of the feature or summary."""
+    """Return feature or summary -> reason why its drift and data quality are not computed."""
     ignored = {f.name: "not monitored: monitor: false" for f in manifest.features if not f.monitor}
     return ignored | withheld(manifest)
 
 
 def keeping(manifest: Manifest) -> Manifest:
     """Return the manifest with only the features whose values are logged unchanged."""
-    return _keeping(_Same(manifest)) if manifest.payload.fields else manifest
+    return _keeping(_ById(manifest)) if manifest.payload.fields else manifest
 
 
 def check_payload(
@@ -56,7 +56,7 @@ def check_payload(
     model_signature: Signature,
     prediction: Prediction,
 ) -> None:
-    """Raise InvalidManifest if a rule names nothing, cannot apply, or hides the prediction."""
+    """Raise InvalidManifest if a rule has no field, cannot apply, or hides the prediction."""
     datatypes = {
         spec.name: spec.datatype for spec in (*model_signature.accepted, *model_signature.outputs)
     }
@@ -70,7 +70,7 @@ def check_payload(
         answers = {prediction.label, prediction.probabilities, prediction.scores}
         if name in answers and rule != "keep":
             raise InvalidManifest(
-                f"payload.fields hides {name!r}, which holds the answer: nothing could be "
+                f"payload.fields hides {name!r}, which contains the prediction: nothing could be "
                 "monitored; expected keep"
             )
         if isinstance(rule, Bucket):
@@ -88,12 +88,12 @@ def _check_edges(name: str, edges: list[float], datatype: str) -> None:
         )
 
 
-def _deed(rule: PayloadRule) -> str:
-    return "bucketed" if isinstance(rule, Bucket) else _DEEDS[rule]
+def _effect(rule: PayloadRule) -> str:
+    return "bucketed" if isinstance(rule, Bucket) else _EFFECTS[rule]
 
 
-class _Same:
-    """Key a cache by a manifest's identity, because its lists cannot be hashed."""
+class _ById:
+    """A cache key of a manifest's identity, because its lists cannot be hashed."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
@@ -102,11 +102,11 @@ class _Same:
         return id(self.manifest)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.manifest is self.manifest
+        return isinstance(other, _ById) and other.manifest is self.manifest
 
 
 @lru_cache(maxsize=1024)
-def _keeping(same: _Same) -> Manifest:
-    manifest = same.manifest
+def _keeping(key: _ById) -> Manifest:
+    manifest = key.manifest
     hidden = withheld(manifest)
     return replace(manifest, features=[f for f in manifest.features if f.name not in hidden])

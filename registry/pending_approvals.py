@@ -1,4 +1,4 @@
-"""Requests that wait for approvals, of every model that ever had one."""
+"""Approval requests that still need approvals."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from telemetry.clock import DAY
 
 
 class PendingApproval(msgspec.Struct, frozen=True):
-    """One request that lacks approvals; times are microseconds since the epoch."""
+    """One request that still needs approvals; times are microseconds since the epoch."""
 
     model: str
     number: str
@@ -21,18 +21,18 @@ class PendingApproval(msgspec.Struct, frozen=True):
     digest: str
     requested_by: str
     why: str
-    requested: int
+    requested: int  # time of the request
     expires: int
-    required: int
-    roles: list[str]  # an approver needs one of them; empty: any other person
+    required: int  # number of required approvals
+    roles: list[str]  # an approver needs one of these roles; empty for any other person
     approved_by: list[str]
-    replaces: str  # version that the alias names, "" for none
-    report: str  # digest of the gate report, "" without one
-    verdict: str
+    replaces: str  # version to which the alias points, or ""
+    report: str  # digest of the gate report, or ""
+    verdict: str  # verdict of the gate report, or ""
 
 
 def pending_approvals(state: LifecycleState, model: str, now: int) -> Iterator[PendingApproval]:
-    """Yield the requests of a model that approvals can still answer, oldest first. Pure."""
+    """Yield a model's requests that still need approvals, oldest first. Pure."""
     for (alias, digest), request in sorted(
         state.requested.items(), key=lambda item: item[1].revision
     ):
@@ -41,7 +41,7 @@ def pending_approvals(state: LifecycleState, model: str, now: int) -> Iterator[P
             yield pending
 
 
-def _pending(  # noqa: PLR0913, PLR0917  # what a request is about
+def _pending(  # noqa: PLR0913, PLR0917  # the subject of a request
     state: LifecycleState, model: str, alias: str, digest: str, request: HistoryRow, now: int
 ) -> PendingApproval | None:
     rule = state.policy.approvals.get(alias)
@@ -77,10 +77,10 @@ def _pending(  # noqa: PLR0913, PLR0917  # what a request is about
 
 
 class PendingApprovals:
-    """Follow the requests of a registry; safe across threads."""
+    """The pending requests of all models, cached between changes; safe across threads."""
 
     def __init__(self, history: History, clock: Callable[[], int] | None = None) -> None:
-        """Read nothing yet."""
+        """Store the arguments; `read` reads the history."""
         self._history = history
         self._clock = clock or history.time_ns
         self._lock = threading.Lock()

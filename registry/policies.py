@@ -2,10 +2,10 @@
 
 This module applies changes and traces each field to the change that set it.
 monitoring/windows/policy_periods.py decides when a policy takes effect. The version itself is
-immutable: its changes are rows of the registry's history, each with actor, time and reason.
+immutable. The changes are rows of the registry's history, with actor, time and reason.
 
-A change states some fields and leaves the others. Null is an ordinary value, except for the drift
-method or threshold of a feature, where it restores the default.
+A change sets some fields and leaves the others unchanged. Null is an ordinary value, except as the
+drift method or threshold of a feature, where it restores the default.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,13 +19,13 @@ from registry.errors import InvalidManifest, InvalidPolicy
 from registry.history.rows import HistoryRow
 from registry.manifest import Manifest, Monitoring, Version
 
-_DIGITS = 12  # hexadecimal digits of a digest: unique enough, and short enough to read
+_DIGITS = 12  # hexadecimal digits of a digest, short enough to read and long enough to be unique
 
 
 class PolicyChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Hold new values of some fields, or the return to the manifest's policy, with the reason."""
+    """New values of some fields, or a reset to the manifest's policy, with the reason."""
 
-    stated: dict[str, Any] | None = None  # None: return to the manifest's policy
+    stated: dict[str, Any] | None = None  # new values; None resets to the manifest's policy
     why: str = ""
 
 
@@ -33,15 +33,15 @@ class DatedPolicy(msgspec.Struct, frozen=True):
     """A policy and the change that set it."""
 
     policy: Monitoring
-    at: int  # start, in microseconds since the Unix epoch; 0: from the beginning
-    row: HistoryRow | None = None  # None: the policy of the manifest
+    at: int  # start in microseconds since the Unix epoch; 0 if valid from the beginning
+    row: HistoryRow | None = None  # row of the change; None for the manifest's policy
     change: PolicyChange = PolicyChange()
 
 
 def policies_of(version: Version, history: Sequence[HistoryRow]) -> list[DatedPolicy]:
     """Return every policy of a version, oldest first, from the history of its model.
 
-    The first one includes the changes of its model before the version was registered.
+    Changes of the model's policy before the version's registration start at time 0.
     """
     registered = next(
         (r.revision for r in history if r.kind == "registered" and r.number == version.number), 0
@@ -77,13 +77,13 @@ def check_change(version: Version, policy: Monitoring, change: PolicyChange) -> 
 
 
 def _check(manifest: Manifest) -> None:
-    from registry.validation import check_monitoring  # noqa: PLC0415  # NumPy, for changes only
+    from registry.validation import check_monitoring  # noqa: PLC0415  # imports NumPy, which is slow
 
     check_monitoring(manifest)
 
 
 def require_inherited(model: str, manifest: Manifest, history: Iterable[HistoryRow]) -> None:
-    """Raise InvalidPolicy if the policy of all versions of a model does not fit a new one."""
+    """Raise InvalidPolicy if a model's policy for all versions does not fit a new version."""
     policy = manifest.monitoring
     for row in history:
         if row.kind == "policy" and not row.number:
@@ -92,16 +92,16 @@ def require_inherited(model: str, manifest: Manifest, history: Iterable[HistoryR
         _check(replace(manifest, monitoring=policy))
     except InvalidManifest as error:
         raise InvalidPolicy(
-            f"the policy of every version of {model} does not fit this one: {error}; "
-            f"driftline policy {model} --reset takes it back"
+            f"the policy for all versions of {model} does not fit this version: {error}; "
+            f"driftline policy {model} --reset removes that policy"
         ) from None
 
 
 def encode(change: PolicyChange) -> str:
-    """Encode a change for the history; raises InvalidPolicy for values that JSON cannot hold."""
+    """Encode a change for the history; raises InvalidPolicy for values outside of JSON."""
     encoded = msgspec.json.encode(change)
     if msgspec.json.decode(encoded, type=PolicyChange) != change:
-        raise InvalidPolicy("expected finite numbers, words, lists and fields named by words")
+        raise InvalidPolicy("expected finite numbers, text, lists, and fields named by text")
     return encoded.decode()
 
 
@@ -111,21 +111,21 @@ def decode(detail: str) -> PolicyChange:
 
 
 def flat(policy: Monitoring) -> dict[str, Any]:
-    """Return every field by its path: {"alarms.min_rows": 500, ...}."""
+    """Return path -> value of every field, such as {"alarms.min_rows": 500, ...}."""
     return dict(_leaves("", msgspec.to_builtins(policy)))
 
 
 def digest(policy: Monitoring) -> str:
     """Return 12 hexadecimal digits of the SHA-256 over the fields that differ from defaults."""
-    usual = flat(Monitoring())
+    defaults = flat(Monitoring())
     changed_fields = {
-        name: value for name, value in flat(policy).items() if usual.get(name, ()) != value
+        name: value for name, value in flat(policy).items() if defaults.get(name, ()) != value
     }
     return sha256(msgspec.json.encode(changed_fields, order="sorted")).hexdigest()[:_DIGITS]
 
 
 def origins(policies: Sequence[DatedPolicy]) -> dict[str, DatedPolicy]:
-    """Return for every field of the last policy the change that set its value."""
+    """Return for every field of the last policy the policy that set its value."""
     sources: dict[str, DatedPolicy] = {}
     before: dict[str, Any] = {}
     for policy in policies:
@@ -141,7 +141,7 @@ def origins(policies: Sequence[DatedPolicy]) -> dict[str, DatedPolicy]:
 
 
 def differences(before: Monitoring, after: Monitoring) -> dict[str, tuple[Any, Any]]:
-    """Return path -> (before, after) of every field that differs; None: not set, or null."""
+    """Return path -> (before, after) of every field that differs; None if unset or null."""
     old, new = flat(before), flat(after)
     names = sorted({*old, *new})
     return {n: (old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n)}
@@ -159,7 +159,7 @@ _BY_NAME = ("drift_methods", "drift_thresholds", "embedding_drift")
 
 
 def _features(merged: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the null values of fields that are keyed by feature or tensor."""
+    """Drop null values in the fields that map features or tensors to values."""
     by_name = {name: merged[name] for name in _BY_NAME}
     return {
         name: {feature: value for feature, value in by.items() if value is not None}

@@ -1,7 +1,8 @@
-"""Check the files of a registration and write those of its version, in the child of a check.
+"""Check the files of a registration and write the version's files; runs in a check's child process.
 
-given.onnx, model.data, given.reference, request.msgpack    in
-model.onnx, manifest.json, batching.json, inference.json, reference.parquet, outcome.json    out
+Input files: given.onnx, model.data, given.reference, request.msgpack.
+Output files: model.onnx, manifest.json, batching.json, inference.json, reference.parquet,
+outcome.json.
 """
 
 from pathlib import Path
@@ -29,9 +30,9 @@ from registry.reference_file import parse_reference
 
 
 def check_files(folder: Path, seconds: float) -> None:
-    """Check the given files of a folder and write the results, or why they are refused.
+    """Check the input files in a folder, and write the output files or the reason for a refusal.
 
-    Raises MemoryError if the memory does not suffice to write why.
+    Raises MemoryError if not enough memory is left to write the reason.
     """
     outcome = CheckOutcome()
     try:
@@ -62,7 +63,7 @@ def check_request(folder: Path, seconds: float) -> None:
 
 
 def _with_answers(folder: Path, candidate: Candidate, seconds: float) -> Manifest:
-    """Make the trial runs, and run the reference; return the manifest with its classes."""
+    """Run the trials, run the model on the reference, and return the manifest with classes."""
     manifest, rows = candidate.manifest, candidate.reference
     check_providers(manifest.session.providers)
     note_stage(folder, "making trial runs of the model")
@@ -79,7 +80,7 @@ def _with_answers(folder: Path, candidate: Candidate, seconds: float) -> Manifes
 
 
 def _judge(folder: Path, candidate: Candidate, seconds: float) -> Verdict:
-    """Find out whether rows are independent, in one thread: there sums have one order only."""
+    """Check whether rows are independent, in one thread so that sums have a fixed order."""
     manifest, reference = candidate.manifest, candidate.reference
     rows = None if reference is None else sample_tensors(manifest, reference)
     session = load(candidate.onnx, threads=1, extensions=manifest.session.extensions, folder=folder)

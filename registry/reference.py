@@ -1,6 +1,6 @@
 """Validate, score and load the reference of a version: held-out rows with the model's predictions.
 
-An unfit reference is refused here.
+A reference that does not fit the model is refused.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 _IMPLAUSIBLE = 0.995  # scores above this suggest training rows or a leaked target
 _ROUNDING = 1e-6  # tolerance of a probability
-_ROWS_OF_IDENTIFIER = 100  # with fewer rows, all values may differ by chance
-_DISTINCT = 0.9  # share of distinct values from which a feature may be an identifier
-_MONOTONE = 0.99
+_ROWS_OF_IDENTIFIER = 100  # with fewer rows, all values can differ by chance
+_DISTINCT = 0.9  # least share of distinct values in an identifier
+_MONOTONE = 0.99  # least share of differences with the same sign in a numeric identifier
 _SAMPLE = 256  # rows for the test of row independence
 
 
 def load_reference(version: Version) -> "pd.DataFrame":
     """Load the stored reference: features, target, prediction, and a probability for each class.
 
-    Features have the form that the model receives and events carry. Numeric columns hold numbers
-    and NaN; categorical ones (dtype object) hold strings, integers or booleans, and None.
+    Features have the same form as in model inputs and events. Numeric columns contain numbers and
+    NaN. Categorical columns (dtype object) contain strings, integers, booleans and None.
     Raises InvalidReference if the version has no reference, ChangedFile if its bytes changed.
     """
-    import pandas as pd  # noqa: PLC0415  # a third of a worker's start; workers need no frame
+    import pandas as pd  # noqa: PLC0415  # slow to import, and workers do not need it
 
     if not has_reference(version):
         raise InvalidReference(
@@ -64,7 +64,7 @@ def load_reference(version: Version) -> "pd.DataFrame":
 def first_rows(version: Version, rows: int) -> dict[str, list[Any]]:
     """Return the features of the first rows of the stored reference, missing values as None.
 
-    Reads only these rows and does not import pandas: the cost does not depend on the reference.
+    Read only these rows, without pandas, so that the cost does not depend on the reference's size.
     """
     names = [feature.name for feature in version.manifest.features]
     with pq.ParquetFile(reference_path(version)) as file:
@@ -81,13 +81,13 @@ def answer_reference(
 ) -> "tuple[Manifest, pd.DataFrame]":
     """Run the model on every reference row, in batches of the manifest's max_batch_size.
 
-    Without `together`, each row runs alone, because batching would change the outputs. The result
-    has columns for target and prediction only if the manifest names them.
+    If `together` is False, each row runs separately, because batches would change the outputs. The
+    result has columns for target and prediction only if the manifest states them.
 
-    Returns the manifest, with missing classes filled in, and the reference to store. Raises
+    Return the manifest, completed with classes, and the reference to store. Raises
     InvalidReference if rows do not fit the model, InvalidModel if outputs do not fit the manifest.
     """
-    import pandas as pd  # noqa: PLC0415  # a third of a worker's start; workers need no frame
+    import pandas as pd  # noqa: PLC0415  # slow to import, and workers do not need it
 
     _require_columns(manifest, frame)
     tensors = _tensors(manifest, frame)
@@ -123,13 +123,13 @@ def answer_reference(
 
 
 def _add(frame: "pd.DataFrame", columns: Mapping[str, Array]) -> None:
-    """Add columns, whatever their names: `assign` takes none that is called `self`."""
+    """Add columns of any name; `DataFrame.assign` does not accept a column named `self`."""
     for name, values in columns.items():
         frame[name] = values
 
 
 def _vectors(array: Array) -> list[Any]:
-    """Return the first vectors of an array [N, d] as far as a comparison needs them, then None."""
+    """Return as many first vectors of an array [N, d] as a comparison needs, followed by None."""
     count = vectors_of(array.shape[1])
     return [*array[:count].astype(np.float32).tolist(), *[None] * (len(array) - count)]
 
@@ -145,8 +145,8 @@ def _with_derived(manifest: Manifest, outputs: Mapping[str, Array]) -> Mapping[s
     scores = outputs[prediction.scores]
     if scores.shape[1:] != (len(prediction.classes),):
         raise InvalidModel(
-            f"output {prediction.scores!r} answered shape {list(scores.shape)}; "
-            f"expected [N, {len(prediction.classes)}], one column for each of classes"
+            f"output {prediction.scores!r} has shape {list(scores.shape)}; "
+            f"expected [N, {len(prediction.classes)}], one column for each class"
         )
     derived = {prediction.label: np.array(derive_labels(prediction, scores), dtype=object)}
     probable = probabilities(prediction, scores)
@@ -178,7 +178,7 @@ def _doubts_of_identifiers(manifest: Manifest, reference: "pd.DataFrame") -> lis
     return [
         f"feature {feature.name!r} looks like an identifier: {reference[feature.name].nunique():,} "
         f"different values in {len(reference):,} reference rows; state monitor: false for it, "
-        "so that it is in no drift"
+        "to exclude it from drift"
         for feature in manifest.features
         if feature.monitor
         and feature.name in reference
@@ -187,7 +187,7 @@ def _doubts_of_identifiers(manifest: Manifest, reference: "pd.DataFrame") -> lis
 
 
 def _looks_like_identifier(feature: Feature, values: "pd.Series") -> bool:
-    """Return whether values hardly repeat and are categories, or monotone whole numbers."""
+    """Return whether values are mostly distinct, and are categories or monotone whole numbers."""
     if len(values) < _ROWS_OF_IDENTIFIER or values.nunique() < _DISTINCT * len(values):
         return False
     if feature.kind == "categorical":
@@ -207,8 +207,8 @@ def _doubts_of_methods(manifest: Manifest, reference: "pd.DataFrame") -> list[st
         if method == "z"
     }
     return [
-        f"drift_methods: z compares one value of {name!r} with all others, and the reference has "
-        f"{count}: drift among the others is not seen; chisquare uses all"
+        f"drift_methods: z compares one value of {name!r} with all others, but the reference has "
+        f"{count} values: drift among the others is not detected; chisquare compares all values"
         for name, count in counts.items()
         if count > 2
     ]
@@ -221,7 +221,7 @@ def _doubts_of_answers(manifest: Manifest, reference: "pd.DataFrame") -> list[st
         spread = float(((truth - truth.mean()) ** 2).sum())
         name, value = "R2", 1 - float(((truth - answer) ** 2).sum()) / (spread or 1.0)
     elif truth.nunique() < 2:
-        return [f"the reference's target holds one class only: {truth.tolist()[0]!r}"]
+        return [f"the reference's target has only one class: {truth.tolist()[0]!r}"]
     elif manifest.prediction.positive is not None and manifest.prediction.probabilities:
         positive = manifest.prediction.positive
         score = reference[own.probability(positive)]
@@ -248,9 +248,9 @@ def _require_columns(manifest: Manifest, frame: "pd.DataFrame") -> None:
             f"it has {', '.join(map(repr, frame.columns))}"
         )
     if not frame.columns.is_unique:
-        raise InvalidReference("the reference has several columns of one name")
+        raise InvalidReference("the reference has several columns of the same name")
     if frame.empty:
-        raise InvalidReference("the reference has no rows; expected some hundreds at least")
+        raise InvalidReference("the reference has no rows; expected at least some hundreds")
     if not manifest.target:
         return
     empty = frame[manifest.target].isna()
@@ -274,7 +274,7 @@ def _tensors(manifest: Manifest, frame: "pd.DataFrame") -> dict[str, Array]:
 
 
 def bare_inputs(manifest: Manifest) -> list[TensorSpec]:
-    """Return the inputs without features; a reference holds only summaries of them."""
+    """Return the inputs without features; a reference contains only their summaries."""
     carried = {feature.input for feature in manifest.features}
     return [spec for spec in signature(manifest).inputs if spec.name not in carried]
 
@@ -293,13 +293,13 @@ def _plain(column: "pd.Series") -> list[Any] | Array:
 
 
 def values_of(column: "pd.Series") -> list[Any]:
-    """Return the values of a column as Python objects, missing ones as None."""
+    """Return the values of a column as Python objects, missing values as None."""
     values = _plain(column)
     return values if isinstance(values, list) else values.tolist()
 
 
 def _columns(manifest: Manifest, tensors: Mapping[str, Array]) -> dict[str, Any]:
-    import pandas as pd  # noqa: PLC0415  # a third of a worker's start; workers need no frame
+    import pandas as pd  # noqa: PLC0415  # slow to import, and workers do not need it
 
     datatypes = {spec.name: spec.datatype for spec in signature(manifest).inputs}
     bare = {spec.name for spec in bare_inputs(manifest)}
@@ -320,7 +320,7 @@ def _numeric_target(column: "pd.Series") -> Array:
         return column.to_numpy(dtype=np.float64)
     except (TypeError, ValueError):
         raise InvalidReference(
-            f"target {column.name!r} holds {column.dtype}; expected numbers for task: regression"
+            f"target {column.name!r} contains {column.dtype}; expected numbers for task: regression"
         ) from None
 
 
@@ -330,7 +330,7 @@ def _numeric_answers(manifest: Manifest, answers: Sequence[Any]) -> Array:
     if faulty.any():
         row = int(faulty.argmax())
         raise InvalidModel(
-            f"output {manifest.prediction.label!r} answers {numbers[row]} to reference row {row}; "
+            f"output {manifest.prediction.label!r} is {numbers[row]} for reference row {row}; "
             "expected finite numbers"
         )
     return numbers
@@ -353,7 +353,7 @@ def _as_classes(manifest: Manifest, values: Sequence[Any], what: str) -> list[La
     for row, value in enumerate(values):
         if value not in classes or isinstance(value, str) != isinstance(classes[value], str):
             raise InvalidReference(
-                f"reference row {row}: {what} {value!r} is none of prediction.classes "
+                f"reference row {row}: {what} {value!r} is not in prediction.classes "
                 f"{manifest.prediction.classes}"
             )
     return [classes[value] for value in values]
@@ -366,14 +366,14 @@ def _probabilities(
     array = outputs[prediction.probabilities].astype(np.float64)
     if array.shape[1:] != (len(prediction.classes),):
         raise InvalidModel(
-            f"output {prediction.probabilities!r} answered shape {list(array.shape)}; "
-            f"expected [N, {len(prediction.classes)}], one column for each of classes"
+            f"output {prediction.probabilities!r} has shape {list(array.shape)}; "
+            f"expected [N, {len(prediction.classes)}], one column for each class"
         )
-    # Sums of float32 in forests end slightly below 0 or above 1.
+    # Sums of float32 in forests can be slightly below 0 or above 1.
     probable = (array >= -_ROUNDING) & (array <= 1 + _ROUNDING)
     if not probable.all() or (abs(array.sum(axis=1) - 1) > 1e-3).any():
         raise InvalidModel(
-            f"output {prediction.probabilities!r} holds values that are not probabilities; "
+            f"output {prediction.probabilities!r} has values that are not probabilities; "
             "expected numbers from 0 to 1 that sum to 1 in each row"
         )
     _require_class_order(manifest, array, np.asarray(answers, dtype=object))
@@ -386,7 +386,7 @@ def _by_column(manifest: Manifest, array: Array) -> dict[str, Array]:
 
 
 def _require_class_order(manifest: Manifest, probabilities: Array, answers: Array) -> None:
-    """Raise if a class is less probable on rows predicted as that class than on the others."""
+    """Raise InvalidModel if a class is less probable on rows predicted as it than on others."""
     for index, label in enumerate(manifest.prediction.classes):
         chosen = answers == label
         if chosen.all() or not chosen.any():
@@ -394,9 +394,9 @@ def _require_class_order(manifest: Manifest, probabilities: Array, answers: Arra
         column = probabilities[:, index]
         if column[chosen].mean() < column[~chosen].mean():
             raise InvalidModel(
-                f"rows labelled {label!r} have less of probability column {index} than the others: "
-                f"prediction.classes {manifest.prediction.classes} is not the order of the columns "
-                f"of output {manifest.prediction.probabilities!r}"
+                f"rows predicted as {label!r} have a lower mean in probability column {index} than "
+                f"other rows: prediction.classes {manifest.prediction.classes} is not the order of "
+                f"the columns of output {manifest.prediction.probabilities!r}"
             )
 
 
@@ -408,12 +408,12 @@ def _roc_auc(truth: "pd.Series", score: "pd.Series") -> float:
 
 
 def _categories(column: "pd.Series") -> "pd.Series":
-    import pandas as pd  # noqa: PLC0415  # a third of a worker's start; workers need no frame
+    import pandas as pd  # noqa: PLC0415  # slow to import, and workers do not need it
 
     values = [whole(value) for value in values_of(column)]
     return pd.Series(values, index=column.index, dtype=object)
 
 
 def whole(value: Any) -> Any:
-    """Return a category as its integer where it was stored as a float."""
+    """Return a category as an integer if it was stored as a whole float."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

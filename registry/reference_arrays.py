@@ -1,4 +1,4 @@
-"""Make a model's input arrays of reference columns that hold whole tensors."""
+"""Convert reference columns that contain a tensor in each row to model inputs."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,9 +13,10 @@ Array = np.ndarray[Any, Any]
 
 
 def stacked(spec: TensorSpec, column: Iterable[Any], *, whole: bool) -> Array:
-    """Return a column of rows as one array; `whole`: rows have no batch axis.
+    """Stack the rows of a column to one array.
 
-    Raises InvalidReference for values that do not fit the input.
+    `whole` states that the input has no batch dimension, so each row is a whole input. Raises
+    InvalidReference for values that do not fit the input.
     """
     expected = spec.shape if whole else spec.shape[1:]
     try:
@@ -33,6 +34,7 @@ def stacked(spec: TensorSpec, column: Iterable[Any], *, whole: bool) -> Array:
     )
     if not fits:
         raise InvalidReference(
-            f"reference column {spec.name!r}: rows of shape {shape}; expected {expected} (-1: any)"
+            f"reference column {spec.name!r}: rows have shape {shape}; expected {expected}, where "
+            "-1 is any size"
         )
     return cast

@@ -1,4 +1,4 @@
-"""Read the domain of each feature of a version's reference."""
+"""Read the domain (range or categories) of each feature in a version's reference."""
 
 from collections.abc import Sequence
 from math import isnan
@@ -17,10 +17,10 @@ from registry.stored_files import require_unchanged
 def domains(
     version: Version, features: Sequence[Feature]
 ) -> tuple[dict[str, tuple[float, float]], dict[str, set[str]]]:
-    """Return the range of each numeric feature, and each categorical one's values as texts.
+    """Return the ranges of numeric features, and the values of categorical features as text.
 
-    A numeric feature without any number has no range. Does not import pandas. Raises ChangedFile
-    if the bytes of the reference changed.
+    A numeric feature without any number has no range. Works without pandas. Raises ChangedFile if
+    the bytes of the reference changed.
     """
     require_unchanged(version, REFERENCE)
     ranges: dict[str, tuple[float, float]] = {}

@@ -13,17 +13,17 @@ import pyarrow.parquet as pq
 from registry.errors import InvalidReference
 from registry.manifest import Feature, Signature, TensorSpec
 
-_MOST_COLUMNS = 100  # maximum columns of an array that are split into features by default
+_MOST_COLUMNS = 100  # largest width of an array that is split into features by default
 _MOST_ROWS = 10_000_000
-_UNNAMED = ""  # the column of a .npy file, for the only input
+_UNNAMED = ""  # name of a .npy file's column, which is for the only input
 Array = np.ndarray[Any, Any]
 
 
 def parse_reference(data: bytes) -> pd.DataFrame:
-    """Return the user's rows as a frame; the format is recognised by the content.
+    """Return the rows of a Parquet, CSV, .npz or .npy file, whose content shows the format.
 
-    Arrays of .npz and .npy files become columns, with an array in each row where they have more
-    than one dimension. Raises InvalidReference for anything else.
+    Arrays of .npz and .npy files become columns. If an array has several dimensions, each row of
+    its column contains an array. Raises InvalidReference for other content.
     """
     try:
         if data.startswith(b"PK"):
@@ -32,8 +32,8 @@ def parse_reference(data: bytes) -> pd.DataFrame:
         if data.startswith(b"\x93NUMPY"):
             return _from_arrays({_UNNAMED: np.load(io.BytesIO(data), allow_pickle=False)})
         if data.startswith(b"PAR1"):
-            # A buffer of Arrow's own, read by this thread: a native thread that frees a Python
-            # object while the interpreter ends would abort the process.
+            # Copy the bytes to a buffer of Arrow and read it in this thread. If a native thread
+            # freed a Python object while the interpreter ends, the process would abort.
             stream = pa.BufferOutputStream()
             stream.write(data)
             source = pa.BufferReader(stream.getvalue())
@@ -48,7 +48,7 @@ def parse_reference(data: bytes) -> pd.DataFrame:
 
 
 def _require_bounded(rows: int) -> None:
-    """Raise InvalidReference for more rows than any reference needs; a few bytes may state them."""
+    """Raise InvalidReference for too many rows, which a file of a few bytes can declare."""
     if rows > _MOST_ROWS:
         raise InvalidReference(
             f"the reference has {rows:,} rows; expected at most {_MOST_ROWS:,}: a sample is enough"
@@ -79,9 +79,10 @@ def with_feature_columns(
     features: Sequence[Feature],
     names: Sequence[str],
 ) -> pd.DataFrame:
-    """Return the frame with arrays of inputs [N, k] taken apart into a column for each feature.
+    """Split array columns of inputs [N, k] into a column for each feature.
 
-    Columns are named by the features, else by `names` for the only input, else INPUT_0 and so on.
+    A column gets the feature's name. Without features, `names` are the names for the only input.
+    Otherwise, the names are INPUT_0, INPUT_1 and so on.
     """
     if _UNNAMED in frame.columns and len(model_signature.inputs) == 1:
         frame = frame.rename(columns={_UNNAMED: model_signature.inputs[0].name})
@@ -90,7 +91,7 @@ def with_feature_columns(
             own = {
                 feature.index: feature.name for feature in features if feature.input == spec.name
             }
-            frame = _taken_apart(
+            frame = _split_column(
                 frame, spec, own, names if len(model_signature.inputs) == 1 else []
             )
     return frame
@@ -100,7 +101,7 @@ def _holds_vectors(frame: pd.DataFrame, spec: TensorSpec) -> bool:
     return all(isinstance(value, np.ndarray) and value.ndim == 1 for value in frame[spec.name])
 
 
-def _taken_apart(
+def _split_column(
     frame: pd.DataFrame, spec: TensorSpec, own: dict[int, str], names: Sequence[str]
 ) -> pd.DataFrame:
     try:
@@ -109,7 +110,7 @@ def _taken_apart(
         raise InvalidReference(f"reference column {spec.name!r}: {error}") from None
     count = array.shape[1]
     if not own and count > _MOST_COLUMNS:
-        return frame  # a vector
+        return frame  # the input is a vector
     column_names = (
         list(names) if len(names) == count else [f"{spec.name}_{i}" for i in range(count)]
     )

@@ -8,7 +8,7 @@ REFERENCE = "reference.parquet"
 
 
 def reference_path(version: Version) -> Path:
-    """Return the path of the version's reference, if it has one."""
+    """Return the path that the version's reference has if it exists."""
     return Path(version.path) / REFERENCE
 
 
@@ -18,8 +18,9 @@ def has_reference(version: Version) -> bool:
 
 
 def learns(version: Version) -> bool:
-    """Return whether the version learns its baseline from production, for lack of a reference.
+    """Return whether the version has no reference, so its baseline is learned from production.
 
-    If its folder is missing, the version is damaged: it must not replace its reference.
+    If the version's folder is missing, the version is damaged. Return False, because it may have a
+    reference.
     """
     return Path(version.path).is_dir() and not has_reference(version)

@@ -1,4 +1,4 @@
-"""Summarize the rows of a reference as requests will be summarized."""
+"""Compute the summaries of reference rows in the same way as for requests."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -24,7 +24,7 @@ def summarize_rows(
     *,
     together: bool,
 ) -> dict[str, Array]:
-    """Return one number for each row by summary, NaN if there is none.
+    """Return summary -> one number per row, or NaN for a row without value.
 
     Raises InvalidModel if the model fails on a row.
     """
@@ -47,7 +47,7 @@ def summarize_rows(
 def _feeds(
     manifest: Manifest, tensors: Tensors, rows: int, *, together: bool
 ) -> Iterator[tuple[int, Tensors, int, int]]:
-    """Yield the first row of each run, its inputs, its rows, and how many of them count."""
+    """Yield for each run: first row, inputs, number of rows, and number of rows without padding."""
     batch = batch_dimension(signature(manifest))
     if batch is None:
         for row in range(rows):

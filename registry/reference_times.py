@@ -1,4 +1,4 @@
-"""Read the event times of a reference's rows, where a column states them."""
+"""Read the event times of a reference's rows from a column."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +9,14 @@ from registry.errors import InvalidReference
 if TYPE_CHECKING:
     import pandas as pd
 
-EVENT_TIME = "event_time"  # the name by which a column is taken to hold event times
-_EARLIEST = 31_536_000_000_000  # 1971-01-01 in microseconds, as for requests
+EVENT_TIME = "event_time"  # name of a column that is used for event times by default
+_EARLIEST = 31_536_000_000_000  # 1971-01-01 in microseconds, the same limit as for requests
 _LATEST = 4_102_444_800_000_000 - 1  # the last microsecond before 2100-01-01
 Array = np.ndarray[Any, Any]
 
 
 def holds_times(column: "pd.Series[Any]") -> bool:
-    """Return whether a column holds dates and times, not numbers, which may be a feature."""
+    """Return whether a column contains dates, not numbers, which can be a feature."""
     if column.dtype.kind == "M":
         return True
     if column.dtype.kind in "biuf" or not len(column):
@@ -29,11 +29,11 @@ def holds_times(column: "pd.Series[Any]") -> bool:
 
 
 def read_times(column: "pd.Series[Any]") -> Array:
-    """Return event times in microseconds since the epoch; without a zone, they are UTC.
+    """Return event times in microseconds since the epoch; times without a zone are UTC.
 
-    Raises InvalidReference for a row without a time, or with one outside 1971 to 2099.
+    Raises InvalidReference for a row without a time, or with a time outside 1971 to 2099.
     """
-    import pandas as pd  # noqa: PLC0415  # a third of a worker's start; workers need no frame
+    import pandas as pd  # noqa: PLC0415  # slow to import, and workers do not need it
 
     try:
         if column.dtype.kind in "iu":
@@ -48,7 +48,7 @@ def read_times(column: "pd.Series[Any]") -> Array:
             times = moments.dt.as_unit("us").astype("int64").to_numpy()
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidReference(
-            f"reference column {column.name!r} holds no event times: "
+            f"reference column {column.name!r} has no event times: "
             f"{str(error).splitlines()[0]:.200}; expected dates and times, or integer microseconds "
             "since 1970"
         ) from None

@@ -1,4 +1,4 @@
-"""PostgreSQL connections that do not wait for ever for a reply."""
+"""PostgreSQL connections with a time limit for each reply."""
 
 from typing import ClassVar
 
@@ -7,16 +7,16 @@ from psycopg.abc import RV, PQGen
 
 
 class LimitedConnection(psycopg.Connection[tuple[object, ...]]):
-    """A connection that gives up a server which accepts statements and never replies.
+    """A connection that is closed if the server accepts a statement but does not reply in time.
 
-    A stopped machine, or one whose disk hangs, may still acknowledge packets, so no limit of TCP
-    notices it. Subclasses state their limit.
+    A suspended machine, or a machine with a hanging disk, can still acknowledge packets, so TCP's
+    timeouts do not detect it. Subclasses set the limit.
     """
 
-    reply_s: ClassVar[float]  # seconds for a reply; longer than the statement may wait for a lock
+    reply_s: ClassVar[float]  # seconds for a reply; longer than a statement can wait for a lock
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Wait for a reply; close the connection and raise OperationalError without one."""
+        """Wait for a reply; close the connection and raise OperationalError after the limit."""
         try:
             return super().wait(gen, interval, self.reply_s if timeout is None else timeout)
         except psycopg.errors._WaitTimeout:  # noqa: SLF001 - has no public name

@@ -1,4 +1,4 @@
-"""Point an alias back at an earlier version, and bar the content that it named until now."""
+"""Point an alias back at an earlier version, and bar the content of the current version."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,13 +13,13 @@ class Rollback(NamedTuple):
     """The result of a rollback."""
 
     revision: int
-    before: str  # number of the version that the alias named
-    number: str  # number that the alias names now
-    barred: bool
+    before: str  # version to which the alias pointed before
+    number: str  # version to which the alias points now
+    barred: bool  # whether the content of `before` was barred
 
 
 def earlier_version(state: LifecycleState, model: str, alias: str) -> str:
-    """Return the version that an alias named before the present one and can name again.
+    """Return the latest version to which an alias pointed earlier and can point again.
 
     Raises VersionRefused if there is none.
     """
@@ -29,7 +29,7 @@ def earlier_version(state: LifecycleState, model: str, alias: str) -> str:
         if row.alias == alias and row.number != now and state.digest_of(row.number) not in refused:
             return row.number
     raise VersionRefused(
-        f"{alias} of {model} named no other version that it can name again; state one with "
+        f"{alias} of {model} has no earlier version to roll back to; point it at a version with "
         "driftline promote"
     )
 
@@ -47,10 +47,10 @@ def roll_back(  # noqa: PLR0913  # one argument per field of a row
     evidence: str = "",
     clock: Callable[[], int] | None = None,
 ) -> Rollback:
-    """Point the alias at a version that it named before, and bar the content that it names now.
+    """Point the alias at an earlier version and, if `bar`, bar the content of the current one.
 
-    Both are one change. Raises VersionRefused, or RegistryConflict if the model changed after
-    `expected_revision`.
+    Both happen in one transaction. Raises VersionRefused, or RegistryConflict if the model changed
+    after `expected_revision`.
     """
     now = (clock or history.time_ns)() // 1_000
     done = Rollback(0, "", number, barred=False)
@@ -59,15 +59,15 @@ def roll_back(  # noqa: PLR0913  # one argument per field of a row
         nonlocal done
         before = state.aliases.get(alias, "")
         if not any(row.alias == alias and row.number == number for row in state.alias_changes):
-            raise VersionRefused(f"{alias} of {model} never named version {number}")
+            raise VersionRefused(f"{alias} of {model} never pointed to version {number}")
         if number == before:
-            raise VersionRefused(f"{alias} of {model} is version {number} already")
+            raise VersionRefused(f"{alias} of {model} is already version {number}")
         if state.digest_of(number) in state.barred.keys() | state.rejected.keys():
             raise VersionRefused(f"{alias} of {model}: {state.refusal(alias, number, now)}")
         fields = {"evidence": evidence, "why": why}
         rows = [HistoryRow(0, model, "rolled_back", number, now, actor, alias, **fields)]
         digest = state.digest_of(before)
-        # The same content may be registered under the version that answers from now on.
+        # Both versions can have the same content, which must then not be barred.
         barred = bar and bool(digest) and digest != state.digest_of(number)
         if barred:
             rows.append(HistoryRow(0, model, "barred", before, now, actor, digest=digest, **fields))
@@ -79,7 +79,7 @@ def roll_back(  # noqa: PLR0913  # one argument per field of a row
 
 
 def unbar(history: History, model: str, number: str, *, actor: str, why: str) -> int:
-    """Lift the bar of a version's content; return the revision."""
+    """Remove the bar of a version's content; return the revision."""
     now = history.time_ns() // 1_000
 
     def decide(state: LifecycleState) -> list[HistoryRow]:

@@ -1,4 +1,4 @@
-"""Start rollouts on request of a person or of a release policy."""
+"""Start rollouts that a person or a release policy requests."""
 
 from math import inf
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from registry.rollouts import Rollouts, require_same_requests
 
 
 class RolloutSubject(NamedTuple):
-    """The version that an alias is to name."""
+    """The version to roll out, and the alias for it."""
 
     model: str
     number: str
@@ -29,9 +29,9 @@ def start_rollout(  # noqa: PLR0913  # one argument per field of a row
     why: str,
     evidence: str = "",
 ) -> int:
-    """Give a version the first share of an alias's requests; return the new revision.
+    """Start a rollout with the first share of an alias's requests; return the new revision.
 
-    Raises VersionRefused if the plan is invalid, or if the versions take different requests.
+    Raises VersionRefused if the plan is invalid, or if the versions accept different requests.
     """
     model, number, alias = subject
     require_plan(plan)
@@ -64,12 +64,12 @@ def start_rollout(  # noqa: PLR0913  # one argument per field of a row
 
 
 def require_plan(plan: RolloutPlan) -> None:
-    """Raise VersionRefused for steps that do not increase, or an impossible verdict policy."""
+    """Raise VersionRefused for steps that do not increase, or an invalid verdict policy."""
     steps, policy = plan.steps, plan.verdict
     if not steps or steps[0] <= 0 or steps[-1] > 1 or steps != sorted(set(steps)):
         raise VersionRefused(f"steps {steps}: expected increasing shares in ]0, 1]")
     if not 0 < plan.bake_s < inf:
-        raise VersionRefused(f"bake_s {plan.bake_s:g}: expected seconds")
+        raise VersionRefused(f"bake_s {plan.bake_s:g}: expected seconds above 0")
     for name, value, least in (
         ("tolerate", policy.tolerate, 1),
         ("latency_ms", policy.latency_ms, 0),
@@ -77,7 +77,7 @@ def require_plan(plan: RolloutPlan) -> None:
         ("expire", policy.expire, 0),
     ):
         if not least <= value < inf:
-            raise VersionRefused(f"{name} {value:g}: expected a number of at least {least}")
+            raise VersionRefused(f"{name} {value:g}: expected at least {least}")
     for name, value in (
         ("false_rollback", policy.false_rollback),
         ("false_promotion", policy.false_promotion),
@@ -90,10 +90,10 @@ def require_plan(plan: RolloutPlan) -> None:
 def start_approved(
     history: History, versions: VersionSource, subject: RolloutSubject, actor: str
 ) -> str:
-    """Start the rollout of an approved version, if the release policy says `on_approve: rollout`.
+    """Start the rollout of an approved version if the release policy has `on_approve: rollout`.
 
-    `actor` gave the last approval. Nothing happens while approvals are missing, or if the version
-    is rolled out already. Returns why the rollout did not start, "" if it did or need not.
+    `actor` is the last approver. Do nothing if approvals are missing or the rollout is already
+    active. Return the reason if the rollout could not start, else "".
     """
     model, number, alias = subject
     state = history.state(model)
@@ -117,5 +117,5 @@ def start_approved(
             evidence=f"revision {revision}",
         )
     except RegistryError as error:
-        return f"the rollout that the release policy asks for did not start: {error}"
+        return f"the rollout that the release policy requires did not start: {error}"
     return ""

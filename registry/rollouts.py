@@ -1,4 +1,4 @@
-"""Start, advance and end rollouts: rows of the registry's history."""
+"""Start, advance and end rollouts, by rows of the registry's history."""
 
 import re
 import secrets
@@ -25,9 +25,9 @@ _SHARE = re.compile(r"\d+(\.\d+)?%?")
 
 
 def parse_steps(text: str) -> list[float]:
-    """Return the shares that a list of percentages states, such as `5,25,50,100`.
+    """Return the shares in a list of percentages such as `5,25,50,100`.
 
-    Raises VersionRefused unless they increase and lie above 0 and at most at 100.
+    Raises VersionRefused unless they increase and are above 0 and at most 100.
     """
     words = [word.strip() for word in text.split(",")]
     if not all(map(_SHARE.fullmatch, words)):
@@ -41,9 +41,9 @@ def parse_steps(text: str) -> list[float]:
 
 
 def require_same_requests(model: str, before: Manifest, after: Manifest) -> None:
-    """Raise VersionRefused unless both versions answer the same requests.
+    """Raise VersionRefused unless both versions accept the same requests.
 
-    The new one may have further outputs: a request can only name those of the version before.
+    The new version can have additional outputs, because requests name only outputs of the old one.
     """
     for what, old, other in (
         ("inputs", _inputs(before), _inputs(after)),
@@ -53,8 +53,8 @@ def require_same_requests(model: str, before: Manifest, after: Manifest) -> None
         if old != other:
             changed = sorted(name for name, _ in old ^ other)
             raise VersionRefused(
-                f"the versions of {model} differ in their {what} ({', '.join(changed)}), so the "
-                "same request cannot go to either: promote the new one when its clients are ready"
+                f"the versions of {model} differ in their {what} ({', '.join(changed)}), so they "
+                "accept different requests: promote the new version when its clients are ready"
             )
 
 
@@ -79,18 +79,18 @@ def _features(manifest: Manifest) -> set[tuple[str, object]]:
 
 
 class Cause(TypedDict):
-    """The author of a rollout's change, and its evidence."""
+    """The actor and the evidence of a rollout's change."""
 
     actor: str
-    expected: NotRequired[str]  # id of the rollout that is meant; without it, the active one
-    verdict: NotRequired[RolloutVerdict]  # recorded with the change, in one append
+    expected: NotRequired[str]  # id of the rollout to change; by default, the active rollout
+    verdict: NotRequired[RolloutVerdict]  # verdict that is recorded with the change
 
 
 class Rollouts:
-    """Append the changes of rollouts; each method returns the new revision.
+    """Append changes of rollouts to the history; each method returns the new revision.
 
-    Raises UnknownVersion if the alias has no active rollout, VersionRefused for a change that
-    the history does not allow, and RegistryConflict if another rollout is active than expected.
+    Methods raise UnknownVersion if the alias has no active rollout, VersionRefused for a change
+    that the history does not allow, and RegistryConflict if the active rollout is not the expected.
     """
 
     def __init__(self, history: History, clock: Callable[[], int] | None = None) -> None:
@@ -112,7 +112,7 @@ class Rollouts:
         evidence: str = "",
         expected_revision: int | None = None,
     ) -> int:
-        """Give a version the first share of the requests for an alias.
+        """Start a rollout of a version with the first share of an alias's requests.
 
         Raises RegistryConflict if the model changed after `expected_revision`.
         """
@@ -132,7 +132,7 @@ class Rollouts:
         return self._history.append(model, decide, expected_revision=expected_revision)
 
     def advance(self, model: str, alias: str, *, why: str = "", **cause: Unpack[Cause]) -> int:
-        """Begin the next step; raises VersionRefused after the last one, or while paused."""
+        """Begin the next step; raises VersionRefused after the last step, or while paused."""
 
         def decide(state: LifecycleState, now: Rollout) -> list[HistoryRow]:
             if now.phase == "paused":
@@ -148,7 +148,7 @@ class Rollouts:
         return self._change(model, alias, why, cause, decide)
 
     def pause(self, model: str, alias: str, *, why: str = "", **cause: Unpack[Cause]) -> int:
-        """Hold the present share until it is resumed."""
+        """Pause the rollout at its current share."""
 
         def decide(_: LifecycleState, now: Rollout) -> list[HistoryRow]:
             return [] if now.phase == "paused" else [self._step(model, now, "pause", why, cause)]
@@ -156,7 +156,7 @@ class Rollouts:
         return self._change(model, alias, why, cause, decide)
 
     def resume(self, model: str, alias: str, *, why: str = "", **cause: Unpack[Cause]) -> int:
-        """Restart the bake time of the present step."""
+        """Resume the rollout, and restart the bake time of the current step."""
 
         def decide(_: LifecycleState, now: Rollout) -> list[HistoryRow]:
             return [] if now.phase == "running" else [self._step(model, now, "resume", why, cause)]
@@ -164,9 +164,9 @@ class Rollouts:
         return self._change(model, alias, why, cause, decide)
 
     def expire(self, model: str, alias: str, *, why: str, **cause: Unpack[Cause]) -> int:
-        """End a rollout that nobody resumed; its version is not barred.
+        """End a paused rollout that nobody resumed, without barring its version.
 
-        Raises RegistryConflict if it is not paused any more.
+        Raises RegistryConflict if the rollout is no longer paused.
         """
 
         def decide(_: LifecycleState, now: Rollout) -> list[HistoryRow]:
@@ -179,7 +179,7 @@ class Rollouts:
     def abort(
         self, model: str, alias: str, *, why: str, bar: bool = False, **cause: Unpack[Cause]
     ) -> int:
-        """End a rollout; the alias keeps its version. With `bar`, bar the new one's content."""
+        """End a rollout without changing the alias; if `bar`, bar the new version's content."""
 
         def decide(state: LifecycleState, now: Rollout) -> list[HistoryRow]:
             rows = [self._step(model, now, "abort", why, cause)]
@@ -192,7 +192,7 @@ class Rollouts:
         return self._change(model, alias, why, cause, decide)
 
     def promote(self, model: str, alias: str, *, why: str = "", **cause: Unpack[Cause]) -> int:
-        """Point the alias at the version, which ends its rollout."""
+        """Point the alias at the new version, which completes the rollout."""
 
         def decide(state: LifecycleState, now: Rollout) -> list[HistoryRow]:
             if reason := state.refusal(alias, now.number, self._now()):
@@ -212,7 +212,7 @@ class Rollouts:
         cause: Cause,
         decide: Callable[[LifecycleState, Rollout], list[HistoryRow]],
     ) -> int:
-        """Append what `decide` makes of the active rollout, after the verdict that it rests on."""
+        """Append the verdict, if any, and the rows that `decide` returns for the active rollout."""
 
         def rows(state: LifecycleState) -> list[HistoryRow]:
             now = active(state, model, alias, cause.get("expected", ""))
@@ -246,21 +246,21 @@ def active(state: LifecycleState, model: str, alias: str, expected: str = "") ->
     """
     now = state.rollouts.get(alias)
     if now is None or not now.active:
-        raise UnknownVersion(f"{alias} of {model} has no rollout under way")
+        raise UnknownVersion(f"{alias} of {model} has no active rollout")
     if expected and now.id != expected:
         raise RegistryConflict(
-            f"{alias} of {model}: rollout {expected} ended; {now.id} of version {now.number} is "
-            f"under way since then, started by {now.actor}"
+            f"{alias} of {model}: rollout {expected} has ended; the active rollout is {now.id} of "
+            f"version {now.number}, started by {now.actor}"
         )
     return now
 
 
 def _require_present_step(now: Rollout, model: str, cause: Cause) -> None:
-    """Raise RegistryConflict if a change rests on a verdict about another step."""
+    """Raise RegistryConflict if the verdict is about another step than the current one."""
     verdict = cause.get("verdict")
     if verdict is not None and verdict.step != now.step:
         raise RegistryConflict(
-            f"the rollout of {model} is at step {now.step + 1} already; the verdict is about step "
+            f"the rollout of {model} is already at step {now.step + 1}; the verdict is about step "
             f"{verdict.step + 1}"
         )
 
@@ -274,14 +274,14 @@ def _require_startable(
     before = state.aliases.get(alias)
     if before is None:
         raise VersionRefused(
-            f"{alias} of {model} names no version yet: point it at one with driftline promote"
+            f"{alias} of {model} points to no version: point it at one with driftline promote"
         )
     if before == number:
-        raise VersionRefused(f"{alias} of {model} is version {number} already")
+        raise VersionRefused(f"{alias} of {model} is already version {number}")
     rollout = state.rollouts.get(alias)
     if rollout is not None and rollout.active:
         raise VersionRefused(
-            f"{alias} of {model}: {rollout.actor} rolls out version {rollout.number} already, at "
+            f"{alias} of {model}: {rollout.actor} already rolls out version {rollout.number}, at "
             f"{rollout.share:.0%}; end that rollout first"
         )
     if reason := state.refusal(alias, number, now):

@@ -1,15 +1,15 @@
-"""Test by trial runs whether a model computes each row independently of the others.
+"""Test by trial runs whether a model computes each row independently of other rows.
 
-Two comparisons, on ordinary rows (the subjects):
+The tested rows are called subjects; the other rows of a run are called neighbours. Two comparisons:
 
-- Other neighbours: runs have equal size and the same subjects at the same places; only the rows
-  between them (the neighbours) change. Neighbours are other rows, smallest and largest values,
-  zeros, values far outside the range, missing values, long texts, and the subjects themselves. The
-  same kernels run in the same order, so the subjects' outputs must not change: integers, texts and
-  shapes exactly, floating-point numbers by a relative 1e-6 at most.
-- Alone or together: a subject's outputs in runs of several sizes, up to the largest that requests
-  may share where rows are small, are compared with its run alone.
-  Kernels may sum one row and many rows in different order, so numbers may differ by 0.5 % of the
+- Different neighbours: the runs have the same size, and the same subjects at the same positions.
+  Only the neighbours differ: other rows, smallest and largest values, zeros, values far outside the
+  range, missing values, long texts, and the subjects themselves. The same kernels run in the same
+  order, so the subjects' outputs must not change: integers, texts and shapes must be equal,
+  floating-point numbers can differ by a relative 1e-6.
+- Single or in a batch: a subject's outputs in runs of several sizes are compared with its outputs
+  in a run of only this row. If rows are small, sizes up to the largest batch are tested.
+  Kernels can sum one row and many rows in different order, so numbers can differ by 0.5 % of the
   output's largest value, or more if rounding the inputs has a similar effect.
 """
 
@@ -27,30 +27,32 @@ Array = np.ndarray[Any, Any]
 Arrays = Mapping[str, Array]
 Run = Callable[[Arrays], Mapping[str, Array]]
 
-SIZES = (2, 3, 7, 16, 33)  # rows of a run
-_MOST_INPUTS = 1 << 14  # values of the largest run: what is between may be a thousand times as many
-_MOST_OUTPUTS = 1 << 20
-_SUBJECTS = 17  # every other place of the largest run
+SIZES = (2, 3, 7, 16, 33)  # numbers of rows in a run
+_MOST_INPUTS = (
+    1 << 14
+)  # input values of the largest run; intermediate values can be 1,000 times more
+_MOST_OUTPUTS = 1 << 20  # output values of the largest run
+_SUBJECTS = 17  # every other row of a run of 33 rows
 _SAME = 1e-6  # relative tolerance between runs with different neighbours
 _CLOSE = 5e-3  # tolerance between runs of different sizes, relative to the output's largest number
-_ROUNDING = 1e-6  # relative perturbation of an input, at the scale of rounding
-_ROUNDED = 8  # perturbed inputs to try if a row's output alone differs from that in a run
-_FAR = 1_000  # multiple of the inputs' range for extreme values
-_LONG = 64  # words of a long text
+_ROUNDING = 1e-6  # relative perturbation of an input, as large as rounding
+_ROUNDED = 8  # number of perturbed inputs to try if outputs of different sizes differ
+_FAR = 1_000  # factor between the inputs' range and extreme values
+_LONG = 64  # number of words in a long text
 
 
 class ProbeFindings(msgspec.Struct, frozen=True):
-    """State why rows cannot share a run; empty if they can."""
+    """The reasons why rows cannot share a run; empty if they can."""
 
     faults: dict[str, str] = {}  # output -> fault
     failure: str = ""  # fault of the model as a whole
 
 
 def probe_rows(run: Run, rows: Arrays, most: int) -> ProbeFindings:
-    """Run rows together and alone, in runs of up to `most` rows, and compare their outputs.
+    """Compare the outputs of rows in batches of up to `most` rows and in runs of single rows.
 
     `rows` maps each input to tens or hundreds of ordinary rows. If `run` raises on ordinary rows,
-    this is a finding; if it raises on extreme neighbours, they are skipped.
+    this is a finding. If it raises on extreme neighbours, these are skipped.
     """
     probe = _Probe(run, rows)
     findings = probe.findings([size for size in SIZES if size <= max(most, 2)])
@@ -86,14 +88,14 @@ class _Probe:
             name: max(_largest(outputs[name]) for outputs in self._alone) for name in self._alone[0]
         }
         for size in sizes:
-            for first in (0, 1):  # subjects at even places, then at odd ones
+            for first in (0, 1):  # subjects at even positions, then at odd positions
                 failure = self._compare(size, np.arange(first, size, 2))
                 if failure:
                     return ProbeFindings(self._faults, failure)
         return ProbeFindings(self._faults)
 
     def largest(self, most: int) -> int:
-        """Return the rows of the largest run that is cheap, up to `most`."""
+        """Return the number of rows, at most `most`, of the largest run that is fast enough."""
         input_size = sum(array.size // len(array) for array in self._subjects.values())
         output_size = sum(output.size for output in self._alone[0].values())
         return int(
@@ -101,12 +103,12 @@ class _Probe:
         )
 
     def findings_of_largest(self, size: int) -> ProbeFindings:
-        """Compare one run of many rows with other neighbours, and with rows alone."""
+        """Compare one run of many rows with different neighbours, and with single rows."""
         places = np.linspace(0, size - 1, _SUBJECTS).round().astype(int)
         try:
             expected = self._together(size, places, self._neighbours[0])
         except Exception:  # noqa: BLE001  # the model accepts fewer rows
-            return ProbeFindings(failure=f"the model fails on {size} rows together")
+            return ProbeFindings(failure=f"the model fails on a batch of {size} rows")
         with suppress(Exception):  # the model refuses extreme rows
             outputs = self._together(size, places, self._neighbours[1])
             for name, output in outputs.items():
@@ -119,8 +121,8 @@ class _Probe:
         """Record differences of outputs in runs of `size` rows; return a failure of the model."""
         try:
             expected = self._together(size, places, self._neighbours[0])
-        except Exception:  # noqa: BLE001  # the model accepts these rows alone
-            return f"the model fails on {size} rows together"
+        except Exception:  # noqa: BLE001  # the model accepts each row in a separate run
+            return f"the model fails on a batch of {size} rows"
         for name, output in expected.items():
             if output.shape[:1] != (size,):
                 self._note(name, f"has shape {list(output.shape)} for {size} rows")
@@ -140,7 +142,7 @@ class _Probe:
         if len(output.shape) == 0 or len(output) != len(expected):
             self._note(name, f"has shape {list(output.shape)} for {len(expected)} rows")
         elif not _same(output[places], expected[places]):
-            self._note(name, "of a row changes with the other rows of a run")
+            self._note(name, "for a row depends on the other rows of its run")
 
     def _compare_with_alone(self, name: str, output: Array, places: Array) -> None:
         if name in self._faults:
@@ -149,9 +151,9 @@ class _Probe:
             alone = self._alone[subject][name]
             here = output[place : place + 1]
             if alone.shape != here.shape:
-                self._note(name, "of a row has another shape beside other rows than alone")
+                self._note(name, "for a row has different shapes in a batch and in a single run")
             elif not self._close(name, alone, here) and not self._rounds_to(name, subject, here):
-                self._note(name, f"of a row differs between a run of {len(output)} rows and alone")
+                self._note(name, f"for a row differs in a batch of {len(output)} rows")
             if name in self._faults:
                 return
 
@@ -161,7 +163,7 @@ class _Probe:
         return _near(alone, here, _CLOSE * self._scale[name])
 
     def _rounds_to(self, name: str, subject: int, here: Array) -> bool:
-        """Return whether rounding the subject's inputs changes the output by a similar amount."""
+        """Return whether rounding the subject's inputs changes its output by a similar amount."""
         alone = self._alone[subject][name]
         distance = _distance(alone, here)
         random = np.random.default_rng(subject)
@@ -195,17 +197,17 @@ class _Probe:
 
 
 def _others(rows: Arrays) -> dict[str, Array]:
-    """Return rows to place between the subjects, in reverse, so that no row neighbours itself."""
+    """Return neighbours from `rows`, in reverse order so that no row is next to itself."""
     count = len(next(iter(rows.values())))
     places = (np.linspace(count - 1, 0, _SUBJECTS) + count / 3).round().astype(int) % count
     return {name: array[places] for name, array in rows.items()}
 
 
 def _extremes(rows: Arrays) -> Iterator[dict[str, Array]]:
-    """Yield extreme rows, each used for all neighbours; inputs without an extreme keep a row."""
+    """Yield extreme rows, each of which is used for all neighbours of a run."""
     for kind in (_smallest, _largest_value, _zero, _far_above, _far_below, _missing):
         yield {name: kind(array)[np.newaxis] for name, array in rows.items()}
-    # The model may refuse extremes of all inputs at once, yet accept those of floats alone.
+    # A model can refuse extremes of all inputs together, but accept extremes of only its floats.
     if not all(map(is_floating, rows.values())):
         for kind in (_far_above, _far_below):
             yield {
@@ -227,7 +229,7 @@ def _largest_value(array: Array) -> Array:
 
 
 def _zero(array: Array) -> Array:
-    """Return zeros; integers stay unchanged, since they may be category codes without a 0."""
+    """Return zeros; integers stay unchanged, because they can be category codes without 0."""
     if array.dtype.kind == "O":
         return _texts(array, "0")
     row: Array = np.array(array[-1])
@@ -305,7 +307,7 @@ def _near(array: Array, other: Array, slack: float) -> bool:
 
 
 def _distance(array: Array, other: Array) -> float:
-    """Return the largest difference of two outputs; 0 or 1 for integers and texts."""
+    """Return the largest difference of two outputs, or 0 or 1 for integers and texts."""
     if not is_floating(array):
         return float(not np.array_equal(array, other))
     with np.errstate(invalid="ignore"):

@@ -1,7 +1,7 @@
 """Statistics of each row of a matrix of numbers or texts. Pure NumPy, fast for large rows.
 
-Every function returns one float64 per row, NaN if a row has no such number, and never raises on
-NaN, infinities or empty rows.
+Every function returns one float64 per row, or NaN if the statistic is undefined for the row. No
+function raises on NaN, infinities or empty rows.
 """
 
 import hashlib
@@ -14,20 +14,20 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-_BLOCK = 65_536  # values processed at once, so that temporary arrays stay in the cache
-_LONG_TEXT = 2_048  # bytes, from which NumPy counts words faster than `split`
-_LONG_ROW = 1_024  # values, from which rows are counted one by one
-_WHOLE_ROW = 16_384  # values, from which blocks of one row cost less than copies of several rows'
-_AT_ONCE = 262_144  # values, up to which rows are one block: an image's channels, with no copy
-_PIECE = 8_192  # values that are multiplied and summed at once, too few for BLAS to start threads
+_BLOCK = 65_536  # values per block, so that temporary arrays fit into the CPU cache
+_LONG_TEXT = 2_048  # least bytes of a text whose words NumPy counts faster than `split`
+_LONG_ROW = 1_024  # least values of rows that are counted one by one
+_WHOLE_ROW = 16_384  # least values of rows that are processed one by one, which avoids copies
+_AT_ONCE = 262_144  # most values that are one block without a copy, such as an image's channels
+_PIECE = 8_192  # values per multiplication and sum, so few that BLAS starts no threads
 _SMALL = frozenset({np.dtype(t) for t in ("?", "i1", "u1", "i2", "u2", "f2", "f4")})
 
 
 def number_statistics(rows: Array, statistics: Collection[str]) -> dict[str, Array]:
-    """Return the wanted statistics of an array [n, k] of numbers.
+    """Return the requested statistics of an array [n, k] of numbers.
 
-    `mean`, `std`, `min`, `max` and `l2_norm` are those of the finite values of a row. `zero_share`
-    and `nan_share` are shares of all its values; infinities count as NaN.
+    `mean`, `std`, `min`, `max` and `l2_norm` use only the finite values of a row. `zero_share` and
+    `nan_share` are shares of all values of a row; infinities count as NaN.
     """
     count, width = rows.shape
     if not width or not count:
@@ -48,9 +48,9 @@ def number_statistics(rows: Array, statistics: Collection[str]) -> dict[str, Arr
 
 
 def projections(rows: Array, indices: Sequence[int]) -> dict[int, Array]:
-    """Return the scalar product of each row of [n, k] with fixed directions of length 1, by index.
+    """Return index -> scalar product of each row of [n, k] with a fixed direction of length 1.
 
-    NaN if a row holds a value that is not finite.
+    The result is NaN for a row with a value that is not finite.
     """
     count, width = rows.shape
     if not width or not indices:
@@ -66,10 +66,10 @@ def projections(rows: Array, indices: Sequence[int]) -> dict[int, Array]:
 
 
 def text_statistics(rows: Sequence[Sequence[Any]], statistics: Collection[str]) -> dict[str, Array]:
-    """Return the wanted statistics of rows of texts, or of bytes that are not text.
+    """Return the requested statistics of rows of texts, or of bytes that are not UTF-8.
 
-    `length` is in characters, of bytes that are not UTF-8 in bytes. `word_count` splits at ASCII
-    whitespace. `empty` is 1 where all texts of a row are empty. Numbers of a row's texts add up.
+    `length` is in characters, or in bytes for bytes. `word_count` splits at ASCII whitespace. Both
+    are sums over the texts of a row. `empty` is 1 if all texts of a row are empty.
     """
     return {
         name: np.array([_TEXT_STATISTICS[name](row) for row in rows], np.float64)
@@ -78,22 +78,22 @@ def text_statistics(rows: Sequence[Sequence[Any]], statistics: Collection[str]) 
 
 
 def _present(column: Array) -> Array:
-    """Return the column with NaN for what is infinite; the column may change."""
+    """Replace infinities with NaN, in place."""
     column[np.isinf(column)] = np.nan
     return column
 
 
 def _floats(rows: Array) -> Array:
-    """Return the values as contiguous floats of four bytes, or eight where four would round."""
+    """Return the values as contiguous float32, or as float64 if float32 would round them."""
     kind = np.float32 if rows.dtype in _SMALL else np.float64
     return np.ascontiguousarray(rows, dtype=kind)
 
 
 class _Block(msgspec.Struct):
-    """The statistics of some columns, by row; only those that were requested."""
+    """The requested statistics of a block of columns, by row."""
 
     counts: Any  # counts of finite values
-    totals: Array
+    totals: Array  # sums of finite values
     squares: Any = 0.0  # sum of squared differences from the mean of this block
     norms: Any = 0.0  # sum of squares
     zeros: Any = 0
@@ -102,7 +102,7 @@ class _Block(msgspec.Struct):
 
 
 def _block(values: Array, statistics: Collection[str]) -> _Block:
-    """Return the sums of finite values; of others, and of those that overflow, in float64."""
+    """Return the statistics of a block; if values or sums are not finite, compute in float64."""
     totals = values.sum(axis=1).astype(np.float64)
     block = _Block(values.shape[1], totals)
     _fill(block, values, statistics)
@@ -118,7 +118,7 @@ def _block(values: Array, statistics: Collection[str]) -> _Block:
 def _fill(
     block: _Block, values: Array, statistics: Collection[str], finite: Array | None = None
 ) -> None:
-    """Add what is wanted; `finite` marks the values that count, all without it."""
+    """Compute the requested statistics; `finite` masks the values to use (None: all values)."""
     kind = values.dtype
     if "std" in statistics:  # not E[x^2] - E[x]^2, which cancels
         difference = values - (block.totals / block.counts).astype(kind)[:, None]
@@ -138,7 +138,7 @@ def _fill(
 
 
 def _squares(values: Array) -> Array:
-    """Return the sum of squares of each row, in float64; a third of the cost of `einsum`."""
+    """Return the sum of squares of each row in float64, three times as fast as `einsum`."""
     count, width = values.shape
     whole = width - width % _PIECE
     rest = values[:, whole:]
@@ -200,7 +200,7 @@ def _per_row(blocks: Sequence[_Block], value: Any) -> Array:
 
 @lru_cache(maxsize=64)
 def _signs(index: int, width: int, kind: "np.dtype[Any]") -> Array:
-    """Return a direction of +1 and -1, the same in every release and for every prefix."""
+    """Return a direction of +1 and -1, constant in all releases; shorter ones are prefixes."""
     stream = hashlib.shake_256(f"driftline projection {index}".encode())
     bits = np.unpackbits(np.frombuffer(stream.digest((width + 7) // 8), np.uint8))[:width]
     signs: Array = bits.astype(kind) * 2 - 1

@@ -6,11 +6,11 @@ FREE = -1  # a dimension of any size
 
 
 def batch_dimension(signature: Signature) -> int | None:
-    """Return the size of the batch dimension: FREE, a fixed number of rows, or None without one.
+    """Return the size of the batch dimension: FREE, a fixed number of rows, or None if absent.
 
-    A free first dimension of any input is the batch dimension. A fixed one is, if all inputs and
-    some output agree on it. A model without one takes one row in each request;
-    so does one that takes the bytes of a file.
+    If any input has a free first dimension, this is the batch dimension. A fixed first dimension is
+    the batch dimension if all inputs and some output have it. A model without a batch dimension, or
+    with a file as input, accepts one row per request.
     """
     first = [spec.shape[0] for spec in signature.inputs if spec.shape]
     if FREE in first or not signature.inputs:
@@ -22,7 +22,7 @@ def batch_dimension(signature: Signature) -> int | None:
 
 
 def _takes_a_file(signature: Signature) -> bool:
-    """Return whether the only free dimension is that of the bytes of one file, an image say."""
+    """Return whether the only free dimension is the size of a file, such as an encoded image."""
     free = [spec for spec in signature.inputs if spec.shape[:1] == [FREE]]
     if not free or any((spec.datatype, spec.shape) != ("UINT8", [FREE]) for spec in free):
         return False

@@ -1,4 +1,4 @@
-"""Selection of the tensors that the monitor samples, to show inputs or to compare vectors."""
+"""Select the tensors that the monitor samples, to show inputs or to compare vectors."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -11,30 +11,29 @@ from registry.images import channel_axis, is_image
 from registry.manifest import Manifest, TensorSpec
 from registry.rows import FREE, batch_dimension
 
-# bytes: a file, perhaps an encoded image
-SampleKind = Literal["image", "bytes", "text", "vector"]
+SampleKind = Literal["image", "bytes", "text", "vector"]  # bytes of a file, such as a JPEG
 
-SHOWN = 12  # rows of a window
+SHOWN = 12  # shown rows per window
 EMBEDDING_METHODS = ("distance", "mmd", "model", "ratio")  # Evidently's names
-MOST_VECTORS = 1_000  # rows of a window
-_MOST_NUMBERS = 1 << 18  # maximum numbers of a window's vectors: 1 MiB
-_WIDEST = 4_096
+MOST_VECTORS = 1_000  # largest number of compared vectors per window
+_MOST_NUMBERS = 1 << 18  # largest number of values in a window's vectors, which is 1 MiB
+_WIDEST = 4_096  # largest number of values in a vector
 
 
 class SampledTensor(msgspec.Struct, frozen=True):
-    """A tensor whose rows with the smallest hashes are sampled by each window."""
+    """A tensor of which each window samples the rows with the smallest hashes."""
 
     name: str
     kind: SampleKind
-    size: int  # rows of each window
-    batched: bool  # whether its first dimension is the rows of a request
-    channels: int = 0  # axis of an image's channels, within a row
+    size: int  # sampled rows per window
+    batched: bool  # whether the first dimension is the batch dimension
+    channels: int = 0  # dimension of an image's channels, within a row
 
 
 def shown_inputs(manifest: Manifest) -> list[SampledTensor]:
-    """Return the inputs whose rows a person can look at, unless the payload policy masks them.
+    """Return the inputs whose rows the page shows, except inputs that the payload policy masks.
 
-    Inputs that carry features are shown as columns.
+    Inputs with features are excluded, because they are shown as columns.
     """
     model_signature = signature(manifest)
     rows = batch_dimension(model_signature)
@@ -49,7 +48,7 @@ def shown_inputs(manifest: Manifest) -> list[SampledTensor]:
 
 
 def sampled_vectors(manifest: Manifest) -> list[SampledTensor]:
-    """Return the inputs and outputs whose vectors the policy compares."""
+    """Return the inputs and outputs whose vectors the monitoring policy compares."""
     model_signature = signature(manifest)
     specs = {spec.name: spec for spec in (*model_signature.outputs, *model_signature.inputs)}
     return [
@@ -60,12 +59,12 @@ def sampled_vectors(manifest: Manifest) -> list[SampledTensor]:
 
 
 def vectors_of(width: int) -> int:
-    """Return how many vectors of a width are sampled of a window or a reference."""
+    """Return how many vectors of this width are sampled from a window or a reference."""
     return min(MOST_VECTORS, _MOST_NUMBERS // width)
 
 
 def vector_column(tensor: str) -> str:
-    """Return the name of the column of a reference that holds the vectors of a tensor."""
+    """Return the name of the reference column that contains a tensor's vectors."""
     return f"@vectors of {tensor}"
 
 
@@ -77,7 +76,7 @@ def check_embeddings(manifest: Manifest) -> None:
     for name, method in manifest.monitoring.embedding_drift.items():
         if method not in EMBEDDING_METHODS:
             raise InvalidManifest(
-                f"monitoring.embedding_drift: {name!r} cannot be compared by {method!r}; expected "
+                f"monitoring.embedding_drift: unknown method {method!r} of {name!r}; expected "
                 f"one of {', '.join(EMBEDDING_METHODS)}"
             )
         if name not in specs:

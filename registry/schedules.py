@@ -1,8 +1,8 @@
-"""Retraining schedules: cron expressions in a time zone and their due times.
+"""Retraining schedules: cron expressions in a time zone, and the times at which they are due.
 
-An instant is a time in microseconds since the epoch. Daylight saving follows Debian's cron: a job
-at a fixed hour runs once on the day of 25 hours, and on the day of 23 hours right after the hour
-that is missing. A job with a `*` for the minute or the hour runs by elapsed time.
+An instant is a time in microseconds since the epoch. Daylight saving is handled as by Debian's
+cron. On a day of 25 hours, a job at a fixed hour runs once. On a day of 23 hours, a job in the
+missing hour runs right after it. A job with `*` as minute or hour runs by elapsed time.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,13 +19,13 @@ from registry.timezones import find_zone
 
 _FIELDS = 5
 _LONGEST = 200  # characters of an expression
-_SECOND = 1_000_000
-# How far back a search for the latest instant begins; the next one only where nothing is found.
+_SECOND = 1_000_000  # microseconds
+# Spans in which the latest instant is searched, one after another until one contains an instant.
 _SPANS = tuple(n * 3_600 * _SECOND for n in (1, 24, 24 * 8, 24 * 32, 24 * 366, 24 * 366 * 9))
 
 
 class Schedules:
-    """Append the changes of schedules; each method returns the new revision."""
+    """Append changes of schedules to the history; each method returns the new revision."""
 
     def __init__(self, history: History, clock: Callable[[], int] | None = None) -> None:
         self._history = history
@@ -41,7 +41,7 @@ class Schedules:
         actor: str,
         why: str = "",
     ) -> int:
-        """Request retraining of a model at these times, in place of an earlier schedule.
+        """Set a model's retraining schedule, which replaces an earlier schedule.
 
         Raises InvalidSchedule, or UnknownModel for a model without a version.
         """
@@ -56,7 +56,7 @@ class Schedules:
         return self._history.append(model, decide)
 
     def remove(self, model: str, *, actor: str, why: str = "") -> int:
-        """End the schedule of a model; raises InvalidSchedule if it has none."""
+        """Remove the schedule of a model; raises InvalidSchedule if the model has none."""
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
             if state.schedule is None:
@@ -72,14 +72,14 @@ class Schedules:
 
 
 def require_schedule(cron: str, timezone: str) -> None:
-    """Raise InvalidSchedule for an expression that is never due, or for an unknown time zone."""
+    """Raise InvalidSchedule for an invalid expression or time zone, or if it is never due."""
     zone = _zone(timezone)
     if next(_instants(cron, zone, datetime.now(UTC)), None) is None:
         raise InvalidSchedule(f"schedule {cron!r}: no date of the next 50 years matches it")
 
 
 def latest_due(cron: str, timezone: str, after: int, until: int) -> int | None:
-    """Return the latest instant in ]after, until] at which a schedule is due, None if none is."""
+    """Return the latest instant in ]after, until] at which a schedule is due, or None."""
     zone = _zone(timezone)
     for span in _SPANS:
         begin = max(after, until - span)
@@ -97,28 +97,28 @@ def latest_due(cron: str, timezone: str, after: int, until: int) -> int | None:
 
 
 def next_due(cron: str, timezone: str, after: int) -> int:
-    """Return the first instant after a time at which a schedule is due."""
+    """Return the first instant after `after` at which a schedule is due."""
     for instant in _instants(cron, _zone(timezone), _moment(after)):
-        if instant > after:  # in the hour that repeats, the iteration begins before
+        if instant > after:  # in a repeated hour, the iteration can begin earlier
             return instant
     raise InvalidSchedule(f"schedule {cron!r}: no date of the next 50 years matches it")
 
 
 def _instants(cron: str, zone: ZoneInfo, begin: datetime) -> Iterator[int]:
-    """Yield the instants from a moment on; some may lie before it or repeat."""
+    """Yield the instants from `begin` on; some can be earlier or repeated."""
     fields = cron.split()
     if len(fields) != _FIELDS or len(cron) > _LONGEST:
         raise InvalidSchedule(
-            f"schedule {cron[:_LONGEST]!r}: expected five fields, minute, hour, day, month and day "
-            'of the week, as in "0 3 * * MON"'
+            f"schedule {cron[:_LONGEST]!r}: expected five fields (minute, hour, day, month, day of "
+            'the week), as in "0 3 * * MON"'
         )
     try:
         for local in CronSim(" ".join(fields), begin.astimezone(zone)):
             yield int(local.timestamp()) * _SECOND
     except CronSimError as error:
         raise InvalidSchedule(
-            f"schedule {cron!r}: {error}; expected five fields as of cron: minute, hour, day, "
-            'month and day of the week, as in "0 3 * * MON"'
+            f"schedule {cron!r}: {error}; expected five fields of cron (minute, hour, day, month, "
+            'day of the week), as in "0 3 * * MON"'
         ) from None
     except OverflowError:
         return
@@ -136,6 +136,6 @@ def _moment(instant: int) -> datetime:
 
 
 def local_time(instant: int, timezone: str) -> str:
-    """Return an instant in its time zone, as in Mon 30 Nov 2026, 03:00 CET."""
+    """Return an instant as text in a time zone, such as Mon 30 Nov 2026, 03:00 CET."""
     local = _moment(instant).astimezone(_zone(timezone))
     return f"{local:%a} {local.day} {local:%b %Y, %H:%M %Z}"

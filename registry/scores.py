@@ -1,4 +1,4 @@
-"""Derive the label and the probabilities of a model that answers raw scores. Pure NumPy."""
+"""Derive labels and probabilities from the raw scores of a model. Pure NumPy."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,9 +13,9 @@ Array = np.ndarray[Any, Any]
 
 
 def derive(prediction: Prediction, scores: Array) -> dict[str, Array]:
-    """Return the derived outputs of scores [N, classes]; nothing for another shape.
+    """Return the outputs derived from scores [N, classes], or {} for other shapes.
 
-    A row with NaN has no meaning: its probabilities are NaN.
+    The probabilities of a row with NaN are NaN.
     """
     if scores.ndim != 2 or scores.shape[1] != len(prediction.classes):
         return {}
@@ -32,9 +32,9 @@ def derive(prediction: Prediction, scores: Array) -> dict[str, Array]:
 
 
 def probabilities(prediction: Prediction, scores: Array) -> Array | None:
-    """Return one probability for each row and class [N, classes]; None without an activation.
+    """Return one probability for each row and class [N, classes], or None without an activation.
 
-    softmax: they sum to 1 in each row; sigmoid: each class is a label of its own.
+    With softmax, each row sums to 1. With sigmoid, each class is a separate label.
     """
     values = scores.astype(np.float64)
     if prediction.activation == "none":
@@ -42,17 +42,17 @@ def probabilities(prediction: Prediction, scores: Array) -> Array | None:
     if prediction.activation == "sigmoid":
         with np.errstate(over="ignore"):
             return np.asarray(1 / (1 + np.exp(-values)))
-    shifted = np.exp(values - values.max(axis=1, keepdims=True))  # at most 1: no overflow
+    shifted = np.exp(values - values.max(axis=1, keepdims=True))  # at most 1, so no overflow
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
 
 def labels(prediction: Prediction, scores: Array) -> Sequence[Label]:
-    """Return the class with the highest score of each row, the first of equal ones."""
+    """Return the class with the highest score in each row; for ties, the first class."""
     return [prediction.classes[place] for place in scores.argmax(axis=1).tolist()]
 
 
 def _classes(prediction: Prediction) -> Array:
-    """Return the classes as an array of one datatype of the protocol."""
+    """Return the classes as an array with a datatype of the Open Inference Protocol."""
     kinds = {type(class_) for class_ in prediction.classes}
     if kinds <= {str}:
         return np.array(prediction.classes, dtype=np.object_)

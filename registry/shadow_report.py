@@ -1,4 +1,4 @@
-"""The report of the process that runs shadows: a file of the home, replaced while it runs."""
+"""The report of the process that runs shadows: a file in the home that it replaces regularly."""
 
 import time
 from collections.abc import Callable
@@ -14,39 +14,39 @@ SkipReason = Literal["late", "payload", "features", "log full", "failed"]
 
 
 class ShadowCounts(msgspec.Struct, omit_defaults=True):
-    """The counts of one shadow since it began."""
+    """The counts of one shadow since its start."""
 
     model: str
     number: str
-    events: int = 0  # requests that it ran on
-    rows: int = 0
-    agreed: int = 0  # rows with the answer that was given; of classifications
-    failed: int = 0  # rows that the model fails on
-    skipped: dict[SkipReason, int] = {}  # requests of its share that it did not run on
-    run_us: int = 0  # total microseconds of runs
-    note: str = ""  # why it does not run
+    events: int = 0  # requests on which the shadow ran
+    rows: int = 0  # rows on which the shadow ran
+    agreed: int = 0  # rows with the same prediction as the answer; only for classifications
+    failed: int = 0  # rows on which the model failed
+    skipped: dict[SkipReason, int] = {}  # reason -> requests of its share that were skipped
+    run_us: int = 0  # total time of runs in microseconds
+    note: str = ""  # reason why the shadow does not run, or ""
 
     def skip(self, reason: SkipReason, requests: int = 1) -> None:
-        """Count requests that it does not run on."""
+        """Count requests that the shadow skips."""
         if requests:
             self.skipped[reason] = self.skipped.get(reason, 0) + requests
 
 
 class ShadowReport(msgspec.Struct, omit_defaults=True):
-    """The state of the process: what it has read, and the counts of each shadow."""
+    """The state of the process: its positions in the log, and the counts of each shadow."""
 
-    updated: int = 0  # microseconds since the epoch
-    lag_s: float = 0.0  # how long ago the last request that was read was received
-    positions: dict[str, Position] = {}  # keyed by stream
-    shadows: dict[str, ShadowCounts] = {}  # keyed by id
+    updated: int = 0  # time of the report in microseconds since the epoch
+    lag_s: float = 0.0  # age of the last request that was read, in seconds
+    positions: dict[str, Position] = {}  # stream -> position
+    shadows: dict[str, ShadowCounts] = {}  # id of the shadow -> counts
 
     def stale_s(self, clock: Callable[[], int] = time.time_ns) -> float:
-        """Return the seconds since the report was written."""
+        """Return the age of the report in seconds."""
         return max(0.0, clock() / 1e9 - self.updated / 1e6)
 
 
 def read_report(home: Home) -> ShadowReport | None:
-    """Return the last report; None if no process has run, or for a file of another release."""
+    """Return the last report, or None if there is none or another release wrote it."""
     try:
         return msgspec.json.decode(home.shadows.read_bytes(), type=ShadowReport)
     except (OSError, msgspec.DecodeError):

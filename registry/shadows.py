@@ -1,4 +1,4 @@
-"""Start and stop shadows: rows of the registry's history."""
+"""Start and stop shadows, by rows of the registry's history."""
 
 import secrets
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from registry.payload import withheld
 
 
 class Shadows:
-    """Append the changes of shadows; each method returns the new revision."""
+    """Append changes of shadows to the history; each method returns the new revision."""
 
     def __init__(self, history: History, clock: Callable[[], int] | None = None) -> None:
         self._history = history
@@ -31,7 +31,7 @@ class Shadows:
         why: str = "",
         expected_revision: int | None = None,
     ) -> int:
-        """Run a version on a share of what the alias's version answers.
+        """Run a version as a shadow on a share of the alias's requests.
 
         Raises UnknownVersion, VersionRefused for a change that the history does not allow, or
         RegistryConflict if the model changed after `expected_revision`.
@@ -47,7 +47,7 @@ class Shadows:
         return self._history.append(model, decide, expected_revision=expected_revision)
 
     def stop(self, model: str, number: str, *, actor: str, why: str = "") -> int:
-        """End the shadow of a version; raises UnknownVersion if it has none."""
+        """Stop the shadow of a version; raises UnknownVersion if the version is not a shadow."""
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
             now = active_shadow(state, model, number)
@@ -65,7 +65,7 @@ class Shadows:
 
 
 def active_shadow(state: LifecycleState, model: str, number: str) -> Shadow:
-    """Return the shadow of a version; raises UnknownVersion if it has none."""
+    """Return the shadow of a version; raises UnknownVersion if the version is not a shadow."""
     shadow = state.shadows.get(number)
     if shadow is None:
         numbers = ", ".join(state.shadows) or "none"
@@ -74,21 +74,21 @@ def active_shadow(state: LifecycleState, model: str, number: str) -> Shadow:
 
 
 def require_shadowable(model: str, before: Manifest, after: Manifest) -> None:
-    """Raise VersionRefused unless the log of one version holds what another one takes."""
+    """Raise VersionRefused unless the logged requests of `before` have all features of `after`."""
     hidden = withheld(before)
     feature_names = {feature.name for feature in before.features}
     for feature in after.features:
         if feature.name not in feature_names:
             raise VersionRefused(
-                f"the version takes feature {feature.name!r}, which requests of {model} do not hold"
+                f"the version needs feature {feature.name!r}, which requests of {model} do not have"
             )
         if feature.name in hidden:
             raise VersionRefused(
-                f"the log of {model} does not hold feature {feature.name!r}: a payload policy "
+                f"the log of {model} does not contain feature {feature.name!r}: a payload policy "
                 "hides it"
             )
     if not after.features:
-        raise VersionRefused("the version takes inputs that are not features")
+        raise VersionRefused("the version has inputs that are not features")
 
 
 def _require_startable(state: LifecycleState, model: str, number: str, alias: str) -> None:
@@ -98,12 +98,12 @@ def _require_startable(state: LifecycleState, model: str, number: str, alias: st
     before = state.aliases.get(alias)
     if before is None:
         raise VersionRefused(
-            f"{alias} of {model} names no version yet: point it at one with driftline promote"
+            f"{alias} of {model} points to no version: point it at one with driftline promote"
         )
     if before == number:
-        raise VersionRefused(f"{alias} of {model} is version {number}: it answers itself")
+        raise VersionRefused(f"{alias} of {model} is version {number}, which answers the requests")
     if number in state.shadows:
-        raise VersionRefused(f"version {number} of {model} is a shadow already")
+        raise VersionRefused(f"version {number} of {model} is already a shadow")
     digest = state.digest_of(number)
     if digest and digest in state.barred.keys() | state.rejected.keys():
         raise VersionRefused(f"version {number} of {model} was barred or rejected")

@@ -1,7 +1,7 @@
-"""Publish the reports of workers to every machine, in the registry's database if machines share it.
+"""Publish the reports of workers to all machines that share the registry's database.
 
-On one machine, `worker_reports.py` sees exactly which workers live. Between machines, a worker
-repeats its report every few seconds; one that stopped repeating is not counted.
+On one machine, `worker_reports.py` detects exactly which workers run. For other machines, a worker
+repeats its report every few seconds. If the repetitions stop, the worker no longer counts.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from registry.history.store import History
 from registry.worker_reports import WorkerReport
 
 _BEAT_S = 5.0  # seconds between repetitions
-_RETRY_S = 1.0  # after a failure
+_RETRY_S = 1.0  # seconds until a retry after a failure
 
 _logger = logging.getLogger(__name__)
 
 
 class SharedReportPublisher:
-    """Publish the reports of one worker to every machine; belongs to one event loop."""
+    """Publish the reports of one worker to all machines; belongs to one event loop."""
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -40,7 +40,7 @@ class SharedReportPublisher:
         self._changed.set()
 
     async def repeat(self, beat: float = _BEAT_S) -> None:
-        """Write the report forever: at once when it changed, else every `beat` seconds."""
+        """Write the report after each change, and at least every `beat` seconds, forever."""
         while True:
             self._changed.clear()
             await asyncio.to_thread(self._write)
@@ -55,7 +55,7 @@ class SharedReportPublisher:
         try:
             self._history.remove_worker(self._name)
         except RegistryUnavailable as error:
-            _logger.warning("%s; other machines count this worker for some seconds more", error)
+            _logger.warning("%s; other machines still count this worker for some seconds", error)
 
     def _write(self) -> None:
         body = msgspec.json.encode(self._report).decode()
@@ -63,7 +63,7 @@ class SharedReportPublisher:
             self._history.report_worker(self._name, body)
         except RegistryUnavailable as error:
             if not self._lost:
-                _logger.warning("%s; other machines do not see this worker", error)
+                _logger.warning("%s; other machines do not count this worker", error)
             self._lost = True
         else:
             self._lost = False

@@ -1,4 +1,4 @@
-"""Read the signature of an ONNX file and compare it with a stated one."""
+"""Read the signature of an ONNX file, and compare it with the signature in a manifest."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -14,15 +14,15 @@ from registry.rows import FREE, batch_dimension
 if TYPE_CHECKING:
     import onnxruntime
 
-_MOST_OPTIONAL = 8  # more are weights
-_FIXES = {  # beginning of a non-tensor type -> explanation and fix
-    "seq(map(": "which skl2onnx's ZipMap makes: expected a tensor [N, classes]; convert with "
+_MOST_OPTIONAL = 8  # if more inputs have a default, they are weights
+_FIXES = {  # prefix of a non-tensor type -> explanation and fix
+    "seq(map(": "which skl2onnx's ZipMap returns: expected a tensor [N, classes]; convert with "
     "options={'zipmap': False}",
-    "seq(": "a sequence of tensors: expected one tensor; let the graph join them "
+    "seq(": "a sequence of tensors: expected one tensor; join the tensors in the graph "
     "(ConcatFromSequence)",
-    "map(": "a dictionary: expected a tensor for each feature; name the columns in the pipeline "
-    "(ColumnTransformer with OneHotEncoder, say) instead of DictVectorizer",
-    "optional(": "which may be absent: expected a tensor that is always there",
+    "map(": "a dictionary: expected a tensor for each feature; name the columns in the pipeline, "
+    "for example with ColumnTransformer and OneHotEncoder instead of DictVectorizer",
+    "optional(": "which can be absent: expected a tensor that is always present",
 }
 
 
@@ -31,25 +31,25 @@ def read_signature(
 ) -> Signature:
     """Return inputs and outputs in the file's order; free and named dimensions become -1.
 
-    Inputs with a default value in the file are omitted unless `optional` names them: every run uses
-    the default. Raises InvalidModel, with a fix, if the model has no input, no output, or a type
-    that no request can carry, and InvalidManifest if `optional` names something else.
+    Inputs with a default value in the file are omitted unless `optional` names them, because every
+    run uses the default. Raises InvalidModel, with a fix, if the model has no input, no output, or
+    a type that requests cannot contain. Raises InvalidManifest if `optional` has other names.
     """
     inputs = [_spec("input", node) for node in session.get_inputs()]
     if not inputs:
         raise InvalidModel(
-            "the model has no input, so it answers every request alike: expected one input at least"
+            "the model has no input, so all its answers are equal: expected at least one input"
         )
     empty = next((spec for spec in inputs if 0 in spec.shape), None)
     if empty is not None:
         raise InvalidModel(
-            f"input {empty.name!r} has shape {empty.shape}, which holds no value: expected another "
-            "size than 0, or a free dimension"
+            f"input {empty.name!r} has shape {empty.shape}, which has no values: expected sizes "
+            "above 0, or free dimensions"
         )
     outputs = [_spec("output", node) for node in session.get_outputs()]
     if not outputs:
         raise InvalidModel(
-            "the model has no output, so there is nothing to answer: expected one output at least"
+            "the model has no output, so it has no answer: expected at least one output"
         )
     defaults = {node.name: node for node in session.get_overridable_initializers()}
     if unknown := set(optional) - set(defaults):
@@ -64,29 +64,30 @@ def read_signature(
 def optional_inputs_question(
     session: "onnxruntime.InferenceSession", optional: Collection[str]
 ) -> str:
-    """Return the question whether requests may set inputs with a default; empty without any.
+    """Return the question whether requests can set inputs with a default, or "" if there are none.
 
-    Older exporters list every weight among the inputs: a request does not send these.
+    Many inputs with a default are weights, which older exporters list as inputs. Return "" for
+    these too.
     """
     names = [node.name for node in session.get_overridable_initializers()]
     questioned = [name for name in names if name not in optional]
     if not questioned or len(names) > _MOST_OPTIONAL:
         return ""
     return (
-        f"may requests set {', '.join(map(repr, questioned))}, which the file gives a default? "
-        f"Every run uses the default; optional_inputs: [{', '.join(questioned)}] in the manifest "
-        "lets them"
+        f"can requests set {', '.join(map(repr, questioned))}, which have defaults in the file? "
+        f"Every run uses the default; to allow it, state "
+        f"optional_inputs: [{', '.join(questioned)}] in the manifest"
     )
 
 
 def fixed_rows(signature: Signature) -> int | None:
-    """Return the number of rows that the file fixes for every run; None if it is free."""
+    """Return the fixed number of rows in every run, or None if the number is free."""
     size = batch_dimension(signature)
     return None if size == FREE else size
 
 
 def require_agreement(declared: Signature, actual: Signature) -> None:
-    """Raise InvalidManifest listing every tensor on which the two differ; order does not matter."""
+    """Raise InvalidManifest that lists every differing tensor; the order does not matter."""
     faults = [
         *_differences("input", declared.inputs, actual.inputs),
         *_differences("output", declared.outputs, actual.outputs),
@@ -96,7 +97,7 @@ def require_agreement(declared: Signature, actual: Signature) -> None:
 
 
 def with_widths(model_signature: Signature, features: Iterable[Feature]) -> Signature:
-    """Replace the free width of inputs [N, -1] by the number of features that they carry.
+    """Replace the free width of inputs [N, -1] with the number of their features.
 
     Converters of XGBoost and LightGBM leave the width free.
     """
@@ -125,11 +126,11 @@ def _spec(role: str, node: Any) -> TensorSpec:
 def _differences(
     role: str, declared: Iterable[TensorSpec], actual: Iterable[TensorSpec]
 ) -> list[str]:
-    theirs = {spec.name: f"{spec.datatype} {spec.shape}" for spec in declared}
-    ours = {spec.name: f"{spec.datatype} {spec.shape}" for spec in actual}
+    in_manifest = {spec.name: f"{spec.datatype} {spec.shape}" for spec in declared}
+    in_file = {spec.name: f"{spec.datatype} {spec.shape}" for spec in actual}
     return [
-        f"{role} {name!r} is {theirs.get(name, 'absent')} in the manifest "
-        f"but {ours.get(name, 'absent')} in the ONNX file"
-        for name in theirs | ours
-        if theirs.get(name) != ours.get(name)
+        f"{role} {name!r} is {in_manifest.get(name, 'absent')} in the manifest "
+        f"but {in_file.get(name, 'absent')} in the ONNX file"
+        for name in in_manifest | in_file
+        if in_manifest.get(name) != in_file.get(name)
     ]

@@ -1,7 +1,7 @@
 """Sign heads of the registry's history with Ed25519, and verify them with the public key.
 
-A signed head states that the holder of the private key saw this chain at this revision. It is one
-JSON object, so that it can be kept, published and verified without the registry.
+A signed head proves that the owner of the private key read this chain at this revision. It is one
+JSON object, so that it can be stored, published and verified without the registry.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from registry.errors import RegistryError
 from registry.history.audit import ChainHead
 from telemetry.clock import now_us
 
-# Signed bytes begin with it: so that a signature of other data never passes for one of a head.
+# The signed bytes begin with this text, so that a signature of other data is not valid for a head.
 _PURPOSE = "driftline registry head 1"
 _LARGEST = 65_536  # bytes of a key or a head
 _PRIVATE = serialization.PrivateFormat.PKCS8
@@ -38,7 +38,7 @@ class InvalidSignedHead(RegistryError):
 
 
 class SignedHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A head of the history, and who states it."""
+    """A head of the history with its signature."""
 
     revision: int
     chain: str
@@ -48,14 +48,14 @@ class SignedHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def head(self) -> ChainHead:
-        """Return the bytes that are signed."""
+        """Return the head without its signature."""
         return ChainHead(self.revision, self.chain)
 
 
 def ensure_key(path: Path) -> tuple[Ed25519PrivateKey, bool]:
-    """Return the private key of a file, which is created if missing, and whether it was.
+    """Return the private key in a file, and whether the file was created because it was missing.
 
-    Only its owner can read the file. Raises InvalidSigningKey and OSError.
+    Only the file's owner can read it. Raises InvalidSigningKey and OSError.
     """
     if path.exists():
         return read_key(path), False
@@ -70,7 +70,7 @@ def ensure_key(path: Path) -> tuple[Ed25519PrivateKey, bool]:
             file.flush()
             os.fsync(file.fileno())
         try:
-            os.link(draft, path)  # unlike a rename, never replaces a key
+            os.link(draft, path)  # unlike a rename, a link never replaces an existing key
         except FileExistsError:
             return read_key(path), False
     finally:
@@ -80,7 +80,7 @@ def ensure_key(path: Path) -> tuple[Ed25519PrivateKey, bool]:
 
 
 def read_key(path: Path) -> Ed25519PrivateKey:
-    """Return the private key of a PEM file; raises InvalidSigningKey."""
+    """Return the private key in a PEM file; raises InvalidSigningKey."""
     data = _read(path, "driftline audit key creates one")
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise InvalidSigningKey(f"{path}: other users can read it; expected chmod 600 {path}")
@@ -96,7 +96,7 @@ def read_key(path: Path) -> Ed25519PrivateKey:
 
 
 def read_public_key(path: Path) -> Ed25519PublicKey:
-    """Return the public key of a PEM file; raises InvalidSigningKey."""
+    """Return the public key in a PEM file; raises InvalidSigningKey."""
     data = _read(path, "driftline audit key prints it")
     try:
         key = serialization.load_pem_public_key(data)
@@ -121,14 +121,14 @@ def fingerprint(key: Ed25519PublicKey) -> str:
 def sign_head(
     key: Ed25519PrivateKey, head: ChainHead, clock: Callable[[], int] = now_us
 ) -> SignedHead:
-    """Return the head with the time and the signature."""
+    """Return the head with the current time and a signature."""
     unsigned = SignedHead(head.revision, head.chain, clock(), fingerprint(key.public_key()), "")
     signature = b64encode(key.sign(_signed_bytes(unsigned))).decode()
     return msgspec.structs.replace(unsigned, signature=signature)
 
 
 def read_signed_head(path: Path) -> SignedHead:
-    """Return a signed head as `driftline audit head --sign` wrote it; its signature is not checked.
+    """Read a head that `driftline audit head --sign` printed, without checking its signature.
 
     Raises InvalidSignedHead.
     """
@@ -139,7 +139,7 @@ def read_signed_head(path: Path) -> SignedHead:
         raise InvalidSignedHead(f"{path}: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidSignedHead(
-            f"{path}: expected a head as driftline audit head --sign prints it: {error}"
+            f"{path}: expected the output of driftline audit head --sign: {error}"
         ) from None
 
 
@@ -148,15 +148,15 @@ def check_signature(head: SignedHead, key: Ed25519PublicKey) -> None:
     fingerprint_of_key = fingerprint(key)
     if head.key != fingerprint_of_key:
         raise InvalidSignedHead(
-            f"the head of revision {head.revision} names key {head.key[:12]}..., the public key is "
-            f"{fingerprint_of_key[:12]}..."
+            f"the head of revision {head.revision} is signed by key {head.key[:12]}..., but the "
+            f"public key is {fingerprint_of_key[:12]}..."
         )
     try:
         key.verify(b64decode(head.signature, validate=True), _signed_bytes(head))
     except (InvalidSignature, ValueError):
         raise InvalidSignedHead(
-            f"the signature of the head of revision {head.revision} does not hold: it was changed, "
-            "or another key made it"
+            f"the signature of the head of revision {head.revision} is not valid: the head was "
+            "changed, or another key signed it"
         ) from None
 
 

@@ -1,7 +1,7 @@
-"""Immutable versions in BentoML's model store, and the aliases that name them.
+"""Immutable versions in BentoML's model store, and the aliases that point to them.
 
-A version holds model.onnx, manifest.json and any reference.parquet. Its folder is on disk before
-the history names it; if the history cannot name it, the folder is removed.
+A version has model.onnx, manifest.json and optionally reference.parquet. Its folder is on disk
+before its row is appended to the history. If the append fails, the folder is removed.
 """
 
 import os
@@ -60,7 +60,7 @@ _FILES = (
 
 
 def store_folder(home: Home, environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of BentoML's model store: below BENTOML_HOME or, by default, our home."""
+    """Return the folder of BentoML's model store, in BENTOML_HOME or by default in the home."""
     folder = environ.get("BENTOML_HOME") or home.root / "bentoml"
     return Path(folder).expanduser().absolute() / "models"
 
@@ -70,8 +70,8 @@ class ModelState(msgspec.Struct, frozen=True):
 
     versions: list[Version]  # oldest first
     desired: DesiredState
-    damaged: dict[str, str] = {}  # number -> why the version cannot be read
-    remote: set[str] = set()  # numbers whose files `version` fetches from another machine
+    damaged: dict[str, str] = {}  # number -> reason why the version cannot be read
+    remote: set[str] = set()  # numbers whose files `version` fetches from the shared store
     revision: int = 0  # revision of the model's latest row
     description: ModelDescription = NO_DESCRIPTION
 
@@ -82,7 +82,7 @@ class Registry:
     def __init__(
         self, home: Home, clock: Callable[[], int] | None = None, *, wait: bool = False
     ) -> None:
-        """With `wait`, as in commands, changes wait for a lost database of the history."""
+        """If `wait`, as in commands, changes wait for a database that cannot be reached."""
         self._folders = VersionFolders(store_folder(home))
         self._history = open_history(home, wait=wait)
         self._clock = clock or self._history.time_ns
@@ -94,7 +94,7 @@ class Registry:
             CacheBound(model_cache_bytes(), partial(read_workers, home.workers)),
         )
 
-    def register(  # noqa: PLR0913  # the files, and what they are registered as
+    def register(  # noqa: PLR0913  # the files, and the properties of the version
         self,
         onnx: Path | bytes,
         *,
@@ -107,14 +107,14 @@ class Registry:
     ) -> Version:
         """Validate the files, or their contents, and store them as the next version of the model.
 
-        `onnx` may be a folder that holds the file with its external data, which is embedded, or
-        packed into one file where it is too large for that.
-        What the manifest does not state is inferred; read_inference says what and why.
-        `target` names the reference's column of labels, unless the manifest does. Identical
-        content returns the existing version. `answers` is the id of the request that asked for the
-        version. Raises a RegistryError that names the fault, and then stores nothing.
+        `onnx` can be a folder with the ONNX file and its external data. The external data is
+        embedded or, if it is too large, packed into one file. Fields that the manifest omits are
+        inferred; `read_inference` returns the reasons. `target` names the reference's column of
+        labels, unless the manifest does. `answers` is the id of the retrain request for which the
+        version was trained. For identical content, the existing version is returned. Raises a
+        RegistryError that names the fault; nothing is stored then.
         """
-        # These bring ONNX, which workers and commands that only read do without.
+        # These modules import ONNX, which workers and commands that only read do not need.
         from registry.bounded.check import check_in_process, read_reference  # noqa: PLC0415
         from registry.manifest_file import read_fields  # noqa: PLC0415
         from registry.model_file import read_model  # noqa: PLC0415
@@ -131,7 +131,7 @@ class Registry:
     def add_checked(
         self, model: str, folder: Path, reference: bytes, actor: str, answers: str
     ) -> Version:
-        """Store the checked files of a folder, unless a version has this content."""
+        """Store the checked files in a folder, unless a version already has this content."""
         from registry.batching import FILE, read_verdict  # noqa: PLC0415
         from registry.content import content_digest  # noqa: PLC0415
 
@@ -156,13 +156,13 @@ class Registry:
                 return retry_conflicts(
                     lambda: self._stored.add(model, digest, files, actor, answers)
                 )
-            if read_verdict(version) is None:  # as an earlier release left it
+            if read_verdict(version) is None:  # registered by an earlier release
                 shutil.copyfile(folder / FILE, Path(version.path) / FILE)
             self._stored.record(version, actor, answers)
         return version
 
     def models(self) -> list[str]:
-        """Return the names of all models that have a version, also where all are damaged."""
+        """Return the names of all models with a version, even if all versions are damaged."""
         return self._stored.models()
 
     def versions(self, model: str) -> list[Version]:
@@ -170,7 +170,7 @@ class Registry:
         return self._versions_of(model).versions
 
     def damaged(self, model: str) -> dict[str, str]:
-        """Return why each damaged or missing version of a model cannot be served, by number."""
+        """Return number -> reason why a damaged or missing version cannot be served."""
         return self._versions_of(model).damaged
 
     def _versions_of(
@@ -198,12 +198,12 @@ class Registry:
     def named_versions(self, model: str) -> NamedVersions:
         """Return a model's aliases with their versions, active rollouts, owner and tags."""
         state = self._history.state(model)
-        under_way = [rollout for rollout in state.rollouts.values() if rollout.active]
+        active = [rollout for rollout in state.rollouts.values() if rollout.active]
         aliases = dict(sorted(state.aliases.items()))
-        return NamedVersions(aliases, under_way, list(state.shadows.values()), state.description)
+        return NamedVersions(aliases, active, list(state.shadows.values()), state.description)
 
     def aliases(self, model: str) -> dict[str, str]:
-        """Return the version number of each alias."""
+        """Return alias -> version number of a model."""
         return self._history.aliases(model)
 
     def promote(  # noqa: PLR0913  # one argument per field of a row
@@ -236,9 +236,9 @@ class Registry:
         )
 
     def provide_alias(self, model: str, alias: str, number: str, *, actor: str = "") -> HistoryRow:
-        """Point the alias at the version, unless a person or a rollout set it last.
+        """Point the alias at the version, unless a person or a rollout changed it last.
 
-        Returns the row that points the alias at its version afterwards. Raises as `promote` does.
+        Return the row that points the alias at its version afterwards. Raises like `promote`.
         """
         require_alias(alias)
         version = self.version(model, number)
@@ -255,18 +255,18 @@ class Registry:
         return self._history.load(model, number, time=self._now(), actor=actor)
 
     def unload(self, model: str, number: str = "", *, actor: str = "") -> int:
-        """Set the desired state of a version, or of a model with its future versions, to unloaded.
+        """Set the desired state of a version, or of a model and its future versions, to unloaded.
 
-        Returns the revision. Raises UnknownModel or UnknownVersion.
+        Return the revision. Raises UnknownModel or UnknownVersion.
         """
         self._require(model, number)
         return self._history.unload(model, number, time=self._now(), actor=actor)
 
     def limit(self, model: str, number: str, change: LimitChange, *, actor: str = "") -> int:
-        """Change the limits of a version, or with "" of every version; return the revision.
+        """Change the limits of a version or, for "", of all versions; return the revision.
 
-        A change without fields revokes all before it. Raises UnknownModel,
-        UnknownVersion, or InvalidLimits if a version cannot have them.
+        A change without fields revokes all earlier changes. Raises UnknownModel, UnknownVersion, or
+        InvalidLimits if the limits do not fit a version.
         """
         self._require(model, number)
         check(change)
@@ -289,15 +289,15 @@ class Registry:
         return retry_conflicts(once)
 
     def policies(self, version: Version) -> list[DatedPolicy]:
-        """Return every monitoring policy of a version with the change behind it, oldest first."""
+        """Return every monitoring policy of a version with its change, oldest first."""
         return policies_of(version, self._history.rows(version.model))
 
     def change_policy(
         self, model: str, number: str, change: PolicyChange, *, actor: str = ""
     ) -> int:
-        """Change the monitoring policy of a version, or with "" of every version of a model.
+        """Change the monitoring policy of a version or, for "", of all versions of a model.
 
-        Returns the revision. Raises UnknownModel, UnknownVersion, or InvalidPolicy if the policy
+        Return the revision. Raises UnknownModel, UnknownVersion, or InvalidPolicy if the policy
         does not fit a version.
         """
         self._require(model, number)
@@ -321,11 +321,11 @@ class Registry:
             return retry_conflicts(once)
 
     def baselines(self, version: Version) -> list[RecordedBaseline]:
-        """Return the baselines recorded for a version without a reference, oldest first."""
+        """Return the recorded baselines of a version without a reference, oldest first."""
         return baselines_of(version.number, self._history.rows(version.model))
 
     def record_baseline(self, version: Version, record: BaselineRecord, *, actor: str = "") -> int:
-        """Record a baseline of a version, unless it is recorded already; return the revision."""
+        """Record a baseline of a version, unless it is already recorded; return the revision."""
         detail = encode_baseline(record)
         return self._history.record_baseline(
             version.model, version.number, detail, time=self._now(), actor=actor
@@ -346,9 +346,9 @@ class Registry:
         )
 
     def copy_to(self, history: History, artifacts: ArtifactStore | None) -> tuple[int, int]:
-        """Copy the history, and the files of every version that is here, and verify both.
+        """Copy and verify the history, and the files of every version in this store.
 
-        Versions of earlier releases get a row with the hashes of their files first. Returns the
+        Versions of earlier releases first get a row with the hashes of their files. Return the
         revision and the number of versions whose files were copied. Raises ChangedFile,
         ArtifactsUnavailable, or HistoriesDiffer if the target has other rows.
         """
@@ -356,15 +356,15 @@ class Registry:
         return self._history.copy_to(history), copied
 
     def history(self, model: str) -> list[HistoryRow]:
-        """Return every row of the history of a model, oldest first."""
+        """Return every row of a model's history, oldest first."""
         return self._history.rows(model)
 
     def revision(self) -> int:
-        """Return a number that grows with every change of the registry; cheap to call."""
+        """Return a number that grows with every change of the registry; fast."""
         return self._history.revision()
 
     def head(self) -> tuple[int, str]:
-        """Return the latest revision and the chain after it."""
+        """Return the latest revision and its chain."""
         return self._history.head()
 
     def changed(self, since: int) -> set[str]:
@@ -372,7 +372,7 @@ class Registry:
         return self._history.changed(since)
 
     def _require(self, model: str, number: str) -> None:
-        if number not in {"", *self.damaged(model)}:  # a damaged one can be unloaded
+        if number not in {"", *self.damaged(model)}:  # damaged versions can be unloaded
             self.version(model, number)
 
     def _now(self) -> int:
@@ -380,7 +380,7 @@ class Registry:
 
 
 def _place(source: Path, target: Path) -> None:
-    """Move a file of a check to its version; a link where that is possible, as data are large."""
+    """Link a checked file to its version's folder, or copy it if links are not possible."""
     try:
         os.link(source, target)
     except OSError:

@@ -1,4 +1,4 @@
-"""The files of a version by their SHA-256, and the check that none has changed since."""
+"""Hash the files of a version, and check that they are unchanged since registration."""
 
 import hashlib
 from collections.abc import Iterable
@@ -7,21 +7,21 @@ from pathlib import Path
 from registry.errors import ChangedFile
 from registry.manifest import Version
 
-DATA = "model.data"  # weights that are too large for model.onnx; most versions have none
+DATA = "model.data"  # external data: weights that are too large for model.onnx
 
 
 def data_size(folder: Path) -> int:
-    """Return the bytes of a version's data; 0 without any."""
+    """Return the size of a version's external data in bytes, or 0 if there is none."""
     return (folder / DATA).stat().st_size if (folder / DATA).is_file() else 0
 
 
 def hash_files(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Return the SHA-256 of each named file of a folder, in hex; raises OSError."""
+    """Return name -> SHA-256 in hex of the named files in a folder; raises OSError."""
     return {name: hash_file(folder / name) for name in sorted(names)}
 
 
 def hash_folder(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a version but BentoML's own; raises OSError."""
+    """Return name -> SHA-256 of a version's files, except BentoML's file; raises OSError."""
     names = [path.name for path in folder.iterdir() if path.is_file() and path.name != "model.yaml"]
     return hash_files(folder, names)
 
@@ -33,9 +33,10 @@ def hash_file(path: Path) -> str:
 
 
 def require_unchanged(version: Version, *names: str) -> None:
-    """Raise ChangedFile if a file of a version, or one of `names`, is not as it was registered.
+    """Raise ChangedFile if a file of a version differs from the registered file.
 
-    Versions of earlier releases have no hashes: they are not checked.
+    If `names` are passed, only these files are checked. Versions of earlier releases have no hashes
+    and are not checked.
     """
     for name, expected in version.files.items():
         if names and name not in names:
@@ -48,5 +49,5 @@ def require_unchanged(version: Version, *names: str) -> None:
         if digest != expected:
             raise ChangedFile(
                 f"{place} was changed: SHA-256 {digest[:12]}..., registered {expected[:12]}...; "
-                "restore it from a backup, or register the model again"
+                "restore it from a backup, or re-register the model"
             )

@@ -1,7 +1,7 @@
-"""Versions as the history registered them, and their files on this machine.
+"""The versions in the history, and their files on this machine.
 
-The history decides which versions exist. Their files are in folders of BentoML's model store; if
-machines share artefacts, missing folders are fetched by the hashes that the history states.
+The history determines which versions exist. Their files are in folders of BentoML's model store. If
+machines share artefacts, missing files are fetched by their hashes in the history.
 """
 
 import logging
@@ -28,9 +28,9 @@ _logger = logging.getLogger(__name__)
 class KnownVersions(NamedTuple):
     """The versions of one model."""
 
-    versions: list[Version]  # readable on this machine, oldest first
-    damaged: dict[str, str]  # number -> why it cannot be served; missing ones included
-    remote: set[str]  # numbers of those whose files can be fetched
+    versions: list[Version]  # versions that this machine can read, oldest first
+    damaged: dict[str, str]  # number of a damaged or missing version -> reason
+    remote: set[str]  # numbers of missing versions whose files can be fetched
     history: LifecycleState
 
 
@@ -52,11 +52,11 @@ class StoredVersions:
         self._bound = bound
 
     def models(self) -> list[str]:
-        """Return the names of all models that have a version, also where all are damaged."""
+        """Return the names of all models with a version, even if all versions are damaged."""
         return sorted({*self._folders.names(), *self._history.models()})
 
     def read(self, model: str, *, fetch: Callable[[str], bool] = lambda _: False) -> KnownVersions:
-        """Return the versions of a model; fetch the missing files of those that `fetch` accepts."""
+        """Return the versions of a model; fetch missing versions whose number `fetch` accepts."""
         history = self._history.state(model)
         stored = self._folders.read(model)
         failed: dict[str, str] = {}
@@ -75,7 +75,7 @@ class StoredVersions:
         }
         remote = self._remote(history, present)
         advice = (
-            "; register the same files again, restore it from a backup, or take it out with "
+            "; re-register the same files, restore the version from a backup, or unload it with "
             "`driftline unload"
         )
         damaged = {
@@ -87,10 +87,10 @@ class StoredVersions:
         return KnownVersions(stored.versions, damaged, remote, history)
 
     def add(self, model: str, digest: str, files: Files, actor: str, answers: str = "") -> Version:
-        """Store and record the next version of a model, or leave nothing behind.
+        """Store and record the next version of a model; if this fails, nothing is stored.
 
-        Content that another machine registered gets its number. Raises RegistryUnavailable, and
-        RegistryConflict if another process took the number.
+        Content that another machine has registered gets the number from that registration. Raises
+        RegistryUnavailable, or RegistryConflict if another process used the number.
         """
         stored, registered = self._folders.read(model), self._history.state(model).registered
         elsewhere = next((row for row in registered.values() if row.digest == digest), None)
@@ -111,16 +111,16 @@ class StoredVersions:
         try:
             self.record(version, actor, answers)
         except RegistryError:
-            self._folders.remove(Path(version.path))  # store and history agree
+            self._folders.remove(Path(version.path))  # so that store and history agree
             raise
         return version
 
     def record(self, version: Version, actor: str, answers: str = "") -> None:
-        """Record a version that is stored, after its files are shared.
+        """Share the files of a stored version, and then record the version in the history.
 
-        `answers` is the id of the request that it answers, if any.
+        `answers` is the id of the retrain request for which the version was trained, or "".
         """
-        if not version.files:  # an earlier release stored it
+        if not version.files:  # stored by an earlier release
             version = replace(version, files=hash_folder(Path(version.path)))
         if self._artifacts is not None:
             self._artifacts.put(Path(version.path), version.files)
@@ -137,10 +137,10 @@ class StoredVersions:
         )
 
     def copy_files(self, artifacts: ArtifactStore) -> int:
-        """Copy the files of every version to another store, verify them, and count the versions.
+        """Copy the files of every version to another store, and verify them.
 
-        Versions of earlier releases get a row with the hashes of their files first. Raises
-        ChangedFile or ArtifactsUnavailable.
+        Versions of earlier releases first get a row with the hashes of their files. Return the
+        number of copied versions. Raises ChangedFile or ArtifactsUnavailable.
         """
         copied = 0
         for model in self.models():
@@ -156,9 +156,9 @@ class StoredVersions:
         return copied
 
     def _try_fetch(self, artifacts: ArtifactStore, row: HistoryRow) -> dict[str, str]:
-        """Fetch the folder of a version; return why it cannot be, by its number."""
+        """Fetch the files of a version; return number -> reason if this fails, else {}."""
         if not row.decode(Registration).files:
-            return {}  # of an earlier release
+            return {}  # registered by an earlier release
         try:
             with self._folders.locked():
                 here = self._folders.read(row.model).versions
@@ -176,9 +176,9 @@ class StoredVersions:
             self._folders.touch(Path(version.path))
 
     def _evict(self, artifacts: ArtifactStore, arrived: HistoryRow) -> None:
-        """Delete copies until they fit the limit, never one that is needed or is not shared.
+        """Delete copies until they fit the limit, except needed copies and copies not shared.
 
-        The caller holds the lock of the folders.
+        The caller must have locked the folders.
         """
         cached = self._folders.cached()
         if (
@@ -197,7 +197,7 @@ class StoredVersions:
         }
         needed[arrived.model].add(arrived.number)
 
-        def may_go(cached_version: CachedVersion) -> bool:
+        def can_delete(cached_version: CachedVersion) -> bool:
             row = states[cached_version.model].registered.get(cached_version.number)
             files = row.decode(Registration).files if row is not None else {}
             return (
@@ -207,7 +207,7 @@ class StoredVersions:
             )
 
         try:
-            for eviction in evictions(cached, self._bound.size, may_go):
+            for eviction in evictions(cached, self._bound.size, can_delete):
                 self._folders.remove(eviction.path)
                 _logger.info(
                     "deleted the copy of version %s of %s", eviction.number, eviction.model
@@ -220,7 +220,7 @@ class StoredVersions:
         return {name: partial(artifacts.fetch, name, digest) for name, digest in files.items()}
 
     def _remote(self, history: LifecycleState, present: set[str]) -> set[str]:
-        """Return the versions that are not here and whose files are in the shared store."""
+        """Return the missing versions whose files are in the shared store."""
         if self._artifacts is None:
             return set()
         rows = history.registered.items()
@@ -229,7 +229,7 @@ class StoredVersions:
     def _missing(self, row: HistoryRow) -> str:
         place = f"stored version {row.number} of {row.model}"
         if self._artifacts is not None and row.decode(Registration).files:
-            return f"{place} was not fetched from {self._artifacts.url} yet"
+            return f"{place} is not yet fetched from {self._artifacts.url}"
         return f"{place} is damaged: its folder is missing"
 
 
@@ -237,7 +237,7 @@ def _registered(folders: FolderContents, history: LifecycleState) -> FolderConte
     """Return the stored versions, without folders that differ from the registered content."""
     others = {
         version.number: f"stored version {version.number} of {version.model} is damaged: "
-        "its content is not what was registered under this number"
+        "its content differs from the content registered under this number"
         for version in folders.versions
         if (row := history.registered.get(version.number)) is not None
         and (
@@ -254,7 +254,7 @@ def _registered(folders: FolderContents, history: LifecycleState) -> FolderConte
 
 
 def _with_files(version: Version, row: HistoryRow | None) -> Version:
-    """Return a version with the hashes of its files, also where only the history states them."""
+    """Add the hashes of a version's files from the history if the version lacks them."""
     if version.files or row is None:
         return version
     return replace(version, files=row.decode(Registration).files)

@@ -1,6 +1,6 @@
-"""Summaries: a few numbers for each row of a tensor, so that tensors of any shape are monitored.
+"""Summaries: numbers for each row of a tensor, with which tensors of any shape can be monitored.
 
-Which summaries a tensor has follows from its shape and datatype; a manifest may state others.
+By default, the shape and datatype of a tensor determine its summaries. A manifest can state others.
 """
 
 from collections.abc import Collection, Mapping
@@ -24,8 +24,8 @@ from registry.rows import FREE, batch_dimension
 Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, Array]
 
-_PROJECTIONS = 4
-_SHORTEST_VECTOR = 4
+_PROJECTIONS = 4  # number of projections of a vector
+_SHORTEST_VECTOR = 4  # least number of values in a vector
 
 _TEXT: list[tuple[str, Statistic]] = [
     ("length", "length"),
@@ -47,7 +47,7 @@ _NUMBERS: list[tuple[str, Statistic]] = [
 def default_summaries(model_signature: Signature, carried: Collection[str]) -> list[Summary]:
     """Return the summaries of every input and output whose name is not in `carried`.
 
-    `carried` names the inputs that carry features and the outputs that hold the prediction.
+    `carried` contains the inputs with features and the outputs of the prediction.
     """
     batched = batch_dimension(model_signature) is not None
     names = {spec.name for spec in model_signature.inputs}
@@ -68,7 +68,7 @@ def statistics_of(datatype: str) -> Collection[str]:
 
 
 class Summarizer:
-    """Compute the summaries of one version's requests; prepared once."""
+    """Compute the summaries of requests for one version."""
 
     def __init__(self, manifest: Manifest) -> None:
         model_signature = signature(manifest)
@@ -83,13 +83,13 @@ class Summarizer:
         self._order = [summary.name for summary in manifest.summaries or []]
 
     def __bool__(self) -> bool:
-        """Return whether there is anything to compute."""
+        """Return whether the version has summaries."""
         return bool(self._plans)
 
     def summarize(self, tensors: Tensors, rows: int) -> dict[str, list[float | None]]:
-        """Return one number for each of `rows` rows by summary, None if there is none.
+        """Return summary -> one number per row, or None for a row without value.
 
-        Summaries of tensors that are not in `tensors` are left out.
+        Summaries of tensors that are not in `tensors` are omitted.
         """
         columns: dict[str, list[float | None]] = {}
         for plan in self._plans:
@@ -133,7 +133,7 @@ class _Plan:
         return self._numbers(items)
 
     def _items(self, array: Array, rows: int) -> Array | None:
-        """Return the array with rows in its first dimension; None if it has none for each."""
+        """Return the array with rows as first dimension, or None if its rows do not match."""
         if self._has_rows and array.shape[:1] == (rows,):
             return array
         return array[None] if rows == 1 else None
@@ -176,7 +176,7 @@ class _Plan:
 
 
 def _whole(channels: list[dict[str, Array]], names: Collection[str]) -> dict[str, Array] | None:
-    """Return mean and std of images from those of their channels, if these are finite."""
+    """Derive mean and std of images from their channels' values; None if this is impossible."""
     derivable = channels and {"mean", "std"} <= channels[0].keys() and {"mean", "std"} >= set(names)
     if not derivable or any(channel["nan_share"].any() for channel in channels):
         return None

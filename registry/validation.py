@@ -1,6 +1,6 @@
 """Check that a manifest agrees with the signature of its ONNX file.
 
-`complete` fills in what the ONNX file states and refuses contradictions.
+`complete` adds missing fields from the ONNX file and refuses contradictions.
 """
 
 from collections import Counter
@@ -36,20 +36,20 @@ DRIFT_METHODS: dict[Kind, frozenset[str]] = {
     | {"anderson", "cramer_von_mises", "ed", "es", "ks", "mannw", "t_test", "wasserstein"},
     "categorical": _EITHER | {"TVD", "chisquare", "z"},
 }
-_AS_MANY = "it wants a window of exactly as many rows as the reference"
-UNFIT_METHODS = {  # Evidently's other methods -> why they cannot score a window
+_AS_MANY = "it needs windows with the same number of rows as the reference"
+UNFIT_METHODS = {  # Evidently's other methods -> reason why they cannot score a window
     "fisher_exact": _AS_MANY,
     "g_test": _AS_MANY,
-    "empirical_mmd": "it gives another value each time, and its time and memory grow as the square "
-    "of the rows",
+    "empirical_mmd": "its value differs between calls, and its time and memory grow with the "
+    "square of the number of rows",
 }
 
 
 def complete(manifest: Manifest, model_signature: Signature, *, labelled: bool = True) -> Manifest:
-    """Fill in the signature, the input of every feature and the positive class.
+    """Add the signature, the input of every feature and the positive class.
 
-    `labelled`: a reference is registered, with labels in the target column if one is named.
-    Raises InvalidManifest with the field that contradicts the ONNX file and what would fit.
+    `labelled` states whether a reference is registered, which has labels if a target is stated.
+    Raises InvalidManifest with the field that contradicts the ONNX file and the expected value.
     """
     if manifest.signature is not None:
         require_agreement(manifest.signature, model_signature)
@@ -57,10 +57,10 @@ def complete(manifest: Manifest, model_signature: Signature, *, labelled: bool =
     if labelled and manifest.target and manifest.held_out is False:
         raise InvalidManifest(
             "held_out is false: expected a reference that the model was not trained on, because "
-            "its own training rows make every estimate of performance start too high"
+            "with training rows, estimates of performance are too high"
         )
     if manifest.event_time and manifest.event_time == manifest.target:
-        raise InvalidManifest(f"event_time and target are one column: {manifest.target!r}")
+        raise InvalidManifest(f"event_time and target are the same column: {manifest.target!r}")
     features = _complete_features(manifest, model_signature)
     check_payload(manifest.payload, features, model_signature, manifest.prediction)
     completed = msgspec.structs.replace(
@@ -76,7 +76,7 @@ def complete(manifest: Manifest, model_signature: Signature, *, labelled: bool =
 
 
 def check_monitoring(manifest: Manifest) -> None:
-    """Raise InvalidManifest if the monitoring policy refers to something the model lacks."""
+    """Raise InvalidManifest if the monitoring policy does not fit the model."""
     _check_drift_settings(manifest)
     check_embeddings(manifest)
     check_segments(manifest)
@@ -85,7 +85,7 @@ def check_monitoring(manifest: Manifest) -> None:
     _check_groups(manifest, manifest.prediction)
     if manifest.monitoring.review is not None and not expects_labels(manifest):
         raise InvalidManifest(
-            "monitoring.review picks rows to label, but no label is expected: state target and "
+            "monitoring.review selects rows to label, but no label is expected: state target and "
             "the output of the prediction"
         )
 
@@ -97,7 +97,7 @@ def _check_drift_settings(manifest: Manifest) -> None:
     for field in ("drift_methods", "drift_thresholds"):
         unknown = set(getattr(manifest.monitoring, field)) - set(kinds)
         if unknown:
-            raise InvalidManifest(f"monitoring.{field} names no feature: {_listed(unknown)}")
+            raise InvalidManifest(f"monitoring.{field}: not a feature: {_listed(unknown)}")
     for name, method in manifest.monitoring.drift_methods.items():
         if method in UNFIT_METHODS:
             raise InvalidManifest(
@@ -106,8 +106,8 @@ def _check_drift_settings(manifest: Manifest) -> None:
             )
         if method not in DRIFT_METHODS[kinds[name]]:
             raise InvalidManifest(
-                f"monitoring.drift_methods: {name!r} is {kinds[name]} and {method!r} no method for "
-                f"such; expected one of {_listed(DRIFT_METHODS[kinds[name]])}"
+                f"monitoring.drift_methods: {method!r} is not a method for {name!r}, which is "
+                f"{kinds[name]}; expected one of {_listed(DRIFT_METHODS[kinds[name]])}"
             )
 
 
@@ -121,7 +121,7 @@ def check_segments(manifest: Manifest) -> None:
         if segment.column not in kinds:
             raise InvalidManifest(f"{where} is not a feature; expected one of {_listed(kinds)}")
         if segment.column in columns:
-            raise InvalidManifest(f"{where} is named twice")
+            raise InvalidManifest(f"{where} is stated twice")
         columns.add(segment.column)
         if kinds[segment.column] == "categorical" and segment.edges:
             raise InvalidManifest(f"{where} is categorical; expected no edges")
@@ -134,7 +134,7 @@ def check_segments(manifest: Manifest) -> None:
 def _check_timezone(manifest: Manifest) -> None:
     if (timezone := manifest.monitoring.alarms.timezone) == "UTC":
         return
-    from registry.timezones import find_zone  # noqa: PLC0415  # reads folders of the machine
+    from registry.timezones import find_zone  # noqa: PLC0415  # its import reads many folders
 
     try:
         find_zone(timezone)
@@ -163,13 +163,13 @@ def _check_groups(manifest: Manifest, prediction: Prediction) -> None:
     if (gap or policy.min_segment_score is not None) and not segments:
         field = "max_gap" if gap else "min_segment_score"
         raise InvalidManifest(
-            f"monitoring.alarms.{field} is about groups; expected monitoring.segments to name the "
-            "columns by whose values there are groups"
+            f"monitoring.alarms.{field} limits groups; expected monitoring.segments to state the "
+            "columns whose values form the groups"
         )
     if gap and (prediction.positive is None or len(prediction.classes) > 2):
         raise InvalidManifest(
-            "monitoring.alarms.max_gap is about the positive answer; expected a classification of "
-            "two classes with prediction.positive"
+            "monitoring.alarms.max_gap limits rates of the positive class; expected a "
+            "classification of two classes with prediction.positive"
         )
 
 
@@ -192,12 +192,14 @@ def _complete_features(manifest: Manifest, model_signature: Signature) -> list[F
     if twice:
         raise InvalidManifest(f"features are named more than once: {_listed(twice)}")
     if "" in {*names, *(summary.name for summary in manifest.summaries or [])}:
-        raise InvalidManifest("a feature or a summary has an empty name; expected any other")
+        raise InvalidManifest("a feature or a summary has an empty name; expected another name")
     shared = {*names, manifest.target} & {summary.name for summary in manifest.summaries or []}
     if shared:
         raise InvalidManifest(f"summaries have names of features or the target: {_listed(shared)}")
     if manifest.target in names:
-        raise InvalidManifest(f"target {manifest.target!r} is also a feature: it would be known")
+        raise InvalidManifest(
+            f"target {manifest.target!r} is also a feature; expected a column that is not a feature"
+        )
     features = [_place(feature, inputs) for feature in manifest.features]
     _require_every_column_carried(features, inputs)
     return features
@@ -206,9 +208,9 @@ def _complete_features(manifest: Manifest, model_signature: Signature) -> list[F
 def _complete_summaries(
     manifest: Manifest, features: list[Feature], model_signature: Signature
 ) -> list[Summary] | None:
-    """Return the stated summaries, or the defaults.
+    """Return the stated summaries or, by default, summaries of all inputs without features.
 
-    The defaults cover inputs without features and, for task: other, the outputs.
+    For task: other, the default also contains summaries of the outputs.
     """
     if manifest.summaries is not None:
         check_summaries(manifest.summaries, model_signature)
@@ -255,12 +257,12 @@ def _place(feature: Feature, inputs: dict[str, TensorSpec]) -> Feature:
         )
     if feature.kind == "numeric" and spec.datatype == "BYTES":
         raise InvalidManifest(
-            f"feature {feature.name!r} is numeric but input {where!r} takes BYTES (strings); "
+            f"feature {feature.name!r} is numeric but input {where!r} is BYTES (strings); "
             "expected kind: categorical"
         )
     if feature.nullable and spec.datatype not in {"BYTES", "FP16", "FP32", "FP64"}:
         raise InvalidManifest(
-            f"feature {feature.name!r} is nullable but input {where!r} takes {spec.datatype}, "
+            f"feature {feature.name!r} is nullable but input {where!r} is {spec.datatype}, "
             "which has no missing value; expected nullable: false"
         )
     return msgspec.structs.replace(feature, input=where)
@@ -274,8 +276,8 @@ def _require_every_column_carried(features: list[Feature], inputs: dict[str, Ten
             count = carried[spec.name, index]
             if count != 1:
                 raise InvalidManifest(
-                    f"input {spec.name!r}, column {index} is carried by {count} features; "
-                    "expected exactly one, or none in any column of the input"
+                    f"input {spec.name!r}, column {index} belongs to {count} features; "
+                    "expected exactly one feature per column, or no feature in the input"
                 )
 
 
@@ -289,8 +291,7 @@ def _complete_prediction(manifest: Manifest, model_signature: Signature) -> Pred
         return _complete_scores(manifest, outputs)
     if prediction.activation != "none":
         raise InvalidManifest(
-            "prediction.activation is for prediction.scores; expected the output of raw scores "
-            "there"
+            "prediction.activation needs prediction.scores; expected the output of raw scores in it"
         )
     label = _output("label", prediction.label, outputs)
     if len(label.shape) not in {1, 2} or (len(label.shape) == 2 and label.shape[1] not in {1, -1}):
@@ -329,8 +330,8 @@ def _complete_scores(manifest: Manifest, outputs: dict[str, TensorSpec]) -> Pred
         raise InvalidManifest("prediction.scores is for task: classification; expected label")
     if prediction.label or prediction.probabilities:
         raise InvalidManifest(
-            "prediction.scores is given beside label or probabilities; expected scores alone, "
-            "because the label and the probabilities are derived from them"
+            "prediction.scores is stated together with label or probabilities; expected only "
+            "scores, because label and probabilities are derived from them"
         )
     classes = len(prediction.classes)
     if not classes:
@@ -344,7 +345,7 @@ def _complete_scores(manifest: Manifest, outputs: dict[str, TensorSpec]) -> Pred
     if not fits or not spec.datatype.startswith("FP"):
         raise InvalidManifest(
             f"prediction.scores: output {spec.name!r} is {spec.datatype} {spec.shape}; "
-            f"expected a floating-point tensor [N, {classes}], one column for each of classes"
+            f"expected a floating-point tensor [N, {classes}], one column for each class"
         )
     return _with_positive(prediction)
 
@@ -369,7 +370,7 @@ def _require_class_fits(value: Label, label: TensorSpec) -> None:
     if type(value) not in kinds:
         raise InvalidManifest(
             f"prediction.classes: {value!r} is a {type(value).__name__}, but output "
-            f"{label.name!r} answers {label.datatype}; expected "
+            f"{label.name!r} is {label.datatype}; expected "
             f"{' or '.join(kind.__name__ for kind in kinds)} (quote words like yes and no in YAML)"
         )
 
@@ -386,7 +387,7 @@ def _check_probabilities(prediction: Prediction, outputs: dict[str, TensorSpec])
     if not fits or not spec.datatype.startswith("FP"):
         raise InvalidManifest(
             f"prediction.probabilities: output {spec.name!r} is {spec.datatype} {spec.shape}; "
-            f"expected a floating-point tensor [N, {classes}], one column for each of classes"
+            f"expected a floating-point tensor [N, {classes}], one column for each class"
         )
 
 

@@ -1,10 +1,10 @@
 """The folders of registered versions in BentoML's model store.
 
-A version is a BentoML model tagged `<model>:<number>-<digest, 12 digits>`. Its folder is built in a
-staging folder, flushed to disk and renamed into the store: after a power loss it is there complete
-or not at all. A folder that cannot be read makes one version unavailable and no other. BentoML
-describes what is stored; its description is read without it, since importing BentoML takes longer
-than most commands.
+A version is a BentoML model tagged `<model>:<number>-<digest, 12 digits>`. Its folder is created in
+a staging folder, flushed to disk and renamed into the store. After a power loss, the store has
+either the complete folder or no folder. An unreadable folder makes only its own version
+unavailable. BentoML writes each folder's description (model.yaml). It is read without BentoML,
+because importing BentoML takes longer than most commands.
 """
 
 import fcntl
@@ -28,35 +28,35 @@ from registry.stored_files import hash_files
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # before anything imports BentoML
 
-_DESCRIPTION = "model.yaml"  # BentoML's name for it
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
+_DESCRIPTION = "model.yaml"  # name of BentoML's description of a model
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is ten times as fast
 _FOLDER = re.compile(r"([1-9][0-9]{0,17})-[0-9a-f]{12}")
 _NUMBER = "driftline.number"  # label that distinguishes these versions from other BentoML models
 _STAGING = ".driftline-staging"
-_CHECK = ".driftline-check-"  # a folder for each registration whose files are checked
+_CHECK = ".driftline-check-"  # prefix of folders in which the files of registrations are checked
 _LOCK = ".driftline-lock"
 
-Files = dict[str, Callable[[Path], object]]  # file name -> what writes it
+Files = dict[str, Callable[[Path], object]]  # file name -> function that writes the file
 
 
 class FolderContents(NamedTuple):
     """The versions of one model in the store."""
 
     versions: list[Version]  # oldest first
-    damaged: dict[str, str]  # number -> what is wrong with its folder
+    damaged: dict[str, str]  # number -> fault of the version's folder
 
 
 class VersionFolders:
     """The folders of all versions; safe across threads and processes."""
 
     def __init__(self, folder: Path) -> None:
-        """Create the store's folder, and remove what a killed registration left."""
+        """Create the store's folder, and remove the remains of killed registrations."""
         self.folder = folder
         make_folder(folder)
         self._sweep()
 
     def names(self) -> list[str]:
-        """Return the names of the models that have a folder of a version."""
+        """Return the names of the models with at least one version's folder."""
         folders = sorted(path for path in self.folder.iterdir() if path.is_dir())
         return [folder.name for folder in folders if any(self._folders(folder.name))]
 
@@ -74,7 +74,7 @@ class VersionFolders:
         return FolderContents(sorted(versions, key=lambda version: int(version.number)), damaged)
 
     def add(self, model: str, number: str, digest: str, created: int, files: Files) -> Version:
-        """Store a version, durably; raises OSError and then leaves nothing behind."""
+        """Store a version durably; if this raises OSError, nothing is stored."""
         target = self.folder / model / f"{number}-{digest[:12]}"
         with self._staging() as staging:
             staged = staging / target.name
@@ -82,7 +82,7 @@ class VersionFolders:
             for name, write in files.items():
                 write(staged / name)
                 (staged / name).chmod(0o444)
-            # Not by bentoml.models.create: it builds the model on the disk of temporary files.
+            # bentoml.models.create would build the model on the disk of temporary files.
             metadata = {"digest": digest, "created": created, "files": hash_files(staged, files)}
             _describe(staged / _DESCRIPTION, model, target.name, number, metadata)
             sync_tree(staged)
@@ -104,7 +104,7 @@ class VersionFolders:
             os.utime(path)
 
     def cached(self) -> list[CachedVersion]:
-        """Return the folder of every version with its size, and when it was used last."""
+        """Return the folder, size and time of last use of every version."""
         cached = []
         for model in self.names():
             for number, path in self._folders(model):
@@ -114,9 +114,9 @@ class VersionFolders:
         return cached
 
     def remove(self, path: Path) -> None:
-        """Remove a version, and its model's folder if nothing is left."""
+        """Remove a version, and its model's folder if it has no other versions."""
         with self._staging() as staging:
-            path.rename(staging / path.name)  # readers never see a part of it
+            path.rename(staging / path.name)  # so that readers never see a part of the folder
         older = sorted(
             self._folders(path.parent.name), key=lambda numbered_folder: int(numbered_folder[0])
         )
@@ -141,13 +141,13 @@ class VersionFolders:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the store: one process at a time changes it."""
+        """Lock the store while the block runs, so that only one process changes it."""
         with os.fdopen(open_private(self.folder.parent / _LOCK), "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def _folders(self, model: str) -> Iterator[tuple[str, Path]]:
-        """Yield number and folder of each version, by the names of the folders."""
+        """Yield number and folder of each version, found by the folders' names."""
         place = self.folder / model
         for path in sorted(place.iterdir()) if place.is_dir() else []:
             match = _FOLDER.fullmatch(path.name)
@@ -156,13 +156,14 @@ class VersionFolders:
 
     @property
     def _stagings(self) -> tuple[Path, Path]:
-        # Next to the store: BentoML lists every folder in it. In the store where that is a file
-        # system of its own, since nothing can be renamed from another one.
+        # The staging folder is next to the store, because BentoML lists every folder in the store.
+        # If the store is a separate file system, the staging folder must be in the store, because
+        # a folder cannot be renamed across file systems.
         return self.folder.parent / _STAGING, self.folder / _STAGING
 
     @contextmanager
     def _staging(self) -> Iterator[Path]:
-        """Create a folder on the file system of the store; remove one of a killed process."""
+        """Create a staging folder on the store's file system; remove a killed process's folder."""
         near, inside = self._stagings
         same = self.folder.stat().st_dev == self.folder.parent.stat().st_dev
         staging = near if same else inside
@@ -183,13 +184,13 @@ class VersionFolders:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return  # it is being written
+                return  # another process is writing
             for leftover in leftovers:
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _remove_unlocked(folder: Path) -> None:
-    """Remove the folder of a killed registration."""
+    """Remove the folder of a registration, unless its process still has it locked."""
     with suppress(OSError):
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -210,7 +211,7 @@ class _Description(msgspec.Struct, frozen=True):
 
 def _describe(path: Path, model: str, version: str, number: str, metadata: dict[str, Any]) -> None:
     """Write BentoML's description of a version."""
-    from bentoml import Tag  # noqa: PLC0415  # takes 0.3 seconds, and readers do without
+    from bentoml import Tag  # noqa: PLC0415  # takes 0.3 seconds, and readers do not need it
     from bentoml._internal.models.model import (  # noqa: PLC0415
         ModelContext,
         ModelInfo,
@@ -232,7 +233,7 @@ def _describe(path: Path, model: str, version: str, number: str, metadata: dict[
 
 
 def _read(path: Path) -> Version | None:
-    """Read a version, None if it is another application's BentoML model."""
+    """Read a version, or return None if the BentoML model is not Driftline's."""
     try:
         content = yaml.load((path / _DESCRIPTION).read_bytes(), _Loader)  # noqa: S506  # a safe loader
     except FileNotFoundError:

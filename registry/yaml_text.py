@@ -1,18 +1,18 @@
-"""Read YAML that a person wrote: strictly, and bounded whatever the file holds."""
+"""Read YAML files of users: strictly, and with limits on size and nesting."""
 
 from typing import Any
 
 import yaml
 
-_MOST_NODES = 1_000_000  # with every alias written out; twice what 100,000 class names need
+_MOST_NODES = 1_000_000  # nodes with aliases expanded; 100,000 class names need half of them
 _DEEPEST = 200  # levels of nesting
 
 
 class StrictLoader(yaml.SafeLoader):
-    """A safe loader that refuses repeated keys: one of two values would be lost silently."""
+    """A safe loader that refuses repeated keys, because one value would be lost silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  # PyYAML's
-        """Return the mapping; raises ConstructorError at the second of two equal keys."""
+        """Return the mapping; raises ConstructorError at a repeated key."""
         keys: set[Any] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
@@ -40,14 +40,14 @@ StrictLoader.add_constructor("tag:yaml.org,2002:int", StrictLoader.construct_yam
 
 
 def parse_yaml(data: bytes) -> Any:
-    """Return the value of a YAML document; raises YAMLError for everything that is wrong."""
+    """Return the value of a YAML document; raises YAMLError for every fault."""
     loader = StrictLoader(data)
     try:
         node = loader.get_single_node()
         if node is None:
             return None
         if _size(node, {}, 0) > _MOST_NODES:
-            raise yaml.YAMLError(f"more than {_MOST_NODES:,} values, its aliases written out")
+            raise yaml.YAMLError(f"more than {_MOST_NODES:,} values with aliases expanded")
         return loader.construct_document(node)
     except RecursionError:
         raise yaml.YAMLError(_TOO_DEEP) from None
@@ -61,12 +61,12 @@ _TOO_DEEP = f"nested too deeply; expected at most {_DEEPEST} levels"
 
 
 def _size(node: yaml.Node, sizes: dict[int, int], depth: int) -> int:
-    """Return the number of nodes with every alias written out; 0 marks one that is being read."""
+    """Return the number of nodes with aliases expanded; a size of 0 marks a node being counted."""
     if depth > _DEEPEST:
         raise yaml.YAMLError(_TOO_DEEP)
     if (size_so_far := sizes.get(id(node))) is not None:
         if size_so_far == 0:
-            raise yaml.YAMLError("an alias refers to what it is part of")
+            raise yaml.YAMLError("an alias refers to a value that contains the alias")
         return size_so_far
     sizes[id(node)] = 0
     children: list[yaml.Node] = []

@@ -10,7 +10,7 @@ import msgspec
 from access.connection_table import ConnectionLimits
 from access.exposure import is_loopback
 from access.open_files import affordable_connections, allow_open_files
-from access.ports import numeric
+from access.ports import resolve_host
 from eventlog.byte_size import PATTERN as SIZE_PATTERN
 from eventlog.errors import SettingError
 from eventlog.settings import PositiveFloat, PositiveInt, from_environment
@@ -113,7 +113,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     name is added to the allowed hosts.
     """
     settings = from_environment(Settings, PREFIX, environ)
-    address = numeric(settings.host)
+    address = resolve_host(settings.host)
     allowed = settings.allowed_hosts
     if address != settings.host:
         allowed = f"{allowed},{settings.host}".strip(",")

@@ -1,1 +1,1 @@
-"""Telemetry of every process: traces by OTLP, log lines as text or JSON."""
+"""Telemetry of every process: traces over OTLP, and log lines as text or JSON."""

@@ -1,10 +1,10 @@
-"""Exponential back-off: the pauses between attempts that fail. Pure: no clock, no sleep."""
+"""Exponential back-off: pauses between failed attempts. Pure: no clock, no sleep."""
 
 
 class Backoff:
     """Pauses that grow from `first` to `longest` while attempts fail.
 
-    The unit is the caller's. One instance belongs to one loop of attempts.
+    The caller chooses the unit. Each retry loop needs a separate instance.
     """
 
     def __init__(self, first: float, longest: float, *, factor: float = 2.0) -> None:
@@ -15,17 +15,17 @@ class Backoff:
         self._failures = 0
 
     def next(self) -> float:
-        """Return the pause after one more failure."""
+        """Count a failure and return the pause before the next attempt."""
         self._failures += 1
         return pause_after(self._failures, self._first, self._longest, factor=self._factor)
 
     def reset(self) -> None:
-        """Begin again with the first pause, because an attempt succeeded."""
+        """Restart with the first pause, because an attempt succeeded."""
         self._failures = 0
 
 
 def pause_after(failures: int, first: float, longest: float, *, factor: float = 2.0) -> float:
-    """Return the pause after so many failures in a row, at least 1, none longer than `longest`."""
+    """Return the pause after `failures` (at least 1) consecutive failures, at most `longest`."""
     pause = first
     for _ in range(failures - 1):
         if pause >= longest:

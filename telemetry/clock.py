@@ -1,4 +1,4 @@
-"""Wall-clock time and durations, in the units that Driftline stores and reads."""
+"""Wall-clock time in microseconds, and durations such as 30m in seconds."""
 
 import re
 import time
@@ -13,15 +13,15 @@ _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}  # seconds
 
 
 def now_us() -> int:
-    """Return microseconds since the Unix epoch (UTC)."""
+    """Return the wall-clock time in microseconds since the Unix epoch."""
     return time.time_ns() // 1_000
 
 
 def parse_duration(text: str, *, longest: int | None = None) -> int:
-    """Return the seconds of a duration of one number and one unit: 90s, 30m, 1.5h, 3d, 2w.
+    """Return a duration in seconds, written as a number and a unit: 90s, 30m, 1.5h, 3d, 2w.
 
-    Raises ValueError if the text is something else, if the duration is below a second, or if it
-    exceeds `longest` seconds.
+    Raises ValueError if the text is malformed, or if the duration is below one second or above
+    `longest` seconds.
     """
     match = _DURATION.fullmatch(text)
     seconds = round(float(match[1]) * _UNITS[match[2]]) if match else 0

@@ -1,6 +1,6 @@
 """Log format of every process: text for people, or JSON for log collectors.
 
-A line may name its request (`extra=about(call)`); never what a client sent.
+A line can identify its request (`extra=about(traceparent)`), but never contains request content.
 """
 
 import logging
@@ -16,24 +16,24 @@ Format = Literal["text", "json"]
 
 PREFIX = "DRIFTLINE_LOGGING_"
 
-# The attributes that a line may have besides its message.
+# The attributes that a line can have in addition to its message.
 NAMES = ("trace_id", "span_id", "prediction_id", "model", "version")
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-_THEIRS = ("bentoml", "uvicorn", "uvicorn.error", "circus")
-_CHATTY = (  # below warnings
+_OWN_HANDLERS = ("bentoml", "uvicorn", "uvicorn.error", "circus")
+_CHATTY = (  # loggers that log only warnings and errors
     "alembic", "asyncio", "httpcore", "httpx", "kafka", "uvicorn.access",
 )  # fmt: skip
 
 
 class LoggingSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """DRIFTLINE_LOGGING_*: the lines on standard error."""
+    """DRIFTLINE_LOGGING_*: the log lines on standard error."""
 
     format: Format = "text"  # text for people, or one JSON object per line
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class TextLines(logging.Formatter):
-    """One line for a person; what a name or message holds cannot begin another line."""
+    """Log records as text; line breaks within a record are escaped, so it stays one line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Return the line before an exception's traceback."""
@@ -41,7 +41,7 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, logger, process, message, and what NAMES names."""
+    """One JSON object per line: time, level, logger, process, message, and the fields in NAMES."""
 
     def __init__(self, process: str) -> None:
         super().__init__()
@@ -67,10 +67,10 @@ def configure(process: str, settings: LoggingSettings) -> None:
 
     `process` is service, forwarder or monitor.
     """
-    for name in _THEIRS:  # they bring handlers of their own
-        theirs = logging.getLogger(name)
-        theirs.handlers.clear()
-        theirs.propagate = True
+    for name in _OWN_HANDLERS:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_formatter(process, settings))
     root = logging.getLogger()
@@ -81,7 +81,7 @@ def configure(process: str, settings: LoggingSettings) -> None:
 
 
 def for_dictionary(process: str, settings: LoggingSettings) -> dict[str, Any]:
-    """Return the same format for `logging.config.dictConfig`."""
+    """Return the log format as a formatter of `logging.config.dictConfig`."""
     return {"()": lambda: _formatter(process, settings)}
 
 
@@ -96,7 +96,7 @@ def _formatter(process: str, settings: LoggingSettings) -> logging.Formatter:
 
 
 def _one_line(text: str) -> str:
-    """Escape, as JSON does, what moves a terminal's cursor, changes direction or is invisible."""
+    """Escape non-printable characters as JSON does; a terminal could interpret them."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else _escape(c) for c in text)

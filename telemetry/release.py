@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def release() -> str:
-    """Return the version of the distribution; "unpackaged" in a bento, whose tag names it."""
+    """Return the distribution's version, or "unpackaged" in a bento, whose tag has the version."""
     try:
         return version("driftline")
     except PackageNotFoundError:

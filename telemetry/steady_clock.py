@@ -1,8 +1,8 @@
-"""Wall-clock time that does not follow a clock which is wrong for seconds.
+"""Wall-clock time that ignores a system clock which is wrong for less than a minute.
 
-The steady clock of the system counts elapsed time. When the wall clock departs from it, time
-continues by the steady clock until the wall clock has stayed where it is for a minute. Slow
-corrections, as by NTP, are followed at once.
+The monotonic clock counts elapsed time. If the wall clock jumps, time continues by the monotonic
+clock until the wall clock has kept its new offset for a minute. Small corrections, such as those
+of NTP, apply immediately.
 """
 
 import logging
@@ -11,18 +11,18 @@ from collections.abc import Callable
 
 from telemetry.clock import now_us
 
-TOLERANCE = 5_000_000  # microseconds that the wall clock may depart from elapsed time at once
-PATIENCE = 60_000_000  # microseconds after which a departed wall clock is believed
+TOLERANCE = 5_000_000  # microseconds; a larger change of the wall clock's offset is a jump
+PATIENCE = 60_000_000  # microseconds after which the wall clock's new offset is accepted
 
 _logger = logging.getLogger(__name__)
 
 
 def _elapsed() -> int:
-    """Return microseconds since the boot, with the time that the machine was suspended."""
+    """Return microseconds since the boot, including time during which the machine was suspended."""
     return time.clock_gettime_ns(_STEADY) // 1_000
 
 
-_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # the former is Linux's
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # CLOCK_BOOTTIME exists on Linux
 
 
 class SteadyClock:
@@ -34,42 +34,42 @@ class SteadyClock:
         elapsed: Callable[[], int] = _elapsed,
         on_departure: Callable[[], None] = lambda: None,
     ) -> None:
-        """`wall` and `elapsed` return microseconds, since the epoch and since any start.
+        """Both clocks return microseconds: `wall` since the epoch, `elapsed` since any start.
 
-        `on_departure` is called whenever the wall clock has departed.
+        `on_departure` is called whenever the wall clock has jumped.
         """
         self._on_departure = on_departure
         self._wall = wall
         self._elapsed = elapsed
         self._offset = wall() - elapsed()
-        self._departed: int | None = None  # offset of the wall clock that is not believed yet
-        self._since = 0  # elapsed time when it departed
+        self._departed: int | None = None  # wall clock's offset after a jump, until it is accepted
+        self._since = 0  # elapsed time at the jump
 
     def __call__(self) -> int:
-        """Return the time."""
+        """Return the current time."""
         elapsed = self._elapsed()
         offset = self._wall() - elapsed
         if -TOLERANCE <= offset - self._offset <= TOLERANCE:
             if self._departed is not None:
-                _logger.warning("the system's clock is back")
+                _logger.warning("the system's clock is back at its former time")
                 self._departed = None
             self._offset = offset
             return elapsed + offset
         return elapsed + self._settle(offset, elapsed)
 
     def _settle(self, offset: int, elapsed: int) -> int:
-        """Return the offset to use while the wall clock has departed."""
+        """Return the offset to use after the wall clock has jumped."""
         departed = self._departed
         if departed is None or not -TOLERANCE <= offset - departed <= TOLERANCE:
             _logger.warning(
-                "the system's clock moved by %+.0f seconds; events are stamped without the move "
-                "unless it lasts for %d seconds",
+                "the system's clock jumped by %+.0f seconds; event times ignore the jump unless it "
+                "lasts for %d seconds",
                 (offset - self._offset) / 1e6,
                 PATIENCE // 1_000_000,
             )
             self._departed, self._since = offset, elapsed
             self._on_departure()
         elif elapsed - self._since >= PATIENCE:
-            _logger.warning("events are stamped by the system's moved clock from now on")
+            _logger.warning("event times follow the system's clock again, after its jump")
             self._offset, self._departed = offset, None
         return self._offset

@@ -1,9 +1,9 @@
 """Create OpenTelemetry spans and export them. Other server modules do not import OpenTelemetry.
 
-Tracing is off unless OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set (a
-URL for OTLP over HTTP). OpenTelemetry's other variables apply, such as OTEL_TRACES_SAMPLER. The
-trace context is passed as a W3C `traceparent`. Spans contain names, numbers and ids, but no content
-of requests or replies.
+Tracing is off unless OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set to
+the URL of an OTLP/HTTP collector. OpenTelemetry's other variables, such as OTEL_TRACES_SAMPLER,
+apply too. The trace context is passed as a W3C `traceparent`. Spans contain names, numbers and
+ids, but no content of requests or replies.
 """
 
 import os
@@ -21,12 +21,12 @@ Kind = Literal["internal", "server", "client", "producer", "consumer"]
 Attributes = Mapping[str, str | int | float | bool]
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-_SAMPLED = 1  # a bit of the trace flags
+_SAMPLED = 1  # bit of the trace flags
 _CLOSE_TIMEOUT_S = 2.0
 
 
 def is_sampled(traceparent: str) -> bool:
-    """Return whether the trace of a checked `traceparent` is sampled."""
+    """Return whether the trace of a valid `traceparent` is sampled; False for ""."""
     return bool(traceparent) and int(traceparent[-2:], 16) & _SAMPLED == _SAMPLED
 
 
@@ -87,7 +87,7 @@ class Tracing:
 
     @classmethod
     def configured(cls, process: str, environ: Mapping[str, str] = os.environ) -> "Tracing | None":
-        """Create tracing from the environment; return None if it names no endpoint."""
+        """Create tracing from the environment; return None if no endpoint is set."""
         off = environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
         if off or not any(environ.get(name) for name in _ENDPOINTS):
             return None
@@ -118,7 +118,7 @@ class Tracing:
         return Span(span, self._tracer)
 
     def close(self) -> None:
-        """Export pending spans; give up after two seconds, because the collector may be down."""
+        """Export pending spans for at most two seconds, because the collector can be down."""
         shutdown = threading.Thread(target=self._provider.shutdown, daemon=True)
         shutdown.start()
         shutdown.join(_CLOSE_TIMEOUT_S)

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from access.authorization_header import joined
+from access.authorization_header import join_headers
 from access.authorizer import Authorizer
 from access.errors import AccessError, Forbidden, Unauthenticated
 from access.http1 import mark_proven
@@ -124,7 +124,7 @@ class RemoteAuthorization:
 
     def _admit(self, request: Request, match: RemoteMatch | None) -> Actor:
         values = request.headers.getlist("authorization")
-        authorization = joined(value.encode("latin-1") for value in values)
+        authorization = join_headers(value.encode("latin-1") for value in values)
         scopes: tuple[AccessScope, ...] = ("any",) if match is None else match.rule.scopes
         model = None if match is None else match.model
         if scopes == ("open",):

@@ -16,7 +16,7 @@ from access.http1 import Http1Connection
 from access.keyfile import KeyFile
 from access.oidc import configured_tokens
 from access.open_files import affordable_connections, allow_open_files
-from access.ports import Address, bound, numeric, require_free
+from access.ports import Address, bind_socket, require_free, resolve_host
 from access.tls import Tls
 from driftline.remote.app import registry_app
 from driftline.remote.settings import PREFIX, RegistryServerSettings
@@ -91,6 +91,6 @@ def serve_registry(overrides: Mapping[str, object]) -> None:
         settings.client_timeout_s,
         f"{'http' if tls is None else 'https'}://{settings.host}:{settings.port}/",
     )
-    listener = bound(numeric(settings.host), settings.port)
+    listener = bind_socket(resolve_host(settings.host), settings.port)
     listener.listen()
     server.run(sockets=[listener])

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import access.keys
-from access.authorization_header import joined
+from access.authorization_header import join_headers
 from access.authorizer import Authorizer
 from access.errors import AccessError, Unauthenticated
 from access.http1 import mark_proven
@@ -81,7 +81,7 @@ def _access(
 
 def _bearer(headers: Headers) -> bytes | None:
     """Return the Authorization header; a Basic header's password becomes a Bearer header."""
-    header = joined(value.encode("latin-1") for value in headers.getlist("authorization"))
+    header = join_headers(value.encode("latin-1") for value in headers.getlist("authorization"))
     if header is None:
         return None
     kind, _, rest = header.partition(b" ")

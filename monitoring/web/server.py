@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from access.connection_table import ConnectionLimits
 from access.handshakes import count_handshakes
 from access.http1 import Http1Connection
-from access.ports import bound, numeric
+from access.ports import bind_socket, resolve_host
 from access.tls import Tls
 from monitoring.errors import PageUnavailable
 from monitoring.web.browser_security import OPEN_PATH
@@ -76,7 +76,7 @@ def serving(
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        listener = bound(numeric(host), port)
+        listener = bind_socket(resolve_host(host), port)
         listener.listen()
     except OSError as error:
         raise PageUnavailable(

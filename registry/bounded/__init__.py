@@ -1,1 +1,1 @@
-"""Untrusted files are read, checked and run in a process with bounds of time and memory."""
+"""Checks of untrusted files, in a process with limits on time and memory."""

@@ -1,4 +1,4 @@
-"""The time and memory bounds of a check of a version's files."""
+"""The limits on time and memory for checking a version's files."""
 
 import os
 from collections.abc import Mapping
@@ -10,30 +10,30 @@ from eventlog.byte_size import PATTERN, parse_size
 from eventlog.settings import from_environment
 
 PREFIX = "DRIFTLINE_REGISTER_"
-_PER_BYTE = 8  # bytes of memory for each byte of the files: read, parsed, repaired, loaded twice
+_PER_BYTE = 8  # bytes of memory per byte of the files, for parsing, repair and two sessions
 _BYTES_PER_S = 1 << 20
 
 
 class RegisterSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Bound the process that checks the files of a registration (DRIFTLINE_REGISTER_*)."""
+    """Limit the process that checks the files of a registration (DRIFTLINE_REGISTER_*)."""
 
-    # Data of the process, as in 8GiB, to which 8 bytes are added for each byte of the files.
+    # Memory of the process, such as 8GiB, plus 8 bytes per byte of the files.
     memory: Annotated[str, msgspec.Meta(pattern=f"^{PATTERN}$")] = "4GiB"
-    # To which a second is added for each MiB of the files; trial runs may take half of it.
+    # Time of a check, plus one second per MiB of the files; half of it is for trial runs.
     seconds: Annotated[float, msgspec.Meta(gt=0)] = 120.0
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """The bounds of one check."""
+    """The limits of one check."""
 
-    memory: int  # bytes
+    memory: int  # bytes; 0 for no limit
     seconds: float
 
 
 def bounds_of(size: int, environ: Mapping[str, str] = os.environ) -> Bounds:
-    """Return the bounds of files of so many bytes together; raises SettingError.
+    """Return the limits for files with a total of `size` bytes; raises SettingError.
 
-    They grow with the files, so that large honest models pass: what small files ask for is bounded.
+    The limits grow with the files, so that large models pass and small malicious files do not.
     """
     settings = from_environment(RegisterSettings, PREFIX, environ)
     memory = parse_size(settings.memory)

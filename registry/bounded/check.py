@@ -1,4 +1,4 @@
-"""Check the files of a registration in a bounded process, from the caller's side."""
+"""Check the files of a registration in a process with limits; the caller's side."""
 
 import os
 import re
@@ -37,14 +37,14 @@ from registry.errors import (
 from registry.manifest_file import to_manifest
 from registry.stored_files import data_size
 
-# -P: a registry/ in the current folder must not shadow our package.
+# -P prevents a folder registry/ in the current folder from shadowing this package.
 COMMAND = (sys.executable, "-P", "-m", "registry.bounded.server")
 _LACKS_MEMORY = re.compile(r"bad_alloc|malloc of size|[Uu]nable to allocate|allocate memory")
-_KEYS = ("DRIFTLINE_", "AWS_", "AZURE_", "GOOGLE_", "PG")  # variables that a check must not have
+_SECRETS = ("DRIFTLINE_", "AWS_", "AZURE_", "GOOGLE_", "PG")  # variables withheld from checks
 
 
 class _Server:
-    """The server of this process; it starts with the first check and ends with the process."""
+    """The check server of this process; starts with the first check, stops with the process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -52,7 +52,7 @@ class _Server:
         self._pid = 0
 
     def run(self, job: CheckJob) -> int | None:
-        """Return the wait status of a check, None if it took too long."""
+        """Run a check; return its wait status, or None if it took too long."""
         with self._lock:
             process = self._started()
             assert process.stdin is not None
@@ -61,14 +61,14 @@ class _Server:
                 process.stdin.write(msgspec.json.encode(job) + b"\n")
                 process.stdin.flush()
                 line = process.stdout.readline()
-            except BaseException as error:  # Ctrl-C too: the check under way ends with its server
+            except BaseException as error:  # on Ctrl-C, the running check must stop too
                 self._end(process)
                 if isinstance(error, OSError):
-                    raise RegistryError("the process of checks has ended") from None
+                    raise RegistryError("the process that checks files has ended") from None
                 raise
             if not line:
                 self._end(process)
-                raise RegistryError("the process of checks has ended")
+                raise RegistryError("the process that checks files has ended")
         return msgspec.json.decode(line, type=CheckStatus).status
 
     def _started(self) -> subprocess.Popen[bytes]:
@@ -80,7 +80,9 @@ class _Server:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={
-                    name: value for name, value in os.environ.items() if not name.startswith(_KEYS)
+                    name: value
+                    for name, value in os.environ.items()
+                    if not name.startswith(_SECRETS)
                 },
             )
         return self._process
@@ -95,7 +97,7 @@ check_server = _Server()
 
 
 def read_reference(reference: Path | bytes) -> bytes:
-    """Return the bytes of a reference; raises InvalidReference for a file that cannot be read."""
+    """Return the bytes of a reference; raises InvalidReference if the file cannot be read."""
     if isinstance(reference, bytes):
         return reference
     try:
@@ -104,7 +106,7 @@ def read_reference(reference: Path | bytes) -> bytes:
         raise InvalidReference(f"cannot read {reference}: {error.strerror}") from None
 
 
-def check_in_process(  # noqa: PLR0913  # what is checked, and how
+def check_in_process(  # noqa: PLR0913  # files and options of a check
     folder: Path,
     onnx: bytes,
     fields: Mapping[str, Any],
@@ -113,13 +115,12 @@ def check_in_process(  # noqa: PLR0913  # what is checked, and how
     target: str = "",
     infer_only: bool = False,
 ) -> None:
-    """Check files in a bounded process, which writes the version's files to a folder.
+    """Check files in a process with limits; the process writes the version's files to `folder`.
 
-    The folder is empty, or holds the data of the model.
-    `fields` are a manifest's, as its author states them. Raises a RegistryError that names the
-    fault: of the files, or that they take too much.
+    The folder is empty or contains the model's external data. `fields` are the manifest's fields as
+    its author states them. Raises a RegistryError if the files have a fault or exceed the limits.
     """
-    to_manifest(fields)  # refuses what it must before it is sent
+    to_manifest(fields)  # refuse an invalid manifest before the process starts
     bounds = bounds_of(len(onnx) + len(reference or b"") + data_size(folder))
     request = CheckRequest(dict(fields), reference is not None, target, infer_only)
     try:
@@ -141,7 +142,7 @@ def _encoded(request: CheckRequest) -> bytes:
     try:
         return msgspec.msgpack.encode(request)
     except TypeError as error:
-        raise InvalidManifest(f"the manifest holds a value that no manifest has: {error}") from None
+        raise InvalidManifest(f"the manifest contains an unsupported value: {error}") from None
 
 
 def _require_passed(folder: Path, status: int | None, bounds: Bounds) -> None:
@@ -149,13 +150,13 @@ def _require_passed(folder: Path, status: int | None, bounds: Bounds) -> None:
     kind = InvalidReference if "reference" in stage else InvalidModel
     if status is None:
         raise kind(
-            f"{stage} took longer than {bounds.seconds:.0f} s, and was stopped; "
-            "DRIFTLINE_REGISTER_SECONDS allows more"
+            f"{stage} took longer than {bounds.seconds:.0f} s and was stopped; "
+            "DRIFTLINE_REGISTER_SECONDS sets the limit"
         )
     outcome = _outcome(folder)
     lacking = (
         f"{stage} needs more than {bounds.memory / 2**30:.1f} GiB; DRIFTLINE_REGISTER_MEMORY "
-        "allows more"
+        "sets the limit"
     )
     if outcome is None:
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) in FULL:

@@ -1,7 +1,7 @@
 """The process that forks one child for each check: `python -P -m registry.bounded.server`.
 
-It has imported what a check needs, so that a child starts at once, and it runs no model itself. It
-reads one job at a time, a line of JSON, and answers with the child's wait status.
+The server imports all modules that a check needs, so that children start quickly, but runs no
+model itself. It reads one job at a time, a line of JSON, and replies with the child's wait status.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ _CHUNK = 1 << 16
 
 def main() -> None:
     """Serve jobs until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's, which then closes stdin
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C, the caller closes standard input
     buffer = b""
     while data := os.read(0, _CHUNK):
         buffer += data
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _run(job: CheckJob) -> int | None:
-    """Return the wait status of a child that does the job, None if it took too long."""
+    """Run the job in a child; return its wait status, or None if it took too long."""
     ended, childs_end = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -56,7 +56,7 @@ def _run(job: CheckJob) -> int | None:
 
 
 def _wait(ended: int, seconds: float) -> bool:
-    """Wait until the child's end of the pipe closes; exit if the caller is gone."""
+    """Return whether the child ends in time; exit if the caller has ended."""
     deadline = time.monotonic() + seconds
     with selectors.DefaultSelector() as selector:
         selector.register(ended, selectors.EVENT_READ)
@@ -77,7 +77,7 @@ def _has_ended(pid: int) -> bool:
 
 
 def _work(job: CheckJob) -> None:
-    """Do the job in this child, and end it."""
+    """Do the job in this child process, and exit."""
     status = 1
     try:
         os.setsid()
@@ -97,7 +97,7 @@ def _work(job: CheckJob) -> None:
         status = error.errno if error.errno in {*FULL, NO_MEMORY} else 1
         if status == 1:
             traceback.print_exc()
-    except BaseException:  # noqa: BLE001  # our fault: the caller gets a status
+    except BaseException:  # noqa: BLE001  # a bug: the caller gets exit status 1
         traceback.print_exc()
     finally:
         os._exit(status)

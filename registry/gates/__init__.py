@@ -1,1 +1,1 @@
-"""Gates: what a version must pass, the outcome of each, and the report of a run. Runs no model."""
+"""Gates (checks that a version must pass), their outcomes and reports. Runs no model."""

@@ -1,7 +1,7 @@
-"""Judge figures by limits and by the champion on the same rows, with bootstrap intervals. Pure.
+"""Judge figures by limits and against the champion, with bootstrap intervals. Pure.
 
 Candidate and champion are measured on the same drawn rows (paired bootstrap, percentile interval),
-so what both get wrong cancels out. Draws are seeded: equal rows give equal intervals.
+so errors that both make cancel out. The draws are seeded, so equal rows give equal intervals.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,15 +13,15 @@ from registry.gates.specification import By
 from registry.history.rows import GateVerdict
 
 Array = np.ndarray[Any, Any]
-Measure = Callable[[Array], float | None]  # row numbers -> figure; None: not defined for these rows
+Measure = Callable[[Array], float | None]  # row numbers -> figure, or None if undefined
 
 DRAWS = 500
 _SEED = 20261129
-_DEFINED = 0.9  # share of draws with a figure, below which there is no interval
+_DEFINED = 0.9  # least share of draws with a defined figure that an interval needs
 
 
 class Estimate(NamedTuple):
-    """A figure and its interval; None if they are not defined."""
+    """A figure and its interval; None for undefined values."""
 
     value: float | None
     low: float | None = None
@@ -29,14 +29,14 @@ class Estimate(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """The figure of both versions, and by how much the candidate is better."""
+    """The figures of both versions and their difference."""
 
     candidate: Estimate
     champion: float | None
-    better: Estimate
+    better: Estimate  # difference, positive if the candidate is better
 
 
-def compare(  # noqa: PLR0913  # both sides, and how to draw
+def compare(  # noqa: PLR0913  # both versions and the options of the bootstrap
     rows: int,
     candidate: Measure,
     champion: Measure | None = None,
@@ -45,7 +45,10 @@ def compare(  # noqa: PLR0913  # both sides, and how to draw
     error: float = 0.05,
     draws: int = DRAWS,
 ) -> Compared:
-    """Measure both on all rows and on drawn rows; `error`: share outside of each interval."""
+    """Measure both versions on all rows and on drawn rows.
+
+    Each interval contains a share of `1 - error` of the draws.
+    """
     everyone = np.arange(rows)
     value = candidate(everyone)
     other = None if champion is None else champion(everyone)
@@ -71,8 +74,8 @@ def judge_limit(
 ) -> GateVerdict:
     """Judge a figure by its limits.
 
-    By `interval`, it passes if the whole interval is within the limits, and fails if the whole
-    interval is beyond one; in between there is not enough data.
+    By `interval`, the figure passes if its whole interval is within the limits, and fails if its
+    whole interval is beyond a limit. Otherwise, there is not enough data.
     """
     if figure.value is None:
         return "not enough data"
@@ -87,9 +90,9 @@ def judge_limit(
 
 
 def judge_difference(better: Estimate, worse_by: float, by: By = "interval") -> GateVerdict:
-    """Judge by how much a candidate is better; it may be worse by `worse_by`.
+    """Judge how much a candidate is better than the champion; it can be worse by `worse_by`.
 
-    By `interval` this is a test of non-inferiority: no evidence of being worse is not enough.
+    By `interval`, this is a test of non-inferiority: missing evidence does not pass.
     """
     return judge_limit(better, -worse_by, None, by)
 
@@ -105,7 +108,7 @@ def _better(
 def percentile_interval(
     draws: Sequence[float | None], error: float
 ) -> tuple[float | None, float | None]:
-    """Return the bounds of the middle `1 - error` of the draws; None if too few are defined."""
+    """Return the bounds of the middle `1 - error` of the draws, or None if too few are defined."""
     finite_draws = [draw for draw in draws if draw is not None and np.isfinite(draw)]
     if not finite_draws or len(finite_draws) < _DEFINED * len(draws):
         return None, None

@@ -1,4 +1,4 @@
-"""Outcomes of gates, the verdict that follows from them, and the report of a run. Pure."""
+"""Outcomes of gates, the verdict of a run, and its report. Pure."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
@@ -17,7 +17,7 @@ class GateFigure(msgspec.Struct, frozen=True, omit_defaults=True):
     outcome: GateVerdict
     at_least: float | None = None
     at_most: float | None = None
-    low: float | None = None  # 95 % interval
+    low: float | None = None  # bounds of the 95 % interval
     high: float | None = None
     champion: float | None = None  # the champion's value on the same rows
     group: str = ""
@@ -33,14 +33,14 @@ class GateOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     outcome: GateVerdict
     reason: str = ""
     figures: list[GateFigure] = []
-    examples: list[dict[str, Any]] = []  # rows to look at, such as the worst disagreements
+    examples: list[dict[str, Any]] = []  # rows to inspect, such as the worst disagreements
     blocking: bool = True
-    against_champion: bool = False  # whether it was compared with the champion
+    against_champion: bool = False  # whether the version was compared with the champion
     seconds: float = 0.0
 
 
 class Champion(msgspec.Struct, frozen=True):
-    """The version that a run compared with."""
+    """The version that a run compared the candidate with."""
 
     number: str
     digest: str
@@ -62,7 +62,7 @@ class GateReport(msgspec.Struct, frozen=True):
 
     @property
     def compared_with(self) -> str:
-        """The digest that a gate compared with, NO_CHAMPION if there was none, "" if none did."""
+        """Return the champion's digest, NO_CHAMPION without champion, or "" without comparison."""
         if not any(gate.against_champion for gate in self.gates):
             return ""
         return NO_CHAMPION if self.champion is None else self.champion.digest
@@ -71,14 +71,14 @@ class GateReport(msgspec.Struct, frozen=True):
 def verdict_of(outcomes: Collection[GateOutcome], required: Mapping[str, bool]) -> GateVerdict:
     """Return the verdict of a run; `required` states by name whether each gate is blocking.
 
-    A blocking gate without outcome is not passed: it was not run to its end.
+    A blocking gate without outcome counts as failed, because its run was interrupted.
     """
     by_name = {outcome.name: outcome.outcome for outcome in outcomes}
     return worst([by_name.get(name, "failed") for name, blocking in required.items() if blocking])
 
 
 def worst(outcomes: Sequence[GateVerdict]) -> GateVerdict:
-    """Return the worst of some outcomes; `passed` for none."""
+    """Return the worst outcome, or `passed` if there is no outcome."""
     order: tuple[GateVerdict, ...] = ("failed", "not enough data")
     return next((outcome for outcome in order if outcome in outcomes), "passed")
 
@@ -86,8 +86,8 @@ def worst(outcomes: Sequence[GateVerdict]) -> GateVerdict:
 def of_figures(figures: Sequence[GateFigure]) -> GateVerdict:
     """Return the outcome of a gate from its figures.
 
-    Groups with too few rows do not count beside groups that have enough; a gate without a figure
-    that could be judged has not enough data.
+    Groups with too few rows are ignored if other groups have enough rows. Without any judged
+    figure, the outcome is "not enough data".
     """
     judged = [
         figure.outcome

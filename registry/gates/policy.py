@@ -1,4 +1,4 @@
-"""The gates of a model's release policy: read from their file, checked, and set as a row."""
+"""Read the gates of a release policy from a file, check them, and append them to the history."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,7 +38,7 @@ class GateFile(msgspec.Struct, frozen=True):
 def read_gate_file(path: Path) -> GateFile:
     """Read `gates:` and `on_register:` from YAML; raises InvalidGates.
 
-    `requests: FILE` of a gate is replaced by the content of that JSON or YAML file.
+    If a gate has `requests: FILE`, the content of that JSON or YAML file replaces the name.
     """
     content = _read(path)
     if not isinstance(content, dict) or "gates" not in content:
@@ -56,7 +56,7 @@ def read_gate_file(path: Path) -> GateFile:
 
 
 def read_release_policy(place: str, content: Any) -> ReleasePolicy:
-    """Read a release policy; `place` begins errors. Raises InvalidPolicy or InvalidGates."""
+    """Read a release policy; raises InvalidPolicy or InvalidGates with the prefix `place`."""
     try:
         policy = msgspec.convert(content, ReleasePolicy)
     except msgspec.ValidationError as error:
@@ -78,14 +78,14 @@ def read_release_policy(place: str, content: Any) -> ReleasePolicy:
 
 
 def _require_fields(place: str, content: dict[str, Any], kind: type[msgspec.Struct]) -> None:
-    """Refuse misspelt fields; rows of a newer release may have more."""
+    """Refuse misspelt fields, which msgspec ignores because newer releases can add fields."""
     field_names = [field.encode_name for field in msgspec.structs.fields(kind)]
     if unknown := sorted(set(content) - set(field_names)):
         raise InvalidPolicy(f"{place}: no field {unknown[0]!r}; expected {', '.join(field_names)}")
 
 
 def check_gates(gates: Mapping[str, Any], place: str = "") -> None:
-    """Raise InvalidGates if gates are wrong, or too large for a row."""
+    """Raise InvalidGates if gates are invalid, or too large for a row of the history."""
     try:
         read_gates(gates)
         size = len(msgspec.json.encode(gates))
@@ -104,7 +104,7 @@ def set_gates(  # noqa: PLR0913  # one argument per field of a row
     why: str,
     clock: Callable[[], int] | None = None,
 ) -> int:
-    """Replace the gates of a model's release policy; approvals stay as they are stated there."""
+    """Replace the gates of a model's release policy without changing its approvals."""
 
     def decide(state: LifecycleState) -> list[HistoryRow]:
         policy: ReleasePolicy = replace(
@@ -124,9 +124,9 @@ def _with_requests(path: Path, gate: Any) -> Any:
 
 def _read(path: Path) -> Any:
     try:
-        # As the row will hold it: keys are text, and dates are.
+        # Convert to JSON types, as the row will contain them: keys and dates become text.
         return msgspec.json.decode(msgspec.json.encode(parse_yaml(path.read_bytes())))
-    except (TypeError, ValueError) as error:  # no text, or what JSON does not have
+    except (TypeError, ValueError) as error:  # not text, or types that JSON does not have
         raise InvalidGates(f"{path}: {error}") from None
     except OSError as error:
         raise InvalidGates(f"{path}: {error.strerror}") from None

@@ -17,10 +17,10 @@ from registry.settings import artifacts_url
 
 
 class GateReports:
-    """The reports below one folder, and in the store that machines share if there is one."""
+    """The gate reports in one folder and, if configured, in the store that machines share."""
 
     def __init__(self, folder: Path, artifacts: ArtifactStore | None) -> None:
-        """Access neither folder nor store yet."""
+        """Store the arguments; neither folder nor store is accessed yet."""
         self.folder = folder
         self._artifacts = artifacts
 
@@ -35,7 +35,7 @@ class GateReports:
         return digest
 
     def share(self, digest: str) -> None:
-        """Copy a local report to the shared store, if there is one."""
+        """Copy a local report to the shared store, if one is configured."""
         if self._artifacts is not None:
             self._artifacts.put(self.folder, {self._file(digest).name: digest})
 
@@ -51,11 +51,11 @@ class GateReports:
         except OSError as error:
             raise ChangedFile(f"gate report {place} cannot be read: {error.strerror}") from None
         if report_digest(stored) != digest:
-            raise ChangedFile(f"gate report {place} was changed: run driftline gate again")
+            raise ChangedFile(f"gate report {place} was changed: re-run driftline gate")
         return msgspec.json.decode(stored, type=GateReport)
 
     def _fetch(self, artifacts: ArtifactStore, digest: str) -> GateReport:
-        """Copy a report from the shared store, which also has files that are no reports."""
+        """Copy a report from the shared store, which also contains files that are not reports."""
         make_folder(self.folder)
         with TemporaryDirectory(dir=self.folder) as folder:
             arrived = Path(folder) / f"{digest}.json"
@@ -85,7 +85,7 @@ def open_reports(home: Home) -> GateReports:
 def record_run(history: History, report: GateReport, evidence: str, why: str) -> int:
     """Append the row of a run, whose report has the digest `evidence`; return the revision.
 
-    Raises RegistryConflict if the content of the version is not that of the run.
+    Raises RegistryConflict if the version's content has changed since the run.
     """
     result = GateResult(
         verdict=report.verdict,

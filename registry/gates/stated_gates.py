@@ -1,6 +1,6 @@
 """Parse and validate the gates of a release policy.
 
-A release policy stores gates unparsed, so that gates of newer releases stay readable.
+A release policy stores gates unparsed, so that policies with gates of newer releases stay readable.
 Misspelt kinds and fields are refused with a suggestion.
 """
 
@@ -30,7 +30,7 @@ from registry.gates.specification import (
 
 _NAME = re.compile(r"[a-z][-_a-z0-9]{0,62}")
 _MOST_GATES = 50
-_ONE_OF: dict[type[Gate], tuple[str, ...]] = {  # a gate without any of these could never fail
+_ONE_OF: dict[type[Gate], tuple[str, ...]] = {  # without any of these limits, a gate never fails
     SizeGate: ("at_most_mb", "ratio"),
     SpeedGate: (
         "mean_ratio", "p99_ratio", "throughput_ratio", "memory_ratio", "p99_ms", "requests_per_s",
@@ -78,7 +78,7 @@ def _read_gate(name: str, fields: Any) -> Gate:
 
 
 def _fault(gate: Gate) -> str:
-    """Return the fault of a gate's names and combination of fields; "" if there is none."""
+    """Return the fault in a gate's names or combination of fields, or "" if there is none."""
     if isinstance(gate, MetricGate | GapGate) or (isinstance(gate, ReplayGate) and gate.metric):
         metrics = (*METRICS, *RATES) if isinstance(gate, GapGate) else METRICS
         if gate.metric not in metrics:
@@ -97,12 +97,12 @@ def _replay_fault(gate: ReplayGate) -> str:
         except ValueError as error:
             return f"{day}: {error}"
     if bool(gate.first_day) != bool(gate.last_day) or gate.first_day > gate.last_day:
-        return "a period has a first_day and a last_day, not before it"
+        return "expected both first_day and last_day, in this order"
     if gate.metric and gate.costs:
         return "metric and costs; expected one of them"
     limits = (gate.at_least, gate.at_most, gate.worse_by)
     if not gate.metric and not gate.costs and any(limit is not None for limit in limits):
-        return "limits without metric or costs"
+        return "limits need a metric or costs"
     return _cost_fault(gate.costs)
 
 
@@ -115,7 +115,7 @@ def _cost_fault(costs: Costs) -> str:
 
 
 def meant(word: object, words: Iterable[str]) -> str:
-    """Return a suggestion for a misspelt word, and all allowed words."""
+    """Return a suggestion for a misspelt word, and the allowed words."""
     words = list(words)
     close = get_close_matches(str(word), words, 1)
     hint = f"; did you mean {close[0]!r}?" if close else ";"

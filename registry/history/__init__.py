@@ -1,1 +1,1 @@
-"""The append-only history of the registry: rows, the state that follows, and its database."""
+"""The registry's append-only history: its rows, the state derived from them, and its database."""

@@ -1,6 +1,6 @@
-"""The actor of a history row, and which of them are the same person.
+"""The actor of a history row, and the person behind it.
 
-| actor | who |
+| actor | meaning |
 | --- | --- |
 | `key:NAME` | the owner of an API key; two keys of one name are one actor |
 | `oidc:SUBJECT` | the subject of a token of an identity provider |
@@ -13,9 +13,9 @@ KINDS = frozenset({"key", "oidc", "cert", "local"})
 
 
 def person_of(actor: str) -> str:
-    """Return the name that identifies the same person in four-eyes checks.
+    """Return the name that identifies a person in four-eyes checks.
 
-    Who has an account and a key of the same name is one person.
+    An account and a key of the same name belong to the same person.
     """
     kind, _, name = actor.partition(":")
     return name if name and kind in KINDS else actor

@@ -1,9 +1,9 @@
-"""Verification of the history: its chain, a head kept elsewhere, and what the event log names.
+"""Verification of the history by its hash chain, an external head, and the event log.
 
-The chain finds an edited, removed or inserted row. A person who can write the database and knows
-the format can compute a new chain over edited rows: a head kept elsewhere, or the event log,
-finds that: workers write the head into it at every change. Rows that came after the last kept head
-and the last event are protected by neither.
+The chain reveals an edited, removed or inserted row. But a person who can write to the database and
+knows the format can compute a new chain over edited rows. An externally stored head reveals this.
+The event log reveals it too, because workers log the head after every change. Rows after the last
+external head and the last event are not protected.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from registry.history.rows import ALIAS_KINDS, FIRST, HistoryRow, RolloutStep, n
 
 
 class ChainHead(NamedTuple):
-    """A revision and the chain after it."""
+    """A revision, and the chain's hash at this revision."""
 
     revision: int
     chain: str
@@ -26,7 +26,7 @@ class ChainHead(NamedTuple):
 def chain_faults(
     rows: Iterable[HistoryRow], required_head: ChainHead | None = None
 ) -> Iterator[str]:
-    """Yield the first difference of rows, oldest first, from their chain and a head kept before."""
+    """Yield the first difference of rows (oldest first) from their chain and an external head."""
     head = ChainHead(0, FIRST)
     for row in rows:
         if row.revision != head.revision + 1:
@@ -46,13 +46,13 @@ def chain_faults(
         ):
             yield (
                 f"revision {head.revision} or an earlier one was replaced: its chain is "
-                f"{head.chain[:12]}..., kept was {required_head.chain[:12]}..."
+                f"{head.chain[:12]}..., expected {required_head.chain[:12]}..."
             )
             return
     if required_head is not None and required_head.revision > head.revision:
         yield (
             f"the tail is missing: the last revision is {head.revision}, "
-            f"kept was {required_head.revision}"
+            f"expected {required_head.revision}"
         )
 
 
@@ -60,10 +60,10 @@ class LoggedHeads:
     """Collect the heads that workers wrote into the log, and compare them with the history."""
 
     def __init__(self) -> None:
-        self._events: dict[ChainHead, HeartbeatEvent] = {}  # the first that states each head
+        self._events: dict[ChainHead, HeartbeatEvent] = {}  # the first event of each head
 
     def add(self, event: HeartbeatEvent) -> None:
-        """Note the head that an event states, if it states one."""
+        """Collect the head in an event, if it has one."""
         if event.revision > 0:
             self._events.setdefault(ChainHead(event.revision, event.chain), event)
 
@@ -71,9 +71,9 @@ class LoggedHeads:
         return len(self._events)
 
     def fault(self, rows: Iterable[HistoryRow]) -> str:
-        """Return the first difference of the history from the logged heads, "" if none.
+        """Return the first difference of the history from the logged heads, or "" if none.
 
-        It lies between the last head that agrees and the first one that does not.
+        The changed rows are between the last head that agrees and the first that does not.
         """
         chains = {row.revision: row.chain for row in rows}
         last, agreed = max(chains, default=0), 0
@@ -82,7 +82,7 @@ class LoggedHeads:
             if head.revision > last:
                 return (
                     f"rows from {last + 1} on are missing: {by} states revision "
-                    f"{head.revision}, and the history ends at {last}: its tail was cut, or an "
+                    f"{head.revision}, but the history ends at {last}: its tail was cut, or an "
                     "older copy was restored"
                 )
             if chains.get(head.revision) != head.chain:
@@ -91,14 +91,14 @@ class LoggedHeads:
                     f"{first} {head.revision} changed after {by}: it states the chain "
                     f"{head.chain[:12]}..., the history has "
                     f"{chains.get(head.revision, 'no such row')[:12]}...: rows were edited and "
-                    "the chain was computed again, or an older copy was restored and continued"
+                    "the chain was recomputed, or an older copy was restored and continued"
                 )
             agreed = head.revision
         return ""
 
 
 class EventCheck:
-    """Compare prediction events with the history that they name."""
+    """Compare prediction events with the history rows to which they refer."""
 
     def __init__(self, rows: Iterable[HistoryRow]) -> None:
         self._head = 0
@@ -121,7 +121,7 @@ class EventCheck:
                     )
 
     def fault(self, event: PredictionEvent) -> str:
-        """Return the difference between an event and the history; "" if there is none."""
+        """Return the difference between an event and the history, or "" if there is none."""
         if not event.version:
             return ""
         place = f"event {event.event_id} ({event.model} version {event.version})"
@@ -132,7 +132,7 @@ class EventCheck:
             )
         row = self._registered.get((event.model, event.version))
         if row is None:
-            return f"{place}: the history never registered this version"
+            return f"{place}: this version is not registered in the history"
         if row.digest and event.digest and row.digest != event.digest:
             return (
                 f"{place} was answered by digest {event.digest[:12]}..., but revision "

@@ -1,20 +1,20 @@
-"""The barred or rejected digests of a model, as a pure function of its rows.
+"""The barred and rejected digests of a model, as a pure function of its rows.
 
 | row | the digest becomes | until |
 | --- | --- | --- |
 | barred (by a rollback, a verdict or a person) | barred | a row `unbarred` |
-| rejected (by an approver) | rejected | for ever |
+| rejected (by an approver) | rejected | permanent |
 
-No alias may be pointed at such a digest. Its rollouts and shadows end, and no call reaches it.
+No alias can be pointed at such a digest. Its rollouts and shadows end, and no call reaches it.
 """
 
 from registry.history.rows import HistoryRow
 
-Rows = dict[str, HistoryRow]  # keyed by digest: the first row that decided it
+Rows = dict[str, HistoryRow]  # digest -> first row that barred or rejected it
 
 
 def after_bar(rejected: Rows, barred: Rows, row: HistoryRow) -> bool:
-    """Apply a row of kind `rejected`, `barred` or `unbarred`; return whether it refuses."""
+    """Apply a row of kind `rejected`, `barred` or `unbarred`; return False for `unbarred`."""
     match row.kind:
         case "rejected":
             rejected.setdefault(row.digest, row)
@@ -26,12 +26,12 @@ def after_bar(rejected: Rows, barred: Rows, row: HistoryRow) -> bool:
 
 
 def refusing_row(rejected: Rows, barred: Rows, digest: str) -> HistoryRow | None:
-    """Return the row that rejected or barred a digest, None if none did."""
+    """Return the row that rejected or barred a digest, or None if no row did."""
     return rejected.get(digest) or barred.get(digest)
 
 
 def why_refused(rejected: Rows, barred: Rows, digest: str) -> str:
-    """Return by whom, when and why a digest was barred or rejected, "" if it was not."""
+    """Return who barred or rejected a digest, when and why, or "" if nobody did."""
     if digest in barred:
         return f"its content was barred by {_by(barred[digest])}"
     if digest in rejected:

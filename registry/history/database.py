@@ -1,4 +1,4 @@
-"""The registry's database: a file of SQLite, or a server of PostgreSQL, by its address."""
+"""The registry's database, which is a SQLite file or a PostgreSQL server."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -12,14 +12,14 @@ DatabaseAddress = Path | str  # a file, or postgresql://...
 
 
 class HistoryConnection(Protocol):
-    """Run the statements of `sql.py` in one transaction."""
+    """Run the statements of `sql.py`, named by their keys, in one transaction."""
 
     def all(self, statement: str, **values: object) -> list[tuple[object, ...]]:
-        """Read every row of a statement."""
+        """Return all result rows of a statement."""
         ...
 
     def many(self, statement: str, rows: Sequence[dict[str, object]]) -> None:
-        """Run a statement once per row of values."""
+        """Run a statement once for each dictionary of values."""
         ...
 
 
@@ -31,29 +31,29 @@ class HistoryDatabase(Protocol):
     """
 
     def transaction(self, *, write: bool = False) -> AbstractContextManager[HistoryConnection]:
-        """Do all of the block or nothing; with `write`, after every other writer."""
+        """Run the block in a transaction; if `write`, after all other writers."""
         ...
 
     def time_ns(self) -> int:
-        """Return the database's time in nanoseconds, which dates changes."""
+        """Return the time of changes in nanoseconds, by the database's clock."""
         ...
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close open connections."""
         ...
 
 
 def open_database(address: DatabaseAddress) -> HistoryDatabase:
-    """Return the database of an address; raises RegistryUnavailable for an unknown kind."""
+    """Return the database at an address; raises RegistryUnavailable for an unknown kind."""
     if isinstance(address, Path):
         return SqliteDatabase(address)
     if not address.startswith(("postgresql://", "postgres://")):
         kind = address.partition(":")[0]
         raise RegistryUnavailable(
-            f"DRIFTLINE_REGISTRY: expected postgresql://HOST/DATABASE or nothing, not {kind}:..."
+            f"DRIFTLINE_REGISTRY: expected postgresql://HOST/DATABASE or no value, not {kind}:..."
         )
     try:
-        from registry.history.postgres import PostgresDatabase  # noqa: PLC0415 - imported only where it is used
+        from registry.history.postgres import PostgresDatabase  # noqa: PLC0415 - needs an extra
     except ImportError as error:
         raise RegistryUnavailable(
             f"DRIFTLINE_REGISTRY needs psycopg: {error}; install driftline[registry]"

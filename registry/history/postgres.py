@@ -14,7 +14,7 @@ from registry.history.sql import POSTGRESQL, REVISION, VERSION_TABLE
 from registry.history.sqlite import MIGRATED
 from registry.reply_limit import LimitedConnection
 
-# Settings that the address does not have. A server that is gone is noticed within ten seconds.
+# Defaults for settings that the address does not state. A lost server is detected within 10 s.
 _DEFAULTS: dict[str, str] = {
     "application_name": "driftline-registry",
     "client_encoding": "UTF8",
@@ -24,7 +24,7 @@ _DEFAULTS: dict[str, str] = {
     "keepalives_count": "3",
     "tcp_user_timeout": "10000",
 }
-# One writer at a time, as in SQLite: revisions have no gaps, and the chain one order.
+# As in SQLite, there is one writer at a time, so that revisions have no gaps and one order.
 _ONE_WRITER = "SELECT pg_advisory_xact_lock(hashtext('driftline registry ' || current_schema()))"
 _TIME = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _HAS_TABLE = (
@@ -34,9 +34,9 @@ _HAS_TABLE = (
 
 
 class ServerConnection(LimitedConnection):
-    """A connection of the history."""
+    """A connection to the history's server."""
 
-    reply_s = 15.0  # longer than every writer's turn
+    reply_s = 15.0  # longer than the transaction of any other writer
 
 
 class PostgresConnection:
@@ -46,16 +46,16 @@ class PostgresConnection:
         self._connection = connection
 
     def all(self, statement: str, **values: object) -> list[tuple[object, ...]]:
-        """Read every row of a statement of `sql.py`."""
+        """Return all result rows of a statement of `sql.py`."""
         return self._connection.execute(POSTGRESQL[statement].encode(), values).fetchall()
 
     def many(self, statement: str, rows: Sequence[dict[str, object]]) -> None:
-        """Run a statement once per row of values."""
+        """Run a statement once for each dictionary of values."""
         self._connection.cursor().executemany(POSTGRESQL[statement].encode(), rows)
 
 
 class PostgresDatabase:
-    """A `HistoryDatabase` on one connection, made again when it is lost; safe across threads."""
+    """A `HistoryDatabase` with one connection, which is reopened if lost; safe across threads."""
 
     def __init__(self, url: str) -> None:
         try:
@@ -75,7 +75,7 @@ class PostgresDatabase:
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[PostgresConnection]:
-        """Do all of the block or nothing; with `write`, after every other writer."""
+        """Run the block in a transaction; if `write`, after all other writers."""
         with self._lock:
             try:
                 connection = self._begin()
@@ -92,7 +92,7 @@ class PostgresDatabase:
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 raise RegistryUnavailable(f"{self._name}: {_line(error)}") from error
             except psycopg.errors.ReadOnlySqlTransaction as error:
-                raise RegistryUnavailable(f"{self._name}: it is read-only now") from error
+                raise RegistryUnavailable(f"{self._name} is read-only now") from error
             except psycopg.errors.InsufficientPrivilege as error:
                 raise RegistryUnavailable(f"{self._name}: {_line(error)}") from error
 
@@ -127,7 +127,7 @@ class PostgresDatabase:
             self._clock.measure(lambda: _server_us(connection))
 
     def _release(self, connection: ServerConnection) -> None:
-        """Undo what was not committed."""
+        """Roll back an uncommitted transaction."""
         if connection.closed:
             return
         if connection.info.transaction_status != pq.TransactionStatus.IDLE:
@@ -143,17 +143,17 @@ class PostgresDatabase:
         return psycopg.connect(self._where, autocommit=True)
 
     def _require_schema(self, connection: ServerConnection) -> None:
-        """Refuse to write what this release's rows no longer fit."""
+        """Raise IncompatibleRegistry if a newer release has migrated the table."""
         if _revision(connection) != REVISION:
             raise IncompatibleRegistry(f"{self._name}: {MIGRATED}")
 
     def _prepare(self, connection: ServerConnection) -> None:
-        """Create or migrate the table if it is not this release's."""
+        """Create the table, or migrate it if its revision is older."""
         revision = None
         if connection.execute(_HAS_TABLE, (VERSION_TABLE,)).fetchone() is not None:
             revision = _revision(connection)
         if revision != REVISION:
-            # Alembic and SQLAlchemy are imported only where a migration runs.
+            # Alembic and SQLAlchemy are imported only if a migration runs.
             from registry.history.migrations import migrate_server  # noqa: PLC0415
 
             try:

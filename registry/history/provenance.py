@@ -1,4 +1,4 @@
-"""Find what the registry's history records about the version that answered a request. Pure."""
+"""Find the rows of the registry's history that explain why a version answered. Pure."""
 
 from collections.abc import Sequence
 
@@ -12,47 +12,47 @@ _LATER = frozenset({"rolled_back", "barred", "unbarred", "rejected"})
 
 
 class StatedAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The version, alias and rollout of an answer, as its event states them."""
+    """The version, alias and rollout of an answer, as stated in its event."""
 
     number: str
-    received: int  # microseconds
+    received: int  # microseconds since the epoch
     digest: str = ""
-    alias: str = ""  # alias that the request named; "": it named the version's number
-    revision: int = 0  # revision of the registry at the time of the answer; 0: unknown
+    alias: str = ""  # alias that the request named; "" if it named a version number
+    revision: int = 0  # revision of the registry at the time of the answer; 0 if unknown
     rollout: str = ""  # id of the rollout
     by_rollout: bool = False  # whether the rollout's version answered
 
 
 class Approval(msgspec.Struct, frozen=True):
-    """An approval of the version from before the answer."""
+    """An approval of the version before the answer."""
 
     row: HistoryRow
-    counted: bool  # valid at the time of the answer: not stale, not expired, from another person
+    counted: bool  # whether the approval was valid when the alias was pointed at the version
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """History rows that explain an answer; None or empty if there are none."""
 
     registered: HistoryRow | None = None
-    pointed: HistoryRow | None = None  # promotion, rollback or rollout by which the alias answered
-    policy: HistoryRow | None = None  # the release policy at the time of the answer
-    gated: HistoryRow | None = None  # the gate run that was valid at that time
+    pointed: HistoryRow | None = None  # promotion, rollback or rollout of the version
+    policy: HistoryRow | None = None  # release policy when the alias was pointed at the version
+    gated: HistoryRow | None = None  # gate run that was valid at that time
     verdict: str = ""  # verdict of the gate run
-    gates: dict[str, str] = {}  # outcome by name
+    gates: dict[str, str] = {}  # gate name -> outcome
     requested: HistoryRow | None = None
     approvals: list[Approval] = []
-    later: list[HistoryRow] = []  # what happened to the version after the answer
+    later: list[HistoryRow] = []  # bars, rejections and rollbacks after the answer
     differences: list[str] = []  # differences between the event and the history
 
 
 def provenance_of(rows: Sequence[HistoryRow], answer: StatedAnswer) -> Provenance:
-    """Return the provenance of an answer from a model's history rows, which are in order."""
+    """Return the provenance of an answer; `rows` are the model's history in order."""
     earlier_rows = [row for row in rows if _before(row, answer)]
     state = reduce_rows(earlier_rows)
     registered = state.registered.get(answer.number)
     digest = answer.digest or (registered.digest if registered else "")
     pointed = _pointed(earlier_rows, answer)
-    # The requirements were checked before the row that points the alias at the version.
+    # Gates and approvals were checked before the row that points the alias at the version.
     checked = state if pointed is None else reduce_rows(_until(earlier_rows, pointed))
     gated = checked.gated.get(digest)
     result = _result(gated)

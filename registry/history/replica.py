@@ -1,7 +1,7 @@
-"""A server's history with a copy on this machine, so that an outage stops changes and no answer.
+"""A server's history with a copy on this machine, so that serving continues during an outage.
 
-Reads first bring the copy up to date, then use it alone. While the server cannot be reached, they
-use the copy as it is, with a warning. Writes go to the server.
+Reads update the copy from the server and then read only the copy. While the server cannot be
+reached, they read the copy without an update, and log a warning. Writes are sent to the server.
 """
 
 import logging
@@ -18,15 +18,15 @@ from registry.history.rows import FIRST, HistoryRow, next_chain, read_row
 from registry.history.sqlite import SqliteDatabase
 
 PAGE = 1_000  # rows in one transaction
-PAUSE_S = 2.0  # after a failure, before the server is tried again
+PAUSE_S = 2.0  # seconds after a failure until the server is tried again
 
 _logger = logging.getLogger(__name__)
 
-_outages: set[Path] = set()  # copies whose outage this process has logged: several may read one
+_outages: set[Path] = set()  # copies whose outage this process has logged, to log it only once
 
 
 class ReplicatedDatabase:
-    """A `HistoryDatabase`: writes on the server, reads on the copy."""
+    """A `HistoryDatabase` that writes to the server and reads from the copy."""
 
     def __init__(
         self, server: HistoryDatabase, path: Path, clock: Callable[[], float] = time.monotonic
@@ -35,12 +35,12 @@ class ReplicatedDatabase:
         self._path = path
         self._copy = SqliteDatabase(path, copy=True)
         self._clock = clock
-        self._head = (0, FIRST)  # head of the server, up to which the copy is known to be complete
+        self._head = (0, FIRST)  # server's head up to which the copy is complete
         self._lost_at: float | None = None
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[HistoryConnection]:
-        """Do all of the block or nothing; with `write`, on the server."""
+        """Run the block in a transaction on the copy or, if `write`, on the server."""
         if write:
             with self._server.transaction(write=True) as connection:
                 yield connection
@@ -58,19 +58,19 @@ class ReplicatedDatabase:
         self._server.close()
 
     def _refresh(self) -> None:
-        """Copy the rows that the server has and the copy lacks."""
+        """Copy the server's new rows."""
         if self._lost_at is not None and self._clock() < self._lost_at + PAUSE_S:
             return
         try:
             with self._server.transaction() as connection:
                 head = read_head(connection)
         except RegistryUnavailable as error:
-            self._go_on_without(error)
+            self._use_stale_copy(error)
             return
         self._lost_at = None
         if self._path in _outages:
             _outages.discard(self._path)
-            _logger.info("the registry's database is back")
+            _logger.info("the registry's database is reachable again")
         while self._head != head:
             try:
                 self._head = copy_page(self._server, self._copy, head)
@@ -79,13 +79,13 @@ class ReplicatedDatabase:
 
     def _diverged(self, revision: int) -> RegistryUnavailable:
         return RegistryUnavailable(
-            f"the registry's database does not continue what this machine copied up to revision "
-            f"{revision}: rows were changed, or a backup was restored; check it with `driftline "
-            f"audit verify`, then remove {self._path} to accept it"
+            f"the registry's database does not continue the rows that this machine copied up to "
+            f"revision {revision}: rows were changed, or a backup was restored; check the database "
+            f"with `driftline audit verify`, then remove {self._path} to accept it"
         )
 
-    def _go_on_without(self, error: RegistryUnavailable) -> None:
-        """Use the copy as it is; raises the error if there is none yet."""
+    def _use_stale_copy(self, error: RegistryUnavailable) -> None:
+        """Read the copy without an update; raises `error` if the copy is empty."""
         with self._copy.transaction() as copy:
             revision, _ = read_head(copy)
         if revision == 0:
@@ -97,13 +97,13 @@ class ReplicatedDatabase:
 
 
 def copy_head(path: Path) -> tuple[int, str]:
-    """Return the latest revision of a machine's copy, and the chain after it."""
+    """Return the latest revision of a machine's copy, and its chain."""
     with SqliteDatabase(path, copy=True).transaction() as copy:
         return read_head(copy)
 
 
 class HistoriesDiffer(RegistryError):
-    """A history does not continue the rows of another one."""
+    """A history does not continue the rows of another history."""
 
     def __init__(self, revision: int) -> None:
         super().__init__(f"the histories differ at or before revision {revision}")
@@ -113,13 +113,13 @@ class HistoriesDiffer(RegistryError):
 def copy_page(
     source: HistoryDatabase, target: HistoryDatabase, head: tuple[int, str]
 ) -> tuple[int, str]:
-    """Copy up to a page of the rows up to `head` of the source; return the head of the target.
+    """Copy at most a page of rows up to the source's `head`; return the target's new head.
 
     Raises HistoriesDiffer if the source does not continue the target.
     """
     with target.transaction(write=True) as copy:
         have = read_head(copy)
-        if have[0] >= head[0]:  # another process has copied them
+        if have[0] >= head[0]:  # another process has copied the rows
             if not is_chain(copy, *head):
                 raise HistoriesDiffer(head[0])
             return head
@@ -139,13 +139,13 @@ def copy_page(
 
 
 def is_chain(connection: HistoryConnection, revision: int, chain: str) -> bool:
-    """Return whether a history has this chain after a revision."""
+    """Return whether a history has this chain at a revision."""
     rows = connection.all("AFTER", after=revision - 1, until=revision)
     return chain == (str(rows[0][-1]) if rows else FIRST)  # the chain is the last column
 
 
 def read_head(connection: HistoryConnection) -> tuple[int, str]:
-    """Return the latest revision and the chain after it."""
+    """Return the latest revision and its chain."""
     head_rows = connection.all("HEAD")
     if not head_rows:
         return 0, FIRST

@@ -1,4 +1,4 @@
-"""The life of a rollout as a pure function of the rows of its model.
+"""The state of a rollout as a pure function of its model's history rows.
 
 | state | next states |
 | --- | --- |
@@ -6,8 +6,8 @@
 | paused | running, aborted, completed, superseded |
 | aborted, completed, superseded | none |
 
-A rollout ends as `completed` when its alias is promoted to its version, as `superseded` when the
-alias is pointed elsewhere, and as `aborted` by a person, a verdict, a bar or a rejection.
+A rollout ends as `completed` when its alias is pointed at its version, as `superseded` when the
+alias is pointed at another version, and as `aborted` by a person, a verdict, a bar or a rejection.
 """
 
 import hashlib
@@ -28,30 +28,30 @@ _RANGE = 1 << 64
 class Rollout(msgspec.Struct, frozen=True):
     """One rollout of a version behind an alias."""
 
-    id: str  # also the salt of its arms
+    id: str  # also the salt of the routing keys' hash
     alias: str
-    number: str  # the version that is rolled out
-    before: str  # the version that the alias names meanwhile
+    number: str  # version that is rolled out
+    before: str  # version to which the alias points during the rollout
     steps: list[float]  # shares of the routing keys, increasing, at most 1
-    bake_s: float  # seconds that a step lasts at least
-    step: int  # index of the present step
+    bake_s: float  # shortest duration of a step in seconds
+    step: int  # index of the current step
     phase: RolloutPhase
-    since: int  # microseconds since the epoch: when the present step began
-    started: int
+    since: int  # start of the current step, in microseconds since the epoch
+    started: int  # start of the rollout, in microseconds since the epoch
     actor: str
-    feature: str = ""  # whose value is the routing key
-    why: str = ""  # reason of the latest change
-    revision: int = 0  # revision of the row that began the present step
-    policy: VerdictPolicy | None = None  # policy of the monitor's verdicts; None: people decide
+    feature: str = ""  # feature whose value is the routing key
+    why: str = ""  # reason for the latest change
+    revision: int = 0  # revision of the row that started the current step
+    policy: VerdictPolicy | None = None  # policy of the monitor's verdicts; None if people decide
 
     @property
     def active(self) -> bool:
-        """Whether its version answers its share."""
+        """Return whether the rollout is running or paused."""
         return self.phase in ACTIVE
 
     @property
     def share(self) -> float:
-        """The share of the routing keys that its version answers."""
+        """Return the share of the routing keys that the new version answers."""
         return self.steps[self.step] if self.active else 0.0
 
 
@@ -62,7 +62,7 @@ def hash_key(key: str, salt: str) -> str:
     return digest.hexdigest()
 
 
-@lru_cache(256)  # running rollouts; a copy costs 0.7 µs less than a new one
+@lru_cache(256)  # by rollout; copying a hash object is 0.7 µs faster than creating it
 def _salted(salt: str) -> "hashlib.blake2b":
     return hashlib.blake2b(key=salt.encode()[:64], digest_size=8)
 
@@ -70,16 +70,16 @@ def _salted(salt: str) -> "hashlib.blake2b":
 def position(hashed: str) -> float:
     """Return the hash of a routing key as a number from 0 to 1.
 
-    The rollout's version answers keys below its share, so a greater share removes no key.
+    The new version answers keys below its share, so it keeps its keys when the share increases.
     """
     return int(hashed, 16) / _RANGE
 
 
 def after_step(rollouts: dict[str, Rollout], aliases: dict[str, str], row: HistoryRow) -> None:
-    """Apply a row of kind `rollout_step`; one that has no effect changes nothing."""
+    """Apply a row of kind `rollout_step`; ignore a row that does not fit the current state."""
     try:
         change = row.decode(RolloutStep)
-    except DamagedRow:  # driftline audit verify names it
+    except DamagedRow:  # driftline audit verify reports it
         return
     now = rollouts.get(row.alias)
     if change.action == "start":
@@ -104,7 +104,7 @@ def after_step(rollouts: dict[str, Rollout], aliases: dict[str, str], row: Histo
         "resume": "running",
         "abort": "aborted",
     }
-    # A step bakes again after a pause: nothing was decided meanwhile.
+    # After a pause, the bake time of the step restarts, because no verdict was possible.
     since = row.time if change.action == "resume" else now.since
     revision = row.revision if change.action == "resume" else now.revision
     rollouts[row.alias] = replace(

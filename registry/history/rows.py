@@ -1,7 +1,7 @@
-"""Rows of the registry's history: one kind for each fact, and the chain of hashes over them.
+"""Rows of the registry's history, and the chain of hashes over them.
 
-A row is a fact with actor, time, reason and evidence. It is appended by `History.append`, for
-example for the result of a gate run:
+A row records one change with actor, time, reason and evidence. `History.append` appends rows, for
+example the result of a gate run:
 
     history.append(model, lambda state: [
         HistoryRow(
@@ -11,8 +11,8 @@ example for the result of a gate run:
         )
     ])
 
-`release_policy`, `requested`, `approved` and `rejected` are appended the same way; the structs
-below define their `detail`. The revision is set by the append.
+Other kinds are appended in the same way; the structs below define their `detail`. The append sets
+the revision.
 """
 
 import hashlib
@@ -26,16 +26,16 @@ from registry.errors import DamagedRow
 from registry.limits import LimitChange
 
 KINDS = frozenset({
-    "registered",  # number, digest; detail: Registration; evidence: request that it answers, or ""
+    "registered",  # number, digest; detail: Registration; evidence: id of a retrain request, or ""
     "gated",  # number, digest; evidence: digest of the report; detail: GateResult
-    "release_policy",  # detail: ReleasePolicy; the one before it ends
+    "release_policy",  # detail: ReleasePolicy, which replaces the previous policy
     "requested",  # number, alias, digest; detail: ApprovalSubject
     "approved",  # number, alias, digest; detail: ApprovalSubject
-    "rejected",  # number, digest: final for the digest
+    "rejected",  # number, digest; final for the digest
     "promoted",  # number, alias
-    "rolled_back",  # number, alias: the version that the alias names again
-    "barred",  # number, digest: no alias may be pointed at it
-    "unbarred",  # number, digest: the bar ends
+    "rolled_back",  # number and alias: the version to which the alias points again
+    "barred",  # number, digest; no alias can be pointed at the digest
+    "unbarred",  # number, digest; ends the bar
     "loaded",  # number, or "" for every version
     "unloaded",  # number, or "" for every version
     "limits",  # number, or "" for every version; detail: LimitChange
@@ -44,19 +44,19 @@ KINDS = frozenset({
     "rollout_step",  # number, alias; detail: RolloutStep
     "shadow",  # number, alias; detail: ShadowChange
     "schedule",  # detail: ScheduleChange
-    "description",  # detail: ModelDescription, which replaces the one before
+    "description",  # detail: ModelDescription, which replaces the previous description
     "verdict",  # number, alias; evidence: id of the rollout; detail: RolloutVerdict
 })  # fmt: skip
 ALIAS_KINDS = frozenset({"promoted", "rolled_back"})
 CHAMPION = "champion"  # the alias of requests that name no version
-PROVISION = "provision"  # evidence of promotions that `driftline provision` may replace
-NO_CHAMPION = "none"  # stands for the champion in a comparison without one
-FIRST = "0" * 64  # the chain before the first row
+PROVISION = "provision"  # evidence of promotions that `driftline provision` can replace
+NO_CHAMPION = "none"  # champion of a gate run for a model without a champion
+FIRST = "0" * 64  # chain before the first row
 
 GateVerdict = Literal["passed", "failed", "not enough data"]
 StepAction = Literal["start", "step", "pause", "resume", "abort"]
 VerdictMetric = Literal["errors", "latency", "outputs", "labels"]
-CatchUp = Literal["latest", "none"]  # what happens to instants that passed while no monitor ran
+CatchUp = Literal["latest", "none"]  # which of the times missed without a running monitor are due
 
 Detail = TypeVar("Detail", bound=msgspec.Struct)
 
@@ -66,23 +66,23 @@ class HistoryRow(msgspec.Struct, frozen=True):
 
     revision: int
     model: str
-    kind: str  # one of KINDS, or a newer release's
-    number: str  # number of the version; "" for every version of the model, future ones too
+    kind: str  # one of KINDS, or a kind of a newer release
+    number: str  # number of the version; "" for all versions of the model, including future ones
     time: int  # microseconds since the epoch
     actor: str
     alias: str = ""
     detail: str = ""  # JSON of the struct that belongs to the kind
     digest: str = ""  # digest of the version's content
     why: str = ""
-    evidence: str = ""  # what the fact rests on: the digest of a report, or an id
-    chain: str = ""  # set by the append: SHA-256 over the chain before it (in hex) and its bytes
+    evidence: str = ""  # digest of a report, or an id
+    chain: str = ""  # SHA-256 over the previous chain (in hex) and `row_bytes`; set by the append
 
     def limits(self) -> LimitChange:
-        """Decode the change that a row of kind `limits` holds."""
+        """Decode the detail of a row of kind `limits`."""
         return self.decode(LimitChange)
 
     def decode(self, kind: type[Detail]) -> Detail:
-        """Decode the detail; a row without one has the defaults. Raises DamagedRow."""
+        """Decode the detail, or return the defaults if it is empty. Raises DamagedRow."""
         try:
             return msgspec.json.decode(self.detail or "{}", type=kind)
         except msgspec.DecodeError as error:
@@ -98,10 +98,10 @@ _FIRST_TIME, _LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999  # ye
 
 
 def read_row(record: Sequence[object]) -> HistoryRow:
-    """Return the row of a record in the table's order.
+    """Return the row of a database record, whose columns are in the table's order.
 
-    An edit of SQLite's file can leave values that no row has. They become text, or 0, so that the
-    rest can be read; the chain does not agree with them.
+    An edit of the SQLite file can leave values of wrong types. They become text or 0, so that the
+    other values can be read. The chain reveals such an edit.
     """
     if tuple(map(type, record)) != _TYPES:
         record = [
@@ -121,32 +121,32 @@ def _replacement(value: object, kind: type) -> object:
 
 
 class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Name the stored files of a version by their SHA-256; empty in rows of earlier releases."""
+    """The stored files of a version; empty in rows of earlier releases."""
 
-    files: dict[str, str] = {}
-    trained_by: str = ""  # actor that the manifest's lineage names as the trainer
+    files: dict[str, str] = {}  # name -> SHA-256
+    trained_by: str = ""  # actor that the manifest's lineage states as the trainer
 
 
 class GateResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The outcome of a gate run: of the whole, and of each gate by its name."""
+    """The verdict of a gate run, and the outcome of each gate."""
 
     verdict: GateVerdict
-    policy: int = 0  # revision of the release policy that it ran under
-    gates: dict[str, str] = {}
-    champion: str = ""  # digest that gates compared with, or NO_CHAMPION; empty: none did
+    policy: int = 0  # revision of the release policy during the run
+    gates: dict[str, str] = {}  # gate name -> outcome
+    champion: str = ""  # champion's digest, NO_CHAMPION, or "" if no gate compared with it
 
 
 class VerdictPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     """The policy of the monitor's verdicts on a rollout."""
 
-    false_rollback: float = 0.01  # probability to roll a version back that is not worse
-    false_promotion: float = 0.05  # probability to advance a version that is worse than allowed
-    tolerate: float = 1.25  # rate of bad keys that is allowed, as a multiple of the other version's
+    false_rollback: float = 0.01  # probability of rolling back a version that is not worse
+    false_promotion: float = 0.05  # probability of advancing a version that is worse than allowed
+    tolerate: float = 1.25  # allowed rate of bad keys, as a multiple of the old version's rate
     floor: float = 0.01  # rate of bad keys that is always allowed
-    latency_ms: float = 0.0  # slower answers are bad; 0: twice the 95th percentile of before
+    latency_ms: float = 0.0  # slower answers are bad; 0: twice the old version's 95th percentile
     patience: float = 6.0  # bake times without a result after which the rollout pauses
-    expire: float = 6.0  # bake times after which a rollout that was so paused ends
-    metrics: list[VerdictMetric] = []  # required metrics; empty: all that occur
+    expire: float = 6.0  # bake times after which a rollout paused for that reason ends
+    metrics: list[VerdictMetric] = []  # required metrics; empty for all metrics with data
 
 
 class RolloutPlan(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -155,45 +155,46 @@ class RolloutPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     steps: list[float] = msgspec.field(
         default_factory=lambda: [0.05, 0.25, 0.5, 1.0]
     )  # shares of the routing keys
-    bake_s: float = 600.0  # seconds that a step lasts at least
-    key_feature: str = ""  # whose value is the routing key
-    judge: bool = True  # False: people decide, not the monitor
+    bake_s: float = 600.0  # shortest duration of a step in seconds
+    key_feature: str = ""  # feature whose value is the routing key
+    judge: bool = True  # whether the monitor decides; False if people decide
     verdict: VerdictPolicy = VerdictPolicy()
 
 
 class RolloutStep(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One change of a rollout, named by its id; `start` states what holds until its end."""
+    """One change of a rollout."""
 
-    rollout: str
+    rollout: str  # id of the rollout
     action: StepAction
     step: int = 0  # index of the step that begins
-    steps: list[float] = []  # with `start`: shares of the routing keys
-    bake_s: float = 0.0  # with `start`: seconds that a step lasts at least
-    feature: str = ""  # with `start`: whose value is the routing key
-    policy: VerdictPolicy | None = None  # with `start`: None, where people decide
+    # Only with action `start`; the values apply until the rollout ends.
+    steps: list[float] = []  # shares of the routing keys
+    bake_s: float = 0.0  # shortest duration of a step in seconds
+    feature: str = ""  # feature whose value is the routing key
+    policy: VerdictPolicy | None = None  # None if people decide
 
 
 class ShadowChange(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Start or end of a shadow, named by its id."""
+    """The start or end of a shadow."""
 
-    shadow: str
+    shadow: str  # id of the shadow
     action: Literal["start", "stop"]
     share: float = 1.0  # share of the alias's requests
 
 
 class ScheduleChange(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A model's retraining schedule, or its end."""
+    """A change of a model's retraining schedule."""
 
     action: Literal["set", "remove"]
-    cron: str = ""  # five fields
+    cron: str = ""  # cron expression of five fields
     timezone: str = "UTC"  # name in the IANA database
     catch_up: CatchUp = "latest"
 
 
 class ModelDescription(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Owner and tags of a model."""
+    """The owner and tags of a model."""
 
-    owner: str = ""  # a person or a team
+    owner: str = ""  # person or team
     tags: list[str] = []  # sorted
 
 
@@ -203,7 +204,7 @@ class RolloutVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
     verdict: Literal["promote", "roll back", "pause", "expire"]
     step: int = 0
     metric: str = ""  # metric that decided
-    counts: dict[str, list[int]] = {}  # bad and all keys: new, then old version
+    counts: dict[str, list[int]] = {}  # metric -> bad and all keys of the new, then the old version
 
 
 class ApprovalRule(
@@ -212,17 +213,17 @@ class ApprovalRule(
     omit_defaults=True,
     rename={"roles": "from"},
 ):
-    """The number of approvals that an alias needs, and the roles that may give them."""
+    """The number of approvals that an alias needs, and the roles that can approve."""
 
     required: Annotated[int, msgspec.Meta(ge=1)] = 1
-    roles: list[str] = []  # empty: anybody but registrant and requester
+    roles: list[str] = []  # empty for everybody except registrant and requester
     expire_days: float = 30.0
 
 
 class ReleasePolicy(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The requirements of a version before a protected alias can name it."""
+    """The requirements for a version before a protected alias can be pointed at it."""
 
-    gates: dict[str, Any] = {}  # name -> as its author stated it; see gates/specification.py
+    gates: dict[str, Any] = {}  # name -> unparsed fields, see gates/specification.py
     approvals: dict[str, ApprovalRule] = {}  # keyed by alias
     on_register: Literal["", "run"] = ""
     on_approve: Literal["", "rollout"] = ""
@@ -230,10 +231,10 @@ class ReleasePolicy(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ApprovalSubject(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The subject of a request or an approval; if any of it changes, the approval is stale."""
+    """The subject of a request or approval; if a field changes, the approval is stale."""
 
     report: str = ""  # digest of the gate report
-    replaces: str = ""  # version that the alias named
+    replaces: str = ""  # version to which the alias pointed
     policy: int = 0  # revision of the release policy
 
 
@@ -243,7 +244,7 @@ def encode_detail(detail: msgspec.Struct) -> str:
 
 
 def row_bytes(row: HistoryRow) -> bytes:
-    """Return the bytes of a row that the chain covers: a JSON array of its columns."""
+    """Return the bytes of a row that the chain covers, a JSON array of its columns."""
     return msgspec.json.encode([
         row.revision, row.model, row.kind, row.alias, row.number, row.time, row.actor,
         row.digest, row.why, row.evidence, row.detail,

@@ -1,6 +1,6 @@
 """Define the tables and columns of the registry's history.
 
-A change here needs a migration (`migrations/versions`); a test compares both.
+Every change here needs a migration in `migrations/versions`; a test compares both.
 """
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text
@@ -31,7 +31,7 @@ history = Table(  # rows.HistoryRow
 )
 Index("history_by_model", history.c.model, history.c.revision)
 Index("history_by_kind", history.c.kind, history.c.model)
-workers = Table(  # reports of workers on all machines; used where the database is a server
+workers = Table(  # reports of workers on all machines; used only if the database is a server
     "workers",
     metadata,
     Column("worker", _TEXT, primary_key=True),

@@ -1,4 +1,4 @@
-"""Rows of the history in words, for the terminal and the page."""
+"""Descriptions of history rows, for the terminal and the status page."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ def describe_row(row: HistoryRow) -> str:
     return f"{words}: {text}" if text else words
 
 
-def _details(row: HistoryRow) -> str:  # noqa: PLR0911  # one for each kind
+def _details(row: HistoryRow) -> str:  # noqa: PLR0911  # one return for each kind
     """Describe the detail of a row; raises DamagedRow."""
     match row.kind:
         case "gated":
@@ -54,7 +54,7 @@ def _description(description: ModelDescription) -> str:
 
 
 def reasons_of(rows: Sequence[HistoryRow]) -> Iterator[str]:
-    """Return the reason of each row; what a verdict changed refers to the verdict's row."""
+    """Return the reason of each row; changes made by a verdict refer to the verdict's row."""
     verdict: HistoryRow | None = None
     for row in rows:
         if row.kind == "verdict":
@@ -66,11 +66,11 @@ def reasons_of(rows: Sequence[HistoryRow]) -> Iterator[str]:
 
 
 def _why(row: HistoryRow) -> str:
-    """Return the reason; those of policies and baselines are in their detail."""
+    """Return the reason of a row; policies and baselines have it in their detail."""
     if row.why or not row.detail:
         return row.why
     try:
         detail = json.loads(row.detail)
-    except ValueError:  # a row that was edited by hand; `audit verify` names it
+    except ValueError:  # the row was edited by hand; `driftline audit verify` reports it
         return ""
     return str(detail.get("why", "")) if isinstance(detail, dict) else ""

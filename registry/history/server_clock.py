@@ -1,7 +1,7 @@
-"""Read the clock of the database server, which dates the changes of every machine.
+"""The clock of the database server, which determines the times of all machines' changes.
 
-Machines whose clocks differ would otherwise write rows with times out of order, and disagree about
-when an approval expires.
+If machines used their own clocks, rows could have times out of order, and machines could disagree
+whether an approval has expired.
 """
 
 import logging
@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 
 _TOLERANCE_NS = 1_000_000_000  # smaller differences are not corrected
-_VALID_S = 60.0  # after which the difference is measured again
+_VALID_S = 60.0  # seconds between measurements of the difference
 
 _logger = logging.getLogger(__name__)
 
 
 class ServerClock:
-    """This machine's clock, corrected by its measured difference from the server's."""
+    """This machine's clock, corrected by its measured difference from the server's clock."""
 
     def __init__(self, server: str) -> None:
         self._server = server
@@ -24,12 +24,12 @@ class ServerClock:
 
     @property
     def due(self) -> bool:
-        """Whether the difference is to be measured."""
+        """Return whether the difference must be measured."""
         measured = self._measured_at
         return measured is None or time.monotonic() >= measured + _VALID_S
 
     def measure(self, read_us: Callable[[], int]) -> None:
-        """Measure the difference; `read_us` asks the server for its time in microseconds."""
+        """Measure the difference; `read_us` queries the server's time in microseconds."""
         began = local_ns()
         server_ns = read_us() * 1_000
         ended = local_ns()
@@ -37,8 +37,8 @@ class ServerClock:
         is_wrong = abs(offset) > _TOLERANCE_NS + uncertain
         if is_wrong and not self._offset_ns:
             _logger.warning(
-                "this machine's clock is %.0f s %s that of the %s: changes are dated by the "
-                "database; set this clock",
+                "this machine's clock is %.0f s %s the clock of the %s: changes get the "
+                "database's time; set this machine's clock",
                 abs(offset) / 1e9, "behind" if offset > 0 else "ahead of", self._server,
             )  # fmt: skip
         self._offset_ns = offset if is_wrong else 0

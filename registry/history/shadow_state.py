@@ -1,7 +1,7 @@
 """The shadows of a model as a pure function of the rows of its history.
 
-A shadow begins and ends by a row. It also ends when its alias names its version, which then answers
-itself, and when its content is barred or rejected.
+A row starts a shadow, and a row stops it. A shadow also ends when its alias is pointed at its
+version, which then answers requests, and when its content is barred or rejected.
 """
 
 from collections.abc import Collection
@@ -13,23 +13,23 @@ from registry.history.rows import HistoryRow, ShadowChange
 
 
 class Shadow(msgspec.Struct, frozen=True):
-    """A version that runs on what another one answered, and answers no requests."""
+    """A version that runs on logged requests of another version and answers no requests."""
 
     id: str
-    number: str  # the version that runs
-    alias: str  # whose answers it runs on
-    share: float  # share of the requests
-    since: int  # microseconds since the epoch
+    number: str  # version that runs as a shadow
+    alias: str  # alias whose logged requests the shadow runs on
+    share: float  # share of these requests
+    since: int  # start of the shadow, in microseconds since the epoch
     actor: str
     why: str = ""
-    revision: int = 0  # revision of the row that began it
+    revision: int = 0  # revision of the row that started the shadow
 
 
 def after_shadow(shadows: dict[str, Shadow], row: HistoryRow) -> None:
-    """Apply a row of kind `shadow`; one that has no effect changes nothing."""
+    """Apply a row of kind `shadow`; ignore a row that does not fit the current state."""
     try:
         change = row.decode(ShadowChange)
-    except DamagedRow:  # driftline audit verify names it
+    except DamagedRow:  # driftline audit verify reports it
         return
     now = shadows.get(row.number)
     if change.action == "start" and now is None:
@@ -42,7 +42,7 @@ def after_shadow(shadows: dict[str, Shadow], row: HistoryRow) -> None:
 
 
 def after_answering(shadows: dict[str, Shadow], row: HistoryRow) -> None:
-    """End the shadow of a version that its alias names from now on."""
+    """End a shadow whose alias was pointed at its version."""
     now = shadows.get(row.number)
     if now is not None and now.alias == row.alias:
         del shadows[row.number]

@@ -1,7 +1,7 @@
-"""SQLite as the registry's database: one file below the home, the default.
+"""SQLite as the registry's database: one file in the home, the default.
 
-Each call opens a connection of its own, since calls are rare. The journal mode is SQLite's default:
-in WAL mode, releases before 3.51.3 can corrupt a file that several connections write.
+Each call opens a separate connection, because calls are rare. The journal mode is SQLite's default.
+In WAL mode, SQLite before 3.51.3 can corrupt a file that several connections write.
 """
 
 import sqlite3
@@ -18,13 +18,13 @@ from registry.history.sql import SQLITE, TABLES
 from telemetry.release import release
 
 PATIENCE_S = 10  # how long a call waits for another process's transaction
-# Releases before migrations read the schema version from here, and refuse a greater one.
+# Releases without migrations read it from `user_version`, and refuse a greater version.
 SCHEMA_VERSION = 4
 MIGRATED = (
-    "a newer release migrated it while this process ran; it can be read here, and changed by that "
-    "release"
+    "a newer release migrated it while this process ran; this process can read it, but only that "
+    "release can change it"
 )
-_FOLLOWERS = ("service", "monitor")  # roles of processes that read the file as long as they run
+_READERS = ("service", "monitor")  # roles of processes that read the file while they run
 
 
 class SqliteConnection:
@@ -34,11 +34,11 @@ class SqliteConnection:
         self._connection = connection
 
     def all(self, statement: str, **values: object) -> list[tuple[object, ...]]:
-        """Read every row of a statement of `sql.py`."""
+        """Return all result rows of a statement of `sql.py`."""
         return self._connection.execute(SQLITE[statement], values).fetchall()
 
     def many(self, statement: str, rows: Sequence[dict[str, object]]) -> None:
-        """Run a statement once per row of values."""
+        """Run a statement once for each dictionary of values."""
         self._connection.executemany(SQLITE[statement], rows)
 
 
@@ -46,14 +46,14 @@ class SqliteDatabase:
     """A `HistoryDatabase` in one file; safe across threads and processes."""
 
     def __init__(self, path: Path, *, copy: bool = False) -> None:
-        """A `copy` holds the rows of a server."""
+        """`copy` states whether the file is a copy of a server's history."""
         self._path = path
         self._is_copy = copy
         self._prepared = False
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[SqliteConnection]:
-        """Do all of the block or nothing; with `write`, after every other writer."""
+        """Run the block in a transaction; if `write`, after all other writers."""
         with self._faults():
             make_folder(self._path.parent)
             if not self._prepared:
@@ -67,34 +67,34 @@ class SqliteDatabase:
                 yield SqliteConnection(connection)
                 connection.execute("COMMIT")
             finally:
-                connection.close()  # undoes what was not committed
+                connection.close()  # rolls back an uncommitted transaction
 
     def time_ns(self) -> int:
-        """Return the time by the clock of this machine, the only one that uses the file."""
+        """Return the time by this machine's clock, because no other machine uses the file."""
         return time.time_ns()
 
     def close(self) -> None:
-        """Close nothing: no connection stays open."""
+        """Do nothing, because no connection stays open."""
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=PATIENCE_S, isolation_level=None)
-        # Also flush the end of the journal: a commit must not be undone by a power loss.
+        # Also flush the journal's deletion, so that a power loss does not undo a commit.
         connection.execute("PRAGMA synchronous = EXTRA")
         return connection
 
     def _prepare(self) -> None:
-        """Create or migrate the table if it is not this release's."""
+        """Create the tables, or migrate them if their version is older."""
         with closing(self._connect()) as connection:
             version = _schema_version(connection) or _create_tables(connection)
         if version > SCHEMA_VERSION:
             raise IncompatibleRegistry(
-                f"registry {self._path}: schema version {version} is of a newer release, expected "
-                f"at most {SCHEMA_VERSION}; upgrade Driftline here, or restore the backup made "
-                "before the upgrade"
+                f"registry {self._path}: schema version {version} is from a newer release, "
+                f"expected at most {SCHEMA_VERSION}; upgrade Driftline here, or restore the backup "
+                "made before the upgrade"
             )
         if version < SCHEMA_VERSION:
             self._require_no_older_process()
-            # Alembic and SQLAlchemy are imported only where a migration runs.
+            # Alembic and SQLAlchemy are imported only if a migration runs.
             from registry.history.migrations import migrate_file  # noqa: PLC0415
 
             after = f"PRAGMA user_version = {SCHEMA_VERSION}"
@@ -102,14 +102,18 @@ class SqliteDatabase:
         self._prepared = True
 
     def _require_no_older_process(self) -> None:
-        """Refuse to migrate the file under a process of an earlier release: it would not follow."""
+        """Raise IncompatibleRegistry if a process of another release runs on the same home.
+
+        That process could not read the migrated file.
+        """
         home = Home(self._path.parent)
-        for role in _FOLLOWERS:
+        for role in _READERS:
             running = holder(home.lock(role))
             if running is not None and running.release != release():
                 raise IncompatibleRegistry(
-                    f"registry {self._path}: it needs a migration, and the {role} of another "
-                    f"release ({running}) runs on this home: stop it first, or use its own commands"
+                    f"registry {self._path}: it needs a migration, but a {role} of another "
+                    f"release ({running}) runs on this home: stop the {role} first, or use the "
+                    "commands of its release"
                 )
 
     @contextmanager
@@ -124,8 +128,8 @@ class SqliteDatabase:
 
 
 def _create_tables(connection: sqlite3.Connection) -> int:
-    """Create the tables in a new file, and return its schema version then."""
-    connection.execute("BEGIN IMMEDIATE")  # of several processes, one creates them
+    """Create the tables if the file is new; return its schema version."""
+    connection.execute("BEGIN IMMEDIATE")  # so that only one process creates them
     if not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall():
         for statement in (*TABLES, f"PRAGMA user_version = {SCHEMA_VERSION}"):
             connection.execute(statement)
@@ -141,11 +145,11 @@ def _schema_version(connection: sqlite3.Connection) -> int:
 
 def _explain(error: sqlite3.Error) -> str:
     """Describe the fault of the file and its remedy."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extension
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # primary result code
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return f"locked by another process for {PATIENCE_S} seconds; try again when it has ended"
+        return f"locked by another process for {PATIENCE_S} seconds; retry when it has ended"
     if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
         return f"{error}; restore it from a backup"
     if code == sqlite3.SQLITE_FULL:
-        return f"{error}; free some space and try again"
+        return f"{error}; free some space and retry"
     return f"{error}; expected a file that this user can read and write"

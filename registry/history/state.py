@@ -1,7 +1,8 @@
 """The state of one model as a pure function of the rows of its history.
 
-`reduce_rows` accepts any rows in the order of their revisions: a row that has no effect, such as
-an approval of a rejected digest, changes nothing. Rows of unknown kinds are skipped and noted.
+`reduce_rows` accepts any rows in the order of their revisions. A row that does not fit the state,
+such as an approval of a rejected digest, has no effect. A row of an unknown kind is skipped; the
+state contains the first such row.
 """
 
 from collections.abc import Collection, Iterable
@@ -30,33 +31,33 @@ from registry.history.shadow_state import Shadow, after_answering, after_shadow,
 from registry.limits import LimitChange, sum_up
 from telemetry.clock import DAY
 
-_MOST_NAMED = 5  # gates
+_MOST_NAMED = 5  # gates that a message lists
 NO_POLICY = ReleasePolicy()
 NO_DESCRIPTION = ModelDescription()
 
 
 class DesiredState(msgspec.Struct, frozen=True):
-    """The versions of one model to serve, and their limits."""
+    """The versions of one model that must be served, and their limits."""
 
     aliases: dict[str, str]  # alias -> version number
-    unloaded: set[str]  # numbers of the versions that are not to be loaded
-    limits: dict[str, LimitChange]  # number -> sum of its changes, if there are any
-    candidates: dict[str, str] = {}  # number -> why it cannot be champion
+    unloaded: set[str]  # numbers of the versions that must not be loaded
+    limits: dict[str, LimitChange]  # number -> sum of the changes of its limits, if any
+    candidates: dict[str, str] = {}  # number -> reason why the version cannot be champion
     refused: set[str] = set()  # numbers of candidates whose content was barred or rejected
-    # number -> revision of its latest promotion, rollback, load or unload, if there is any
+    # Number -> revision of the version's latest promotion, rollback, load or unload, if any.
     operated: dict[str, int] = {}
-    rollouts: dict[str, Rollout] = {}  # active ones by alias
+    rollouts: dict[str, Rollout] = {}  # alias -> active rollout
 
 
 class LifecycleState(msgspec.Struct):
-    """Everything that the history states of one model."""
+    """The state of one model that follows from the history."""
 
     revision: int = 0  # revision of the model's latest row
     registered: dict[str, HistoryRow] = {}  # keyed by number
-    answers: dict[str, HistoryRow] = {}  # latest candidate by the id of the request it answers
-    aliases: dict[str, str] = {}
+    answers: dict[str, HistoryRow] = {}  # id of a retrain request -> latest version trained for it
+    aliases: dict[str, str] = {}  # alias -> version number
     alias_changes: list[HistoryRow] = []  # promotions and rollbacks, oldest first
-    loading: dict[str, HistoryRow] = {}  # latest load or unload by number; "": every version
+    loading: dict[str, HistoryRow] = {}  # number, or "" for all versions -> latest load or unload
     limit_changes: list[HistoryRow] = []
     baselines: list[HistoryRow] = []
     gated: dict[str, HistoryRow] = {}  # latest gate run by digest
@@ -65,13 +66,14 @@ class LifecycleState(msgspec.Struct):
     approved: dict[tuple[str, str], list[HistoryRow]] = {}  # keyed by alias and digest
     rejected: dict[str, HistoryRow] = {}  # keyed by digest
     barred: dict[str, HistoryRow] = {}  # keyed by digest
-    rollouts: dict[str, Rollout] = {}  # the latest of each alias
-    earlier_rollouts: dict[tuple[str, str], Rollout] = {}  # the latest by alias and number
-    shadows: dict[str, Shadow] = {}  # under way, by number
-    schedule: HistoryRow | None = None  # schedule of retraining
-    description_row: HistoryRow | None = None  # owner and tags
+    rollouts: dict[str, Rollout] = {}  # alias -> latest rollout
+    # Alias and number -> latest rollout that a later rollout of the alias has replaced.
+    earlier_rollouts: dict[tuple[str, str], Rollout] = {}
+    shadows: dict[str, Shadow] = {}  # number -> active shadow
+    schedule: HistoryRow | None = None  # row of the retraining schedule
+    description_row: HistoryRow | None = None  # row of owner and tags
     verdicts: list[HistoryRow] = []
-    unknown: HistoryRow | None = None  # the first row of a kind that this release does not know
+    unknown: HistoryRow | None = None  # first row of a kind that this release does not know
 
     def include(self, row: HistoryRow) -> Self:
         """Apply the next row."""
@@ -107,7 +109,7 @@ class LifecycleState(msgspec.Struct):
         if row.evidence:
             self.answers[row.evidence] = row
         first = self.registered.setdefault(row.number, row)
-        if not first.digest:  # of an earlier release, completed since
+        if not first.digest:  # from an earlier release; a later row adds the digest
             self.registered[row.number] = replace(first, digest=row.digest, detail=row.detail)
         self._refuse_known(row.number)
 
@@ -133,7 +135,7 @@ class LifecycleState(msgspec.Struct):
             self.approved.setdefault((row.alias, row.digest), []).append(row)
 
     def _refuse_known(self, number: str) -> None:
-        """End what began for content that was refused before, which no command writes."""
+        """End a rollout or shadow that an edited history starts for refused content."""
         refusal = refusing_row(self.rejected, self.barred, self.digest_of(number))
         if refusal is not None:
             self._refuse(refusal)
@@ -147,32 +149,32 @@ class LifecycleState(msgspec.Struct):
         return {number for number, row in self.registered.items() if row.digest == digest}
 
     def alias_row(self, alias: str) -> HistoryRow | None:
-        """Return the row that pointed an alias at its version; None if it names none."""
+        """Return the row that pointed an alias at its version, or None if the alias is unset."""
         rows = (row for row in reversed(self.alias_changes) if row.alias == alias)
         return next(rows, None)
 
     def rolled_out_since(self, alias: str, revision: int) -> bool:
-        """Return whether a rollout of an alias began or changed its step after a revision."""
+        """Return whether a rollout of an alias started or changed its step after a revision."""
         return alias in self.rollouts and self.rollouts[alias].revision > revision
 
     def digest_of(self, number: str) -> str:
-        """Return the digest that a version was registered with; "" if no row states it."""
+        """Return the digest of a registered version, or "" if no row states it."""
         return self.registered[number].digest if number in self.registered else ""
 
     @property
     def description(self) -> ModelDescription:
-        """Owner and tags; empty if nobody stated them, or if their row cannot be read."""
+        """Return owner and tags, which are empty if they are not set or cannot be read."""
         row = self.description_row
         return NO_DESCRIPTION if row is None else description_of(row)
 
     @property
     def policy(self) -> ReleasePolicy:
-        """The release policy; without one, an empty policy."""
+        """Return the release policy, which is empty if it is not set."""
         return self.policy_row.decode(ReleasePolicy) if self.policy_row else NO_POLICY
 
     @property
     def policy_revision(self) -> int:
-        """The revision of the release policy, 0 without one."""
+        """Return the revision of the release policy, or 0 if it is not set."""
         return self.policy_row.revision if self.policy_row else 0
 
     def subject(self, alias: str, digest: str) -> ApprovalSubject:
@@ -181,9 +183,9 @@ class LifecycleState(msgspec.Struct):
         return ApprovalSubject(report, self.aliases.get(alias, ""), self.policy_revision)
 
     def approvals(self, alias: str, number: str, now: int) -> list[HistoryRow]:
-        """Return the approvals that count: not stale, not expired, of different people.
+        """Return the valid approvals: not stale, not expired, and one per person.
 
-        Those of the registrant and of the requester do not count (four eyes).
+        Approvals by the registrant and the requester are not valid (four-eyes principle).
         """
         digest = self.digest_of(number)
         rule = self.policy.approvals.get(alias)
@@ -201,13 +203,13 @@ class LifecycleState(msgspec.Struct):
         return list(by_actor.values())
 
     def oldest_decision(self, alias: str, now: int) -> float:
-        """Return the time before which requests and approvals for an alias have expired."""
+        """Return the time before which all requests and approvals for an alias have expired."""
         return now - self.policy.approvals[alias].expire_days * DAY
 
     def involved(self, alias: str, number: str) -> set[str]:
-        """Return the actors who cannot approve a version: registrants, trainer, last requester.
+        """Return the people who cannot approve a version: registrants, trainer, last requester.
 
-        The same content may be registered under several numbers.
+        There can be several registrants, if the same content has several numbers.
         """
         digest, actors = self.digest_of(number), set()
         for row in self.registered.values():
@@ -218,7 +220,7 @@ class LifecycleState(msgspec.Struct):
         return {person_of(actor) for actor in actors - {""}}
 
     def cannot_approve(self, alias: str, number: str, actor: str, roles: Collection[str]) -> str:
-        """Return why an actor with these roles cannot approve a version, "" if they can."""
+        """Return why an actor with these roles cannot approve a version, or "" if they can."""
         if person_of(actor) in self.involved(alias, number):
             return (
                 f"{actor} registered, trained or requested version {number}: expected the approval "
@@ -233,7 +235,7 @@ class LifecycleState(msgspec.Struct):
         return ""
 
     def refusal(self, alias: str, number: str, now: int) -> str:
-        """Return why an alias cannot be pointed at a version, "" if it can."""
+        """Return why an alias cannot be pointed at a version, or "" if it can."""
         digest = self.digest_of(number)
         if refused := why_refused(self.rejected, self.barred, digest):
             return refused
@@ -242,7 +244,7 @@ class LifecycleState(msgspec.Struct):
         return self.missing_gates(digest) or self._missing_approvals(alias, number, now)
 
     def missing_gates(self, digest: str) -> str:
-        """Return why a digest has not passed the gates of the policy, "" if it has."""
+        """Return why a digest has not passed the gates of the policy, or "" if it has."""
         if not self.policy.gates:
             return ""
         gated = self.gated.get(digest)
@@ -256,11 +258,11 @@ class LifecycleState(msgspec.Struct):
             return "it was not gated under the model's release policy"
         champion = self.digest_of(self.aliases.get("champion", "")) or NO_CHAMPION
         if result.champion not in {"", champion} and champion != digest:
-            return "its gates compared it with another champion; run driftline gate again"
+            return "its gates compared it with another champion; re-run driftline gate"
         return "" if result.verdict == "passed" else self._outcome(result)
 
     def _outcome(self, result: GateResult) -> str:
-        """Return the verdict of gates and the names of those that led to it."""
+        """Return the verdict of a gate run and the names of the gates that did not pass."""
         names = [
             name
             for name, outcome in result.gates.items()
@@ -278,24 +280,27 @@ class LifecycleState(msgspec.Struct):
         return short if approvals < rule.required else ""
 
     def replaced_by(self, rollout: Rollout) -> str:
-        """Return the version that the alias of a completed rollout names now, "" if its own."""
+        """Return the version that has replaced a completed rollout's version, or ""."""
         number = self.aliases.get(rollout.alias, "")
         return number if rollout.phase == "completed" and number != rollout.number else ""
 
     def protected(self, alias: str) -> bool:
-        """Return whether the release policy holds for an alias."""
+        """Return whether the release policy applies to an alias."""
         policy = self.policy
         return alias in policy.approvals or (alias == "champion" and bool(policy.gates))
 
     def _served_before(self, alias: str, number: str) -> bool:
-        """Return whether the alias named the version under a policy: rolling back needs nothing."""
+        """Return whether the alias has pointed to the version under the current policy.
+
+        A rollback to such a version needs no new gate run or approval.
+        """
         return any(
             row.alias == alias and row.number == number and row.revision > self.policy_revision
             for row in self.alias_changes
         )
 
     def desired(self, numbers: Collection[str]) -> DesiredState:
-        """Return the desired state of a model that has these versions."""
+        """Return the desired state of a model whose versions are `numbers`."""
         return DesiredState(
             dict(sorted(self.aliases.items())),
             {number for number in numbers if self.is_unloaded(number)},
@@ -310,10 +315,10 @@ class LifecycleState(msgspec.Struct):
         return refusing_row(self.rejected, self.barred, self.digest_of(number)) is not None
 
     def candidates(self, numbers: Collection[str]) -> dict[str, str]:
-        """Return which versions cannot be champion by policy, bar or rejection, and why.
+        """Return which versions cannot be champion, with the reason: policy, bar or rejection.
 
-        Versions with the alias champion or another protected one are left out. Approvals do not
-        expire here: callers of a version that was approved once keep access to it.
+        Versions to which champion or another protected alias points are omitted. Expired approvals
+        count here, so that callers of an approved version keep access to it.
         """
         alias_numbers = {
             number
@@ -329,12 +334,12 @@ class LifecycleState(msgspec.Struct):
         return max((row.revision for row in [*loads, *aliases]), default=0)
 
     def is_unloaded(self, number: str) -> bool:
-        """Return whether the latest row of a version, or of its whole model, is an unload."""
+        """Return whether the latest load or unload of a version or its whole model is an unload."""
         rows = [self.loading[key] for key in {"", number} if key in self.loading]
         return bool(rows) and max(rows, key=lambda row: row.revision).kind == "unloaded"
 
     def limits(self, numbers: Collection[str]) -> dict[str, LimitChange]:
-        """Add up the changes of each version and those of every version."""
+        """Return the sum of each version's changes of limits and those for all versions."""
         changes = [(row.number, row.limits()) for row in self.limit_changes]
         sums = {n: sum_up(change for of, change in changes if of in {"", n}) for n in numbers}
         return {number: change for number, change in sums.items() if change.changes()}
@@ -349,7 +354,7 @@ def reduce_rows(rows: Iterable[HistoryRow]) -> LifecycleState:
 
 
 def alias_at(rows: Iterable[HistoryRow], alias: str, time: int) -> HistoryRow | None:
-    """Return the row that had pointed an alias at its version at a time; None before the first."""
+    """Return the row that determines an alias at a time, or None if it was not set then."""
     alias_row = None
     for row in rows:
         if row.kind in ALIAS_KINDS and row.alias == alias and row.time <= time:
@@ -358,9 +363,9 @@ def alias_at(rows: Iterable[HistoryRow], alias: str, time: int) -> HistoryRow | 
 
 
 def misdated(rows: Iterable[HistoryRow], alias: str, time: int) -> HistoryRow | None:
-    """Return a change of an alias that is dated after a time, and came before one dated earlier.
+    """Return a change of an alias after `time`, if a later row has a time up to `time`.
 
-    A clock was wrong then, so `alias_at` may be wrong too.
+    Such a row shows that a clock was wrong, so `alias_at` can be wrong too. Return None otherwise.
     """
     changes = [row for row in rows if row.kind in ALIAS_KINDS and row.alias == alias]
     latest = max((row.revision for row in changes if row.time <= time), default=0)
@@ -368,23 +373,23 @@ def misdated(rows: Iterable[HistoryRow], alias: str, time: int) -> HistoryRow | 
 
 
 def current_schedule(row: HistoryRow) -> HistoryRow | None:
-    """Return the latest row `schedule` of a model if it sets a schedule, None if it ends one."""
+    """Return a row of kind `schedule` if it sets a schedule, or None if it removes one."""
     try:
         return row if row.decode(ScheduleChange).action == "set" else None
-    except DamagedRow:  # driftline audit verify names it
+    except DamagedRow:  # driftline audit verify reports it
         return None
 
 
 def description_of(row: HistoryRow) -> ModelDescription:
-    """Return the description that a row states; an empty one if the row cannot be read."""
+    """Return the description in a row, or an empty one if the row cannot be read."""
     try:
         return row.decode(ModelDescription)
-    except DamagedRow:  # driftline audit verify names it
+    except DamagedRow:  # driftline audit verify reports it
         return NO_DESCRIPTION
 
 
 def _trainer(row: HistoryRow) -> str:
     try:
         return row.decode(Registration).trained_by
-    except DamagedRow:  # its version is damaged too
+    except DamagedRow:  # the version cannot be loaded either
         return ""

@@ -1,8 +1,8 @@
 """Statements of the history, built from its table, and their SQL for each database.
 
-The registry is read by commands and by every worker, and importing SQLAlchemy costs more than the
-rest of most commands. `sql.py` therefore holds the compiled text; `python -m
-registry.history.statements` writes it, and a test compares.
+Most commands and every worker read the registry, and importing SQLAlchemy would take longer than
+the rest of most commands. `sql.py` therefore contains the compiled SQL. `python -m
+registry.history.statements` writes this file, and a test compares it.
 """
 
 import sqlite3
@@ -84,13 +84,13 @@ def generate() -> str:
 
 
 def new_file(migrate: Callable[[Callable[[], sqlite3.Connection]], None]) -> list[str]:
-    """Return the statements that make a new file as `migrate` leaves the one that it opens."""
+    """Return the statements that create the same database file as `migrate`."""
     with TemporaryDirectory() as folder:
         connect = partial(sqlite3.connect, Path(folder) / "new.db", isolation_level=None)
         migrate(connect)
         with closing(connect()) as migrated:
             lines = [" ".join(line.split()) for line in migrated.iterdump()][1:-1]
-    # SQLAlchemy creates the indexes of a table in any order.
+    # SQLAlchemy creates the indexes of a table in no fixed order.
     indexes = sorted(line for line in lines if line.startswith("CREATE INDEX"))
     return [line for line in lines if not line.startswith("CREATE INDEX")] + indexes
 

@@ -1,7 +1,7 @@
 """Append to and read the registry's history, which is append-only.
 
-Every row's number is the registry's revision; revisions have no gaps. State follows from the rows
-of a model alone (`state.py`). An append reads the state and adds its rows in one transaction.
+Every row has a number, the registry's revision; revisions have no gaps. The state of a model
+follows only from its rows (`state.py`). An append reads the state and adds rows in one transaction.
 """
 
 import logging
@@ -46,11 +46,11 @@ from registry.history.state import (
 )
 from registry.limits import LimitChange
 
-LIVE_S = 15  # a worker that has not repeated its report for so long is not counted
-FORGOTTEN_S = 3_600
-_REPORTED_S = 5  # after an outage, in which every worker reports again, so that all are counted
-_PAUSE_S = 0.5  # seconds between attempts of a change that waits
-_PAGE = 1_000  # rows read at once by who follows every model
+LIVE_S = 15  # seconds after its last report in which a worker counts as running
+EXPIRED_S = 3_600  # seconds after which the report of a worker is deleted
+_REPORTED_S = 5  # seconds after an outage within which every worker reports again
+_PAUSE_S = 0.5  # seconds between attempts of a change while the server cannot be reached
+_PAGE = 1_000  # rows per transaction when all models are read
 
 _RELEASES = frozenset({"promoted", "requested", "approved"})
 _EVIDENCE = frozenset({"release_policy", "gated", "requested", "approved", "rejected"})
@@ -66,13 +66,13 @@ class History:
     def __init__(
         self, address: DatabaseAddress, copy: Path | None = None, *, wait_s: float = 0.0
     ) -> None:
-        """Open the database, create or migrate it; raises IncompatibleRegistry for a newer one.
+        """Open, create or migrate the database.
 
-        A server is read through a copy in the file `copy`, if it is stated. A change waits up to
+        A server is read through a copy in the file `copy`, if it is not None. A change waits up to
         `wait_s` seconds for a server that cannot be reached.
 
-        A database that cannot be read now is tried again by the next call, which then raises
-        RegistryUnavailable, as every other method does.
+        Raises IncompatibleRegistry if a newer release has migrated the database. Does not raise if
+        the database cannot be read now, but every method then raises RegistryUnavailable.
         """
         self._database = self._server = open_database(address)
         self._wait_s = 0.0 if isinstance(address, Path) else wait_s
@@ -82,11 +82,11 @@ class History:
             pass
 
     def append(self, model: str, decide: Decision, *, expected_revision: int | None = None) -> int:
-        """Append the rows that `decide` returns for the model's state, or nothing; all or none.
+        """Append the rows that `decide` returns for the model's state, in one transaction.
 
-        Returns the registry's revision after it. Raises RegistryConflict if the model has a row
-        after `expected_revision`, or the registry has not reached it, and IncompatibleRegistry if
-        the model has rows of a newer release.
+        Return the registry's new revision. Raises RegistryConflict if the model has a row after
+        `expected_revision`, or if the registry has no such revision. Raises IncompatibleRegistry
+        if the model has rows of a newer release.
         """
         deadline = time.monotonic() + self._wait_s
         warned = False
@@ -98,7 +98,7 @@ class History:
                 if time.monotonic() >= deadline:
                     raise
                 if not warned:
-                    _logger.warning("%s; the change waits up to %g s for it", error, self._wait_s)
+                    _logger.warning("%s; retrying the change for %g s", error, self._wait_s)
                     warned = True
                 time.sleep(_PAUSE_S)
             else:
@@ -113,7 +113,7 @@ class History:
         expected_revision: int | None,
         sent_rows: list[HistoryRow],
     ) -> int:
-        """Append once; `sent_rows` are those of the try before, whose commit may have been lost."""
+        """Append once; `sent_rows` are the rows of a failed attempt that may be committed."""
         with self._database.transaction(write=True) as connection:
             if sent_rows and is_chain(connection, sent_rows[-1].revision, sent_rows[-1].chain):
                 return sent_rows[-1].revision
@@ -140,17 +140,17 @@ class History:
         return revision
 
     def time_ns(self) -> int:
-        """Return the time in nanoseconds by the clock that all machines share: the database's."""
+        """Return the time in nanoseconds by the database's clock, which all machines share."""
         return self._server.time_ns()
 
     def revision(self) -> int:
-        """Return the number of the latest row, 0 before the first."""
+        """Return the number of the latest row, or 0 without rows."""
         with self._database.transaction() as connection:
             ((latest,),) = connection.all("REVISION")
         return _int(latest or 0)
 
     def head(self) -> tuple[int, str]:
-        """Return the latest revision and the chain after it."""
+        """Return the latest revision and its chain."""
         with self._database.transaction() as connection:
             return read_head(connection)
 
@@ -160,23 +160,23 @@ class History:
             return {str(model) for (model,) in connection.all("CHANGED", after=since)}
 
     def state(self, model: str) -> LifecycleState:
-        """Return everything that the history states of a model."""
+        """Return the state of a model that follows from the history."""
         return reduce_rows(self.rows(model))
 
     def desired_state(self, model: str, numbers: Collection[str]) -> DesiredState:
-        """Return the desired state of a model that has these versions."""
+        """Return the desired state of a model whose versions are `numbers`."""
         return self.state(model).desired(numbers)
 
     def aliases(self, model: str) -> dict[str, str]:
-        """Return the version number that each alias of a model names."""
+        """Return alias -> version number of a model."""
         return dict(sorted(self.state(model).aliases.items()))
 
     def numbers(self, model: str) -> set[str]:
-        """Return every version number that was ever registered, deleted versions included."""
+        """Return every version number that was ever registered, including deleted versions."""
         return set(self.state(model).registered)
 
     def models(self, kind: str = "registered") -> set[str]:
-        """Return every model of which a version was ever registered, or that has another row."""
+        """Return every model with a row of this kind; by default, all models ever registered."""
         with self._database.transaction() as connection:
             return {str(model) for (model,) in connection.all("MODELS", of_kind=kind)}
 
@@ -186,21 +186,21 @@ class History:
             return _rows(connection, model)
 
     def schedules(self) -> list[HistoryRow]:
-        """Return the history rows that set retraining schedules, in the order of models."""
+        """Return the row of each model's current retraining schedule, in the order of models."""
         with self._database.transaction() as connection:
             rows = _structs(connection.all("OF_KIND", of_kind="schedule"))
         latest = {row.model: row for row in rows}
         return [row for row in latest.values() if current_schedule(row) is not None]
 
     def descriptions(self) -> dict[str, ModelDescription]:
-        """Return owner and tags of every model that has any."""
+        """Return owner and tags of all models that have a description."""
         with self._database.transaction() as connection:
             rows = _structs(connection.all("OF_KIND", of_kind="description"))
         latest = {row.model: row for row in rows}
         return {model: description_of(row) for model, row in latest.items()}
 
     def all_rows(self, after: int = 0) -> Iterator[HistoryRow]:
-        """Yield the rows of every model after a revision, page by page."""
+        """Yield the rows of all models after a revision, read page by page."""
         until = self.revision()
         while after < until:
             with self._database.transaction() as connection:
@@ -221,10 +221,11 @@ class History:
         answers: str = "",
         now: int = 0,
     ) -> None:
-        """Record that a version was registered, unless it is recorded already.
+        """Record the registration of a version, unless it is already recorded.
 
-        One of an earlier release, without digest, is completed by another row. A version that is
-        registered again as the answer to a request, `answers`, gets another row, of the time `now`.
+        If the recorded row has no digest, because an earlier release wrote it, another row adds
+        the digest. If the version is re-registered for the retrain request `answers`, another row
+        with the time `now` is appended.
 
         Raises RegistryConflict if another digest was registered under the number.
         """
@@ -266,8 +267,8 @@ class History:
     ) -> int:
         """Point the alias at the version and return the new revision.
 
-        If the alias names the version already, no row is made and the revision stays. Raises
-        RegistryConflict, or VersionRefused if the model's release policy does not allow it.
+        If the alias already points to the version, no row is appended. Raises RegistryConflict, or
+        VersionRefused if the model's release policy does not allow the version.
         """
         row = HistoryRow(
             0, model, "promoted", number, time, actor, alias, why=why, evidence=evidence
@@ -281,10 +282,10 @@ class History:
     def provide_alias(
         self, model: str, alias: str, number: str, *, time: int, actor: str
     ) -> HistoryRow:
-        """Point the alias at the version, unless something else than this method set it last.
+        """Point the alias at the version, unless it was last changed by other means.
 
-        A rollout since then, under way or ended, is something else.
-        Returns the row that points the alias at its version afterwards. Raises VersionRefused.
+        Other means are all other methods, and rollouts, including ended ones. Return the row that
+        points the alias at its version afterwards. Raises VersionRefused.
         """
         row = HistoryRow(0, model, "promoted", number, time, actor, alias, evidence=PROVISION)
 
@@ -303,11 +304,11 @@ class History:
         return alias_row
 
     def load(self, model: str, number: str, *, time: int, actor: str) -> int:
-        """Record that a version, or with "" every version, is to be loaded; return the revision."""
+        """Record that a version, or all versions for "", must be loaded; return the revision."""
         return self._add(HistoryRow(0, model, "loaded", number, time, actor))
 
     def unload(self, model: str, number: str, *, time: int, actor: str) -> int:
-        """Record that a version, or with "" every version, is not to be loaded."""
+        """Record that a version, or all versions for "", must be unloaded; return the revision."""
         return self._add(HistoryRow(0, model, "unloaded", number, time, actor))
 
     def change_limits(  # noqa: PLR0913  # one argument per field of a row
@@ -320,9 +321,9 @@ class History:
         actor: str,
         expected_revision: int | None = None,
     ) -> int:
-        """Record other limits for a version, or with "" for every version, future ones too.
+        """Change the limits of a version or, for "", of all versions including future ones.
 
-        A change without fields revokes all earlier ones.
+        A change without fields revokes all earlier changes.
         """
         row = HistoryRow(0, model, "limits", number, time, actor, detail=encode_detail(change))
         return self._add(row, expected_revision)
@@ -337,9 +338,9 @@ class History:
         actor: str,
         expected_revision: int | None = None,
     ) -> int:
-        """Record another policy for a version, or with "" for every version, future ones too.
+        """Change the policy of a version or, for "", of all versions including future ones.
 
-        `policies.py` encodes `detail` and adds changes up.
+        `policies.py` encodes `detail` and merges the changes.
         """
         row = HistoryRow(0, model, "policy", number, time, actor, detail=detail)
         return self._add(row, expected_revision)
@@ -347,9 +348,9 @@ class History:
     def record_baseline(
         self, model: str, number: str, detail: str, *, time: int, actor: str
     ) -> int:
-        """Record a baseline of a version; a second record of the same is not made.
+        """Record a baseline of a version, unless it is already recorded; return the revision.
 
-        `baselines.py` encodes `detail`. Returns the revision.
+        `baselines.py` encodes `detail`.
         """
         row = HistoryRow(0, model, "baseline", number, time, actor, detail=detail)
 
@@ -364,11 +365,11 @@ class History:
         return self.append(row.model, lambda _: [row], expected_revision=expected_revision)
 
     def report_worker(self, name: str, body: str) -> None:
-        """Replace the report of a worker, and delete those of workers that ended long ago."""
+        """Replace the report of a worker, and delete expired reports."""
         with self._server.transaction() as connection:
             connection.many("REMOVE_WORKER", [{"of_worker": name}])
             connection.many("ADD_WORKER", [{"of_worker": name, "n_body": body}])
-            connection.many("EXPIRE_WORKERS", [{"age": FORGOTTEN_S}])
+            connection.many("EXPIRE_WORKERS", [{"age": EXPIRED_S}])
 
     def remove_worker(self, name: str) -> None:
         """Delete the report of a worker."""
@@ -376,14 +377,15 @@ class History:
             connection.many("REMOVE_WORKER", [{"of_worker": name}])
 
     def workers(self) -> list[str]:
-        """Return the reports of all workers that repeated theirs in the last seconds."""
+        """Return the reports of all running workers."""
         with self._server.transaction() as connection:
             return [str(body) for (body,) in connection.all("WORKERS", age=LIVE_S)]
 
     def copy_to(self, target: "History") -> int:
-        """Copy every row with its chain to a history that is empty or a part of this one.
+        """Copy all rows and their chain to a history that is empty or a prefix of this history.
 
-        Returns the revision of both. Raises HistoriesDiffer, and then the target has a part.
+        Return the revision of both. Raises HistoriesDiffer; the target can then have some of the
+        rows.
         """
         head = self.head()
         while (have := copy_page(self._database, target._database, head)) != head:  # noqa: SLF001
@@ -402,9 +404,9 @@ def _allowed(state: LifecycleState, row: HistoryRow) -> HistoryRow:
 
 
 def _require_intact(connection: HistoryConnection, rows: Sequence[HistoryRow]) -> None:
-    """Raise VersionRefused if a row on which a release rests was edited: its chain does not hold.
+    """Raise VersionRefused if a policy, gate or approval row does not agree with its chain.
 
-    Who can also compute a new chain is found by `driftline audit verify` alone.
+    An edit that also recomputed the chain is found only by `driftline audit verify`.
     """
     for row in rows:
         if row.kind in _EVIDENCE:
@@ -420,16 +422,16 @@ def _require_intact(connection: HistoryConnection, rows: Sequence[HistoryRow]) -
 def _require_unchanged(
     model: str, rows: Sequence[HistoryRow], expected: int, *, latest: int
 ) -> None:
-    if expected > latest:  # read in another registry, or before this one was restored
+    if expected > latest:  # from another registry, or from before a restore of this registry
         raise RegistryConflict(
-            f"model {model!r}: revision {expected} was expected, but the latest of this registry "
-            f"is {latest}; read its state and try again"
+            f"model {model!r}: revision {expected} was expected, but this registry's latest is "
+            f"{latest}; read the model's state and retry"
         )
     newer = next((row for row in rows if row.revision > expected), None)
     if newer is not None:
         raise RegistryConflict(
             f"model {newer.model!r} changed after revision {expected}: {_first(newer)}; "
-            "read its state and try again"
+            "read the model's state and retry"
         )
 
 
@@ -442,7 +444,7 @@ def _require_known(state: LifecycleState) -> None:
 
 
 def _first(row: HistoryRow) -> str:
-    """Return the actor and the description of a row."""
+    """Return a sentence with actor, kind and time of the row that was earlier."""
     at = datetime.fromtimestamp(row.time / 1e6, UTC)
     what = " ".join(word for word in (row.kind.replace("_", " "), row.alias) if word)
     version = f" version {row.number}" if row.number else ""
@@ -453,7 +455,7 @@ def _first(row: HistoryRow) -> str:
 
 
 def _plain(value: str) -> str:
-    """Return text that both databases hold."""
+    """Replace characters that one of the databases cannot store."""
     return value.replace("\x00", "\N{SYMBOL FOR NULL}").encode(errors="replace").decode()
 
 

@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 import grpc
 
-from access.authorization_header import joined
+from access.authorization_header import join_headers
 from access.errors import AccessError
 from access.tls import Tls, TlsRenewal
 from eventlog.errors import DriftlineError, SettingError
@@ -111,7 +111,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no 
         pairs = tuple(details.invocation_metadata or ())
         metadata = dict(pairs)
         values = [_as_bytes(value) for name, value in pairs if name == "authorization"]
-        metadata["authorization"] = joined(values)
+        metadata["authorization"] = join_headers(values)
         try:
             method = self._authorizer.authorize(
                 details.method, metadata["authorization"], _as_bytes(metadata.get("origin"))

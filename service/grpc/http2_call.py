@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import zttp
 
-from access.authorization_header import joined
+from access.authorization_header import join_headers
 from access.connection_table import SLOWEST
 from access.errors import AccessError
 from eventlog.errors import DriftlineError
@@ -198,7 +198,7 @@ class Http2Call:
                 f"the metadata has {size} bytes; expected at most {LONGEST_METADATA}"
             )
         if b"authorization" in metadata:
-            self.authorization = joined(v for name, v in headers if name == b"authorization")
+            self.authorization = join_headers(v for name, v in headers if name == b"authorization")
         self._origin = metadata.get(b"origin")
         self._encoding = metadata.get(b"grpc-encoding", b"identity")
         if (timeout := metadata.get(b"grpc-timeout")) is not None:

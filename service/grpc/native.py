@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 
 from access.connection_table import ConnectionTable
-from access.ports import bound
+from access.ports import bind_socket
 from eventlog.errors import SettingError
 from service.auth.configuration import tls_of
 from service.buffered_bytes import BufferedBytes
@@ -66,7 +66,7 @@ async def start(
     )
     factory, tls = partial(Http2Connection, shared), _context(settings)
     try:
-        listener = bound(settings.host, settings.grpc_port, shared=True)
+        listener = bind_socket(settings.host, settings.grpc_port, shared=True)
         shared_listener = share(listener, factory, tls) if share else None
         server = shared_listener or await asyncio.get_running_loop().create_server(
             factory, sock=listener, ssl=tls, backlog=1024

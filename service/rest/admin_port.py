@@ -15,7 +15,7 @@ import uvicorn
 from access.authorizer import Authorizer
 from access.browser_guard import BrowserGuard
 from access.http1 import Http1Connection
-from access.ports import bound
+from access.ports import bind_socket
 from eventlog.errors import SettingError
 from service.auth.configuration import tls_of
 from service.auth.rules import PROBES
@@ -98,7 +98,7 @@ class _EmbeddedServer(uvicorn.Server):
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        listener = bound(host, port, shared=True)
+        listener = bind_socket(host, port, shared=True)
     except OSError as error:
         raise SettingError(
             f"the admin port cannot listen on {host}:{port}: {error.strerror}"

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
-from access.authorization_header import joined
+from access.authorization_header import join_headers
 from eventlog.errors import DriftlineError
 from service.buffered_bytes import BufferedBytes
 from service.errors import Overloaded, TooLarge
@@ -27,7 +27,7 @@ class Disconnected(Exception):
 
 def authorization_of(scope: Scope) -> bytes | None:
     """Return all Authorization headers of a request, joined; None without such a header."""
-    return joined(value for name, value in scope["headers"] if name == b"authorization")
+    return join_headers(value for name, value in scope["headers"] if name == b"authorization")
 
 
 async def read_body(

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from access.authorization_header import joined
+from access.authorization_header import join_headers
 from access.errors import AccessError
 from service.protocol import binary
 from service.protocol.routing_key import ROUTING_KEY, read_key
@@ -69,7 +69,7 @@ def read_head(
             fields[field] = read(value)
         elif name == b"authorization":
             earlier = fields.get("authorization")
-            fields["authorization"] = joined([value] if earlier is None else [earlier, value])
+            fields["authorization"] = join_headers([value] if earlier is None else [earlier, value])
         elif name == b"expect":
             fields["expects_continue"] = value.lower() == b"100-continue"
         elif name == b"content-type" and value != b"application/json":

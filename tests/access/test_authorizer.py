@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from access.authorizer import LOOK_AGAIN
+from access.authorizer import REFRESH_S
 from access.errors import Forbidden, Unauthenticated
 from tests.access.key_store import Door
 
@@ -51,7 +51,7 @@ def test_a_first_key_closes_the_door_to_everybody_else() -> None:
     door = Door()
     door.admit("any", None)
     header = door.keys.add("predict")
-    door.later(LOOK_AGAIN)
+    door.later(REFRESH_S)
     with pytest.raises(Unauthenticated):
         door.admit("any", None)
     door.admit("predict", header, "a")
@@ -63,7 +63,7 @@ def test_a_revoked_key_ends_though_it_was_verified_before() -> None:
     door.later()
     door.admit("predict", header, "a")
     door.keys.put([])
-    door.later(LOOK_AGAIN)
+    door.later(REFRESH_S)
     with pytest.raises(Unauthenticated):
         door.admit("predict", header, "a")
 
@@ -100,7 +100,7 @@ def test_keys_that_cannot_be_read_stay_as_they_were(caplog: pytest.LogCaptureFix
     door.later()
     with caplog.at_level(logging.ERROR):
         door.admit("predict", header, "a")
-    assert "cannot read the keys, the current ones stay valid" in caplog.text
+    assert "cannot read the keys; the keys read before stay valid" in caplog.text
     with pytest.raises(Unauthenticated):
         door.admit("predict", other, "a")
     door.keys.broken = False

@@ -2,7 +2,7 @@
 
 import pytest
 
-from access.authorization_header import joined
+from access.authorization_header import join_headers
 from access.browser_guard import BrowserGuard
 from access.errors import AccessError, ForeignOrigin, UnknownHost
 
@@ -106,7 +106,7 @@ def test_refusals_are_counted_and_say_what_to_set() -> None:
 
 
 def test_headers_that_are_repeated_are_one_that_is_no_key() -> None:
-    assert joined([]) is None
-    assert joined([b"Bearer a"]) == b"Bearer a"
-    assert joined([b"Bearer a", b""]) == b"Bearer a, "
-    assert joined([b"Bearer a", b"Bearer a"]) == b"Bearer a, Bearer a"
+    assert join_headers([]) is None
+    assert join_headers([b"Bearer a"]) == b"Bearer a"
+    assert join_headers([b"Bearer a", b""]) == b"Bearer a, "
+    assert join_headers([b"Bearer a", b"Bearer a"]) == b"Bearer a, Bearer a"

@@ -73,7 +73,7 @@ def test_a_revoked_key_opens_nothing() -> None:
     key, header = made()
     keys = revoke_key([key], key.id, NOW)
     assert KeyRing(keys, NOW).grant(header, NOW) is None
-    with pytest.raises(InvalidKey, match="expected the id of one that is not revoked"):
+    with pytest.raises(InvalidKey, match="expected the id of a key that is not revoked"):
         revoke_key(keys, key.id, NOW)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from access.ports import Address, bound, numeric, require_free, reserved
+from access.ports import Address, bind_socket, require_free, reserve_ports, resolve_host
 from eventlog.errors import SettingError
 
 HOSTS = ["127.0.0.1", "::1", "0.0.0.0", "::"]
@@ -31,7 +31,7 @@ def test_a_taken_port_is_named_with_its_setting(free_port: Callable[[], int]) ->
 
 def test_a_port_that_others_would_share_is_taken(free_port: Callable[[], int]) -> None:
     port = free_port()
-    with bound("127.0.0.1", port, shared=True) as listener:
+    with bind_socket("127.0.0.1", port, shared=True) as listener:
         listener.listen()
         for shared in (False, True):
             with pytest.raises(SettingError, match=f"port {port}"):
@@ -44,13 +44,13 @@ def test_workers_share_a_reserved_port_and_another_service_does_not(
 ) -> None:
     port = free_port()
     mine = [address(port, host, shared=True)]
-    with reserved(mine):
+    with reserve_ports(mine):
         for _ in range(2):  # while no worker listens, and after one that did has ended
             with pytest.raises(SettingError, match=f"port {port}"):
                 require_free(mine)
             with (
-                bound(host, port, shared=True) as one,
-                bound(host, port, shared=True) as other,
+                bind_socket(host, port, shared=True) as one,
+                bind_socket(host, port, shared=True) as other,
             ):
                 one.listen()
                 other.listen()
@@ -76,7 +76,7 @@ def _accepted(*listeners: socket.socket) -> int:
 
 def test_two_settings_cannot_name_one_port() -> None:
     rest, grpc = Address("127.0.0.1", 3000, "--port"), Address("127.0.0.1", 3000, "--grpc-port")
-    with pytest.raises(SettingError, match=r"\(--grpc-port\): expected one that --port does not"):
+    with pytest.raises(SettingError, match=r"\(--grpc-port\): --port has the same port"):
         require_free([rest, grpc])
 
 
@@ -86,12 +86,12 @@ def test_an_address_that_cannot_be_is_refused() -> None:
     with pytest.raises(SettingError, match=r"on 192.0.2.1 .*: Cannot assign requested address"):
         require_free([address(3000, "192.0.2.1")])
     with pytest.raises(SettingError, match=r"host 'no such host': .*expected an IP address"):
-        numeric("no such host")
+        resolve_host("no such host")
 
 
 def test_names_become_addresses() -> None:
-    assert numeric("localhost") in {"127.0.0.1", "::1"}
-    assert [numeric(host) for host in HOSTS] == HOSTS
+    assert resolve_host("localhost") in {"127.0.0.1", "::1"}
+    assert [resolve_host(host) for host in HOSTS] == HOSTS
 
 
 def test_port_zero_is_chosen_by_the_system() -> None:

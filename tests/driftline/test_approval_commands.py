@@ -118,7 +118,7 @@ def test_a_rejection_is_final(desk: Desk) -> None:
     assert "local:dan rejected taxi version 2" in rejected.output
     with pytest.raises(VersionRefused, match="rejected by local:dan in revision 7: unfair"):
         desk.promote()
-    assert "that is final for its content" in str(desk.request().exception)
+    assert "this is final for its content" in str(desk.request().exception)
 
 
 def test_what_an_alias_names_cannot_be_rejected(desk: Desk) -> None:
@@ -163,14 +163,14 @@ def test_a_model_without_a_policy_needs_no_approval(desk: Desk) -> None:
     desk.history.register("bus", "1", time=0, actor="ann", digest="b1")
     assert desk.history.promote("bus", "champion", "1", time=0, actor="ann") == 6
     asked = desk.run("cyd", "request", "bus", "--version", "1", "--why", "x").exception
-    assert "asks for no approval of champion" in str(asked)
+    assert "requires no approval for champion" in str(asked)
 
 
 def test_an_approval_is_for_the_digest_that_was_read(desk: Desk) -> None:
     desk.request()
     approve = ("approve", "taxi", "--version", "2", "--why", "checked")
     found = desk.run("bob", *approve, "--digest", "d3").exception
-    assert "the content is d2, and the approval is for d3" in str(found)
+    assert "the content is d2, but the approval is for d3" in str(found)
     found = desk.run("bob", *approve, "--report", "ab12").exception
     assert "the gate report is missing, and the approval is for ab12" in str(found)
     assert desk.run("bob", *approve, "--digest", "d2").exit_code == 0

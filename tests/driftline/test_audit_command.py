@@ -179,7 +179,7 @@ def test_a_kept_head_finds_a_cut_tail(home: Home, history: History) -> None:
     edit_history(home, "DELETE FROM history WHERE revision = 4")
     assert run("audit", "verify").exit_code == 0
     found = str(run("audit", "verify", "--head", kept).exception)
-    assert found == "the tail is missing: the last revision is 3, kept was 4"
+    assert found == "the tail is missing: the last revision is 3, expected 4"
 
 
 def test_a_kept_head_finds_a_chain_that_was_computed_again(home: Home, history: History) -> None:
@@ -210,7 +210,7 @@ def _event(**fields: object) -> PredictionEvent:
         ({"alias": "", "version": "1", "digest": "d1", "revision": 2}, ""),
         ({"revision": 5}, "answered at revision 5, but the history ends at 4: its tail was cut"),
         ({"digest": "ee"}, "answered by digest ee..., but revision 2 registered d2"),
-        ({"version": "9"}, "the history never registered this version"),
+        ({"version": "9"}, "this version is not registered in the history"),
         ({"revision": 3}, "no row up to revision 3 points champion at it"),
     ],
 )

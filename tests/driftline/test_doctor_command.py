@@ -93,7 +93,7 @@ def test_one_port_for_two_listeners_fails(home: Home, monkeypatch: pytest.Monkey
     monkeypatch.setenv("DRIFTLINE_MONITOR_PORT", os.environ["DRIFTLINE_SERVICE_GRPC_PORT"])
     found = only(installation.check_ports(home))
     assert found.state == "failed"
-    assert "expected one that DRIFTLINE_SERVICE_GRPC_PORT does not have" in found.message
+    assert "DRIFTLINE_SERVICE_GRPC_PORT has the same port" in found.message
 
 
 def test_a_port_that_none_listens_on_has_no_owner() -> None:

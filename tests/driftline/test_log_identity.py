@@ -171,7 +171,7 @@ def test_what_is_answered_after_an_older_copy_was_restored_arrives(
     found = site.ledger()
     assert "monitored but no longer in the log: an older copy of the log" in found.output
     assert found.exit_code == 1
-    assert "it ends before what was already read" in caplog.text
+    assert "it ends before records that were already read" in caplog.text
 
 
 def test_a_clock_that_is_behind_when_a_copy_is_restored_hides_nothing(

@@ -92,7 +92,7 @@ def test_the_file_alone_can_be_registered(files: list[str]) -> None:
     assert "kind other: outputs are monitored through summaries" in rows
     assert "monitored requests, latency, errors" in rows
     assert "1 feature: distance" in rows
-    assert any(row.startswith("question does output 'guess' hold the prediction?") for row in rows)
+    assert any(row.startswith("question is output 'guess' the prediction?") for row in rows)
     assert "not monitored drift from the first window: --reference FILE adds it" in rows
     assert "performance: --reference FILE --target COLUMN adds it" in rows
     assert max(map(len, result.output.splitlines()[1:])) <= 80

@@ -112,7 +112,7 @@ def test_a_cut_and_an_edited_export_do_not_agree_with_the_head(export: Path, pub
     whole = export.read_text()
     export.write_text("".join(whole.splitlines(keepends=True)[:2]))
     found = str(_verify(export, public).exception)
-    assert found == "the tail is missing: the last revision is 2, kept was 3"
+    assert found == "the tail is missing: the last revision is 2, expected 3"
     export.write_text(whole.replace('"bob"', '"eve"'))
     assert isinstance(_verify(export, public).exception, HistoryChanged)
 
@@ -144,7 +144,7 @@ def test_the_head_of_another_key_is_refused(
     assert read_signed_head(other).revision == 3
     found = _verify(export, public, other).exception
     assert isinstance(found, InvalidSignedHead)
-    assert "names key" in str(found)
+    assert "is signed by key" in str(found)
 
 
 def test_a_head_that_was_kept_finds_what_was_computed_again(home: Home, public: Path) -> None:
@@ -211,7 +211,7 @@ def test_without_a_key_nothing_is_signed(home: Home) -> None:
         ),
         (["--head", "3:12"], "expected REVISION:CHAIN"),
         (["--head", "none.head"], "none.head: No such file"),
-        (["--head", "public.pem"], "expected a head as driftline audit head --sign prints it"),
+        (["--head", "public.pem"], "expected the output of driftline audit head --sign"),
         (["--public-key", "key.pem", "--head", "head"], "expected an Ed25519 public key as PEM"),
     ],
 )

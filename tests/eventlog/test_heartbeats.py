@@ -133,7 +133,7 @@ def test_numbers_have_no_gaps_in_any_shard_and_no_event_may_have_another(worker:
         label=1,
         shard="abc",
     )
-    with pytest.raises(ValueError, match=r"has number 0 of shard abc where \d+ was expected"):
+    with pytest.raises(ValueError, match=r"has number 0 of shard abc; expected \d+"):
         worker.writer.append([again])
 
 

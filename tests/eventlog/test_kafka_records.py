@@ -123,7 +123,7 @@ def test_a_damaged_batch_is_named_until_its_partition_begins_elsewhere(
             reader.fetch(5)
         assert reader.damaged == {"t/0": 7}
         (line,) = caplog.messages
-        assert "t/0: the batch at 7 is damaged; nothing after it is read" in line
+        assert "t/0: the batch at 7 is damaged; no later record is read" in line
         reader._begin(PLACE, 1, 8, "overrun", 1)  # noqa: SLF001
         assert reader.damaged == {}
     finally:

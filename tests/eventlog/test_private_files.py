@@ -66,7 +66,7 @@ def test_a_folder_that_every_user_writes_and_nobody_closes_is_refused(
         raise PermissionError
 
     monkeypatch.setattr(Path, "chmod", refuse)
-    with pytest.raises(SettingError, match="written by every user; expected chmod o-rwx"):
+    with pytest.raises(SettingError, match="every user can write to it; run chmod o-rwx"):
         close_to_others(tmp_path)
 
 

@@ -119,7 +119,7 @@ def test_what_is_too_large_with_its_raw_part_goes_without() -> None:
 def test_a_raw_part_that_is_gone_is_named() -> None:
     event = wire.decode(VALUE)
     assert isinstance(event, PredictionEvent)
-    with pytest.raises(ValueError, match="another part of the record, which is gone"):
+    with pytest.raises(ValueError, match="raw part, which is missing"):
         event.inputs["x"].values()
 
 

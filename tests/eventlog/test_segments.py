@@ -117,7 +117,7 @@ def test_no_source_runs_ahead_of_another_in_time(tmp_path: Path) -> None:
 
 def test_events_out_of_sequence_are_refused_and_nothing_is_kept(tmp_path: Path) -> None:
     writer = SegmentWriter.claim(tmp_path, "host")
-    with pytest.raises(ValueError, match=r"host-0:\d+:1 appended where host-0:\d+:0 was expected"):
+    with pytest.raises(ValueError, match=r"host-0:\d+:1 cannot be appended; expected host-0:\d+:0"):
         writer.append(labels(writer, 2)[1:])
     assert _read(tmp_path) == []
 

@@ -95,7 +95,7 @@ CASES = [
     Bad("an unknown version", a_prediction("bad", version="9"), "no model"),
     Bad("a number where a name was", a_prediction("bad", model=7), "$.model"),
     Bad("a name where a number was", a_prediction("bad", time="noon"), "$.time"),
-    Bad("a name that no database has", a_prediction("ba\0d"), "a character that no name has"),
+    Bad("a name that no database has", a_prediction("ba\0d"), "contains a null character"),
     Bad("NaN in an event", a_prediction("bad", inputs={"x": b"NaN"}), "not an event"),
     Bad("a string among numbers", a_prediction("bad", inputs=an_input("abc")), "expected a number"),
     Bad("a list among numbers", a_prediction("bad", inputs=an_input([1])), "expected a number"),

@@ -29,8 +29,8 @@ def check(url: str, folder: Path) -> None:
     assert (folder / "fetched").read_bytes() == content
 
     missing = "0" * 64
-    _refused(ChangedFile, "nothing is there", lambda: store.fetch("a", missing, folder / "a"))
-    _refused(ChangedFile, "nothing is there", lambda: store.require("a", missing))
+    _refused(ChangedFile, "the file is missing", lambda: store.fetch("a", missing, folder / "a"))
+    _refused(ChangedFile, "the file is missing", lambda: store.require("a", missing))
     for other in (content[:1_000_000], content[:-1] + bytes([content[-1] ^ 1])):
         _overwrite(url, digest, other)
         fresh = ArtifactStore(url)
@@ -77,7 +77,7 @@ def check_rights(url: str, folder: Path) -> None:
         store = _store_of(lister, url)
         denied, target = f"artefacts {url}: stored cannot be fetched: access denied", folder / "no"
         _refused(ArtifactsUnavailable, denied, lambda: store.fetch("stored", stored, target))
-        read = "expected the rights to read (s3:GetObject)"
+        read = "expected the permissions to read (s3:GetObject)"
         _refused(ArtifactsUnavailable, read, lambda: store.fetch("stored", stored, target))
         assert not target.exists()
 

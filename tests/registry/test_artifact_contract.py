@@ -41,7 +41,7 @@ def test_a_folder_without_rights_is_named_with_the_action_and_the_rights() -> No
         store, files = ArtifactStore(url), {"model.onnx": hash_file(folder / "model.onnx")}
         expected = (
             rf"artefacts {url}: model\.onnx cannot be stored: access denied \(.*\); "
-            "expected the rights to list, read, write"
+            "expected the permissions to list, read, write"
         )
         with _unprivileged(), pytest.raises(ArtifactsUnavailable, match=expected):
             store.put(folder, files)

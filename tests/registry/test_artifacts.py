@@ -56,7 +56,7 @@ def test_another_machine_gets_the_same_version(
     first = register_tiny(machine("one"), tmp_path / "files")
     assert all(hash_file(_stored(shared, d)) == d for d in first.files.values())
     other = machine("two")
-    assert "was not fetched from file:" in other.damaged("tiny")["1"]
+    assert "is not yet fetched from file:" in other.damaged("tiny")["1"]
     assert other.state("tiny").remote == {"1"}
     version = other.version("tiny", "1")
     assert other.state("tiny").versions == [version]

@@ -184,10 +184,10 @@ class _Node:
         ([(None, 2)], ("M",), ""),
         ([("x_dynamic_axes_1", 2)], ("Addy_dim_0", 1), ""),
         ([("unk__6", 2)], ("unk__7", 1), ""),
-        ([("N", 2)], ("M",), "has the first dimension 'M', where inputs have 'N'"),
-        ([("N", 2)], ("N", "N"), "has the dimension 'N' of the rows a second time"),
-        ([("N", 2)], (None, "N"), "has the dimension 'N' of the rows a second time"),
-        ([(None, 2)], ("N", "N"), "has the dimension 'N' of the rows a second time"),
+        ([("N", 2)], ("M",), "has the first dimension 'M', but inputs have 'N'"),
+        ([("N", 2)], ("N", "N"), "has the row dimension 'N' twice"),
+        ([("N", 2)], (None, "N"), "has the row dimension 'N' twice"),
+        ([(None, 2)], ("N", "N"), "has the row dimension 'N' twice"),
     ],
 )
 def test_names_of_dimensions_say_what_cannot_be_split(
@@ -199,7 +199,7 @@ def test_names_of_dimensions_say_what_cannot_be_split(
 
 def test_inputs_whose_rows_have_different_names_are_not_run_together() -> None:
     found = judge_names([_Node("q", "Q", 2), _Node("d", "D", 2)], [_Node("o", "Q")])
-    assert found.reason == "inputs name different first dimensions: 'Q' of 'q', 'D' of 'd'"
+    assert found.reason == "inputs have different first dimensions: 'Q' of 'q', 'D' of 'd'"
 
 
 def test_a_model_that_fails_on_several_rows_runs_one_at_a_time(
@@ -214,7 +214,7 @@ def test_a_model_that_fails_on_several_rows_runs_one_at_a_time(
     ]
     model = as_model(helper.make_graph(nodes, "single", [x], [y], [shape, one]))
     version = register_model(registry, tmp_path / "files", "single", model)
-    assert verdict(version).reason == "the model fails on 2 rows together"
+    assert verdict(version).reason == "the model fails on a batch of 2 rows"
 
 
 def test_a_model_that_draws_lots_runs_one_at_a_time(registry: Registry, tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_numbers_far_from_the_reference_and_missing_ones_are_among_the_neighbour
 
     rows = np.random.default_rng(1).normal(size=(50, 3)).astype(np.float32)
     found = probe_rows(run, {"x": rows}, 256)
-    assert found.faults == {"y": "of a row changes with the other rows of a run"}
+    assert found.faults == {"y": "for a row depends on the other rows of its run"}
     assert max(seen) > 1000
     assert np.isnan(seen).any()
 
@@ -319,7 +319,7 @@ def test_what_is_allowed_between_one_row_and_many_is_half_a_percent() -> None:
     rows = np.random.default_rng(1).normal(size=(50, 3)).astype(np.float32)
     assert probe_rows(run_off_by(1e-4), {"x": rows}, 256).faults == {}
     assert probe_rows(run_off_by(2e-2), {"x": rows}, 256).faults == {
-        "y": "of a row differs between a run of 3 rows and alone"
+        "y": "for a row differs in a batch of 3 rows"
     }
 
 

@@ -206,7 +206,7 @@ def test_a_check_without_memory_for_its_outcome_is_refused_with_the_bound(
 ) -> None:
     monkeypatch.setattr(check, "COMMAND", (sys.executable, "-P", "-c", NO_OUTCOME))
     monkeypatch.setattr(check, "check_server", type(check.check_server)())
-    with pytest.raises(InvalidModel, match="GiB; DRIFTLINE_REGISTER_MEMORY allows more"):
+    with pytest.raises(InvalidModel, match="GiB; DRIFTLINE_REGISTER_MEMORY sets the limit"):
         registry.register(tiny_classifier().SerializeToString(), model="tiny")
     assert registry.models() == []
 

@@ -67,7 +67,7 @@ def test_content_that_the_history_does_not_name_is_damaged(
     path.write_text(path.read_text().replace(version.digest, "0" * 64))
     state = registry.state("tiny")
     assert state.versions == []
-    assert "not what was registered under this number" in state.damaged["1"]
+    assert "differs from the content registered under this number" in state.damaged["1"]
 
 
 def test_an_approval_does_not_outlive_changed_bytes(

@@ -38,8 +38,8 @@ def test_names_come_from_a_file(
     ("name", "content", "fault"),
     [
         ("absent.txt", None, "file absent.txt cannot be read"),
-        ("empty.txt", b"", "names no classes"),
-        ("other.json", b'{"cat": 0}', "names no classes"),
+        ("empty.txt", b"", "has no classes"),
+        ("other.json", b'{"cat": 0}', "has no classes"),
         ("broken.json", b"[", "not JSON"),
         ("binary.txt", b"\xff\xfe\xff", "not UTF-8 text"),
         ("nested.json", b'[["cat"]]', "classes"),

@@ -117,7 +117,9 @@ def test_a_conflict_names_who_was_first(history: History) -> None:
 def test_a_revision_that_the_registry_has_not_reached_is_a_conflict(history: History) -> None:
     history.promote("flights", "champion", "1", time=0, actor="ann")
     for ahead in (2, 10**30):
-        with pytest.raises(RegistryConflict, match=f"revision {ahead} was expected, but .* is 1;"):
+        with pytest.raises(
+            RegistryConflict, match=f"revision {ahead} was expected, but .* latest is 1;"
+        ):
             history.promote("flights", "champion", "2", time=0, actor="", expected_revision=ahead)
     history.promote("flights", "champion", "2", time=0, actor="ann", expected_revision=1)
 
@@ -223,7 +225,7 @@ def test_a_schema_of_a_newer_release_is_refused(postgres: object) -> None:
     where = postgres.schema()  # type: ignore[attr-defined]
     History(where).close()
     _execute(where, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
-    with pytest.raises(IncompatibleRegistry, match="9999 is of a newer release"):
+    with pytest.raises(IncompatibleRegistry, match="9999 is from a newer release"):
         History(where)
 
 

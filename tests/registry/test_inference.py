@@ -109,7 +109,7 @@ def test_integers_with_few_values_are_codes_and_asked_about(register: Register) 
     rows = pd.DataFrame({"x": np.arange(300) % 5, "y": np.arange(300)})
     version = register(identity(None, 2), rows)
     assert kinds(version.manifest) == {"x": "categorical", "y": "numeric"}
-    assert "'x' holds 5 different integers: codes or amounts?" in inferred(version).questions[0]
+    assert "'x' has 5 different integers: codes or amounts?" in inferred(version).questions[0]
 
 
 def test_missing_values_make_a_feature_nullable(register: Register) -> None:
@@ -134,9 +134,7 @@ def test_columns_that_are_ambiguous_are_refused_with_the_way_out(register: Regis
 
 def test_a_target_that_no_output_predicts_is_refused_with_a_question(register: Register) -> None:
     rows = pd.DataFrame({"a": [1.0, 2.0], "b": [2.0, 3.0], "t": ["x", "y"]})
-    with pytest.raises(
-        InvalidManifest, match=r"predict the target 't': does output 'y' hold.*scor"
-    ):
+    with pytest.raises(InvalidManifest, match=r"prediction of 't': is output 'y' the.*scor"):
         register(identity(None, 2), rows, "t")
 
 

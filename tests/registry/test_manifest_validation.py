@@ -119,11 +119,11 @@ def prediction(**changes: Any) -> dict[str, Any]:
         (price(name="", input="price"), "a feature or a summary has an empty name"),
         (price(name="cost"), "'cost': the ONNX file has no input 'cost'; .* 'colour', .*'price'"),
         (price(index=1), r"index 1 is outside input 'price' of shape \[-1, 1\]; expected 0 to 0"),
-        (price(input="colour"), "'price' is numeric but input 'colour' takes BYTES"),
+        (price(input="colour"), "'price' is numeric but input 'colour' is BYTES"),
         (price(name="colour", kind="categorical"), "named more than once: 'colour'"),
         (
             {"features": [{"name": "size", "kind": "numeric", "input": "pair"}]},
-            "input 'pair', column 1 is carried by 0 features; expected exactly one, or none",
+            "input 'pair', column 1 belongs to 0 features; expected exactly one feature",
         ),
         (
             {"summaries": [{"name": "a", "tensor": "size", "statistic": "mean"}]},
@@ -139,7 +139,10 @@ def prediction(**changes: Any) -> dict[str, Any]:
         ),
         ({"task": "other"}, "prediction is stated, but task is 'other'"),
         ({"task": "other", "prediction": {}}, "target 'bought' is stated, but task is 'other'"),
-        (prediction(scores="probabilities"), "scores is given beside label or probabilities"),
+        (
+            prediction(scores="probabilities"),
+            "scores is stated together with label or probabilities",
+        ),
         (
             {"prediction": {"scores": "probabilities", "classes": [0, 1, 2]}},
             r"scores: output 'probabilities' is FP32 \[-1, 2\]; expected .* \[N, 3\]",
@@ -148,11 +151,11 @@ def prediction(**changes: Any) -> dict[str, Any]:
         (prediction(activation="softmax"), "activation is for prediction.scores"),
         (
             {"monitoring": {"drift_methods": {"cost": "psi"}}},
-            "drift_methods names no feature: 'cost'",
+            "drift_methods: not a feature: 'cost'",
         ),
         (
             {"monitoring": {"drift_methods": {"colour": "g_test"}}},
-            "'colour' cannot be scored by 'g_test': it wants a window of exactly as many rows",
+            "'colour' cannot be scored by 'g_test': it needs windows with the same number of rows",
         ),
         (
             {"monitoring": {"drift_methods": {"colour": "fisher_exact"}}},
@@ -160,7 +163,7 @@ def prediction(**changes: Any) -> dict[str, Any]:
         ),
         (
             {"monitoring": {"drift_methods": {"price": "empirical_mmd"}}},
-            "'price' cannot be scored by 'empirical_mmd': it gives another value each time",
+            "'price' cannot be scored by 'empirical_mmd': its value differs between calls",
         ),
         (
             {"monitoring": {"alarms": {"score": "roc-auc"}}},
@@ -173,11 +176,11 @@ def prediction(**changes: Any) -> dict[str, Any]:
         ),
         (
             {"monitoring": {"alarms": {"max_gap": {"selection_rate": 0.2}}}},
-            "max_gap is about groups; expected monitoring.segments",
+            "max_gap limits groups; expected monitoring.segments",
         ),
         (
             {"monitoring": {"alarms": {"min_segment_score": 0.6}}},
-            "min_segment_score is about groups; expected monitoring.segments",
+            "min_segment_score limits groups; expected monitoring.segments",
         ),
         (
             {"monitoring": {"segments": ["colour"], "alarms": {"min_segment_score": 0.6}}}
@@ -192,7 +195,7 @@ def prediction(**changes: Any) -> dict[str, Any]:
                     "alarms": {"max_gap": {"true_positive_rate": 0.2}},
                 }
             },
-            "max_gap is about the positive answer; expected a classification of two classes",
+            "max_gap limits rates of the positive class; expected a classification of two classes",
         ),
         (prediction(label="answer"), "no output 'answer'; .* 'label', 'names', 'prob"),
         (prediction(probabilities="scores"), "no output 'scores'; expected one of 'label', 'na"),

@@ -57,7 +57,7 @@ def test_the_file_without_its_folder_is_refused_with_the_way_out(
     registry: Registry, tmp_path: Path
 ) -> None:
     write(tmp_path / "model")
-    with pytest.raises(InvalidModel, match="register the folder that holds the file"):
+    with pytest.raises(InvalidModel, match="register the folder with the file"):
         registry.register(tmp_path / "model" / "product.onnx", model="product")
 
 

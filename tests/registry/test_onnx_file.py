@@ -58,7 +58,7 @@ def _outside(name: str) -> TensorProto:
 
 def test_weights_in_another_file_are_refused_with_the_fix(classifier: onnx.ModelProto) -> None:
     classifier.graph.initializer[0].CopyFrom(_outside("zero"))
-    with pytest.raises(InvalidModel, match=r"'zero'.*embed them with onnx\.save_model"):
+    with pytest.raises(InvalidModel, match=r"'zero'.*embed the weights with onnx\.save_model"):
         load(classifier.SerializeToString())
 
 

@@ -159,8 +159,11 @@ def test_changes_are_kept_with_who_when_and_why_beside_a_version_that_stays(
         ({"alarm": {}}, "unknown field `alarm`"),
         ({"alarms": 3}, r"Expected `object`, got `int` - at `\$.alarms`"),
         ({"alarms": {"score": "mae"}}, "tiny version 1: monitoring.alarms.score is 'mae'"),
-        ({"drift_thresholds": {"cost": 1}}, "names no feature: 'cost'"),
-        ({"drift_methods": {"price": "chisquare"}}, "'price' is numeric and 'chisquare' no method"),
+        ({"drift_thresholds": {"cost": 1}}, "not a feature: 'cost'"),
+        (
+            {"drift_methods": {"price": "chisquare"}},
+            "'chisquare' is not a method for 'price', which is numeric",
+        ),
         ({"drift_methods": {"prediction": "ks"}}, "'prediction' is categorical"),
         ({"segments": ["cost"]}, "'cost' is not a feature"),
         ({"alarms": {"smallest_drift": float("inf")}}, "expected finite numbers"),

@@ -41,10 +41,10 @@ def test_times_are_read_to_the_microsecond(column: "pd.Series[Any]") -> None:
     [
         ([NOON // 1_000_000] * 2, r"'t', row 0: 1704110400 is not an event time; .* microseconds"),
         ([NOON, NOON * 1_000], "row 1: .* is not an event time"),
-        (["2024-01-01", "soon"], "holds no event times"),
+        (["2024-01-01", "soon"], "has no event times"),
         (["2024-01-01", None], "row 1 has no event time"),
-        ([1.5, 2.5], "holds no event times"),
-        ([{}, []], "holds no event times"),
+        ([1.5, 2.5], "has no event times"),
+        ([{}, []], "has no event times"),
     ],
 )
 def test_what_is_no_time_is_refused_by_row(values: list[Any], words: str) -> None:
@@ -97,8 +97,8 @@ def test_a_version_without_event_times_keeps_its_digest(register: Callable[..., 
     ("stated", "kind", "words"),
     [
         ("when", InvalidReference, "has no column 'when'"),
-        ("bought", InvalidManifest, "event_time and target are one column: 'bought'"),
-        ("colour", InvalidReference, "'colour' holds no event times|has no event time"),
+        ("bought", InvalidManifest, "event_time and target are the same column: 'bought'"),
+        ("colour", InvalidReference, "'colour' has no event times|has no event time"),
     ],
 )
 def test_an_event_time_that_cannot_be_is_refused(

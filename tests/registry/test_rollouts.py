@@ -106,10 +106,10 @@ def test_a_verdict_and_what_it_causes_are_one_change(desk: Desk) -> None:
 def test_a_verdict_about_an_ended_rollout_changes_nothing(desk: Desk) -> None:
     started = desk.start()
     desk.rollouts.abort("m", "champion", actor="bob", why="later")
-    with pytest.raises(UnknownVersion, match="no rollout under way"):
+    with pytest.raises(UnknownVersion, match="no active rollout"):
         desk.rollouts.promote("m", "champion", actor="monitor", expected=started.id)
     desk.start("3")
-    with pytest.raises(RegistryConflict, match="under way since then, started by bob"):
+    with pytest.raises(RegistryConflict, match=r"the active rollout is .*, started by bob"):
         desk.rollouts.promote("m", "champion", actor="monitor", expected=started.id)
     assert desk.history.aliases("m") == {"champion": "1"}
 
@@ -132,7 +132,7 @@ def test_pointing_the_alias_elsewhere_supersedes_the_rollout(desk: Desk) -> None
 @pytest.mark.parametrize(
     ("number", "message"),
     [
-        ("1", "champion of m is version 1 already"),
+        ("1", "champion of m is already version 1"),
         ("9", "has no version '9'; versions: 1, 2, 3"),
     ],
 )
@@ -143,7 +143,7 @@ def test_a_rollout_needs_another_registered_version(desk: Desk, number: str, mes
 
 def test_two_rollouts_of_one_alias_are_refused(desk: Desk) -> None:
     desk.start()
-    with pytest.raises(VersionRefused, match="bob rolls out version 2 already, at 5%"):
+    with pytest.raises(VersionRefused, match="bob already rolls out version 2, at 5%"):
         desk.start("3")
 
 

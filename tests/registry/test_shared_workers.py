@@ -39,7 +39,7 @@ def test_a_worker_that_stopped_repeating_is_not_counted(
     monkeypatch.setattr("registry.history.store.LIVE_S", -1)
     assert history.workers() == []
     monkeypatch.setattr("registry.history.store.LIVE_S", 15)
-    monkeypatch.setattr("registry.history.store.FORGOTTEN_S", -1)
+    monkeypatch.setattr("registry.history.store.EXPIRED_S", -1)
     history.report_worker("b", "2")
     assert history.workers() == []  # deleted
     history.close()
@@ -101,8 +101,8 @@ async def test_a_database_that_is_gone_is_an_error_of_readers_alone(
     writing.cancel()
     publisher.close()
     assert [r.message.rpartition(";")[2] for r in caplog.records] == [
-        " other machines do not see this worker",
-        " other machines count this worker for some seconds more",
+        " other machines do not count this worker",
+        " other machines still count this worker for some seconds",
     ]
     with pytest.raises(RegistryUnavailable):
         AllWorkers(Home(tmp_path)).read()

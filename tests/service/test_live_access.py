@@ -14,7 +14,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
-from access.authorizer import LOOK_AGAIN
+from access.authorizer import REFRESH_S
 from access.keyfile import KeyFile
 from access.keys import Key, make_key, revoke_key
 from eventlog.settings import Home
@@ -117,7 +117,7 @@ def guarded(  # noqa: PLR0917  # keys that must be there before it
 def statuses_in_time(service: Service, text: str) -> set[int]:
     """What workers say of a key once they should have noticed what became of it."""
     changed = time.monotonic()
-    service.until(lambda: time.monotonic() > changed + LOOK_AGAIN)
+    service.until(lambda: time.monotonic() > changed + REFRESH_S)
     return {_get(service, "/v2", bearer(text)) for _ in range(_ASKED)}
 
 

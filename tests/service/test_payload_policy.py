@@ -172,7 +172,7 @@ def test_a_policy_that_fails_leaves_the_payload_out(register: Callable[..., Vers
     ("fields", "complaint"),
     [
         ({"colur": "drop"}, "'colur', which is not a feature, input or output"),
-        ({"label": "drop"}, "hides 'label', which holds the answer"),
+        ({"label": "drop"}, "hides 'label', which contains the prediction"),
         ({"colour": {"bucket": [1]}}, "texts have no buckets"),
         ({"price": {"bucket": [2, 1]}}, "ascending edges"),
         ({"price": "encrypt"}, "payload.fields"),

@@ -81,5 +81,5 @@ def test_a_move_is_logged_when_it_begins_and_when_it_ends(
         machine.moved = 0
         machine.run(10)
     moved, back = [record.getMessage() for record in caplog.records]
-    assert moved.startswith("the system's clock moved by -3600 seconds")
-    assert back == "the system's clock is back"
+    assert moved.startswith("the system's clock jumped by -3600 seconds")
+    assert back == "the system's clock is back at its former time"

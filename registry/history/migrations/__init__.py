@@ -1,7 +1,7 @@
 """Migrations of the registry's history, which run when a database is opened. Forward only.
 
-Each file of `versions` is one step; a new one names the step before it, and `schema.REVISION` names
-the newest. A database that a newer release has migrated is refused.
+Each file in `versions` is one migration and names the previous one; `schema.REVISION` is the
+newest. A database that a newer release has migrated is refused.
 """
 
 import logging
@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 from registry.errors import IncompatibleRegistry
 from registry.history.schema import REVISION, VERSION_TABLE
 
-# Migrations look at and change one schema, whatever others the address lists after it.
+# Migrations read and change only the first schema in the address's search path.
 _ONE_SCHEMA = "SELECT set_config('search_path', quote_ident(current_schema()), false)"
 
 _logger = logging.getLogger(__name__)
@@ -29,19 +29,19 @@ _logger = logging.getLogger(__name__)
 def migrate_file(connect: Callable[[], Any], after: str, *, copy: bool = False) -> None:
     """Migrate a file in one transaction, which ends with the statement `after`.
 
-    A `copy` of a server's history gets rows from the server alone, none by a migration.
+    If the file is a `copy` of a server's history, migrations add no rows to it.
     """
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
 
     @event.listens_for(engine, "begin")
     def _(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # of several processes, one migrates
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # so that only one process migrates
 
     _migrate(engine, [], [after], copy=copy)
 
 
 def migrate_server(connect: Callable[[], Any], lock: str) -> None:
-    """Migrate a schema of a server in one transaction, behind the writers' lock."""
+    """Migrate a server's schema in one transaction that begins with the statement `lock`."""
 
     def manual() -> Any:
         connection = connect()
@@ -72,7 +72,7 @@ def _upgrade(connection: Connection, *, copy: bool) -> None:
     revisions = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if (revision := context.get_current_revision()) is not None and revision not in revisions:
         raise IncompatibleRegistry(
-            f"schema revision {revision} is of a newer release, expected at most {REVISION}; "
+            f"schema revision {revision} is from a newer release, expected at most {REVISION}; "
             "upgrade Driftline here, or restore the backup made before the upgrade"
         )
     command.upgrade(config, "head")

@@ -91,7 +91,7 @@ def test_an_approval_refers_to_a_passed_report(desk: Desk) -> None:
     assert desk.history.state("tiny").policy.gates.keys() == {"small", "known"}  # they stay
     register_tiny(Registry(desk.home), desk.root / "new", lineage={"data": "spring"})
     approvals = Approvals(desk.history)
-    with pytest.raises(VersionRefused, match=r"was not gated .* expected a passed gate report"):
+    with pytest.raises(VersionRefused, match=r"was not gated .* refers to a passed gate report"):
         approvals.request("tiny", "2", "champion", actor="ann", why="new data")
     assert desk.run("gate", "tiny", "--version", "2").exit_code == 0
     approvals.request("tiny", "2", "champion", actor="ann", why="new data")

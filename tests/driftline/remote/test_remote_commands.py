@@ -135,7 +135,9 @@ def test_an_approval_starts_the_rollout_that_the_policy_states(
                 "by the release policy, tram champion: version 2 answers 10 % of the keys"
                 in approved.output
             )
-    assert "did not start: champion of tram: key:risk rolls out version 2" in approved.output
+    assert (
+        "did not start: champion of tram: key:risk already rolls out version 2" in approved.output
+    )
     rows = server.history.rows("tram")[-4:]
     assert [(row.kind, row.actor) for row in rows] == [
         ("approved", "key:risk"),

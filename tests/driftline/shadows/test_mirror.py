@@ -203,8 +203,8 @@ def test_a_shadow_ends(scene: Scene, end: str) -> None:
     ("number", "alias", "share", "message"),
     [
         ("9", "champion", 1.0, "has no version '9'; versions: 1, 2"),
-        ("1", "champion", 1.0, "champion of m is version 1: it answers itself"),
-        ("2", "next", 1.0, "next of m names no version yet"),
+        ("1", "champion", 1.0, "champion of m is version 1, which answers the requests"),
+        ("2", "next", 1.0, "next of m points to no version"),
         ("2", "champion", 0.0, "share 0: expected a number above 0 and at most 1"),
         ("2", "champion", float("nan"), "share nan: expected"),
     ],
@@ -218,5 +218,5 @@ def test_a_shadow_that_cannot_begin_is_refused(
 
 def test_one_version_is_one_shadow(scene: Scene) -> None:
     scene.start()
-    with pytest.raises(VersionRefused, match="version 2 of m is a shadow already"):
+    with pytest.raises(VersionRefused, match="version 2 of m is already a shadow"):
         scene.start()

@@ -152,7 +152,7 @@ def test_the_command_shows_and_ends_a_shadow(
     status = shadow("status", "tiny")
     assert "tiny version 2 runs on 100 % of the requests that champion answers" in status
     assert "30 requests, 60 rows, 50.00% with the same answer" in status
-    assert "is a shadow already" in shadow("start", "tiny", "--version", "2")
+    assert "is already a shadow" in shadow("start", "tiny", "--version", "2")
     assert "tiny version 2 is no longer a shadow" in shadow("stop", "tiny")
     assert shadow("status", "tiny").strip() == "tiny has no shadow"
     rows = open_history(beside.service.home).rows("tiny")

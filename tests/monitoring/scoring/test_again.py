@@ -234,7 +234,7 @@ def test_rows_that_depend_on_each_other_are_not_run_again(
         assert parity.value is None
         assert parity.note.startswith(
             "not run again: rows of one request influence each other: "
-            "output 'y' of a row changes with the other rows of a run"
+            "output 'y' for a row depends on the other rows of its run"
         )
         assert found["effect", ""].note == parity.note
     else:

@@ -191,7 +191,7 @@ def test_one_group_that_fails_leaves_the_others(baseline: Baseline, window: Draw
         (["price"], "'price' is numeric; expected edges"),
         ([SegmentPolicy("colour", edges=[1.0])], "'colour' is categorical; expected no edges"),
         ([SegmentPolicy("price", edges=[1.0, 1.0])], "expected ascending edges"),
-        (["colour", "colour"], "'colour' is named twice"),
+        (["colour", "colour"], "'colour' is stated twice"),
     ],
 )
 def test_registration_refuses_segments_that_hold_no_row(

@@ -161,7 +161,7 @@ def test_what_changed_since_it_was_read_is_not_approved(office: Office, page: ht
     office.request()
     body = {"why": "x", "decision": "approve", "digest": read["digest"], "report": read["report"]}
     reply = page.post(f"/api{ONE}", json=body, headers=ann)
-    assert (reply.status_code, "read it and approve again" in reply.text) == (409, True)
+    assert (reply.status_code, "gate report and approve again" in reply.text) == (409, True)
 
 
 def test_requests_expire_and_rejections_are_final(office: Office, page: httpx.Client) -> None:
@@ -170,7 +170,7 @@ def test_requests_expire_and_rejections_are_final(office: Office, page: httpx.Cl
     assert len(page.get("/api/approvals", headers=ann).json()) == 1
     office.now += 11 * DAY * 1_000
     assert page.get("/api/approvals", headers=ann).json() == []
-    with pytest.raises(Exception, match="has expired; ask again"):
+    with pytest.raises(Exception, match="has expired; repeat it"):
         office.book.approve("tiny", "2", "champion", actor="key:ann", why="x", roles=["risk"])
     office.request()  # the same request counts again
     assert len(page.get("/api/approvals", headers=ann).json()) == 1

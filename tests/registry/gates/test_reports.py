@@ -32,7 +32,7 @@ def test_a_report_that_is_missing_or_changed_is_named(tmp_path: Path) -> None:
     reports = GateReports(tmp_path, None)
     digest = reports.add(REPORT, "<p>")
     (tmp_path / f"{digest}.json").write_text("{}")
-    with pytest.raises(ChangedFile, match="was changed: run driftline gate again"):
+    with pytest.raises(ChangedFile, match="was changed: re-run driftline gate"):
         reports.read(digest)
     with pytest.raises(UnknownReport, match=f"no gate report has the digest {'0' * 64}"):
         reports.read("0" * 64)

@@ -1,8 +1,8 @@
-"""Create the history, with a chain over the rows of an earlier release's file.
+"""Create the history table, and compute a chain over the rows of an earlier release's file.
 
-Up to 0.2.0 the table was `moves`, and a mark in its alias column stood for the kind of a row. Then
-came `history` without digest, reason, evidence and chain. The table stands here as it was in this
-revision, whatever `schema` says today; so does what the chain covers.
+Up to 0.2.0, the table was `moves`, and a mark in its alias column denoted the kind of a row. It was
+followed by `history` without digest, reason, evidence and chain. This file defines the table and
+the columns that the chain covers as of this revision, independently of `schema`.
 """
 
 import hashlib
@@ -58,8 +58,9 @@ _WITHOUT_CHAIN = (
     "SELECT revision, model, kind, alias, number, time, actor, detail FROM history "
     "ORDER BY revision"
 )
-# A release that knows only `moves` cannot index a view: it stops with an error when it opens the
-# file, where a missing table would look like an empty registry. Its running processes still read.
+# A release that knows only `moves` cannot create an index on a view, so it stops with an error when
+# it opens the file. A missing table would look like an empty registry. Running processes of that
+# release can still read.
 _MOVES_VIEW = """
     CREATE VIEW moves AS
     SELECT
@@ -82,7 +83,7 @@ _APPEND_ONLY = "the registry history is append-only"
 
 
 def upgrade() -> None:
-    """Create the table and what protects its rows, and copy those of an earlier release."""
+    """Create the table with its append-only triggers, and copy the rows of an earlier release."""
     connection = op.get_bind()
     sqlite = connection.dialect.name == "sqlite"
     rows = _earlier(connection) if sqlite else []
@@ -108,13 +109,13 @@ def upgrade() -> None:
 
 
 def _earlier(connection: Connection) -> list[dict[str, Any]]:
-    """Read and remove the table of an earlier release; its rows get a chain."""
+    """Return the rows of an earlier release's table, with a chain, and drop the table."""
     tables = set(inspect(connection).get_table_names())
     if "history" in tables:
         read, drop = _WITHOUT_CHAIN, "history"
     elif "moves" in tables:
         columns = {column["name"] for column in inspect(connection).get_columns("moves")}
-        # The earliest files have no detail: limits could not be changed.
+        # The earliest files have no column `detail`, because limits could not be changed.
         read, drop = _MOVES.format(detail="detail" if "detail" in columns else "''"), "moves"
     else:
         return []

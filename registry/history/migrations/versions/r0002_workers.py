@@ -1,4 +1,4 @@
-"""Add the table of workers, through which machines see each other's."""
+"""Add the table of workers, which lets machines read the reports of each other's workers."""
 
 import sqlalchemy as sa
 from alembic import op

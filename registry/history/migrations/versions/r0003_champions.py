@@ -1,7 +1,7 @@
-"""Promote the version that answered requests without a version, where a model has no champion.
+"""Promote a champion for each model without one: the version that answered unversioned requests.
 
-Up to 0.2.0 the newest version answered them, and for a time the first one of a new model. They now
-go to the champion alone, so the promotion of what answered until now is recorded.
+Up to 0.2.0, the newest version answered requests without a version. For a time, the first version
+of a new model did. Now, only the champion answers them, so that version is recorded as promoted.
 
 A machine's copy of a shared history gets these rows from the server.
 """
@@ -27,7 +27,7 @@ _WHY = "it answered requests that name no version before they went to the champi
 
 
 def upgrade() -> None:
-    """Append a promotion for each such model."""
+    """Append a promotion for each model without a champion."""
     if context.config.attributes.get("copy"):
         return
     connection = op.get_bind()
@@ -52,7 +52,7 @@ def _values(row: HistoryRow, chain: str) -> list[Any]:
 
 
 def _answered(rows: Sequence[HistoryRow]) -> Iterator[tuple[str, str]]:
-    """Yield each model without a champion, and the version that answered for it."""
+    """Yield each model without a champion, and the version that answered unversioned requests."""
     for model, of_model in groupby(sorted(rows, key=lambda row: row.model), lambda row: row.model):
         state = reduce_rows(of_model)
         if CHAMPION not in state.aliases and (number := _stand_in(state)):
@@ -60,7 +60,7 @@ def _answered(rows: Sequence[HistoryRow]) -> Iterator[tuple[str, str]]:
 
 
 def _stand_in(state: LifecycleState) -> str:
-    """Return the version that answered without a champion, "" if none could."""
+    """Return the version that answered requests without a champion, or "" if none could."""
     numbers = sorted(state.registered, key=int)
     refused = state.candidates(numbers)
     newest = [n for n in numbers if not _waits(state.registered[n].detail) and n not in refused]
@@ -72,5 +72,5 @@ def _stand_in(state: LifecycleState) -> str:
 
 
 def _waits(detail: str) -> bool:
-    """Return whether a version was registered to wait for a promotion, unless it was the first."""
+    """Return whether a version was registered to answer only after its promotion."""
     return bool(detail) and json.loads(detail).get("champion_only") is True
