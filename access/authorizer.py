@@ -97,7 +97,7 @@ class Authorizer:
     def holds(self, scope: Scope, authorization: bytes | None, model: str) -> bool:
         """Return whether an admitted header's key has the scope for the model.
 
-        Return False if no key is required: every call is then allowed, but nobody has a scope.
+        Return False if no key is required, because callers without keys have no scopes.
         """
         grant = self.grant_of(authorization)
         return grant is not None and grant.allows(scope, model)

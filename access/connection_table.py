@@ -1,8 +1,8 @@
-"""Limit the number of a port's connections, and the time that each may wait for its client.
+"""Limit the number of a port's connections, and the time that each waits for its client.
 
 A connection is proven once its client has sent a valid key. At the limit, a new connection
 replaces unproven connections that wait for their clients, the longest wait first. If no unproven
-connection waits, the new connection may only probe health. Probes have separate reserved places,
+connection waits, the new connection can only probe health. Probes have separate reserved places,
 so they are answered at any load.
 """
 
@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-RESERVE = 32  # connections beyond the limit that may only probe
+RESERVE = 32  # connections beyond the limit that can only probe
 SLOWEST = 16_384  # bytes per second of the slowest accepted client; large messages get more time
 _SWEEP_S = 1.0  # seconds between checks of all connections
 _EVICTED_SHARE = 32  # at the limit, 1 in 32 connections is closed
@@ -56,7 +56,7 @@ class ConnectionTable:
         return len(self._connections) + len(self._probes)
 
     def enter(self, connection: TableConnection) -> bool:
-        """Add a connection; return False if it may only send health probes."""
+        """Add a connection; return False if it can only send health probes."""
         if self._timer is None:
             self._sweep_later()
         if len(self._connections) >= self.limits.connections:

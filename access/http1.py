@@ -24,7 +24,7 @@ MAX_HEAD_BYTES = 16_384  # limit for request line and headers, and for trailers
 _SLICE = 16_384  # bytes parsed in one call, so that parsing can stop while requests are queued
 _MOST_IGNORED = 65_536  # bytes of a request that are ignored after its reply was sent
 _LINGER_S = 2.0  # how long the rest of a refused body is read, so that the client sees the reply
-_GOODBYE_S = 1.0  # how long an idle client may take to confirm the end of TLS at a shutdown
+_GOODBYE_S = 1.0  # how long the server waits at shutdown for an idle client to confirm TLS's end
 _ALL_TAKEN = "every connection is taken; retry later, or probe the health"
 _TOO_LONG = f"the request line and headers are too long; expected at most {MAX_HEAD_BYTES} bytes"
 
@@ -141,7 +141,7 @@ class Http1Connection(HttpToolsProtocol):
         """Parse the unparsed bytes, but stop after a request that must be queued."""
         view, position = memoryview(self._unparsed), 0
         while position < len(view) and not self.pipeline and self.parser is not None:
-            # No request begins within a body of known length, so the body may exceed a slice.
+            # No request begins within a body of known length, so the whole body can be parsed.
             piece = view[position : position + max(_SLICE, self._body_left)]
             position += len(piece)
             self._unparsed = b""  # so that a reply sent during the parse does not parse it again
@@ -287,7 +287,7 @@ class Http1Connection(HttpToolsProtocol):
         self.send_last_reply()
 
     def shutdown(self) -> None:
-        """Close an idle connection immediately, and any other after its reply.
+        """Close the connection immediately if it is idle, else after its last reply.
 
         An idle client rarely reads, so its confirmation of the end of TLS is awaited only briefly.
         """

@@ -16,7 +16,7 @@ from eventlog.settings import Home
 Stamp = tuple[int, int, int]
 
 
-Roles = dict[str, list[str]]  # scopes by the name of the role
+Roles = dict[str, list[str]]  # name of a role -> scopes
 _SCHEMA = 1
 _WITH_ROLES = 2  # earlier releases refuse this schema; they would ignore the scopes of roles
 

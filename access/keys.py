@@ -58,7 +58,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     created: float
     expires: float | None = None
     revoked: float | None = None
-    roles: list[str] = []  # a role is a named set of scopes; approvals can require one
+    roles: list[str] = []  # names of sets of scopes; approvals can require a role
 
     def is_live(self, now: float) -> bool:
         """Return whether the key is neither revoked nor expired at this time."""
@@ -158,7 +158,7 @@ def check_scopes(scopes: Iterable[str]) -> None:
     """Raise InvalidKey for a scope that does not exist."""
     if wrong := [scope for scope in scopes if not _SCOPE.fullmatch(scope)]:
         raise InvalidKey(
-            f"scope {wrong[0]!r}: expected {', '.join(SCOPES)}; {', '.join(PER_MODEL)} may name a "
+            f"scope {wrong[0]!r}: expected {', '.join(SCOPES)}; {', '.join(PER_MODEL)} can name a "
             "model, as in predict:MODEL"
         )
 

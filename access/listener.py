@@ -41,7 +41,7 @@ class Listener:
             await asyncio.wait(self._adopting)
 
     def take(self, connection: socket.socket) -> None:
-        """Handle an accepted connection; a subclass may pass it to another process."""
+        """Handle an accepted connection; a subclass can pass it to another process."""
         self.adopt(connection)
 
     def adopt(self, connection: socket.socket) -> None:

@@ -27,7 +27,7 @@ _ALGORITHMS = frozenset({
 })  # fmt: skip
 _LONGEST_TOKEN = 16_384
 _LARGEST_SET = 1 << 20
-_RECHECK_S = 60.0  # time after which a token is verified again, because its key may be withdrawn
+_RECHECK_S = 60.0  # seconds after which a token is verified again, in case its key was withdrawn
 _RETRY_S = 5.0  # seconds between fetches after a failure, or for unknown keys
 _STALE_S = 3_600.0  # how long fetched keys are valid while the provider cannot be reached
 

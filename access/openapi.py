@@ -83,8 +83,8 @@ def describe_api(
 def refer(schema: Any, components: dict[str, Any]) -> Any:
     """Replace each schema that has a title with a reference to the component of that name.
 
-    A generator of clients names a schema that stands in two places twice, as in `FeedbackItem1`.
-    Raises ValueError if two different schemas have one title.
+    Otherwise, client generators would create two types, such as `FeedbackItem1`, for a schema that
+    occurs twice. Raises ValueError if two different schemas have the same title.
     """
     if isinstance(schema, list | tuple):
         return [refer(part, components) for part in schema]

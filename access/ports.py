@@ -121,7 +121,7 @@ def _guard(probe: socket.socket) -> socket.socket | None:
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     guard = socket.socket(probe.family, socket.SOCK_STREAM)
     try:
-        # Without SO_REUSEADDR, because another process could then bind the port exclusively.
+        # SO_REUSEADDR is not set, because it would let another process bind the port exclusively.
         guard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if probe.family == socket.AF_INET6:
             v6only = probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)

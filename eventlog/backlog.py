@@ -21,7 +21,7 @@ class Backlog:
         self._tails: dict[str, _Tail] = {}
 
     def count(self, positions: Positions) -> int:
-        """Return the number of records at and after `positions`, including damaged ones."""
+        """Return the number of records, including damaged records, from `positions` on."""
         if not self._folder.is_dir():
             return 0
         return sum(

@@ -20,7 +20,7 @@ EVER = (0, 1 << 62)
 
 
 class SourceCounts(msgspec.Struct):
-    """The counters of one source by minute; a counter is None if it was not counted."""
+    """The counters of one source by minute; None for events that were not counted."""
 
     source: str
     answered: Minutes | None = None

@@ -71,17 +71,17 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         if not self.raw and self.raw_at is None:
             return self.data
         if self.datatype not in {*_FORMATS, "BF16"}:
-            raise ValueError(f"raw holds {self.datatype}; expected one of {', '.join(_FORMATS)}")
+            raise ValueError(f"raw is {self.datatype}; expected one of {', '.join(_FORMATS)}")
         data = self.raw_bytes()
         if self.datatype == "BF16":  # the upper half of FP32
             if len(data) % 2:
-                raise ValueError(f"raw holds {len(data)} bytes of BF16: expected two for each")
+                raise ValueError(f"raw has {len(data)} bytes of BF16; expected an even number")
             wide = b"".join(b"\0\0" + data[i : i + 2] for i in range(0, len(data), 2))
             return spell([number for (number,) in iter_unpack("<f", wide)])
         try:
             numbers = [number for (number,) in iter_unpack(f"<{_FORMATS[self.datatype]}", data)]
         except StructError as error:
-            raise ValueError(f"raw holds {len(data)} bytes of {self.datatype}: {error}") from None
+            raise ValueError(f"raw has {len(data)} bytes of {self.datatype}: {error}") from None
         return spell(numbers) if self.datatype.startswith("FP") else numbers
 
     def raw_bytes(self) -> bytes:

@@ -49,7 +49,7 @@ class Sink(Protocol):
         """Send messages; return once all are acknowledged.
 
         Raises NotAcknowledged if a message is not acknowledged; any message may still have arrived.
-        Raises Refused if a message can never be accepted; the error has the outcome of the others.
+        Raises Refused if a message can never be accepted; the error lists messages to resend.
         """
         ...
 
@@ -194,7 +194,7 @@ class Forwarder:
         self._reader.close()
 
     def _outgoing(self, records: Sequence[Record]) -> list[_Outgoing]:
-        """Convert records to messages; dead-letter those that do not fit into a message."""
+        """Convert records to messages; dead-letter records that do not fit into a message."""
         outgoing: list[_Outgoing] = []
         unsent: list[tuple[Record, str]] = []
         for record in records:
@@ -233,7 +233,7 @@ class Forwarder:
         return sent + [item.record for item in outgoing if item.form != "letter"]
 
     def _replacement(self, refused: _Outgoing, refusal: Refusal) -> _Outgoing | None:
-        """Return the message that replaces a refused one: a digest, a letter, or None."""
+        """Return the replacement of a refused message: a digest, a letter, or None."""
         record = refused.record
         if refused.form == "letter":
             origin = dead_letter(record, "").origin

@@ -2,8 +2,8 @@
 
 A shard with new events gets a heartbeat at the next tick. An idle shard gets heartbeats at growing
 intervals, so all idle shards together add at most about 100 heartbeats per minute to the log. Each
-heartbeat states the latest time of the next one. If that time passes without a heartbeat, a reader
-knows that the writer was killed.
+heartbeat states when the next heartbeat is due. If it is missing then, a reader knows that the
+writer was killed.
 
 After each change of the registry, a worker also logs the head of the registry's history. An edit of
 the history is therefore noticed, unless every log with the head is edited too.

@@ -41,7 +41,7 @@ PROTOCOL_VERSION = (4, 0)  # supported by every broker since Kafka 4.0
 _METADATA_AGE_MS = 5_000  # milliseconds between updates of the topic metadata
 _DAY = 86_400_000  # milliseconds
 _DESCRIBE_WITHIN = 10.0  # seconds within which brokers must know a new topic
-_MARGIN = 64 << 10  # bytes that a record batch may have in addition to its largest value
+_MARGIN = 64 << 10  # bytes of a record batch in addition to its largest value
 _LONGEST_REASON = 1_000  # characters
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _CONTENT = (
@@ -137,7 +137,7 @@ def _of_event(
     too_large = kafka_message.size > settings.largest_message + _MARGIN // 2
     if len(value) + len(raw) > settings.largest_message or too_large:
         raise NotForwardable(
-            f"takes {kafka_message.size} bytes without a payload; expected at most "
+            f"has {kafka_message.size} bytes without its payload; expected at most "
             f"{settings.largest_message} (DRIFTLINE_KAFKA_LARGEST_MESSAGE)"
         )
     return kafka_message

@@ -262,7 +262,7 @@ class KafkaReader:
                 self._unplaced.add(place)
 
     def _check_partitions(self) -> None:
-        """Log an error if partition counts differ, because no forwarder then writes to topics."""
+        """Log an error if partition counts differ, because this stops all forwarders."""
         counts = self.counts
         fault = partition_fault(counts) if all(counts.values()) else ""
         if fault and fault != self._fault:
@@ -418,8 +418,8 @@ class PartitionReader:
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # the library ships no types
     """Queue newly assigned partitions; called in the client's thread.
 
-    The reader takes them from the queue in its own thread. If this thread changed `_unplaced`
-    directly, a partition that is reassigned while `_place` runs could be lost.
+    The reader's thread reads the queue. If the client's thread changed `_unplaced` directly, a
+    partition that is reassigned while `_place` runs could be lost.
     """
 
     def __init__(self) -> None:

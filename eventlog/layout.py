@@ -33,7 +33,7 @@ def sources(log: Path) -> list[Path]:
 
 
 def first_positions(log: Path, is_wanted: Callable[[Segment], bool]) -> dict[str, Position]:
-    """Return the start of each source's first wanted segment, or of its last segment if none."""
+    """Return the start of each source's first wanted segment; by default, of its last segment."""
     positions = {}
     for folder in sources(log):
         present = segments(folder)

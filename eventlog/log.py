@@ -96,7 +96,7 @@ class Gap(msgspec.Struct, frozen=True):
     stream: str
     after: Position  # position at which reading continues
     reason: Loss
-    records: int  # number of truncated records, or at most so many skipped; 0 if unknown
+    records: int  # number of lost records if truncated, else at most this many; 0 if unknown
 
     def __str__(self) -> str:
         text = f"{self.stream}: {_LOSSES[self.reason]}"

@@ -23,7 +23,7 @@ _START = ReceptionClock()
 
 
 class StreamOrder:
-    """The sort keys of one stream's records: reception times, except those of wrong clocks."""
+    """The sort keys of one stream's records: reception times, corrected for wrong clocks."""
 
     def __init__(self) -> None:
         self._clocks: dict[str, ReceptionClock] = {}  # keyed by source

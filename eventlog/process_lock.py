@@ -21,7 +21,7 @@ from telemetry.release import release
 
 _LONGEST_CONTENT = 4096  # bytes read from a lock file
 _ONE_PER_HOME = (
-    "expected one per home: stop that process first, or set DRIFTLINE_HOME to another folder"
+    "expected only one per home: stop that process first, or set DRIFTLINE_HOME to another folder"
 )
 
 
@@ -130,7 +130,7 @@ def holder(path: Path) -> Holder | None:
 def _already_running(path: Path, role: str, remedy: str) -> AlreadyRunning:
     holder = _holder(path)
     return AlreadyRunning(
-        f"{path.parent}: a {holder.role if holder else role} is running already "
+        f"{path.parent}: a {holder.role if holder else role} is already running "
         f"({holder or 'pid unknown'}); {remedy}"
     )
 

@@ -72,7 +72,7 @@ class SegmentWriter:
         existing = segments(folder)
         if existing:
             _finish(folder, existing[-1])
-        # A restored copy of the folder may lack epochs that readers know, but time never repeats.
+        # A restored copy of the folder can lack epochs that readers know, but time never repeats.
         self.epoch = max(existing[-1].epoch + 1 if existing else 1, clock())
         self.next_sequence = 0
         self._shards: dict[str, ShardCounts] = {}
@@ -286,7 +286,7 @@ def end_earlier_sources(log: Path, host: str) -> None:
 
 
 def _folder_name(host: str) -> str:
-    """Return a host name with all characters allowed in folder names."""
+    """Return a host name in which characters that folder names cannot have are replaced."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", host)
 
 

@@ -37,7 +37,7 @@ def shard_of_label(prediction_id: str, *, verified: bool) -> str:
 def join_key(prediction_id: str) -> str:
     """Return the key that joins a prediction and its labels.
 
-    The key is the prediction id. An id that the client chose has no tag in the key, because such
-    ids had no tag up to release 0.2, and labels with old ids must still find their predictions.
+    The key is the prediction id. If the client chose the id, the key omits the tag, because labels
+    can still have ids from releases up to 0.2, which had no tag.
     """
     return prediction_id[_TAG:] if prediction_id.startswith("own-", _TAG) else prediction_id

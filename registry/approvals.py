@@ -196,7 +196,7 @@ def _require_gates(state: LifecycleState, model: str, number: str) -> None:
 
 
 def _require_read(read: ReadSubject, model: str, number: str, digest: str, report: str) -> None:
-    """Raise VersionRefused if the approver has read other content than the version's."""
+    """Raise VersionRefused if the content or gate report changed after the approver read it."""
     for what, read_digest, now in (
         ("content", read.digest, digest),
         ("gate report", read.report, report),

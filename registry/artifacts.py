@@ -120,5 +120,5 @@ def _line(error: BaseException) -> str:
 
 
 def open_artifacts(url: str) -> ArtifactStore | None:
-    """Return the shared store at a URL, or None for "": files then stay on this machine."""
+    """Return the shared store at a URL, or None for "", if machines share no files."""
     return ArtifactStore(url) if url else None

@@ -28,7 +28,7 @@ def _listed(metadata: Mapping[str, str], key: str) -> list[Label]:
 
 
 def _labels(model: onnx.ModelProto) -> list[Label]:
-    """Return the classes if all classifiers in the graph have the same, else []."""
+    """Return the classes if all classifiers in the graph have the same classes, else []."""
     label_lists = {tuple(labels) for labels in _operator_labels(model.graph)}
     return list(label_lists.pop()) if len(label_lists) == 1 else []
 

@@ -267,7 +267,7 @@ def _classes(  # noqa: PLR0913, PLR0917  # each contributes evidence
         return list(range(count))
     into.questions.append(
         f"which classes are the {count} columns of output {probable.name!r}? State "
-        "prediction.classes in the manifest; until then probabilities are not monitored"
+        "prediction.classes in the manifest; otherwise, probabilities are not monitored"
     )
     return []
 

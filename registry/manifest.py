@@ -106,7 +106,7 @@ class WindowPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grace: Annotated[int, Meta(ge=0)] = 3_600  # longest delay of events before a window closes
     # How long after the end of a window a label can still revise the result.
     label_wait: Annotated[int, Meta(ge=0)] = 2_592_000
-    # Rows sampled per window: those with the smallest hash(event id, row).
+    # Number of sampled rows per window; the sample is the rows with the smallest hash.
     max_rows: Annotated[int, Meta(ge=1)] = 10_000
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ class CacheBound(NamedTuple):
 def evictions(
     cached: Sequence[CachedVersion], limit: int, can_delete: Callable[[CachedVersion], bool]
 ) -> Iterator[CachedVersion]:
-    """Yield versions to delete until the others fit the limit or none can be deleted.
+    """Yield versions to delete until the rest fits the limit or nothing can be deleted.
 
     `can_delete` is called for one version after the other, and only while the limit is exceeded.
     """

@@ -386,7 +386,10 @@ def _by_column(manifest: Manifest, array: Array) -> dict[str, Array]:
 
 
 def _require_class_order(manifest: Manifest, probabilities: Array, answers: Array) -> None:
-    """Raise InvalidModel if a class is less probable on rows predicted as it than on others."""
+    """Raise InvalidModel if the probabilities' columns are not in the order of the classes.
+
+    Each class must have a higher mean probability on rows predicted as this class than on others.
+    """
     for index, label in enumerate(manifest.prediction.classes):
         chosen = answers == label
         if chosen.all() or not chosen.any():

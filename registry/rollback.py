@@ -47,7 +47,7 @@ def roll_back(  # noqa: PLR0913  # one argument per field of a row
     evidence: str = "",
     clock: Callable[[], int] | None = None,
 ) -> Rollback:
-    """Point the alias at an earlier version and, if `bar`, bar the content of the current one.
+    """Point the alias at an earlier version; if `bar`, bar the content of the current version.
 
     Both happen in one transaction. Raises VersionRefused, or RegistryConflict if the model changed
     after `expected_revision`.
@@ -67,7 +67,7 @@ def roll_back(  # noqa: PLR0913  # one argument per field of a row
         fields = {"evidence": evidence, "why": why}
         rows = [HistoryRow(0, model, "rolled_back", number, now, actor, alias, **fields)]
         digest = state.digest_of(before)
-        # Both versions can have the same content, which must then not be barred.
+        # If both versions have the same content, it must not be barred.
         barred = bar and bool(digest) and digest != state.digest_of(number)
         if barred:
             rows.append(HistoryRow(0, model, "barred", before, now, actor, digest=digest, **fields))

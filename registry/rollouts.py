@@ -43,7 +43,7 @@ def parse_steps(text: str) -> list[float]:
 def require_same_requests(model: str, before: Manifest, after: Manifest) -> None:
     """Raise VersionRefused unless both versions accept the same requests.
 
-    The new version can have additional outputs, because requests name only outputs of the old one.
+    The new version can have additional outputs, because clients only know the old outputs.
     """
     for what, old, other in (
         ("inputs", _inputs(before), _inputs(after)),
@@ -256,7 +256,7 @@ def active(state: LifecycleState, model: str, alias: str, expected: str = "") ->
 
 
 def _require_present_step(now: Rollout, model: str, cause: Cause) -> None:
-    """Raise RegistryConflict if the verdict is about another step than the current one."""
+    """Raise RegistryConflict if the verdict is not about the current step."""
     verdict = cause.get("verdict")
     if verdict is not None and verdict.step != now.step:
         raise RegistryConflict(

@@ -200,7 +200,10 @@ def _per_row(blocks: Sequence[_Block], value: Any) -> Array:
 
 @lru_cache(maxsize=64)
 def _signs(index: int, width: int, kind: "np.dtype[Any]") -> Array:
-    """Return a direction of +1 and -1, constant in all releases; shorter ones are prefixes."""
+    """Return a direction of +1 and -1, which is constant in all releases.
+
+    A shorter direction with the same index is a prefix of a longer direction.
+    """
     stream = hashlib.shake_256(f"driftline projection {index}".encode())
     bits = np.unpackbits(np.frombuffer(stream.digest((width + 7) // 8), np.uint8))[:width]
     signs: Array = bits.astype(kind) * 2 - 1

@@ -112,7 +112,7 @@ class Registry:
         inferred; `read_inference` returns the reasons. `target` names the reference's column of
         labels, unless the manifest does. `answers` is the id of the retrain request for which the
         version was trained. For identical content, the existing version is returned. Raises a
-        RegistryError that names the fault; nothing is stored then.
+        RegistryError that names the fault, without storing anything.
         """
         # These modules import ONNX, which workers and commands that only read do not need.
         from registry.bounded.check import check_in_process, read_reference  # noqa: PLC0415

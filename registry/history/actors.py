@@ -2,7 +2,7 @@
 
 | actor | meaning |
 | --- | --- |
-| `key:NAME` | the owner of an API key; two keys of one name are one actor |
+| `key:NAME` | the owner of an API key; keys of the same name are the same actor |
 | `oidc:SUBJECT` | the subject of a token of an identity provider |
 | `cert:NAME` | the common name of a client certificate |
 | `local:USER` | a user of the machine on which a command ran |

@@ -56,7 +56,7 @@ FIRST = "0" * 64  # chain before the first row
 GateVerdict = Literal["passed", "failed", "not enough data"]
 StepAction = Literal["start", "step", "pause", "resume", "abort"]
 VerdictMetric = Literal["errors", "latency", "outputs", "labels"]
-CatchUp = Literal["latest", "none"]  # which of the times missed without a running monitor are due
+CatchUp = Literal["latest", "none"]  # which due times are made up if no monitor ran then
 
 Detail = TypeVar("Detail", bound=msgspec.Struct)
 

@@ -339,7 +339,7 @@ class LifecycleState(msgspec.Struct):
         return bool(rows) and max(rows, key=lambda row: row.revision).kind == "unloaded"
 
     def limits(self, numbers: Collection[str]) -> dict[str, LimitChange]:
-        """Return the sum of each version's changes of limits and those for all versions."""
+        """Return number -> sum of the changes of limits for this version and for all versions."""
         changes = [(row.number, row.limits()) for row in self.limit_changes]
         sums = {n: sum_up(change for of, change in changes if of in {"", n}) for n in numbers}
         return {number: change for number, change in sums.items() if change.changes()}
@@ -354,7 +354,7 @@ def reduce_rows(rows: Iterable[HistoryRow]) -> LifecycleState:
 
 
 def alias_at(rows: Iterable[HistoryRow], alias: str, time: int) -> HistoryRow | None:
-    """Return the row that determines an alias at a time, or None if it was not set then."""
+    """Return the row that determines an alias at `time`, or None if the alias was not set."""
     alias_row = None
     for row in rows:
         if row.kind in ALIAS_KINDS and row.alias == alias and row.time <= time:

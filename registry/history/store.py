@@ -71,8 +71,8 @@ class History:
         A server is read through a copy in the file `copy`, if it is not None. A change waits up to
         `wait_s` seconds for a server that cannot be reached.
 
-        Raises IncompatibleRegistry if a newer release has migrated the database. Does not raise if
-        the database cannot be read now, but every method then raises RegistryUnavailable.
+        Raises IncompatibleRegistry if a newer release has migrated the database. If the database
+        cannot be read now, only the other methods raise RegistryUnavailable.
         """
         self._database = self._server = open_database(address)
         self._wait_s = 0.0 if isinstance(address, Path) else wait_s
@@ -384,8 +384,8 @@ class History:
     def copy_to(self, target: "History") -> int:
         """Copy all rows and their chain to a history that is empty or a prefix of this history.
 
-        Return the revision of both. Raises HistoriesDiffer; the target can then have some of the
-        rows.
+        Return the revision of both. If this raises HistoriesDiffer, the target can contain some of
+        the rows.
         """
         head = self.head()
         while (have := copy_page(self._database, target._database, head)) != head:  # noqa: SLF001

@@ -172,7 +172,7 @@ def test_an_approval_is_for_the_digest_that_was_read(desk: Desk) -> None:
     found = desk.run("bob", *approve, "--digest", "d3").exception
     assert "the content is d2, but the approval is for d3" in str(found)
     found = desk.run("bob", *approve, "--report", "ab12").exception
-    assert "the gate report is missing, and the approval is for ab12" in str(found)
+    assert "the gate report is missing, but the approval is for ab12" in str(found)
     assert desk.run("bob", *approve, "--digest", "d2").exit_code == 0
 
 

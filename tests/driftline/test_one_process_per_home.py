@@ -37,7 +37,7 @@ def test_the_second_of_a_home_ends_with_one_line(
     assert refused.returncode == 1
     (line,) = refused.stderr.splitlines()
     assert line.startswith(
-        f"driftline: {home.root}: a {role} is running already (pid {os.getpid()}"
+        f"driftline: {home.root}: a {role} is already running (pid {os.getpid()}"
     )
 
 

@@ -99,7 +99,7 @@ def stored(letters: DeadLetters) -> list[tuple[int, str]]:
     [
         ({"time": YEAR_10000}, "OverflowError"),
         ({"time": -(2**62)}, "OverflowError"),
-        ({"value": "x" * 2_000}, "without a payload; expected at most 1000"),
+        ({"value": "x" * 2_000}, "without its payload; expected at most 1000"),
         ({"prediction_id": "x" * 2_000}, "expected at most 1000"),
     ],
 )

@@ -28,7 +28,7 @@ def test_the_second_process_hears_who_the_first_is(tmp_path: Path) -> None:
         assert (holder.role, holder.pid) == ("monitor", os.getpid())
         for attempt in (ProcessLock, require_unlocked):
             with pytest.raises(
-                AlreadyRunning, match=f"a monitor is running already .pid {os.getpid()}"
+                AlreadyRunning, match=f"a monitor is already running .pid {os.getpid()}"
             ):
                 attempt(path, "monitor")
 
@@ -67,7 +67,7 @@ def test_an_unreadable_holder_does_not_let_a_second_one_in(tmp_path: Path) -> No
     path = tmp_path / "monitor.lock"
     with ProcessLock(path, "monitor"):
         path.write_bytes(b"{")
-        with pytest.raises(AlreadyRunning, match=r"already .pid unknown"):
+        with pytest.raises(AlreadyRunning, match=r"already running .pid unknown"):
             ProcessLock(path, "monitor")
 
 

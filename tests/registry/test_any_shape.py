@@ -120,7 +120,7 @@ ONE_BY_ONE = "no batch dimension in common"
         (image(batch=1), "exactly 1 rows"),
         (identity(), ONE_BY_ONE),
         (scaled(), "input 'by' has shape [], which fixes the number of rows"),
-        (softmax(None), "output 'y' of a row"),
+        (softmax(None), "output 'y' for a row"),
     ],
     ids=lambda value: "" if isinstance(value, str) else value.graph.node[0].op_type,
 )

@@ -170,7 +170,9 @@ def test_no_file_is_migrated_under_a_process_of_an_earlier_release(older: Path, 
         for stated in (earlier, {name: earlier[name] for name in earlier if name != "release"}):
             home.lock(role).write_text(json.dumps(stated))
             before = older.read_bytes()
-            refusal = rf"the {role} of another release \(pid {os.getpid()}, since .*stop it first"
+            refusal = (
+                rf"a {role} of another release \(pid {os.getpid()}, since .*stop the {role} first"
+            )
             with pytest.raises(IncompatibleRegistry, match=refusal):
                 History(older)
             assert older.read_bytes() == before

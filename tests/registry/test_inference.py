@@ -128,7 +128,7 @@ def test_a_manifest_may_state_only_what_differs(register: Register) -> None:
 
 def test_columns_that_are_ambiguous_are_refused_with_the_way_out(register: Register) -> None:
     rows = pd.DataFrame({"a": [1.0], "b": [2.0], "c": [3.0]})
-    with pytest.raises(InvalidReference, match=r"'x' takes 2 columns.*'a', 'b', 'c'.*manifest"):
+    with pytest.raises(InvalidReference, match=r"'x' has 2 columns.*'a', 'b', 'c'.*manifest"):
         register(identity(None, 2), rows)
 
 
@@ -186,7 +186,9 @@ def test_a_reference_of_images_for_a_model_without_batch_dimension(register: Reg
 
 
 def test_arrays_of_another_shape_are_refused(register: Register) -> None:
-    with pytest.raises(InvalidReference, match=r"'image': rows of shape \[4, 8, 8\]; expected \[3"):
+    with pytest.raises(
+        InvalidReference, match=r"'image': rows have shape \[4, 8, 8\]; expected \[3"
+    ):
         register(image(batch="batch"), {"image": np.zeros((2, 4, 8, 8), np.float32)})
 
 

@@ -148,7 +148,7 @@ def prediction(**changes: Any) -> dict[str, Any]:
             r"scores: output 'probabilities' is FP32 \[-1, 2\]; expected .* \[N, 3\]",
         ),
         ({"prediction": {"scores": "probabilities"}}, "classes is empty"),
-        (prediction(activation="softmax"), "activation is for prediction.scores"),
+        (prediction(activation="softmax"), "activation needs prediction.scores"),
         (
             {"monitoring": {"drift_methods": {"cost": "psi"}}},
             "drift_methods: not a feature: 'cost'",
@@ -204,7 +204,7 @@ def prediction(**changes: Any) -> dict[str, Any]:
         (prediction(classes=[]), "classes is empty: expected the classes in the order"),
         (prediction(classes=[0, 1, 2]), r"FP32 \[-1, 2\]; expected .* \[N, 3\]"),
         (prediction(classes=[0, 0]), "repeats a class"),
-        (prediction(classes=[False, True]), "False is a bool, but output 'label' answers INT64"),
+        (prediction(classes=[False, True]), "False is a bool, but output 'label' is INT64"),
         (prediction(classes=["no", "yes"]), "'no' is a str, but .* INT64; expected int or float"),
         (prediction(positive=2), r"positive is 2; expected one of classes \[0, 1\]"),
         ({"task": "regression"}, "expected only label for task: regression"),

@@ -164,7 +164,7 @@ def test_changes_are_kept_with_who_when_and_why_beside_a_version_that_stays(
             {"drift_methods": {"price": "chisquare"}},
             "'chisquare' is not a method for 'price', which is numeric",
         ),
-        ({"drift_methods": {"prediction": "ks"}}, "'prediction' is categorical"),
+        ({"drift_methods": {"prediction": "ks"}}, "'prediction', which is categorical"),
         ({"segments": ["cost"]}, "'cost' is not a feature"),
         ({"alarms": {"smallest_drift": float("inf")}}, "expected finite numbers"),
         ({"window": {"length": None}}, "state length, rows or both"),

@@ -173,7 +173,7 @@ def test_a_regression_stores_its_numbers(
     )
     _, stored = answer_reference(session, manifest, rows[rows["price"].notna()])
     assert stored["prediction"].dtype == np.float64
-    with pytest.raises(InvalidReference, match="'note' holds str; expected numbers"):
+    with pytest.raises(InvalidReference, match="'note' contains str; expected numbers"):
         answer_reference(session, msgspec.structs.replace(manifest, target="note"), rows)
 
 

@@ -57,5 +57,7 @@ def test_what_is_no_vector_is_refused(tensor: str, reason: str) -> None:
 
 def test_an_unknown_method_is_refused_with_those_that_there_are() -> None:
     stated = _manifest(monitoring=Monitoring(embedding_drift={"vector": "cosine"}))
-    with pytest.raises(InvalidManifest, match="'cosine'; expected one of distance, mmd, model"):
+    with pytest.raises(
+        InvalidManifest, match="'cosine' of 'vector'; expected one of distance, mmd, model"
+    ):
         check_embeddings(stated)

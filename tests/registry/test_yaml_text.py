@@ -27,7 +27,7 @@ REFUSED = {
     "repeated inside": ("a: {b: 1, 'b': 2}", "key 'b' is stated twice"),
     "equal keys": ("1: a\ntrue: b", "stated twice"),
     "aliases of aliases": (LAUGHS, "1,000,000 values"),
-    "an alias of itself": ("a: &a [*a]", "refers to what it is part of"),
+    "an alias of itself": ("a: &a [*a]", "refers to a value that contains the alias"),
     "no such day": ("a: 2013-02-30", "day is out of range"),
     "a Python object": ("a: !!python/object/apply:os.system [x]", "could not determine"),
     "two documents": ("a: 1\n---\nb: 2", "single document"),

@@ -52,7 +52,7 @@ async def test_a_deleted_copy_of_a_needed_version_comes_back(
     late = LoadedModels(Registry(home), loader())
     await late.start()
     if not shared:
-        with pytest.raises(NotReady, match=r"folder is missing; register the same files again"):
+        with pytest.raises(NotReady, match=r"folder is missing; re-register the same files"):
             late.resolve("tiny", "")
         with pytest.raises(InvalidManifest, match="driftline unload tiny --version 2"):
             registry.version("tiny", "2")

@@ -312,7 +312,11 @@ _MAP = helper.make_map_type_proto(STRING, helper.make_tensor_type_proto(FLOAT, [
     ("operator", "kind", "fix"),
     [
         ("SequenceConstruct", _sequence(_TENSOR), r"'z' is a seq\(tensor.*ConcatFromSequence"),
-        ("Optional", helper.make_optional_type_proto(_TENSOR), r"'z' is a optional.*always there"),
+        (
+            "Optional",
+            helper.make_optional_type_proto(_TENSOR),
+            r"'z' is a optional.*always present",
+        ),
     ],
 )
 def test_sequences_are_refused_with_the_fix(

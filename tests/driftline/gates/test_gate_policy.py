@@ -136,7 +136,7 @@ def test_one_run_at_a_time(desk: Desk) -> None:
     with ProcessLock(desk.home.lock("gate"), "gate run"):
         second = desk.run("gate", "tiny", "--version", "1")
     assert isinstance(second.exception, AlreadyRunning)
-    assert f"a gate run is running already (pid {os.getpid()}" in str(second.exception)
+    assert f"a gate run is already running (pid {os.getpid()}" in str(second.exception)
     assert desk.gated() == []
 
 

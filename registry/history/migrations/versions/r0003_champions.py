@@ -1,4 +1,4 @@
-"""Promote a champion for each model without one: the version that answered unversioned requests.
+"""Promote a champion for each model that has none: the version that answered unversioned requests.
 
 Up to 0.2.0, the newest version answered requests without a version. For a time, the first version
 of a new model did. Now, only the champion answers them, so that version is recorded as promoted.
