@@ -26,7 +26,9 @@ _LEGEND = (
 )
 _COLUMNS = ("gate", "kind", "outcome", "seconds", "reason")
 _CLASSES = {"passed": "passed", "failed": "failed"}
+# Sizes of the plot in pixels: its width, its left and right margins, and the height of a figure.
 _WIDTH, _LEFT, _RIGHT, _LINE = 720.0, 300.0, 90.0, 22.0
+_MOST_PLOTTED = 50  # figures of a gate
 
 
 def report_page(report: GateReport) -> str:
@@ -85,7 +87,7 @@ def _figures(figures: list[GateFigure]) -> Markup:
         )))
         for row in figures
     ]  # fmt: skip
-    head = _head("figure", "value", "95 % interval", "limit", "champion", "rows", "outcome", "")
+    head = _head("figure", "value", "95 % interval", "limit", "champion", "rows", "outcome", "note")
     return element("table", head, *rows)
 
 
@@ -94,7 +96,8 @@ def _plot(figures: list[GateFigure]) -> Markup:
 
     Each figure has its own axis, which includes the interval, the limits and the champion's figure.
     """
-    drawn = [gate_figure for gate_figure in figures if gate_figure.value is not None][:50]
+    drawn = [gate_figure for gate_figure in figures if gate_figure.value is not None]
+    drawn = drawn[:_MOST_PLOTTED]
     parts = [part for place, gate_figure in enumerate(drawn) for part in _line(gate_figure, place)]
     height = _LINE * max(len(drawn), 1) + 10
     plot = drawing(_WIDTH, height, "Figures, their intervals and their limits", *parts)

@@ -44,7 +44,7 @@ def notes_on_alarms(request: Request, alarms: Iterable[Alarm]) -> dict[str, list
     return store_of(request).notes_on_alarms([alarm.alarm_id for alarm in alarms])
 
 
-def windows_with_notes(request: Request, model: str, version: str) -> dict[int, list[Note]]:
+def notes_by_window(request: Request, model: str, version: str) -> dict[int, list[Note]]:
     """Return the notes on a version's windows, by the window's start."""
     by_start: dict[int, list[Note]] = {}
     for note in store_of(request).notes(model, version):

@@ -42,7 +42,7 @@ from monitoring.web.distributions import (
     distributions,
     registered,
 )
-from monitoring.web.notes import notes_on_alarms, notes_on_window, windows_with_notes
+from monitoring.web.notes import notes_by_window, notes_on_alarms, notes_on_window
 from monitoring.web.overview import (
     VersionRow,
     event_balance,
@@ -163,7 +163,7 @@ async def model(request: Request) -> Response:
         span=span,
         alarms=alarms,
         alarm_notes=notes_on_alarms(request, alarms),
-        window_notes=windows_with_notes(request, row.model, row.version),
+        window_notes=notes_by_window(request, row.model, row.version),
         deliveries=deliveries,
         loops=[
             loop
@@ -231,12 +231,12 @@ def page(request: Request, template: str, status: int = 200, **context: Any) -> 
     """Render a template; reply 304 if the browser already has the same page."""
     reports: Path = request.app.state.reports
     query = [entry for entry in request.query_params.multi_items() if entry[0] != PARAMETER]
-    item = {
+    common = {  # variables of every template
         "status": status,
         "query": query,
         "has_report": lambda name: name and locate(reports, name) is not None,
     }
-    html = _TEMPLATES.get_template(template).render(context | item).encode()
+    html = _TEMPLATES.get_template(template).render(context | common).encode()
     tag = f'"{hashlib.sha256(html).hexdigest()[:32]}"'
     if status == 200 and request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"etag": tag})
@@ -274,9 +274,10 @@ def _span(request: Request) -> Window | None:
 
 def baseline_of(request: Request, result: Result) -> "Baseline | None":
     """Return the reference or learned baseline of a window; None if it cannot be read here."""
-    measured = window_view.find(result, REFERENCE_ROWS)
+    # The method of this score is the digest of a learned baseline; empty for a reference.
+    score = window_view.find(result, REFERENCE_ROWS)
     references: References = request.app.state.references
-    return references.of(result.model, result.version, measured.method if measured else "")
+    return references.of(result.model, result.version, score.method if score else "")
 
 
 def _row_of(request: Request) -> VersionRow:
@@ -314,9 +315,10 @@ def _request_shares(store: Queries, result: Result) -> RequestShares:
 
 
 def _delivery_item(delivery: Delivery) -> dict[str, Any]:
+    """Return a webhook with the alarm or retraining request that it sends, if any."""
     content = read_request(delivery.body)
-    about = content.alarm if isinstance(content, AlarmNotice) else content
-    request = about if isinstance(about, RetrainRequest | Alarm) else None
+    subject = content.alarm if isinstance(content, AlarmNotice) else content
+    request = subject if isinstance(subject, RetrainRequest | Alarm) else None
     return {
         "delivery": delivery,
         "request": request,

@@ -31,7 +31,7 @@ QUALITY = {  # quality measures and their display names
 }
 # Shown while the version learns its baseline.
 STATISTICS = {"mean": "Mean", "p5": "5%", "p50": "Median", "p95": "95%"}
-WHOLE = {  # window-level drift scores and their titles
+WINDOW_DRIFT = {  # window-level drift scores and their titles
     STRONGEST: "Largest drift",
     JOINT: "Feature correlations",
     EVIDENCE: "Concept drift evidence",
@@ -128,7 +128,7 @@ def chief_score(results: Sequence[Result]) -> str:
 
 def window_drift(result: Result) -> list[tuple[str, Score]]:
     """Return window-level drift scores with their titles."""
-    scores = ((title, find(result, name)) for name, title in WHOLE.items())
+    scores = ((title, find(result, name)) for name, title in WINDOW_DRIFT.items())
     return [(title, score) for title, score in scores if score and score.value is not None]
 
 

@@ -19,7 +19,7 @@ from monitoring.web.charts.svg import drawing, element, path
 from monitoring.web.charts.version_charts import HALF, NARROW, WHOLE, Picture
 
 _LINE = 26.0  # height of a row, in pixels
-_TOP, _BOTTOM, _RIGHT = 22.0, 26.0, 14.0
+_TOP, _BOTTOM, _RIGHT = 22.0, 26.0, 14.0  # margins, in pixels
 
 
 def difference_chart(comparison: VersionComparison) -> Picture | None:
@@ -85,6 +85,7 @@ def _forest(
     *,
     axis: bool,
 ) -> Markup:
+    """Draw a forest plot; `rows` are names, scores and the ends of their symmetric scales."""
     narrow = width == NARROW
     letters = 18 if narrow else 34
     left = min(max(len(name) for name, _, _ in rows), letters) * LETTER + 16.0
@@ -161,6 +162,7 @@ def _axis(scale: Scale, height: float) -> Markup:
 
 
 def _extent(rows: Sequence[ScoreRow]) -> float:
+    """Return the end of a symmetric scale that includes all differences and intervals."""
     ends = [
         abs(end) for row in rows
         for end in finite([row.difference.value, row.difference.low, row.difference.high])

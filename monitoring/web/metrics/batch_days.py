@@ -11,7 +11,7 @@ SHOWN_PERIOD = 8 * DAY  # so that a weekly job has an uninterrupted series
 
 
 def batch_metrics(days: Mapping[tuple[str, str], BatchDay]) -> Iterator[Metric]:
-    """Yield the rows, failed chunks and share outside the reference, of each version's day."""
+    """Yield rows, failed chunks and the share outside the reference; `days` is by version."""
     labels = ["model", "version"]
     rows = GaugeMetricFamily(
         "driftline_batch_day_rows",
