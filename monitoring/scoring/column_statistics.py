@@ -17,10 +17,10 @@ _QUANTILES = {"p5": 0.05, "p50": 0.5, "p95": 0.95}
 def column_statistics(manifest: Manifest, window: pd.DataFrame) -> list[Score]:
     """Score the mean, the quantiles and the share of missing values of a window's columns."""
     version = Version(model="", number="", digest="", created=0, manifest=manifest, path="")
-    own = Baseline(version, window)  # a baseline gives access to the columns' values
+    baseline = Baseline(version, window)  # a baseline gives access to the columns' values
     scores: list[Score] = []
-    for column in own.columns:
-        values = comparable(own.observed(window, column.stored), column)
+    for column in baseline.columns:
+        values = comparable(baseline.observed(window, column.stored), column)
 
         def measure(
             name: str = column.name, values: "pd.Series[float]" = values, kind: str = column.kind

@@ -38,7 +38,7 @@ def numbers_of(values: "pd.Series[Any]") -> Array:
         numbers = np.array(values.tolist(), dtype=float)
     except (TypeError, ValueError, OverflowError):  # some values are no numbers
         numbers = np.array([])
-    if numbers.shape != values.shape:  # also if every value is a list
+    if numbers.shape != values.shape:  # a column of lists becomes an array of more dimensions
         return values.map(number).to_numpy(dtype=float)
     return np.where(np.isfinite(numbers), numbers, np.nan)
 

@@ -61,8 +61,8 @@ def longest_run(
     if common >= 1:
         return Score(name=name, column=column, value=float(length))
     by_chance = log(_CHANCE / max(len(values.known), 2)) / log(common) if common else 0
-    own, _ = _longest(expected.codes[expected_order])
-    limit = max(_LEAST_RUN, round(by_chance), _LIKE_THE_REFERENCE * own)
+    reference_run, _ = _longest(expected.codes[expected_order])
+    limit = max(_LEAST_RUN, round(by_chance), _LIKE_THE_REFERENCE * reference_run)
     breached = length > limit
     return Score(
         name=name,
@@ -203,11 +203,11 @@ def _run_scores(feature: Feature, window: FeatureTable, baseline: Baseline) -> l
 
 
 def _missing_share(count: FeatureCounts, expected: FeatureValues) -> Score:
-    share, own = (
+    share, reference_share = (
         missing / rows if rows else 0.0
         for missing, rows in ((count.missing, count.rows), (expected.missing, len(expected)))
     )
-    return _share_score("missing_share", expected.feature, share, own)
+    return _share_score("missing_share", expected.feature, share, reference_share)
 
 
 def _out_of_range(count: FeatureCounts, expected: FeatureValues) -> Score:
@@ -237,8 +237,10 @@ def _type_change_share(values: FeatureValues, expected: FeatureValues) -> Score:
     return _share_score(name, values.feature, sum(other.values()), 0.0, note)
 
 
-def _share_score(name: str, feature: Feature, share: float, own: float, note: str = "") -> Score:
-    limit, share = own + _TOLERATED, significant(share)
+def _share_score(
+    name: str, feature: Feature, share: float, reference_share: float, note: str = ""
+) -> Score:
+    limit, share = reference_share + _TOLERATED, significant(share)
     return Score(
         name=name,
         column=feature.name,

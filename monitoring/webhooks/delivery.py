@@ -203,24 +203,24 @@ async def _open_and_run(make: Callable[[], Sender], idle: float) -> None:
 
 def approval_receiver(settings: MonitorSettings) -> Receiver | None:
     """Return the receiver of requests for approval, or None if no address is set."""
-    own = replace(
+    approval_settings = replace(
         settings,
         webhook_url=settings.approval_webhook_url,
         webhook_format=settings.approval_webhook_format,
         webhook_token=settings.approval_webhook_token,
     )
-    return Receiver.configured(own, f"{PREFIX}APPROVAL_WEBHOOK_")
+    return Receiver.configured(approval_settings, f"{PREFIX}APPROVAL_WEBHOOK_")
 
 
 def alarm_receiver(settings: MonitorSettings) -> Receiver | None:
     """Return the receiver of alarms that request no retraining, or None if no address is set."""
-    own = replace(
+    alarm_settings = replace(
         settings,
         webhook_url=settings.alarm_webhook_url,
         webhook_format=settings.alarm_webhook_format,
         webhook_token=settings.alarm_webhook_token,
     )
-    return Receiver.configured(own, f"{PREFIX}ALARM_WEBHOOK_")
+    return Receiver.configured(alarm_settings, f"{PREFIX}ALARM_WEBHOOK_")
 
 
 class OutboxPart:

@@ -167,17 +167,17 @@ def _common_chance(
 ) -> float:
     """Return the probability of each check at which all together reach `level` (bisection)."""
 
-    def together(chance: float) -> float:
+    def chance_of_all(chance: float) -> float:
         broken = np.any([check.broken(chance) for check in checks], axis=0)
         return _chance(broken, windows, consecutive)
 
-    probability = together(_COUNTED)
+    probability = chance_of_all(_COUNTED)
     if probability > level:
         return _COUNTED * level / probability
     low, high = _COUNTED, max(level, _COUNTED)
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        low, high = (middle, high) if together(middle) <= level else (low, middle)
+        low, high = (middle, high) if chance_of_all(middle) <= level else (low, middle)
     return low
 
 

@@ -59,9 +59,9 @@ def _replace(name: str) -> None:
     assert isinstance(package, _OnDemand)
     package.sources = _sources(name, Path(spec.origin).read_text(encoding="utf-8"))
     sys.modules[name] = package
-    parent, _, own = name.rpartition(".")
+    parent, _, own_name = name.rpartition(".")
     if parent:
-        setattr(sys.modules[parent], own, package)
+        setattr(sys.modules[parent], own_name, package)
 
 
 def _sources(package: str, text: str) -> dict[str, tuple[str, str]]:

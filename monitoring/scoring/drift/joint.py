@@ -66,10 +66,10 @@ class RowEncoding:
         for column in columns:
             self._add(column, frame[column.stored])
 
-    def rows(self, frame: pd.DataFrame, *, own: bool = False) -> Array:
-        """Encode rows; `own` rows are the reference's rows, each ranked among the other rows."""
+    def rows(self, frame: pd.DataFrame, *, is_reference: bool = False) -> Array:
+        """Encode rows; if `is_reference`, each row is ranked among the other rows."""
         parts = [
-            _encoded(column, values, frame[column.stored], own=own)
+            _encoded(column, values, frame[column.stored], is_reference=is_reference)
             for column, values in self._columns
         ]
         return np.column_stack(parts) if parts else np.zeros((len(frame), 0))
@@ -95,13 +95,15 @@ class RowEncoding:
         self._columns.append((column, encoding))
 
 
-def _encoded(column: Column, encoding: Any, values: "pd.Series[Any]", *, own: bool) -> Array:
+def _encoded(
+    column: Column, encoding: Any, values: "pd.Series[Any]", *, is_reference: bool
+) -> Array:
     if column.kind == "numeric":
         numbers = numbers_of(values)
         below = np.searchsorted(encoding, numbers, side="left")
         up_to = np.searchsorted(encoding, numbers, side="right")
-        others = len(encoding) - own
-        share = (below + up_to - own + 1) / 2 / (others + 1)
+        others = len(encoding) - is_reference
+        share = (below + up_to - is_reference + 1) / 2 / (others + 1)
         scores: Array = np.where(np.isfinite(numbers), ndtri(share), 0.0)[:, None]
         return scores
     places = categories(values).map({name: place for place, name in enumerate(encoding)})
@@ -116,7 +118,7 @@ class JointDrift:
     def __init__(self, frame: pd.DataFrame, columns: list[Column]) -> None:
         """`frame` contains the reference's rows."""
         self._encoding = RowEncoding(frame, columns)
-        rows = self._encoding.rows(frame, own=True)
+        rows = self._encoding.rows(frame, is_reference=True)
         self._mean, self._spread = _moments(rows)
         self._reference = (rows - self._mean) / self._spread
         self._halves, self._own_errors = _cross_fitted(frame, columns)
@@ -186,13 +188,13 @@ class JointDrift:
         pairs with underestimated spreads would decide. The spread of a correlation r is therefore
         at least (1 - r^2) times the spread in the median pair.
         """
-        own: Array = np.sqrt(np.mean(changes**2, axis=0))
+        sizes: Array = np.sqrt(np.mean(changes**2, axis=0))
         scale = 1 - self.of_reference[:-1] ** 2
-        varying = (own[:-1] > 0) & (scale > _SMALLEST)
+        varying = (sizes[:-1] > 0) & (scale > _SMALLEST)
         if varying.any():
-            median = float(np.median(own[:-1][varying] / scale[varying]))
-            own[:-1][varying] = np.maximum(own[:-1], median * scale)[varying]
-        return own
+            median = float(np.median(sizes[:-1][varying] / scale[varying]))
+            sizes[:-1][varying] = np.maximum(sizes[:-1], median * scale)[varying]
+        return sizes
 
     def change(self, place: int, now: float) -> JointChange:
         """Return the change of the measure at the index `place`, whose value is `now`."""
@@ -236,7 +238,7 @@ class _Half:
     def __init__(self, half: pd.DataFrame, other: pd.DataFrame, columns: list[Column]) -> None:
         """Fit the rows of `half`; errors are in units of the mean error of `other`."""
         self._encoding = RowEncoding(half, columns)
-        rows = self._encoding.rows(half, own=True)
+        rows = self._encoding.rows(half, is_reference=True)
         self._mean, self._spread = _moments(rows)
         self._minor_directions = _minor_directions((rows - self._mean) / self._spread)
         self._unit = 1.0

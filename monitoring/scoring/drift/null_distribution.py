@@ -216,18 +216,20 @@ class NullSampler:
             values, policy = self.values[column.name], self._policy
             if column.name in self.features:
                 absent = values.retained.isna().to_numpy(dtype=float)
-                own = np.array([absent[rows].sum() for rows in places])
-                rest = np.full(len(places), absent.sum()) - own * left_out
+                missing_here = np.array([absent[rows].sum() for rows in places])
+                missing_elsewhere = np.full(len(places), absent.sum()) - missing_here * left_out
                 others = len(absent) - sizes * left_out
-                statistics[f"missing {column.name}"] = np.abs(own / sizes - rest / others)
+                statistics[f"missing {column.name}"] = np.abs(
+                    missing_here / sizes - missing_elsewhere / others
+                )
             declared = {**policy.drift_methods, **policy.drift_thresholds}
             if column.name in declared or values.pooled or not values.retained.notna().any():
                 continue
             counts = self._bins[column.name].one_hot()
             windows = np.stack([counts[rows].sum(axis=0) for rows in places])
-            whole = counts.sum(axis=0, keepdims=True) - windows * left_out
+            others_counts = counts.sum(axis=0, keepdims=True) - windows * left_out
             statistics[f"drift {column.name}"] = self._bins[column.name].distance(
-                windows, np.broadcast_to(whole, windows.shape)
+                windows, np.broadcast_to(others_counts, windows.shape)
             )
         return PastWindows(statistics, sizes.tolist(), () if left_out else places)
 

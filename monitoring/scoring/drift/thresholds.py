@@ -120,7 +120,7 @@ class DriftThresholds:
         )
 
     @cached_property
-    def together(self) -> JointDrift:
+    def joint_drift(self) -> JointDrift:
         """The comparison of the logged features' correlations."""
         columns = [c for c in self._drawing.columns if c.name in self._drawing.features]
         return JointDrift(self._drawing.frame, columns)
@@ -138,13 +138,13 @@ class DriftThresholds:
         past_changes = None
         if past.places and chance.joint_possible:
             windows = [
-                self.together.of_window(drawing.frame.iloc[places]) for places in past.places
+                self.joint_drift.of_window(drawing.frame.iloc[places]) for places in past.places
             ]
-            past_changes = np.abs(np.stack(windows) - self.together.of_reference)
-            together = (past_changes >= sized.joint).any(axis=1)
-            broken = broken | together if len(together) == len(broken) else broken
+            past_changes = np.abs(np.stack(windows) - self.joint_drift.of_reference)
+            joint_broken = (past_changes >= sized.joint).any(axis=1)
+            broken = broken | joint_broken if len(joint_broken) == len(broken) else broken
         seasonal = has_seasons(broken, level(self._manifest)) or (
-            past_changes is not None and has_seasons(together, level(self._manifest))
+            past_changes is not None and has_seasons(joint_broken, level(self._manifest))
         )
         if seasonal:
             limits = widened(limits, values)
@@ -176,8 +176,8 @@ class DriftThresholds:
         alarms, drawing = self._manifest.monitoring.alarms, self._drawing
         resampling = drawing.resampling(rows)
         floor = STRONG_FACTOR * alarms.smallest_drift
-        changes = np.abs(self.together.drawn(resampling)) if self.together.possible else None
-        usual = np.zeros(0) if changes is None else self.together.usual(changes)
+        changes = np.abs(self.joint_drift.drawn(resampling)) if self.joint_drift.possible else None
+        usual = np.zeros(0) if changes is None else self.joint_drift.usual(changes)
         distributions = {f"drift {n}": d for n, d in drawing.drift(resampling)}
         distributions |= {f"missing {n}": d for n, d in drawing.missing(resampling)}
         limits = calibrate(

@@ -113,19 +113,19 @@ def _is_infinite(value: Any) -> bool:
 def _strongest(ratios: list[tuple[float, str]]) -> Score:
     if not ratios:
         return Score(name=STRONGEST, value=None, threshold=1.0, note="no column can be scored")
-    ratio, words = max(ratios)
-    return _ratio_score(STRONGEST, ratio, words)
+    ratio, text = max(ratios)
+    return _ratio_score(STRONGEST, ratio, text)
 
 
 def _joint(thresholds: DriftThresholds, window: pd.DataFrame) -> list[Score]:
-    together = thresholds.together
-    if together.reason:
-        return [Score(name=JOINT, value=None, note=together.reason)]
+    joint_drift = thresholds.joint_drift
+    if joint_drift.reason:
+        return [Score(name=JOINT, value=None, note=joint_drift.reason)]
     if len(window) < MIN_VALUES:
         note = f"only {len(window)} rows, at least {MIN_VALUES} are needed"
         return [Score(name=JOINT, value=None, threshold=1.0, note=note)]
-    now, sized = together.of_window(window), thresholds.of(len(window))
-    changes_by_measure = np.abs(now - together.of_reference)
+    now, sized = joint_drift.of_window(window), thresholds.of(len(window))
+    changes_by_measure = np.abs(now - joint_drift.of_reference)
     ratios = np.divide(
         changes_by_measure,
         sized.joint,
@@ -133,11 +133,11 @@ def _joint(thresholds: DriftThresholds, window: pd.DataFrame) -> list[Score]:
         where=sized.joint > 0,
     )
     order = np.argsort(-ratios, kind="stable")
-    greatest_change = together.change(int(order[0]), float(now[order[0]]))
+    greatest_change = joint_drift.change(int(order[0]), float(now[order[0]]))
     score = _ratio_score(JOINT, float(ratios[order[0]]), str(greatest_change))
     if not score.breached:
         return [score]
-    changes = [together.change(int(place), float(now[place])) for place in order]
+    changes = [joint_drift.change(int(place), float(now[place])) for place in order]
     return [score, *_columns(changes, ratios[order])]
 
 
@@ -151,22 +151,22 @@ def _columns(changes: Sequence[JointChange], ratios: Sequence[float]) -> list[Sc
     return list(greatest.values())
 
 
-def _ratio_score(name: str, ratio: float, words: str, column: str = "") -> Score:
+def _ratio_score(name: str, ratio: float, text: str, column: str = "") -> Score:
     value = significant(ratio, 6)
     return Score(
-        name=name, column=column, value=value, threshold=1.0, breached=value >= 1, note=words
+        name=name, column=column, value=value, threshold=1.0, breached=value >= 1, note=text
     )
 
 
 def _budget(baseline: Baseline, sized: WindowThresholds) -> Score:
     """Return the false-alarm budget as a score."""
     policy = baseline.manifest.monitoring
-    words = (
+    text = (
         f"{budget_text(policy)}; a window without drift breaks the drift rule with a chance of at "
         f"most {level(baseline.manifest):.2g}"
     )
     if not sized.met:
-        words += "; the limits in drift_thresholds exceed it"
+        text += "; the limits in drift_thresholds exceed it"
     if sized.seasonal:
-        words += "; the reference varies with time (a season or a trend), so limits are wider"
-    return Score(name=BUDGET, value=significant(false_alarms(policy), 6), note=words)
+        text += "; the reference varies with time (a season or a trend), so limits are wider"
+    return Score(name=BUDGET, value=significant(false_alarms(policy), 6), note=text)

@@ -92,15 +92,15 @@ class EstimateGaps:
             estimates.get(name) if estimated else self._of_reference(name),
         )
         kind: Spread = "error" if estimated else "label"
-        usual = self._estimator.spread(name, len(rows.actual), kind)
-        own = self._estimator.spread(name, len(self._baseline.frame), kind)
-        if measured is None or expected is None or usual is None or own is None:
+        window_error = self._estimator.spread(name, len(rows.actual), kind)
+        reference_error = self._estimator.spread(name, len(self._baseline.frame), kind)
+        if measured is None or expected is None or window_error is None or reference_error is None:
             return None
         reference = self._reference_rows
-        usual = max(usual, smallest_spread(name, rows, reference))
-        own = max(own, smallest_spread(name, reference, reference))
+        window_error = max(window_error, smallest_spread(name, rows, reference))
+        reference_error = max(reference_error, smallest_spread(name, reference, reference))
         worse = measured - expected if name in ERRORS else expected - measured
-        limit = _TOLERATED * own + FAR * usual
+        limit = _TOLERATED * reference_error + FAR * window_error
         comparison = (
             f"expected {figure(expected)} from the inputs"
             if estimated
@@ -111,8 +111,8 @@ class EstimateGaps:
             value=significant(worse),
             threshold=significant(limit),
             breached=worse > limit,
-            low=significant(worse - WIDTH * usual),
-            high=significant(worse + WIDTH * usual),
+            low=significant(worse - WIDTH * window_error),
+            high=significant(worse + WIDTH * window_error),
             note=f"{name} {figure(measured)}, {comparison}",
         )
 
