@@ -23,7 +23,7 @@ class LoggedDecisions:
         self._home = home
         self._settings = settings
         self._writer: CountingWriter | None = None
-        self._one_at_a_time = threading.Lock()
+        self._lock = threading.Lock()
 
     def append(
         self, picked: PickedRow, action: ReviewAction, label: Label, *, actor: str, why: str
@@ -33,7 +33,7 @@ class LoggedDecisions:
         Raises:
             LogUnavailable: the log cannot be written.
         """
-        with self._one_at_a_time:
+        with self._lock:
             if self._writer is None:
                 self._writer = self._claim()
             writer, now = self._writer, now_us()
@@ -59,7 +59,7 @@ class LoggedDecisions:
 
     def close(self) -> None:
         """Log the end of this writer's epoch, and release the source."""
-        with self._one_at_a_time:
+        with self._lock:
             if self._writer is None:
                 return
             with suppress(LogUnavailable):

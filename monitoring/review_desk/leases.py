@@ -78,7 +78,7 @@ class ReviewDesk:
         self._database = Database(address)
         self._log = log
         self._clock = clock
-        self._one_at_a_time = threading.Lock()
+        self._lock = threading.Lock()
 
     def lease(self, model: str, holder: str, limit: int) -> list[PickedRow]:
         """Lease a model's next rows to `holder`; the rows that `holder` has leased are included.
@@ -87,7 +87,7 @@ class ReviewDesk:
         that get labelled are a random sample of the period.
         """
         now = self._clock()
-        with self._one_at_a_time, self._database.transaction():
+        with self._lock, self._database.transaction():
             free = self._database.all(
                 queries.FREE, model=model, holder=holder, now=now, limit=min(limit, MOST)
             )
@@ -105,13 +105,13 @@ class ReviewDesk:
 
     def waiting_rows(self, model: str, limit: int) -> list[PickedRow]:
         """Return a model's undecided rows in the order of the queue, leased or not."""
-        with self._one_at_a_time:
+        with self._lock:
             rows = self._database.all(queries.OPEN, model=model, limit=limit)
         return read_picked(rows)
 
     def waiting(self) -> dict[str, int]:
         """Return the number of undecided rows of each model, including models without any."""
-        with self._one_at_a_time:
+        with self._lock:
             models = self._database.all(queries.MODELS)
             counts = {str(model): rows for model, rows in self._database.all(queries.COUNT_OPEN)}
         return {
@@ -126,7 +126,7 @@ class ReviewDesk:
         """
         rows: list[PickedRow] = []
         if "\0" not in prediction_id:  # PostgreSQL accepts no null character
-            with self._one_at_a_time:
+            with self._lock:
                 rows = read_picked(self._database.look_up(queries.OF_ID, [join_key(prediction_id)]))
         for picked in rows:
             if picked.row == row and picked.stored.prediction_id == prediction_id:
@@ -141,7 +141,7 @@ class ReviewDesk:
             LogUnavailable: the log cannot be written.
         """
         place = picked.joined_by, picked.row
-        with self._one_at_a_time, self._database.transaction():
+        with self._lock, self._database.transaction():
             self._require_free(place, actor)
             if decision.action == "skip":
                 self._save(place, actor, "skipped", decision.why)
@@ -158,7 +158,7 @@ class ReviewDesk:
         Raises:
             UnknownReview: the actor has not decided about any row of the model.
         """
-        with self._one_at_a_time, self._database.transaction():
+        with self._lock, self._database.transaction():
             decisions = self._database.all(queries.LAST_ACTION, model=model, holder=actor, limit=1)
             if not decisions:
                 raise UnknownReview(f"{actor or 'you'} decided about no row of {model} yet")
@@ -188,7 +188,7 @@ class ReviewDesk:
         if state == "decided":
             raise ReviewConflict(f"{holder or 'another person'} has decided about this row")
         if holder != actor and state == "leased" and as_int(until) > self._clock():
-            raise ReviewConflict(f"{holder or 'another person'} holds this row")
+            raise ReviewConflict(f"{holder or 'another person'} has leased this row")
 
     def _save(self, place: Place, actor: str, state: str, why: str) -> None:
         now = self._clock()

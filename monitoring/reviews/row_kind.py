@@ -45,7 +45,7 @@ class RowKind:
     def margin(self, values: Sequence[Any]) -> float | None:
         """Return the difference between the probabilities of the two likeliest classes.
 
-        None if the row does not have two finite probabilities.
+        Return None if the row does not have two finite probabilities.
         """
         probabilities = sorted(number(value) for value in values[self._probabilities])
         if len(probabilities) < 2 or not all(map(isfinite, probabilities)):

@@ -32,7 +32,7 @@ _MOST_TIMES = 200  # maximum times of a season whose limits are cached
 
 
 class LikeRows(NamedTuple):
-    """The rows that a window is compared with."""
+    """The reference rows that a window is compared with."""
 
     baseline: Baseline
     thresholds: DriftThresholds

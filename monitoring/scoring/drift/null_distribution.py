@@ -56,16 +56,16 @@ class BlockBootstrap:
         `reference` is the size of the whole reference, if the drawn rows are only a part of it. The
         attribute `windows` is the number of drawn windows per drawn reference.
         """
-        chance = np.random.default_rng(_BOOTSTRAP_SEED)
+        generator = np.random.default_rng(_BOOTSTRAP_SEED)
         self._size = max(1, min(window // _WINDOW_BLOCKS, rows // _REFERENCE_BLOCKS))
         self._rows = rows
         self.window = window
-        self._starts = np.sort(chance.permutation(rows)[:_STARTS])
+        self._starts = np.sort(generator.permutation(rows)[:_STARTS])
         reference = reference or rows
         self.windows = _WINDOWS_OF_LARGE if reference >= _LARGE * window else _WINDOWS
-        self._windows = self._draw(chance, DRAWS, -(-window // self._size))
+        self._windows = self._draw(generator, DRAWS, -(-window // self._size))
         blocks = min(-(-reference // self._size), _MAX_BLOCKS)
-        self._references = self._draw(chance, DRAWS // self.windows, blocks)
+        self._references = self._draw(generator, DRAWS // self.windows, blocks)
 
     def sums(self, values: Array) -> tuple[Array, Array]:
         """Return the sums of `values` [rows, k] over each drawn window and each drawn reference.
@@ -79,7 +79,7 @@ class BlockBootstrap:
     def rows(self, draw: int) -> tuple[Array, Array]:
         """Return the row numbers of one drawn window and of its drawn reference."""
         reference = self._references[draw // self.windows]
-        return self._places(self._windows[draw]), self._places(reference)
+        return self._row_numbers(self._windows[draw]), self._row_numbers(reference)
 
     def _block_sums(self, values: Array) -> Array:
         wrapped = np.concatenate([values, values[: self._size]]).astype(np.float64)
@@ -87,16 +87,16 @@ class BlockBootstrap:
         sums: Array = cumulated[self._starts + self._size] - cumulated[self._starts]
         return sums
 
-    def _draw(self, chance: np.random.Generator, draws: int, blocks: int) -> Any:
+    def _draw(self, generator: np.random.Generator, draws: int, blocks: int) -> Any:
         """Return the count of each block in each draw [draws, blocks]."""
         starts = len(self._starts)
         if blocks >= starts:  # most blocks are in most draws
-            return csr_matrix(chance.multinomial(blocks, np.full(starts, 1 / starts), draws))
-        chosen = chance.integers(0, starts, size=draws * blocks)
+            return csr_matrix(generator.multinomial(blocks, np.full(starts, 1 / starts), draws))
+        chosen = generator.integers(0, starts, size=draws * blocks)
         drawn = np.repeat(np.arange(draws), blocks)
         return csr_matrix((np.ones(len(chosen)), (drawn, chosen)), shape=(draws, starts))
 
-    def _places(self, blocks: Any) -> Array:
+    def _row_numbers(self, blocks: Any) -> Array:
         starts = np.repeat(self._starts[blocks.indices], blocks.data.astype(int))
         steps = np.arange(self._size)
         places: Array = ((starts[:, None] + steps) % self._rows).ravel()

@@ -71,10 +71,10 @@ def _is_season(times: Array, measures: Array, length: int, period: int) -> bool:
     means = means[:, spread > 0] / spread[spread > 0]
     if not means.shape[1]:
         return False
-    chance = np.random.default_rng(_SEED)
+    generator = np.random.default_rng(_SEED)
     variance = _share_between_classes(means, classes)
     drawn = [
-        _share_between_classes(means, _shuffled(classes, periods, chance))
+        _share_between_classes(means, _shuffled(classes, periods, generator))
         for _ in range(_PERMUTATIONS)
     ]
     return (1 + sum(sample >= variance for sample in drawn)) / (1 + _PERMUTATIONS) <= _SURE
@@ -96,9 +96,9 @@ def _group_means(means: Array, groups: Array) -> Array:
     return group_means
 
 
-def _shuffled(classes: Array, periods: Array, chance: np.random.Generator) -> Array:
+def _shuffled(classes: Array, periods: Array, generator: np.random.Generator) -> Array:
     """Return the classes, shuffled within each period."""
-    order = np.lexsort((chance.random(len(classes)), periods))
+    order = np.lexsort((generator.random(len(classes)), periods))
     shuffled = np.empty_like(classes)
     shuffled[np.argsort(periods, kind="stable")] = classes[order]
     return shuffled

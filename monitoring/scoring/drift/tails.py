@@ -36,9 +36,9 @@ class Tail:
         surprisal: Array = np.where(values > self._edge, beyond, -np.log(common))
         return surprisal
 
-    def draw(self, chance: np.random.Generator, count: int) -> Array:
+    def draw(self, generator: np.random.Generator, count: int) -> Array:
         """Draw `count` values from the distribution."""
-        return np.array([self.value(surprisal) for surprisal in chance.exponential(size=count)])
+        return np.array([self.value(surprisal) for surprisal in generator.exponential(size=count)])
 
     def value(self, surprisal: float) -> float:
         """Return the value with this surprisal."""

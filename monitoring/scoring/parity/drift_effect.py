@@ -22,7 +22,7 @@ def restore_numbers(values: Array, expected: Array, *, nullable: bool) -> Array:
 
     `expected` are the reference's numbers. If the feature is not nullable, no row becomes missing.
     """
-    chance = np.random.default_rng(_SEED)
+    generator = np.random.default_rng(_SEED)
     present, rows = np.sort(expected[~np.isnan(expected)]), len(values)
     if not len(present):
         return values.copy()
@@ -30,17 +30,17 @@ def restore_numbers(values: Array, expected: Array, *, nullable: bool) -> Array:
     missing = np.isnan(values)
     restored = values.copy()
     if missing.sum() > missing_rows:
-        filled_rows = chance.choice(
+        filled_rows = generator.choice(
             np.flatnonzero(missing), int(missing.sum()) - missing_rows, replace=False
         )
-        restored[filled_rows] = chance.choice(present, len(filled_rows))
+        restored[filled_rows] = generator.choice(present, len(filled_rows))
     elif missing.sum() < missing_rows:
-        emptied_rows = chance.choice(
+        emptied_rows = generator.choice(
             np.flatnonzero(~missing), missing_rows - int(missing.sum()), replace=False
         )
         restored[emptied_rows] = np.nan
     rows_with_value = np.flatnonzero(~np.isnan(restored))
-    ties = chance.permutation(len(rows_with_value))  # equal values are ranked at random
+    ties = generator.permutation(len(rows_with_value))  # equal values are ranked at random
     ranks = np.argsort(restored[rows_with_value][ties], kind="stable")
     order = rows_with_value[ties][ranks]
     places = (np.arange(len(order)) + 0.5) / max(len(order), 1) * len(present)
@@ -56,7 +56,7 @@ def restore_categories(
     `expected` are the reference's categories. If the feature is not nullable, no row becomes
     missing.
     """
-    chance = np.random.default_rng(_SEED)
+    generator = np.random.default_rng(_SEED)
     spelling = {_category_key(value): value for value in expected if nullable or not pd.isna(value)}
     shares = expected.map(_category_key).value_counts()
     shares = shares[[name in spelling for name in shares.index]]
@@ -68,11 +68,11 @@ def restore_categories(
         rows = np.flatnonzero(names == name)
         excess = len(rows) - quotas.get(name, 0)
         if excess > 0:
-            free += chance.choice(rows, excess, replace=False).tolist()
+            free += generator.choice(rows, excess, replace=False).tolist()
         else:
             lacking += [name] * -excess
     restored = list(values)
-    for row, name in zip(free, chance.permutation(lacking), strict=True):
+    for row, name in zip(free, generator.permutation(lacking), strict=True):
         restored[row] = spelling[str(name)]
     return restored
 

@@ -64,15 +64,15 @@ class Outer(msgspec.Struct, frozen=True):
     above: float  # lower bound of the class's probability for scores above `high`
 
     @classmethod
-    def of(cls, score: Array, is_it: Array) -> "Outer":
-        """Compute the bounds from a class's reference scores; `is_it` marks rows of the class."""
+    def of(cls, score: Array, in_class: Array) -> "Outer":
+        """Compute the bounds; `in_class` marks the reference rows of the class."""
         order, count = np.argsort(score, kind="stable"), max(MIN_VALUES, int(_OUTER * len(score)))
         first, last = order[:count], order[-count:]
         return cls(
             low=float(score[first].max()),
             high=float(score[last].min()),
-            below=1 - _least_certain(~is_it[first]),
-            above=_least_certain(is_it[last]),
+            below=1 - _least_certain(~in_class[first]),
+            above=_least_certain(in_class[last]),
         )
 
     def beyond(self, score: Array) -> Array:
@@ -107,12 +107,12 @@ class PerformanceEstimator:
             return self._errors(window)
         rows = labelled_rows(self._baseline, window, label=None)
         finite = rows.select(np.isfinite(np.array(list(rows.scores.values()))).all(axis=0))
-        return classification(self._likely(finite)) if len(finite.predicted) else {}
+        return classification(self._repeated_by_class(finite)) if len(finite.predicted) else {}
 
     def bounds(self, window: pd.DataFrame) -> Sequence[Metrics]:
         """Return the metrics with both extreme probabilities of extrapolated rows.
 
-        Empty if no more rows than usual are extrapolated.
+        The result is empty if no more rows than usual are extrapolated.
         """
         if self._baseline.manifest.task == "regression":
             return ()
@@ -120,7 +120,9 @@ class PerformanceEstimator:
         finite = rows.select(np.isfinite(np.array(list(rows.scores.values()))).all(axis=0))
         if not len(finite.predicted) or self._beyond(finite) <= _USUAL * self._usually_beyond:
             return ()
-        return [classification(self._likely(finite, certain=side)) for side in (False, True)]
+        return [
+            classification(self._repeated_by_class(finite, certain=side)) for side in (False, True)
+        ]
 
     def withheld(self, window: pd.DataFrame) -> str:
         """Return why these rows have no estimate, or "" if they have an estimate."""
@@ -129,7 +131,7 @@ class PerformanceEstimator:
         beyond = self._outside(self._columns(window))
         if beyond <= _MOST_EXTRAPOLATED + self._usually_beyond:
             return ""
-        return f"not estimated: {beyond:.0%} of the rows lie outside of the reference"
+        return f"not estimated: {beyond:.0%} of the rows are outside the reference's range"
 
     def _beyond(self, rows: LabelledRows) -> float:
         """Return the share of rows with an extrapolated score."""
@@ -168,7 +170,9 @@ class PerformanceEstimator:
         low, high = np.nanmin(columns, axis=0), np.nanmax(columns, axis=0)
         return np.where(empty, -np.inf, low), np.where(empty, np.inf, high)
 
-    def _likely(self, rows: LabelledRows, *, certain: bool | None = None) -> LabelledRows:
+    def _repeated_by_class(
+        self, rows: LabelledRows, *, certain: bool | None = None
+    ) -> LabelledRows:
         """Repeat every row for each class, weighted by the class's calibrated probability.
 
         `certain` selects an extreme probability for extrapolated rows. If it is None, extrapolated
@@ -187,7 +191,7 @@ class PerformanceEstimator:
     def spread(self, name: str, rows: int, kind: Spread = "error") -> float | None:
         """Return a metric's root mean square deviation by chance in windows of `rows` rows.
 
-        None if the metric has no such deviation.
+        Return None if the metric has no such deviation.
         """
         drawn = size_class(min(rows, _MOST))
         measured = self._spreads(drawn)[kind].get(name)

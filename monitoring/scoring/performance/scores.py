@@ -42,7 +42,7 @@ class MeasuredMetrics(msgspec.Struct, frozen=True):
 
     rows: int  # number of labelled rows
     figures: Metrics = {}  # name -> value
-    around: Mapping[str, Interval] = {}  # name -> interval, if the metric has an interval
+    intervals: Mapping[str, Interval] = {}  # name -> interval, if the metric has an interval
     effective: float = 0.0  # effective sample size: rows of weight 1 with the same precision
 
 
@@ -82,7 +82,7 @@ def metrics_from_counters(
     effective = counted + (0.0 if reviewed is None else reviewed.total)
     narrower = sqrt(sample.effective / effective)
     intervals: dict[str, Interval] = {}
-    for name, (low, high) in sample.around.items():
+    for name, (low, high) in sample.intervals.items():
         if (value := figures.get(name)) is not None:
             half = narrower * (high - low) / 2
             intervals[name] = value - half, value + half
@@ -148,9 +148,9 @@ def _weighted_regression_metrics(errors: ErrorSums, pairs: Sequence[_WeightedPai
         return {}
     rows, counted = errors.rows + float(weights.sum()), errors.rows
 
-    def mean(total: ExactSum, more: Array) -> float:
+    def mean(total: ExactSum, further: Array) -> float:
         sum_so_far = total.mean(counted) * counted if counted else 0.0
-        return (sum_so_far + float(weights @ more)) / rows
+        return (sum_so_far + float(weights @ further)) / rows
 
     return {
         "mae": rounded(mean(errors.absolute, np.abs(residuals))),
@@ -179,7 +179,7 @@ class PerformanceScorer:
         )
         self._gaps = EstimateGaps(baseline, self.estimator, self.figures, self.primary)
         allowed = {"label": label_level(baseline.manifest), "estimate": level(baseline.manifest)}
-        self._beyond = {of: NormalDist().inv_cdf(1 - chance) for of, chance in allowed.items()}
+        self._beyond = {kind: NormalDist().inv_cdf(1 - chance) for kind, chance in allowed.items()}
         self._expected: Metrics | None = None
 
     def score(
@@ -246,7 +246,7 @@ class PerformanceScorer:
             for name, value in part.figures.items():
                 note = _reference_note(self._reference_metrics().get(name)) + counts
                 by_name[name] = self._score(
-                    name, value, part.around.get(name), note, part.effective
+                    name, value, part.intervals.get(name), note, part.effective
                 )
         if self.primary not in by_name:
             note = f"{sample.rows} labels are known, at least {MIN_VALUES} are needed"
@@ -329,7 +329,7 @@ class PerformanceScorer:
         )
         if self._limit is None or expected is None or usual is None:
             return self._limit
-        # The second summand is the error of the reference, which is itself a sample.
+        # The last factor adds the error of the reference, which is itself a sample.
         error = self._beyond[kind] * usual * (1 + rows / len(self._baseline.frame)) ** 0.5
         if self.primary in ERRORS:
             return max(self._limit, significant(expected + error, 6))

@@ -97,7 +97,7 @@ def test_rows_are_leased_to_one_person_at_a_time(office: Office, page: httpx.Cli
     assert (row["predicted"], row["probabilities"]) == (1, {"0": 0.25, "1": 0.75})
     held = {"prediction_id": ids[0], "action": "accept"}
     refused = page.post(ROWS, json=held, headers=ben)
-    assert (refused.status_code, "key:ann holds this row" in refused.text) == (409, True)
+    assert (refused.status_code, "key:ann has leased this row" in refused.text) == (409, True)
     office.now += LEASE + 1
     taken = page.get(f"{ROWS}&limit=500", headers=ben).json()["rows"]
     assert {*ids} <= {one["prediction_id"] for one in taken}
