@@ -51,7 +51,7 @@ def test_a_row_is_with_one_person_at_a_time(each_database: DatabaseAddress) -> N
     assert desk.lease("tiny", "key:cem", 5) == []
     first = ann[0]
     accept = Decision(prediction_id=first.stored.prediction_id, action="accept")
-    with pytest.raises(ReviewConflict, match="key:ann holds"):
+    with pytest.raises(ReviewConflict, match="key:ann has leased"):
         other.decide(first, accept, "key:ben")
     decisions.full = True
     with pytest.raises(LogUnavailable):
