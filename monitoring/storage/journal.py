@@ -255,7 +255,7 @@ class Journal:
         self.database.many(dead_letters.DELETE_RETRIES, numbers)
         return letters
 
-    # Scoring and decisions
+    # Scorings, results, alarms and webhooks
 
     def next_job(self) -> int:
         """Return the next scoring's number; scorings are evaluated in the order of numbers."""
@@ -340,7 +340,7 @@ class Journal:
         return {str(webhook_id): as_bytes(body) for webhook_id, body in rows}
 
     def supersede(self, webhook_id: str) -> None:
-        """Stop sending a webhook, because a later one replaces it."""
+        """Stop sending a webhook, because a later webhook replaces it."""
         self.database.write(outbox.SUPERSEDE, webhook_id)
 
     def deliveries(self) -> list[Delivery]:

@@ -12,7 +12,7 @@ class SoleOutbox:
     """
 
     def __init__(self, store: Store, duty: str) -> None:
-        """Use the lock named `duty`; each receiver has its own."""
+        """Use the lock named `duty`; each receiver has its own lock."""
         self._store = store
         self._duty = duty
 

@@ -76,6 +76,8 @@ def app(  # noqa: PLR0913 - the page's ports, passed by name
     """Return the application.
 
     - `open_store`: called once, in the serving thread; all handlers read from this store
+    - `report_folder`: folder of Evidently's reports
+    - `catalogue`: registered versions; without it, only the monitor's data are shown
     - `hosts`: allowed host names, in addition to localhost and IP addresses; `*` allows any name
     - `authorizer`: checks API keys; without it, every client has access
     - `progress`, `scoring`: the lags of the consumer and of scoring, for health and metrics

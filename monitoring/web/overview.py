@@ -232,11 +232,13 @@ def overview_rows(
         *registered,
     }
     alarms = [alarm for alarm in store.alarms() if alarm.state != "resolved"]
-    about: dict[tuple[str, str], list[Alarm]] = {}
+    by_version: dict[tuple[str, str], list[Alarm]] = {}
     for alarm in alarms:
-        about.setdefault((alarm.model, alarm.version), []).append(alarm)
+        by_version.setdefault((alarm.model, alarm.version), []).append(alarm)
     rows = [
-        _row(store, pair, names_by_model.get(pair[0]), about.get(pair, []), registered.get(pair))
+        _row(
+            store, pair, names_by_model.get(pair[0]), by_version.get(pair, []), registered.get(pair)
+        )
         for pair in pairs
     ]
     return sorted(rows, key=lambda row: row.order)

@@ -52,7 +52,7 @@ class Queries(Protocol):
     def recent(self, model: str, version: str, last: int) -> list[Result]:
         """Return the last closed windows, oldest first.
 
-        Older windows with scores that no later window has precede the last windows.
+        The list begins with older windows that have a score which all later windows lack.
         """
         ...
 

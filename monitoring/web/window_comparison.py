@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_WINDOWS = 400  # windows of a period
-_OF_WHOLE: dict[str, tuple[str, Callable[[float | None], str]]] = {
+# Titles and formats of the compared window-level scores.
+_WINDOW_SCORES: dict[str, tuple[str, Callable[[float | None], str]]] = {
     **{name: (title, figure) for name, title in PERFORMANCE.items()},
     **{
         ESTIMATED + name: (f"{title}, estimated without labels", figure)
@@ -121,7 +122,7 @@ def score_pairs(first: Result, second: Result) -> list[ScorePair]:
     """Return every window-level score that either window has."""
     pairs = [
         ScorePair(title, write, window_view.find(first, name), window_view.find(second, name))
-        for name, (title, write) in _OF_WHOLE.items()
+        for name, (title, write) in _WINDOW_SCORES.items()
     ]
     return [pair for pair in pairs if pair.first or pair.second]
 
