@@ -96,7 +96,7 @@ class PeriodSelection:
     def __init__(self, sizes: Sizes) -> None:
         self.strata = [0] * STRATA  # number of rows in each stratum
         self.scored = 0  # number of rows with a margin
-        self._known: dict[Place, ReviewCandidate] = {}
+        self._candidates: dict[Place, ReviewCandidate] = {}
         budget = sizes.budget
         # If too few rows have a margin, the random part picks the rest of the uncertain rows.
         self._lowest = [_Lowest(sizes.uncertain + 1), _Lowest(budget + 1)]
@@ -117,18 +117,20 @@ class PeriodSelection:
 
     def offer(self, candidate: ReviewCandidate) -> tuple[bool, list[Place]]:
         """Add a row; return whether it can be picked, and the rows that no longer can."""
-        if candidate.place in self._known:
+        if candidate.place in self._candidates:
             return False, []
         dropped: list[Place] = []
         for lowest, priority in self._priorities(candidate):
             if (removed := lowest.offer(priority, candidate.place)) is not None:
                 dropped.append(removed)
-        self._known[candidate.place] = candidate
-        displaced = [place for place in {*dropped} if not self._can_be_picked(self._known[place])]
+        self._candidates[candidate.place] = candidate
+        displaced = [
+            place for place in {*dropped} if not self._can_be_picked(self._candidates[place])
+        ]
         for place in displaced:
-            del self._known[place]
+            del self._candidates[place]
         others = [place for place in displaced if place != candidate.place]
-        return candidate.place in self._known, others
+        return candidate.place in self._candidates, others
 
     def choose(self, sizes: Sizes) -> list[Choice]:
         """Return the picked rows in a random order, which every process reproduces.
@@ -160,7 +162,7 @@ class PeriodSelection:
         return [choice for _, choice in sorted(chosen, key=lambda pair: (pair[0], pair[1].place))]
 
     def _all(self) -> list[ReviewCandidate]:
-        return list(self._known.values())
+        return list(self._candidates.values())
 
     def _priorities(self, candidate: ReviewCandidate) -> "list[tuple[_Lowest, float]]":
         return [

@@ -30,9 +30,9 @@ class ScoringLoop:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the monitor handles Ctrl-C
         room = from_environment(MonitorSettings, PREFIX).reference_values
         home = Home.from_environment()
-        recent = ScorerCache(Registry(home), room, baselines=BaselineFiles(home.baselines))
+        cache = ScorerCache(Registry(home), room, baselines=BaselineFiles(home.baselines))
         reports = Path(sys.argv[1])
-        self._scorer = WindowScorer(recent, reports)
+        self._scorer = WindowScorer(cache, reports)
         self._report_retention = ReportRetention(reports, retention().reports_days)
 
     def run(self) -> None:

@@ -105,11 +105,13 @@ class ScorerCache:
         """
         return self._catalogue.version(model, number)
 
-    def _baseline(self, of: tuple[str, str, str, str], policy: Monitoring | None) -> Baseline:
+    def _baseline(
+        self, scorers_key: tuple[str, str, str, str], policy: Monitoring | None
+    ) -> Baseline:
         for key, parts in self._scorers.items():
-            if policy is not None and key[:3] == of[:3]:
+            if policy is not None and key[:3] == scorers_key[:3]:
                 return parts.baseline.under(policy)
-        model, number, learned, _ = of
+        model, number, learned, _ = scorers_key
         version = self._catalogue.version(model, number)
         if policy is not None:
             version = replace(version, manifest=replace(version.manifest, monitoring=policy))
@@ -131,9 +133,9 @@ class ScorerCache:
 class WindowScorer:
     """Scores windows one at a time, each under the policy of its job."""
 
-    def __init__(self, recent: ScorerCache, reports: Path) -> None:
+    def __init__(self, cache: ScorerCache, reports: Path) -> None:
         """`reports` is the folder of Evidently's reports."""
-        self._recent = recent
+        self._cache = cache
         self._reports = reports
 
     def score(self, job: ScoreJob) -> ScoreReply:
@@ -164,9 +166,9 @@ class WindowScorer:
     def _score(self, job: ScoreJob) -> list[Score]:
         window = frame(job.columns)
         if job.learning:
-            manifest = self._recent.version(job.model, job.version).manifest
+            manifest = self._cache.version(job.model, job.version).manifest
             return column_statistics(manifest, window) if job.drift else []
-        parts = self._recent.parts(job.model, job.version, job.policy, job.baseline)
+        parts = self._cache.parts(job.model, job.version, job.policy, job.baseline)
         window = _with_own_label(window, parts.baseline.own)
         scores = self._input_scores(parts, job, window) if job.drift else []
         if not parts.baseline.has_labels:

@@ -1,8 +1,8 @@
 """Score each group of the policy's segments, and judge it against its limits.
 
 Scores of a small group are noisy, and among many groups some are bad by chance. A limit is breached
-only if a score exceeds it by more than chance explains. The probability of chance follows from the
-false-alarm budget and is divided by the number of groups (Bonferroni).
+only if a score exceeds it by more than chance explains. The probability at which chance may breach
+a limit follows from the false-alarm budget and is divided by the number of groups (Bonferroni).
 
 Evidently's own grouping is not used, because it reports the whole window's value for every group in
 several metrics.
@@ -61,11 +61,11 @@ class GroupLimits(msgspec.Struct, frozen=True):
         selection = NormalDist().inv_cdf(1 - level(manifest) / pairs)
         true_positives = NormalDist().inv_cdf(1 - by_labels / pairs)
         gaps = alarms.max_gap.selection_rate, alarms.max_gap.true_positive_rate
-        together = sum(number + 2 for number in groups)  # with "(other)" and "(missing)"
+        comparisons = sum(number + 2 for number in groups)  # with "(other)" and "(missing)"
         return cls(
             (GapLimit(gaps[0], selection), GapLimit(gaps[1], true_positives)),
             alarms.min_segment_score,
-            by_labels / max(together, 1),
+            by_labels / max(comparisons, 1),
         )
 
     def judged(self, score: Score, parts: int) -> Score:
@@ -124,26 +124,28 @@ class SegmentScorer:
         if isinstance(groups, str):
             name = self._segments[place].column
             return [Score(name="segments", segment=name, value=None, note=groups)]
-        cut = _GroupedWindow(
+        grouped = _GroupedWindow(
             self._baseline, self._performance, groups, window, self.limits, reviewed
         )
         scores: list[Score] = []
         for number, name in enumerate(groups.names):
-            rows, reference_rows = cut.places == number, expected == number
+            rows, reference_rows = grouped.places == number, expected == number
             if not rows.any() and (number >= len(groups.named) or not reference_rows.any()):
                 continue
             segment = f"{groups.column}={name}"
             scores.append(_row_count_score(segment, rows, reference_rows))
             if rows.sum() < MIN_VALUES:
                 continue
-            for figure, compute in cut.figures(rows, number).items():
+            for figure, compute in grouped.figures(rows, number).items():
                 scores += attempt(figure, partial(compute, segment), segment=segment)
             if drift:
                 compute_drift = partial(
-                    _drift_score, segment, self._baseline, cut.table, rows, reference_rows
+                    _drift_score, segment, self._baseline, grouped.table, rows, reference_rows
                 )
                 scores += attempt("drifted_share", compute_drift, segment=segment)
-        current = rates(cut.predicted, cut.real, cut.places, cut.label_places, groups.named)
+        current = rates(
+            grouped.predicted, grouped.real, grouped.places, grouped.label_places, groups.named
+        )
         return scores + gaps(groups.column, current, usual, *self.limits.gaps)
 
     def _group(self, place: int) -> tuple[Grouping | str, Array, GroupRates]:
@@ -281,7 +283,7 @@ def _row_count_score(segment: str, rows: Array, reference_rows: Array) -> Score:
     count = int(rows.sum())
     note = f"{rows.mean():.1%}, reference {reference_rows.mean():.1%}"
     if count < MIN_VALUES:
-        note += f"; too few for its figures, {MIN_VALUES} are needed"
+        note += f"; too few to score, {MIN_VALUES} are needed"
     return Score(name="rows", value=float(count), segment=segment, note=note)
 
 

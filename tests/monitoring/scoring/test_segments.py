@@ -125,7 +125,7 @@ def test_numbers_are_parted_at_edges_and_few_rows_are_said_to_be(
     assert found["price=(missing)", "rows"].value == price.isna().sum()
     assert ("price=below -10", "rows") not in found or found["price=below -10", "rows"].value == 0
     few = _scored(baseline, frame[:40], SegmentPolicy("price", edges=[2.5]))
-    assert "too few for its figures, 30 are needed" in few["price=from 2.5", "rows"].note
+    assert "too few to score, 30 are needed" in few["price=from 2.5", "rows"].note
     assert ("price=from 2.5", "roc_auc") not in few
     gap = few["price", "selection_rate_gap"]
     assert (gap.value, gap.note) == (None, "fewer than two groups have 30 rows")
