@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from monitoring.scoring.reference import Baseline, Column
 
-MOST_COLUMNS = 40
+MOST_COLUMNS = 40  # distributions on a page
 MOST_VALUES = 12  # values with their own bin; numbers with more values are binned by ranges
 _RANGES = 18  # number of equal ranges between the 1st and 99th percentile of the reference
 _MOST_CACHED = 8  # baselines in memory

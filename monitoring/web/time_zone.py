@@ -38,7 +38,7 @@ class TimeZoneChoice:
             await refusal(scope, receive, send)
             return
         zone = chosen or _zone(request.cookies.get(COOKIE, "")) or UTC
-        before = ZONE.set(zone)  # reset below, because requests of one connection can share it
+        before = ZONE.set(zone)  # reset below: requests of one connection can share a context
         try:
             await self._app(scope, receive, _with_cookie(send, name) if chosen else send)
         finally:

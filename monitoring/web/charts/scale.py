@@ -70,24 +70,25 @@ def time_ticks(starts: Sequence[int], room: int) -> list[Tick]:
     """
     moments = [local(start) for start in starts]
     short = len(starts) > 1 and min(b - a for a, b in pairwise(starts)) < DAY
-    apart = len(starts) / max(room, 1)
+    spacing = len(starts) / max(room, 1)
     for unit, write in _UNITS if short else _UNITS[1:]:
-        breaks = _breaks(moments, unit, apart)
+        breaks = _breaks(moments, unit, spacing)
         if len(breaks) <= room:
             return [
                 Tick(index, write(moments[index], order == 0)) for order, index in enumerate(breaks)
             ]
-    every = math.ceil(apart)
+    every = math.ceil(spacing)
     return [Tick(index, str(moments[index].year)) for index in range(0, len(starts), every)]
 
 
 def _breaks(
-    moments: Sequence[datetime], unit: Callable[[datetime], object], apart: float
+    moments: Sequence[datetime], unit: Callable[[datetime], object], spacing: float
 ) -> list[int]:
+    """Return the indexes at which a calendar unit begins; labels need `spacing` slots."""
     keys = [unit(moment) for moment in moments]
     starts = [index for index in range(len(keys)) if index == 0 or keys[index] != keys[index - 1]]
     # The first window rarely begins a calendar unit: omit its label if it would overlap the next.
-    return starts[1:] if len(starts) > 1 and starts[1] - starts[0] < apart else starts
+    return starts[1:] if len(starts) > 1 and starts[1] - starts[0] < spacing else starts
 
 
 def _hour(at: datetime, first: bool) -> str:  # noqa: FBT001 - called through _UNITS
