@@ -208,11 +208,11 @@ def _rows(closed: Mapping[tuple[str, str], ClosedTotals]) -> Iterator[Metric]:
         "Rows of closed windows by the state of their label.",
         labels=[*VERSION, "state"],
     )
-    for about, totals in closed.items():
+    for key, totals in closed.items():
         if totals.windows:
-            rows.add_metric(about, totals.rows)
+            rows.add_metric(key, totals.rows)
             for state in ("labelled", "pending", "expired", "conflicting"):
-                labels.add_metric([*about, state], getattr(totals, state))
+                labels.add_metric([*key, state], getattr(totals, state))
     yield from (rows, labels)
 
 
@@ -287,17 +287,17 @@ def _latest(latest: Iterable[Result]) -> Iterator[Metric]:
         labels=[*VERSION, "column"],
     )
     for result in latest:
-        about = [result.model, result.version]
-        rows.add_metric(about, result.rows)
-        end.add_metric(about, result.window.end / 1e6)
+        key = [result.model, result.version]
+        rows.add_metric(key, result.rows)
+        end.add_metric(key, result.window.end / 1e6)
         for score in result.scores:
             if score.value is None:
                 continue
             if score.name == "drift" and score.column and not score.segment:
-                drift.add_metric([*about, score.column, score.method], score.value)
-                breached.add_metric([*about, score.column], float(score.breached))
+                drift.add_metric([*key, score.column, score.method], score.value)
+                breached.add_metric([*key, score.column], float(score.breached))
             elif score.name == "drifted_share" and score.of_whole:
-                share.add_metric(about, score.value)
+                share.add_metric(key, score.value)
     yield from (rows, end, share, drift, breached)
 
 
@@ -319,15 +319,15 @@ def _columns(latest: Iterable[Result]) -> Iterator[Metric]:
         labels=[*VERSION, "column", "measure"],
     )
     for result in latest:
-        about = [result.model, result.version]
+        key = [result.model, result.version]
         for column in columns(result):
             if column.severity is not None:
-                severity.add_metric([*about, column.name], column.severity)
+                severity.add_metric([*key, column.name], column.severity)
             for name, score in column.others.items():
                 if score.value is not None and name.endswith("_share"):
-                    quality.add_metric([*about, column.name, name], score.value)
+                    quality.add_metric([*key, column.name, name], score.value)
                 if score.value is not None and name in QUALITY:
-                    quality_breached.add_metric([*about, column.name, name], float(score.breached))
+                    quality_breached.add_metric([*key, column.name, name], float(score.breached))
     yield from (severity, quality, quality_breached)
 
 
@@ -357,14 +357,14 @@ def _performance(results: Iterable[list[Result]]) -> Iterator[Metric]:
         labels=[*VERSION, "score", "bound"],
     )
     for windows in results:
-        about = [windows[0].model, windows[0].version]
+        key = [windows[0].model, windows[0].version]
         for score in _newest(windows):
             if score.value is None:
                 continue
-            figures.add_metric([*about, score.name], score.value)
+            figures.add_metric([*key, score.name], score.value)
             for bound, value in (("low", score.low), ("high", score.high)):
                 if value is not None:
-                    bounds.add_metric([*about, score.name, bound], value)
+                    bounds.add_metric([*key, score.name, bound], value)
     yield from (figures, bounds)
 
 

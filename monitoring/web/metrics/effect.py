@@ -30,11 +30,11 @@ def effect_metrics(results: Iterable[Sequence[Result]]) -> Iterator[Metric]:
     )
     for windows in results:
         latest = windows[-1]
-        about = [latest.model, latest.version]
+        key = [latest.model, latest.version]
         if (share := value(latest, PARITY)) is not None:
-            parity.add_metric(about, share)
+            parity.add_metric(key, share)
         for score in latest.scores:
             family = {EFFECT: effect, SHIFT: shift}.get(score.name)
             if family is not None and score.value is not None:
-                family.add_metric([*about, score.column], score.value)
+                family.add_metric([*key, score.column], score.value)
     yield from (parity, effect, shift)

@@ -23,11 +23,11 @@ def segment_metrics(results: Iterable[Sequence[Result]]) -> Iterator[Metric]:
         labels=[*_VERSION, "column", "score"],
     )
     for windows in results:
-        about = [windows[0].model, windows[0].version]
+        key = [windows[0].model, windows[0].version]
         for score in _newest(windows):
             if score.value is not None:
                 family = gaps if score.name in GAPS else figures
-                family.add_metric([*about, score.segment, score.name], score.value)
+                family.add_metric([*key, score.segment, score.name], score.value)
     yield from (figures, gaps)
 
 
