@@ -92,9 +92,8 @@ class Store:
 
     def newest_requests(self) -> dict[tuple[str, str], int]:
         """Read the newest event time of every monitored version, in microseconds."""
-        activities = (
-            as_struct(body, VersionActivity) for (body,) in self._all(windows.PROGRESS_OF_PARTITION)
-        )
+        rows = self._all(windows.ALL_PROGRESS)
+        activities = [as_struct(body, VersionActivity) for (body,) in rows]
         return {(activity.model, activity.version): activity.newest for activity in activities}
 
     def results(

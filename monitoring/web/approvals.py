@@ -18,7 +18,7 @@ from monitoring.web.manifest_diff import FieldChange, manifest_diff
 from monitoring.web.pages import page
 from registry.approvals import Approvals, ReadSubject
 from registry.catalogue import Catalogue, VersionSource
-from registry.errors import ChangedFile, RegistryError, UnknownVersion
+from registry.errors import ChangedFile, RegistryError, UnknownReport, UnknownVersion
 from registry.gates.outcomes import GateReport
 from registry.gates.reports import GateReports
 from registry.history.store import History
@@ -221,16 +221,16 @@ def _no_report(request: Request) -> str:
 def _report(reports: GateReports, digest: str) -> GateReport | None:
     """Return a gate report; None if it does not exist.
 
-    Raises HTTPException 409 if the file was changed.
+    Raises HTTPException 409 if the file was changed or cannot be read.
     """
     if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
         return None
     try:
         return reports.read(digest)
-    except ChangedFile as error:
-        if "was changed" in str(error):
-            raise HTTPException(409, str(error)) from None
+    except UnknownReport:
         return None
+    except ChangedFile as error:
+        raise HTTPException(409, str(error)) from None
     except RegistryError:
         return None
 

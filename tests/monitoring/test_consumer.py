@@ -343,6 +343,7 @@ def test_a_silenced_alarm_is_recorded_and_asks_for_nothing(tmp_path: Path) -> No
     )
     store.silence(silence)
     Monitor(path, eight_hours().records).drain()
+    assert list(store.newest_requests()) == store.monitored_versions() == [("tiny", "1")]
     (alarm,) = store.alarms()
     assert [(step.deed, step.actor, step.reason) for step in alarm.steps] == [
         ("silenced", "ann", "a sale")

@@ -8,6 +8,7 @@ from monitoring.storage.statements import RowChange, RowInsert, values_of
 VERSIONS = select(version_progress.c.model, version_progress.c.version).order_by(
     version_progress.c.model, version_progress.c.version
 )
+ALL_PROGRESS = select(version_progress.c.body)
 PROGRESS_OF_PARTITION = select(version_progress.c.body).where(
     version_progress.c.partition == bindparam("partition", type_=version_progress.c.partition.type)
 )

@@ -9,6 +9,10 @@ VERSIONS = Query(
     sqlite=Compiled('SELECT watches.model, watches.version FROM watches ORDER BY watches.model, watches.version'),
     postgresql=Compiled('SELECT watches.model, watches.version FROM watches ORDER BY watches.model, watches.version'),
 )
+ALL_PROGRESS = Query(
+    sqlite=Compiled('SELECT watches.body FROM watches'),
+    postgresql=Compiled('SELECT watches.body FROM watches'),
+)
 PROGRESS_OF_PARTITION = Query(
     sqlite=Compiled('SELECT watches.body FROM watches WHERE watches.partition = ?', ('partition',)),
     postgresql=Compiled('SELECT watches.body FROM watches WHERE watches.partition = %s::BIGINT', ('partition',)),

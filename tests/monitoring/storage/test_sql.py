@@ -1,10 +1,12 @@
 """The compiled statements are those that `queries` defines, and PostgreSQL accepts each of them."""
 
+import ast
 import importlib
 import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from monitoring import storage
 from monitoring.storage import sql, sql_writer
 from monitoring.storage.query import Lookup, Query, RowQuery
 from monitoring.storage.store import Store
@@ -42,6 +44,43 @@ def test_postgresql_accepts_every_statement(postgres: PostgresServer) -> None:
             texts[f"{name}, emptied"] = statement.staged.empty
     assert len(texts) > 150
     assert refused(url, texts, tables) == {}
+
+
+def _calls() -> Iterator[tuple[str, Statement, set[str], bool]]:
+    """Yield each database call: place, statement, named values, and whether these are all."""
+    for path in sorted(Path(storage.__path__[0]).glob("*.py")):
+        tree = ast.parse(path.read_text())
+        modules = {
+            alias.asname or alias.name: alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module == sql.__name__
+            for alias in node.names
+        }
+        for call in ast.walk(tree):
+            match call:
+                case ast.Call(
+                    func=ast.Attribute(attr="all" | "one" | "do" | "_all"),
+                    args=[ast.Attribute(value=ast.Name(id=module), attr=name)],
+                    keywords=keywords,
+                ) if module in modules:
+                    statement = getattr(
+                        importlib.import_module(f"{sql.__name__}.{modules[module]}"), name
+                    )
+                    names = {keyword.arg for keyword in keywords if keyword.arg}
+                    complete = all(keyword.arg for keyword in keywords)
+                    yield f"{path.name}:{call.lineno}", statement, names, complete
+
+
+def test_every_call_names_the_values_of_its_statement() -> None:
+    calls = list(_calls())
+    assert len(calls) > 70
+    wrong = {}
+    for place, statement, names, complete in calls:
+        if isinstance(statement, Query):
+            expected = set(statement.sqlite.names) - set(statement.sqlite.constants)
+            if names - expected or (complete and names != expected):
+                wrong[place] = (names, expected)
+    assert not wrong
 
 
 def test_a_statement_that_postgresql_does_not_accept_is_found(postgres: PostgresServer) -> None:
