@@ -43,11 +43,11 @@ class SharedListener(Listener):
         """Use `listen` to create one."""
         self._loads = loads
         self._addresses = addresses
-        self._post = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._post.setblocking(False)  # noqa: FBT003  # the standard library's signature
-        self._post.bind(addresses.address(addresses.worker, os.getpid()))
+        self._datagrams = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._datagrams.setblocking(False)  # noqa: FBT003  # the standard library's signature
+        self._datagrams.bind(addresses.address(addresses.worker, os.getpid()))
         super().__init__(listener, factory, tls)
-        self._loop.add_reader(self._post.fileno(), self._receive)
+        self._loop.add_reader(self._datagrams.fileno(), self._receive)
 
     @classmethod
     def listen(  # noqa: PLR0913, PLR0917  # the parts of a listener
@@ -74,13 +74,13 @@ class SharedListener(Listener):
 
     def close(self) -> None:
         """Accept no more connections, also from other workers; open connections continue."""
-        if self._post.fileno() < 0:
+        if self._datagrams.fileno() < 0:
             return
         self._loads.retire(self._addresses.worker, os.getpid())
         super().close()
         self._receive()  # connections that other workers have already passed
-        self._loop.remove_reader(self._post.fileno())
-        self._post.close()
+        self._loop.remove_reader(self._datagrams.fileno())
+        self._datagrams.close()
 
     def take(self, connection: socket.socket) -> None:
         """Pass a connection to the worker with the fewest connections, or serve it here."""
@@ -106,7 +106,7 @@ class SharedListener(Listener):
             # socket.send_fds cannot be used, because in Python 3.11 it ignores the address.
             descriptor = array("i", [connection.fileno()])
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)]
-            self._post.sendmsg([b"c"], rights, 0, self._addresses.address(worker, pid))
+            self._datagrams.sendmsg([b"c"], rights, 0, self._addresses.address(worker, pid))
         except (ConnectionRefusedError, FileNotFoundError):
             self._loads.retire(worker, pid)  # the worker has ended
             return False
@@ -117,7 +117,7 @@ class SharedListener(Listener):
     def _receive(self) -> None:
         while True:
             try:
-                _, descriptors, _, _ = socket.recv_fds(self._post, 1, 1, _CLOSE_ON_EXEC)
+                _, descriptors, _, _ = socket.recv_fds(self._datagrams, 1, 1, _CLOSE_ON_EXEC)
             except (BlockingIOError, InterruptedError):
                 return
             for descriptor in descriptors:
@@ -170,7 +170,7 @@ def _counted(factory: Factory, ended: _Once) -> asyncio.BaseProtocol:
 def share_rest(home: Home, worker: int, port: int) -> None:
     """Distribute the connections of the REST port, whose server uvicorn creates later.
 
-    BentoML creates uvicorn's server and does not allow to replace its listener, so this replaces
+    BentoML creates uvicorn's server, whose listener cannot be replaced. So this function replaces
     the event loop's `create_server`.
     """
     loop: Any = asyncio.get_running_loop()

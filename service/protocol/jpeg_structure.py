@@ -150,13 +150,13 @@ class _Reader:
         self, chosen: list[tuple[int, int]], first: int, last: int, bits: int
     ) -> set[tuple[int, int]]:
         """Return the Huffman tables that a scan uses; a refinement of DC uses none."""
-        differences = {(0, codes >> 4) for _, codes in chosen}
-        others = {(1, codes & 15) for _, codes in chosen}
+        dc_tables = {(0, codes >> 4) for _, codes in chosen}
+        ac_tables = {(1, codes & 15) for _, codes in chosen}
         if not self._progressive:
-            return differences | others
+            return dc_tables | ac_tables
         if last:
-            return others
-        return set() if first == 0 and bits >> 4 else differences
+            return ac_tables
+        return set() if first == 0 and bits >> 4 else dc_tables
 
     @staticmethod
     def _check_progression(count: int, first: int, last: int, bits: int) -> None:

@@ -80,8 +80,8 @@ def read_predictions(
     scores = probabilities_output(prediction)
     rows = [NamedRowPrediction(label) for label in outputs[name].values()]
     if scores:
-        for row, shares in zip(rows, _by_class(prediction, outputs[scores]), strict=True):
-            row.probabilities = shares
+        for row, by_class in zip(rows, _by_class(prediction, outputs[scores]), strict=True):
+            row.probabilities = by_class
     if LABELS in outputs:
         for row, applies in zip(rows, _by_class(prediction, outputs[LABELS]), strict=True):
             row.labels = [class_ for class_ in prediction.classes if applies[str(class_)]]

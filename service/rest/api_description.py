@@ -71,7 +71,7 @@ _INPUT: _Value = {
         "name": _NAME,
         "shape": _SHAPE,
         "datatype": _DATATYPE,
-        "data": {"type": "array", "description": "A flat list, or lists nested to the shape."},
+        "data": {"type": "array", "description": "A flat list, or lists nested like the shape."},
         "parameters": _PARAMETERS,
     },
 }

@@ -1,4 +1,4 @@
-"""Run ONNX models; the only module of the service that imports ONNX Runtime."""
+"""Load models in ONNX Runtime and run them."""
 
 import ctypes
 import logging

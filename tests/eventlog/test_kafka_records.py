@@ -122,7 +122,7 @@ def test_a_damaged_batch_is_named_until_its_partition_begins_elsewhere(
         for _ in range(3):
             reader.fetch(5)
         assert reader.damaged == {"t/0": 7}
-        (line,) = caplog.messages
+        (line,) = (one.getMessage() for one in caplog.records if one.name.startswith("eventlog"))
         assert "t/0: the batch at 7 is damaged; no later record is read" in line
         reader._begin(PLACE, 1, 8, "overrun", 1)  # noqa: SLF001
         assert reader.damaged == {}

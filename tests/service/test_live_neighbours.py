@@ -136,4 +136,5 @@ def test_register_prints_that_requests_run_one_at_a_time_and_why(serving: Servic
     done = preloaded.run([sys.executable, "-m", "driftline", *command], env=serving.environment)
     done.check_returncode()
     printed = " ".join(done.stdout.split())  # the table breaks lines at 80 columns
-    assert "run one at a time: output 'y' of a row changes with the other" in printed, done.stdout
+    reason = "run one at a time: output 'y' for a row depends on the other rows of its run"
+    assert reason in printed, done.stdout
