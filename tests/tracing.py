@@ -1,8 +1,9 @@
-"""Choose what coverage traces, because tracing triples the time of pure code.
+"""Choose the tests that coverage traces, because tracing can triple the time of pure code.
 
-The first cases of every test function are traced, and the first examples of every property; tests
-marked `untraced` are not. The choice depends on no clock. What is measured is a lower bound of
-what the whole run covers, so the floor holds for the whole run too. `make coverage` traces all.
+Coverage traces the first cases of every test function and the first examples of every property. It
+traces no test that is marked `untraced` or lies in one of the folders `UNTRACED`: these tests run
+lines that other tests run too. The choice depends on no clock. The measured coverage is a lower
+bound of the whole run's coverage. `make coverage` traces every test.
 """
 
 import collections
@@ -16,6 +17,21 @@ from coverage import Coverage
 
 CASES = 5  # of a test function with parameters
 EXAMPLES = 5  # of a property
+# Folders below tests/ whose tests mostly run other processes, or lines that unit tests run too.
+UNTRACED = frozenset(
+    {
+        "architecture",
+        "benchmarks",
+        "conformance",
+        "deploy",
+        "docs",
+        "e2e",
+        "examples",
+        "integration",
+        "loadtests",
+        "oracle",
+    }
+)
 
 
 class TracedCases:
@@ -31,7 +47,8 @@ class TracedCases:
         """Decide at the start of a test, before its fixtures are made."""
         function = item.nodeid.partition("[")[0]
         self._cases[function] += 1
-        untraced = item.get_closest_marker("untraced") is not None
+        folder = item.nodeid.removeprefix("tests/").partition("/")[0]
+        untraced = folder in UNTRACED or item.get_closest_marker("untraced") is not None
         if self._cases[function] == 1 and isinstance(item, pytest.Function):
             self._limit_examples(item.obj)
         self._trace(on=not untraced and self._cases[function] <= CASES)

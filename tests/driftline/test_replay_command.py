@@ -12,6 +12,8 @@ from driftline.log_replay import differences
 from monitoring.storage.store import Store
 from tests.monitoring.log_in_memory import Monitor, eight_hours
 
+pytestmark = pytest.mark.untraced
+
 
 def _monitored(path: Path) -> Path:
     monitor = Monitor(path, eight_hours().records)

@@ -28,6 +28,8 @@ from tests.depth import by_depth
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Monitor
 from tests.postgres_server import PostgresServer
 
+pytestmark = pytest.mark.untraced
+
 YEARS = 20 * 365 * 24 * HOUR
 RECEIVED = T0 + 10_000 * HOUR
 DIGITS = 10**400  # no float and no 64 bits hold it

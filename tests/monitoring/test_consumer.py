@@ -29,6 +29,8 @@ from tests.monitoring.log_in_memory import (
     everything,
 )
 
+pytestmark = pytest.mark.untraced
+
 
 @pytest.fixture
 def log() -> Log:

@@ -27,6 +27,8 @@ from tests.monitoring.log_in_memory import (
     everything,
 )
 
+pytestmark = pytest.mark.untraced
+
 
 @pytest.fixture
 def path(where: DatabaseAddress) -> DatabaseAddress:

@@ -26,6 +26,8 @@ from tests.depth import by_depth
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, FakeScorer, Log, Monitor, eight_hours
 from tests.tiny_model import BINARY, register_tiny
 
+pytestmark = pytest.mark.untraced
+
 EVENTS, ROWS = by_depth(60, 200), 250  # in all many more than a window keeps
 
 
@@ -96,7 +98,6 @@ def _score(result: Result, name: str, column: str = "") -> Score:
     return score
 
 
-@pytest.mark.untraced
 def test_shares_of_a_window_of_many_thousand_rows_are_exact(
     version: Version, tmp_path: Path
 ) -> None:
@@ -169,7 +170,6 @@ def test_more_rows_than_wait_at_once_are_counted(
     assert window_of(log).inputs.missing == [4500]
 
 
-@pytest.mark.untraced
 def test_accuracy_of_many_thousand_labels_is_exact_however_they_come(
     version: Version, tmp_path: Path
 ) -> None:

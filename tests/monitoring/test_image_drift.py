@@ -14,6 +14,8 @@ from registry.manifest import Version
 from tests.monitoring.image_model import image_version, of_image
 from tests.monitoring.log_in_memory import HOUR, T0, FakeScorer, Log, Monitor
 
+pytestmark = pytest.mark.untraced
+
 
 class _Versions:
     def __init__(self, version: Version) -> None:

@@ -12,6 +12,8 @@ from monitoring.storage.database import DatabaseAddress
 from monitoring.storage.store import Store
 from tests.monitoring.log_in_memory import T0, FakeScorer, Monitor, eight_hours
 
+pytestmark = pytest.mark.untraced
+
 HOUR = 3_600_000_000
 ALL = 1000  # dead letters to list: every revision of a window can leave one
 

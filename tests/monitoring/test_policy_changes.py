@@ -35,6 +35,8 @@ from tests.monitoring.log_in_memory import (
     ticking,
 )
 
+pytestmark = pytest.mark.untraced
+
 USUAL = MANIFEST.monitoring
 
 

@@ -22,6 +22,8 @@ from telemetry.clock import DAY
 from tests.depth import by_depth
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Log, Monitor, everything
 
+pytestmark = pytest.mark.untraced
+
 EIGHTH = 1 / 8  # of a day: three hours, as long as a window of the story awaits labels
 BRIEF = Retention(
     late_days=EIGHTH,
@@ -72,7 +74,6 @@ def _sizes(where: DatabaseAddress) -> dict[str, int]:
     return {name: int(str(count[0])) for name, count in found.items() if count}
 
 
-@pytest.mark.untraced
 def test_the_database_is_bounded_however_many_windows_come(where: DatabaseAddress) -> None:
     _watch(where, _hours(40)).database.close()
     after_forty = _sizes(where)
@@ -91,7 +92,6 @@ def test_the_database_is_bounded_however_many_windows_come(where: DatabaseAddres
     assert totals["dead_letters_let_go"] > 300
 
 
-@pytest.mark.untraced
 def test_the_file_grows_no_more(tmp_path: Path) -> None:
     path = tmp_path / "monitor.db"
     sizes = []

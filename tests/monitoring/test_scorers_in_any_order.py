@@ -3,6 +3,7 @@
 import random
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from monitoring.score_jobs import ScoreJob, ScoreReply
@@ -15,6 +16,8 @@ from tests.monitoring.log_in_memory import (
     eight_hours,
     everything,
 )
+
+pytestmark = pytest.mark.untraced
 
 MODELS = ("tiny", "small", "wee")
 

@@ -14,6 +14,8 @@ from registry.errors import UnknownModel
 from registry.manifest import Version
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Log, Monitor, everything
 
+pytestmark = pytest.mark.untraced
+
 MINUTE = HOUR // 60
 GRACE = 10 * MINUTE
 CLOSED = T0 + 2 * HOUR + GRACE + IDLE  # the reception at which the second hour can be closed

@@ -25,6 +25,8 @@ from tests.monitoring.log_in_memory import (
     everything,
 )
 
+pytestmark = pytest.mark.untraced
+
 
 class Held(FakeScorer):
     """Scores in a thread of its own, which waits before every window until the test lets it go."""

@@ -23,6 +23,8 @@ from tests.monitoring.log_in_memory import (
     everything,
 )
 
+pytestmark = pytest.mark.untraced
+
 STEP = 300
 POLICY = WindowPolicy(length=None, rows=30, step=STEP, grace=1200, label_wait=3 * 3600, max_rows=20)
 DAILY = replace(POLICY, length=7200)

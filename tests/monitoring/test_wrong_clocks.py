@@ -30,6 +30,8 @@ from tests.monitoring.log_in_memory import (
     find_row,
 )
 
+pytestmark = pytest.mark.untraced
+
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 DAY = 24 * HOUR
@@ -92,7 +94,6 @@ def _three_hours(workers: list[Worker], by: int, wrong: range) -> Iterator[None]
             yield
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("by", "wrong"),
     [(0, range(0)), (3 * HOUR, range(4_800, 4_812)), (30 * DAY, range(4_800, 4_808))],

@@ -32,6 +32,8 @@ from registry.history.store import History
 from registry.reference import load_reference
 from registry.store import Registry, store_folder
 
+pytestmark = pytest.mark.untraced
+
 Write = Callable[..., dict[str, Path]]
 
 

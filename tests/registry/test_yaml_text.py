@@ -12,6 +12,8 @@ from registry.errors import InvalidManifest
 from registry.manifest_file import read_fields
 from registry.yaml_text import parse_yaml
 
+pytestmark = pytest.mark.untraced
+
 LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
 )

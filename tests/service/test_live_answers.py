@@ -18,6 +18,8 @@ from eventlog.events import FeedbackEvent, PredictionEvent
 from service.protocol import open_inference_pb2 as pb
 from tests.tiny_model import tiny_classifier
 
+pytestmark = pytest.mark.untraced
+
 PRICES = np.array([[0.1], [-2.7182817], [np.nan], [1e-30], [3.3333333]], np.float32)
 COLOURS = np.array([["red"], ["blue"], [""], ["red"], ["green"]], object)
 

@@ -11,6 +11,8 @@ from schemathesis import checks
 from service.auth.rules import ROUTES
 from service.rest.api_description import describe
 
+pytestmark = pytest.mark.untraced
+
 _FOR_PEOPLE = {"/", "/docs.json", "/schema.json", "/static_content/{path:path}"}
 _TRUE = [
     checks.not_a_server_error,

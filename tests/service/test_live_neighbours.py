@@ -17,6 +17,8 @@ from tests import preloaded
 from tests.row_models import DEPENDENT, INDEPENDENT, register_model
 from tests.service.conftest import Service
 
+pytestmark = pytest.mark.untraced
+
 CALLERS, CALLS = 6, 15
 MODELS: dict[str, onnx.ModelProto] = {
     **{name: make(None) for name, make in DEPENDENT.items()},

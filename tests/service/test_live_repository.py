@@ -15,6 +15,8 @@ from eventlog.events import HeartbeatEvent
 from tests.service.conftest import Service
 from tests.tiny_model import register_tiny
 
+pytestmark = pytest.mark.untraced
+
 BODY = {
     "inputs": [
         {"name": "price", "datatype": "FP32", "shape": [1, 1], "data": [0.5]},
@@ -63,7 +65,6 @@ def test_a_model_is_unloaded_and_loaded_in_every_worker(pair: Service, client: A
     ]
 
 
-@pytest.mark.untraced
 def test_unloading_a_version_under_traffic_fails_no_request_to_the_other(pair: Service) -> None:
     stop, statuses = threading.Event(), []
 

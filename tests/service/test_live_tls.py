@@ -22,6 +22,8 @@ from eventlog.events import PredictionEvent
 from tests.access.certificates import Certificates
 from tests.service.conftest import Service
 
+pytestmark = pytest.mark.untraced
+
 ROW = {"price": 0.5, "colour": "red"}
 _ASKED = 12
 _CONNECTIONS = 40

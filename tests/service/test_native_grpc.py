@@ -20,6 +20,8 @@ from service.protocol import open_inference_pb2 as pb
 from tests.depth import by_depth
 from tests.service.conftest import Service
 
+pytestmark = pytest.mark.untraced
+
 INFER = f"/{SERVICE}/ModelInfer"
 STREAM = f"/{SERVICE}/ModelStreamInfer"
 # More than a connection's worth, so that the channel needs another one.

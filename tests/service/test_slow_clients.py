@@ -12,6 +12,8 @@ from service.rest.connection import Connection
 from tests.service.in_process import InProcessWorker
 from tests.service.test_connection import BODY, GET, PATH, RawClient, listening, post
 
+pytestmark = pytest.mark.untraced
+
 LIVE = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
 HEAD = post(BODY)[: -len(BODY)]
 

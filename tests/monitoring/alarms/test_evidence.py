@@ -10,6 +10,8 @@ from monitoring.alarms.alarm_lifecycle import RuleState
 from monitoring.alarms.evidence import FAR, WIDTH, Evidence, weigh
 from monitoring.results import ERROR_GAP, GAP, Score, Window
 
+pytestmark = pytest.mark.untraced
+
 USUAL, TOLERATED, ALLOWED = 0.01, 0.005, 1 / 100
 
 
@@ -49,7 +51,6 @@ def test_a_lasting_gap_is_found_the_sooner_the_greater_it_is(away: float, window
     assert found <= windows
 
 
-@pytest.mark.untraced
 def test_false_alarms_come_no_more_often_than_allowed() -> None:
     chance, found, windows = random.Random(5), 0, 0
     evidence = Evidence()
@@ -63,7 +64,6 @@ def test_false_alarms_come_no_more_often_than_allowed() -> None:
     assert 0 < found <= ALLOWED * windows
 
 
-@pytest.mark.untraced
 def test_revisions_of_every_window_keep_the_budget_of_false_alarms() -> None:
     """Labels come in fifths: from half on, each window is weighed three times."""
     chance, found, windows = random.Random(6), 0, 2_000

@@ -19,6 +19,8 @@ from monitoring.alarms.traffic import (
 from monitoring.windows.traffic import RETAINED, JudgedHours, OpenHours, alarm_version
 from registry.manifest import AlarmPolicy
 
+pytestmark = pytest.mark.untraced
+
 BY_DAYS = TRAFFIC[5]  # hours and days vary beyond Poisson counts
 POLICY = AlarmPolicy()
 

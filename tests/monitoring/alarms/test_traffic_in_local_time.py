@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,8 @@ from monitoring.alarms.traffic import (
     judge_hour,
 )
 from registry.manifest import AlarmPolicy
+
+pytestmark = pytest.mark.untraced
 
 ZONES = ["America/New_York", "Europe/Berlin", "Australia/Sydney"]
 NIGHT = range(6)  # hours with few requests

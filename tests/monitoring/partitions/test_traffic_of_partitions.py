@@ -3,6 +3,8 @@
 import random
 from collections import Counter
 
+import pytest
+
 from eventlog.log import Record
 from eventlog.shards import shard_of
 from monitoring.storage.store import Store
@@ -19,6 +21,8 @@ from tests.monitoring.partitions.group_monitor import (
     partitioned,
 )
 from tests.postgres_server import PostgresServer
+
+pytestmark = pytest.mark.untraced
 
 MINIMUM = like(alarms={"min_traffic": 5})
 HOURLY = 8  # requests of each model, for some hours

@@ -18,6 +18,8 @@ from monitoring.reviews.selection import (
 from monitoring.reviews.weights import label_weights
 from registry.manifest import ReviewPolicy
 
+pytestmark = pytest.mark.untraced
+
 _SIZES = Sizes(uncertain=10, diverse=6, random=4)
 Row = tuple[int, float | None, int]  # number, margin, stratum
 

@@ -14,6 +14,8 @@ from monitoring.scoring.drift.statistics import BinnedColumn, jensenshannon, was
 from monitoring.scoring.drift.tails import Tail
 from monitoring.scoring.reference import Column
 
+pytestmark = pytest.mark.untraced
+
 LEVEL = 0.06
 
 

@@ -22,6 +22,8 @@ from monitoring.scoring.reference import Baseline
 from registry.manifest import Kind
 from registry.validation import DRIFT_METHODS, UNFIT_METHODS
 
+pytestmark = pytest.mark.untraced
+
 Draw = Callable[..., pd.DataFrame]
 
 NUMERIC = ["ks", "anderson", "mannw", "t_test", "cramer_von_mises", "es", "psi", "kl_div"]

@@ -13,6 +13,8 @@ from monitoring.scoring.performance.scores import PerformanceScorer
 from monitoring.scoring.reference import Baseline
 from registry.manifest import AlarmPolicy, Feature, Manifest, Monitoring, Prediction, Version
 
+pytestmark = pytest.mark.untraced
+
 chance = np.random.default_rng(11)
 
 

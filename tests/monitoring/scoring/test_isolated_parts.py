@@ -25,6 +25,8 @@ from monitoring.scoring.score_rules import attempt
 from monitoring.scoring.window_scorer import ScorerCache, WindowScorer
 from registry.manifest import Version
 
+pytestmark = pytest.mark.untraced
+
 Draw = Callable[..., pd.DataFrame]
 
 NASTY = [

@@ -21,6 +21,8 @@ from monitoring.scoring.segments.fairness import GroupRates, Proportion, gaps
 from monitoring.scoring.segments.scores import GroupLimits, SegmentScorer
 from registry.manifest import MaxGap, SegmentPolicy
 
+pytestmark = pytest.mark.untraced
+
 Draw = Callable[..., pd.DataFrame]
 SIZES = (400, 300, 60, 35)
 

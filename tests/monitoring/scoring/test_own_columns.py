@@ -21,6 +21,8 @@ from registry.own_columns import OwnColumns
 from registry.store import Registry
 from tests.tiny_model import as_model
 
+pytestmark = pytest.mark.untraced
+
 COLLIDING = [
     *("prediction", "@prediction", "@@probability", "probability", "probability_0"),
     *("probability_1", "@probability_1", "label", "@label", "payload_withheld", "score", "drift"),

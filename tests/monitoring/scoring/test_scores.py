@@ -23,6 +23,8 @@ from monitoring.scoring.reference import Baseline
 from registry import validation
 from registry.manifest import AlarmPolicy, Feature, Manifest, Monitoring, Prediction, Version
 
+pytestmark = pytest.mark.untraced
+
 test_columns.__test__ = False  # type: ignore[attr-defined] # it tests columns, not the code
 
 Draw = Callable[..., pd.DataFrame]

@@ -29,6 +29,8 @@ from registry.errors import InvalidManifest
 from registry.manifest import SegmentPolicy
 from registry.validation import check_segments
 
+pytestmark = pytest.mark.untraced
+
 Draw = Callable[..., pd.DataFrame]
 
 

@@ -27,6 +27,8 @@ from monitoring.storage.schema import REVISION, metadata
 from monitoring.storage.store import Store
 from tests.monitoring.log_in_memory import HOUR, T0, Log, Monitor, everything
 
+pytestmark = pytest.mark.untraced
+
 # Dumps of databases into which the last release without migrations ingested `_log(72)`; a silence,
 # a disabled receiver and a retry of the dead letter were added.
 BEFORE = Path(__file__).parent / "before_migrations"

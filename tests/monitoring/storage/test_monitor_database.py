@@ -28,6 +28,8 @@ from monitoring.storage.store import Store
 from monitoring.windows.watermark import VersionProgress
 from monitoring.windows.window_state import WindowState
 
+pytestmark = pytest.mark.untraced
+
 KEY = ("tiny", "1")
 WINDOW = Window(0, 10)
 

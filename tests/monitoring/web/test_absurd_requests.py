@@ -13,6 +13,8 @@ from monitoring.web.app import app
 from monitoring.web.server import serving
 from tests.monitoring.web.conftest import FIRST, a_busy_store, written_to
 
+pytestmark = pytest.mark.untraced
+
 LONG = "9" * 5_000
 NUMBERS = ["", "-1", "--1", "1.5", "1e5", "0x1", "٣", "²", "+5", "NaN", "null", "-" * 50, LONG]
 NUMBERS += [str(2**63), str(-(2**63) - 1), str(2**64), "%00", "%ff", "a" * 3_000, "1%0a", " 1"]

@@ -22,6 +22,8 @@ from tests.monitoring.web.browser import Browser, browsing
 from tests.monitoring.web.conftest import FakeStore, a_delivery, an_alarm, week
 from tests.monitoring.web.test_web_in_a_browser import QUIET, chromium
 
+pytestmark = pytest.mark.untraced
+
 __all__ = ["chromium"]  # a fixture
 
 EXECUTED = "String(window.pwned)"

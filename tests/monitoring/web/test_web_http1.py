@@ -9,6 +9,8 @@ import pytest
 from monitoring.web.server import serving
 from tests.access import http1_table as http1
 
+pytestmark = pytest.mark.untraced
+
 PATH = "/api/elsewhere"
 NAMES = sorted(http1.table(PATH, b""))
 

@@ -13,6 +13,8 @@ from msgspec.structs import replace
 from monitoring.presenter.links import column_path, compare_windows_path, window_path
 from tests.monitoring.web.browser import browsing
 
+pytestmark = pytest.mark.untraced
+
 QUIET = [
     "--headless",
     "--no-sandbox",
