@@ -13,7 +13,7 @@ from driftline.registry_change import ChangeResult
 from driftline.rollout import rollout_line
 from registry.errors import InvalidPolicy
 from registry.gates.policy import read_release_policy
-from registry.history.state import reduce_rows
+from registry.history.lifecycle import reduce_rows
 from registry.yaml_text import parse_yaml
 
 _WHY = click.option("--why", required=True, help="Reason, recorded with the decision.")

@@ -20,13 +20,13 @@ from eventlog.errors import DriftlineError
 from eventlog.events import HeartbeatEvent, PredictionEvent
 from eventlog.settings import Home
 from registry.history.audit import ChainHead, EventCheck, LoggedHeads, chain_faults
+from registry.history.lifecycle import alias_at, misdated
 from registry.history.replica import copy_head
 from registry.history.rows import (
     FIRST,
     HistoryRow,
 )
 from registry.history.sentences import describe_row, reasons_of
-from registry.history.state import alias_at, misdated
 from registry.settings import audit_key, is_shared, open_history
 
 if TYPE_CHECKING:

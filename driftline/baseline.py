@@ -15,8 +15,8 @@ from monitoring.results import Window
 from monitoring.windows.policy_periods import MARGIN
 from registry.baselines import baselines_of
 from registry.errors import UnknownVersion
+from registry.history.lifecycle import reduce_rows
 from registry.history.rows import HistoryRow
-from registry.history.state import reduce_rows
 from registry.manifest import Version
 
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])

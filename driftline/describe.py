@@ -4,7 +4,7 @@ import click
 
 from driftline.changes import Describe
 from driftline.registry_access import SERVER, open_access
-from registry.history.state import reduce_rows
+from registry.history.lifecycle import reduce_rows
 
 OWNER = click.option("--owner", default=None, help="Person or team responsible for the model.")
 TAG = click.option(

@@ -13,8 +13,8 @@ from driftline.number_types import INTEGER, SECONDS
 from driftline.operator_changes import SetLimits
 from driftline.registry_access import SERVER, RegistryAccess, open_access
 from registry.errors import UnknownVersion
+from registry.history.lifecycle import reduce_rows
 from registry.history.rows import HistoryRow
-from registry.history.state import reduce_rows
 from registry.limits import UNCHANGED, LimitChange, limited
 from registry.manifest import Manifest
 

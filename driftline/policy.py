@@ -15,7 +15,7 @@ from driftline.registry_access import SERVER, RegistryAccess, open_access
 from driftline.status import plain, table_of
 from monitoring.windows.policy_periods import timeline
 from registry.errors import UnknownVersion
-from registry.history.state import reduce_rows
+from registry.history.lifecycle import reduce_rows
 from registry.manifest import Version
 from registry.manifest_file import read_stated
 from registry.policies import DatedPolicy, differences, digest, flat, origins, policies_of

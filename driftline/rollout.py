@@ -14,9 +14,9 @@ from driftline.registry_access import SERVER, RegistryAccess, open_access
 from driftline.registry_change import RegistryChange
 from eventlog.errors import SettingError
 from eventlog.settings import Home
+from registry.history.lifecycle import LifecycleState, reduce_rows
 from registry.history.rollout_state import Rollout
 from registry.history.rows import RolloutVerdict, VerdictMetric
-from registry.history.state import LifecycleState, reduce_rows
 from registry.rollout_pauses import pause_of
 from registry.rollouts import parse_steps
 from telemetry.clock import now_us, parse_duration

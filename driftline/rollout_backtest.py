@@ -11,9 +11,9 @@ from eventlog.errors import SettingError
 from eventlog.settings import Home
 from monitoring.presenter.verdicts import verdict_sentence
 from monitoring.rollouts.backtest import StepResult, backtest_steps, steps_of
+from registry.history.lifecycle import LifecycleState, reduce_rows
 from registry.history.rollout_state import Rollout
 from registry.history.rows import RolloutVerdict, VerdictMetric, VerdictPolicy
-from registry.history.state import LifecycleState, reduce_rows
 from registry.outputs import label_output
 from registry.store import Registry
 

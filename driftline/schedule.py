@@ -8,8 +8,8 @@ import click
 
 from driftline.changes import RemoveSchedule, SetSchedule
 from driftline.registry_access import SERVER, RegistryAccess, open_access
+from registry.history.lifecycle import reduce_rows
 from registry.history.rows import CatchUp, HistoryRow, ScheduleChange
-from registry.history.state import reduce_rows
 from registry.schedules import local_time, next_due
 from telemetry.clock import now_us
 

@@ -12,8 +12,8 @@ import msgspec
 
 from registry.errors import UnknownVersion, VersionRefused
 from registry.history.actors import person_of
+from registry.history.lifecycle import LifecycleState
 from registry.history.rows import ApprovalSubject, HistoryRow, ReleasePolicy, encode_detail
-from registry.history.state import LifecycleState
 from registry.history.store import History
 
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Collection
 
 from registry.errors import InvalidDescription, UnknownModel
+from registry.history.lifecycle import LifecycleState
 from registry.history.rows import HistoryRow, ModelDescription, encode_detail
-from registry.history.state import LifecycleState
 from registry.history.store import History
 
 _TAG = re.compile(r"[a-z0-9]([-._:/=a-z0-9]{0,61}[a-z0-9])?")

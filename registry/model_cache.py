@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from registry.history.state import LifecycleState
+from registry.history.lifecycle import LifecycleState
 from registry.pending_approvals import pending_approvals
 from registry.worker_reports import WorkerReport
 

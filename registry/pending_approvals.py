@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from registry.errors import DamagedRow
+from registry.history.lifecycle import LifecycleState
 from registry.history.rows import ApprovalSubject, GateResult, HistoryRow
-from registry.history.state import LifecycleState
 from registry.history.store import History
 from telemetry.clock import DAY
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from registry.errors import UnknownVersion, VersionRefused
+from registry.history.lifecycle import LifecycleState
 from registry.history.rows import HistoryRow
-from registry.history.state import LifecycleState
 from registry.history.store import History
 
 

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 from registry.errors import DamagedRow
+from registry.history.lifecycle import LifecycleState
 from registry.history.rollout_state import Rollout
 from registry.history.rows import RolloutVerdict
-from registry.history.state import LifecycleState
 
 
 class Pause(NamedTuple):

@@ -8,6 +8,7 @@ from typing import NotRequired, TypedDict, Unpack
 from msgspec.structs import replace
 
 from registry.errors import RegistryConflict, UnknownVersion, VersionRefused
+from registry.history.lifecycle import LifecycleState
 from registry.history.rollout_state import Rollout
 from registry.history.rows import (
     HistoryRow,
@@ -17,7 +18,6 @@ from registry.history.rows import (
     VerdictPolicy,
     encode_detail,
 )
-from registry.history.state import LifecycleState
 from registry.history.store import History
 from registry.manifest import Manifest
 

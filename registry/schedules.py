@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from registry.errors import InvalidSchedule, UnknownModel
+from registry.history.lifecycle import LifecycleState
 from registry.history.rows import CatchUp, HistoryRow, ScheduleChange, encode_detail
-from registry.history.state import LifecycleState
 from registry.history.store import History
 from registry.timezones import find_zone
 

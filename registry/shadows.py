@@ -5,9 +5,9 @@ from collections.abc import Callable
 from math import isfinite
 
 from registry.errors import UnknownVersion, VersionRefused
+from registry.history.lifecycle import LifecycleState
 from registry.history.rows import HistoryRow, ShadowChange, encode_detail
 from registry.history.shadow_state import Shadow
-from registry.history.state import LifecycleState
 from registry.history.store import History
 from registry.manifest import Manifest
 from registry.payload import withheld

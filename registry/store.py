@@ -23,8 +23,8 @@ from registry.errors import (
     UnknownModel,
     UnknownVersion,
 )
+from registry.history.lifecycle import NO_DESCRIPTION, DesiredState
 from registry.history.rows import HistoryRow, ModelDescription
-from registry.history.state import NO_DESCRIPTION, DesiredState
 from registry.history.store import History
 from registry.limits import UNCHANGED, LimitChange, check, limited, sum_up
 from registry.manifest import Manifest, Version

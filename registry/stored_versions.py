@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from registry.artifacts import ArtifactStore
 from registry.errors import ArtifactsUnavailable, ChangedFile, RegistryError, RegistryUnavailable
+from registry.history.lifecycle import LifecycleState
 from registry.history.rows import HistoryRow, Registration
-from registry.history.state import LifecycleState
 from registry.history.store import History
 from registry.manifest import Version
 from registry.model_cache import CacheBound, CachedVersion, evictions, needed_numbers

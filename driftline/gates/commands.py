@@ -23,8 +23,8 @@ from eventlog.settings import Home
 from registry.gates.outcomes import GateReport
 from registry.gates.policy import read_gate_file
 from registry.gates.reports import open_reports
+from registry.history.lifecycle import LifecycleState, reduce_rows
 from registry.history.rows import GateResult
-from registry.history.state import LifecycleState, reduce_rows
 from registry.settings import open_history
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

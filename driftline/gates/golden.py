@@ -14,7 +14,7 @@ from eventlog.settings import Home
 from registry.conflicts import retry_conflicts
 from registry.errors import InvalidGates
 from registry.gates.stated_gates import read_gates
-from registry.history.state import LifecycleState, reduce_rows
+from registry.history.lifecycle import LifecycleState, reduce_rows
 from registry.store import Registry
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

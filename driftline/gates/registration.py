@@ -4,8 +4,8 @@ import click
 
 from eventlog.errors import DriftlineError
 from eventlog.settings import Home
+from registry.history.lifecycle import LifecycleState
 from registry.history.rows import GateResult
-from registry.history.state import LifecycleState
 from registry.manifest import Version
 from registry.settings import open_history
 

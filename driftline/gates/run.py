@@ -17,7 +17,7 @@ from registry.gates.outcomes import Champion, GateOutcome, GateReport, verdict_o
 from registry.gates.reports import open_reports, record_run
 from registry.gates.specification import Gate
 from registry.gates.stated_gates import read_gates
-from registry.history.state import LifecycleState
+from registry.history.lifecycle import LifecycleState
 from registry.settings import open_history
 from registry.store import Registry
 from registry.stored_files import require_unchanged

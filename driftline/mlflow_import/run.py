@@ -15,8 +15,8 @@ from driftline.mlflow_import.package import manifest_fields, read_package, requi
 from driftline.registry_access import RegistryAccess, open_access, open_remote
 from eventlog.settings import Home
 from registry.errors import UnknownModel
+from registry.history.lifecycle import reduce_rows
 from registry.history.rows import GateResult
-from registry.history.state import reduce_rows
 from registry.manifest import Version
 from registry.names import require_model_name
 

@@ -29,8 +29,8 @@ from eventlog.segments import SegmentReader
 from eventlog.settings import Home
 from registry.errors import RegistryError
 from registry.gates.policy import GateFile, set_gates
+from registry.history.lifecycle import LifecycleState
 from registry.history.rows import RolloutVerdict, VerdictPolicy
-from registry.history.state import LifecycleState
 from registry.rollouts import Rollouts
 from registry.settings import open_history
 from registry.store import Registry

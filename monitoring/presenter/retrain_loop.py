@@ -12,8 +12,8 @@ import msgspec
 from monitoring.presenter import formats
 from monitoring.results import Alarm, Delivery, RetrainRequest
 from registry.errors import DamagedRow
+from registry.history.lifecycle import LifecycleState
 from registry.history.rows import CHAMPION, GateResult, HistoryRow
-from registry.history.state import LifecycleState
 
 StepState = Literal["done", "not needed", "awaited", "failed", "ended", "later"]
 _UNSENT = "no attempt yet, receiver: DRIFTLINE_MONITOR_WEBHOOK_URL"

@@ -11,9 +11,9 @@ import msgspec
 from monitoring.presenter.rollout_waits import CurrentJudgement, wait_sentences
 from monitoring.presenter.verdicts import METRIC_NAMES, verdict_sentence
 from registry.errors import DamagedRow, VersionRefused
+from registry.history.lifecycle import LifecycleState
 from registry.history.rollout_state import Rollout
 from registry.history.rows import HistoryRow, RolloutVerdict
-from registry.history.state import LifecycleState
 from registry.rollback import earlier_version
 from registry.rollout_pauses import pause_of
 

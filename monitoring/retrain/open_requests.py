@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from monitoring.presenter.retrain_loop import RequestFacts, retrain_loop
 from monitoring.results import Alarm, Delivery
 from monitoring.webhooks.body import read_retrain_request
-from registry.history.state import LifecycleState
+from registry.history.lifecycle import LifecycleState
 
 
 def requests_of(

@@ -24,8 +24,8 @@ from monitoring.storage.journal import Journal
 from monitoring.webhooks.body import envelope
 from monitoring.webhooks.outdated_requests import supersede_requests
 from registry.errors import RegistryError
+from registry.history.lifecycle import LifecycleState
 from registry.history.rows import CHAMPION, ScheduleChange
-from registry.history.state import LifecycleState
 from registry.history.store import History
 from registry.schedules import latest_due, next_due
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from eventlog.events import Event, FeedbackEvent, PredictionEvent
 from monitoring.rollouts.verdict import Comparison, Judgement
+from registry.history.lifecycle import reduce_rows
 from registry.history.rollout_state import Rollout
 from registry.history.rows import HistoryRow, RolloutStep, VerdictPolicy
-from registry.history.state import reduce_rows
 
 _EVERY = 200  # requests between two judgements
 

@@ -11,7 +11,7 @@ from monitoring.presenter.schedule_text import ScheduleView, schedule_view
 from monitoring.retrain.open_requests import requests_of
 from monitoring.web.queries import Queries
 from registry.errors import RegistryError
-from registry.history.state import LifecycleState
+from registry.history.lifecycle import LifecycleState
 from registry.history.store import History
 from telemetry.clock import now_us
 

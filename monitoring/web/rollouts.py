@@ -17,7 +17,7 @@ from monitoring.presenter.rollout_waits import CurrentJudgement
 from monitoring.web.api import json_response
 from monitoring.web.forms import read_change
 from registry.errors import RegistryError, UnknownModel, UnknownVersion
-from registry.history.state import LifecycleState
+from registry.history.lifecycle import LifecycleState
 from registry.history.store import History
 from registry.rollback import earlier_version, roll_back
 from registry.rollouts import Cause, Rollouts

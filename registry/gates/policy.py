@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from registry.errors import InvalidGates, InvalidPolicy, VersionRefused
 from registry.gates.stated_gates import meant, read_gates
+from registry.history.lifecycle import LifecycleState
 from registry.history.rows import (
     ApprovalRule,
     HistoryRow,
@@ -18,7 +19,6 @@ from registry.history.rows import (
     VerdictPolicy,
     encode_detail,
 )
-from registry.history.state import LifecycleState
 from registry.history.store import History
 from registry.names import require_alias
 from registry.rollout_start import require_plan

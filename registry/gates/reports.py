@@ -10,8 +10,8 @@ from eventlog.settings import Home
 from registry.artifacts import ArtifactStore, open_artifacts
 from registry.errors import ChangedFile, RegistryConflict, UnknownReport
 from registry.gates.outcomes import GateReport, encode_report, report_digest
+from registry.history.lifecycle import LifecycleState
 from registry.history.rows import GateResult, HistoryRow, encode_detail
-from registry.history.state import LifecycleState
 from registry.history.store import History
 from registry.settings import artifacts_url
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from registry.errors import DamagedRow
+from registry.history.lifecycle import LifecycleState, reduce_rows
 from registry.history.rows import ALIAS_KINDS, GateResult, HistoryRow, RolloutStep
-from registry.history.state import LifecycleState, reduce_rows
 
 _LATER = frozenset({"rolled_back", "barred", "unbarred", "rejected"})
 

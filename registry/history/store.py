@@ -20,6 +20,13 @@ from registry.errors import (
     VersionRefused,
 )
 from registry.history.database import DatabaseAddress, HistoryConnection, open_database
+from registry.history.lifecycle import (
+    DesiredState,
+    LifecycleState,
+    current_schedule,
+    description_of,
+    reduce_rows,
+)
 from registry.history.replica import (
     ReplicatedDatabase,
     copy_page,
@@ -36,13 +43,6 @@ from registry.history.rows import (
     encode_detail,
     next_chain,
     read_row,
-)
-from registry.history.state import (
-    DesiredState,
-    LifecycleState,
-    current_schedule,
-    description_of,
-    reduce_rows,
 )
 from registry.limits import LimitChange
 

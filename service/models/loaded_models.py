@@ -25,7 +25,7 @@ from registry.errors import (
     UnknownModel,
     UnknownVersion,
 )
-from registry.history.state import DesiredState
+from registry.history.lifecycle import DesiredState
 from registry.limits import UNCHANGED, LimitChange
 from registry.manifest import Manifest, Version
 from registry.store import ModelState

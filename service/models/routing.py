@@ -14,9 +14,9 @@ from typing import Literal
 
 import msgspec
 
+from registry.history.lifecycle import DesiredState
 from registry.history.rollout_state import Rollout
 from registry.history.rows import CHAMPION
-from registry.history.state import DesiredState
 from registry.limits import UNCHANGED, LimitChange
 from registry.manifest import Version
 from service.batching.job import Queue

@@ -17,6 +17,7 @@ from monitoring.presenter.retrain_loop import (
 )
 from monitoring.results import Delivery, RetrainRequest
 from monitoring.webhooks.body import read_retrain_request
+from registry.history.lifecycle import reduce_rows
 from registry.history.rows import (
     ApprovalRule,
     ApprovalSubject,
@@ -27,7 +28,6 @@ from registry.history.rows import (
     RolloutStep,
     encode_detail,
 )
-from registry.history.state import reduce_rows
 from tests.monitoring.web.conftest import a_delivery, an_alarm
 
 HOUR = 3_600_000_000

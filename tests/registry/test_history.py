@@ -17,11 +17,11 @@ from eventlog.process_lock import ProcessLock
 from eventlog.settings import Home
 from registry.errors import IncompatibleRegistry, RegistryUnavailable
 from registry.history.audit import chain_faults
+from registry.history.lifecycle import DesiredState
 from registry.history.replica import copy_head
 from registry.history.rows import FIRST, HistoryRow, next_chain
 from registry.history.schema import VERSION_TABLE
 from registry.history.sqlite import SCHEMA_VERSION
-from registry.history.state import DesiredState
 from registry.history.store import History
 from registry.limits import LimitChange
 from tests.postgres_server import PostgresServer

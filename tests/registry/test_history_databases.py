@@ -23,6 +23,7 @@ from registry.errors import (
 )
 from registry.history import sql, statements
 from registry.history.database import DatabaseAddress
+from registry.history.lifecycle import LifecycleState
 from registry.history.rows import (
     FIRST,
     GateResult,
@@ -33,7 +34,6 @@ from registry.history.rows import (
 )
 from registry.history.schema import VERSION_TABLE, metadata
 from registry.history.sqlite import SCHEMA_VERSION
-from registry.history.state import LifecycleState
 from registry.history.store import History
 from registry.limits import LimitChange
 from tests.postgres_server import PostgresServer

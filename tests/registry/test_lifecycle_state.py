@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from registry.errors import DamagedRow
+from registry.history.lifecycle import LifecycleState, alias_at, reduce_rows
 from registry.history.rows import (
     KINDS,
     ApprovalRule,
@@ -19,7 +20,6 @@ from registry.history.rows import (
     RolloutStep,
     encode_detail,
 )
-from registry.history.state import LifecycleState, alias_at, reduce_rows
 from registry.limits import LimitChange
 
 DAY = 86_400_000_000

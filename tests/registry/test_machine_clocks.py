@@ -10,9 +10,9 @@ import pytest
 from registry.approvals import Approvals
 from registry.errors import VersionRefused
 from registry.history import server_clock
+from registry.history.lifecycle import alias_at, misdated
 from registry.history.rows import ApprovalRule, ReleasePolicy
 from registry.history.server_clock import ServerClock
-from registry.history.state import alias_at, misdated
 from registry.history.store import History
 from registry.rollback import roll_back
 from tests.postgres_server import PostgresServer

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from registry.batching import Verdict, write_verdict
 from registry.datatypes import of_array
 from registry.encoded_files import EXTENSION_DOMAINS
-from registry.history.state import DesiredState
+from registry.history.lifecycle import DesiredState
 from registry.manifest import Manifest, Version
 from registry.onnx_file import load
 from registry.signature import read_signature

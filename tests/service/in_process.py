@@ -14,8 +14,8 @@ from eventlog.errors import LogUnavailable
 from eventlog.events import Event, FeedbackEvent
 from eventlog.log import ShardCounts
 from registry.errors import RegistryUnavailable, UnknownModel
+from registry.history.lifecycle import DesiredState
 from registry.history.rollout_state import Rollout
-from registry.history.state import DesiredState
 from registry.limits import LimitChange
 from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec, Version
 from registry.store import ModelState

@@ -12,8 +12,8 @@ from monitoring.presenter.rollout_waits import CurrentJudgement
 from monitoring.web.app import app
 from monitoring.web.rollouts import RolloutDesk
 from monitoring.web.server import serving
+from registry.history.lifecycle import LifecycleState
 from registry.history.rows import RolloutVerdict, VerdictPolicy
-from registry.history.state import LifecycleState
 from registry.history.store import History
 from registry.rollouts import Rollouts
 from registry.store import Registry

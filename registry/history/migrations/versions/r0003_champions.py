@@ -15,8 +15,8 @@ from typing import Any
 from alembic import context, op
 from sqlalchemy import text
 
+from registry.history.lifecycle import LifecycleState, reduce_rows
 from registry.history.rows import CHAMPION, FIRST, HistoryRow, next_chain
-from registry.history.state import LifecycleState, reduce_rows
 
 revision = "0003"
 down_revision = "0002"
