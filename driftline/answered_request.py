@@ -1,4 +1,4 @@
-"""Check that a registration answers an existing retrain request."""
+"""Check that a registration answers an existing retraining request."""
 
 import importlib.util
 from contextlib import closing
@@ -10,7 +10,7 @@ from registry.names import require_request_id
 
 
 def require_request(home: Home, model: str, request: str) -> None:
-    """Raise UnknownRequest if this machine's monitor has made no such retrain request for `model`.
+    """Raise UnknownRequest if this machine's monitor did not make the retraining request.
 
     Without a monitor database, for example on a machine that only trains, every valid id is
     accepted. Raises InvalidName for an invalid id.
@@ -40,6 +40,6 @@ def require_request(home: Home, model: str, request: str) -> None:
             f"; it is about model {retrain_request.model!r}" if retrain_request is not None else ""
         )
         raise UnknownRequest(
-            f"no retrain request {request!r} of model {model!r}{about}; "
+            f"no retraining request {request!r} of model {model!r}{about}; "
             "driftline webhooks list shows all requests"
         )

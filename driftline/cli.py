@@ -139,7 +139,7 @@ COMMANDS = {
         "driftline.alarms", "List, acknowledge, resolve or silence alarms.", _REGISTRY
     ),
     "webhooks": CommandSummary(
-        "driftline.webhooks", "List, test and resend retrain requests.", _MONITOR
+        "driftline.webhooks", "List, test and resend retraining requests.", _MONITOR
     ),
     "deadletters": CommandSummary(
         "driftline.webhooks", "List records that the monitor dead-lettered.", _MONITOR

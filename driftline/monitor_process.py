@@ -286,7 +286,7 @@ class _MonitorFactory:
         )
 
     def _schedules(self, journal: Journal, state: ConsumerState) -> ScheduledRequests:
-        """Create the scheduler of retrain requests for the models that `state` owns."""
+        """Create the scheduler of retraining requests for the models that `state` owns."""
         return ScheduledRequests(
             journal,
             open_history(self._home),
@@ -312,7 +312,7 @@ class _MonitorFactory:
 
 
 def _outbox(address: DatabaseAddress, *, notices: bool) -> OutboxPart:
-    """Return the outbox of alarm notices, or the outbox of retrain requests."""
+    """Return the outbox of alarm notices, or the outbox of retraining requests."""
     duty = "notices" if notices else "webhooks"
     return OutboxPart(
         SoleOutbox(Store(address), duty), lambda message: is_notice(message) is notices

@@ -62,7 +62,7 @@ def register(  # noqa: PLR0913  # one argument per option of the command
     `model` is a path, bytes, an onnx.ModelProto, a scikit-learn estimator or pipeline, a model of
     XGBoost, LightGBM or CatBoost, or a torch.nn.Module with an `example` input. `reference` has
     rows outside the training data: a DataFrame, arrays by input, or a file. Fields that are not in
-    `manifest` are inferred. `answers` is the id of the retrain request that the model answers.
+    `manifest` are inferred. `answers` is the id of the retraining request that the model answers.
 
     Raises a DriftlineError that names the fault; nothing is stored then.
     """

@@ -54,7 +54,7 @@ def commands() -> list[click.Command]:
     "--answers",
     default="",
     metavar="REQUEST_ID",
-    help="Id of the retrain request that the version answers.",
+    help="Id of the retraining request that the version answers.",
 )
 @OWNER
 @TAG

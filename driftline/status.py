@@ -97,7 +97,7 @@ def note_line(note: Note) -> str:
 
 
 def _print_retraining(console: Console, store: Store) -> None:
-    """Print the schedules and the state of retrain requests, as on the status page."""
+    """Print the schedules and the state of retraining requests, as on the status page."""
     within = from_environment(MonitorSettings, PREFIX).answer_within_days
     loops = RetrainLoops(open_history(Home.from_environment()), int(within * DAY))
     for schedule in loops.schedules(store):

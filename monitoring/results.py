@@ -1,4 +1,4 @@
-"""The records of monitoring: results, alarms, retrain requests, webhooks, ledgers.
+"""The records of monitoring: results, alarms, retraining requests, webhooks, ledgers.
 
 Times are integer microseconds since the Unix epoch (UTC).
 """

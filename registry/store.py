@@ -110,8 +110,8 @@ class Registry:
         `onnx` can be a folder with the ONNX file and its external data. The external data is
         embedded or, if it is too large, packed into one file. Fields that the manifest omits are
         inferred; `read_inference` returns the reasons. `target` names the reference's column of
-        labels, unless the manifest does. `answers` is the id of the retrain request for which the
-        version was trained. For identical content, the existing version is returned. Raises a
+        labels, unless the manifest does. `answers` is the id of the retraining request for which
+        the version was trained. For identical content, the existing version is returned. Raises a
         RegistryError that names the fault, without storing anything.
         """
         # These modules import ONNX, which workers and commands that only read do not need.

@@ -118,7 +118,7 @@ class StoredVersions:
     def record(self, version: Version, actor: str, answers: str = "") -> None:
         """Share the files of a stored version, and then record the version in the history.
 
-        `answers` is the id of the retrain request for which the version was trained, or "".
+        `answers` is the id of the retraining request for which the version was trained, or "".
         """
         if not version.files:  # stored by an earlier release
             version = replace(version, files=hash_folder(Path(version.path)))

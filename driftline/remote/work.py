@@ -15,7 +15,7 @@ class RegisterWork(
     manifest: dict[str, object] = {}  # stated manifest fields, before inference
     reference: str = ""  # SHA-256 of the uploaded reference, "" without a reference
     target: str = ""
-    answers: str = ""  # id of the retrain request that the version answers
+    answers: str = ""  # id of the retraining request that the version answers
     promote: bool = True  # whether to promote a model's first version, if the key allows it
 
 

@@ -1,4 +1,4 @@
-"""The training pipeline that answers a retrain request: train, register, gate, roll out.
+"""The training pipeline that answers a retraining request: train, register, gate, roll out.
 
 The replay waits while a model is trained and gated, because it shortens the year to minutes. The
 rollout runs on the replayed flights, and the monitor decides about it.
@@ -59,7 +59,7 @@ _READ_EVERY_S = 0.5  # seconds between two reads of the registry
 
 
 class ClosedLoop:
-    """Answers retrain requests with rollouts; used by one thread at a time, except `requested`."""
+    """Answers retraining requests with rollouts; one thread at a time, except for `requested`."""
 
     def __init__(
         self, home: Home, model: str, flights: pd.DataFrame, report: Callable[[str], None]

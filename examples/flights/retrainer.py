@@ -1,4 +1,4 @@
-"""A receiver of retrain requests: verifies the signature and handles each request once.
+"""A receiver of retraining requests: verifies the signature and handles each request once.
 
 A real receiver would start a training job. This receiver prints everything such a job needs and can
 append each request to a file. To run it separately:
@@ -73,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def describe(request: dict[str, Any]) -> str:
-    """Return a summary of a retrain request in a few lines."""
+    """Return a summary of a retraining request in a few lines."""
     data = request["data"]
     worst = ", ".join(
         f"{score['column'] or score['name']} {score['value']:.3f}"
@@ -91,7 +91,7 @@ def describe(request: dict[str, Any]) -> str:
 
 def main() -> None:
     """Receive requests until Ctrl-C or SIGTERM."""
-    parser = argparse.ArgumentParser(description="Receive and print retrain requests.")
+    parser = argparse.ArgumentParser(description="Receive and print retraining requests.")
     secret = os.environ.get("DRIFTLINE_MONITOR_WEBHOOK_SECRETS", "").split(",")[0]
     parser.add_argument("--secret", default=secret, help="secret of the monitor, whsec_...")
     parser.add_argument("--host", default="127.0.0.1")

@@ -1,7 +1,7 @@
 """The whole loop on real flights, run by `make run`.
 
 The program trains, registers and promotes the model, starts the service and the monitor, and
-replays the following months as traffic. It answers every retrain request of the monitor: a new
+replays the following months as traffic. It answers every retraining request of the monitor: a new
 version is trained, registered, gated and rolled out, and the monitor promotes it or rolls it back.
 Afterwards, the status page stays available until Ctrl-C, or the program exits with `--exit`.
 """
@@ -53,7 +53,7 @@ def main() -> int:
     """Run the example; return the exit status."""
     parser = argparse.ArgumentParser(description="The whole loop on real flights.")
     parser.add_argument("--every", type=int, default=1, help="replay only every n-th flight")
-    parser.add_argument("--frozen", action="store_true", help="answer no retrain request")
+    parser.add_argument("--frozen", action="store_true", help="answer no retraining request")
     parser.add_argument("--exit", action="store_true", help="exit after the replay")
     options = parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""The training rows: rows that a retrain request offers, and older rows of the example's table.
+"""The training rows: rows that a retraining request offers, and older rows of the example's table.
 
 A request offers the logged rows of the version with the alarm, with labels and weights. Older rows
 are read from the example's table.

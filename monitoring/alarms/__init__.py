@@ -1,1 +1,1 @@
-"""Decisions about alarms and retrain requests, derived from windows' results. Pure functions."""
+"""Decisions about alarms and retraining requests, derived from windows' results. Pure functions."""

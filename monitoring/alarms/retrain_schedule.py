@@ -29,7 +29,7 @@ class ScheduleDecision(msgspec.Struct, frozen=True):
     due: int  # scheduled time
     decided: int  # time of the decision
     state: ScheduleState
-    request: str = ""  # id of the retrain request; empty if none was made
+    request: str = ""  # id of the retraining request; empty if none was made
     reason: str = ""  # reason why no request was made
 
 

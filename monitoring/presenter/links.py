@@ -77,17 +77,17 @@ def api_path(model: str, version: str) -> str:
 
 
 def training_path(request: str) -> str:
-    """Return the API path of a retrain request's rows, with labels and weights, as Parquet."""
+    """Return the API path of a retraining request's rows, with labels and weights, as Parquet."""
     return f"/api/retraining/{quote(request, safe='')}/rows.parquet"
 
 
 def validation_path(request: str) -> str:
-    """Return the API path of the validation of a retrain request's rows."""
+    """Return the API path of the validation of a retraining request's rows."""
     return f"/api/retraining/{quote(request, safe='')}/validation"
 
 
 def training_page(request: str) -> str:
-    """Return the path of the page with a retrain request's rows and their validation."""
+    """Return the path of the page with a retraining request's rows and their validation."""
     return f"/retraining/{quote(request, safe='')}"
 
 

@@ -8,7 +8,7 @@ from registry.schedules import local_time
 
 
 def request_sentence(request: RetrainRequest | None) -> str:
-    """Return the text of a retrain request; None stands for a trial webhook."""
+    """Return the text of a retraining request; None stands for a trial webhook."""
     if request is None:
         return "Trial webhook of Driftline. No action is needed."
     name = f"{request.model} version {request.version}"
@@ -16,7 +16,7 @@ def request_sentence(request: RetrainRequest | None) -> str:
 
 
 def schedule_reason(schedule: ScheduleChange, due: int) -> str:
-    """Return the reason of a retrain request that a schedule makes."""
+    """Return the reason of a retraining request that a schedule makes."""
     return f'Scheduled for {local_time(due, schedule.timezone)} ("{schedule.cron}").'
 
 

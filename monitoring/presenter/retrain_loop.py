@@ -30,7 +30,7 @@ class LoopStep(msgspec.Struct, frozen=True):
 
 
 class RetrainLoop(msgspec.Struct, frozen=True, kw_only=True):
-    """One retrain request and its steps; times are microseconds since the Unix epoch."""
+    """One retraining request and its steps; times are microseconds since the Unix epoch."""
 
     request: str  # webhook id of the request
     model: str
@@ -46,7 +46,7 @@ class RetrainLoop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestFacts(NamedTuple):
-    """The monitor's records of a retrain request."""
+    """The monitor's records of a retraining request."""
 
     delivery: Delivery
     request: RetrainRequest

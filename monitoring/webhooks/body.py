@@ -33,7 +33,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 def envelope(webhook_id: str, created: int, request: RetrainRequest) -> bytes:
-    """Build the body of a retrain request; `created` is in microseconds since the Unix epoch."""
+    """Build the body of a retraining request; `created` is in microseconds since the Unix epoch."""
     return _wrap(webhook_id, created, RETRAIN_REQUESTED, request)
 
 
@@ -70,7 +70,7 @@ def trial(webhook_id: str, created: int) -> bytes:
 
 
 def read_retrain_request(body: bytes) -> RetrainRequest | None:
-    """Return the retrain request in a body; None if the body has another type or is damaged."""
+    """Return the retraining request in a body; None if the body has another type or is damaged."""
     try:
         opened = msgspec.json.decode(body, type=Envelope)
         if opened.type != RETRAIN_REQUESTED:

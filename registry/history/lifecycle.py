@@ -54,7 +54,7 @@ class LifecycleState(msgspec.Struct):
 
     revision: int = 0  # revision of the model's latest row
     registered: dict[str, HistoryRow] = {}  # keyed by number
-    answers: dict[str, HistoryRow] = {}  # id of a retrain request -> latest version trained for it
+    answers: dict[str, HistoryRow] = {}  # retraining request -> latest version trained for it
     aliases: dict[str, str] = {}  # alias -> version number
     alias_changes: list[HistoryRow] = []  # promotions and rollbacks, oldest first
     loading: dict[str, HistoryRow] = {}  # number, or "" for all versions -> latest load or unload

@@ -26,7 +26,7 @@ from registry.errors import DamagedRow
 from registry.limits import LimitChange
 
 KINDS = frozenset({
-    "registered",  # number, digest; detail: Registration; evidence: id of a retrain request, or ""
+    "registered",  # number, digest; detail: Registration; evidence: a retraining request's id
     "gated",  # number, digest; evidence: digest of the report; detail: GateResult
     "release_policy",  # detail: ReleasePolicy, which replaces the previous policy
     "requested",  # number, alias, digest; detail: ApprovalSubject

@@ -224,8 +224,8 @@ class History:
         """Record the registration of a version, unless it is already recorded.
 
         If the recorded row has no digest, because an earlier release wrote it, another row adds
-        the digest. If the version is re-registered for the retrain request `answers`, another row
-        with the time `now` is appended.
+        the digest. If the version is re-registered for the retraining request `answers`, another
+        row with the time `now` is appended.
 
         Raises RegistryConflict if another digest was registered under the number.
         """

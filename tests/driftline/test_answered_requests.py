@@ -77,7 +77,7 @@ def test_an_unknown_request_is_refused_before_anything_is_stored(
     for model, answers in (("taxi", "rr_other"), ("bus", ASKED)):
         done = register(tmp_path, model, answers)
         assert isinstance(done.exception, UnknownRequest)
-        assert f"no retrain request {answers!r} of model {model!r}" in str(done.exception)
+        assert f"no retraining request {answers!r} of model {model!r}" in str(done.exception)
     assert Registry(monitored).models() == []
 
 
