@@ -9,21 +9,21 @@ from access.errors import Forbidden, Unauthenticated
 from tests.access.key_store import Door
 
 
-def test_without_any_key_everybody_may_do_anything_on_loopback() -> None:
+def test_without_keys_every_caller_has_every_scope_on_loopback() -> None:
     door = Door()
     door.admit("operate", None)
     door.admit("predict", b"Bearer whatever", "a")
     assert door.authorizer.is_open
 
 
-def test_without_any_key_nobody_may_do_anything_elsewhere() -> None:
+def test_without_keys_no_caller_has_a_scope_beyond_loopback() -> None:
     door = Door(open_without_keys=False)
     with pytest.raises(Unauthenticated):
         door.admit("any", None)
 
 
 @pytest.mark.parametrize("given", [None, b"", b"Bearer ", b"Bearer dl_0_0", b"Basic YTpi", b"\xff"])
-def test_a_caller_without_a_good_key_is_not_known(given: bytes | None) -> None:
+def test_a_caller_without_a_valid_key_is_unauthenticated(given: bytes | None) -> None:
     door = Door()
     door.keys.add("operate")
     door.later()
@@ -34,7 +34,7 @@ def test_a_caller_without_a_good_key_is_not_known(given: bytes | None) -> None:
     assert [type(error) for error in door.refusals] == [Unauthenticated] * 2
 
 
-def test_a_good_key_without_the_scope_is_refused_without_a_word_about_why() -> None:
+def test_a_valid_key_without_the_scope_is_refused_without_details() -> None:
     door = Door()
     header = door.keys.add("predict:a")
     door.later()
@@ -47,7 +47,7 @@ def test_a_good_key_without_the_scope_is_refused_without_a_word_about_why() -> N
     assert len(door.refusals) == 3
 
 
-def test_a_first_key_closes_the_door_to_everybody_else() -> None:
+def test_the_first_key_ends_anonymous_access() -> None:
     door = Door()
     door.admit("any", None)
     header = door.keys.add("predict")
@@ -57,7 +57,7 @@ def test_a_first_key_closes_the_door_to_everybody_else() -> None:
     door.admit("predict", header, "a")
 
 
-def test_a_revoked_key_ends_though_it_was_verified_before() -> None:
+def test_a_revoked_key_is_refused_although_it_is_cached() -> None:
     door = Door()
     header = door.keys.add("predict")
     door.later()
@@ -68,7 +68,7 @@ def test_a_revoked_key_ends_though_it_was_verified_before() -> None:
         door.admit("predict", header, "a")
 
 
-def test_a_key_ends_in_time_though_it_was_verified_before() -> None:
+def test_an_expired_key_is_refused_although_it_is_cached() -> None:
     door = Door()
     header = door.keys.add("predict", expires="1h")
     door.later()
@@ -78,7 +78,7 @@ def test_a_key_ends_in_time_though_it_was_verified_before() -> None:
         door.admit("predict", header, "a")
 
 
-def test_the_door_stays_closed_when_the_keys_are_taken_away() -> None:
+def test_anonymous_access_stays_closed_after_the_key_file_is_removed() -> None:
     door = Door()
     door.keys.add("predict")
     door.later()
@@ -90,7 +90,7 @@ def test_the_door_stays_closed_when_the_keys_are_taken_away() -> None:
         door.admit("any", None)
 
 
-def test_keys_that_cannot_be_read_stay_as_they_were(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_key_file_keeps_the_previous_keys(caplog: pytest.LogCaptureFixture) -> None:
     door = Door()
     header = door.keys.add("predict")
     door.later()
@@ -108,7 +108,7 @@ def test_keys_that_cannot_be_read_stay_as_they_were(caplog: pytest.LogCaptureFix
     door.admit("predict", other, "a")
 
 
-def test_keys_are_read_once_a_change_and_looked_at_once_a_second() -> None:
+def test_keys_are_read_once_per_change_and_checked_once_per_second() -> None:
     door = Door()
     header = door.keys.add("predict")
     for _ in range(1_000):
@@ -117,7 +117,7 @@ def test_keys_are_read_once_a_change_and_looked_at_once_a_second() -> None:
     assert door.keys.reads == 1
 
 
-def test_strangers_cannot_fill_what_is_remembered() -> None:
+def test_invalid_keys_do_not_fill_the_cache() -> None:
     door = Door()
     door.keys.add("predict")
     door.later()
@@ -128,7 +128,7 @@ def test_strangers_cannot_fill_what_is_remembered() -> None:
     assert not any(map(door.authorizer.actor_of, headers))
 
 
-def test_what_is_remembered_is_bounded_however_a_good_key_is_spelled() -> None:
+def test_spellings_of_a_valid_key_do_not_fill_the_cache() -> None:
     door = Door()
     header = door.keys.add("predict")
     door.later()

@@ -27,21 +27,21 @@ def refused(*headers: tuple[bytes, bytes], method: bytes = b"POST") -> type[Acce
 
 
 @pytest.mark.parametrize("host", OURS)
-def test_addresses_and_own_names_are_answered(host: bytes) -> None:
+def test_addresses_and_configured_host_names_are_accepted(host: bytes) -> None:
     assert refused((b"host", host)) is None
 
 
 @pytest.mark.parametrize("host", FOREIGN)
-def test_no_other_name_is(host: bytes) -> None:
+def test_other_host_names_are_refused(host: bytes) -> None:
     assert refused((b"host", host)) is UnknownHost
     assert refused(HERE, (b"host", host)) is UnknownHost
 
 
-def test_a_request_without_a_host_is_no_browsers() -> None:
+def test_a_request_without_a_host_header_is_not_from_a_browser() -> None:
     assert refused() is None
 
 
-def test_the_setting_may_allow_any_name_but_no_origin() -> None:
+def test_the_setting_can_allow_every_host_but_not_every_origin() -> None:
     guard = BrowserGuard(["*"], "X_HOSTS")
     assert guard.refusal(b"GET", [(b"host", b"evil.example")]) is None
     foreign = [(b"host", b"evil.example"), (b"origin", b"http://other.example")]
@@ -71,7 +71,7 @@ def test_a_page_of_another_origin_is_refused(origin: bytes, method: bytes) -> No
         b"http://box:1",
     ],
 )
-def test_the_ports_own_page_and_configured_sites_are_answered(origin: bytes) -> None:
+def test_the_same_origin_and_configured_origins_are_accepted(origin: bytes) -> None:
     assert refused(HERE, (b"origin", origin)) is None
 
 
@@ -87,14 +87,14 @@ def test_the_ports_own_page_and_configured_sites_are_answered(origin: bytes) -> 
         (b"POST", b"none", b"navigate", True),
     ],
 )
-def test_what_a_browser_says_of_the_site_counts(
+def test_the_fetch_metadata_of_a_browser_decides(
     method: bytes, site: bytes, mode: bytes, answered: bool
 ) -> None:
     stated = (b"sec-fetch-site", site), (b"sec-fetch-mode", mode)
     assert (refused(HERE, *stated, method=method) is None) is answered
 
 
-def test_refusals_are_counted_and_say_what_to_set() -> None:
+def test_refusals_are_counted_and_name_the_setting() -> None:
     counted: list[AccessError] = []
     guard = BrowserGuard([], "X_HOSTS", counted.append)
     with pytest.raises(UnknownHost, match="X_HOSTS"):
@@ -105,7 +105,7 @@ def test_refusals_are_counted_and_say_what_to_set() -> None:
     guard.check_origin(None)
 
 
-def test_headers_that_are_repeated_are_one_that_is_no_key() -> None:
+def test_repeated_authorization_headers_are_no_valid_key() -> None:
     assert join_headers([]) is None
     assert join_headers([b"Bearer a"]) == b"Bearer a"
     assert join_headers([b"Bearer a", b""]) == b"Bearer a, "

@@ -36,20 +36,24 @@ async def _enter(table: ConnectionTable, *connections: Any) -> list[bool]:
     return [table.enter(one) for one in connections]
 
 
-async def test_the_stranger_that_waits_the_longest_makes_way(table: ConnectionTable) -> None:
+async def test_the_unproven_connection_that_waits_longest_is_closed_first(
+    table: ConnectionTable,
+) -> None:
     held = Held(5.0), Held(2.0), Held(7.0)
     assert await _enter(table, *held, Held(9.0)) == [True] * 4
     assert [one.dropped for one in held] == [False, True, False]
     assert len(table) == 3
 
 
-async def test_proven_clients_and_running_requests_stay(table: ConnectionTable) -> None:
+async def test_authenticated_connections_and_running_requests_are_not_closed(
+    table: ConnectionTable,
+) -> None:
     held = Held(1.0, proven=True), Held(None), Held(8.0)
     assert await _enter(table, *held, Held(9.0)) == [True] * 4
     assert [one.dropped for one in held] == [False, False, True]
 
 
-async def test_where_nobody_makes_way_new_connections_may_only_probe(
+async def test_a_full_table_admits_only_probes(
     table: ConnectionTable,
 ) -> None:
     held = [Held(proven=True) for _ in range(3)]
@@ -60,7 +64,7 @@ async def test_where_nobody_makes_way_new_connections_may_only_probe(
     assert await _enter(table, Held()) == [True]
 
 
-async def test_every_connection_is_looked_at(table: ConnectionTable) -> None:
+async def test_every_connection_is_checked(table: ConnectionTable) -> None:
     held = [Held(proven=True) for _ in range(5)]
     await _enter(table, *held)
     table.leave(held[1])
@@ -71,5 +75,5 @@ async def test_every_connection_is_looked_at(table: ConnectionTable) -> None:
 @pytest.mark.parametrize(
     ("allowed", "expected"), [(1_000_000, 4_096), (1_024, 432), (300, 70), (64, 16)]
 )
-def test_connections_leave_files_to_the_process(allowed: int, expected: int) -> None:
+def test_connections_leave_open_files_for_the_process(allowed: int, expected: int) -> None:
     assert affordable_connections(4_096, ports=2, allowed=allowed) == expected

@@ -14,12 +14,12 @@ def check(host: str, *, credentials: bool = False, allow_anonymous: bool = False
 
 
 @pytest.mark.parametrize("host", LOOPBACK)
-def test_loopback_may_be_bound_by_anybody(host: str) -> None:
+def test_every_configuration_may_bind_loopback(host: str) -> None:
     check(host)
 
 
 @pytest.mark.parametrize("host", REACHABLE)
-def test_what_others_reach_needs_credentials_or_a_word_that_it_is_meant(host: str) -> None:
+def test_other_addresses_need_credentials_or_an_explicit_setting(host: str) -> None:
     check(host, credentials=True)
     check(host, allow_anonymous=True)
     with pytest.raises(SettingError) as refusal:

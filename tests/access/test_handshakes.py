@@ -90,7 +90,7 @@ LOOPS = pytest.mark.parametrize("loop", [asyncio.run, uvloop.run])
 
 
 @LOOPS
-def test_half_handshakes_make_way_the_oldest_first(files: Certificates, loop: Any) -> None:
+def test_incomplete_handshakes_are_closed_oldest_first(files: Certificates, loop: Any) -> None:
     async def case(port: Port) -> None:
         halves = [await port.half() for _ in range(_LIMIT)]
         while len(Echo.table) < _LIMIT:

@@ -19,7 +19,7 @@ def key(identity: str) -> Key:
     return Key(id=identity, name="n", digest="00", scopes=["read"], created=1.5)
 
 
-def test_what_was_written_is_read_by_everybody_and_writable_by_its_owner(tmp_path: Path) -> None:
+def test_the_written_file_is_readable_by_all_and_writable_by_its_owner(tmp_path: Path) -> None:
     file = KeyFile.of(Home(tmp_path / "home"), {})
     assert file.read() is None
     assert file.stamp() is None
@@ -28,7 +28,7 @@ def test_what_was_written_is_read_by_everybody_and_writable_by_its_owner(tmp_pat
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
 
 
-def test_every_change_leaves_another_stamp(tmp_path: Path) -> None:
+def test_every_change_changes_the_file_stamp(tmp_path: Path) -> None:
     file = KeyFile(tmp_path / "keys.json")
     stamps = set()
     for _ in range(20):
@@ -37,7 +37,7 @@ def test_every_change_leaves_another_stamp(tmp_path: Path) -> None:
     assert len(stamps) == 20
 
 
-def test_changes_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+def test_concurrent_changes_are_all_stored(tmp_path: Path) -> None:
     names = [str(number) for number in range(20)]
     threads = [
         threading.Thread(
@@ -59,27 +59,27 @@ def test_changes_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
     "content",
     [b"", b"[]", b"{", b"\xff", b'{"schema": 3, "keys": []}', b'{"schema": 1, "keys": [{}]}'],
 )
-def test_a_file_that_is_no_key_file_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_key_file_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "keys.json"
     path.write_bytes(content)
     with pytest.raises(SettingError, match=r"keys\.json"):
         KeyFile(path).read()
 
 
-def test_a_folder_in_its_place_is_an_error_and_not_an_absence(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_the_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "keys.json").mkdir()
     with pytest.raises(SettingError, match="cannot be read"):
         KeyFile(tmp_path / "keys.json").read()
 
 
-def test_the_file_can_lie_elsewhere(tmp_path: Path) -> None:
+def test_a_setting_can_move_the_file(tmp_path: Path) -> None:
     environ = {"DRIFTLINE_KEYS_FILE": str(tmp_path / "secret" / "keys")}
     file = KeyFile.of(Home(tmp_path / "home"), environ)
     file.change(lambda _: [key("a")])
     assert (tmp_path / "secret" / "keys").exists()
 
 
-def test_a_file_of_an_earlier_release_is_read_and_stays_readable_there(tmp_path: Path) -> None:
+def test_a_file_of_an_earlier_release_is_read_and_stays_readable_by_it(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     old = {"id": "a", "name": "n", "digest": "00", "scopes": ["read"], "created": 1.5}
     old |= {"expires": None, "revoked": None}
@@ -91,7 +91,7 @@ def test_a_file_of_an_earlier_release_is_read_and_stays_readable_there(tmp_path:
     assert msgspec.json.decode(path.read_bytes())["schema"] == 1
 
 
-def test_a_key_has_the_scopes_of_its_roles_as_they_are_now(tmp_path: Path) -> None:
+def test_a_key_has_the_current_scopes_of_its_roles(tmp_path: Path) -> None:
     file = KeyFile(tmp_path / "keys.json")
     file.change_roles(lambda *_: {"risk": ["approve", "read"]})
     file.change(lambda _: [replace(key("a"), scopes=["try:m"], roles=["risk", "gone"])])
@@ -103,7 +103,7 @@ def test_a_key_has_the_scopes_of_its_roles_as_they_are_now(tmp_path: Path) -> No
     assert file.roles() == {"risk": ["read"]}
 
 
-def test_a_named_file_that_is_missing_opens_no_server(tmp_path: Path) -> None:
+def test_a_missing_configured_key_file_grants_no_access(tmp_path: Path) -> None:
     home = Home(tmp_path)
     assert KeyFile.of(home, {}).require() is None
     named = KeyFile.of(home, {"DRIFTLINE_KEYS_FILE": str(tmp_path / "mounted" / "keys.json")})

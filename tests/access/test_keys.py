@@ -23,7 +23,7 @@ def made(*scopes: str, expires: str = "", held: list[Key] | None = None) -> tupl
     return key, b"Bearer " + text.encode()
 
 
-def test_only_the_hash_of_the_secret_is_kept() -> None:
+def test_only_the_hash_of_the_secret_is_stored() -> None:
     key, header = made()
     prefix, identity, secret = header.removeprefix(b"Bearer ").decode().split("_")
     assert (prefix, identity) == ("dl", key.id)
@@ -32,19 +32,19 @@ def test_only_the_hash_of_the_secret_is_kept() -> None:
     assert secret not in repr(key)
 
 
-def test_no_two_keys_are_alike() -> None:
+def test_every_key_is_different() -> None:
     assert len({made()[1] for _ in range(100)}) == 100
 
 
 @pytest.mark.parametrize("spelling", [b"Bearer ", b"bearer ", b"BEARER  "])
-def test_a_good_key_is_known_by_its_header(spelling: bytes) -> None:
+def test_a_valid_key_is_recognized_by_its_header(spelling: bytes) -> None:
     key, header = made("predict", "operate")
     grant = KeyRing([key], NOW).grant(spelling + header.removeprefix(b"Bearer "), NOW)
     assert grant == Grant(frozenset({"predict", "operate"}), actor=f"key:{key.name}")
 
 
 @given(st.data())
-def test_a_key_with_one_byte_changed_is_no_key(data: st.DataObject) -> None:
+def test_a_key_with_one_changed_byte_is_refused(data: st.DataObject) -> None:
     key, header = made()
     place = data.draw(st.integers(len(b"Bearer "), len(header) - 1))
     other = data.draw(st.integers(33, 255).filter(lambda byte: byte != header[place]))
@@ -53,13 +53,13 @@ def test_a_key_with_one_byte_changed_is_no_key(data: st.DataObject) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_no_header_upsets_the_ring(header: bytes) -> None:
+def test_every_header_is_accepted_or_refused_without_an_error(header: bytes) -> None:
     ring = KeyRing([made()[0]], NOW)
     assert ring.grant(header, NOW) is None
     assert ring.grant(b"Bearer " + header, NOW) is None
 
 
-def test_a_key_ends_when_it_said_it_would() -> None:
+def test_a_key_ends_at_its_expiry() -> None:
     key, header = made(expires="2h")
     ring = KeyRing([key], NOW)
     assert ring.grant(header, NOW + 7_199) == Grant(
@@ -69,7 +69,7 @@ def test_a_key_ends_when_it_said_it_would() -> None:
     assert KeyRing([key], NOW + 7_200).grant(header, NOW) is None
 
 
-def test_a_revoked_key_opens_nothing() -> None:
+def test_a_revoked_key_has_no_scope() -> None:
     key, header = made()
     keys = revoke_key([key], key.id, NOW)
     assert KeyRing(keys, NOW).grant(header, NOW) is None
@@ -77,7 +77,7 @@ def test_a_revoked_key_opens_nothing() -> None:
         revoke_key(keys, key.id, NOW)
 
 
-def test_two_live_keys_may_share_a_name_and_a_third_may_not() -> None:
+def test_at_most_two_live_keys_share_a_name() -> None:
     first, _ = made()
     second, _ = made(held=[first])
     with pytest.raises(InvalidKey, match="anna has 2 live keys"):
@@ -117,7 +117,7 @@ def test_two_live_keys_may_share_a_name_and_a_third_may_not() -> None:
         ("approve", "promote", "a", False),
     ],
 )
-def test_a_scope_allows_what_it_says_and_no_more(
+def test_a_scope_allows_only_its_own_actions(
     held: str, scope: str, model: str | None, allowed: bool
 ) -> None:
     assert Grant(frozenset({held})).allows(scope, model) is allowed  # type: ignore[arg-type]
@@ -135,12 +135,12 @@ def test_a_scope_that_does_not_exist_is_refused(scope: str) -> None:
 
 
 @pytest.mark.parametrize("span", ["90", "d", "-1d", "0d", "1.d", "90 d", "1y", "9999999d"])
-def test_an_end_that_cannot_be_read_is_refused(span: str) -> None:
+def test_an_unreadable_expiry_is_refused(span: str) -> None:
     with pytest.raises(InvalidKey, match="a number and a unit"):
         made(expires=span)
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "-a", "a" * 64, "a\n"])
-def test_a_name_that_could_mislead_a_reader_is_refused(name: str) -> None:
+def test_a_misleading_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidKey, match="letters"):
         make_key([], name=name, scopes=["read"], expires="", now=NOW)

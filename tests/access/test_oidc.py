@@ -64,7 +64,7 @@ def test_a_token_states_subject_and_roles(issuer: TokenIssuer) -> None:
         ({}, "groups", set()),
     ],
 )
-def test_roles_are_where_the_provider_puts_them(
+def test_roles_are_read_from_the_configured_claim(
     issuer: TokenIssuer, claim: dict[str, Any], path: str, roles: set[str]
 ) -> None:
     found = verifier(issuer, roles_claim=path).verify(issuer.token(**claim))
@@ -97,13 +97,13 @@ def test_elliptic_keys_are_accepted(issuer: TokenIssuer) -> None:
         {"roles": ["x" * 20_000]},
     ],
 )
-def test_no_other_token_is_accepted(issuer: TokenIssuer, changes: dict[str, Any]) -> None:
+def test_other_tokens_are_refused(issuer: TokenIssuer, changes: dict[str, Any]) -> None:
     found = verifier(issuer)
     assert found.verify(issuer.token()) is not None
     assert found.verify(issuer.token(**changes)) is None
 
 
-def test_the_key_decides_about_the_algorithm_and_not_the_token(issuer: TokenIssuer) -> None:
+def test_the_key_determines_the_algorithm(issuer: TokenIssuer) -> None:
     found, now = verifier(issuer), int(time.time())
     claims = {"iss": issuer.issuer, "aud": AUDIENCE, "sub": "eve", "exp": now + 600}
     for algorithm in ("none", "None", "HS256"):
@@ -120,11 +120,11 @@ def test_the_key_decides_about_the_algorithm_and_not_the_token(issuer: TokenIssu
 
 
 @pytest.mark.parametrize("token", [b"", b"..", b"a.b.c", b"\xff.\xff.\xff", b"e30.e30.e30"])
-def test_what_is_no_token_is_refused(issuer: TokenIssuer, token: bytes) -> None:
+def test_a_malformed_token_is_refused(issuer: TokenIssuer, token: bytes) -> None:
     assert verifier(issuer).verify(token) is None
 
 
-def test_a_rotated_key_is_found_by_its_first_token_and_the_old_one_ends(
+def test_a_rotated_key_is_fetched_at_its_first_token_and_the_old_key_ends(
     issuer: TokenIssuer,
 ) -> None:
     clock = Clock()
@@ -137,7 +137,7 @@ def test_a_rotated_key_is_found_by_its_first_token_and_the_old_one_ends(
     assert found.verify(old) is None
 
 
-def test_unknown_keys_do_not_let_callers_flood_the_provider(issuer: TokenIssuer) -> None:
+def test_unknown_key_ids_do_not_flood_the_provider(issuer: TokenIssuer) -> None:
     clock = Clock()
     found = verifier(issuer, clock)
     for _ in range(50):
@@ -154,7 +154,7 @@ def test_unknown_keys_do_not_let_callers_flood_the_provider(issuer: TokenIssuer)
     [(500, None), (404, None), (200, b"<html>"), (200, b"[]"), (200, b'{"keys": []}'),
      (200, b'{"keys": 1}'), (200, b'{"keys": [1]}'), (200, b"x" * (2 << 20))],
 )  # fmt: skip
-def test_without_the_provider_known_keys_stay_for_an_hour(
+def test_without_the_provider_known_keys_stay_valid_for_an_hour(
     issuer: TokenIssuer, status: int, body: bytes | None
 ) -> None:
     clock = Clock()
@@ -169,7 +169,7 @@ def test_without_the_provider_known_keys_stay_for_an_hour(
     assert found.verify(issuer.token()) is not None
 
 
-def test_a_service_starts_without_its_provider_and_takes_keys(issuer: TokenIssuer) -> None:
+def test_a_service_starts_without_its_provider_and_accepts_keys(issuer: TokenIssuer) -> None:
     issuer.status = 503
     door = Door(tokens=verifier(issuer))
     key = door.keys.add("predict")
@@ -202,7 +202,7 @@ def test_a_token_has_the_scopes_of_its_roles(issuer: TokenIssuer) -> None:
         door.admit("approve", token, "taxi")
 
 
-def test_a_withdrawn_key_ends_tokens_that_were_verified_before(issuer: TokenIssuer) -> None:
+def test_a_withdrawn_key_ends_cached_tokens(issuer: TokenIssuer) -> None:
     clock = Clock()
     door = Door(tokens=verifier(issuer, clock))
     door.keys.of_roles = {"risk": ["read"]}
@@ -231,7 +231,7 @@ def test_a_withdrawn_key_ends_tokens_that_were_verified_before(issuer: TokenIssu
         ({"LEEWAY_S": "-1"}, "DRIFTLINE_OIDC_"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(settings: dict[str, str], said: str) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, str], said: str) -> None:
     environ = {f"DRIFTLINE_OIDC_{name}": value for name, value in settings.items()}
     with pytest.raises(SettingError, match=said):
         oidc_settings(environ)

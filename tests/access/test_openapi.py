@@ -18,7 +18,7 @@ def _document(*bodies: object) -> dict[str, object]:
     return document
 
 
-def test_a_titled_schema_is_one_component_wherever_it_stands() -> None:
+def test_a_titled_schema_becomes_one_component() -> None:
     request = {"title": "Request", "oneOf": [ITEM, {"type": "array", "items": ITEM}]}
     document = _document(request, ITEM)
     schemas = document["components"]["schemas"]  # type: ignore[index]
@@ -28,6 +28,6 @@ def test_a_titled_schema_is_one_component_wherever_it_stands() -> None:
     assert str(document["paths"]).count("'title'") == 0
 
 
-def test_two_schemas_of_one_title_are_a_fault() -> None:
+def test_two_schemas_with_the_same_title_are_an_error() -> None:
     with pytest.raises(ValueError, match="'Item'"):
         _document(ITEM, {**ITEM, "type": "array"})

@@ -29,7 +29,9 @@ def test_a_taken_port_is_named_with_its_setting(free_port: Callable[[], int]) ->
     require_free([address(taken)])
 
 
-def test_a_port_that_others_would_share_is_taken(free_port: Callable[[], int]) -> None:
+def test_a_port_that_another_process_could_share_counts_as_taken(
+    free_port: Callable[[], int],
+) -> None:
     port = free_port()
     with bind_socket("127.0.0.1", port, shared=True) as listener:
         listener.listen()
@@ -39,7 +41,7 @@ def test_a_port_that_others_would_share_is_taken(free_port: Callable[[], int]) -
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_workers_share_a_reserved_port_and_another_service_does_not(
+def test_only_workers_of_the_service_share_a_reserved_port(
     host: str, free_port: Callable[[], int]
 ) -> None:
     port = free_port()
@@ -80,7 +82,7 @@ def test_two_settings_cannot_name_one_port() -> None:
         require_free([rest, grpc])
 
 
-def test_an_address_that_cannot_be_is_refused() -> None:
+def test_an_impossible_address_is_refused() -> None:
     with pytest.raises(SettingError, match=r"port 70000 .*expected 0 to 65535"):
         require_free([address(70_000)])
     with pytest.raises(SettingError, match=r"on 192.0.2.1 .*: Cannot assign requested address"):
@@ -89,7 +91,7 @@ def test_an_address_that_cannot_be_is_refused() -> None:
         resolve_host("no such host")
 
 
-def test_names_become_addresses() -> None:
+def test_host_names_are_resolved() -> None:
     assert resolve_host("localhost") in {"127.0.0.1", "::1"}
     assert [resolve_host(host) for host in HOSTS] == HOSTS
 

@@ -25,7 +25,7 @@ def test_no_files_mean_no_tls() -> None:
     assert tls() is None
 
 
-def test_files_that_fit_are_taken_with_absolute_paths(
+def test_matching_files_are_accepted_with_absolute_paths(
     files: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(files.authority.parent)
@@ -39,12 +39,12 @@ def test_files_that_fit_are_taken_with_absolute_paths(
 
 
 @pytest.mark.parametrize("missing", [{"key": "k"}, {"certificate": "c"}, {"client_ca": "a"}])
-def test_a_part_of_what_tls_needs_is_refused(missing: dict[str, str]) -> None:
+def test_an_incomplete_tls_configuration_is_refused(missing: dict[str, str]) -> None:
     with pytest.raises(SettingError, match="DRIFTLINE_X_TLS_"):
         tls(**missing)
 
 
-def test_files_that_do_not_fit_are_refused_by_name(files: Certificates, tmp_path: Path) -> None:
+def test_files_that_do_not_match_are_refused_by_name(files: Certificates, tmp_path: Path) -> None:
     certificate, key = files.server
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("nonsense")

@@ -48,7 +48,7 @@ def test_the_table_and_the_application_have_the_same_routes(application: Any) ->
     assert set(_paths(application.routes)) | FRONT == set(ROUTES)
 
 
-def test_what_an_app_of_ours_serves_is_what_bentoml_mounts(application: Any) -> None:
+def test_bentoml_mounts_every_route_of_the_application(application: Any) -> None:
     ours = set(_paths(create_app(lambda: pytest.fail("not started")).routes))
     assert len(ours) > 8
     assert ours <= set(_paths(application.routes))
@@ -77,7 +77,7 @@ def test_the_table_and_the_grpc_services_have_the_same_methods() -> None:
         ("/v2/health/ready", Rule("open"), None),
     ],
 )
-def test_a_path_is_read_as_the_router_reads_it(path: str, rule: Rule, model: str | None) -> None:
+def test_a_path_is_parsed_as_the_router_parses_it(path: str, rule: Rule, model: str | None) -> None:
     found = match_rule(path)
     assert found is not None
     assert (found.rule, found.model) == (rule, model)

@@ -60,7 +60,7 @@ def test_loopback_is_open_until_there_is_a_key(home: Home) -> None:
     assert lets_in(home, header)
 
 
-def test_beyond_loopback_a_key_must_exist_and_be_shown(home: Home) -> None:
+def test_beyond_loopback_callers_need_an_existing_key(home: Home) -> None:
     with pytest.raises(SettingError, match="driftline keys create"):
         check(home, host=REACHABLE)
     assert not lets_in(home, None, host=REACHABLE)  # should a worker be started past the check
@@ -70,14 +70,14 @@ def test_beyond_loopback_a_key_must_exist_and_be_shown(home: Home) -> None:
     assert lets_in(home, header, host=REACHABLE)
 
 
-def test_anonymous_callers_are_let_in_beyond_loopback_only_where_that_was_said(home: Home) -> None:
+def test_anonymous_callers_beyond_loopback_need_the_explicit_setting(home: Home) -> None:
     check(home, host=REACHABLE, allow_anonymous=True)
     assert lets_in(home, None, host=REACHABLE, allow_anonymous=True)
     add_key(home)
     assert not lets_in(home, None, host=REACHABLE, allow_anonymous=True)
 
 
-def test_certificates_of_callers_are_credentials_and_one_of_ours_is_none(
+def test_client_certificates_are_credentials_and_a_server_certificate_is_not(
     home: Home, certified: dict[str, str]
 ) -> None:
     check(home, host=REACHABLE, **certified)
@@ -87,7 +87,7 @@ def test_certificates_of_callers_are_credentials_and_one_of_ours_is_none(
 
 
 @pytest.mark.parametrize("taken", [3000, 8001])
-def test_the_admin_port_is_one_of_its_own(taken: int) -> None:
+def test_the_admin_port_is_separate(taken: int) -> None:
     with pytest.raises(SettingError, match=f"port {taken} on .*ADMIN_PORT.: .* has the same port"):
         require_free(addresses(Settings(admin_port=taken)))
 
@@ -101,7 +101,7 @@ def test_a_key_file_that_cannot_be_read_stops_the_start(home: Home) -> None:
         lets_in(home, None)
 
 
-def test_nobody_gets_plain_text_where_certificates_are_set(certified: dict[str, str]) -> None:
+def test_plain_text_is_refused_if_certificates_are_configured(certified: dict[str, str]) -> None:
     asked = ["worker", "--ssl-certfile", certified["tls_certificate"]]
     check_encrypted(Settings(), ["worker"])
     check_encrypted(Settings(**certified), asked)

@@ -26,7 +26,7 @@ def _peak(body: bytes) -> int:
         tracemalloc.stop()
 
 
-def test_a_body_that_is_mostly_repetition_is_decompressed_to_its_share() -> None:
+def test_a_repetitive_body_is_decompressed_up_to_its_ratio() -> None:
     assert decompress(gzip.compress(bytes(1 << 20)), b"gzip", LIMIT) == bytes(1 << 20)
     bomb = gzip.compress(bytes(15 << 20))
     with pytest.raises(TooLarge, match=f"more than {200 * len(bomb)} bytes"):
@@ -35,12 +35,12 @@ def test_a_body_that_is_mostly_repetition_is_decompressed_to_its_share() -> None
     assert decompress(gzip.compress(numbers), b"gzip", LIMIT) == numbers
 
 
-def test_items_are_counted_before_they_are_objects() -> None:
+def test_items_are_counted_before_objects_are_created() -> None:
     many = b"[" + b"{}," * (MOST_LABELS * 20) + b"{}]"
     assert _peak(many) < len(many)
 
 
-def test_labels_are_counted_before_they_are_events() -> None:
+def test_labels_are_counted_before_events_are_created() -> None:
     many = json.dumps({"prediction_id": "p", "labels": [1] * (MOST_LABELS + 1)}).encode()
     assert _peak(many) < 8 * len(many)
     most = json.dumps({"prediction_id": "p", "labels": ["{"] * MOST_LABELS}).encode()
@@ -49,13 +49,13 @@ def test_labels_are_counted_before_they_are_events() -> None:
         read_feedback(b" " * (MOST_BYTES + 1))
 
 
-def test_texts_with_braces_are_no_items() -> None:
+def test_braces_inside_strings_are_not_items() -> None:
     items = [{"prediction_id": "p", "label": "{" * 20, "row": n} for n in range(MOST_LABELS // 10)]
     assert len(read_feedback(json.dumps(items).encode())) == len(items)
     assert feedback.LONGEST_LABEL >= 20
 
 
-def test_values_are_counted_before_they_are_numbers() -> None:
+def test_values_are_counted_before_they_are_parsed() -> None:
     body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1] * 100_000}]}
     (tensor,) = json_codec.read_json(json.dumps(body).encode()).inputs
     with pytest.raises(InvalidRequest, match=r"data has 100000 values; shape \[1, 2\] needs 2"):

@@ -81,7 +81,9 @@ async def test_brain_floats_have_no_typed_contents(bench: AnyShapeBench) -> None
     assert reply.raw_output_contents[0] == b"\x80\x3f" * 3
 
 
-async def test_images_of_one_size_share_a_run_and_others_do_not_wait(bench: AnyShapeBench) -> None:
+async def test_images_of_the_same_size_share_a_run_and_other_images_do_not_wait(
+    bench: AnyShapeBench,
+) -> None:
     version = await bench.serve(image())
     assert version.manifest.task == "other"
     small, large = floats(1, 3, 8, 8), floats(1, 3, 12, 16)
@@ -140,7 +142,7 @@ async def test_a_model_without_a_batch_dimension_takes_one_row(bench: AnyShapeBe
         await bench.as_json(x=floats(2, 8, 8))
 
 
-async def test_rows_beside_a_scalar(bench: AnyShapeBench) -> None:
+async def test_an_input_with_rows_next_to_a_scalar_input(bench: AnyShapeBench) -> None:
     inputs = [info("by", FLOAT, []), info("x", FLOAT, [None, 2])]
     product = node("Mul", ["x", "by"], ["y"])
     await bench.serve(graph_of([product], inputs, [info("y", FLOAT, [None, 2])]))
@@ -148,7 +150,7 @@ async def test_rows_beside_a_scalar(bench: AnyShapeBench) -> None:
     assert bench.log.events[-1].rows == 4
 
 
-async def test_outputs_of_any_length_come_back_as_they_are(bench: AnyShapeBench) -> None:
+async def test_outputs_of_any_length_are_returned_unchanged(bench: AnyShapeBench) -> None:
     nodes = [node("NonZero", ["x"], ["places"]), node("Shape", ["x"], ["size"])]
     outputs = [info("places", INT64, [2, None]), info("size", INT64, [2])]
     await bench.serve(graph_of(nodes, [info("x", FLOAT, [None, 3])], outputs))
@@ -171,7 +173,7 @@ async def test_a_fixed_batch(bench: AnyShapeBench) -> None:
         await bench.as_json(x=floats(1, 3, 4))
 
 
-async def test_no_rows_are_refused(bench: AnyShapeBench) -> None:
+async def test_zero_rows_are_refused(bench: AnyShapeBench) -> None:
     await bench.serve(identity(None, 2, 2))
     with pytest.raises(InvalidRequest, match="shape has no rows; expected at least one"):
         await bench.as_binary(x=floats(0, 2, 2))
@@ -242,7 +244,7 @@ def optional() -> Any:
     return graph_of(nodes, inputs, [info("y", FLOAT, [None, 2])], *defaults)
 
 
-async def test_inputs_with_a_default_may_be_set_where_the_manifest_says_so(
+async def test_optional_inputs_can_be_set_if_the_manifest_allows_it(
     bench: AnyShapeBench,
 ) -> None:
     await bench.serve(optional(), optional_inputs=["by", "plus"], cache={"max_bytes": 10_000})
@@ -261,13 +263,13 @@ async def test_inputs_with_a_default_may_be_set_where_the_manifest_says_so(
         await bench.as_json(by=three)
 
 
-async def test_inputs_with_a_default_are_unknown_otherwise(bench: AnyShapeBench) -> None:
+async def test_other_inputs_with_a_default_are_unknown(bench: AnyShapeBench) -> None:
     await bench.serve(optional())
     with pytest.raises(InvalidRequest, match="unknown; expected 'x'"):
         await bench.as_json(x=floats(1, 2), by=np.array(3.0, np.float32))
 
 
-async def test_dimensions_of_one_name_that_disagree_are_the_requests_fault(
+async def test_different_sizes_of_the_same_dimension_are_a_client_error(
     bench: AnyShapeBench,
 ) -> None:
     sizes = ["batch", "tokens"]
@@ -295,7 +297,7 @@ def places(*stated: Any) -> Any:
     return graph_of(nodes, [info("x", INT64, [None])], [info("y", INT64, stated)])
 
 
-async def test_outputs_whose_rows_change_unannounced_harm_no_neighbour(
+async def test_an_unexpected_number_of_output_rows_affects_no_other_request(
     bench: AnyShapeBench,
 ) -> None:
     await bench.serve(places(None, 1))
@@ -306,7 +308,7 @@ async def test_outputs_whose_rows_change_unannounced_harm_no_neighbour(
     assert [event.outcome for event in bench.log.events] == ["ok"] * 4
 
 
-async def test_a_label_for_other_rows_than_the_requests_is_a_fault_of_the_model(
+async def test_a_wrong_number_of_labels_is_an_error_of_the_model(
     bench: AnyShapeBench,
 ) -> None:
     stated = {"task": "regression", "prediction": {"label": "y"}}
@@ -328,7 +330,7 @@ WAYS = [AnyShapeBench.as_json, AnyShapeBench.as_binary, AnyShapeBench.as_grpc]
 @pytest.mark.parametrize(
     "shape", [(1, 4, 8, 8), (3, 8, 8), (1, 3, 8), (1, 3, 8, 8, 1), (0, 3, 8, 8), (0, 4, 8, 8)]
 )
-async def test_images_that_do_not_fit_are_the_requests_fault(
+async def test_images_of_a_wrong_size_are_a_client_error(
     bench: AnyShapeBench, way: Any, shape: tuple[int, ...]
 ) -> None:
     await bench.serve(image())
@@ -343,7 +345,9 @@ async def test_images_that_do_not_fit_are_the_requests_fault(
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_an_image_without_pixels_harms_nobody(bench: AnyShapeBench, way: Any) -> None:
+async def test_an_image_without_pixels_affects_no_other_request(
+    bench: AnyShapeBench, way: Any
+) -> None:
     await bench.serve(image())
     empty, answer = await asyncio.gather(
         way(bench, pixels=floats(1, 3, 0, 8)),
@@ -354,7 +358,7 @@ async def test_an_image_without_pixels_harms_nobody(bench: AnyShapeBench, way: A
     assert isinstance(empty, InvalidRequest) or empty.run.outputs["means"].shape == (1, 3)
 
 
-async def test_bytes_that_are_no_text_are_the_requests_fault(bench: AnyShapeBench) -> None:
+async def test_bytes_that_are_not_utf_8_are_a_client_error(bench: AnyShapeBench) -> None:
     await bench.serve(identity(None, kind=STRING))
     raw = (2).to_bytes(4, "little") + b"\xff\xfe"
     message = protobuf.pb.ModelInferRequest()

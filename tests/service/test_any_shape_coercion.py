@@ -29,7 +29,7 @@ def bench(tmp_path: Path) -> AnyShapeBench:
         (FLOAT, [None], np.array([np.nan, np.inf], np.float64), "x: FP64 [2] to FP32 [2]"),
     ],
 )
-async def test_what_fits_is_converted_and_the_reply_says_so(
+async def test_convertible_values_are_converted_and_the_reply_reports_it(
     bench: AnyShapeBench, kind: int, shape: list[Any], sent: Any, note: str
 ) -> None:
     await bench.serve(identity(*shape, kind=kind), coerce=True)
@@ -53,13 +53,13 @@ async def test_what_fits_is_converted_and_the_reply_says_so(
         (U8, np.array([-1])),
     ],
 )
-async def test_what_does_not_fit_is_refused(bench: AnyShapeBench, kind: int, sent: Any) -> None:
+async def test_inconvertible_values_are_refused(bench: AnyShapeBench, kind: int, sent: Any) -> None:
     await bench.serve(identity(None, kind=kind), coerce=True)
     with pytest.raises(InvalidRequest, match=r"input 'x': .* does not fit"):
         await bench.as_binary(x=sent)
 
 
-async def test_without_it_nothing_is_converted(bench: AnyShapeBench) -> None:
+async def test_without_coercion_nothing_is_converted(bench: AnyShapeBench) -> None:
     await bench.serve(identity(None, 1))
     with pytest.raises(InvalidRequest, match="datatype 'FP64'; expected FP32"):
         await bench.as_json(x=np.array([[0.5]]))
@@ -71,7 +71,7 @@ async def test_without_it_nothing_is_converted(bench: AnyShapeBench) -> None:
 
 @pytest.mark.parametrize("column", [False, True])
 @pytest.mark.parametrize("values", [[0.5], [0.5, 2.0]])
-async def test_rows_and_a_column_of_rows_stand_for_each_other_without_a_setting(
+async def test_a_vector_and_a_single_column_are_equivalent_without_a_setting(
     bench: AnyShapeBench, column: bool, values: list[float]
 ) -> None:
     await bench.serve(identity(*([None, 1] if column else [None])))
@@ -84,7 +84,7 @@ async def test_rows_and_a_column_of_rows_stand_for_each_other_without_a_setting(
         assert answer.parameters()["coerced"] == stated
 
 
-async def test_texts_are_never_numbers(bench: AnyShapeBench) -> None:
+async def test_strings_are_never_converted_to_numbers(bench: AnyShapeBench) -> None:
     await bench.serve(identity(None), coerce=True)
     with pytest.raises(InvalidRequest, match="datatype 'BYTES'; expected FP32"):
         await bench.as_json(x=np.array(["1"], dtype=object))

@@ -87,7 +87,7 @@ async def test_an_encoded_image_is_one_row(tmp_path: Path) -> None:
     assert event.summaries["file: size"] == [float(len(image))]
 
 
-async def test_what_is_no_image_and_a_bomb_are_the_requests_fault(tmp_path: Path) -> None:
+async def test_invalid_images_and_decompression_bombs_are_client_errors(tmp_path: Path) -> None:
     bench = AnyShapeBench(tmp_path)
     await bench.serve(decoder(), session={"extensions": True})
     with pytest.raises(InvalidRequest, match="50 bytes that are not an image; expected a JPEG"):
@@ -107,7 +107,7 @@ async def test_what_is_no_image_and_a_bomb_are_the_requests_fault(tmp_path: Path
         b"BM" + bytes(16) + struct.pack("<ii", 60_000, -60_000),
     ],
 )
-def test_the_size_is_read_from_the_head(head: bytes) -> None:
+def test_the_size_is_read_from_the_header(head: bytes) -> None:
     with pytest.raises(InvalidRequest, match="input 'x': an image of 60000 x 60000 pixels"):
         check_image(head, "x")
     for length in range(len(head)):  # cut anywhere: no other error
@@ -128,7 +128,7 @@ def recorder() -> onnx.GraphProto:
     )
 
 
-async def test_a_recording_is_decoded_and_what_is_none_is_refused(tmp_path: Path) -> None:
+async def test_audio_is_decoded_and_invalid_audio_is_refused(tmp_path: Path) -> None:
     bench = AnyShapeBench(tmp_path)
     await bench.serve(recorder(), session={"extensions": True})
     tone = encode_wav(np.full(1_600, 0.25), 16_000)
@@ -153,7 +153,7 @@ def flac_head(rate: int) -> bytes:
         (b"\xff\xfb" * 40_000, "samples; expected at most 67108864"),
     ],
 )
-def test_a_recording_that_would_become_large_is_refused(content: bytes, fault: str) -> None:
+def test_audio_that_would_exceed_the_limit_is_refused(content: bytes, fault: str) -> None:
     with pytest.raises(InvalidRequest, match=fault):
         check_audio(content, "x")
     for length in range(min(len(content), 100)):  # cut anywhere: no other error
@@ -161,7 +161,7 @@ def test_a_recording_that_would_become_large_is_refused(content: bytes, fault: s
             check_audio(content[:length], "x")
 
 
-def test_a_second_description_of_the_samples_counts_for_nothing() -> None:
+def test_a_second_format_chunk_is_ignored() -> None:
     slow = encode_wav(np.zeros(9), 1)
     decoy = b"junk" + (8).to_bytes(4, "little") + b"fmt \x10\0\0\0"
     with pytest.raises(InvalidRequest, match="1 samples per second"):
@@ -176,12 +176,12 @@ def test_a_second_description_of_the_samples_counts_for_nothing() -> None:
         b"ID3" + bytes(60),
     ],
 )
-def test_recordings_of_a_common_size_pass(content: bytes) -> None:
+def test_audio_of_common_sizes_is_accepted(content: bytes) -> None:
     check_audio(content, "x")
 
 
 @pytest.mark.parametrize("head", [sized_jpeg(10, 10), png(3, 3, b"")])
-def test_images_of_a_common_size_pass(head: bytes) -> None:
+def test_images_of_common_sizes_are_accepted(head: bytes) -> None:
     check_image(head, "x")
 
 
@@ -224,12 +224,12 @@ def _changed(marker: int, place: int, value: int) -> bytes:
         (_changed(0xDA, 2, 0x33), "a Huffman table that is not defined"),
     ],
 )
-def test_a_jpeg_that_the_decoder_would_not_survive_is_refused(content: bytes, fault: str) -> None:
+def test_a_jpeg_that_would_crash_the_decoder_is_refused(content: bytes, fault: str) -> None:
     with pytest.raises(InvalidRequest, match=fault):
         check_image(content, "x")
 
 
-def test_damaged_images_neither_end_nor_block_the_process() -> None:
+def test_damaged_images_neither_crash_nor_block_the_process() -> None:
     """libjpeg ends the process over some damages and waits forever over others."""
     session = load(as_extended(decoder()).SerializeToString(), extensions=True)
     random = np.random.default_rng(5)
@@ -255,7 +255,7 @@ def test_damaged_images_neither_end_nor_block_the_process() -> None:
     assert decoded
 
 
-def test_a_missing_library_names_the_line_that_installs_it(monkeypatch: Any) -> None:
+def test_a_missing_library_is_reported_with_its_install_command(monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime_extensions", None)
     model = as_model(identity(None)).SerializeToString()
     with pytest.raises(NotReady, match=r"pip install 'driftline\[extensions\]'"):

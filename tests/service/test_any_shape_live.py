@@ -61,7 +61,7 @@ def same(found: Any, wanted: Any) -> None:
 
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("name", MODELS)
-def test_rest_answers_to_the_bit(running: Service, name: str, binary: bool) -> None:
+def test_rest_replies_are_bit_identical(running: Service, name: str, binary: bool) -> None:
     _, given, answered, datatype = MODELS[name]
     client = triton_http.InferenceServerClient(f"127.0.0.1:{running.port}")
     tensor = triton_http.InferInput(given, list(ARRAYS[name].shape), datatype)
@@ -76,7 +76,7 @@ def test_rest_answers_to_the_bit(running: Service, name: str, binary: bool) -> N
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_grpc_answers_to_the_bit(running: Service, name: str) -> None:
+def test_grpc_replies_are_bit_identical(running: Service, name: str) -> None:
     _, given, answered, datatype = MODELS[name]
     client = triton_grpc.InferenceServerClient(f"127.0.0.1:{running.grpc_port}")
     tensor = triton_grpc.InferInput(given, list(ARRAYS[name].shape), datatype)
@@ -92,7 +92,7 @@ def test_named_rows_are_refused_naming_the_route(running: Service) -> None:
     assert "POST /v2/models/{model}/infer" in reply.json()["error"]
 
 
-def test_events_of_images_hold_summaries(running: Service) -> None:
+def test_events_of_images_contain_summaries(running: Service) -> None:
     found = [r.event for r in running.events() if getattr(r.event, "model", "") == "image"]
     answered: list[Any] = [event for event in found if getattr(event, "outcome", "") == "ok"]
     assert answered

@@ -23,7 +23,9 @@ sizes = st.lists(st.integers(1, 20), min_size=1, max_size=30)
 
 
 @given(sizes, st.integers(1, 40))
-def test_a_free_runner_takes_the_oldest_that_fit_at_once(waiting: list[int], most: int) -> None:
+def test_a_free_runner_takes_the_oldest_fitting_requests_at_once(
+    waiting: list[int], most: int
+) -> None:
     requests = [(rows, 0) for rows in waiting]
     decision = decide(requests, oldest=5.0, now=5.0, limits=BatchPolicy(most))
     assert isinstance(decision, Take)
@@ -57,9 +59,7 @@ def test_a_batch_exceeds_its_bytes_only_by_a_single_request(
 
 
 @given(sizes, st.floats(0.001, 1), st.floats(0, 2))
-def test_a_batch_waits_to_fill_no_longer_than_its_delay(
-    waiting: list[int], delay: float, passed: float
-) -> None:
+def test_a_batch_waits_at_most_its_delay(waiting: list[int], delay: float, passed: float) -> None:
     limits = BatchPolicy(max_rows=100, max_delay=delay)
     requests = [(rows, 0) for rows in waiting]
     decision = decide(requests, oldest=10.0, now=10.0 + passed, limits=limits)
@@ -70,9 +70,7 @@ def test_a_batch_waits_to_fill_no_longer_than_its_delay(
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=8), st.integers(1, 4))
-def test_splitting_a_merged_batch_gives_everybody_their_own_rows(
-    rows: list[int], width: int
-) -> None:
+def test_splitting_a_merged_batch_returns_each_callers_rows(rows: list[int], width: int) -> None:
     starts = offsets(rows)
     requests = [
         {"x": np.arange(start * width, (start + size) * width).reshape(size, width)}
@@ -182,7 +180,7 @@ class BatchBench:
         return answer
 
 
-async def test_what_comes_in_one_turn_shares_a_run_and_a_busy_runner_lets_the_queue_grow() -> None:
+async def test_requests_of_one_loop_iteration_share_a_run_and_later_ones_queue() -> None:
     bench = BatchBench()
     first = [bench.ask(1), bench.ask(2, 3)]
     await asyncio.sleep(0)
@@ -199,7 +197,7 @@ async def test_what_comes_in_one_turn_shares_a_run_and_a_busy_runner_lets_the_qu
     assert bench.runner.runs[:2] == [3, 8]
 
 
-async def test_the_runner_has_its_next_batch_before_the_callers_of_the_last_are_woken() -> None:
+async def test_the_next_batch_starts_before_the_previous_callers_are_woken() -> None:
     bench = BatchBench()
     given_at_reply: list[int] = []
     bench.finished = lambda: given_at_reply.append(len(bench.executor.given))
@@ -214,9 +212,7 @@ async def test_the_runner_has_its_next_batch_before_the_callers_of_the_last_are_
 
 
 @given(sizes, st.floats(0.001, 1), st.floats(0, 2))
-def test_no_batch_waits_to_fill_past_a_deadline(
-    waiting: list[int], delay: float, left: float
-) -> None:
+def test_no_batch_waits_past_a_deadline(waiting: list[int], delay: float, left: float) -> None:
     limits = BatchPolicy(max_rows=1_000, max_delay=delay)
     requests = [(rows, 0) for rows in waiting]
     decision = decide(requests, oldest=10.0, now=10.0, limits=limits, deadline=10.0 + left)
@@ -226,7 +222,7 @@ def test_no_batch_waits_to_fill_past_a_deadline(
         assert decision == WaitUntil(10.0 + delay)
 
 
-async def test_who_cannot_wait_for_the_batch_to_fill_takes_it_along() -> None:
+async def test_a_request_near_its_deadline_starts_the_batch() -> None:
     bench = BatchBench(quick=True, limits=BatchPolicy(8, max_delay=3_600.0))
     patient = bench.ask(1, deadline=1e9)
     await asyncio.sleep(0)
@@ -235,7 +231,7 @@ async def test_who_cannot_wait_for_the_batch_to_fill_takes_it_along() -> None:
     assert [rows for _, _, rows in answers] == [2, 2]
 
 
-async def test_a_batch_that_is_full_waits_no_longer() -> None:
+async def test_a_full_batch_starts_at_once() -> None:
     bench = BatchBench(quick=True, limits=BatchPolicy(3, max_delay=3_600.0))
     first = [bench.ask(n, deadline=1e9) for n in (1, 2)]
     await asyncio.sleep(0)
@@ -245,7 +241,7 @@ async def test_a_batch_that_is_full_waits_no_longer() -> None:
     assert [rows for _, _, rows in answers] == [3, 3, 3, 3]
 
 
-async def test_a_batch_with_all_its_bytes_waits_no_longer() -> None:
+async def test_a_batch_at_its_byte_limit_starts_at_once() -> None:
     bench = BatchBench(quick=True, limits=BatchPolicy(8, max_bytes=24, max_delay=3_600.0))
     first = [bench.ask(n, deadline=1e9) for n in (1, 2)]  # 8 bytes each
     await asyncio.sleep(0)
@@ -254,12 +250,12 @@ async def test_a_batch_with_all_its_bytes_waits_no_longer() -> None:
     assert [rows for _, _, rows in answers] == [3, 3, 3]
 
 
-async def test_a_quick_run_does_not_leave_the_event_loop() -> None:
+async def test_a_quick_run_stays_in_the_event_loop() -> None:
     bench = BatchBench(quick=True)
     assert await bench.ask(21) == ("21", [42], 1)
 
 
-async def test_one_bad_request_does_not_harm_its_neighbours() -> None:
+async def test_a_failing_request_does_not_affect_others_of_its_batch() -> None:
     bench = BatchBench(quick=True)
     good, bad, also_good = bench.ask(1), bench.ask(13), bench.ask(2)
     assert (await good)[:2] == ("1", [2])
@@ -268,7 +264,7 @@ async def test_one_bad_request_does_not_harm_its_neighbours() -> None:
         await bad
 
 
-async def test_callers_who_left_and_deadlines_that_passed_never_reach_the_runner() -> None:
+async def test_cancelled_and_expired_requests_never_reach_the_runner() -> None:
     bench = BatchBench()
     running = bench.ask(1)
     await asyncio.sleep(0)
@@ -285,7 +281,7 @@ async def test_callers_who_left_and_deadlines_that_passed_never_reach_the_runner
     assert bench.batcher.waiting == 0
 
 
-async def test_a_full_queue_refuses_at_once_and_takes_again_when_it_has_moved() -> None:
+async def test_a_full_queue_refuses_at_once_and_accepts_again_after_a_run() -> None:
     bench = BatchBench(admissions=[admission(2)])
     accepted = [bench.ask(1), bench.ask(2)]
     with pytest.raises(Overloaded, match="the queue of tiny is full: 2 requests"):
@@ -298,7 +294,7 @@ async def test_a_full_queue_refuses_at_once_and_takes_again_when_it_has_moved() 
     await accepted[2]
 
 
-async def test_who_would_wait_too_long_is_refused_and_reported_when_to_come_back() -> None:
+async def test_a_request_that_would_wait_too_long_is_refused_with_retry_after() -> None:
     slow = admission(max_wait=2.5)
     bench = BatchBench(admissions=[slow])
     first = bench.ask(1)

@@ -35,7 +35,7 @@ def _within_a_function(node: onnx.NodeProto) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("operator", ["Loop", "If", "Range", "ConstantOfShape", "Tile", "NonZero"])
-def test_operators_sized_by_values_are_found_wherever_they_are(operator: str) -> None:
+def test_operators_with_value_dependent_sizes_are_found_anywhere(operator: str) -> None:
     node = helper.make_node(operator, ["x"], ["y"])
     graph = as_model(helper.make_graph([node], "g", [], []))
     for model in (graph, _within_a_branch(node), _within_a_function(node)):
@@ -47,13 +47,13 @@ def test_ordinary_models_do_not_depend_on_values() -> None:
 
 
 @given(rows=st.integers(1, 1000), size=st.integers(0, 10**9))
-def test_larger_rows_never_cost_less(rows: int, size: int) -> None:
+def test_larger_rows_never_have_a_lower_estimate(rows: int, size: int) -> None:
     cost = RunCost(1e-5, 1e-6, size=64)
     assert cost.of(rows, size) >= cost.of(rows, 0) == RunCost(1e-5, 1e-6).of(rows, size)
     assert cost.of(rows, size + 1) >= cost.of(rows, size)
 
 
-def test_a_long_text_never_runs_in_the_event_loop() -> None:
+def test_a_long_string_never_runs_in_the_event_loop() -> None:
     session = Session(tiny_classifier().SerializeToString(), SessionOptions())
 
     def rows_of(rows: int) -> dict[str, np.ndarray]:
@@ -74,7 +74,7 @@ def _resident() -> int:
 
 
 @pytest.mark.parametrize("stoppable", [True, False])
-def test_memory_of_a_large_run_is_given_back(stoppable: bool) -> None:
+def test_memory_of_a_large_run_is_released(stoppable: bool) -> None:
     session = Session(_summed(), SessionOptions())
     run = session.new_run() if stoppable else session
     run.run({"shape": np.array([3])})

@@ -6,7 +6,7 @@ from service.telemetry import metrics
 from tests.monitoring.log_in_memory import VERSION
 
 
-def test_answers_of_the_former_version_are_counted_after_a_flush() -> None:
+def test_replies_of_the_previous_version_are_counted_after_a_flush() -> None:
     labels = {"model": VERSION.model, "version": VERSION.number, "reason": "not ready"}
     name = "driftline_rollout_fallbacks_total"
     before = REGISTRY.get_sample_value(name, labels) or 0.0

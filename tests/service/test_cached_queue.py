@@ -51,7 +51,7 @@ async def worker() -> _Remembering:
     return worker
 
 
-async def test_a_hit_is_a_prediction_of_its_own_that_says_what_it_is(worker: _Remembering) -> None:
+async def test_a_cache_hit_is_a_separate_prediction_marked_as_a_hit(worker: _Remembering) -> None:
     first, again, other = await worker.ask(), await worker.ask(), await worker.ask(OTHER)
     assert again.outputs == first.outputs != other.outputs
     assert again.parameters() == {"prediction_id": again.prediction_id, "cache_hit": True}
@@ -64,7 +64,7 @@ async def test_a_hit_is_a_prediction_of_its_own_that_says_what_it_is(worker: _Re
     assert (events[1].batch_id, events[1].outcome, events[1].rows) == ("", "ok", 1)
 
 
-async def test_no_caller_learns_what_another_has_asked(worker: _Remembering) -> None:
+async def test_hits_reveal_no_other_callers_request(worker: _Remembering) -> None:
     callers = (b"Bearer dl_a", b"Bearer dl_b", b"Bearer dl_", None)
     for _ in range(2):
         cached = [(await worker.ask(authorization=caller)).run.cached for caller in callers]
@@ -73,13 +73,13 @@ async def test_no_caller_learns_what_another_has_asked(worker: _Remembering) -> 
     assert [(await other).run.cached for other in others] == [False] * len(callers)
 
 
-async def test_hits_that_come_together_share_one_write(worker: _Remembering) -> None:
+async def test_simultaneous_hits_share_one_write(worker: _Remembering) -> None:
     await worker.ask()
     await asyncio.gather(*(worker.ask() for _ in range(5)))
     assert [len(append) for append in worker.appender.appends] == [1, 5]
 
 
-async def test_the_statistics_tell_hits_and_misses_apart(worker: _Remembering) -> None:
+async def test_statistics_distinguish_hits_and_misses(worker: _Remembering) -> None:
     for body in (BODY, BODY, OTHER, BODY):
         await worker.ask(body)
     reported = worker.statistics.snapshot()
@@ -90,7 +90,7 @@ async def test_the_statistics_tell_hits_and_misses_apart(worker: _Remembering) -
     assert stats.cache_hit.ns > 0 < stats.cache_miss.ns
 
 
-async def test_no_hit_is_answered_while_the_log_takes_no_events(worker: _Remembering) -> None:
+async def test_no_hit_is_answered_while_the_log_accepts_no_events(worker: _Remembering) -> None:
     await worker.ask()
     worker.appender.broken = True
     with pytest.raises(LogUnavailable):
@@ -99,7 +99,7 @@ async def test_no_hit_is_answered_while_the_log_takes_no_events(worker: _Remembe
     assert (await worker.ask()).run.cached
 
 
-async def test_who_leaves_as_a_hit_is_reported_harms_no_neighbour(
+async def test_a_caller_that_cancels_a_hit_affects_no_other_request(
     worker: _Remembering,
 ) -> None:
     await worker.ask()
@@ -113,7 +113,7 @@ async def test_who_leaves_as_a_hit_is_reported_harms_no_neighbour(
     assert {event.outcome for event in worker.appender.events} == {"ok"}
 
 
-async def test_what_failed_is_not_hits(worker: _Remembering) -> None:
+async def test_failed_requests_are_not_hits(worker: _Remembering) -> None:
     worker.appender.broken = True
     with pytest.raises(LogUnavailable):
         await worker.ask()
@@ -121,7 +121,7 @@ async def test_what_failed_is_not_hits(worker: _Remembering) -> None:
     assert not (await worker.ask()).run.cached
 
 
-async def test_the_memory_goes_with_the_version(worker: _Remembering) -> None:
+async def test_unloading_a_version_releases_its_cache(worker: _Remembering) -> None:
     await worker.ask()
     catalogue = worker.catalogue
     catalogue.put_away, catalogue.moves = {"sums": {"1"}}, 2
@@ -145,7 +145,7 @@ class _Span:
         self.parts.append("end")
 
 
-async def test_a_trace_tells_a_hit_from_a_run(worker: _Remembering) -> None:
+async def test_a_trace_distinguishes_a_hit_from_a_run(worker: _Remembering) -> None:
     spans = [_Span(), _Span()]
     for span in spans:
         call = worker.call("rest", "sums", "")

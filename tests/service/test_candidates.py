@@ -22,7 +22,7 @@ from tests.service.test_pipeline import BODY
 from tests.tiny_model import register_tiny
 
 
-async def test_candidates_answer_nobody_until_they_are_allowed() -> None:
+async def test_candidates_are_not_served_until_they_are_allowed() -> None:
     catalogue = FakeCatalogue(taxi=["1", "2"])
     catalogue.candidates = {"2": "it has 0 of 1 approvals for champion"}
     models = LoadedModels(catalogue, loaded_models)
@@ -43,7 +43,7 @@ async def test_candidates_answer_nobody_until_they_are_allowed() -> None:
     models.close()
 
 
-async def test_a_model_of_candidates_alone_is_no_reason_to_be_not_ready() -> None:
+async def test_a_model_with_only_candidates_does_not_make_the_service_unready() -> None:
     catalogue = FakeCatalogue(taxi=["1"], bus=["1"])
     catalogue.named = {}
     models = LoadedModels(catalogue, loaded_models)
@@ -57,7 +57,7 @@ async def test_a_model_of_candidates_alone_is_no_reason_to_be_not_ready() -> Non
     models.close()
 
 
-async def test_gates_of_a_registry_decide_who_answers(
+async def test_registry_gates_decide_which_version_is_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
@@ -119,7 +119,7 @@ async def trial() -> Trial:
 
 
 @pytest.mark.parametrize("scope", ["try", "try:sums"])
-async def test_who_may_try_reaches_a_candidate_by_its_number_alone(
+async def test_the_scope_try_reaches_a_candidate_only_by_its_number(
     trial: Trial, scope: str
 ) -> None:
     key = trial.key("predict", scope)
@@ -134,7 +134,7 @@ async def test_no_other_key_reaches_a_candidate(trial: Trial, scopes: list[str])
         await trial.ask(trial.key(*scopes))
 
 
-async def test_without_keys_a_candidate_answers_nobody(trial: Trial) -> None:
+async def test_without_keys_a_candidate_is_not_served(trial: Trial) -> None:
     assert trial.worker.authorizer.is_open
     with pytest.raises(NotReady, match="version 2 is not released"):
         await trial.ask(None)
@@ -148,5 +148,5 @@ async def test_barred_and_rejected_content_cannot_be_tried(trial: Trial) -> None
         await trial.ask(trial.key("predict", "try"))
 
 
-async def test_candidates_do_not_end_the_statistics_of_all_models(trial: Trial) -> None:
+async def test_candidates_do_not_break_the_statistics_of_all_models(trial: Trial) -> None:
     assert [one.number for one in trial.worker.models.select()] == ["1", "2"]

@@ -70,7 +70,7 @@ async def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Worker:
     return worker
 
 
-async def test_a_cache_is_opened_resized_and_closed_without_loading_again(worker: _Worker) -> None:
+async def test_a_cache_is_created_resized_and_removed_without_reloading(worker: _Worker) -> None:
     cached = []
     for stated in ({}, {"cache_max_bytes": 100_000}, {"cache_max_bytes": 50_000}):
         await worker.limit(**stated)
@@ -81,7 +81,7 @@ async def test_a_cache_is_opened_resized_and_closed_without_loading_again(worker
     assert worker.loads == 1
 
 
-async def test_every_name_of_a_version_has_its_new_limits(worker: _Worker) -> None:
+async def test_every_alias_of_a_version_has_its_new_limits(worker: _Worker) -> None:
     await worker.limit(max_requests=3)
     for asked in ("", "1", "champion"):
         assert worker.models.resolve("tiny", asked)[0].limits == LimitChange(max_requests=3)
@@ -89,7 +89,7 @@ async def test_every_name_of_a_version_has_its_new_limits(worker: _Worker) -> No
     assert worker.served.limits == UNCHANGED
 
 
-async def test_a_version_that_is_loaded_later_has_the_limits_of_all(
+async def test_a_later_loaded_version_has_the_models_limits(
     worker: _Worker, tmp_path: Path
 ) -> None:
     await worker.limit(number="", max_requests=2)
@@ -100,7 +100,7 @@ async def test_a_version_that_is_loaded_later_has_the_limits_of_all(
     assert worker.served.limits == LimitChange(max_requests=2)
 
 
-async def test_a_later_version_that_cannot_have_them_keeps_its_own(
+async def test_a_later_version_that_the_limits_do_not_fit_keeps_its_own(
     worker: _Worker, tmp_path: Path
 ) -> None:
     await worker.limit(number="", priority_levels=2)
@@ -116,7 +116,7 @@ def _admissions(levels: int, most: int = 100) -> list[Admission]:
     return [Admission("tiny", most, 10_000) for _ in range(levels)]
 
 
-async def test_who_waits_keeps_its_place_under_other_levels_and_less_room() -> None:
+async def test_queued_requests_keep_their_order_when_limits_change() -> None:
     bench = BatchBench(limits=BatchPolicy(1))
     running = bench.ask(0)
     await asyncio.sleep(0)
@@ -132,7 +132,7 @@ async def test_who_waits_keeps_its_place_under_other_levels_and_less_room() -> N
     assert {(d.requests, d.rows, d.size) for d in admissions} == {(0, 0, 0)}
 
 
-async def test_a_shorter_delay_lets_go_at_once_who_waits_for_the_batch_to_fill() -> None:
+async def test_a_shorter_delay_starts_the_waiting_batch_at_once() -> None:
     bench = BatchBench(quick=True)
     bench.batcher.tune(BatchPolicy(8, max_delay=3_600.0), _admissions(1))
     answer = bench.ask(1, deadline=1e9)
@@ -142,7 +142,7 @@ async def test_a_shorter_delay_lets_go_at_once_who_waits_for_the_batch_to_fill()
     assert (await answer)[:2] == ("1", [2])
 
 
-async def test_what_a_row_takes_is_not_forgotten() -> None:
+async def test_changed_limits_keep_the_measured_cost_per_row() -> None:
     bench = BatchBench()
     bench.admissions[0].record_batch(1, 5.0)
     admissions = _admissions(2)
@@ -151,7 +151,7 @@ async def test_what_a_row_takes_is_not_forgotten() -> None:
     assert admissions[0].wait == 3.0
 
 
-async def test_limits_follow_while_a_version_is_busy() -> None:
+async def test_limits_change_while_a_version_is_busy() -> None:
     gate = Gate()
     worker = InProcessWorker(gate=gate)
     await worker.models.refresh()

@@ -13,7 +13,7 @@ from service.protocol.classification import best_classes, check_classes
 from tests.service.in_process import MANIFEST
 
 
-def test_the_best_come_first_with_their_index_and_label() -> None:
+def test_the_highest_scores_come_first_with_index_and_label() -> None:
     scores = np.array([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]], np.float32)
     assert best_classes(scores, 2, ["a", "b", "c"]).tolist() == [
         ["0.5:1:b", "0.3:2:c"],
@@ -22,7 +22,7 @@ def test_the_best_come_first_with_their_index_and_label() -> None:
     assert best_classes(scores, 9, []).shape == (2, 3)
 
 
-def test_one_number_a_row_is_one_class() -> None:
+def test_one_number_per_row_is_one_class() -> None:
     assert best_classes(np.array([7, -1]), 3, []).tolist() == [["7:0"], ["-1:0"]]
 
 
@@ -38,7 +38,7 @@ _scores = st_numpy.arrays(
 
 
 @given(_scores, st.integers(1, 8))
-def test_every_score_reported_is_the_one_of_its_index_and_none_left_out_is_better(
+def test_each_returned_score_belongs_to_its_index_and_no_omitted_score_is_higher(
     scores: Any, count: int
 ) -> None:
     reported = best_classes(scores, count, [])
@@ -50,7 +50,7 @@ def test_every_score_reported_is_the_one_of_its_index_and_none_left_out_is_bette
         assert [known[index] for index in indices] == sorted(known, reverse=True)[: len(indices)]
 
 
-def test_a_count_that_is_none_is_refused() -> None:
+def test_an_invalid_count_is_refused() -> None:
     for count in (0, -1, 2**40):
         with pytest.raises(InvalidRequest, match=r"'y'.*classification"):
             check_classes({"y": count}, MANIFEST)

@@ -134,7 +134,7 @@ async def _until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_an_answer_and_the_trace_that_came_with_the_question(
+async def test_a_reply_carries_the_trace_of_its_request(
     client: RawClient, worker: InProcessWorker
 ) -> None:
     status, head, body = await client.ask(post(BODY, f"traceparent: {TRACE.decode()}"))
@@ -144,7 +144,7 @@ async def test_an_answer_and_the_trace_that_came_with_the_question(
     assert worker.appender.events[0].traceparent == TRACE.decode()
 
 
-async def test_a_large_body_is_parsed_in_the_pieces_that_arrive(
+async def test_a_large_body_is_parsed_piece_by_piece(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     arrived: list[int] = []
@@ -173,7 +173,7 @@ async def test_a_large_body_is_parsed_in_the_pieces_that_arrive(
     assert len(parsed) <= 2 * len(arrived) + 2
 
 
-async def test_a_head_that_comes_again_is_answered_alike_however_it_is_cut(
+async def test_a_repeated_head_gets_the_same_reply_however_it_is_split(
     client: RawClient, worker: InProcessWorker
 ) -> None:
     whole = post()
@@ -185,7 +185,7 @@ async def test_a_head_that_comes_again_is_answered_alike_however_it_is_cut(
     assert [event.outputs["y"].data for event in worker.appender.events] == [[3.0]] * 3 + [[7.0]]
 
 
-async def test_requests_sent_at_once_are_answered_in_their_order(client: RawClient) -> None:
+async def test_pipelined_requests_are_answered_in_order(client: RawClient) -> None:
     named = [post(BODY.replace(b"mine", b"m%03d" % n)) for n in range(40)]
     named[7:7] = [GET]
     named[20:20] = [post(b"{", path="/v2/models/nobody/infer")]
@@ -197,12 +197,12 @@ async def test_requests_sent_at_once_are_answered_in_their_order(client: RawClie
     assert [b'"id":"m%03d"' % n in body for n, (_, _, body) in enumerate(others)] == [True] * 40
 
 
-async def test_many_refusals_sent_at_once_are_each_answered(client: RawClient) -> None:
+async def test_many_pipelined_invalid_requests_are_each_answered(client: RawClient) -> None:
     await client.send(post(b"{") * 1500)
     assert {(await client.reply())[0] for _ in range(1500)} == {400}
 
 
-async def test_a_body_in_chunks_and_one_that_waits_to_be_asked_for(client: RawClient) -> None:
+async def test_chunked_bodies_and_expect_continue_are_supported(client: RawClient) -> None:
     chunked = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode()
     chunks = [b"1\r\n%b\r\n" % bytes([byte]) for byte in BODY]
     assert (await client.ask(chunked, *chunks, b"0\r\n\r\n"))[0] == 200
@@ -238,20 +238,20 @@ async def test_a_head_over_16_kib_is_refused(client: RawClient, ended: bool) -> 
     assert await client.ended()
 
 
-async def test_what_is_not_http_is_reported_so(client: RawClient) -> None:
+async def test_bytes_that_are_not_http_get_400(client: RawClient) -> None:
     assert (await client.ask(b"\x16\x03\x01 tls? here?\r\n\r\n"))[0] == 400
     assert await client.ended()
 
 
 @pytest.mark.parametrize("how", [{"version": "1.0"}, {}])
-async def test_a_connection_that_is_not_to_stay_is_closed(client: RawClient, how: Any) -> None:
+async def test_a_connection_with_connection_close_is_closed(client: RawClient, how: Any) -> None:
     status, head, _ = await client.ask(post(BODY, "connection: close", **how))
     assert (status, b"connection: close" in head) == (200, True)
     assert await client.ended()
 
 
 @pytest.mark.parametrize("setting", [{}, {"keep_alive_s": 6}])
-async def test_a_proxy_uses_an_idle_connection_until_its_time_is_over(
+async def test_a_proxy_uses_an_idle_connection_until_the_keep_alive_timeout(
     setting: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = setting.get("keep_alive_s", 75)
@@ -267,7 +267,7 @@ async def test_a_proxy_uses_an_idle_connection_until_its_time_is_over(
         assert await client.ended()
 
 
-async def test_another_method_is_refused_with_the_one_that_is_expected(client: RawClient) -> None:
+async def test_a_wrong_method_is_refused_with_the_expected_method(client: RawClient) -> None:
     status, head, _ = await client.ask(post(b"{}").replace(b"POST", b"PUT"))
     assert (status, b"allow: POST" in head) == (405, True)
 
@@ -294,7 +294,7 @@ async def test_unknown_paths_and_methods_are_refused_as_json(
     assert body == (b"" if error is None else b'{"error":"%b"}' % error)
 
 
-async def test_503_while_the_log_takes_no_events(
+async def test_the_reply_is_503_while_the_log_accepts_no_events(
     client: RawClient, worker: InProcessWorker
 ) -> None:
     worker.appender.broken = True
@@ -302,7 +302,7 @@ async def test_503_while_the_log_takes_no_events(
     assert (status, b"retry-after: 1\r\n" in head) == (503, True)
 
 
-async def test_clients_who_leave_are_one_cancelled_event_each() -> None:
+async def test_each_disconnected_client_is_one_cancelled_event() -> None:
     gate = Gate()
     worker = InProcessWorker(gate=gate)
     async with listening(worker) as connect:
@@ -320,7 +320,7 @@ async def test_clients_who_leave_are_one_cancelled_event_each() -> None:
     assert worker.batchers[0].waiting == 0
 
 
-async def test_a_full_queue_is_429_with_the_time_to_come_back() -> None:
+async def test_a_full_queue_replies_429_with_retry_after() -> None:
     gate = Gate()
     worker = InProcessWorker(gate=gate)
     async with listening(worker) as connect:
@@ -337,7 +337,7 @@ async def test_a_full_queue_is_429_with_the_time_to_come_back() -> None:
 
 
 @pytest.mark.untraced
-async def test_who_does_not_read_is_not_answered_without_end(worker: InProcessWorker) -> None:
+async def test_a_client_that_does_not_read_stops_its_own_requests(worker: InProcessWorker) -> None:
     async with listening(worker) as connect:
         client = await connect()
         flood = asyncio.create_task(client.send(*[post() * 100] * 300))

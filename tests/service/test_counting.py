@@ -12,7 +12,7 @@ values = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 9), st.boolean
 
 
 @given(values)
-def test_nothing_is_lost_whenever_it_is_flushed(observed: list[tuple[str, int, bool]]) -> None:
+def test_no_count_is_lost_whenever_it_is_flushed(observed: list[tuple[str, int, bool]]) -> None:
     registry = CollectorRegistry()
     plain = Histogram("plain", "As the library counts.", ["of"], buckets=BOUNDS, registry=registry)
     kept = Histogram("kept", "By way of ours.", ["of"], buckets=BOUNDS, registry=registry)
@@ -39,7 +39,7 @@ def test_nothing_is_lost_whenever_it_is_flushed(observed: list[tuple[str, int, b
         assert registry.get_sample_value("counted_total", reported) == number
 
 
-def test_a_cheap_flush_comes_soon_again_and_a_dear_one_later_but_before_a_scrape_is_due() -> None:
+def test_flushes_are_rarer_the_more_they_cost_but_precede_each_scrape() -> None:
     assert pause_after(0.0001, 0.25) == 0.25
     assert 1 < pause_after(0.002, 0.25) < 10
     assert pause_after(0.1, 0.25) == 10

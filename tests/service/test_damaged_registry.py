@@ -6,7 +6,7 @@ from service.errors import NotReady
 from tests.service.in_process import InProcessWorker
 
 
-async def test_a_damaged_champion_makes_the_worker_not_ready_and_others_are_served() -> None:
+async def test_a_damaged_champion_makes_the_worker_unready_and_other_models_are_served() -> None:
     worker = InProcessWorker()
     worker.catalogue.named["sums"] = {"champion": "2"}
     worker.catalogue.damaged["sums"] = {"2": "stored version 2 is damaged"}

@@ -19,7 +19,7 @@ def loaded_models(version: Version) -> LoadedVersion:
     return LoadedVersion(version, InputCheck(MANIFEST, 1), _NoQueue())  # type: ignore[arg-type]
 
 
-async def test_files_that_come_back_are_loaded() -> None:
+async def test_restored_files_are_loaded() -> None:
     catalogue = FakeCatalogue(taxi=["1"])
     catalogue.damaged["taxi"] = {"2": "version 2 was not fetched yet"}
     now = [100.0]

@@ -22,7 +22,7 @@ from tests.tiny_model import register_tiny
 
 
 @pytest.mark.parametrize("shared", [True, False])
-async def test_a_deleted_copy_of_a_needed_version_comes_back(
+async def test_a_deleted_copy_of_a_needed_version_is_fetched_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool
 ) -> None:
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))

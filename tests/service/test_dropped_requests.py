@@ -30,7 +30,7 @@ class _Gated(InProcessWorker):
         return asyncio.create_task(self.pipeline.infer(call, lambda _: json.decode_request(body)))
 
 
-async def test_the_cancelled_and_the_expired_are_counted_and_never_ran() -> None:
+async def test_cancelled_and_expired_requests_are_counted_and_never_run() -> None:
     worker = _Gated()
     await worker.models.refresh()
     running = worker.ask()
@@ -59,7 +59,7 @@ async def test_the_cancelled_and_the_expired_are_counted_and_never_ran() -> None
     assert (reported.inference_stats.fail.count, reported.execution_count) == (2, 0)
 
 
-async def test_who_leaves_during_the_run_is_no_drop() -> None:
+async def test_a_caller_that_cancels_during_the_run_is_not_a_drop() -> None:
     worker = _Gated()
     await worker.models.refresh()
     leaving = worker.ask()

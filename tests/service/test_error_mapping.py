@@ -29,7 +29,7 @@ def _tree(kind: type[DriftlineError]) -> Iterator[type[DriftlineError]]:
 
 
 @pytest.mark.parametrize("kind", sorted(_tree(DriftlineError), key=lambda kind: kind.__name__))
-def test_each_error_is_mapped_by_both_transports_to_the_same_verdict(
+def test_both_transports_map_each_error_to_the_same_category(
     kind: type[DriftlineError],
 ) -> None:
     assert any(parent in STATUS for parent in kind.__mro__)
@@ -42,7 +42,7 @@ def test_both_tables_name_the_same_errors() -> None:
     assert STATUS.keys() == CODES.keys()
 
 
-def test_a_refusal_that_will_pass_says_when_to_come_back() -> None:
+def test_a_temporary_refusal_states_when_to_retry() -> None:
     assert headers_of(service.errors.Overloaded("full", retry_after=3)) == {"retry-after": "3"}
     assert headers_of(service.errors.NotReady("loading")) == {"retry-after": "1"}
     assert headers_of(registry.errors.UnknownModel("none")) == {}

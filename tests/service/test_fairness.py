@@ -59,7 +59,7 @@ class _Model:
 
 
 @pytest.mark.parametrize("flood_is_quick", [True, False])
-async def test_a_flooded_model_leaves_every_other_its_turn(flood_is_quick: bool) -> None:
+async def test_a_flooded_model_does_not_starve_other_models(flood_is_quick: bool) -> None:
     diary: list[str] = []
     flooded, other = (
         _Model("flooded", diary, quick=flood_is_quick),

@@ -84,7 +84,7 @@ def test_exit_statuses_reach_the_supervisor(ran: "subprocess.CompletedProcess[st
     assert "KeyError: 'STATUS'" in ran.stderr
 
 
-def test_a_worker_has_its_environment_and_what_was_imported(
+def test_a_worker_has_its_environment_and_the_preloaded_modules(
     ran: "subprocess.CompletedProcess[str]",
 ) -> None:
     for worker, status in zip(_lines(ran), "07", strict=False):
@@ -92,12 +92,14 @@ def test_a_worker_has_its_environment_and_what_was_imported(
         assert worker["imported"]
 
 
-def test_a_worker_holds_no_lock_of_the_supervisor(ran: "subprocess.CompletedProcess[str]") -> None:
+def test_a_worker_inherits_no_lock_of_the_supervisor(
+    ran: "subprocess.CompletedProcess[str]",
+) -> None:
     for worker in _lines(ran)[:3]:
         assert not [path for path in worker["held"] if path.endswith("/lock")]
 
 
-def test_a_worker_keeps_a_file_whose_number_another_one_had(
+def test_a_worker_keeps_its_file_if_a_descriptor_number_is_reused(
     ran: "subprocess.CompletedProcess[str]",
 ) -> None:
     for worker in _lines(ran)[:3]:

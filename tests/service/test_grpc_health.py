@@ -18,7 +18,9 @@ async def _one_request() -> AsyncIterator[bytes]:
     await asyncio.Event().wait()
 
 
-async def test_many_watches_look_as_often_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_watches_check_as_often_as_a_single_watch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(health, "POLL_INTERVAL_S", 0)
     looks, ready = 0, True
 

@@ -89,7 +89,7 @@ def _until(client: socket.socket, found: Callable[[bytes], bool]) -> bytes:
     return received
 
 
-def test_connections_that_do_not_begin_are_closed(connect: Callable[[], socket.socket]) -> None:
+def test_connections_that_send_nothing_are_closed(connect: Callable[[], socket.socket]) -> None:
     half_head = PREFACE[:-9] + frame(1, 0, 1, b"\x83\x86")
     clients = []
     for sent in (b"", PREFACE[:10], PREFACE[:-9], half_head):
@@ -117,7 +117,9 @@ def test_calls_without_their_message_are_refused(connect: Callable[[], socket.so
     _until(client, lambda got: any(frame[:2] == (1, 7) for frame in replies(got)))
 
 
-def test_open_methods_take_small_messages_only(connect: Callable[[], socket.socket]) -> None:
+def test_methods_without_a_key_accept_only_small_messages(
+    connect: Callable[[], socket.socket],
+) -> None:
     client = connect()
     client.sendall(
         PREFACE + head(1, CHECK) + data(1, b"\0" + (LONGEST_OPEN_MESSAGE + 1).to_bytes(4))
@@ -130,7 +132,7 @@ def test_open_methods_take_small_messages_only(connect: Callable[[], socket.sock
     assert b"%d" % LONGEST_OPEN_MESSAGE in received
 
 
-def test_heads_without_messages_leave_slots_for_others(
+def test_calls_without_a_message_leave_slots_for_other_calls(
     serving: Service, connect: Callable[[], socket.socket]
 ) -> None:
     for _ in range(MOST_OPEN_CALLS // 128 + 4):
@@ -140,7 +142,7 @@ def test_heads_without_messages_leave_slots_for_others(
     assert serving.http.get("/v2/health/ready").status_code == 200
 
 
-def test_watches_leave_slots_for_others(
+def test_watches_leave_slots_for_other_calls(
     serving: Service, connect: Callable[[], socket.socket]
 ) -> None:
     for _ in range(MOST_OPEN_CALLS // 128 + 4):
@@ -149,7 +151,7 @@ def test_watches_leave_slots_for_others(
     _check(serving)
 
 
-def test_small_pieces_of_a_message_end_their_connection(
+def test_tiny_frames_of_a_message_end_their_connection(
     connect: Callable[[], socket.socket],
 ) -> None:
     client = connect()
@@ -162,7 +164,7 @@ def test_small_pieces_of_a_message_end_their_connection(
 
 
 @pytest.mark.parametrize("flood", ["ping", "settings", "rst", "continuation"])
-def test_floods_end_their_connection_and_no_other(
+def test_a_flood_ends_only_its_own_connection(
     serving: Service, connect: Callable[[], socket.socket], flood: str
 ) -> None:
     made = {
@@ -213,7 +215,7 @@ def aio(
         service.stop()
 
 
-def test_the_table_of_grpcs_own_server(aio: Service) -> None:
+def test_the_grpc_aio_server_has_the_same_limits(aio: Service) -> None:
     def connect() -> socket.socket:
         return socket.create_connection(("127.0.0.1", aio.grpc_port), timeout=60)
 

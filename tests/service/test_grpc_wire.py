@@ -13,7 +13,7 @@ from service.grpc.wire import MessageDecoder
 
 
 @given(st.lists(st.binary(max_size=50), max_size=8), st.integers(1, 20))
-def test_messages_are_the_same_however_their_bytes_are_cut(parts: list[bytes], size: int) -> None:
+def test_messages_do_not_depend_on_how_their_bytes_are_split(parts: list[bytes], size: int) -> None:
     data = b"".join(map(wire.message, parts))
     messages = MessageDecoder(limit=50)
     found = [one for n in range(0, len(data), size) for one in messages.feed(data[n : n + size])]
@@ -22,16 +22,16 @@ def test_messages_are_the_same_however_their_bytes_are_cut(parts: list[bytes], s
 
 
 @given(st.binary(max_size=3_000), st.sampled_from([b"gzip", b"deflate"]))
-def test_what_is_compressed_is_unpacked(data: bytes, encoding: bytes) -> None:
+def test_compressed_messages_are_decompressed(data: bytes, encoding: bytes) -> None:
     assert MessageDecoder(3_000, encoding).feed(wire.compressed(data, encoding)) == [data]
 
 
-def test_a_message_that_would_be_too_long_is_refused_at_its_prefix() -> None:
+def test_a_message_over_the_limit_is_refused_at_its_prefix() -> None:
     with pytest.raises(LimitExceeded, match="1000 bytes; expected at most 999"):
         MessageDecoder(999).feed(wire.message(b"x" * 1000)[:5])
 
 
-def test_a_bomb_is_unpacked_no_further_than_the_limit() -> None:
+def test_a_decompression_bomb_is_stopped_at_the_limit() -> None:
     bomb = gzip.compress(bytes(50 << 20), mtime=0)
     with pytest.raises(LimitExceeded, match="decompresses to more than 100000 bytes"):
         MessageDecoder(100_000, b"gzip").feed(b"\1" + len(bomb).to_bytes(4) + bomb)
@@ -46,7 +46,7 @@ def test_a_bomb_is_unpacked_no_further_than_the_limit() -> None:
         (b"identity", b"x", UnknownEncoding, "'identity'"),
     ],
 )
-def test_what_cannot_be_unpacked_says_why(
+def test_a_message_that_cannot_be_decompressed_states_why(
     encoding: bytes, packed: bytes, error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
@@ -60,7 +60,7 @@ def test_a_call_that_ends_in_the_middle_of_a_message_is_refused() -> None:
         messages.finish()
 
 
-def test_an_unknown_compression_is_named_with_those_that_are_known() -> None:
+def test_an_unknown_compression_is_refused_with_the_supported_names() -> None:
     with pytest.raises(UnknownEncoding, match="'br'; expected one of identity, gzip, deflate"):
         wire.check_encoding(b"br")
 
@@ -74,12 +74,12 @@ def test_timeouts_are_read(stated: bytes, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("stated", [b"", b"S", b"5", b"-1S", b"1s", b"123456789S", b"1.5S", b" 1S"])
-def test_timeouts_that_are_none_are_refused(stated: bytes) -> None:
+def test_invalid_timeouts_are_refused(stated: bytes) -> None:
     with pytest.raises(InvalidRequest, match="grpc-timeout"):
         wire.read_timeout(stated)
 
 
-def test_a_refusal_is_a_status_and_words_that_fit_a_header() -> None:
+def test_a_refusal_is_a_status_with_a_message_that_fits_a_header() -> None:
     reported = dict(wire.error_trailers(RunFailed("50 % of it\nfailed: é"), [("a", "b")]))
     assert reported == {
         b"grpc-status": b"13",
@@ -104,7 +104,7 @@ def test_a_message_in_single_bytes_is_copied_a_bounded_number_of_times() -> None
     assert sum(held) == len(data)
 
 
-def test_a_large_message_between_others_is_found_in_the_pieces_of_frames() -> None:
+def test_a_large_message_between_small_ones_is_assembled_from_its_frames() -> None:
     parts = [b"first", bytes(range(256)) * 2_400, b"last"]
     data = b"".join(map(wire.message, parts))
     messages = MessageDecoder(1 << 20)

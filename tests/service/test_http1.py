@@ -90,7 +90,7 @@ async def test_every_request_on_the_admin_port() -> None:
 
 
 @pytest.mark.parametrize("path", [PATH, ELSEWHERE])
-async def test_many_requests_at_once_that_offer_another_protocol(
+async def test_many_simultaneous_requests_with_an_upgrade_header(
     worker: InProcessWorker, path: str
 ) -> None:
     async with listening(worker, app=http1.Echo()) as connect:
@@ -111,7 +111,7 @@ async def test_many_requests_at_once_that_offer_another_protocol(
         b"GET / HTTP/1.1\r\nhost: x\r\n" + b"x: y\r\n" * 9_000,
     ],
 )
-async def test_a_refusal_waits_for_the_replies_before_it(
+async def test_a_refusal_is_sent_after_the_earlier_replies(
     worker: InProcessWorker, path: str, broken: bytes
 ) -> None:
     async with listening(worker, app=http1.Echo()) as connect:
@@ -129,7 +129,7 @@ async def test_a_refusal_waits_for_the_replies_before_it(
 
 @pytest.mark.parametrize("path", [PATH, ELSEWHERE])
 @pytest.mark.parametrize("endless", [b"0\r\n" + b"x: y\r\n" * 200_000, b"5;" + b"x" * 1_200_000])
-async def test_trailers_and_extensions_without_end_are_refused(
+async def test_endless_trailers_and_chunk_extensions_are_refused(
     worker: InProcessWorker, path: str, endless: bytes
 ) -> None:
     async with listening(worker, app=http1.Echo()) as connect:

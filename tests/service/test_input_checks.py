@@ -23,7 +23,7 @@ def _word(*words: str) -> ArrayTensor:
     return ArrayTensor("word", "BYTES", np.array(words, object))
 
 
-def test_inputs_that_fit_come_back_as_arrays_and_as_an_event_carries_them() -> None:
+def test_valid_inputs_become_arrays_and_event_values() -> None:
     inputs = CHECK.read([_x([1, np.nan], [2, np.inf]), _word("a", "")])
     assert (inputs.rows, inputs.size) == (2, 16 + 1)
     assert inputs.tensors["x"].data == [1.0, None, 2.0, "Infinity"]
@@ -49,7 +49,7 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_does_not_fit_is_refused_by_name(case: str) -> None:
+def test_an_invalid_input_is_refused_by_name(case: str) -> None:
     tensors, message = REFUSED[case]
     with pytest.raises(InvalidRequest, match=message):
         CHECK.read(tensors)
@@ -60,7 +60,7 @@ def test_too_many_rows_are_too_large() -> None:
         CHECK.read([_x(*[[1, 2]] * 6), _word(*"abcdef")])
 
 
-def test_an_output_that_does_not_exist_cannot_be_wanted() -> None:
+def test_an_unknown_requested_output_is_refused() -> None:
     CHECK.check_outputs(["y"])
     with pytest.raises(InvalidRequest, match="unknown output 'z'; expected 'y'"):
         CHECK.check_outputs(["y", "z"])
@@ -76,7 +76,7 @@ def test_an_output_that_does_not_exist_cannot_be_wanted() -> None:
         ([[-1, 2]], [], False),
     ],
 )
-def test_requests_share_a_run_where_the_first_dimension_of_all_tensors_is_free(
+def test_requests_share_a_run_if_every_first_dimension_is_free(
     inputs: list[list[int]], output: list[int], batched: bool
 ) -> None:
     specs = [TensorSpec(f"i{n}", "FP32", shape) for n, shape in enumerate(inputs)]

@@ -54,7 +54,7 @@ shapes = arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5)
         max_size=4,
     )
 )
-def test_tensors_come_back_as_they_were_laid_out(tensors: dict[str, Any]) -> None:
+def test_tensors_are_read_back_unchanged(tensors: dict[str, Any]) -> None:
     frame = lay_out(tensors)
     buffer = memoryview(bytearray(frame.size))
     write(frame, buffer)
@@ -66,7 +66,7 @@ def test_tensors_come_back_as_they_were_laid_out(tensors: dict[str, Any]) -> Non
             np.testing.assert_array_equal(found[name], array)
 
 
-def test_bfloat16_and_views_are_laid_out() -> None:
+def test_bfloat16_and_views_are_transferred() -> None:
     values = np.arange(12, dtype=NUMPY["BF16"]).reshape(3, 4)
     frame = lay_out({"x": values[:, ::2]})
     buffer = memoryview(bytearray(frame.size))
@@ -75,7 +75,7 @@ def test_bfloat16_and_views_are_laid_out() -> None:
 
 
 @given(data=st.data())
-def test_a_frame_with_changed_bytes_is_read_or_refused_and_nothing_else(data: Any) -> None:
+def test_a_frame_with_changed_bytes_is_read_or_refused(data: Any) -> None:
     frame = lay_out({"x": np.arange(6.0), "s": np.array(["a", "b"], object)})
     content = bytearray(frame.size)
     write(frame, memoryview(content))
@@ -170,7 +170,7 @@ def test_an_isolated_model_answers_as_in_the_worker(isolated: Isolated) -> None:
     assert known.inputs[0].type == "tensor(float)"
 
 
-def test_errors_of_a_run_come_back_as_they_were(isolated: Isolated) -> None:
+def test_errors_of_a_run_keep_type_and_message(isolated: Isolated) -> None:
     session = isolated.open(quotient())
     with pytest.raises(InvalidRequest):
         session.run({"x": np.zeros(1, np.float32), "y": np.zeros(1, np.int32)})
@@ -180,7 +180,7 @@ def test_errors_of_a_run_come_back_as_they_were(isolated: Isolated) -> None:
         session.run({"x": np.ones(2, np.int32), "y": np.ones(3, np.int32)})
 
 
-def test_a_crash_fails_its_run_and_the_next_one_starts_the_process_again(
+def test_a_crash_fails_its_run_and_the_next_run_restarts_the_process(
     isolated: Isolated,
 ) -> None:
     session = isolated.open(quotient())
@@ -203,7 +203,7 @@ def test_a_crash_fails_its_run_and_the_next_one_starts_the_process_again(
         ("sends a file", "not a memfd"),
     ],
 )
-def test_whatever_the_process_does_its_run_fails_with_the_reason(
+def test_a_misbehaving_process_fails_its_run_with_the_reason(
     isolated: Isolated, behaviour: str, reason: str
 ) -> None:
     session = isolated.misbehaving(behaviour)
@@ -211,7 +211,7 @@ def test_whatever_the_process_does_its_run_fails_with_the_reason(
         session.run(X)
 
 
-def test_deaths_in_a_row_are_followed_by_longer_pauses(isolated: Isolated) -> None:
+def test_repeated_deaths_lead_to_longer_pauses(isolated: Isolated) -> None:
     session = isolated.misbehaving("exits")
     for pause in (0.0, 0.0, 1.0):
         isolated.now += pause
@@ -233,7 +233,7 @@ def test_a_process_that_does_not_start_is_not_ready(isolated: Isolated) -> None:
         isolated.open(onnx.ModelProto())
 
 
-def test_a_file_that_was_changed_is_not_loaded_again(isolated: Isolated) -> None:
+def test_a_changed_file_is_not_reloaded(isolated: Isolated) -> None:
     session = isolated.open(quotient())
     x, y = (np.array([value], np.int32) for value in DEADLY)
     with pytest.raises(ProcessDied):
@@ -243,7 +243,7 @@ def test_a_file_that_was_changed_is_not_loaded_again(isolated: Isolated) -> None
         session.run({"x": y, "y": y})
 
 
-def test_a_run_beyond_the_memory_of_its_process_fails_and_the_next_one_answers(
+def test_a_run_over_the_memory_limit_fails_and_the_next_run_succeeds(
     isolated: Isolated,
 ) -> None:
     session = isolated.open(filled("ConstantOfShape"), memory=1 << 30)
@@ -308,7 +308,7 @@ def _stopped(session: IsolatedSession, inputs: dict[str, Any]) -> ServingError:
     return failed[0]
 
 
-def test_an_endless_loop_that_is_stopped_ends_and_its_process_continues(
+def test_a_stopped_endless_loop_ends_and_its_process_continues(
     isolated: Isolated,
 ) -> None:
     session = isolated.open(endless_loop(), stop_s=180.0)

@@ -43,7 +43,7 @@ def _read(body: bytes) -> Any:
 
 
 @given(typed_arrays)
-def test_every_array_survives_the_way_out_and_in(case: tuple[str, Any]) -> None:
+def test_every_array_survives_encoding_and_decoding(case: tuple[str, Any]) -> None:
     datatype, array = case
     body = encode_response(
         model="m",
@@ -62,13 +62,13 @@ def test_every_array_survives_the_way_out_and_in(case: tuple[str, Any]) -> None:
 
 
 @given(hnp.arrays(np.int32, shapes))
-def test_nested_values_mean_what_flat_values_mean(array: Any) -> None:
+def test_nested_values_equal_flat_values(array: Any) -> None:
     shape = list(array.shape)
     flat = _read(_request("INT32", shape, array.ravel().tolist()))
     np.testing.assert_array_equal(flat, _read(_request("INT32", shape, array.tolist())))
 
 
-def test_what_is_missing_or_infinite_is_said_in_words() -> None:
+def test_missing_and_infinite_values_are_encoded_as_strings() -> None:
     array = _read(_request("FP32", [4], [None, "NaN", "Infinity", "-Infinity"]))
     np.testing.assert_array_equal(array, np.array([np.nan, np.nan, np.inf, -np.inf], np.float32))
 
@@ -114,7 +114,7 @@ def test_values_that_do_not_fill_their_shape_are_refused(shape: list[int], data:
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_do_more_than_be_refused(body: bytes) -> None:
+def test_arbitrary_bytes_are_accepted_or_refused(body: bytes) -> None:
     try:
         request = decode_request(body)
     except InvalidRequest:
@@ -122,7 +122,7 @@ def test_no_bytes_do_more_than_be_refused(body: bytes) -> None:
     assert isinstance(request.inputs, list)
 
 
-def test_binary_data_is_refused_by_its_name() -> None:
+def test_binary_data_is_refused_with_a_clear_message() -> None:
     tensor = JsonTensor("x", [1], "FP32", parameters={"binary_data_size": 4})
     with pytest.raises(InvalidRequest, match="binary"):
         tensor.array()
@@ -152,7 +152,7 @@ def test_bare_nan_and_infinities_are_numbers_of_a_floating_point_tensor(datatype
 
 
 @pytest.mark.parametrize("datatype", ["INT64", "BOOL", "BYTES"])
-def test_bare_nan_is_refused_where_the_tensor_holds_no_floats(datatype: str) -> None:
+def test_bare_nan_is_refused_in_tensors_without_floats(datatype: str) -> None:
     tensor = {"name": "x", "datatype": datatype, "shape": [1], "data": [float("nan")]}
     with pytest.raises(InvalidRequest):
         decode_request(json.dumps({"inputs": [tensor]}).encode()).inputs[0].array()

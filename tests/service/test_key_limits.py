@@ -31,7 +31,7 @@ class Clock:
 
 
 @given(st.lists(st.tuples(_pauses, _sizes), min_size=1, max_size=60), st.integers(1, 500))
-def test_no_span_has_more_than_its_rate_and_one_burst(
+def test_no_time_span_exceeds_rate_plus_one_burst(
     asked: list[tuple[float, int]], rate: int
 ) -> None:
     clock = Clock()
@@ -54,7 +54,7 @@ def test_no_span_has_more_than_its_rate_and_one_burst(
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.booleans()), max_size=60), st.integers(1, 4))
-def test_each_key_has_its_own_number_of_requests_at_once(
+def test_each_key_has_its_own_limit_of_concurrent_requests(
     steps: list[tuple[str, bool]], most: int
 ) -> None:
     refused: Refusals = []
@@ -72,7 +72,7 @@ def test_each_key_has_its_own_number_of_requests_at_once(
             running[key].pop().end()
 
 
-def test_rows_count_against_the_next_requests() -> None:
+def test_the_rows_of_a_request_count_against_later_requests() -> None:
     clock = Clock()
     limits = KeyLimits(Rates(rows=100), clock)
     account = limits.admit("key:shop", 10)
@@ -101,7 +101,7 @@ def test_a_key_writes_labels_at_its_rate() -> None:
     KeyLimits().admit_labels("key:shop", 1 << 40)
 
 
-def test_many_keys_forget_none_that_has_requests() -> None:
+def test_eviction_keeps_keys_with_running_requests() -> None:
     limits = KeyLimits(Rates(running=1), Clock())
     limits.admit("key:held", 0)
     for number in range(3_000):
@@ -125,7 +125,7 @@ async def test_a_request_over_the_rate_is_refused_and_writes_no_event() -> None:
     assert len(worker.appender.events) == BURST_S
 
 
-async def test_a_request_that_waits_counts_until_it_is_answered_or_left() -> None:
+async def test_a_queued_request_counts_until_it_is_answered_or_cancelled() -> None:
     gate = Gate()
     worker = InProcessWorker(gate, rates=Rates(running=1))
     async with listening(worker) as connect:

@@ -123,7 +123,7 @@ TREES = {
 
 
 @pytest.mark.parametrize("columns", [2, None])
-async def test_trees_as_boosting_libraries_convert_them(
+async def test_trees_as_converted_by_boosting_libraries(
     bench: KindBench, columns: int | None
 ) -> None:
     version = bench.register(_trees(columns), NUMBERS, **TREES)
@@ -208,7 +208,9 @@ def _sums(*nodes: onnx.NodeProto, **outputs: list[int | None]) -> onnx.GraphProt
 SUMS = {"features": _columns("a", "b", of="x"), "prediction": {"label": "y"}}
 
 
-async def test_a_scalar_output_travels_and_its_requests_run_one_by_one(bench: KindBench) -> None:
+async def test_a_scalar_output_is_returned_and_its_requests_run_separately(
+    bench: KindBench,
+) -> None:
     mean = node("ReduceMean", ["x"], ["mean"], keepdims=0)
     bench.register(_sums(mean, mean=[]), NUMBERS, **SUMS)
     await bench.models.refresh()
@@ -225,7 +227,7 @@ async def test_a_scalar_output_travels_and_its_requests_run_one_by_one(bench: Ki
     assert b'"shape":[],"data":[1.0]' in bytes_of
 
 
-async def test_an_output_of_any_length_is_answered_to_each_alone(bench: KindBench) -> None:
+async def test_requests_with_outputs_of_any_length_run_separately(bench: KindBench) -> None:
     positive = [
         node("Greater", ["y", "zero"], ["is"]),
         node("Compress", ["y", "flat"], ["kept"], axis=0),
@@ -248,7 +250,7 @@ async def test_an_output_of_any_length_is_answered_to_each_alone(bench: KindBenc
     assert [a.outputs["kept"].shape for a in answers] == [[1, 1], [0, 1]]
 
 
-async def test_a_dimension_that_depends_on_the_values_comes_back_as_it_is(bench: KindBench) -> None:
+async def test_an_output_size_that_depends_on_the_values_is_returned(bench: KindBench) -> None:
     graph = _sums(
         node("Transpose", ["x"], ["turned"]), node("MatMul", ["x", "turned"], ["gram"]),
         gram=[None, None],
@@ -259,7 +261,7 @@ async def test_a_dimension_that_depends_on_the_values_comes_back_as_it_is(bench:
     assert answer.outputs["y"].data == [1.0, 1.0, 2.0]
 
 
-async def test_a_request_that_the_session_refuses_does_not_harm_its_neighbours(
+async def test_a_request_that_the_session_refuses_affects_no_other_request(
     bench: KindBench,
 ) -> None:
     graph = _sums(
@@ -281,7 +283,7 @@ async def test_a_request_that_the_session_refuses_does_not_harm_its_neighbours(
     assert {event.run_us > 0 for event in bench.log.events if event.outcome == "ok"} == {True}
 
 
-def test_a_scalar_input_carries_no_feature(bench: KindBench) -> None:
+def test_a_scalar_input_has_no_features(bench: KindBench) -> None:
     graph = helper.make_graph(
         [node("Identity", ["x"], ["y"])], "scalar", [info("x", FLOAT, [])], [info("y", FLOAT, [])]
     )
@@ -289,7 +291,9 @@ def test_a_scalar_input_carries_no_feature(bench: KindBench) -> None:
         bench.register(graph, NUMBERS, features=_columns("a", of="x"), prediction={"label": "y"})
 
 
-def test_an_input_of_more_dimensions_is_refused_saying_what_is_expected(bench: KindBench) -> None:
+def test_an_input_with_extra_dimensions_is_refused_with_the_expected_shape(
+    bench: KindBench,
+) -> None:
     graph = helper.make_graph(
         [node("Identity", ["x"], ["y"])],
         "cube",
@@ -339,6 +343,6 @@ def test_a_dictionary_as_input_is_refused_with_the_fix(bench: KindBench) -> None
         bench.register(graph, NUMBERS, features=_columns("a", of="d"), prediction={"label": "y"})
 
 
-def test_a_provider_that_nobody_makes_is_refused_at_registration(bench: KindBench) -> None:
+def test_an_unknown_execution_provider_is_refused_at_registration(bench: KindBench) -> None:
     with pytest.raises(InvalidManifest, match=r"no 'CUDDA'; expected some of .*CUDA.*CPU"):
         bench.register(_sums(), NUMBERS, **SUMS, session={"providers": ["CUDDA", "cpu"]})

@@ -42,7 +42,9 @@ def check(label: Any, *manifests: Manifest) -> None:
         ("anything", []),  # the model is not known here
     ],
 )
-def test_what_a_version_can_have_is_accepted(label: Label, manifests: Sequence[Manifest]) -> None:
+def test_labels_that_a_version_can_have_are_accepted(
+    label: Label, manifests: Sequence[Manifest]
+) -> None:
     check(label, *manifests)
 
 
@@ -58,7 +60,7 @@ def test_what_a_version_can_have_is_accepted(label: Label, manifests: Sequence[M
         ("mouse", [BINARY, WORDS], "not one of the classes cat, dog;"),
     ],
 )
-def test_what_no_version_can_have_is_refused_by_name(
+def test_labels_that_no_version_can_have_are_refused_by_name(
     label: Label, manifests: Sequence[Manifest], words: str
 ) -> None:
     with pytest.raises(InvalidLabels, match=words) as refused:
@@ -74,7 +76,7 @@ def test_every_refused_label_is_counted_and_the_first_is_named() -> None:
     assert sum(refused.value.by_shard.values()) == 2
 
 
-def test_a_label_whose_prediction_names_no_model_is_left_to_the_monitor() -> None:
+def test_a_label_with_an_unsigned_prediction_id_is_checked_by_the_monitor() -> None:
     def unknown(_: str) -> Sequence[Manifest]:
         raise AssertionError
 
@@ -82,7 +84,7 @@ def test_a_label_whose_prediction_names_no_model_is_left_to_the_monitor() -> Non
 
 
 @given(st.booleans() | st.integers() | st.floats() | st.text(max_size=8))
-def test_the_door_refuses_what_the_monitor_would(label: Label) -> None:
+def test_service_and_monitor_refuse_the_same_labels(label: Label) -> None:
     for manifest in (BINARY, WORDS, REGRESSION):
         readable = read_label(label, classes_of(manifest)) is not None
         try:

@@ -165,7 +165,7 @@ def test_probes_need_no_key(guarded: Service, path: str) -> None:
     ],
 )
 @pytest.mark.parametrize("given", [None, "dl_000000000000_" + "0" * 64, "x"])
-def test_all_else_is_the_same_refusal_to_a_stranger(
+def test_every_other_route_refuses_anonymous_callers_alike(
     guarded: Service, method: str, path: str, given: str | None
 ) -> None:
     headers = {} if given is None else bearer(given)
@@ -176,7 +176,7 @@ def test_all_else_is_the_same_refusal_to_a_stranger(
 
 
 @pytest.mark.parametrize("way", ["rest", "predict", "grpc"])
-def test_a_candidate_answers_who_may_try_it(
+def test_a_candidate_answers_callers_with_the_scope_try(
     guarded: Service, predict: str, tester: str, way: str
 ) -> None:
     def status(key: str) -> int | str:
@@ -200,7 +200,7 @@ def test_a_candidate_answers_who_may_try_it(
     assert status(tester) in {200, ""}
 
 
-def test_a_stranger_is_refused_before_the_body_is_read(guarded: Service) -> None:
+def test_an_anonymous_caller_is_refused_before_the_body_is_read(guarded: Service) -> None:
     def endless() -> Iterator[bytes]:
         yield b"["
         raise AssertionError("the rest of the body was asked for")
@@ -214,7 +214,7 @@ def test_a_stranger_is_refused_before_the_body_is_read(guarded: Service) -> None
     assert reply.status_code == 401
 
 
-def test_a_key_opens_what_its_scope_says_over_rest(
+def test_a_key_has_its_scopes_over_rest(
     guarded: Service, predict: str, tiny_only: str, operate: str
 ) -> None:
     def asked(text: str) -> list[int]:
@@ -259,7 +259,7 @@ def _ids(guarded: Service, text: str, model: str) -> list[str]:
     ]
 
 
-def test_a_key_labels_predictions_of_its_models_alone(
+def test_a_key_labels_only_predictions_of_its_models(
     guarded: Service, predict: str, tiny_only: str
 ) -> None:
     def label(text: str, **named: str) -> tuple[int, str]:
@@ -283,7 +283,7 @@ def test_a_key_labels_predictions_of_its_models_alone(
         assert label(predict, prediction_id=strange)[0] == 200
 
 
-def test_a_key_opens_the_same_over_grpc(
+def test_a_key_has_the_same_scopes_over_grpc(
     guarded: Service, predict: str, tiny_only: str, operate: str
 ) -> None:
     def metadata(client: Any, headers: dict[str, str]) -> Any:
@@ -300,7 +300,7 @@ def test_a_key_opens_the_same_over_grpc(
         assert [_code(guarded, text, ask) for ask in asked] == [stranger] * 3
 
 
-def test_grpc_probes_need_no_key_and_unlisted_methods_always_one(
+def test_grpc_probes_need_no_key_and_unlisted_methods_always_need_one(
     guarded: Service, predict: str
 ) -> None:
     assert _code(guarded, None, lambda client, _: client.is_server_ready()) == ""
@@ -331,7 +331,7 @@ def test_every_worker_notices_new_and_revoked_keys_without_a_restart(
     assert _code(guarded, new, _infer("tiny")) == "INVALID_ARGUMENT"
 
 
-def test_the_history_names_whose_key_loaded_and_unloaded(guarded: Service, operate: str) -> None:
+def test_the_history_names_the_key_that_loaded_or_unloaded(guarded: Service, operate: str) -> None:
     path = "/v2/repository/models/tiny/%s"
     headers = bearer(operate)
     before = len(guarded.registry.history("tiny"))
@@ -373,7 +373,7 @@ def test_no_secret_is_left_anywhere(guarded: Service, keys: Keys, operate: str) 
     assert [secret for secret in secrets if any(secret in content for content in left)] == []
 
 
-def test_a_key_over_its_bytes_is_refused_by_every_transport_with_the_time_to_retry(
+def test_a_key_over_its_byte_limit_is_refused_with_retry_after_by_every_transport(
     guarded: Service, keys: Keys
 ) -> None:
     text = keys.add("predict", name="greedy")

@@ -74,7 +74,7 @@ def _triton(module: Any) -> list[Any]:
     return [price, colour]
 
 
-def test_rest_answers_what_onnxruntime_answers_to_the_bit(
+def test_rest_predictions_equal_onnx_runtimes_bit_for_bit(
     service: Any, direct: dict[str, Any]
 ) -> None:
     reply = service.http.post("/v2/models/tiny/infer", json=_body(id="mine"))
@@ -87,7 +87,7 @@ def test_rest_answers_what_onnxruntime_answers_to_the_bit(
     )
 
 
-def test_grpc_answers_what_onnxruntime_answers_to_the_bit(
+def test_grpc_predictions_equal_onnx_runtimes_bit_for_bit(
     service: Any, direct: dict[str, Any]
 ) -> None:
     with triton_grpc.InferenceServerClient(f"127.0.0.1:{service.grpc_port}") as client:
@@ -102,7 +102,7 @@ def test_grpc_answers_what_onnxruntime_answers_to_the_bit(
     assert all(_same_bits(result.as_numpy(name), direct[name]) for name in direct)
 
 
-def test_typed_grpc_contents_are_answered_alike(service: Any, direct: dict[str, Any]) -> None:
+def test_typed_grpc_contents_get_the_same_replies(service: Any, direct: dict[str, Any]) -> None:
     request = pb.ModelInferRequest(model_name="tiny", model_version="champion")
     price = request.inputs.add(name="price", datatype="FP32", shape=[5, 1])
     price.contents.fp32_contents.extend(PRICES.ravel().tolist())
@@ -155,7 +155,7 @@ def test_tritons_http_client_works_with_raw_bytes_both_ways(
     assert mixed.get_output("probabilities")["parameters"] == {"binary_data_size": 40}
 
 
-async def test_every_caller_gets_its_own_rows_whichever_process_shares_its_batch(
+async def test_every_caller_gets_its_own_rows_from_shared_batches(
     service: Any, session: onnxruntime.InferenceSession
 ) -> None:
     chance = np.random.default_rng(3)
@@ -181,7 +181,7 @@ async def test_every_caller_gets_its_own_rows_whichever_process_shares_its_batch
     assert len(set(places)) == len(places)
 
 
-def test_predict_takes_named_features_and_bentomls_client_works_on_it(
+def test_predict_accepts_named_features_also_from_bentomls_client(
     service: Any, direct: dict[str, Any]
 ) -> None:
     rows = [{"price": 0.1, "colour": "red"}, {"price": None, "colour": None}]
@@ -210,7 +210,7 @@ def test_fields_that_are_null_are_absent_on_every_route(service: Any) -> None:
         assert service.http.post(path, json=body).status_code == 200
 
 
-def test_labels_that_no_version_can_have_are_refused_and_none_of_the_request_is_logged(
+def test_an_impossible_label_refuses_its_request_and_logs_no_label(
     service: Any,
 ) -> None:
     rows = {"model": "tiny", "rows": [{"price": 0.5, "colour": "red"}] * 2, "request_id": "twice"}
@@ -228,7 +228,7 @@ def test_labels_that_no_version_can_have_are_refused_and_none_of_the_request_is_
     assert service.http.post("/v1/feedback", json=accepted).json() == {"accepted": 2}
 
 
-def test_feedback_is_taken_one_or_many(service: Any) -> None:
+def test_feedback_accepts_one_label_or_many(service: Any) -> None:
     before = len(service.events())
     one = {"prediction_id": "p-1", "label": 1, "event_time": "2013-07-01T00:00:00Z"}
     many = [{"prediction_id": "p-2", "labels": [0, 1]}, {"prediction_id": "p-3", "label": "x"}]
@@ -245,7 +245,7 @@ def test_feedback_is_taken_one_or_many(service: Any) -> None:
     assert reported[0].time == 1_372_636_800_000_000
 
 
-def test_labels_refer_to_a_prediction_by_the_id_of_its_caller(service: Any) -> None:
+def test_labels_can_use_the_callers_request_id(service: Any) -> None:
     before = len(service.events())
     with Client(service.url) as client:
         answer = client.predict("tiny", [{"price": 1.0, "colour": "red"}], request_id="order-17")
@@ -258,7 +258,7 @@ def test_labels_refer_to_a_prediction_by_the_id_of_its_caller(service: Any) -> N
     assert "request_id: expected 1 to 128 characters" in refused.json()["error"]
 
 
-def test_every_answer_and_every_refusal_is_one_event(service: Any) -> None:
+def test_every_reply_is_one_event(service: Any) -> None:
     before = len(service.events())
     answers = [service.http.post("/v2/models/tiny/infer", json=_body()).json() for _ in range(20)]
     stated = _body(parameters={"event_time": 1_372_636_800_000_000})

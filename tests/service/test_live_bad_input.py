@@ -108,7 +108,9 @@ REFUSED: dict[str, tuple[str, bytes, int, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_it_is_refused_with_a_message_and_the_worker_lives_on(service: Any, case: str) -> None:
+def test_bad_input_is_refused_with_a_message_and_the_worker_continues(
+    service: Any, case: str
+) -> None:
     path, body, status, words = REFUSED[case]
     reply = service.http.post(path, content=body, headers={"content-type": "application/json"})
     assert reply.status_code == status, reply.text
@@ -159,7 +161,7 @@ PREDICT_REFUSED: dict[str, tuple[bytes, dict[str, str], int, str]] = {
 
 
 @pytest.mark.parametrize("case", PREDICT_REFUSED)
-def test_predict_refuses_in_our_words_with_an_event(service: Any, case: str) -> None:
+def test_predict_refuses_with_our_message_and_logs_an_event(service: Any, case: str) -> None:
     body, headers, status, word = PREDICT_REFUSED[case]
     reply = service.http.post("/predict", content=body, headers=headers)
     assert reply.status_code == status, reply.text
@@ -194,7 +196,7 @@ BINARY_REFUSED = {
 
 
 @pytest.mark.parametrize("case", BINARY_REFUSED)
-def test_binary_data_that_does_not_fit_is_refused(service: Any, case: str) -> None:
+def test_binary_data_of_a_wrong_size_is_refused(service: Any, case: str) -> None:
     stated, size, raw, word = BINARY_REFUSED[case]
     head = _request(RAW | {"parameters": {"binary_data_size": size}}, COLOUR)
     headers = {"inference-header-content-length": (stated or str(len(head)).encode()).decode()}
@@ -204,19 +206,19 @@ def test_binary_data_that_does_not_fit_is_refused(service: Any, case: str) -> No
     assert service.http.post(INFER, content=_request(_price(), COLOUR)).status_code == 200
 
 
-def test_binary_data_without_the_header_says_which_one_is_missing(service: Any) -> None:
+def test_binary_data_without_its_header_names_the_missing_header(service: Any) -> None:
     head = _request(RAW | {"parameters": {"binary_data_size": 4}}, COLOUR)
     reply = service.http.post(INFER, content=head)
     assert reply.status_code == 400
     assert "Inference-Header-Content-Length" in reply.json()["error"]
 
 
-def test_a_body_that_never_says_its_size_is_stopped_at_the_limit(service: Any) -> None:
+def test_a_chunked_body_is_stopped_at_the_limit(service: Any) -> None:
     chunks = (b" " * 50_000 for _ in range(10))
     assert service.http.post(INFER, content=chunks).status_code == 413
 
 
-def test_nan_is_refused_where_the_manifest_forbids_it(service: Any) -> None:
+def test_nan_is_refused_if_the_manifest_forbids_it(service: Any) -> None:
     features = [{"name": "price", "kind": "numeric"}, {"name": "colour", "kind": "categorical"}]
     clean = {"features": features}
     with pytest.MonkeyPatch.context() as patch:
@@ -275,7 +277,7 @@ GRPC_REFUSED = {
 
 
 @pytest.mark.parametrize("case", GRPC_REFUSED)
-def test_grpc_refuses_alike(service: Any, case: str) -> None:
+def test_grpc_refuses_the_same_input(service: Any, case: str) -> None:
     fields, inputs, code, word = GRPC_REFUSED[case]
     request = pb.ModelInferRequest(**fields)
     for tensor in inputs:
@@ -293,7 +295,7 @@ def test_grpc_refuses_alike(service: Any, case: str) -> None:
     assert service.http.get("/v2/health/ready").is_success
 
 
-def test_bytes_that_are_no_message_are_an_invalid_argument(service: Any) -> None:
+def test_bytes_that_are_not_a_message_are_an_invalid_argument(service: Any) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}") as channel:
         infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
         with pytest.raises(grpc.RpcError) as refused:
@@ -301,7 +303,7 @@ def test_bytes_that_are_no_message_are_an_invalid_argument(service: Any) -> None
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_the_same_worker_answered_all_along(service: Any) -> None:
+def test_the_same_worker_answered_all_requests(service: Any) -> None:
     """Runs last in this module: one epoch of one source means that nothing was restarted."""
     assert len({(record.source, record.epoch) for record in service.events()}) == 1
     with httpx.Client(base_url=service.url, trust_env=False) as client:

@@ -46,7 +46,7 @@ def _divide(service: Service, x: int, y: int, request: str = "") -> httpx.Respon
     return service.http.post("/v2/models/quotient/infer", json={"id": request, "inputs": tensors})
 
 
-def test_a_run_beyond_the_memory_of_its_worker_fails_and_says_so(serving: Service) -> None:
+def test_a_run_over_the_workers_memory_fails_with_the_reason(serving: Service) -> None:
     def fill(size: int) -> httpx.Response:
         tensor = {"name": "shape", "datatype": "INT64", "shape": [1], "data": [size]}
         return serving.http.post("/v2/models/filled/infer", json={"inputs": [tensor]})

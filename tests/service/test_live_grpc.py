@@ -71,9 +71,7 @@ def test_a_stream_answers_in_order_and_outlives_a_bad_request(at: str) -> None:
     assert ids == [str(n) for n in range(200) if n % 50 != 49]
 
 
-def test_labels_find_predictions_by_their_id_and_by_the_callers_own(
-    at: str, serving: Service
-) -> None:
+def test_labels_join_by_prediction_id_and_by_request_id(at: str, serving: Service) -> None:
     def asked(client: Any, **parameters: str) -> str:
         reply = client.infer("tiny", tensor_inputs(), parameters=parameters).get_response()
         found: str = reply.parameters["prediction_id"].string_param
@@ -91,7 +89,7 @@ def test_labels_find_predictions_by_their_id_and_by_the_callers_own(
     assert {one.shard for one in labels} == {shard_of("tiny")}
 
 
-def test_who_leaves_a_stream_leaves_no_request_behind(at: str, serving: Service) -> None:
+def test_a_cancelled_stream_leaves_no_request_behind(at: str, serving: Service) -> None:
     message = pb.ModelInferRequest(model_name="tiny")
     with grpc.insecure_channel(at) as channel:
         stream = channel.stream_stream(f"/{SERVICE}/ModelStreamInfer")
@@ -170,7 +168,7 @@ def test_reflection_resolves_services_messages_and_methods(at: str, version: str
     assert kinds == ["file_descriptor_response"] * len(known) + ["error_response"] * 2
 
 
-def test_what_is_too_much_is_refused_and_harms_nobody(at: str) -> None:
+def test_oversized_calls_are_refused_and_affect_no_other_call(at: str) -> None:
     with triton.InferenceServerClient(at) as client:
         with pytest.raises(InferenceServerException) as refused:
             client.infer("tiny", tensor_inputs(), headers={"x-long": "v" * 20_000})
@@ -200,7 +198,7 @@ def test_what_is_too_much_is_refused_and_harms_nobody(at: str) -> None:
     assert set(codes) <= {"OK", "RESOURCE_EXHAUSTED", "INTERNAL"}
 
 
-def test_a_deadline_that_passed_is_reported_so(at: str) -> None:
+def test_a_passed_deadline_is_reported_as_deadline_exceeded(at: str) -> None:
     with (
         triton.InferenceServerClient(at) as client,
         pytest.raises(InferenceServerException, match="DEADLINE_EXCEEDED"),

@@ -67,7 +67,7 @@ def failures(service: Service, model: str) -> list[PredictionEvent]:
     ]
 
 
-def test_a_crash_costs_its_model_alone(serving: Service) -> None:
+def test_a_crash_affects_only_its_model(serving: Service) -> None:
     assert divide(serving, 9, 3).json()["outputs"][0]["data"] == [3]
     rows = [{"price": 1.0, "colour": "red"}]
     neighbour: list[int] = []
@@ -108,7 +108,7 @@ def test_a_crash_has_a_status_over_grpc(serving: Service) -> None:
     assert failed.value.status() == str(grpc.StatusCode.INTERNAL)
 
 
-def test_a_run_beyond_the_memory_limit_fails_and_says_so(serving: Service) -> None:
+def test_a_run_over_the_memory_limit_fails_with_the_reason(serving: Service) -> None:
     refused = infer(serving, "filled", ("shape", "INT64", [10**9]))
     assert refused.status_code == 500
     assert refused.json()["error"] == (

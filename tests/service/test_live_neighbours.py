@@ -79,7 +79,7 @@ def _compare(name: str, found: dict[str, Any], expected: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("name", MODELS)
-async def test_callers_over_rest_get_their_own_answers_alone(serving: Service, name: str) -> None:
+async def test_rest_callers_get_only_their_own_predictions(serving: Service, name: str) -> None:
     requests = _requests(name)
     expected = _alone(name, requests)
     given = MODELS[name].graph.input[0].name
@@ -104,7 +104,7 @@ async def test_callers_over_rest_get_their_own_answers_alone(serving: Service, n
 
 
 @pytest.mark.parametrize("name", ["boxes", "gram", "softmax"])
-async def test_callers_over_grpc_get_their_own_answers_alone(serving: Service, name: str) -> None:
+async def test_grpc_callers_get_only_their_own_predictions(serving: Service, name: str) -> None:
     requests = _requests(name)
     expected = _alone(name, requests)
 
@@ -120,7 +120,7 @@ async def test_callers_over_grpc_get_their_own_answers_alone(serving: Service, n
             await asyncio.gather(*(ask(client, call * CALLERS + who) for who in range(CALLERS)))
 
 
-def test_the_log_shows_who_ran_alone_and_who_shared_runs(serving: Service) -> None:
+def test_the_log_shows_which_requests_shared_a_run(serving: Service) -> None:
     """After the tests above: dependent rows never met others, and ordinary ones did."""
     shared: dict[str, bool] = {}
     for record in serving.events():

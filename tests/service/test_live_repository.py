@@ -65,7 +65,9 @@ def test_a_model_is_unloaded_and_loaded_in_every_worker(pair: Service, client: A
     ]
 
 
-def test_unloading_a_version_under_traffic_fails_no_request_to_the_other(pair: Service) -> None:
+def test_unloading_a_version_under_traffic_fails_no_request_to_another_version(
+    pair: Service,
+) -> None:
     stop, statuses = threading.Event(), []
 
     def traffic() -> None:
@@ -86,7 +88,9 @@ def test_unloading_a_version_under_traffic_fails_no_request_to_the_other(pair: S
     assert set(statuses) == {200}
 
 
-def test_what_cannot_be_loaded_is_refused_with_the_reason(pair: Service, client: Any) -> None:
+def test_a_version_that_cannot_be_loaded_is_refused_with_the_reason(
+    pair: Service, client: Any
+) -> None:
     with pytest.raises(InferenceServerException, match="models: tiny"):
         client.load_model("none")
     with pytest.raises(InferenceServerException, match="config"):
@@ -97,7 +101,7 @@ def test_what_cannot_be_loaded_is_refused_with_the_reason(pair: Service, client:
         assert "JSON" in reply.json()["error"]
 
 
-def test_without_a_champion_every_front_refuses_requests_that_name_no_version(
+def test_without_a_champion_every_transport_refuses_requests_without_a_version(
     pair: Service, tmp_path: Path
 ) -> None:
     """Registering from a file promotes nothing by itself; `driftline register` does."""

@@ -68,7 +68,9 @@ def _over_grpc(service: Service, key: str) -> tuple[str, str]:
         return response.model_version, response.parameters["arm"].string_param
 
 
-def test_a_key_meets_one_version_over_every_protocol_until_the_promotion(serving: Service) -> None:
+def test_a_routing_key_gets_one_version_over_every_protocol_until_the_promotion(
+    serving: Service,
+) -> None:
     said = _run("start", "tiny", "--version", "2", "--steps", "50,100", "--bake", "1m")
     assert "version 2 answers 50 % of the keys, version 1 the others; running" in said
     rollout = open_history(serving.home).state("tiny").rollouts["champion"].id
@@ -88,7 +90,7 @@ def test_a_key_meets_one_version_over_every_protocol_until_the_promotion(serving
     assert {e.routing_key for e in events if e.rollout} == {hash_key(k, rollout) for k in KEYS}
 
 
-def test_a_barred_version_answers_nobody_after_its_rollout(serving: Service) -> None:
+def test_a_barred_version_gets_no_requests_after_its_rollout(serving: Service) -> None:
     _run("start", "tiny", "--version", "1", "--steps", "100")
     assert _over_rest(serving, "k") == ("1", "rollout")
     said = _run("abort", "tiny", "--why", "slower", "--bar")

@@ -27,7 +27,7 @@ def own_service(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Servic
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_cleanly_and_the_log_holds_every_answer(
+def test_the_service_ends_cleanly_and_the_log_contains_every_reply(
     own_service: Service, number: signal.Signals
 ) -> None:
     own_service.start()
@@ -60,7 +60,7 @@ def test_it_ends_cleanly_and_the_log_holds_every_answer(
     assert {beat.next_us for beat in ends.values()} == {0}
 
 
-def test_an_address_that_others_reach_is_refused_with_the_way_out(own_service: Service) -> None:
+def test_a_reachable_address_without_keys_is_refused_with_the_remedy(own_service: Service) -> None:
     own_service.environment["DRIFTLINE_SERVICE_HOST"] = "0.0.0.0"
     with pytest.raises(AssertionError) as ended:
         own_service.start()

@@ -94,7 +94,7 @@ def _ask(client: httpx.Client, route: tuple[str, str, Any], headers: dict[str, s
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route[0]} {route[1]}")
-def test_a_foreign_page_gets_nothing(
+def test_a_page_of_another_origin_gets_nothing(
     service: Service, route: tuple[str, str, Any], headers: dict[str, str]
 ) -> None:
     before = len(service.events())
@@ -144,7 +144,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield opened
 
 
-def test_a_page_in_a_browser_operates_nothing(
+def test_a_browser_page_of_another_origin_cannot_operate(
     service: Service, browser: Browser, page_of_another_site: str
 ) -> None:
     """What the page asks without reading the reply, which a browser allows any page to ask."""
@@ -237,7 +237,7 @@ def test_a_browsers_origin_is_refused_by_grpcs_own_server(certified: CertifiedSe
         _check_grpc(channel)
 
 
-def test_what_the_service_writes_is_for_its_user_alone(service: Service) -> None:
+def test_files_of_the_service_are_private_to_its_user(service: Service) -> None:
     assert _ask(service.http, ROUTES[0], {}) == 200
     places = [service.home.root, *service.home.root.rglob("*")]
     assert len(places) > 10
@@ -246,7 +246,7 @@ def test_what_the_service_writes_is_for_its_user_alone(service: Service) -> None
 
 
 @pytest.mark.parametrize("path", ["/v2/models/none/ready", "/v2/models/tiny/versions/9/ready"])
-def test_readiness_names_nothing_that_exists(service: Service, path: str) -> None:
+def test_readiness_reveals_no_names(service: Service, path: str) -> None:
     reply = service.http.get(path)
     assert reply.status_code == 404
     known = "no such version or alias" if "tiny" in path else "no such model"

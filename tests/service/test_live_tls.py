@@ -145,13 +145,15 @@ def test_our_client_infers_with_a_certificate_and_a_key(
         assert refusal.value.status == 401
 
 
-async def test_our_asynchronous_client_does_the_same(secured: TlsService) -> None:
+async def test_our_asynchronous_client_infers_with_a_certificate_and_a_key(
+    secured: TlsService,
+) -> None:
     verify = secured.files.context()
     async with AsyncClient(secured.url, api_key=secured.key, verify=verify) as client:
         assert (await client.predict("tiny", [ROW])).labels == [1]
 
 
-def test_who_shows_no_certificate_gets_no_answer_on_any_port(secured: TlsService) -> None:
+def test_a_client_without_a_certificate_gets_no_reply_on_any_port(secured: TlsService) -> None:
     bare = secured.files.context(shown=False)
     for port in (secured.port, secured.admin_port):
         with pytest.raises(httpx.HTTPError):
@@ -168,7 +170,7 @@ def test_who_shows_no_certificate_gets_no_answer_on_any_port(secured: TlsService
 
 
 @pytest.mark.parametrize("second", ["", "Bearer x", "the same"])
-def test_two_authorization_headers_are_refused_alike(secured: TlsService, second: str) -> None:
+def test_two_authorization_headers_are_refused(secured: TlsService, second: str) -> None:
     given = _headers(secured)["authorization"]
     other = given if second == "the same" else second
     body = {"model": "tiny", "rows": [ROW]}
@@ -185,7 +187,7 @@ def test_two_authorization_headers_are_refused_alike(secured: TlsService, second
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
-def test_old_versions_of_tls_are_not_spoken(secured: TlsService, version: ssl.TLSVersion) -> None:
+def test_old_tls_versions_are_refused(secured: TlsService, version: ssl.TLSVersion) -> None:
     context = secured.files.context()
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = version
@@ -209,7 +211,7 @@ def test_old_versions_of_tls_are_not_spoken(secured: TlsService, version: ssl.TL
         ("POST", "/v2/repository/models/tiny/load"),
     ],
 )
-def test_what_is_for_operators_is_on_the_admin_port_and_nowhere_else(
+def test_operator_routes_are_only_on_the_admin_port(
     secured: TlsService, method: str, path: str
 ) -> None:
     headers = _headers(secured)
@@ -219,7 +221,7 @@ def test_what_is_for_operators_is_on_the_admin_port_and_nowhere_else(
         assert admin.request(method, path, headers=headers).status_code == 200
 
 
-def test_probes_answer_on_both_ports_and_inference_on_one(secured: TlsService) -> None:
+def test_probes_reply_on_both_ports_and_inference_on_one(secured: TlsService) -> None:
     body = {"model": "tiny", "rows": [ROW]}
     infer = "/v2/models/tiny/infer"
     with secured.connect(secured.admin_port) as admin:
@@ -269,13 +271,13 @@ def test_models_are_unloaded_everywhere_through_the_admin_port(secured: TlsServi
             secured.until(lambda: statuses() == {status})  # noqa: B023
 
 
-def test_basic_credentials_are_no_key_here(secured: TlsService) -> None:
+def test_basic_credentials_are_not_accepted(secured: TlsService) -> None:
     pair = base64.b64encode(f"me:{secured.key}".encode()).decode()
     reply = secured.http.get("/v2", headers={"authorization": f"Basic {pair}"})
     assert reply.status_code == 401
 
 
-def test_half_handshakes_lock_nobody_out(secured: TlsService) -> None:
+def test_incomplete_handshakes_do_not_block_other_clients(secured: TlsService) -> None:
     with ExitStack() as held:
         for port in (secured.port, secured.admin_port):
             _half_handshakes(held, port)

@@ -112,7 +112,7 @@ def test_a_model_of_a_fixed_batch_dimension_is_served_with_batching_off(
     assert answers[2].outputs["y"].data == [2.0] * 4
 
 
-def test_another_number_of_rows_is_refused_saying_how_many_are_taken(
+def test_a_wrong_number_of_rows_is_refused_with_the_expected_number(
     registry: Registry, tmp_path: Path
 ) -> None:
     served = loader()(register(registry, tmp_path / "files", sums(4)))
@@ -120,7 +120,7 @@ def test_another_number_of_rows_is_refused_saying_how_many_are_taken(
         served.check.read([ArrayTensor("x", "FP32", np.zeros((3, 2), np.float32))])
 
 
-def test_a_missing_execution_provider_is_refused_naming_the_installed_ones(
+def test_a_missing_execution_provider_is_refused_with_the_installed_providers(
     registry: Registry, tmp_path: Path
 ) -> None:
     version = register(registry, tmp_path / "files", sums(None), session={"providers": ["CUDA"]})
@@ -139,7 +139,7 @@ def test_providers_keep_their_order_and_options() -> None:
     assert choose([], options, installed) == [("CPUExecutionProvider", {})]
 
 
-def test_the_service_completes_and_overrules_what_a_manifest_states() -> None:
+def test_service_settings_complete_and_override_the_manifest() -> None:
     settings = Settings(intra_op_threads=3, execution_providers="CUDA, CPU")
     completed = session_options(SessionOptions(providers=["CPU"]), settings)
     assert (completed.intra_op_threads, completed.providers) == (3, ["CUDA", "CPU"])
@@ -171,7 +171,7 @@ def test_a_misspelt_session_option_is_refused(registry: Registry, tmp_path: Path
         register(registry, tmp_path / "files", sums(None), session={"threads": 2})
 
 
-def test_a_version_that_fails_its_warm_up_never_serves_and_the_old_one_continues(
+def test_a_version_that_fails_its_warm_up_never_serves_and_the_previous_version_continues(
     registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.models.loader.require_unchanged", lambda _: None)
@@ -198,7 +198,7 @@ def test_a_version_that_fails_its_warm_up_never_serves_and_the_old_one_continues
         models.resolve("tiny", "2")
 
 
-def test_an_unloaded_version_gives_its_session_back_at_once(
+def test_an_unloaded_version_releases_its_session_at_once(
     registry: Registry, tmp_path: Path
 ) -> None:
     register_tiny(registry, tmp_path / "files", cache={"max_bytes": 1_000})
@@ -251,7 +251,7 @@ def test_a_classifier_batches_with_and_without_zipmap(
     assert loader()(version).check.batched
 
 
-def test_a_version_with_a_changed_byte_is_not_ready_and_says_so(
+def test_a_version_with_a_changed_byte_is_unready_with_the_reason(
     registry: Registry, tmp_path: Path
 ) -> None:
     register_tiny(registry, tmp_path / "files")

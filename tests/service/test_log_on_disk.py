@@ -57,7 +57,7 @@ async def test_no_reply_leaves_before_its_event_is_on_disk(worker: InProcessWork
     assert [getattr(answer, "outputs", {}).keys() for answer in answers] == [{"y"}, {"y"}, set()]
 
 
-async def test_what_could_not_be_brought_to_disk_is_no_answer(worker: InProcessWorker) -> None:
+async def test_an_event_that_cannot_be_written_fails_its_request(worker: InProcessWorker) -> None:
     asked = _ask(worker)
     await _logged(worker, 1)
     worker.appender.fsynced(LogUnavailable("fsync failed"))
@@ -65,7 +65,7 @@ async def test_what_could_not_be_brought_to_disk_is_no_answer(worker: InProcessW
         await asked
 
 
-async def test_a_caller_who_left_meanwhile_is_not_reported(worker: InProcessWorker) -> None:
+async def test_a_cancelled_caller_gets_no_reply_after_the_write(worker: InProcessWorker) -> None:
     asked = _ask(worker)
     await _logged(worker, 1)
     asked.cancel()

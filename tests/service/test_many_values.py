@@ -46,7 +46,7 @@ def _event(tensor: Tensor) -> Any:
         lambda name: st.tuples(st.just(name), arrays(name))
     )
 )
-def test_raw_numbers_mean_what_listed_numbers_mean(case: tuple[str, Any]) -> None:
+def test_raw_numbers_equal_listed_numbers(case: tuple[str, Any]) -> None:
     datatype, array = case
     read = _event(raw_tensor(datatype, array)).inputs["x"]
     assert read.shape == list(array.shape)
@@ -75,12 +75,12 @@ def test_a_request_of_many_numbers_reaches_the_monitor_as_its_features() -> None
     assert np.isnan(columns["last"][0])
 
 
-def test_what_must_be_there_is_missed_among_many_numbers_too() -> None:
+def test_a_missing_required_value_is_found_among_many_numbers() -> None:
     with pytest.raises(InvalidRequest, match="row 1, feature 'first' is nan"):
         _checked([[1.0, 1.0], [np.nan, 1.0]])
 
 
-def test_many_numbers_are_answered_in_json_as_ever() -> None:
+def test_many_numbers_are_returned_as_json_arrays() -> None:
     tensor = to_tensor("INT64", np.arange(MANY))
     body = encode_response(
         model="m", version="1", request_id="", parameters={}, outputs={"y": tensor}
@@ -93,7 +93,7 @@ def test_many_numbers_are_answered_in_json_as_ever() -> None:
     ("datatype", "raw", "why"),
     [("FP32", "AAA=", "2 bytes"), ("BYTES", "AAAA", "expected one of"), ("FP32", "?", "")],
 )
-def test_raw_values_that_are_none_are_said_to_be_so(datatype: str, raw: str, why: str) -> None:
+def test_invalid_raw_values_are_refused_with_the_reason(datatype: str, raw: str, why: str) -> None:
     tensor = Tensor(datatype, [1, MANY], [], raw)
     with pytest.raises(InvalidFeatures, match=f"input 'x': .*{why}"):
         to_columns(WIDE, {"x": tensor})

@@ -103,14 +103,14 @@ def test_a_worker_that_starts_on_a_full_disk_leaves_no_file_that_a_scrape_cannot
     values.close()
 
 
-def test_the_service_keeps_its_metrics_so() -> None:
+def test_the_service_stores_its_metrics_in_these_files() -> None:
     import service.telemetry.metrics  # noqa: F401, PLC0415  # installs it
 
     values: Any = sys.modules["prometheus_client.values"]
     assert values.MmapedDict is allocated_values.AllocatedDict
 
 
-async def test_a_full_disk_under_the_report_of_a_worker_delays_the_report_alone() -> None:
+async def test_a_full_disk_delays_only_the_workers_report() -> None:
     reports: list[object] = []
     full = True
 

@@ -66,7 +66,7 @@ async def worker(registry: Registry) -> RepositoryWorker:
     return worker
 
 
-async def test_an_unloaded_version_takes_no_request_by_any_name_until_it_is_loaded(
+async def test_an_unloaded_version_gets_no_request_until_it_is_loaded(
     worker: RepositoryWorker,
 ) -> None:
     await worker.repository.unload("tiny", {"version": "1"}, actor="me")
@@ -78,7 +78,7 @@ async def test_an_unloaded_version_takes_no_request_by_any_name_until_it_is_load
     assert worker.answers() == "1"
 
 
-async def test_a_model_without_a_version_in_the_request_goes_and_comes_whole(
+async def test_unloading_a_model_without_a_version_unloads_all_its_versions(
     worker: RepositoryWorker,
 ) -> None:
     await worker.repository.unload("tiny", {"unload_dependents": False}, actor="me")
@@ -89,14 +89,14 @@ async def test_a_model_without_a_version_in_the_request_goes_and_comes_whole(
     assert worker.states() == {"1": "READY", "2": "READY"}
 
 
-async def test_what_was_unloaded_on_purpose_does_not_make_the_service_unready(
+async def test_a_deliberately_unloaded_version_does_not_make_the_service_unready(
     worker: RepositoryWorker,
 ) -> None:
     await worker.repository.unload("tiny", {}, actor="me")
     assert worker.models.ready
 
 
-async def test_every_worker_follows_also_one_that_starts_later(
+async def test_every_worker_applies_the_change_also_if_it_starts_later(
     worker: RepositoryWorker, registry: Registry
 ) -> None:
     other = RepositoryWorker(registry)
@@ -108,7 +108,7 @@ async def test_every_worker_follows_also_one_that_starts_later(
     assert worker.states() == other.states() == late.states() == {"1": "READY", "2": "UNAVAILABLE"}
 
 
-async def test_a_version_that_does_not_load_says_why_and_is_tried_again(
+async def test_a_version_that_does_not_load_states_why_and_is_retried(
     worker: RepositoryWorker,
 ) -> None:
     await worker.repository.unload("tiny", {"version": "2"}, actor="me")
@@ -124,7 +124,7 @@ async def test_a_version_that_does_not_load_says_why_and_is_tried_again(
     assert worker.states() == {"1": "READY", "2": "READY"}
 
 
-async def test_what_cannot_be_meant_is_refused_and_changes_nothing(
+async def test_an_invalid_repository_request_is_refused_and_changes_nothing(
     worker: RepositoryWorker, registry: Registry
 ) -> None:
     before = registry.revision()
@@ -140,7 +140,7 @@ async def test_what_cannot_be_meant_is_refused_and_changes_nothing(
     assert registry.revision() == before
 
 
-async def test_the_history_tells_who_unloaded_what_and_aliases_stay_what_they_are(
+async def test_the_history_names_who_unloaded_a_version_and_aliases_stay_unchanged(
     worker: RepositoryWorker, registry: Registry
 ) -> None:
     await worker.repository.unload("tiny", {"version": "1"}, actor="ada")

@@ -70,7 +70,7 @@ async def test_the_champion_answers_whatever_is_newer(bench: RouteBench) -> None
     assert (bench.answers(), bench.answers("champion"), bench.answers("shadow")) == ("1", "1", "3")
 
 
-async def test_a_version_that_does_not_load_leaves_its_alias_where_it_was(
+async def test_a_version_that_does_not_load_leaves_its_alias_unchanged(
     bench: RouteBench,
 ) -> None:
     await bench.move(champion="1")
@@ -85,7 +85,7 @@ async def test_a_version_that_does_not_load_leaves_its_alias_where_it_was(
     assert bench.answers() == "2"
 
 
-async def test_a_model_none_of_whose_versions_loads_is_not_ready() -> None:
+async def test_a_model_without_a_loadable_version_is_not_ready() -> None:
     bench = RouteBench()
     bench.broken = {"1"}
     await bench.models.refresh()
@@ -94,7 +94,7 @@ async def test_a_model_none_of_whose_versions_loads_is_not_ready() -> None:
         bench.answers()
 
 
-async def test_a_version_is_loaded_once_and_nothing_is_read_while_nothing_moves(
+async def test_a_version_is_loaded_once_and_an_unchanged_registry_is_not_read(
     bench: RouteBench,
 ) -> None:
     await bench.move("2")
@@ -104,7 +104,7 @@ async def test_a_version_is_loaded_once_and_nothing_is_read_while_nothing_moves(
     assert bench.loads == ["1", "2"]
 
 
-async def test_a_model_that_cannot_be_read_does_not_hold_up_the_others(
+async def test_an_unreadable_model_does_not_delay_other_models(
     bench: RouteBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = bench.catalogue.state
@@ -121,7 +121,7 @@ async def test_a_model_that_cannot_be_read_does_not_hold_up_the_others(
     assert bench.answers() == "1"
 
 
-async def test_what_does_not_exist_is_unknown_and_the_message_names_what_does(
+async def test_an_unknown_model_is_refused_with_the_existing_models(
     bench: RouteBench,
 ) -> None:
     await bench.move("2", champion="1")

@@ -53,7 +53,7 @@ def _request(rows: int = 1) -> bytes:
     return data
 
 
-async def test_a_channel_continues_though_its_connections_are_retired(at: str) -> None:
+async def test_a_channel_continues_when_its_connections_are_retired(at: str) -> None:
     async with grpc.aio.insecure_channel(at) as channel:
         call, left = channel.unary_unary(INFER), iter(range(CALLS))
 
@@ -64,7 +64,7 @@ async def test_a_channel_continues_though_its_connections_are_retired(at: str) -
         await asyncio.gather(*(ask() for _ in range(128)))
 
 
-async def test_a_stream_may_be_longer_than_a_connection_has_calls(at: str) -> None:
+async def test_a_stream_can_have_more_messages_than_a_connection_has_calls(at: str) -> None:
     count = http2.MOST_CALLS + by_depth(500, 2 * http2.MOST_CALLS)
     async with grpc.aio.insecure_channel(at) as channel:
         stream = channel.stream_stream(STREAM)()
@@ -81,7 +81,7 @@ async def test_a_stream_may_be_longer_than_a_connection_has_calls(at: str) -> No
     assert {reply.error_message for reply in heard} == {""}
 
 
-def test_how_an_answer_came_about_is_in_its_trailing_metadata(at: str) -> None:
+def test_trailing_metadata_states_how_the_reply_was_computed(at: str) -> None:
     with grpc.insecure_channel(at) as channel:
         _, call = channel.unary_unary(INFER).with_call(_request())
         reported = dict(call.trailing_metadata())
@@ -176,7 +176,7 @@ def _prefixed(data: bytes, flag: int = 0) -> bytes:
         (_prefixed(b""), {"path": "/nobody/Nothing"}, b"12", b"no such method"),
     ],
 )
-def test_what_is_wrong_is_said_and_the_connection_continues(
+def test_an_invalid_call_gets_a_message_and_the_connection_continues(
     at: str, body: bytes, headers: dict[str, Any], status: bytes, words: bytes
 ) -> None:
     client = Raw(at)
@@ -189,14 +189,14 @@ def test_what_is_wrong_is_said_and_the_connection_continues(
     assert client.ask(_prefixed(_request()))[b"grpc-status"] == b"0"
 
 
-def test_a_stream_ends_with_its_deadline_though_its_client_does_not_end_it(at: str) -> None:
+def test_a_stream_ends_at_its_deadline_although_its_client_does_not_end_it(at: str) -> None:
     client = Raw(at)
     reported = client.ask(_prefixed(b""), path=b"/grpc.health.v1.Health/Watch", grpc_timeout="200m")
     assert reported[b"grpc-status"] == b"4"
     assert client.ask(_prefixed(_request()))[b"grpc-status"] == b"0"
 
 
-def test_what_is_no_grpc_is_refused_as_http(at: str) -> None:
+def test_requests_that_are_not_grpc_are_refused_as_http(at: str) -> None:
     client = Raw(at)
     assert client.ask(b"{}", content_type="application/json")[b":status"] == b"415"
     assert client.ask(b"", method=b"GET")[b":status"] == b"415"
@@ -206,7 +206,7 @@ def test_what_is_no_grpc_is_refused_as_http(at: str) -> None:
 @pytest.mark.parametrize(
     "data", [b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", b"\0" * 100, os.urandom(500), b"PRI * HTTP/2"]
 )
-def test_bytes_that_are_no_http2_end_their_connection_and_no_other(at: str, data: bytes) -> None:
+def test_bytes_that_are_not_http2_end_only_their_own_connection(at: str, data: bytes) -> None:
     with grpc.insecure_channel(at) as channel:
         channel.unary_unary(INFER)(_request())
         host, port = at.split(":")
@@ -219,7 +219,7 @@ def test_bytes_that_are_no_http2_end_their_connection_and_no_other(at: str, data
 
 
 @pytest.mark.parametrize(("count", "code"), [(75, "OK"), (600, "RESOURCE_EXHAUSTED")])
-async def test_who_reads_late_may_send_on_or_is_reported_what_waits(
+async def test_a_slow_reader_can_send_on_until_its_unread_replies_reach_the_limit(
     at: str, count: int, code: str
 ) -> None:
     fresh = [("grpc.use_local_subchannel_pool", 1)]  # its windows are the smallest
@@ -241,7 +241,7 @@ async def test_who_reads_late_may_send_on_or_is_reported_what_waits(
         assert await channel.unary_unary(INFER)(_request())
 
 
-def test_a_connection_is_retired_before_callers_that_leave_count_as_a_flood(at: str) -> None:
+def test_a_connection_is_retired_before_cancellations_count_as_a_flood(at: str) -> None:
     client = Raw(at)
     headers = [(b"host", b"x"), (b"te", b"trailers"), (b"content-type", b"application/grpc")]
     for _ in range(http2.MOST_CANCELLED):
@@ -255,7 +255,7 @@ def test_a_connection_is_retired_before_callers_that_leave_count_as_a_flood(at: 
     assert event.error_code == 0
 
 
-def test_health_is_watched_until_the_service_goes(at: str, serving: Service) -> None:
+def test_a_health_watch_lasts_until_the_service_ends(at: str, serving: Service) -> None:
     """The last test of the file, for it ends the service."""
     with grpc.insecure_channel(at) as channel:
         watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())

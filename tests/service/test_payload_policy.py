@@ -89,7 +89,7 @@ def test_hashing_without_a_key_is_an_error_that_names_the_setting(
         PayloadFilter(register(fields={"colour": "hmac"}), b"short")
 
 
-def test_large_payloads_are_sampled_and_the_telling_ones_always_kept(
+def test_large_payloads_are_sampled_and_unusual_payloads_always_logged(
     register: Callable[..., Version],
 ) -> None:
     policy = PayloadFilter(register(sample={"over_bytes": 10, "share": 0.2, "slow_us": 1000}), b"")
@@ -123,7 +123,7 @@ def _many(price: np.ndarray[Any, Any]) -> PredictionEvent:
     return _event(rows=rows, inputs=inputs)
 
 
-def test_of_many_values_a_share_must_be_strange_to_be_kept(
+def test_a_payload_of_many_values_is_unusual_by_its_share_of_unusual_values(
     register: Callable[..., Version],
 ) -> None:
     rows = 2_000  # so 4,000 values, and 40 of them may be unseen_share
@@ -178,7 +178,7 @@ def test_a_policy_that_fails_leaves_the_payload_out(register: Callable[..., Vers
         ({"price": "encrypt"}, "payload.fields"),
     ],
 )
-def test_a_policy_that_cannot_hold_is_refused_at_registration(
+def test_an_impossible_policy_is_refused_at_registration(
     register: Callable[..., Version], fields: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(InvalidManifest, match=complaint):

@@ -35,7 +35,7 @@ async def _infer(worker: InProcessWorker, body: bytes = BODY, model: str = "sums
     return await worker.pipeline.infer(worker.call("rest", model, ""), _decode(body))
 
 
-async def test_requests_that_come_together_are_logged_in_one_append(
+async def test_simultaneous_requests_are_logged_in_one_append(
     worker: InProcessWorker,
 ) -> None:
     answers = await asyncio.gather(*(_infer(worker) for _ in range(4)))
@@ -47,7 +47,7 @@ async def test_requests_that_come_together_are_logged_in_one_append(
     assert [e.batch_offset for e in worker.appender.events] == [0, 1, 2, 3]
 
 
-async def test_no_answer_leaves_while_the_log_takes_no_events(worker: InProcessWorker) -> None:
+async def test_no_reply_is_sent_while_the_log_accepts_no_events(worker: InProcessWorker) -> None:
     worker.appender.broken = True
     with pytest.raises(LogUnavailable):
         await _infer(worker)
@@ -58,7 +58,7 @@ async def test_no_answer_leaves_while_the_log_takes_no_events(worker: InProcessW
     assert worker.appender.next_sequence == 1
 
 
-async def test_what_is_refused_is_logged_with_its_reason(worker: InProcessWorker) -> None:
+async def test_a_refused_request_is_logged_with_its_reason(worker: InProcessWorker) -> None:
     with pytest.raises(UnknownModel):
         await _infer(worker, model="m" * 500)
     with pytest.raises(InvalidRequest):
@@ -77,13 +77,13 @@ async def test_a_deadline_that_the_client_states_is_honoured(worker: InProcessWo
 
 
 @pytest.mark.parametrize("stated", [b"0", b"true", b'"1s"', b"1" * 40])
-async def test_a_deadline_that_is_none_is_refused(worker: InProcessWorker, stated: bytes) -> None:
+async def test_an_invalid_deadline_is_refused(worker: InProcessWorker, stated: bytes) -> None:
     body = BODY.replace(b'"parameters": {}', b'"parameters": {"timeout": %s}' % stated)
     with pytest.raises(InvalidRequest, match="timeout"):
         await _infer(worker, body)
 
 
-async def test_a_fault_of_ours_is_a_failed_run_that_gives_nothing_away(
+async def test_an_internal_error_is_a_failed_run_without_details(
     worker: InProcessWorker,
 ) -> None:
     def broken(_: Any) -> InferRequest:
@@ -95,7 +95,7 @@ async def test_a_fault_of_ours_is_a_failed_run_that_gives_nothing_away(
     assert worker.appender.events[0].outcome == "failed"
 
 
-async def test_a_caller_who_leaves_is_one_cancelled_event_and_no_answer() -> None:
+async def test_a_disconnected_caller_is_one_cancelled_event() -> None:
     gate = Gate()
     worker = InProcessWorker(gate=gate)
     await worker.models.refresh()
@@ -135,7 +135,7 @@ async def test_a_request_leaves_no_garbage_to_the_collector(
         gc.enable()
 
 
-async def test_who_leaves_as_the_batch_is_answered_harms_no_neighbour(
+async def test_a_caller_that_cancels_as_the_batch_ends_affects_no_other_request(
     worker: InProcessWorker,
 ) -> None:
     leaving, staying = (asyncio.create_task(_infer(worker)) for _ in range(2))

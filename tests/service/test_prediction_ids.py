@@ -35,14 +35,14 @@ def test_the_form_of_an_id_never_changes() -> None:
 
 
 @given(st.text(min_size=1, max_size=200))
-def test_every_id_that_was_made_names_its_model(model: str) -> None:
+def test_every_created_id_names_its_model(model: str) -> None:
     assert ONE.tag(ONE.new(model)) == tag_of(model)
     assert ONE.tag(prediction_id_of(model, "mine")) == tag_of(model)
     assert 0 <= int(shard_of(model), 16) < SHARDS
 
 
 @given(st.data())
-def test_no_changed_id_is_recognised(data: st.DataObject) -> None:
+def test_a_changed_id_is_not_recognized(data: st.DataObject) -> None:
     made = ONE.new("flights")
     place = data.draw(st.integers(0, len(made) - 1))
     changed = made[:place] + data.draw(st.characters()) + made[place + 1 :]
@@ -50,20 +50,20 @@ def test_no_changed_id_is_recognised(data: st.DataObject) -> None:
     assert ONE.tag(data.draw(st.text(max_size=128))) is None
 
 
-def test_ids_of_strangers_and_of_earlier_releases_are_not_recognised() -> None:
+def test_foreign_ids_and_ids_of_earlier_releases_are_not_recognized() -> None:
     earlier = ["5e0c3b9a11d2-1f", "own-" + "0" * 32, "", "p", f"{tag_of('m')}-a-0-" + "0" * 12]
     assert [ONE.tag(one) for one in earlier] == [None] * len(earlier)
     assert ONE.tag(PredictionIds([OTHER]).new("flights")) is None
 
 
-def test_a_new_secret_signs_and_the_old_one_still_verifies() -> None:
+def test_a_new_secret_signs_and_the_previous_secret_still_verifies() -> None:
     rotated = PredictionIds([OTHER, KEY])
     assert rotated.tag(ONE.new("flights")) == tag_of("flights")
     assert ONE.tag(rotated.new("flights")) is None
     assert PredictionIds([OTHER]).tag(rotated.new("flights")) == tag_of("flights")
 
 
-def test_a_key_labels_what_it_may_ask_for() -> None:
+def test_a_key_labels_predictions_of_models_in_its_scope() -> None:
     flights, fraud = ONE.new("flights"), ONE.new("fraud")
     own = prediction_id_of("flights", "booking-17")
     every = LabelScope.of(Grant(frozenset({"predict"}), actor="key:all"), unverified=True)
@@ -88,7 +88,7 @@ def test_unverified_ids_can_be_refused() -> None:
             scope.verify(["old-1"], ONE.tag)
 
 
-def test_the_home_has_a_secret_of_its_own_from_the_first_start(tmp_path: Path) -> None:
+def test_the_first_start_creates_a_secret_in_the_home(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     (made,) = id_secrets(home, "", "X")
     assert len(made) == 64
@@ -117,7 +117,7 @@ def test_bad_secrets_are_refused_at_start(
         id_secrets(Home(tmp_path), stated, "X")
 
 
-def test_a_link_is_no_file_of_secrets(tmp_path: Path) -> None:
+def test_a_symbolic_link_is_not_accepted_as_secret_file(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("n" * 32)
     (tmp_path / FILE).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(SettingError, match=FILE):

@@ -46,7 +46,7 @@ def _drained(queue: AgingQueue[StubJob]) -> list[StubJob]:
 
 
 @given(arrivals)
-def test_nobody_is_overtaken_by_who_came_much_later(stated: list[tuple[int, int]]) -> None:
+def test_no_request_is_overtaken_by_a_much_later_request(stated: list[tuple[int, int]]) -> None:
     queue: AgingQueue[StubJob] = AgingQueue(LEVELS, STEP)
     jobs = _arrive(stated)
     for job in jobs:
@@ -61,7 +61,7 @@ def test_nobody_is_overtaken_by_who_came_much_later(stated: list[tuple[int, int]
 
 
 @given(arrivals)
-def test_within_a_level_it_is_first_come_first_served(stated: list[tuple[int, int]]) -> None:
+def test_requests_of_one_priority_run_in_order_of_arrival(stated: list[tuple[int, int]]) -> None:
     queue: AgingQueue[StubJob] = AgingQueue(LEVELS, STEP)
     jobs = _arrive(stated)
     for job in jobs:
@@ -72,7 +72,9 @@ def test_within_a_level_it_is_first_come_first_served(stated: list[tuple[int, in
 
 
 @given(arrivals.filter(bool), st.data())
-def test_both_orders_offer_the_same(stated: list[tuple[int, int]], data: st.DataObject) -> None:
+def test_both_queue_orders_implement_the_same_interface(
+    stated: list[tuple[int, int]], data: st.DataObject
+) -> None:
     one: FifoQueue[StubJob] = FifoQueue()
     several: AgingQueue[StubJob] = AgingQueue(LEVELS, STEP)
     jobs = [StubJob(job.queued, 0) for job in _arrive(stated)]
@@ -98,7 +100,7 @@ def test_every_priority_has_a_level(priority: int, levels: int, data: st.DataObj
     assert level == (priority - 1 if 1 <= priority <= levels else default - 1)
 
 
-async def test_a_higher_level_runs_first_but_never_for_ever() -> None:
+async def test_a_higher_priority_runs_first_without_starving_lower_ones() -> None:
     bench = BatchBench(limits=BatchPolicy(1, levels=2, default_level=2, step=10.0))
     first = bench.ask(1)
     await asyncio.sleep(0)  # it runs
@@ -113,7 +115,7 @@ async def test_a_higher_level_runs_first_but_never_for_ever() -> None:
     assert [admission.requests for admission in bench.admissions] == [0, 0]
 
 
-async def test_a_flood_of_one_level_neither_fills_nor_lengthens_the_queue_of_a_higher_one() -> None:
+async def test_a_flood_of_a_low_priority_does_not_delay_a_higher_priority() -> None:
     bench = BatchBench(
         limits=BatchPolicy(1, levels=2, default_level=2, step=10.0),
         admissions=admissions_of(
@@ -131,7 +133,7 @@ async def test_a_flood_of_one_level_neither_fills_nor_lengthens_the_queue_of_a_h
     bench.batcher.check_capacity()  # one of the levels may still have room
 
 
-def test_a_door_counts_those_who_go_first() -> None:
+def test_admission_counts_requests_that_run_earlier() -> None:
     first = Admission("tiny", 10, 1_000)
     second = Admission("tiny", 10, 1_000, max_wait=1.0, ahead=first)
     first.record_batch(1, 5.0)
@@ -143,7 +145,7 @@ def test_a_door_counts_those_who_go_first() -> None:
 
 
 @pytest.mark.parametrize("stated", [b"-1", b"true", b'"high"', b"1.5", b"1" * 30])
-async def test_a_priority_that_is_none_is_refused(stated: bytes) -> None:
+async def test_an_invalid_priority_is_refused(stated: bytes) -> None:
     worker = InProcessWorker()
     await worker.models.refresh()
     body = BODY.replace(b'"parameters": {}', b'"parameters": {"priority": %s}' % stated)
@@ -154,7 +156,7 @@ async def test_a_priority_that_is_none_is_refused(stated: bytes) -> None:
 
 
 @pytest.mark.parametrize("stated", [0, 1, 7])
-async def test_any_level_is_taken_where_there_is_only_one(stated: int) -> None:
+async def test_every_priority_is_accepted_if_there_is_only_one_level(stated: int) -> None:
     worker = InProcessWorker()
     await worker.models.refresh()
     body = BODY.replace(b'"parameters": {}', b'"parameters": {"priority": %d}' % stated)

@@ -23,7 +23,7 @@ def _as_request(response: pb.ModelInferResponse) -> pb.ModelInferRequest:
 
 
 @given(typed_arrays, st.booleans())
-def test_every_array_survives_the_way_out_and_in(case: tuple[str, Any], raw: bool) -> None:
+def test_every_array_survives_encoding_and_decoding(case: tuple[str, Any], raw: bool) -> None:
     datatype, array = case
     response = encode_response(
         model="m",
@@ -66,12 +66,12 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_contents_that_do_not_fit_are_refused(case: str) -> None:
+def test_contents_of_a_wrong_size_are_refused(case: str) -> None:
     with pytest.raises(InvalidRequest, match="input 'x'"):
         decode_request(BROKEN[case]).inputs[0].array()
 
 
-def test_raw_contents_come_for_every_input_or_for_none() -> None:
+def test_raw_contents_are_given_for_all_inputs_or_none() -> None:
     with pytest.raises(InvalidRequest, match="has 2 tensors; expected 1, one for each input"):
         decode_request(_one("FP32", [1], raw_input_contents=[b"\0" * 4] * 2))
 
@@ -92,7 +92,7 @@ def test_parameters_of_every_kind_are_read() -> None:
 
 @pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize("others", [["FP32"], ["BYTES", "INT64"], ["BOOL", "FP16"], []])
-def test_contents_are_raw_for_all_outputs_or_for_none(others: list[str], raw: bool) -> None:
+def test_raw_contents_are_returned_for_all_outputs_or_none(others: list[str], raw: bool) -> None:
     datatypes = ["FP16", *others]
     values = {"BYTES": np.array(["a"], np.object_)}
     outputs = {
@@ -106,7 +106,7 @@ def test_contents_are_raw_for_all_outputs_or_for_none(others: list[str], raw: bo
     assert not any(tensor.HasField("contents") for tensor in response.outputs)
 
 
-def test_typed_contents_beside_raw_ones_are_refused() -> None:
+def test_typed_and_raw_contents_together_are_refused() -> None:
     message = pb.ModelInferRequest(model_name="m", raw_input_contents=[b"\0\0\0\0"])
     tensor = message.inputs.add(name="x", datatype="FP32", shape=[1])
     tensor.contents.fp32_contents.append(1.0)

@@ -27,7 +27,7 @@ A, B, C = ("a", "1"), ("b", "1"), ("c", "1")
         ([(0, [A]), (10, [])], None),
     ],
 )
-def test_the_only_common_suspect_of_two_deaths_in_a_minute_is_guilty(
+def test_the_only_common_suspect_of_two_deaths_within_a_minute_is_quarantined(
     deaths: list[tuple[float, list[tuple[str, str]]]], guilty: tuple[str, str] | None
 ) -> None:
     recorded = [RecordedDeath(time, suspects) for time, suspects in deaths]
@@ -53,7 +53,7 @@ def test_a_damaged_file_quarantines_nothing(tmp_path: Path) -> None:
     assert not Quarantine(tmp_path).reason(*A, operated=0)
 
 
-async def test_a_quarantined_version_stops_at_once_and_its_neighbours_serve(
+async def test_a_quarantined_version_stops_at_once_and_other_versions_serve(
     tmp_path: Path,
 ) -> None:
     catalogue = FakeCatalogue(bad=["1"], good=["1"])

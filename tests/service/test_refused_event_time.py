@@ -28,7 +28,7 @@ async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
 
 
 @pytest.mark.parametrize("rows", ['[{"renamed": 1}]', "[]", '[{"x": {}}]', "{}", '[{"renamed"'])
-async def test_rows_that_do_not_fit_are_logged_under_their_event_time(rows: str) -> None:
+async def test_refused_rows_are_logged_under_their_event_time(rows: str) -> None:
     worker = InProcessWorker()
     await worker.models.refresh()
     transport = httpx.ASGITransport(app=PredictMiddleware(_nothing, lambda: worker.inference))
@@ -44,7 +44,7 @@ async def test_rows_that_do_not_fit_are_logged_under_their_event_time(rows: str)
 
 
 @pytest.mark.parametrize("tensor", ['"name": "renamed"', '"name": "x"'])
-async def test_tensors_that_do_not_fit_are_logged_under_their_event_time(tensor: str) -> None:
+async def test_refused_tensors_are_logged_under_their_event_time(tensor: str) -> None:
     worker = InProcessWorker()
     await worker.models.refresh()
     body = (
@@ -59,7 +59,7 @@ async def test_tensors_that_do_not_fit_are_logged_under_their_event_time(tensor:
 
 
 @pytest.mark.parametrize(("ahead", "answered"), [(300, True), (301, False), (30 * 86_400, False)])
-async def test_an_event_time_ahead_of_the_clock_is_refused_and_not_logged_as_such(
+async def test_an_event_time_in_the_future_is_refused_and_not_used_in_the_log(
     ahead: int, answered: bool
 ) -> None:
     worker = InProcessWorker()
@@ -102,7 +102,7 @@ _STATED = f'"parameters": {{"event_time": {STATED}, "load_test": true}}'
         (f'{{{_INPUTS}, "parameters": {{"event_time": "noon", "load_test": true}}}}', False),
     ],
 )
-async def test_a_refused_body_of_the_protocol_keeps_what_it_states(
+async def test_a_refused_protocol_request_is_logged_with_its_parameters(
     body: str, kept: bool | None
 ) -> None:
     """`kept` is None where a load test is not stated as such."""
@@ -112,7 +112,7 @@ async def test_a_refused_body_of_the_protocol_keeps_what_it_states(
     assert event.load_test == (kept is True or "noon" in body)
 
 
-async def test_a_request_that_finds_the_queue_full_keeps_what_it_states() -> None:
+async def test_a_request_refused_by_a_full_queue_is_logged_with_its_parameters() -> None:
     gate = Gate()
     worker = InProcessWorker(gate)
     await worker.models.refresh()
@@ -131,7 +131,7 @@ async def test_a_request_that_finds_the_queue_full_keeps_what_it_states() -> Non
 
 
 @pytest.mark.parametrize("selector", ["", "9"])
-async def test_a_message_of_grpc_keeps_what_it_states(selector: str) -> None:
+async def test_a_refused_grpc_message_is_logged_with_its_parameters(selector: str) -> None:
     worker = InProcessWorker()
     await worker.models.refresh()
     message = pb.ModelInferRequest(model_name="sums", model_version=selector)

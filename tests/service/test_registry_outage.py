@@ -22,7 +22,7 @@ def server(free_port: Callable[[], int]) -> Iterator[PostgresServer]:
         yield server
 
 
-def test_workers_serve_through_an_outage_and_follow_what_came_after(
+def test_workers_serve_through_an_outage_and_apply_later_changes(
     server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))

@@ -21,7 +21,7 @@ def _outputs(value: float) -> dict[str, Any]:
     st.integers(0, 5),
     st.lists(st.tuples(st.sampled_from(["get", "put"]), st.integers(0, 8)), max_size=60),
 )
-def test_it_holds_the_most_recently_used_that_fit(
+def test_the_cache_contains_the_most_recently_used_entries_that_fit(
     places: int, steps: list[tuple[str, int]]
 ) -> None:
     cache = ResponseCache(places * ENTRY)
@@ -41,7 +41,7 @@ def test_it_holds_the_most_recently_used_that_fit(
     assert {n for n in range(9) if cache.get(bytes([n])) is not None} == set(recent)
 
 
-def test_what_is_remembered_does_not_hold_its_batch() -> None:
+def test_a_cached_row_does_not_keep_its_batch_in_memory() -> None:
     cache = ResponseCache(10_000)
     batch = np.zeros(1_000_000)
     cache.put(b"k", {"y": batch[3:4]})
@@ -50,7 +50,7 @@ def test_what_is_remembered_does_not_hold_its_batch() -> None:
     assert found["y"].base is None
 
 
-def test_less_room_forgets_the_oldest_and_none_forgets_all() -> None:
+def test_a_smaller_limit_evicts_the_oldest_entries_and_zero_evicts_all() -> None:
     cache = ResponseCache(3 * ENTRY)
     for number in range(3):
         cache.put(bytes([number]), _outputs(number))
@@ -60,7 +60,7 @@ def test_less_room_forgets_the_oldest_and_none_forgets_all() -> None:
     assert (len(cache), cache.size) == (0, 0)
 
 
-def test_an_answer_larger_than_all_may_be_is_not_kept() -> None:
+def test_an_entry_larger_than_the_limit_is_not_cached() -> None:
     cache = ResponseCache(ENTRY)
     cache.put(b"k", {"y": np.zeros(100)})
     cache.put(b"l", {"y": np.array(["x" * ENTRY], object)})
@@ -71,7 +71,7 @@ def _json(shape: list[int], data: str, datatype: str = "FP32") -> Any:
     return json.JsonTensor("x", shape, datatype, data.encode()).array()  # type: ignore[arg-type]
 
 
-def test_a_question_is_the_same_however_it_travelled() -> None:
+def test_a_request_has_the_same_cache_key_over_every_transport() -> None:
     flat, nested = _json([2, 2], "[1,2.0,3,null]"), _json([2, 2], "[[1, 2], [3e0, null]]")
     raw = RawTensor("x", "FP32", [2, 2], write_raw("FP32", flat)).array()
     assert key_of({"x": flat}) == key_of({"x": nested}) == key_of({"x": raw})
@@ -86,7 +86,7 @@ texts = st.lists(st.text(max_size=4), min_size=1, max_size=4)
 
 
 @given(texts, texts)
-def test_other_values_and_shapes_are_other_questions(one: list[str], other: list[str]) -> None:
+def test_other_values_and_shapes_have_other_cache_keys(one: list[str], other: list[str]) -> None:
     def key(words: list[str]) -> bytes:
         return key_of({"x": np.array(words, object)})
 

@@ -27,23 +27,23 @@ LIMIT = 100_000
         (b"", BODY),
     ],
 )
-def test_what_was_compressed_is_read(encoding: bytes, body: bytes) -> None:
+def test_compressed_bodies_are_read(encoding: bytes, body: bytes) -> None:
     assert decompress(body, encoding, LIMIT) == BODY
 
 
 @given(st.binary(max_size=2000), st.sampled_from(["gzip", "deflate"]))
-def test_what_is_compressed_here_is_read_here(body: bytes, encoding: Encoding) -> None:
+def test_compressed_replies_can_be_read_back(body: bytes, encoding: Encoding) -> None:
     assert decompress(compress(body, encoding), encoding.encode(), 2000) == body
 
 
-def test_the_limit_holds_to_the_byte() -> None:
+def test_the_body_limit_is_exact_to_the_byte() -> None:
     body = gzip.compress(b"x" * LIMIT, mtime=0)
     assert len(decompress(body, b"gzip", LIMIT)) == LIMIT
     with pytest.raises(TooLarge, match=str(LIMIT - 1)):
         decompress(body, b"gzip", LIMIT - 1)
 
 
-def test_a_bomb_costs_no_more_memory_than_the_limit() -> None:
+def test_a_decompression_bomb_uses_no_more_memory_than_the_limit() -> None:
     bomb = gzip.compress(bytes(200_000_000), 9, mtime=0)
     tracemalloc.start()
     with pytest.raises(TooLarge):
@@ -68,14 +68,14 @@ def test_a_damaged_body_is_refused(body: bytes) -> None:
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_do_more_than_be_refused(body: bytes) -> None:
+def test_arbitrary_bytes_are_accepted_or_refused(body: bytes) -> None:
     for encoding in (b"gzip", b"deflate"):
         with pytest.raises((InvalidRequest, TooLarge)):
             decompress(body + b"!", encoding, 10)
 
 
 @pytest.mark.parametrize("encoding", [b"br", b"zstd", b"gzip, gzip", b"\xff" * 1000])
-def test_an_encoding_nobody_reads_is_refused_by_name(encoding: bytes) -> None:
+def test_an_unsupported_encoding_is_refused_by_name(encoding: bytes) -> None:
     with pytest.raises(Unsupported, match="expected gzip or deflate"):
         decompress(BODY, encoding, LIMIT)
 
@@ -112,7 +112,7 @@ def test_a_reply_is_compressed_as_the_client_prefers(header: bytes, chosen: str 
         b"text/plain;charset=UTF-8",
     ],
 )
-def test_types_that_carry_json_are_taken(stated: bytes) -> None:
+def test_json_media_types_are_accepted(stated: bytes) -> None:
     check_type(stated)
 
 

@@ -58,7 +58,7 @@ async def ready(share: float, gate: Gate | None = None, **changes: Any) -> Bench
     return bench
 
 
-async def test_the_hash_of_the_key_decides_and_reply_and_event_name_the_arm() -> None:
+async def test_the_keys_hash_chooses_the_arm_and_reply_and_event_name_it() -> None:
     bench = await ready(0.5)
     for n in range(40):
         key = f"user-{n}"
@@ -72,7 +72,7 @@ async def test_the_hash_of_the_key_decides_and_reply_and_event_name_the_arm() ->
     assert {event.arm for event in bench.events} == {"rollout", "before"}
 
 
-async def test_the_parameter_comes_before_the_header_and_both_before_the_request_id() -> None:
+async def test_the_parameter_precedes_the_header_and_both_precede_the_request_id() -> None:
     bench = await ready(0.5)
     stated = BODY.replace(b'"parameters": {}', b'"parameters": {"routing_key": "p"}')
     number = BODY.replace(b'"parameters": {}', b'"parameters": {"routing_key": 17}')
@@ -99,7 +99,7 @@ def test_a_header_states_the_key_of_the_parameter_with_the_same_text() -> None:
     assert read_key(b"Zo\xeb") == "Zoë"
 
 
-async def test_a_missing_number_is_no_key() -> None:
+async def test_a_missing_number_is_not_a_routing_key() -> None:
     bench = await ready(0.5, feature="b")
     await bench.ask()
     await bench.ask(body=BODY.replace(b'"data": [1, 2]', b'"data": [1, null]'))
@@ -107,7 +107,7 @@ async def test_a_missing_number_is_no_key() -> None:
     assert keys == [hash_key(key, ID) for key in ("2.0", "mine")]
 
 
-def test_a_feature_that_the_request_does_not_hold_is_no_key() -> None:
+def test_a_feature_missing_in_the_request_is_not_a_routing_key() -> None:
     call = Call(
         protocol="rest", model="m", selector="", received=0, started=0.0, deadline=1.0,
         prediction_id="p",
@@ -121,7 +121,7 @@ def test_a_feature_that_the_request_does_not_hold_is_no_key() -> None:
         assert arm.key == hash_key("mine", ID)
 
 
-async def test_the_value_of_a_feature_is_the_key_where_the_rollout_names_one() -> None:
+async def test_the_rollouts_feature_provides_the_routing_key() -> None:
     bench = await ready(0.5, feature="word")
     await bench.ask()
     await bench.ask(body=BODY.replace(b'["a"]', b'["b"]'))
@@ -131,14 +131,14 @@ async def test_the_value_of_a_feature_is_the_key_where_the_rollout_names_one() -
 
 
 @pytest.mark.parametrize("stated", [b"true", b"1.5", b'"%b"' % (b"x" * 257), b"null"])
-async def test_a_key_that_is_none_is_refused(stated: bytes) -> None:
+async def test_an_invalid_routing_key_is_refused(stated: bytes) -> None:
     bench = await ready(0.5)
     body = BODY.replace(b'"parameters": {}', b'"parameters": {"routing_key": %b}' % stated)
     with pytest.raises(InvalidRequest, match="routing_key: expected text of at most 256"):
         await bench.ask(body=body)
 
 
-async def test_a_version_by_number_and_another_alias_take_no_part() -> None:
+async def test_version_numbers_and_other_aliases_are_not_part_of_the_rollout() -> None:
     bench = await ready(1.0)
     bench.worker.catalogue.named["sums"]["stable"] = "1"
     bench.worker.catalogue.moves += 1
@@ -151,7 +151,7 @@ async def test_a_version_by_number_and_another_alias_take_no_part() -> None:
         assert (await bench.ask("k", selector)).version.number == "2"
 
 
-async def test_the_version_before_answers_while_the_new_one_is_not_loaded() -> None:
+async def test_the_previous_version_answers_until_the_new_version_is_loaded() -> None:
     bench = Bench(1.0)
     bench.worker.catalogue.put_away["sums"] = {"2"}
     await bench.worker.models.refresh()
@@ -160,7 +160,7 @@ async def test_the_version_before_answers_while_the_new_one_is_not_loaded() -> N
     assert (bench.events[-1].version, bench.events[-1].arm) == ("1", "rollout")
 
 
-async def test_the_version_before_answers_while_the_queue_of_the_new_one_is_full() -> None:
+async def test_the_previous_version_answers_while_the_new_versions_queue_is_full() -> None:
     gate = Gate()
     bench = await ready(1.0, gate)
     asked = [asyncio.create_task(bench.ask(f"k{n}")) for n in range(8)]
@@ -184,7 +184,7 @@ async def test_an_ended_rollout_leaves_no_trace() -> None:
     assert "arm" not in answer.parameters()
 
 
-async def test_after_a_rollback_the_last_good_and_the_new_version_answer_alone(
+async def test_after_a_rollback_only_the_previous_version_answers_the_alias(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history, numbers = History(tmp_path / "registry.db"), ["1", "2", "3"]
@@ -212,7 +212,7 @@ async def test_after_a_rollback_the_last_good_and_the_new_version_answer_alone(
         await bench.ask(selector="2")
 
 
-async def test_an_invalid_request_is_no_failure_of_an_arm() -> None:
+async def test_an_invalid_request_is_not_a_failure_of_an_arm() -> None:
     bench = await ready(1.0)
     with pytest.raises(InvalidRequest):
         await bench.ask(body=b"{")

@@ -20,7 +20,7 @@ HEAD = "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Non-zero status code returne
         ("", "not shown"),
     ],
 )
-def test_the_operator_stays_and_the_value_goes(status: str, reason: str) -> None:
+def test_messages_keep_the_operator_and_omit_values(status: str, reason: str) -> None:
     message = f"{HEAD}Gather node. Name:'/emb/Gather' Status Message: {status}"
     shown = without_values(message)
     assert "4242" not in shown

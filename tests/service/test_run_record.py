@@ -92,7 +92,7 @@ def test_requests_in_flight_of_a_dead_worker_are_logged_as_failed(source: Source
     assert death == Death("exit status 3", [("sums", "1")])
 
 
-def test_ended_runs_and_an_ordered_end_leave_nothing(source: Source) -> None:
+def test_ended_runs_and_a_clean_shutdown_leave_no_record(source: Source) -> None:
     runs = source.of()
     runs.end(runs.begin([call()]))
     source.die()
@@ -147,7 +147,7 @@ def test_an_event_has_the_id_that_was_recorded(source: Source) -> None:
     assert source.events()[0].prediction_id == one.prediction_id == recorded
 
 
-def test_an_event_names_the_arm_that_its_request_was_in_and_a_load_test(source: Source) -> None:
+def test_an_event_names_its_requests_arm_and_load_test(source: Source) -> None:
     source.record()
     one, other = call(), call()
     one.arm, other.load_test = Arm("r1", "rollout", "00ff"), True
@@ -184,7 +184,7 @@ def test_the_thread_that_faulted_names_the_model(source: Source) -> None:
     assert {one.model for one in source.events()} == {"good", "bad"}
 
 
-def test_a_kill_from_outside_blames_no_model(source: Source) -> None:
+def test_an_external_kill_blames_no_model(source: Source) -> None:
     source.of().begin([call()])
     source.die()
     source.start()
@@ -192,7 +192,7 @@ def test_a_kill_from_outside_blames_no_model(source: Source) -> None:
     assert source.events()[0].reason == "the worker process ended during the run (killed)"
 
 
-def test_a_version_that_was_being_loaded_is_a_suspect(source: Source) -> None:
+def test_a_version_that_was_loading_is_a_suspect(source: Source) -> None:
     with source.runs.loading(version("4")):
         source.die()
     source.start()
@@ -208,7 +208,7 @@ def test_a_damaged_record_is_skipped(tmp_path: Path, left: bytes) -> None:
     assert source.events() == []
 
 
-def test_a_full_disk_records_nothing_and_fails_nothing(
+def test_a_full_disk_records_nothing_and_fails_no_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = Source(tmp_path)

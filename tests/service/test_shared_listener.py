@@ -99,7 +99,7 @@ async def test_a_burst_is_spread_evenly(service: Service) -> None:
         writer.close()
 
 
-async def test_new_connections_go_where_others_have_ended(service: Service) -> None:
+async def test_new_connections_go_to_workers_whose_connections_ended(service: Service) -> None:
     workers = [service.start(number) for number in (0, 1)]
     held = [await service.connect() for _ in range(20)]
     left = [writer for worker, writer in held if worker == 0]
@@ -138,7 +138,7 @@ async def test_a_worker_that_was_killed_gets_no_connection(
         writer.close()
 
 
-async def test_a_successor_begins_without_the_connections_of_a_killed_worker(
+async def test_a_replacement_worker_starts_with_zero_connections(
     tmp_path: Path,
 ) -> None:
     first = ConnectionLoads(tmp_path / "loads", 0)
@@ -150,7 +150,7 @@ async def test_a_successor_begins_without_the_connections_of_a_killed_worker(
     assert ConnectionLoads(tmp_path / "loads", 0).load(0) == 0
 
 
-async def test_a_failed_handshake_is_no_load(tmp_path: Path) -> None:
+async def test_a_failed_handshake_does_not_count_as_load(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.workers.mkdir()
     bound = socket.create_server(("127.0.0.1", 0))

@@ -62,7 +62,7 @@ async def _arrives(port: Port, client: RawClient, data: bytes) -> None:
     other.leave()
 
 
-async def test_a_connection_that_says_nothing_is_closed(port: Port) -> None:
+async def test_a_silent_connection_is_closed(port: Port) -> None:
     client = await port.connect()
     assert (await (await port.connect()).ask(GET))[0] == 200
     await port.pass_time(19)
@@ -119,7 +119,7 @@ async def test_a_client_that_reads_nothing_is_dropped(port: Port) -> None:
     flood.cancel()
 
 
-async def test_a_stranger_makes_way_for_a_new_client(port: Port) -> None:
+async def test_an_unproven_connection_is_closed_for_a_new_client(port: Port) -> None:
     proven, *strangers = [await port.connect() for _ in range(4)]
     assert (await proven.ask(post()))[0] == 200
     await _arrives(port, strangers[1], GET[:-2])
@@ -184,7 +184,7 @@ class Queue(deque[Any]):
         self.most = max(self.most, len(self))
 
 
-async def test_pipelined_requests_become_objects_in_their_turn(port: Port) -> None:
+async def test_few_pipelined_requests_are_parsed_ahead(port: Port) -> None:
     client = await port.connect()
     assert (await client.ask(GET))[0] == 200
     (served,) = port.accepted

@@ -63,7 +63,9 @@ async def bench() -> AsyncIterator[LoadBench]:
     bench.models.close()
 
 
-async def test_the_old_version_answers_until_the_new_one_can(bench: LoadBench) -> None:
+async def test_the_previous_version_answers_until_the_new_version_is_loaded(
+    bench: LoadBench,
+) -> None:
     assert bench.answers("slow") == "1"
     with pytest.raises(NotReady, match="version 2 is being loaded"):
         bench.models.resolve("slow", "2")
@@ -74,7 +76,7 @@ async def test_the_old_version_answers_until_the_new_one_can(bench: LoadBench) -
     assert bench.answers("slow") == "2"
 
 
-async def test_other_names_move_meanwhile(bench: LoadBench) -> None:
+async def test_other_aliases_move_during_a_slow_load(bench: LoadBench) -> None:
     await bench.move("quick", champion="2")
     assert bench.answers("quick") == "2"
     await bench.move("slow", champion="1")  # rolled back before it was ever there
@@ -83,12 +85,12 @@ async def test_other_names_move_meanwhile(bench: LoadBench) -> None:
     assert bench.models.numbers("slow") == ["1", "2"]
 
 
-async def test_who_waits_for_one_model_does_not_wait_for_another(bench: LoadBench) -> None:
+async def test_a_slow_load_of_one_model_does_not_delay_another(bench: LoadBench) -> None:
     await asyncio.wait_for(bench.models.refresh("quick"), 60)
     assert not bench.gate.is_set()
 
 
-async def test_a_report_does_not_claim_what_is_still_being_loaded(bench: LoadBench) -> None:
+async def test_a_workers_report_omits_versions_that_are_still_loading(bench: LoadBench) -> None:
     asked_at = bench.catalogue.moves
     await bench.move("quick", champion="2")
     report = bench.reports[-1]
@@ -100,7 +102,7 @@ async def test_a_report_does_not_claim_what_is_still_being_loaded(bench: LoadBen
     assert bench.reports[-1].serving["slow"]["champion"] == "2"
 
 
-async def test_what_was_unloaded_meanwhile_never_answers(bench: LoadBench) -> None:
+async def test_a_version_unloaded_during_its_load_never_answers(bench: LoadBench) -> None:
     bench.catalogue.put_away = {"slow": {"2"}}
     await bench.move("slow", champion="1")
     await bench.finish()
@@ -114,14 +116,16 @@ async def test_what_was_unloaded_meanwhile_never_answers(bench: LoadBench) -> No
     assert bench.loads.count(("slow", "2")) == 2
 
 
-async def test_it_is_loaded_once_however_often_the_registry_moves(bench: LoadBench) -> None:
+async def test_a_version_is_loaded_once_however_often_the_registry_changes(
+    bench: LoadBench,
+) -> None:
     for number in ("2", "1", "2"):
         await bench.move("quick", champion=number)
     await bench.finish()
     assert bench.loads.count(("slow", "2")) == 1
 
 
-async def test_one_that_fails_is_reported_and_tried_again_at_the_next_change(
+async def test_a_failed_load_is_reported_and_retried_at_the_next_change(
     bench: LoadBench,
 ) -> None:
     bench.broken = True
@@ -134,7 +138,7 @@ async def test_one_that_fails_is_reported_and_tried_again_at_the_next_change(
     assert bench.answers("slow") == "2"
 
 
-async def test_a_new_model_is_loading_and_not_unknown_and_the_worker_stays_ready(
+async def test_a_new_model_is_reported_as_loading_and_the_worker_stays_ready(
     bench: LoadBench,
 ) -> None:
     with pytest.raises(UnknownModel):

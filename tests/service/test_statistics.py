@@ -16,7 +16,7 @@ def _share(*, queue_us: int, run_us: int) -> RunResult:
     return RunResult({}, "b", 3, 0, queue_us, run_us)
 
 
-def test_every_request_bears_its_batch_and_the_parts_make_up_the_whole() -> None:
+def test_every_request_has_its_batchs_durations_and_their_sum_is_the_total() -> None:
     worker = InProcessWorker()
     calls = [worker.call("rest", "sums", ""), worker.call("rest", "sums", "")]
     calls[1].started = 0.001  # seconds; the other came at 0
@@ -51,13 +51,13 @@ def test_runs_are_distinguished_by_their_size() -> None:
     assert (reported.inference_count, reported.execution_count) == (17, 3)
 
 
-def test_a_batch_that_nobody_waits_for_counts_nothing() -> None:
+def test_a_batch_without_waiting_callers_is_not_counted() -> None:
     counted = VersionStatistics("sums", "1")
     counted.record_batch([], rows=0, began=0.0, ended=0.0)
     assert counted.snapshot() == VersionStatistics("sums", "1").snapshot()
 
 
-async def test_a_question_names_all_models_one_or_one_version() -> None:
+async def test_statistics_can_be_requested_for_all_models_a_model_or_a_version() -> None:
     worker, statistics = InProcessWorker(), Statistics()
     worker.catalogue.held = {"sums": ["1", "2"], "more": ["1"]}
     worker.catalogue.named = {"sums": {"champion": "1"}}

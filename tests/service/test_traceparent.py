@@ -9,12 +9,12 @@ from service.telemetry.traceparent import read_traceparent
 VALID = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def test_a_valid_header_is_kept_as_it_is() -> None:
+def test_a_valid_header_is_used_unchanged() -> None:
     assert read_traceparent(VALID) == VALID
     assert read_traceparent(f" {VALID} ") == VALID
 
 
-def test_of_a_version_to_come_the_known_part_is_kept() -> None:
+def test_the_known_part_of_a_future_header_version_is_used() -> None:
     assert read_traceparent("cc" + VALID[2:] + "-what-comes") == "cc" + VALID[2:]
 
 
@@ -33,10 +33,10 @@ def test_of_a_version_to_come_the_known_part_is_kept() -> None:
         "cc" + VALID[2:] + "x",
     ],
 )
-def test_a_header_that_names_no_trace_is_none(stated: str) -> None:
+def test_a_header_without_a_trace_is_ignored(stated: str) -> None:
     assert read_traceparent(stated) == ""
 
 
 @given(st.text(max_size=80))
-def test_whatever_is_kept_has_the_form(stated: str) -> None:
+def test_every_accepted_header_has_the_standard_form(stated: str) -> None:
     assert len(read_traceparent(stated)) in {0, 55}

@@ -48,7 +48,7 @@ class Flooded:
         return await self.worker.pipeline.infer(call, decode)
 
 
-async def test_who_is_turned_away_is_not_read_and_shares_one_append() -> None:
+async def test_refused_bodies_are_not_read_and_share_one_append() -> None:
     async with Flooded() as flooded:
         before = flooded.read
         outcomes = await asyncio.gather(*(flooded.ask() for _ in range(20)), return_exceptions=True)
@@ -60,7 +60,7 @@ async def test_who_is_turned_away_is_not_read_and_shares_one_append() -> None:
         assert len({event.prediction_id for event in flooded.worker.appender.events}) == 20
 
 
-async def test_who_leaves_before_it_is_reported_has_one_event() -> None:
+async def test_a_caller_that_disconnects_before_its_refusal_has_one_event() -> None:
     async with Flooded() as flooded:
         call = flooded.worker.call("rest", "sums", "")
         reported: list[Any] = []
@@ -73,7 +73,7 @@ async def test_who_leaves_before_it_is_reported_has_one_event() -> None:
         assert outcomes == ["cancelled", "refused"]
 
 
-async def test_nobody_is_reported_of_a_refusal_that_could_not_be_logged() -> None:
+async def test_a_refusal_that_cannot_be_logged_is_not_sent() -> None:
     async with Flooded() as flooded:
         flooded.worker.appender.broken = True
         with pytest.raises(LogUnavailable):

@@ -28,7 +28,7 @@ def test_an_rfc_3339_time_is_read_to_the_microsecond(moment: datetime) -> None:
     "stated",
     ["", "yesterday", "2013-04-01T06:00:00", -1, 2**62, 1.5, True, [], "1" * 1000],
 )
-def test_anything_that_is_no_time_is_refused(stated: Any) -> None:
+def test_a_text_that_is_not_a_time_is_refused(stated: Any) -> None:
     with pytest.raises(InvalidRequest, match="event_time"):
         read_event_time(stated)
 
@@ -62,7 +62,7 @@ def test_the_bounds_of_event_time_are_within() -> None:
         assert read_event_time(f"{stated}Z") == read_event_time(bound) == bound
 
 
-def test_a_label_of_text_has_a_kibibyte() -> None:
+def test_a_text_label_has_at_most_one_kibibyte() -> None:
     longest = "\N{GREEK SMALL LETTER ALPHA}" * 512
     (truth,) = read_feedback(msgspec.json.encode({"prediction_id": "p", "label": longest}))
     assert truth.label == longest
@@ -73,7 +73,7 @@ def test_a_label_of_text_has_a_kibibyte() -> None:
         read_feedback(body)
 
 
-def test_feedback_is_one_truth_per_label() -> None:
+def test_feedback_is_one_event_per_label() -> None:
     items = [
         {"prediction_id": "p", "label": "late", "row": 3, "event_time": 1_372_636_800_000_000},
         {"prediction_id": "q", "labels": [True, 1.5], "row": 1},
@@ -104,7 +104,7 @@ def test_feedback_is_one_truth_per_label() -> None:
         (b'{"prediction_id": "\xff", "label": 1}', "expected"),
     ],
 )
-def test_a_body_that_is_no_feedback_is_refused(body: bytes, word: str) -> None:
+def test_an_invalid_feedback_body_is_refused(body: bytes, word: str) -> None:
     with pytest.raises(InvalidRequest, match=word):
         read_feedback(body)
 
@@ -115,7 +115,7 @@ def test_too_many_labels_are_refused_together() -> None:
         read_feedback(body)
 
 
-def test_feedback_names_a_prediction_by_the_id_of_its_caller() -> None:
+def test_feedback_can_name_a_prediction_by_its_request_id() -> None:
     item = {"model": "flights", "request_id": "order-17", "label": 1}
     (label,) = read_feedback(msgspec.json.encode(item))
     assert label.prediction_id == prediction_id_of("flights", "order-17")
@@ -131,7 +131,7 @@ def test_feedback_names_a_prediction_by_the_id_of_its_caller() -> None:
         ({"model": "m", "request_id": "a", "prediction_id": "p"}, "either prediction_id, or model"),
     ],
 )
-def test_a_prediction_has_one_name(names: dict[str, str], words: str) -> None:
+def test_a_label_names_its_prediction_in_exactly_one_way(names: dict[str, str], words: str) -> None:
     with pytest.raises(InvalidRequest, match=f"item 0: .*{words}"):
         read_feedback(msgspec.json.encode(names | {"label": 1}))
 

@@ -32,7 +32,7 @@ def test_the_reason_of_the_last_failed_start_ends_the_service(tmp_path: Path) ->
         (None, -11, "Segmentation fault; see the log lines above"),
     ],
 )
-def test_what_is_known_of_a_failed_start_is_the_reason(
+def test_the_reason_of_a_failed_start_is_its_last_error(
     tmp_path: Path, error: Exception | None, status: int, reason: str
 ) -> None:
     starts = WorkerStarts(tmp_path)
@@ -43,7 +43,7 @@ def test_what_is_known_of_a_failed_start_is_the_reason(
     assert starts.record_exit(os.getpid(), status) == reason
 
 
-def test_a_worker_that_has_started_begins_the_count_again(tmp_path: Path) -> None:
+def test_a_started_worker_resets_the_count_of_failed_starts(tmp_path: Path) -> None:
     starts = WorkerStarts(tmp_path)
     for _ in range(2):
         assert {starts.record_exit(7, status) for status in ENDED} == {""}
