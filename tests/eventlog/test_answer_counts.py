@@ -58,7 +58,7 @@ def test_the_count_grows_over_many_minutes(tmp_path: Path) -> None:
     assert read_answer_counts(tmp_path / "host-0") == Counter(range(1000))
 
 
-def test_what_the_log_refused_is_not_counted(
+def test_events_that_the_log_refused_are_not_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = CountingWriter.claim(tmp_path, "host")
@@ -69,7 +69,7 @@ def test_what_the_log_refused_is_not_counted(
     assert read_answer_counts(tmp_path / "host-0") == {1: 1}
 
 
-def test_nobody_counted_where_there_is_no_file(tmp_path: Path) -> None:
+def test_a_missing_file_has_no_counts(tmp_path: Path) -> None:
     assert read_answer_counts(tmp_path) == {}
 
 
@@ -87,7 +87,7 @@ while True:
 """
 
 
-def test_a_killed_worker_has_counted_every_answer_that_left(tmp_path: Path) -> None:
+def test_a_killed_worker_has_counted_every_sent_reply(tmp_path: Path) -> None:
     command = [sys.executable, "-c", COUNT_FOR_EVER, str(tmp_path)]
     acknowledged = 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -21,7 +21,7 @@ SMALL = LogSettings(segment_bytes=500)
     st.lists(st.tuples(st.sampled_from("ab"), st.lists(st.integers(1, 9), max_size=5)), max_size=8),
     st.integers(0, 60),
 )
-def test_it_is_what_is_left_to_read_across_sources_epochs_and_segments(
+def test_the_backlog_is_the_unread_rest_of_all_sources_epochs_and_segments(
     lives: list[tuple[str, list[int]]], read: int
 ) -> None:
     with TemporaryDirectory() as folder:
@@ -42,7 +42,7 @@ def test_it_is_what_is_left_to_read_across_sources_epochs_and_segments(
         assert backlog.count(positions) == len(records) - min(read, len(records))
 
 
-def test_a_frame_that_is_being_written_does_not_count(tmp_path: Path) -> None:
+def test_an_incomplete_frame_does_not_count(tmp_path: Path) -> None:
     writer = SegmentWriter.claim(tmp_path, "a")
     append(writer, 3)
     (segment,) = segments(tmp_path / writer.source)
@@ -56,7 +56,7 @@ def test_a_frame_that_is_being_written_does_not_count(tmp_path: Path) -> None:
     assert backlog.count({}) == 7
 
 
-def test_a_segment_that_was_swept_away_counts_no_more(tmp_path: Path) -> None:
+def test_a_deleted_segment_does_not_count(tmp_path: Path) -> None:
     writer = SegmentWriter.claim(tmp_path, "a", SMALL)
     for _ in range(9):
         append(writer, 5)

@@ -64,7 +64,7 @@ def test_two_halves_of_a_range_make_up_the_whole(
         assert getattr(first, figure) + getattr(second, figure) == getattr(whole, figure)
 
 
-def test_what_is_on_its_way_is_no_difference() -> None:
+def test_events_in_flight_are_not_a_difference() -> None:
     found = balance_of(_book([1] * 10, set(), cursor=3, seen=5, unseen=set()))
     assert (found.answered, found.logged, found.forwarded, found.monitored) == (10, 10, 3, 5)
     assert found.balanced
@@ -75,7 +75,7 @@ def test_what_is_on_its_way_is_no_difference() -> None:
 
 
 @given(_minutes, _some, st.integers(0, 50))
-def test_what_is_forwarded_and_dead_lettered_makes_up_what_the_forwarder_has_passed(
+def test_forwarded_and_dead_lettered_events_add_up_to_the_forwarders_position(
     minutes: list[int], dead: set[int], cursor: int
 ) -> None:
     book = SourceCounts("s", forwarded=Counter(), dead_lettered=Counter())
@@ -88,13 +88,13 @@ def test_what_is_forwarded_and_dead_lettered_makes_up_what_the_forwarder_has_pas
     assert found.balanced
 
 
-def test_a_worker_killed_before_it_counted_has_lost_nothing() -> None:
+def test_a_worker_killed_before_it_counted_lost_no_event() -> None:
     book = _book([1] * 10, set(), cursor=10, seen=10, unseen=set())
     book.answered = Counter({1: 8})
     assert balance_of(book).balanced
 
 
-def test_what_retention_deleted_is_not_compared() -> None:
+def test_deleted_segments_are_not_compared() -> None:
     book = _book([1, 1, 2, 3], {0}, cursor=4, seen=4, unseen=set())
     book.begins = 2
     found = balance_of(book)

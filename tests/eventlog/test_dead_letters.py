@@ -134,7 +134,7 @@ def test_the_last_microsecond_of_the_year_9999_is_forwarded(
     assert dict(message.headers)["ce_time"] == b"9999-12-31T23:59:59.999999+00:00"
 
 
-def test_bytes_that_are_no_event_are_stored_as_they_lie_in_the_log(
+def test_bytes_that_are_not_an_event_are_dead_lettered_unchanged(
     writer: SegmentWriter, kafka: FakeKafka, tmp_path: Path
 ) -> None:
     label(writer)
@@ -151,7 +151,7 @@ def test_bytes_that_are_no_event_are_stored_as_they_lie_in_the_log(
     assert kafka.sequences(SETTINGS.feedback) == [0]
 
 
-def test_what_kafka_refuses_for_its_content_is_dead_lettered_among_many(
+def test_only_the_record_that_kafka_refuses_is_dead_lettered(
     writer: SegmentWriter, kafka: FakeKafka, tmp_path: Path
 ) -> None:
     for _ in range(300):
@@ -166,7 +166,7 @@ def test_what_kafka_refuses_for_its_content_is_dead_lettered_among_many(
     assert forwarding.counted == 4
 
 
-def test_a_prediction_that_a_topic_finds_too_large_goes_without_its_payload_first(
+def test_a_too_large_prediction_is_forwarded_without_its_payload(
     writer: SegmentWriter, kafka: FakeKafka, tmp_path: Path
 ) -> None:
     for cells in (1, 150, 1):
@@ -183,7 +183,7 @@ def test_a_prediction_that_a_topic_finds_too_large_goes_without_its_payload_firs
     assert stored(forwarding.letters) == [(3, "too large for the topic")]
 
 
-def test_a_letter_that_kafka_refuses_is_stored_all_the_same(
+def test_a_dead_letter_that_kafka_refuses_is_stored_on_disk(
     writer: SegmentWriter, kafka: FakeKafka, tmp_path: Path
 ) -> None:
     label(writer, time=YEAR_10000)
@@ -216,7 +216,7 @@ def test_a_forwarder_killed_between_letter_and_cursor_counts_the_letter_once(
     assert (again.counted, len(stored(again.letters))) == (0, 1)
 
 
-def test_no_cursor_passes_a_record_whose_letter_cannot_be_stored(
+def test_no_cursor_passes_a_record_whose_dead_letter_cannot_be_stored(
     writer: SegmentWriter, kafka: FakeKafka, tmp_path: Path
 ) -> None:
     label(writer, time=YEAR_10000)
@@ -236,7 +236,7 @@ def _letters(count: int, size: int) -> list[UnforwardedRecord]:
     return [UnforwardedRecord("s", 1, n, "r", 5, size, b"x" * size) for n in range(count)]
 
 
-def test_the_file_is_bounded_and_the_oldest_go_first(tmp_path: Path) -> None:
+def test_the_file_is_bounded_and_the_oldest_letters_are_deleted_first(tmp_path: Path) -> None:
     letters = DeadLetters(tmp_path / "letters.db", most_letters=5, most_bytes=25)
     assert letters.add(_letters(8, 10)) == 8
     assert [one.sequence for one in letters.newest(10)] == [7, 6, 5, 4, 3]
@@ -246,7 +246,7 @@ def test_the_file_is_bounded_and_the_oldest_go_first(tmp_path: Path) -> None:
     assert letters.origins().keys() == {("s", 1, n) for n in range(3, 8)}
 
 
-def test_the_file_is_private_and_what_cannot_be_read_is_reported(tmp_path: Path) -> None:
+def test_the_file_is_private_and_unreadable_letters_are_reported(tmp_path: Path) -> None:
     letters = DeadLetters(tmp_path / "letters.db")
     assert letters.newest(1) == []
     letters.add(_letters(1, 1))

@@ -8,7 +8,7 @@ from eventlog.division import Division, partition_of
 from eventlog.shards import SHARDS
 
 
-def test_every_shard_lies_where_producers_put_it() -> None:
+def test_every_shard_is_in_the_partition_that_producers_use() -> None:
     shards = [f"{number:03x}" for number in range(SHARDS)]
     for partitions in (1, 3, 12, 64):
         placed = [partition_of(shard, partitions) for shard in shards]
@@ -16,6 +16,6 @@ def test_every_shard_lies_where_producers_put_it() -> None:
         assert len(Counter(placed)) == partitions
 
 
-def test_a_partition_owns_its_shards_alone() -> None:
+def test_every_shard_belongs_to_exactly_one_partition() -> None:
     parts = [Division(12, number) for number in range(12)]
     assert [part.number for part in parts if part.owns("abc")] == [parts[0].owner("abc")]

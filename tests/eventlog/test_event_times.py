@@ -43,7 +43,7 @@ def read_since(log: Path, first: int) -> list[int]:
     return times
 
 
-def test_every_prediction_of_a_period_is_read_in_whatever_order_it_came(tmp_path: Path) -> None:
+def test_every_prediction_of_a_period_is_read_whatever_its_order(tmp_path: Path) -> None:
     draw = random.Random(4)
     times = [n + draw.randint(-15, 15) for n in range(100)]
     for host, own in (("one", times[::2]), ("two", times[1::2])):
@@ -60,7 +60,7 @@ def test_every_prediction_of_a_period_is_read_in_whatever_order_it_came(tmp_path
     assert latest_time(tmp_path) == max(times)
 
 
-def test_a_closed_log_of_labels_alone_is_passed_over(tmp_path: Path) -> None:
+def test_a_closed_log_with_only_labels_is_skipped(tmp_path: Path) -> None:
     writer = SegmentWriter.claim(tmp_path, "host", SMALL)
     append(writer, 2)
     append(writer, 2)
@@ -71,9 +71,7 @@ def test_a_closed_log_of_labels_alone_is_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "5 9", "5\n", "nine\n", None])
-def test_a_segment_whose_times_are_not_stated_in_full_is_read(
-    tmp_path: Path, text: str | None
-) -> None:
+def test_a_segment_with_incomplete_event_times_is_read(tmp_path: Path, text: str | None) -> None:
     writer = SegmentWriter.claim(tmp_path, "host", SMALL)
     for time in (5, 50, 500):
         predict(writer, time)
@@ -88,7 +86,7 @@ def test_a_segment_whose_times_are_not_stated_in_full_is_read(
     assert read_since(tmp_path, 100) == [50, 500]
 
 
-def test_what_a_killed_writer_left_and_what_is_written_now_is_read(tmp_path: Path) -> None:
+def test_segments_of_killed_and_of_current_writers_are_read(tmp_path: Path) -> None:
     killed = SegmentWriter.claim(tmp_path, "host")
     predict(killed, 5)  # never closed: its segment has no times
     (tmp_path / "host-0" / "lock").unlink()

@@ -18,13 +18,13 @@ def _frame(*parts: bytes, base: int = 0) -> bytes:
 
 
 @given(values, bases)
-def test_a_frame_comes_back_as_it_was_written(parts: list[bytes], base: int) -> None:
+def test_a_frame_is_read_as_it_was_written(parts: list[bytes], base: int) -> None:
     data = _frame(*parts, base=base)
     assert list(frames.split(data, final=False)) == [frames.Frame(0, len(data), 3, base, parts)]
 
 
 @given(st.lists(st.binary(max_size=20_000), min_size=1, max_size=70), bases)
-def test_a_frame_is_what_kafka_python_would_have_written(parts: list[bytes], base: int) -> None:
+def test_a_frame_equals_the_one_that_kafka_python_writes(parts: list[bytes], base: int) -> None:
     builder = _kafka_builder(base)
     for offset, value in enumerate(parts):
         builder.append(offset, 1_700_000_000_000, None, value, ())
@@ -33,7 +33,7 @@ def test_a_frame_is_what_kafka_python_would_have_written(parts: list[bytes], bas
 
 
 @given(st.dictionaries(st.integers(0, 4), st.lists(st.binary(max_size=300), max_size=3)), bases)
-def test_raw_parts_come_back_and_are_headers_to_kafka_python(
+def test_raw_parts_are_read_back_and_kafka_python_sees_headers(
     pieces: dict[int, list[bytes]], base: int
 ) -> None:
     parts = [b"a", b"", b"ccc", b"d" * 200, b"e"]
@@ -57,7 +57,7 @@ records = st.tuples(
 
 
 @given(st.lists(records, min_size=1, max_size=4), bases)
-def test_values_are_those_that_kafka_python_wrote(
+def test_values_written_by_kafka_python_are_read(
     parts: list[tuple[int, bytes | None, bytes, list[tuple[str, bytes | None]]]], base: int
 ) -> None:
     builder = _kafka_builder(base)
@@ -69,7 +69,7 @@ def test_values_are_those_that_kafka_python_wrote(
 
 
 @given(st.binary(max_size=100), st.integers(-1, 3))
-def test_a_right_checksum_over_no_records_is_damage(body: bytes, count: int) -> None:
+def test_a_valid_checksum_without_records_is_damage(body: bytes, count: int) -> None:
     covered = struct.pack(">hiqqqhii", 0, 0, 0, 0, 3, 0, 0, count) + body
     data = struct.pack(">qiibI", 0, 9 + len(covered), 0, 2, crc32c(covered)) + covered
     (piece,) = frames.split(data, final=True)
@@ -94,7 +94,7 @@ def _kafka_builder(base: int) -> DefaultRecordBatchBuilder:
 
 
 @given(st.lists(values, min_size=1, max_size=4), st.data())
-def test_a_torn_tail_is_left_alone_until_nothing_will_follow(
+def test_a_torn_tail_is_damage_only_when_its_writer_has_ended(
     batches: list[list[bytes]], data: st.DataObject
 ) -> None:
     encoded = [_frame(*parts, base=n) for n, parts in enumerate(batches)]
@@ -107,7 +107,7 @@ def test_a_torn_tail_is_left_alone_until_nothing_will_follow(
 
 
 @given(st.lists(values, min_size=2, max_size=5), st.data())
-def test_a_flipped_bit_loses_its_own_frame_and_no_other(
+def test_a_flipped_bit_loses_only_its_own_frame(
     batches: list[list[bytes]], data: st.DataObject
 ) -> None:
     encoded = [_frame(*parts, base=n) for n, parts in enumerate(batches)]

@@ -15,7 +15,7 @@ from tests.small_disk import fill
 HELD = 256 << 10
 
 
-def test_what_was_accepted_before_the_disk_filled_up_is_logged_and_new_work_is_refused(
+def test_a_full_disk_logs_accepted_requests_and_refuses_new_ones(
     small_disk: Path,
 ) -> None:
     writer = SegmentWriter.claim(small_disk / "log", "host", LogSettings(reserve_bytes=HELD))
@@ -29,7 +29,7 @@ def test_what_was_accepted_before_the_disk_filled_up_is_logged_and_new_work_is_r
     assert [record.event for record in read_all(small_disk / "log")] == written
 
 
-def test_a_log_that_has_used_up_its_reserve_keeps_nothing_of_what_it_refuses(
+def test_a_log_without_reserve_writes_nothing_of_refused_events(
     small_disk: Path,
 ) -> None:
     writer = SegmentWriter.claim(small_disk / "log", "host", LogSettings(reserve_bytes=HELD))
@@ -46,7 +46,7 @@ def test_a_log_that_has_used_up_its_reserve_keeps_nothing_of_what_it_refuses(
     assert [record.event for record in read_all(small_disk / "log")] == written
 
 
-def test_a_log_takes_events_again_once_there_is_space(small_disk: Path) -> None:
+def test_a_log_accepts_events_again_once_there_is_space(small_disk: Path) -> None:
     now = [0.0]
     ballast = fill(small_disk)
     reserve = DiskReserve(small_disk / "reserve", HELD, clock=lambda: now[0])
@@ -77,7 +77,7 @@ def test_a_log_that_drops_counts_exactly_what_it_dropped_and_leaves_gaps(small_d
     assert writer.next_sequence - len(records) == sum(dropped)
 
 
-def test_what_was_dropped_at_the_end_of_an_epoch_is_missed_too(small_disk: Path) -> None:
+def test_events_dropped_at_the_end_of_an_epoch_count_as_missing(small_disk: Path) -> None:
     drop = LogSettings(when_full="drop")
     dropped: list[int] = []
     writer = SegmentWriter.claim(small_disk / "log", "host", drop, dropped.append)

@@ -42,7 +42,7 @@ async def _until(holds: object) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_who_comes_during_an_fsync_shares_the_next() -> None:
+async def test_callers_that_arrive_during_an_fsync_share_the_next_one() -> None:
     disk, notified = Disk(), []
     commit = GroupCommit(disk.sync)
     for n in range(3):
@@ -60,7 +60,7 @@ async def test_who_comes_during_an_fsync_shares_the_next() -> None:
     commit.close()
 
 
-async def test_a_failed_fsync_is_reported_to_every_waiting_caller_and_no_other() -> None:
+async def test_a_failed_fsync_is_reported_only_to_the_waiting_callers() -> None:
     disk = Disk()
     disk.failure = OSError(5, "Input/output error")
     errors: list[LogUnavailable | None] = []
@@ -113,7 +113,7 @@ async def test_every_event_reported_safe_was_fsynced_in_its_file_across_rolls(
     assert len(read_all(tmp_path)) == 90
 
 
-def test_where_a_killed_process_is_what_counts_nobody_waits(tmp_path: Path) -> None:
+def test_without_fsync_no_caller_waits(tmp_path: Path) -> None:
     writer = SegmentWriter.claim(tmp_path, "host")
     append(writer, 1)
     notified: list[LogUnavailable | None] = []

@@ -77,7 +77,7 @@ def test_a_shard_has_heartbeats_from_its_first_event_on(worker: Worker) -> None:
     assert first.time == first.received == worker.now
 
 
-def test_idle_shards_have_them_at_growing_intervals(worker: Worker) -> None:
+def test_idle_shards_have_heartbeats_at_growing_intervals(worker: Worker) -> None:
     worker.log("abc")
     written = worker.run(60)
     assert written[:15] == [1, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
@@ -95,7 +95,7 @@ def test_thousands_of_idle_shards_cost_the_log_a_hundred_heartbeats_a_minute(
     assert 90 <= sum(worker.run(12 * 60)) / 60 <= 110
 
 
-def test_every_heartbeat_comes_when_the_one_before_promised(worker: Worker) -> None:
+def test_every_heartbeat_is_written_by_the_promised_time(worker: Worker) -> None:
     worker.log("abc")
     for busy in (0, 1, 0, 0, 1):
         worker.run(40)
@@ -106,7 +106,7 @@ def test_every_heartbeat_comes_when_the_one_before_promised(worker: Worker) -> N
         assert before.next_us <= LONGEST_US + TICK_US
 
 
-def test_the_last_heartbeat_states_that_nothing_follows(worker: Worker) -> None:
+def test_the_last_heartbeat_states_the_end_of_the_source(worker: Worker) -> None:
     worker.log("abc", "def")
     worker.heartbeats.end()
     assert [(one.shard, one.number, one.next_us) for one in worker.beats()] == [
@@ -115,7 +115,7 @@ def test_the_last_heartbeat_states_that_nothing_follows(worker: Worker) -> None:
     ]
 
 
-def test_numbers_have_no_gaps_in_any_shard_and_no_event_may_have_another(worker: Worker) -> None:
+def test_numbers_of_a_shard_have_no_gaps_and_are_unique(worker: Worker) -> None:
     for shards in (["abc", "def"], ["abc"], ["def", "def", "abc"]):
         worker.log(*shards)
         worker.run(3)
@@ -144,7 +144,7 @@ def test_a_clock_that_is_set_back_silences_no_shard(worker: Worker) -> None:
     assert sum(worker.run(30)) >= 2
 
 
-def test_refused_labels_are_stated_soon_also_of_a_shard_without_events(worker: Worker) -> None:
+def test_heartbeats_soon_state_refused_labels_also_of_an_idle_shard(worker: Worker) -> None:
     worker.log("abc")
     worker.run(9)
     worker.heartbeats.refuse_labels("abc", 2)
@@ -156,7 +156,7 @@ def test_refused_labels_are_stated_soon_also_of_a_shard_without_events(worker: W
     assert stated == {"abc": 2, "def": 6}
 
 
-def test_a_head_of_the_history_is_stated_once_and_at_once(worker: Worker) -> None:
+def test_a_heartbeat_states_a_new_head_of_the_history_once(worker: Worker) -> None:
     worker.log("abc")
     worker.run(20)
     worker.heartbeats.follow(7, "c7")

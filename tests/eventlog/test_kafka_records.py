@@ -55,7 +55,7 @@ def _taken(kind: Any, data: bytes, first: int, most: int) -> tuple[list[Any], li
 
 @settings(max_examples=40)
 @given(batches, st.sampled_from([NONE, LZ4]), st.integers(0, 30), st.integers(1, 40))
-def test_records_are_those_that_kafka_python_reads(
+def test_records_equal_the_ones_that_kafka_python_reads(
     parts: list[list[Any]], codec: int, first: int, most: int
 ) -> None:
     data = _written(parts, codec)
@@ -80,7 +80,7 @@ def test_offsets_have_the_gaps_of_a_compacted_topic() -> None:
 
 
 @given(st.data())
-def test_a_flipped_bit_is_corrupt_and_costs_no_record_before_it(data: st.DataObject) -> None:
+def test_a_flipped_bit_is_detected_and_earlier_records_are_read(data: st.DataObject) -> None:
     parts = [[(0, b"k", b"value", [("ce_id", b"1")])]] * 2
     written = bytearray(_written(parts, NONE))
     begin = len(written) // 2 + 17  # of the second batch: from its checksum on
@@ -92,12 +92,12 @@ def test_a_flipped_bit_is_corrupt_and_costs_no_record_before_it(data: st.DataObj
 
 
 @given(st.binary(max_size=100), st.integers(-1, 5))
-def test_garbage_holds_no_records_and_raises_nothing(data: bytes, count: int) -> None:
+def test_garbage_contains_no_records_and_raises_nothing(data: bytes, count: int) -> None:
     held = read_records(data, count)
     assert held is None or len(held.values) == max(count, 0)
 
 
-def test_a_number_without_end_is_refused() -> None:
+def test_an_endless_varint_is_refused() -> None:
     assert read_records(b"\xff" * 100_000, 1) is None
 
 
@@ -109,7 +109,7 @@ def test_the_reader_reads_lean_records() -> None:
         reader.close()
 
 
-def test_a_damaged_batch_is_named_until_its_partition_begins_elsewhere(
+def test_a_damaged_batch_is_reported_until_the_partition_is_repositioned(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def poll(*_: object, **__: object) -> None:

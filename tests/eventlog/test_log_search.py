@@ -43,7 +43,7 @@ def _write(log: Path, settings: LogSettings = ONE_EACH) -> None:
 
 
 @pytest.mark.parametrize("chunk", [7, 8 << 20])
-def test_every_event_of_an_id_is_found_and_no_other(
+def test_exactly_the_events_of_an_id_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
     monkeypatch.setattr(log_search, "CHUNK", chunk)
@@ -74,7 +74,7 @@ def test_a_label_of_an_earlier_release_is_joined_by_the_id_without_tag(tmp_path:
     assert (len(found.predictions), len(found.labels)) == (1, 1)
 
 
-def test_no_more_events_are_held_than_the_bound(
+def test_at_most_the_allowed_number_of_events_is_buffered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_search, "MOST_EVENTS", 2)
@@ -84,7 +84,7 @@ def test_no_more_events_are_held_than_the_bound(
     assert found.omitted == 1
 
 
-def test_damage_beside_the_event_is_counted(tmp_path: Path) -> None:
+def test_damage_near_the_event_is_counted(tmp_path: Path) -> None:
     _write(tmp_path, LogSettings(reserve_bytes=0))
     (file,) = tmp_path.glob("*-0/*.log")
     data = bytearray(file.read_bytes())
@@ -95,6 +95,6 @@ def test_damage_beside_the_event_is_counted(tmp_path: Path) -> None:
     assert found.damaged == 1
 
 
-def test_a_log_that_is_not_there_has_no_events(tmp_path: Path) -> None:
+def test_a_missing_log_has_no_events(tmp_path: Path) -> None:
     found = find_prediction(tmp_path / "none", "a-1")
     assert (found.sources, found.segments, found.predictions) == (0, 0, [])

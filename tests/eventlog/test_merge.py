@@ -36,7 +36,7 @@ def _received(records: list[Record]) -> list[int]:
     st.integers(1, 7),
     st.data(),
 )
-def test_whatever_was_fetched_when_the_order_is_that_of_reception(
+def test_records_are_merged_in_the_order_of_reception(
     streams: list[list[int]], limit: int, data: st.DataObject
 ) -> None:
     unfetched = {
@@ -62,7 +62,7 @@ def test_whatever_was_fetched_when_the_order_is_that_of_reception(
     assert _received(taken) == everything
 
 
-def test_a_stream_that_has_more_to_give_is_waited_for() -> None:
+def test_the_merge_waits_for_a_stream_with_more_records() -> None:
     merge = Merge()
     merge.open("t/0")
     merge.open("t/1")

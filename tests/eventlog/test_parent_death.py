@@ -32,7 +32,7 @@ while True:
 
 @pytest.mark.parametrize("platform", ["linux", "darwin"])
 @pytest.mark.parametrize("end", ["sys.exit()", "pass"])
-def test_a_child_ends_in_order_or_is_killed_after_its_grace(platform: str, end: str) -> None:
+def test_a_child_ends_cleanly_or_is_killed_after_its_grace_period(platform: str, end: str) -> None:
     child = CHILD_CODE.format(end=end, platform=platform)
     command = [sys.executable, "-c", PARENT_CODE, child]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
@@ -51,7 +51,7 @@ def test_a_child_whose_parent_has_died_does_not_start() -> None:
     assert child.stderr == ("driftline: the process 1073741824 that started this one has ended\n")
 
 
-def test_a_process_of_its_own_outlives_the_one_that_started_it() -> None:
+def test_a_detached_process_outlives_its_parent() -> None:
     alone = CHILD_CODE.format(end="sys.exit()", platform="linux")
     code = PARENT_CODE.replace("env=child_environment()", "")
     command = [sys.executable, "-c", code, alone]

@@ -36,7 +36,7 @@ def _mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-def test_what_is_made_is_for_its_owner(tmp_path: Path) -> None:
+def test_created_files_are_private_to_their_owner(tmp_path: Path) -> None:
     make_folder(tmp_path / "a" / "b")
     assert [_mode(tmp_path / "a"), _mode(tmp_path / "a" / "b")] == [0o700, 0o700]
     replace_file(tmp_path / "file", b"1")
@@ -46,7 +46,7 @@ def test_what_is_made_is_for_its_owner(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [0o777, 0o755, 0o750, 0o700])
-def test_a_folder_that_was_open_is_closed_to_others_and_not_to_its_group(
+def test_a_world_accessible_folder_is_restricted_to_owner_and_group(
     tmp_path: Path, before: int
 ) -> None:
     home = tmp_path / "home"
@@ -57,7 +57,7 @@ def test_a_folder_that_was_open_is_closed_to_others_and_not_to_its_group(
     assert _mode(home) == before & 0o770
 
 
-def test_a_folder_that_every_user_writes_and_nobody_closes_is_refused(
+def test_a_world_writable_folder_of_another_owner_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tmp_path.chmod(0o777)
@@ -121,7 +121,7 @@ def test_a_second_user_reads_nothing_of_a_home_and_writes_nothing_there(
     assert run(_READER, home.root, *home.root.iterdir()) == 0
 
 
-def test_links_that_a_second_user_planted_lead_to_nothing(
+def test_links_planted_by_another_user_are_not_followed(
     stranger: tuple[Path, Callable[..., int]],
 ) -> None:
     folder, run = stranger

@@ -21,7 +21,7 @@ time.sleep(600)
 """
 
 
-def test_the_second_process_hears_who_the_first_is(tmp_path: Path) -> None:
+def test_the_second_process_is_refused_with_the_holder(tmp_path: Path) -> None:
     path = tmp_path / "home" / "monitor.lock"
     with ProcessLock(path, "monitor"):
         holder = msgspec.json.decode(path.read_bytes(), type=Holder)
@@ -55,7 +55,7 @@ def test_a_lock_can_be_taken_again_after_it_was_released(tmp_path: Path) -> None
         assert path.read_bytes() == b""
 
 
-def test_a_child_does_not_hold_the_lock_of_its_parent(tmp_path: Path) -> None:
+def test_a_child_does_not_inherit_the_lock_of_its_parent(tmp_path: Path) -> None:
     path = tmp_path / "monitor.lock"
     with ProcessLock(path, "monitor"):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
@@ -63,7 +63,7 @@ def test_a_child_does_not_hold_the_lock_of_its_parent(tmp_path: Path) -> None:
     child.communicate(b"\n")
 
 
-def test_an_unreadable_holder_does_not_let_a_second_one_in(tmp_path: Path) -> None:
+def test_an_unreadable_holder_file_does_not_admit_a_second_process(tmp_path: Path) -> None:
     path = tmp_path / "monitor.lock"
     with ProcessLock(path, "monitor"):
         path.write_bytes(b"{")

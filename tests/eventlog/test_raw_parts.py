@@ -79,7 +79,7 @@ def test_events_without_raw_contents_are_encoded_as_before() -> None:
     assert wire.encode_record(text) == (wire.encode(text), [])
 
 
-def test_the_log_and_its_export_hold_them(tmp_path: Path) -> None:
+def test_log_and_export_contain_raw_parts(tmp_path: Path) -> None:
     writer = SegmentWriter.claim(tmp_path / "log", "s")
     writer.append([_event(source=writer.source, epoch=writer.epoch)])
     writer.close()
@@ -97,7 +97,7 @@ def _logged() -> Record:
     return Record("s-0", 1, 0, wire.decode(VALUE, raw), VALUE, raw=raw)
 
 
-def test_kafka_has_them_in_a_header() -> None:
+def test_kafka_records_have_raw_parts_in_a_header() -> None:
     settings = KafkaSettings(bootstrap_servers="nowhere:9092")
     sent = message(_logged(), settings)
     headers = dict(sent.headers)
@@ -107,7 +107,7 @@ def test_kafka_has_them_in_a_header() -> None:
     assert read_message(fetched, "t/0", 9).event == _logged().event
 
 
-def test_what_is_too_large_with_its_raw_part_goes_without() -> None:
+def test_a_record_too_large_with_its_raw_part_is_sent_without_it() -> None:
     settings = KafkaSettings(bootstrap_servers="nowhere:9092", largest_message=len(VALUE) + 10)
     sent = message(_logged(), settings)
     event = wire.decode(sent.value)
@@ -116,7 +116,7 @@ def test_what_is_too_large_with_its_raw_part_goes_without() -> None:
     assert wire.RAW not in dict(sent.headers)
 
 
-def test_a_raw_part_that_is_gone_is_named() -> None:
+def test_a_missing_raw_part_is_named() -> None:
     event = wire.decode(VALUE)
     assert isinstance(event, PredictionEvent)
     with pytest.raises(ValueError, match="raw part, which is missing"):

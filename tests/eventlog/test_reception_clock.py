@@ -69,7 +69,7 @@ def test_a_departed_clock_is_believed_after_a_minute_of_receptions(
 
 
 @given(st.lists(st.integers(TOLERANCE + 1, 2 * DAY), min_size=2, max_size=20))
-def test_rare_receptions_are_believed_one_reception_later(pauses: list[int]) -> None:
+def test_with_rare_receptions_a_clock_is_believed_one_reception_later(pauses: list[int]) -> None:
     receptions = [START]
     for pause in pauses:
         receptions.append(receptions[-1] + pause)
@@ -84,7 +84,7 @@ def test_a_repeated_reception_changes_nothing(receptions: list[int], data: st.Da
 
 
 @pytest.mark.parametrize("by", [3 * HOUR, 30 * DAY])
-def test_a_wrong_clock_whose_records_mix_with_right_ones_is_not_believed(by: int) -> None:
+def test_a_wrong_clock_mixed_with_correct_records_is_not_believed(by: int) -> None:
     """Partitions of a topic hold the records of one source; their order is roughly kept."""
     mixed = [START]
     for second in range(1, 12):

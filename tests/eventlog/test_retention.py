@@ -42,7 +42,7 @@ def test_nothing_is_deleted_before_a_reader_has_read_it(home: Home) -> None:
     assert [path.name for path in sweep(home, ALL, now=0)] == [f"{writer.epoch}-000000000000.log"]
 
 
-def test_the_slowest_of_those_who_count_decides(home: Home) -> None:
+def test_the_slowest_required_reader_decides(home: Home) -> None:
     writer = _write(home, 3)
     write_positions(home.consumed, {"host-0": Position(writer.epoch, 6)})
     write_positions(home.cursors, {"host-0": Position(writer.epoch, 2)})
@@ -52,13 +52,13 @@ def test_the_slowest_of_those_who_count_decides(home: Home) -> None:
     assert len(_names(home)) == 1
 
 
-def test_a_named_reader_that_never_said_how_far_it_is_keeps_everything(home: Home) -> None:
+def test_a_required_reader_without_a_position_prevents_deletion(home: Home) -> None:
     writer = _write(home, 3)
     write_positions(home.consumed, {"host-0": Position(writer.epoch, 6)})
     assert sweep(home, LogSettings(retain_bytes=1, retain_for="forwarder"), now=0) == []
 
 
-def test_segments_go_by_age(home: Home) -> None:
+def test_segments_are_deleted_by_age(home: Home) -> None:
     writer = _write(home, 3)
     write_positions(home.consumed, {"host-0": Position(writer.epoch, 6)})
     for age, segment in zip((900, 500, 100), segments(home.log / "host-0"), strict=False):
@@ -70,7 +70,7 @@ def test_segments_go_by_age(home: Home) -> None:
     ]
 
 
-def test_a_source_keeps_its_last_segment_and_so_its_epoch(home: Home) -> None:
+def test_a_source_keeps_its_last_segment_and_thereby_its_epoch(home: Home) -> None:
     _write(home, 2).close()
     last = _write(home, 1)
     last.close()
@@ -81,7 +81,7 @@ def test_a_source_keeps_its_last_segment_and_so_its_epoch(home: Home) -> None:
     assert SegmentWriter.claim(home.log, "host").epoch > last.epoch
 
 
-def test_who_reads_on_after_a_sweep_misses_nothing(home: Home) -> None:
+def test_a_reader_continues_after_a_deletion_without_a_gap(home: Home) -> None:
     writer = _write(home, 3)
     write_positions(home.consumed, {"host-0": Position(writer.epoch, 4)})
     sweep(home, ALL, now=0)
@@ -97,7 +97,7 @@ def test_positions_that_cannot_be_read_delete_nothing(home: Home) -> None:
     assert len(_names(home)) == 4
 
 
-def test_a_reader_nobody_knows_is_an_error_that_names_the_known_ones(home: Home) -> None:
+def test_an_unknown_reader_is_an_error_with_the_known_names(home: Home) -> None:
     _write(home, 1)
     with pytest.raises(SettingError, match="'auditor'; expected monitor, forwarder"):
         sweep(home, LogSettings(retain_bytes=1, retain_for="auditor"), now=0)
@@ -109,7 +109,7 @@ def test_a_reader_nobody_knows_is_an_error_that_names_the_known_ones(home: Home)
     st.integers(1, 100),
     st.integers(1, 200),
 )
-def test_what_is_unread_or_last_stays_and_what_may_go_goes_until_the_limits_hold(
+def test_read_segments_are_deleted_until_the_limits_hold(
     sizes: list[tuple[int, int]], read: list[int], limit: int, age: int
 ) -> None:
     count = len(sizes)

@@ -19,7 +19,7 @@ def test_the_published_schemas_are_those_of_the_types() -> None:
 
 
 @pytest.mark.parametrize("data", [data for _, data in GOLDEN.values()], ids=GOLDEN)
-def test_golden_events_fit_the_schema_their_type_names(data: bytes) -> None:
+def test_golden_events_match_the_schema_of_their_type(data: bytes) -> None:
     event = msgspec.json.decode(data)
     schema = msgspec.json.decode((PUBLISHED / f"{event['type']}.schema.json").read_bytes())
     jsonschema.validate(event, schema, jsonschema.Draft202012Validator)

@@ -57,7 +57,7 @@ def test_a_reader_started_before_the_first_writer_sees_everything(tmp_path: Path
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=12), st.integers(1, 9), st.data())
-def test_every_record_comes_once_across_segments_and_restarts_of_the_reader(
+def test_every_record_is_read_once_across_segments_and_restarts(
     tmp_path_factory: pytest.TempPathFactory, batches: list[int], limit: int, data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("log")
@@ -76,7 +76,7 @@ def test_every_record_comes_once_across_segments_and_restarts_of_the_reader(
     writer.close()
 
 
-def test_each_writer_has_a_source_of_its_own_and_a_restart_is_a_new_epoch(tmp_path: Path) -> None:
+def test_each_writer_has_its_own_source_and_a_restart_is_a_new_epoch(tmp_path: Path) -> None:
     first, second = SegmentWriter.claim(tmp_path, "a_b"), SegmentWriter.claim(tmp_path, "a_b")
     assert (first.source, second.source) == ("a-b-0", "a-b-1")
     append(first, 2)
@@ -115,7 +115,7 @@ def test_no_source_runs_ahead_of_another_in_time(tmp_path: Path) -> None:
     assert len(received) == 110
 
 
-def test_events_out_of_sequence_are_refused_and_nothing_is_kept(tmp_path: Path) -> None:
+def test_events_out_of_sequence_are_refused_and_not_written(tmp_path: Path) -> None:
     writer = SegmentWriter.claim(tmp_path, "host")
     with pytest.raises(ValueError, match=r"host-0:\d+:1 cannot be appended; expected host-0:\d+:0"):
         writer.append(labels(writer, 2)[1:])
@@ -136,7 +136,7 @@ def test_a_torn_tail_is_cut_off_when_the_source_is_taken_over(tmp_path: Path) ->
     assert [record.event for record in _read(tmp_path)] == events
 
 
-def test_damage_is_reported_for_every_sequence_it_took(tmp_path: Path) -> None:
+def test_damage_is_reported_for_every_lost_sequence_number(tmp_path: Path) -> None:
     writer = SegmentWriter.claim(tmp_path, "host")
     for count in (2, 3, 1):
         append(writer, count)
@@ -165,7 +165,7 @@ def test_random_bit_flips_never_stop_the_reader_nor_invent_an_event(tmp_path: Pa
         assert len(intact) >= len(written) - 2
 
 
-def test_a_full_disk_refuses_the_append_and_keeps_the_log_whole(
+def test_a_full_disk_refuses_the_append_and_leaves_the_log_intact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = SegmentWriter.claim(tmp_path, "host")
@@ -198,7 +198,7 @@ while True:
 """
 
 
-def test_what_a_killed_writer_had_appended_is_in_the_log(tmp_path: Path) -> None:
+def test_appends_of_a_killed_writer_are_in_the_log(tmp_path: Path) -> None:
     promised: dict[int, int] = {}
     chance = random.Random(11)
     for _ in range(5):

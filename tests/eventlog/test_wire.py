@@ -155,7 +155,7 @@ def test_events_are_written_and_read_as_their_schema_version_always_did(
     assert type(wire.decode(data)) is type(event)
 
 
-def test_events_of_version_1_are_those_that_readers_know() -> None:
+def test_events_of_version_1_are_unchanged() -> None:
     assert isinstance(PREDICTION_V1, PredictionEvent)
     assert isinstance(FEEDBACK_V1, FeedbackEvent)
     assert (PREDICTION_V1.shard, FEEDBACK_V1.shard, FEEDBACK_V1.actor) == ("", "", "")
@@ -180,7 +180,9 @@ def test_fields_of_a_later_writer_are_ignored() -> None:
         (PREDICTION_BYTES.replace(b"[1400.0,null]", b"[" * 100_000), "nested too deeply"),
     ],
 )
-def test_bytes_that_are_no_event_say_why(data: bytes, complaint: str) -> None:
+def test_bytes_that_are_not_an_event_are_refused_with_the_reason(
+    data: bytes, complaint: str
+) -> None:
     with pytest.raises(UnreadableEvent, match=complaint):
         wire.decode(data)
 

@@ -124,7 +124,7 @@ ONE_BY_ONE = "no batch dimension in common"
     ],
     ids=lambda value: "" if isinstance(value, str) else value.graph.node[0].op_type,
 )
-def test_the_file_alone_is_enough(
+def test_the_onnx_file_alone_is_sufficient(
     register: Callable[..., Version], proto: onnx.ModelProto, why_alone: str
 ) -> None:
     version = register(proto)
@@ -184,7 +184,7 @@ def test_generated_rows_show_whether_rows_are_independent(
     assert verdict.probed
 
 
-def test_a_version_without_a_reference_says_so(register: Callable[..., Version]) -> None:
+def test_a_version_without_a_reference_reports_it(register: Callable[..., Version]) -> None:
     version = register(identity(None, 3))
     with pytest.raises(InvalidReference, match="version 1 of any was registered without a ref"):
         load_reference(version)

@@ -21,7 +21,7 @@ _NOBODY = 65534  # a user without rights
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_folder_keeps_the_contract(tmp_path: Path) -> None:
+def test_a_folder_store_fulfils_the_contract(tmp_path: Path) -> None:
     artifact_contract.check(f"file://{tmp_path}/artifacts", tmp_path)
 
 
@@ -91,7 +91,7 @@ if S3 in os.environ:  # s3fs needs an older python-dateutil, so it has an enviro
             ("rights", "s3://models/driftline"),
         ],
     )
-    def test_an_s3_server_keeps_the_contract(
+    def test_an_s3_store_fulfils_the_contract(
         endpoint: str, tmp_path: Path, what: str, url: str
     ) -> None:
         environment = {

@@ -93,7 +93,7 @@ def test_versions_of_other_machines_are_listed_without_their_files(
 
 
 @pytest.mark.parametrize("damage", ["change", "cut", "remove"])
-def test_bytes_that_are_not_those_registered_never_arrive(
+def test_changed_bytes_are_never_accepted(
     machine: Machine, tmp_path: Path, shared: Path, damage: str
 ) -> None:
     first = register_tiny(machine("one"), tmp_path / "files")
@@ -114,7 +114,7 @@ def test_bytes_that_are_not_those_registered_never_arrive(
     assert other.version("tiny", "1").digest == first.digest
 
 
-def test_content_that_another_machine_registered_keeps_its_number_and_bytes(
+def test_content_registered_on_another_machine_keeps_number_and_bytes(
     machine: Machine, tmp_path: Path
 ) -> None:
     first = register_tiny(machine("one"), tmp_path / "files")
@@ -122,7 +122,7 @@ def test_content_that_another_machine_registered_keeps_its_number_and_bytes(
     assert (again.number, again.files) == ("1", first.files)
 
 
-def test_nothing_is_registered_where_artefacts_cannot_be_stored(
+def test_nothing_is_registered_if_files_cannot_be_stored(
     machine: Machine, tmp_path: Path, shared: Path
 ) -> None:
     registry = machine("one")
@@ -134,7 +134,7 @@ def test_nothing_is_registered_where_artefacts_cannot_be_stored(
     assert register_tiny(registry, tmp_path / "files").number == "1"
 
 
-def test_an_emptied_store_takes_nothing_from_a_machine_that_has_the_files(
+def test_an_emptied_store_does_not_affect_machines_with_copies(
     machine: Machine, tmp_path: Path, shared: Path
 ) -> None:
     registry = machine("one")
@@ -143,7 +143,7 @@ def test_an_emptied_store_takes_nothing_from_a_machine_that_has_the_files(
     assert [version.number for version in registry.state("tiny").versions] == ["1"]
 
 
-def test_copies_are_bounded_and_those_that_are_needed_stay(
+def test_copies_are_bounded_and_needed_copies_stay(
     machine: Machine, tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = machine("one")
@@ -183,7 +183,7 @@ def test_copies_are_bounded_and_those_that_are_needed_stay(
     assert numbers() == {"1", "2", "4"}, "what is not shared is not deleted"
 
 
-def test_a_stored_file_is_checked_where_it_lies(tmp_path: Path, shared: Path) -> None:
+def test_a_stored_file_is_checked_in_the_store(tmp_path: Path, shared: Path) -> None:
     store = ArtifactStore(f"file://{shared}")
     (tmp_path / "model.onnx").write_bytes(b"model")
     digest = hash_file(tmp_path / "model.onnx")

@@ -64,7 +64,7 @@ def verdict(version: Version) -> Verdict:
 
 @pytest.mark.parametrize("rows", ["N", None], ids=["named", "unnamed"])
 @pytest.mark.parametrize("name", DEPENDENT)
-def test_requests_of_a_model_whose_rows_depend_on_each_other_run_one_at_a_time(
+def test_requests_of_a_model_with_dependent_rows_run_one_at_a_time(
     registry: Registry, tmp_path: Path, name: str, rows: str | None
 ) -> None:
     version = register_model(registry, tmp_path / "files", name, DEPENDENT[name](rows))
@@ -190,14 +190,14 @@ class _Node:
         ([(None, 2)], ("N", "N"), "has the row dimension 'N' twice"),
     ],
 )
-def test_names_of_dimensions_say_what_cannot_be_split(
+def test_dimension_names_reveal_outputs_that_cannot_be_split(
     inputs: list[tuple[Any, ...]], output: tuple[Any, ...], why: str
 ) -> None:
     found = judge_names([_Node("x", *shape) for shape in inputs], [_Node("o", *output)])
     assert found.faults == ({"o": why} if why else {})
 
 
-def test_inputs_whose_rows_have_different_names_are_not_run_together() -> None:
+def test_inputs_with_different_row_dimensions_do_not_share_runs() -> None:
     found = judge_names([_Node("q", "Q", 2), _Node("d", "D", 2)], [_Node("o", "Q")])
     assert found.reason == "inputs have different first dimensions: 'Q' of 'q', 'D' of 'd'"
 
@@ -217,7 +217,7 @@ def test_a_model_that_fails_on_several_rows_runs_one_at_a_time(
     assert verdict(version).reason == "the model fails on a batch of 2 rows"
 
 
-def test_a_model_that_draws_lots_runs_one_at_a_time(registry: Registry, tmp_path: Path) -> None:
+def test_a_model_with_random_outputs_runs_one_at_a_time(registry: Registry, tmp_path: Path) -> None:
     x, y = (info(name, TensorProto.FLOAT, [None, width]) for name, width in (("x", 2), ("y", 1)))
     one = helper.make_tensor("one", TensorProto.INT64, [1], [1])
     nodes = [
@@ -231,7 +231,7 @@ def test_a_model_that_draws_lots_runs_one_at_a_time(registry: Registry, tmp_path
 
 
 @pytest.mark.parametrize("stated", ["off", "trust"])
-def test_the_manifest_can_insist_either_way(
+def test_the_manifest_can_override_the_verdict(
     registry: Registry, tmp_path: Path, stated: str
 ) -> None:
     dependent = register_model(
@@ -261,7 +261,7 @@ def test_the_reference_of_dependent_rows_is_answered_row_by_row(
     assert set(frame["prediction"]) == {1.0}
 
 
-def test_an_output_without_rows_does_not_keep_the_prediction_from_being_compared(
+def test_an_output_without_rows_does_not_prevent_comparing_the_prediction(
     registry: Registry, tmp_path: Path
 ) -> None:
     for name, depends in {"gram": False, "boxes": False, "softmax": True}.items():
@@ -296,7 +296,7 @@ def test_a_manifest_that_does_not_state_batching_is_stored_as_before(
         assert msgspec.json.decode(stored, type=Manifest) == version.manifest
 
 
-def test_numbers_far_from_the_reference_and_missing_ones_are_among_the_neighbours() -> None:
+def test_trial_rows_include_extreme_and_missing_numbers() -> None:
     """A row is spoilt only beside values beyond everything that the reference holds."""
     seen: list[float] = []
 
@@ -312,7 +312,7 @@ def test_numbers_far_from_the_reference_and_missing_ones_are_among_the_neighbour
     assert np.isnan(seen).any()
 
 
-def test_what_is_allowed_between_one_row_and_many_is_half_a_percent() -> None:
+def test_rows_alone_and_in_a_batch_may_differ_by_half_a_percent() -> None:
     def run_off_by(error: float) -> Any:
         return lambda feed: {"y": feed["x"].sum(axis=1) * (1 + error * (len(feed["x"]) > 2))}
 
@@ -323,9 +323,7 @@ def test_what_is_allowed_between_one_row_and_many_is_half_a_percent() -> None:
     }
 
 
-def test_a_fixed_number_of_rows_is_said_to_be_the_reason(
-    registry: Registry, tmp_path: Path
-) -> None:
+def test_a_fixed_number_of_rows_is_stated_as_the_reason(registry: Registry, tmp_path: Path) -> None:
     model: onnx.ModelProto = INDEPENDENT["layers"](4)
     version = register_model(registry, tmp_path / "files", "four", model)
     assert signature(version.manifest).inputs[0].shape == [4, 64]

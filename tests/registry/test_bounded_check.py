@@ -79,7 +79,7 @@ def endless(steps: int = 2**62) -> onnx.ModelProto:
         (endless(), r"(loading the model|making trial runs of the model) took longer than [1-9] s"),
     ],
 )
-def test_a_file_that_takes_too_much_is_refused_within_the_bounds(
+def test_a_file_over_the_limits_is_refused_within_the_limits(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, model: onnx.ModelProto, reason: str
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_REGISTER_SECONDS", "5")
@@ -133,7 +133,7 @@ def test_a_model_that_ends_the_process_is_refused_with_the_signal(registry: Regi
     assert registry.register(tiny_classifier().SerializeToString(), model="tiny").number == "1"
 
 
-def test_slow_trial_runs_leave_requests_apart_and_refuse_nothing(registry: Registry) -> None:
+def test_slow_trial_runs_disable_batching_and_refuse_nothing(registry: Registry) -> None:
     onnx_bytes = tiny_classifier().SerializeToString()
     manifest = registry.register(onnx_bytes, model="tiny").manifest
     verdict = judge(runnable(load(onnx_bytes)), manifest, seconds=0)
@@ -175,7 +175,7 @@ def test_the_check_ends_with_its_caller(tmp_path: Path) -> None:
     os.close(ended)
 
 
-def test_a_full_disk_is_no_fault_of_the_files(
+def test_a_full_disk_is_not_reported_as_an_invalid_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_tiny(tmp_path)
@@ -201,7 +201,7 @@ server.main()
 """
 
 
-def test_a_check_without_memory_for_its_outcome_is_refused_with_the_bound(
+def test_a_check_without_memory_for_its_result_is_refused_with_the_limit(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check, "COMMAND", (sys.executable, "-P", "-c", NO_OUTCOME))
@@ -211,7 +211,7 @@ def test_a_check_without_memory_for_its_outcome_is_refused_with_the_bound(
     assert registry.models() == []
 
 
-def test_an_outcome_that_cannot_be_written_is_no_success(
+def test_a_result_that_cannot_be_written_is_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / REQUEST).write_bytes(msgspec.msgpack.encode(CheckRequest(MANIFEST)))

@@ -70,7 +70,7 @@ def test_content_that_the_history_does_not_name_is_damaged(
     assert "differs from the content registered under this number" in state.damaged["1"]
 
 
-def test_an_approval_does_not_outlive_changed_bytes(
+def test_changed_bytes_invalidate_an_approval(
     registry: Registry, version: Version, home: Home, tmp_path: Path
 ) -> None:
     approvals = Approvals(History(home.registry))
@@ -89,7 +89,7 @@ def test_an_approval_does_not_outlive_changed_bytes(
         History(home.registry).register("tiny", "1", time=0, actor="eve", digest=changed.digest)
 
 
-def test_registering_again_brings_lost_files_back(
+def test_re_registration_restores_lost_files(
     registry: Registry, version: Version, tmp_path: Path
 ) -> None:
     shutil.rmtree(version.path)
@@ -127,7 +127,7 @@ def test_a_number_cannot_name_two_contents(home: Home) -> None:
         history.register("tiny", "1", time=0, actor="bob", digest="b")
 
 
-def test_provisioning_moves_only_what_it_set_itself(registry: Registry, version: Version) -> None:
+def test_provisioning_moves_only_aliases_that_it_set(registry: Registry, version: Version) -> None:
     register_tiny(registry, Path(version.path).parents[2] / "files2", queue={"max_requests": 9})
     assert registry.provide_alias("tiny", "champion", "1").number == "1"
     assert registry.provide_alias("tiny", "champion", "2").number == "2"

@@ -25,7 +25,7 @@ def manifest(folder: Path, classes: object) -> Path:
         ("labels.json", "[0, 1, 2]", [0, 1, 2]),
     ],
 )
-def test_names_come_from_a_file(
+def test_class_names_can_be_read_from_a_file(
     tmp_path: Path, name: str, content: str, classes: list[object]
 ) -> None:
     (tmp_path / name).write_text(content, "utf-8")

@@ -24,7 +24,7 @@ def test_onnx_types_have_datatypes(onnx: str, datatype: str) -> None:
     assert from_onnx(onnx) == datatype
 
 
-def test_what_cannot_travel_is_refused_with_what_can() -> None:
+def test_an_unsupported_datatype_is_refused_with_the_supported_ones() -> None:
     with pytest.raises(InvalidModel, match=r"tensor\(complex64\).*expected one of.*tensor\(float"):
         from_onnx("tensor(complex64)")
 

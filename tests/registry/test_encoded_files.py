@@ -45,7 +45,7 @@ def test_a_file_is_followed_to_its_decoder(op: str, kind: str, before: tuple[str
     assert file_inputs(decoder(op, *before).SerializeToString()) == {"file": {kind}}
 
 
-def test_numbers_beside_a_file_are_no_file() -> None:
+def test_numeric_inputs_next_to_a_file_are_not_files() -> None:
     model = decoder("DecodeImage")
     scale = helper.make_tensor_value_info("scale", TensorProto.UINT8, [None])
     model.graph.input.append(scale)
@@ -81,7 +81,7 @@ def test_generated_files_are_decoded_and_differ(op: str) -> None:
     assert len(means) == 4
 
 
-def test_what_is_encoded_is_decoded() -> None:
+def test_encoded_files_are_decoded() -> None:
     pixels = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
     session = load(decoder("DecodeImage").SerializeToString(), extensions=True)
     (mean,) = session.run(None, {"file": np.frombuffer(encode_png(pixels), np.uint8)})

@@ -97,7 +97,7 @@ def test_a_shape_that_runs_contradict_is_corrected(
     assert change.endswith("but has the shape [N, 1]")
 
 
-def test_an_output_without_rows_stays_as_declared(registry: Registry) -> None:
+def test_an_output_without_rows_keeps_its_declared_shape(registry: Registry) -> None:
     total = helper.make_node("ReduceSum", ["x"], ["y"], keepdims=1)
     data = _declared([total], helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1]))
     version = registry.register(data, model="total")
@@ -124,7 +124,7 @@ def test_text_operators_need_no_locale_of_the_machine(registry: Registry, locale
     assert found.tolist() == ["grün éire"]
 
 
-def test_a_chosen_locale_is_the_authors(registry: Registry) -> None:
+def test_an_explicit_locale_is_kept(registry: Registry) -> None:
     lower = helper.make_node(
         "StringNormalizer", ["text"], ["lower"], case_change_action="LOWER", locale="tlh_QO"
     )

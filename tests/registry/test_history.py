@@ -65,7 +65,7 @@ def test_a_promotion_of_the_current_version_makes_no_row(history: History) -> No
     assert len(history.rows("flights")) == 1
 
 
-def test_a_row_holds_kind_actor_and_time(history: History) -> None:
+def test_a_row_has_kind_actor_and_time(history: History) -> None:
     history.register("flights", "1", time=5, actor="ann")
     history.register("flights", "1", time=6, actor="bob")
     history.promote("flights", "champion", "1", time=7, actor="bob")
@@ -93,7 +93,7 @@ def test_a_file_without_kinds_gives_the_same_answers(older: Path) -> None:
     assert history.changed(14) == {"flights", "trains"}
 
 
-def test_a_file_without_kinds_keeps_every_row(older: Path) -> None:
+def test_migration_of_a_file_without_kinds_keeps_every_row(older: Path) -> None:
     rows = History(older).rows("flights")
     assert [(row.revision, row.kind, row.alias, row.number) for row in rows] == [
         (1, "registered", "", "1"),
@@ -137,7 +137,7 @@ def test_processes_that_open_a_file_at_once_migrate_it_once(older: Path) -> None
         assert set(pool.map(open_it, range(8))) == {12}
 
 
-def test_a_migration_that_fails_leaves_the_file_as_it_was(older: Path) -> None:
+def test_a_failed_migration_leaves_the_file_unchanged(older: Path) -> None:
     with closing(sqlite3.connect(older)) as connection:
         connection.execute("CREATE TABLE history (something TEXT)")
         before = list(connection.iterdump())
@@ -193,7 +193,7 @@ def test_an_earlier_release_reads_a_migrated_file_but_cannot_open_it(older: Path
             )
 
 
-def test_a_file_without_a_chain_keeps_its_rows_and_gets_one(tmp_path: Path) -> None:
+def test_migration_adds_a_hash_chain_and_keeps_the_rows(tmp_path: Path) -> None:
     path = tmp_path / "registry.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(WITHOUT_CHAIN.read_text())
@@ -234,7 +234,7 @@ def unpromoted(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_answered_without_a_champion_is_promoted_by_the_migration(unpromoted: Path) -> None:
+def test_migration_promotes_the_version_that_answered_without_a_champion(unpromoted: Path) -> None:
     history = History(unpromoted)
     assert {model: history.aliases(model) for model in sorted(history.models())} == {
         "barred": {"champion": "1"},

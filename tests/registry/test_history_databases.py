@@ -60,7 +60,7 @@ def _execute(where: DatabaseAddress, statement: str) -> None:
             server.execute(statement.encode())
 
 
-def test_rows_come_back_as_they_were_appended(history: History) -> None:
+def test_rows_are_read_as_they_were_appended(history: History) -> None:
     rows = [
         _row("registered", digest="ab", detail='{"files":{"model.onnx":"cd"}}'),
         _row("gated", digest="ab", evidence="ef", why="naïve → 🛫"),
@@ -103,7 +103,7 @@ def test_text_that_a_database_cannot_hold_is_replaced(history: History) -> None:
     assert row.chain == next_chain(FIRST, row)
 
 
-def test_a_conflict_names_who_was_first(history: History) -> None:
+def test_a_conflict_names_the_earlier_writer(history: History) -> None:
     before = history.promote("flights", "champion", "1", time=0, actor="ann")
     history.promote("flights", "champion", "2", time=60_000_000, actor="bob")
     with pytest.raises(
@@ -124,13 +124,13 @@ def test_a_revision_that_the_registry_has_not_reached_is_a_conflict(history: His
     history.promote("flights", "champion", "2", time=0, actor="ann", expected_revision=1)
 
 
-def test_rows_of_other_models_are_no_conflict(history: History) -> None:
+def test_rows_of_other_models_are_not_a_conflict(history: History) -> None:
     before = history.promote("flights", "champion", "1", time=0, actor="ann")
     history.promote("trains", "champion", "2", time=0, actor="bob")
     history.promote("flights", "champion", "2", time=0, actor="ann", expected_revision=before)
 
 
-def test_of_writers_at_once_one_is_first(where: DatabaseAddress) -> None:
+def test_exactly_one_of_several_concurrent_writers_succeeds(where: DatabaseAddress) -> None:
     History(where).promote("flights", "champion", "0", time=0, actor="")
     together = Barrier(6)
 
@@ -192,7 +192,7 @@ def test_rows_can_be_neither_deleted_nor_updated(
         _execute(where, statement)
 
 
-def test_migrations_come_to_the_schema(where: DatabaseAddress, history: History) -> None:
+def test_migrations_produce_the_schema(where: DatabaseAddress, history: History) -> None:
     history.revision()
     if isinstance(where, Path):
         engine = create_engine(f"sqlite:///{where}")
@@ -242,7 +242,7 @@ def test_a_process_reads_on_and_writes_nothing_after_a_newer_release_migrated(
     assert [row.kind for row in history.rows("flights")] == ["loaded"]
 
 
-def test_a_connection_that_was_ended_is_made_again(postgres: object) -> None:
+def test_a_closed_connection_is_opened_again(postgres: object) -> None:
     where = postgres.schema()  # type: ignore[attr-defined]
     history = History(where)
     history.load("flights", "1", time=0, actor="")
@@ -263,12 +263,12 @@ def test_a_connection_that_was_ended_is_made_again(postgres: object) -> None:
         ("postgresql://[bad", "DRIFTLINE_REGISTRY cannot be read as an address"),
     ],
 )
-def test_an_address_that_leads_nowhere_is_named(address: str, sentence: str) -> None:
+def test_an_unreachable_address_is_named(address: str, sentence: str) -> None:
     with pytest.raises(RegistryUnavailable, match=sentence):
         History(address).revision()
 
 
-def test_the_generated_sql_is_that_of_the_statements() -> None:
+def test_the_generated_sql_matches_the_statements() -> None:
     assert Path(sql.__file__).read_text() == statements.generate()
 
 
@@ -279,7 +279,7 @@ def test_postgresql_accepts_every_statement(postgres: PostgresServer) -> None:
 
 
 @pytest.mark.parametrize("edited", [False, True])
-def test_a_release_rests_on_rows_that_are_as_they_were_written(
+def test_a_release_depends_only_on_unchanged_rows(
     where: DatabaseAddress, history: History, *, edited: bool
 ) -> None:
     policy = encode_detail(ReleasePolicy(gates={"small": {"kind": "size"}}))

@@ -24,7 +24,7 @@ def _pixels(png: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
         ([7.0, 7.0, 7.0], [7, 7, 7]),
     ],
 )
-def test_numbers_are_scaled_to_what_holds_them(values: list[float], expected: list[int]) -> None:
+def test_pixel_values_are_scaled_to_their_range(values: list[float], expected: list[int]) -> None:
     image = np.array([values * 3] * 9, np.float32)[None]
     assert _pixels(thumbnail(image, 0))[0, :3].tolist() == expected
 
@@ -39,6 +39,6 @@ def test_large_images_become_small_in_both_layouts(axis: int, channels: int) -> 
 
 
 @pytest.mark.parametrize("shape", [(5, 5), (2, 8, 8), (3, 0, 8), (3, 8, 8, 8)])
-def test_what_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
+def test_tensors_that_are_not_images_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="is not an image"):
         thumbnail(np.zeros(shape, np.float32), 0)

@@ -64,7 +64,9 @@ def kinds(manifest: Manifest) -> dict[str, str]:
     return {feature.name: feature.kind for feature in manifest.features}
 
 
-def test_inputs_of_one_column_are_features_and_outputs_the_prediction(register: Register) -> None:
+def test_single_column_inputs_become_features_and_outputs_the_prediction(
+    register: Register,
+) -> None:
     version = register(tiny_classifier(), reference(), "bought", held_out=True)
     assert version.manifest == register(tiny_classifier(), reference(), **MANIFEST).manifest
     assert inferred(version).questions == []
@@ -105,7 +107,7 @@ def test_a_forest_that_answers_a_number_is_a_regression(register: Register) -> N
     assert register(exported).manifest.task == "regression"
 
 
-def test_integers_with_few_values_are_codes_and_asked_about(register: Register) -> None:
+def test_integers_with_few_values_become_categories_with_a_question(register: Register) -> None:
     rows = pd.DataFrame({"x": np.arange(300) % 5, "y": np.arange(300)})
     version = register(identity(None, 2), rows)
     assert kinds(version.manifest) == {"x": "categorical", "y": "numeric"}
@@ -118,7 +120,7 @@ def test_missing_values_make_a_feature_nullable(register: Register) -> None:
     assert [feature.nullable for feature in features] == [True, False]
 
 
-def test_a_manifest_may_state_only_what_differs(register: Register) -> None:
+def test_a_manifest_can_state_only_deviations(register: Register) -> None:
     version = register(
         tiny_classifier(), reference(), "bought", prediction={"positive": 0}, held_out=True
     )
@@ -126,7 +128,7 @@ def test_a_manifest_may_state_only_what_differs(register: Register) -> None:
     assert version.manifest.prediction.probabilities == "probabilities"
 
 
-def test_columns_that_are_ambiguous_are_refused_with_the_way_out(register: Register) -> None:
+def test_ambiguous_columns_are_refused_with_the_remedy(register: Register) -> None:
     rows = pd.DataFrame({"a": [1.0], "b": [2.0], "c": [3.0]})
     with pytest.raises(InvalidReference, match=r"'x' has 2 columns.*'a', 'b', 'c'.*manifest"):
         register(identity(None, 2), rows)
@@ -166,7 +168,7 @@ def test_a_csv_file_is_a_reference(register: Register) -> None:
     assert list(kinds(version.manifest)) == ["a", "b"]
 
 
-def test_a_reference_of_images_holds_their_summaries(register: Register) -> None:
+def test_a_reference_of_images_contains_their_summaries(register: Register) -> None:
     images = np.random.default_rng(1).random((40, 3, 8, 8), dtype=np.float32)
     version = register(image(batch="batch"), {"image": images})
     frame = load_reference(version)
@@ -192,19 +194,19 @@ def test_arrays_of_another_shape_are_refused(register: Register) -> None:
         register(image(batch="batch"), {"image": np.zeros((2, 4, 8, 8), np.float32)})
 
 
-def test_many_columns_that_nothing_names_are_a_vector(register: Register) -> None:
+def test_many_unnamed_columns_become_a_vector(register: Register) -> None:
     version = register(layers("batch"))
     assert len(version.manifest.features) == 64
     assert register(identity(None, 384)).manifest.features == []
     assert not has_reference(version)
 
 
-def test_strings_of_a_single_input_are_text_and_asked_about(register: Register) -> None:
+def test_strings_of_a_single_input_become_text_with_a_question(register: Register) -> None:
     version = register(identity(None, kind=onnx.TensorProto.STRING))
     assert version.manifest.features == []
     assert "texts or categories? It is monitored as text" in inferred(version).questions[0]
 
 
-def test_a_target_that_is_no_column_is_named(register: Register) -> None:
+def test_a_target_that_is_not_a_column_is_named(register: Register) -> None:
     with pytest.raises(InvalidReference, match="no column 'late'; it has 'price', 'colour'"):
         register(tiny_classifier(), reference(), "late")

@@ -25,7 +25,7 @@ BINARY = frozenset({"0", "1"})
         ("01", frozenset({"1", "01"}), "01"),
     ],
 )
-def test_a_label_is_read_where_its_spelling_is_that_of_one_class(
+def test_a_label_is_read_if_its_spelling_matches_exactly_one_class(
     label: Label, classes: frozenset[str], read: str | None
 ) -> None:
     found = read_label(label, classes)

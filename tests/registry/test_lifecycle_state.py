@@ -114,7 +114,7 @@ def test_a_replay_gives_the_same_state(rows: list[HistoryRow], end: int) -> None
 
 
 @given(_rows())
-def test_rows_of_unknown_kinds_change_nothing_else(rows: list[HistoryRow]) -> None:
+def test_rows_of_unknown_kinds_are_ignored(rows: list[HistoryRow]) -> None:
     known = [row for row in rows if row.kind in KINDS]
     state, expected = reduce_rows(rows), reduce_rows(known)
     state.unknown, state.revision = None, expected.revision
@@ -180,14 +180,14 @@ def test_a_gate_run_that_did_not_pass_is_named() -> None:
     assert state.refusal("champion", "1", 0) == "its gates: not enough data"
 
 
-def test_the_policy_writes_the_words_of_its_file() -> None:
+def test_the_release_policy_is_written_in_the_terms_of_its_file() -> None:
     policy = ReleasePolicy(approvals={"champion": ApprovalRule(2, ["risk"])})
     assert msgspec.json.decode(encode_detail(policy)) == {
         "approvals": {"champion": {"required": 2, "from": ["risk"]}}
     }
 
 
-def test_an_alias_is_looked_up_at_a_time() -> None:
+def test_an_alias_can_be_resolved_at_a_past_time() -> None:
     rows = [
         HistoryRow(1, "m", "promoted", "1", 10, "ann", "champion"),
         HistoryRow(2, "m", "promoted", "2", 20, "bob", "champion"),
@@ -197,7 +197,7 @@ def test_an_alias_is_looked_up_at_a_time() -> None:
     assert [row and row.revision for row in found] == [None, 1, 2, 3]
 
 
-def test_barred_content_is_no_version_to_serve_without_a_policy_either() -> None:
+def test_barred_content_is_not_served_even_without_a_policy() -> None:
     rows = [HistoryRow(n, "m", "registered", str(n), 0, "ann", digest=f"d{n}") for n in (1, 2)] + [
         HistoryRow(3, "m", "barred", "2", 0, "bob", digest="d2", why="slow")
     ]

@@ -18,7 +18,7 @@ changes = st.builds(LimitChange, max_requests=positive, max_wait_ms=positive, ma
 
 
 @given(st.lists(changes, max_size=6))
-def test_what_is_stated_last_holds_and_stating_nothing_starts_again(
+def test_the_latest_limits_apply_and_an_empty_change_resets_them(
     stated: list[LimitChange],
 ) -> None:
     expected: dict[str, int] = {}
@@ -65,7 +65,7 @@ def test_changes_of_a_version_and_of_all_versions_add_up(
     assert registry.aliases("tiny") == {}
 
 
-def test_the_manifest_is_as_if_it_had_stated_them(registry: Registry) -> None:
+def test_changed_limits_apply_as_if_the_manifest_stated_them(registry: Registry) -> None:
     manifest = registry.version("tiny", "1").manifest
     change = LimitChange(
         max_batch_size=3, max_batch_bytes=7, cache_max_bytes=4, max_wait_ms=5, priority_levels=6
@@ -87,7 +87,7 @@ def test_the_manifest_is_as_if_it_had_stated_them(registry: Registry) -> None:
         ({"default_priority": 3}, "default_priority is 3; expected a level from 1 to"),
     ],
 )
-def test_limits_that_cannot_be_are_refused_and_nothing_is_recorded(
+def test_impossible_limits_are_refused_and_not_recorded(
     registry: Registry, stated: dict[str, Any], message: str
 ) -> None:
     before = registry.revision()
@@ -98,9 +98,7 @@ def test_limits_that_cannot_be_are_refused_and_nothing_is_recorded(
     assert registry.revision() == before
 
 
-def test_only_models_of_which_something_changed_are_named(
-    registry: Registry, tmp_path: Path
-) -> None:
+def test_only_models_with_changed_limits_are_listed(registry: Registry, tmp_path: Path) -> None:
     register_tiny(registry, tmp_path / "files", "other")
     now = registry.revision()
     assert registry.changed(now) == set()

@@ -100,7 +100,7 @@ def _promote(history: History, number: str) -> None:
     ("ahead_ms", "took_ms", "corrected"),
     [(900, 0, False), (-900, 0, False), (1_500, 0, True), (-1_500, 0, True), (1_500, 1_200, False)],
 )
-def test_only_what_the_measurement_can_tell_is_corrected(
+def test_a_clock_offset_within_the_measurement_error_is_not_corrected(
     monkeypatch: pytest.MonkeyPatch, ahead_ms: int, took_ms: int, corrected: bool
 ) -> None:
     now = 10**18

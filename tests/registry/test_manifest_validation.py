@@ -27,7 +27,7 @@ def read(path: Path, content: dict[str, Any]) -> Manifest:
     return read_manifest(path)
 
 
-def test_it_is_completed_from_the_file(path: Path, manifest: dict[str, Any]) -> None:
+def test_a_manifest_is_completed_from_the_onnx_file(path: Path, manifest: dict[str, Any]) -> None:
     completed = complete(read(path, manifest), FOUND)
     assert completed.signature == FOUND
     assert [feature.input for feature in completed.features] == ["price", "colour"]
@@ -50,7 +50,9 @@ def test_a_regression_states_only_its_label(path: Path, manifest: dict[str, Any]
         ("\x00", "is not YAML"),
     ],
 )
-def test_a_manifest_that_cannot_be_read_says_where(path: Path, content: str, message: str) -> None:
+def test_an_unreadable_manifest_is_refused_with_the_place(
+    path: Path, content: str, message: str
+) -> None:
     path.write_text(content)
     with pytest.raises(InvalidManifest, match=f"manifest.yaml.*{message}"):
         read_manifest(path)
@@ -83,7 +85,9 @@ def test_a_setting_out_of_range_is_named(
         read(path, manifest)
 
 
-def test_a_default_priority_must_be_one_of_the_levels(path: Path, manifest: dict[str, Any]) -> None:
+def test_the_default_priority_must_be_a_declared_level(
+    path: Path, manifest: dict[str, Any]
+) -> None:
     queue = {"priority_levels": 3, "default_priority": 4}
     with pytest.raises(InvalidManifest, match="default_priority is 4; expected a level from 1 to"):
         read(path, manifest | {"queue": queue})
@@ -218,7 +222,7 @@ def prediction(**changes: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_manifest_that_lies_is_refused(
+def test_a_manifest_that_contradicts_the_model_is_refused(
     path: Path, manifest: dict[str, Any], changes: dict[str, Any], message: str
 ) -> None:
     found = Signature(

@@ -53,7 +53,7 @@ def test_external_data_is_embedded_and_part_of_the_digest(
     assert registry.register(tmp_path / "model", model="product").digest != first.digest
 
 
-def test_the_file_without_its_folder_is_refused_with_the_way_out(
+def test_a_file_without_its_external_data_is_refused_with_the_remedy(
     registry: Registry, tmp_path: Path
 ) -> None:
     write(tmp_path / "model")
@@ -77,7 +77,7 @@ def test_the_file_without_its_folder_is_refused_with_the_way_out(
         ("weights.bin", {"length": "many"}, "are not numbers"),
     ],
 )
-def test_data_elsewhere_is_refused(
+def test_external_data_outside_the_folder_is_refused(
     tmp_path: Path, location: str, entries: dict[str, str], message: str
 ) -> None:
     folder = tmp_path / "model"
@@ -93,7 +93,7 @@ def test_data_elsewhere_is_refused(
         read_model(folder)
 
 
-def test_a_folder_needs_one_model(tmp_path: Path) -> None:
+def test_a_folder_must_contain_exactly_one_model(tmp_path: Path) -> None:
     with pytest.raises(InvalidModel, match=r"expected one \.onnx file.*got none"):
         read_model(tmp_path)
     for name in ("a.onnx", "b.onnx"):
@@ -109,7 +109,9 @@ def packed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("packed")
-def test_data_too_large_to_embed_lie_beside_the_model(registry: Registry, tmp_path: Path) -> None:
+def test_too_large_external_data_are_stored_next_to_the_model(
+    registry: Registry, tmp_path: Path
+) -> None:
     write(tmp_path / "model", offset="0", length="24")
     first = registry.register(tmp_path / "model", model="product")
     assert "model.data" in first.files
@@ -126,7 +128,7 @@ def test_data_too_large_to_embed_lie_beside_the_model(registry: Registry, tmp_pa
 
 
 @pytest.mark.usefixtures("packed")
-def test_changed_data_are_not_served(registry: Registry, tmp_path: Path) -> None:
+def test_changed_external_data_are_not_served(registry: Registry, tmp_path: Path) -> None:
     write(tmp_path / "model")
     version = registry.register(tmp_path / "model", model="product")
     data = Path(version.path) / "model.data"
@@ -137,7 +139,7 @@ def test_changed_data_are_not_served(registry: Registry, tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("packed")
-def test_parts_are_shared_and_begin_at_pages(tmp_path: Path) -> None:
+def test_parts_of_external_data_are_shared_and_page_aligned(tmp_path: Path) -> None:
     write(tmp_path / "model", offset="8", length="16")
     proto = onnx.load_model_from_string((tmp_path / "model" / "product.onnx").read_bytes())
     for name in ("again", "other"):

@@ -46,7 +46,7 @@ def test_the_first_version_is_number_one(registry: Registry, write: Write) -> No
     assert version.manifest.signature is not None
 
 
-def test_a_version_holds_the_file_and_the_reference(registry: Registry, write: Write) -> None:
+def test_a_version_contains_the_file_and_the_reference(registry: Registry, write: Write) -> None:
     files = write()
     version = registry.register(model="shop", **files)
     assert (Path(version.path) / "model.onnx").read_bytes() == files["onnx"].read_bytes()
@@ -63,7 +63,9 @@ def test_identical_content_is_the_same_version(registry: Registry, write: Write)
     assert registry.revision() == revision
 
 
-def test_a_comment_in_the_manifest_is_no_new_version(registry: Registry, write: Write) -> None:
+def test_a_comment_in_the_manifest_does_not_create_a_version(
+    registry: Registry, write: Write
+) -> None:
     files = write()
     first = registry.register(model="shop", **files)
     files["manifest"].write_text("# a remark\n" + files["manifest"].read_text())
@@ -86,7 +88,7 @@ def test_two_models_may_share_their_content(registry: Registry, write: Write) ->
     assert registry.models() == ["kiosk", "shop"]
 
 
-def test_bentoml_lists_what_is_registered(registry: Registry, write: Write) -> None:
+def test_bentoml_lists_registered_models(registry: Registry, write: Write) -> None:
     version = registry.register(model="shop", **write())
     listed = subprocess.run(
         [sys.executable, "-m", "bentoml", "models", "list", "-o", "json"],
@@ -95,7 +97,7 @@ def test_bentoml_lists_what_is_registered(registry: Registry, write: Write) -> N
     assert f"shop:1-{version.digest[:12]}" in listed
 
 
-def test_models_lie_in_the_home_unless_bentoml_has_one_of_its_own(tmp_path: Path) -> None:
+def test_models_are_in_the_home_unless_bentoml_home_is_set(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     assert store_folder(home, {}) == tmp_path / "home" / "bentoml" / "models"
     elsewhere = {"BENTOML_HOME": str(tmp_path / "elsewhere")}
@@ -121,7 +123,7 @@ def test_other_models_in_bentomls_store_are_left_alone(
     assert registry.models() == ["shop"]
 
 
-def test_a_number_is_never_given_twice(
+def test_a_version_number_is_never_reused(
     registry: Registry, home: Home, write: Write, manifest: dict[str, Any]
 ) -> None:
     first = registry.register(model="shop", **write())
@@ -133,7 +135,7 @@ def test_a_number_is_never_given_twice(
     assert again.number == "2"
 
 
-def test_registering_side_by_side_numbers_without_gaps(
+def test_concurrent_registrations_get_numbers_without_gaps(
     write: Write, rows: pd.DataFrame, tmp_path: Path, home: Home
 ) -> None:
     files = write()
@@ -160,15 +162,13 @@ def test_an_alias_names_a_version(registry: Registry, write: Write) -> None:
 
 
 @pytest.mark.parametrize("alias", ["", "1", "Champion", "a b", "x" * 64])
-def test_an_alias_that_could_be_taken_for_something_else_is_refused(
-    registry: Registry, write: Write, alias: str
-) -> None:
+def test_an_ambiguous_alias_is_refused(registry: Registry, write: Write, alias: str) -> None:
     registry.register(model="shop", **write())
     with pytest.raises(InvalidName, match="expected a lowercase letter"):
         registry.promote("shop", "1", alias=alias)
 
 
-def test_unknown_models_and_versions_are_answered_with_those_that_exist(
+def test_unknown_models_and_versions_are_refused_with_the_existing_ones(
     registry: Registry, write: Write
 ) -> None:
     with pytest.raises(UnknownModel, match="models: none is registered"):
@@ -218,7 +218,7 @@ def spoilt(
     ],
     indirect=["spoilt"],
 )
-def test_what_does_not_fit_leaves_nothing_behind(
+def test_a_refused_registration_leaves_nothing_behind(
     registry: Registry, home: Home, write: Write, spoilt: dict[str, Any], error: type[RegistryError]
 ) -> None:
     registry.register(model="shop", **write())
@@ -319,7 +319,7 @@ def test_files_are_on_disk_before_their_names_and_names_before_the_history(
     assert str(store / "shop") in between
 
 
-def test_what_a_killed_registration_left_is_swept(
+def test_remains_of_a_killed_registration_are_deleted(
     registry: Registry, home: Home, write: Write
 ) -> None:
     left = store_folder(home).parent / ".driftline-staging" / "shop" / "1-abc"

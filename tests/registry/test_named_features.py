@@ -107,7 +107,7 @@ rows = st.fixed_dictionaries(
 
 
 @given(st.lists(rows, min_size=1, max_size=8))
-def test_what_is_read_back_is_what_was_asked(asked: list[dict[str, Any]]) -> None:
+def test_features_survive_conversion_to_tensors_and_back(asked: list[dict[str, Any]]) -> None:
     read = to_columns(MANIFEST, sent(MANIFEST, to_tensors(MANIFEST, columns(*asked))))
     expected = columns(*asked)
     assert [None if math.isnan(age) else age for age in read.pop("age")] == expected.pop("age")
@@ -129,7 +129,7 @@ def test_what_is_read_back_is_what_was_asked(asked: list[dict[str, Any]]) -> Non
         ("city", 7, "a string (or null), got 7"),
     ],
 )
-def test_a_value_that_does_not_fit_is_named_by_row_and_feature(
+def test_an_invalid_value_is_named_by_row_and_feature(
     feature: str, value: Any, expected: str
 ) -> None:
     with pytest.raises(InvalidFeatures) as refused:
@@ -150,7 +150,7 @@ def test_an_infinity_is_a_number() -> None:
     assert to_columns(MANIFEST, sent(MANIFEST, arrays) | {"numbers": tensor})["age"] == [np.inf]
 
 
-def test_missing_features_are_named_with_those_expected() -> None:
+def test_missing_features_are_named_with_the_expected_ones() -> None:
     given_columns = columns({})
     del given_columns["age"], given_columns["flag"]
     with pytest.raises(InvalidFeatures, match="missing features 'age', 'flag'; expected age, hei"):
@@ -183,7 +183,7 @@ def test_a_word_in_a_numeric_input_is_refused() -> None:
         to_columns(MANIFEST, arrived)
 
 
-def test_an_image_shaped_input_carries_no_features() -> None:
+def test_an_image_shaped_input_has_no_features() -> None:
     signature = Signature([TensorSpec("numbers", "FP32", [-1, 3, 224, 224])], [])
     manifest = Manifest(
         task="classification",
@@ -211,7 +211,7 @@ NEIGHBOURS = [1, 1.0, True, np.float32(2), np.uint8(3), np.int64(4)]
 
 @pytest.mark.parametrize(("datatype", "number"), WIDE)
 @pytest.mark.parametrize("neighbour", NEIGHBOURS, ids=lambda value: type(value).__name__)
-def test_a_wide_integer_is_exact_beside_any_other_number(
+def test_a_wide_integer_is_exact_next_to_other_numbers(
     datatype: str, number: int, neighbour: Any
 ) -> None:
     manifest = one_number(datatype)
@@ -221,12 +221,12 @@ def test_a_wide_integer_is_exact_beside_any_other_number(
 
 
 @pytest.mark.parametrize("wrong", [0.5, -1, 2**64, float("inf"), float("nan"), None, "Infinity"])
-def test_a_number_that_is_no_such_integer_is_refused_by_its_row(wrong: Any) -> None:
+def test_a_number_that_is_not_such_an_integer_is_refused_by_row(wrong: Any) -> None:
     with pytest.raises(InvalidFeatures, match="row 1, feature 'x'"):
         to_tensors(one_number("UINT64"), {"x": [2**64 - 1, wrong]})
 
 
-def test_rows_state_infinities_by_their_words() -> None:
+def test_rows_state_infinities_as_strings() -> None:
     array = to_tensors(one_number("FP64"), {"x": ["Infinity", "-Infinity", 1]})["x"]
     assert array.tolist() == [np.inf, -np.inf, 1.0]
 

@@ -55,7 +55,7 @@ def name(history: History, way: str, number: Any) -> None:
 
 @pytest.mark.parametrize("way", ["rollout", "approval"])
 @pytest.mark.parametrize("number", SPELLINGS)
-def test_what_is_named_is_not_deleted(history: History, way: str, number: Any) -> None:
+def test_named_versions_are_not_deleted(history: History, way: str, number: Any) -> None:
     assert deleted(history) == {"2", "3"}
     try:
         name(history, way, number)
@@ -84,7 +84,7 @@ def test_an_alias_names_a_version_by_its_number_alone(
 
 
 @pytest.mark.parametrize("kind", CHANGES.values(), ids=CHANGES)
-def test_a_change_from_afar_names_versions_by_text(kind: Any) -> None:
+def test_a_remote_change_names_versions_by_text(kind: Any) -> None:
     if "number" in kind.__struct_fields__:
         with pytest.raises(msgspec.ValidationError, match="Expected `str`, got `int`"):
             msgspec.json.decode(b'{"number": 2}', type=kind)

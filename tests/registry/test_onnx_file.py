@@ -18,12 +18,12 @@ def test_a_whole_model_loads_and_runs(classifier: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize("content", [b"hello, I am no model", b"\x80\x04\x95"])
-def test_other_bytes_are_no_onnx_file(content: bytes) -> None:
+def test_other_bytes_are_not_an_onnx_file(content: bytes) -> None:
     with pytest.raises(InvalidModel, match="not an ONNX file"):
         load(content)
 
 
-def test_an_empty_file_is_no_model() -> None:
+def test_an_empty_file_is_not_a_model() -> None:
     with pytest.raises(InvalidModel, match="not a valid ONNX model"):
         load(b"")
 
@@ -41,7 +41,7 @@ def test_a_model_that_breaks_the_rules_is_refused_with_the_rule(
         load(classifier.SerializeToString())
 
 
-def test_an_operator_that_nobody_knows_is_refused_by_name(classifier: onnx.ModelProto) -> None:
+def test_an_unknown_operator_is_refused_by_name(classifier: onnx.ModelProto) -> None:
     classifier.graph.node[0].domain = "com.example"
     classifier.opset_import.append(helper.make_opsetid("com.example", 1))
     with pytest.raises(InvalidModel, match=r"ONNX Runtime cannot load.*com.example"):

@@ -61,7 +61,7 @@ def rows_of(changes: list[PolicyChange]) -> list[HistoryRow]:
 
 
 @given(st.lists(stated, max_size=6))
-def test_a_field_holds_what_was_stated_of_it_last_since_all_was_taken_back(
+def test_a_field_has_its_latest_value_since_the_last_reset(
     stated: list[dict[str, Any] | None],
 ) -> None:
     subject = version(alarms={"min_rows": 9})
@@ -104,7 +104,7 @@ def test_null_is_a_value_and_takes_a_features_own_method_away() -> None:
     assert (after.window.length, after.window.rows) == (None, 5)
 
 
-def test_policies_are_distinguished_by_what_differs_from_the_defaults() -> None:
+def test_policies_are_identified_by_their_deviations_from_the_defaults() -> None:
     usual = Monitoring()
     other = changed(version().manifest, usual, PolicyChange({"alarms": {"min_rows": 7}}))
     assert digest(usual) == "44136fa355b3"  # of {}: a field that a later release adds changes none
@@ -112,7 +112,7 @@ def test_policies_are_distinguished_by_what_differs_from_the_defaults() -> None:
     assert differences(usual, other) == {"alarms.min_rows": (500, 7)}
 
 
-def test_a_version_begins_with_what_held_for_its_model() -> None:
+def test_a_new_version_starts_with_its_models_policy() -> None:
     before = _policy_row(1, "", 5, PolicyChange({"alarms": {"min_rows": 7}}))
     registered = HistoryRow(2, "tiny", "registered", "1", 6, "")
     after = _policy_row(3, "", 7, PolicyChange({"rerun": {"rows": 0}}))
@@ -134,7 +134,7 @@ def _held(registry: Registry, number: str = "1") -> DatedPolicy:
     return registry.policies(registry.version("tiny", number))[-1]
 
 
-def test_changes_are_kept_with_who_when_and_why_beside_a_version_that_stays(
+def test_changes_are_recorded_with_actor_time_and_reason(
     registry: Registry, tmp_path: Path
 ) -> None:
     before = registry.version("tiny", "1")
@@ -171,7 +171,7 @@ def test_changes_are_kept_with_who_when_and_why_beside_a_version_that_stays(
         ({"alarms": {"min_rows": None}}, "Expected `int`, got `null`"),
     ],
 )
-def test_policies_that_cannot_be_are_refused_and_nothing_is_recorded(
+def test_impossible_policies_are_refused_and_not_recorded(
     registry: Registry, stated: dict[str, Any], message: str
 ) -> None:
     before = registry.revision()
@@ -184,7 +184,7 @@ def test_policies_that_cannot_be_are_refused_and_nothing_is_recorded(
     assert registry.revision() == before
 
 
-def test_a_version_that_the_policy_of_its_model_does_not_fit_is_refused(
+def test_a_version_that_its_models_policy_does_not_fit_is_refused(
     registry: Registry, tmp_path: Path
 ) -> None:
     limit = {"alarms": {"score": "roc_auc", "min_score": 0.6}}
@@ -204,7 +204,7 @@ def test_a_file_states_some_fields_alone_or_as_part_of_a_manifest(tmp_path: Path
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "7", "monitoring: {}", "a: [", "\xff"])
-def test_a_file_that_states_nothing_is_refused(tmp_path: Path, content: str) -> None:
+def test_an_empty_policy_file_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "policy.yaml"
     path.write_bytes(content.encode("latin-1"))
     with pytest.raises(InvalidPolicy, match=r"policy policy\.yaml"):

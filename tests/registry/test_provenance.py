@@ -51,7 +51,7 @@ def _answer(**fields: Any) -> StatedAnswer:
     return StatedAnswer(**usual | fields)
 
 
-def test_the_rows_of_the_answers_time_count() -> None:
+def test_provenance_uses_the_rows_at_the_time_of_the_prediction() -> None:
     found = provenance_of(ROWS, _answer())
     assert found.pointed is not None
     assert (found.pointed.kind, found.pointed.actor) == ("promoted", "cyd")
@@ -63,14 +63,14 @@ def test_the_rows_of_the_answers_time_count() -> None:
     assert found.differences == []
 
 
-def test_the_version_of_a_rollout_rests_on_its_start() -> None:
+def test_the_version_of_a_rollout_is_explained_by_its_start() -> None:
     found = provenance_of(ROWS, _answer(revision=8, rollout="r1", by_rollout=True))
     assert found.pointed is not None
     assert found.pointed.kind == "rollout_step"
     assert [one.counted for one in found.approvals] == [False, True]
 
 
-def test_the_version_before_a_rollout_rests_on_its_promotion() -> None:
+def test_the_version_before_a_rollout_is_explained_by_its_promotion() -> None:
     found = provenance_of(ROWS, _answer(number="1", digest="d1", revision=8, rollout="r1"))
     assert found.pointed is not None
     assert found.pointed.revision == 2
@@ -86,7 +86,7 @@ def test_the_version_before_a_rollout_rests_on_its_promotion() -> None:
         ({"revision": 8, "rollout": "r2", "by_rollout": True}, "points champion at version 2"),
     ],
 )
-def test_what_the_event_states_otherwise_is_named(fields: Any, difference: str) -> None:
+def test_contradictions_between_event_and_history_are_named(fields: Any, difference: str) -> None:
     assert any(difference in one for one in provenance_of(ROWS, _answer(**fields)).differences)
 
 
@@ -97,7 +97,7 @@ def test_without_a_revision_the_time_decides() -> None:
     assert [row.kind for row in found.later] == ["rolled_back", "barred"]
 
 
-def test_damaged_rows_are_no_obstacle() -> None:
+def test_damaged_rows_do_not_prevent_an_explanation() -> None:
     broken = [
         HistoryRow(
             row.revision, row.model, row.kind, row.number, row.time, row.actor, row.alias,

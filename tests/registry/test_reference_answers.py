@@ -45,7 +45,7 @@ def session(classifier: onnx.ModelProto) -> onnxruntime.InferenceSession:
     return load(classifier.SerializeToString())
 
 
-def test_every_row_is_stored_with_what_the_model_answers(
+def test_every_row_is_stored_with_the_models_prediction(
     session: onnxruntime.InferenceSession, rows: pd.DataFrame
 ) -> None:
     manifest, stored = answer_reference(session, MANIFEST, rows)
@@ -83,7 +83,7 @@ def test_a_boolean_target_becomes_the_class_it_equals(
     assert stored["bought"].dtype == np.int64
 
 
-def test_classes_that_are_not_stated_are_those_found(
+def test_unstated_classes_are_taken_from_the_reference(
     session: onnxruntime.InferenceSession, rows: pd.DataFrame
 ) -> None:
     without = msgspec.structs.replace(MANIFEST, prediction=Prediction("label"))
@@ -106,7 +106,7 @@ def test_classes_that_are_not_stated_are_those_found(
         (lambda f: f.assign(colour=3), "row 0, feature 'colour': expected a string"),
     ],
 )
-def test_rows_that_do_not_fit_are_refused(
+def test_rows_that_do_not_match_the_manifest_are_refused(
     session: onnxruntime.InferenceSession, rows: pd.DataFrame, spoil: object, message: str
 ) -> None:
     assert callable(spoil)
@@ -132,7 +132,7 @@ def test_classes_in_the_wrong_order_are_noticed(
         answer_reference(session, manifest, rows)
 
 
-def test_scores_that_are_no_probabilities_are_refused(
+def test_scores_that_are_not_probabilities_are_refused(
     classifier: onnx.ModelProto, rows: pd.DataFrame
 ) -> None:
     next(n for n in classifier.graph.node if n.op_type == "Sigmoid").op_type = "Neg"
@@ -140,7 +140,7 @@ def test_scores_that_are_no_probabilities_are_refused(
         answer_reference(load(classifier.SerializeToString()), MANIFEST, rows)
 
 
-def test_a_model_that_answers_once_for_all_rows_is_refused(
+def test_a_model_with_one_prediction_for_all_rows_is_refused(
     classifier: onnx.ModelProto, rows: pd.DataFrame
 ) -> None:
     classifier.graph.node[-1].attribute[0].i = 0  # ArgMax over the rows instead of the classes
@@ -178,18 +178,18 @@ def test_a_regression_stores_its_numbers(
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PK\3\4", b"\x93NUMPY", b"\xff\xfe\0"])
-def test_other_bytes_are_no_reference(content: bytes) -> None:
+def test_other_bytes_are_not_a_reference(content: bytes) -> None:
     with pytest.raises(InvalidReference, match=r"not a Parquet, CSV, \.npz or \.npy file"):
         parse_reference(content)
 
 
-def test_an_honest_reference_raises_no_doubt(
+def test_a_plausible_reference_causes_no_warning(
     session: onnxruntime.InferenceSession, rows: pd.DataFrame
 ) -> None:
     assert doubts(*answer_reference(session, MANIFEST, rows)) == []
 
 
-def test_implausibly_good_ranking_raises_doubt(
+def test_implausibly_good_ranking_causes_a_warning(
     session: onnxruntime.InferenceSession, rows: pd.DataFrame
 ) -> None:
     _, stored = answer_reference(session, MANIFEST, rows)
@@ -198,7 +198,7 @@ def test_implausibly_good_ranking_raises_doubt(
     assert "ROC AUC on the reference is 1.0000" in doubt
 
 
-def test_implausibly_good_accuracy_and_fit_raise_doubt() -> None:
+def test_implausibly_good_accuracy_and_fit_cause_a_warning() -> None:
     classification = msgspec.structs.replace(MANIFEST, prediction=Prediction("label"))
     regression = msgspec.structs.replace(classification, task="regression")
     frame = pd.DataFrame({"bought": [0, 1, 2], "prediction": [0, 1, 2]})
@@ -206,7 +206,7 @@ def test_implausibly_good_accuracy_and_fit_raise_doubt() -> None:
     assert "R2" in doubts(regression, frame)[0]
 
 
-def test_a_reference_of_one_class_raises_doubt() -> None:
+def test_a_reference_with_a_single_class_causes_a_warning() -> None:
     frame = pd.DataFrame({"bought": [0, 0], "prediction": [0, 1]})
     assert doubts(MANIFEST, frame) == ["the reference's target has only one class: 0"]
 
@@ -226,7 +226,7 @@ def test_an_identifier_among_the_features_is_named() -> None:
     assert doubts(msgspec.structs.replace(MANIFEST, features=ignored), frame) == []
 
 
-def test_a_method_that_looks_at_one_value_alone_is_doubted_where_there_are_more() -> None:
+def test_a_method_for_one_value_causes_a_warning_with_several_values() -> None:
     monitoring = Monitoring(drift_methods={"colour": "z", "price": "ks"})
     manifest = msgspec.structs.replace(MANIFEST, monitoring=monitoring)
     two = pd.DataFrame({"price": range(4), "colour": list("abab"), "bought": [0, 1, 0, 1]})
@@ -236,7 +236,7 @@ def test_a_method_that_looks_at_one_value_alone_is_doubted_where_there_are_more(
     assert "z compares one value of 'colour' with all others, but the reference has 4" in doubt
 
 
-def test_a_summary_may_have_any_name(
+def test_a_summary_can_have_any_name(
     session: onnxruntime.InferenceSession, rows: pd.DataFrame
 ) -> None:
     summary = Summary("self", "probabilities", "max")

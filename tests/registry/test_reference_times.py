@@ -47,7 +47,7 @@ def test_times_are_read_to_the_microsecond(column: "pd.Series[Any]") -> None:
         ([{}, []], "has no event times"),
     ],
 )
-def test_what_is_no_time_is_refused_by_row(values: list[Any], words: str) -> None:
+def test_a_value_that_is_not_a_time_is_refused_by_row(values: list[Any], words: str) -> None:
     column = pd.Series(values, name="t")
     with pytest.raises(InvalidReference, match=words):
         read_times(column)
@@ -72,14 +72,14 @@ def test_a_column_of_event_times_is_kept(register: Callable[..., Version]) -> No
     assert _stored(named) == _stored(version)
 
 
-def test_event_times_are_no_feature_by_inference(register: Callable[..., Version]) -> None:
+def test_inference_does_not_make_event_times_a_feature(register: Callable[..., Version]) -> None:
     rows = _timed().drop(columns="note")
     version = register(tiny_classifier(), rows, target="bought")
     assert [feature.name for feature in version.manifest.features] == ["price", "colour"]
     assert version.manifest.event_time == "event_time"
 
 
-def test_numbers_called_event_time_are_kept_only_where_they_are_named(
+def test_a_numeric_column_event_time_is_used_only_if_it_is_named(
     register: Callable[..., Version],
 ) -> None:
     rows = reference().assign(event_time=NOON + np.arange(300))
@@ -88,7 +88,9 @@ def test_numbers_called_event_time_are_kept_only_where_they_are_named(
     assert _stored(version)[0] == NOON
 
 
-def test_a_version_without_event_times_keeps_its_digest(register: Callable[..., Version]) -> None:
+def test_a_version_without_event_times_has_the_same_digest_as_before(
+    register: Callable[..., Version],
+) -> None:
     first = register(tiny_classifier(), reference(), **MANIFEST)
     assert register(tiny_classifier(), reference(), event_time="", **MANIFEST) == first
 
@@ -101,7 +103,7 @@ def test_a_version_without_event_times_keeps_its_digest(register: Callable[..., 
         ("colour", InvalidReference, "'colour' has no event times|has no event time"),
     ],
 )
-def test_an_event_time_that_cannot_be_is_refused(
+def test_an_impossible_event_time_is_refused(
     register: Callable[..., Version], stated: str, kind: type[Exception], words: str
 ) -> None:
     with pytest.raises(kind, match=words):

@@ -41,7 +41,7 @@ def _fill(history: History) -> None:
     history.promote("taxi", "champion", "1", time=0, actor="ann")
 
 
-def test_an_outage_stops_changes_and_no_reader(
+def test_an_outage_stops_changes_but_not_readers(
     server: PostgresServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     where, copy = server.schema(), tmp_path / "copy.db"
@@ -78,7 +78,7 @@ def test_an_outage_stops_changes_and_no_reader(
 _BY_CYD = {"time": 0, "actor": "cyd"}
 
 
-def test_an_outage_leaves_the_list_of_models(
+def test_the_list_of_models_is_available_during_an_outage(
     server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_REGISTRY", server.schema())
@@ -106,7 +106,7 @@ def test_a_server_that_stops_replying_is_given_up(
     history.close()
 
 
-def test_a_change_whose_commit_was_made_and_never_confirmed_is_made_once(
+def test_a_change_with_an_unconfirmed_commit_is_applied_once(
     postgres: PostgresServer, free_port: Callable[[], int]
 ) -> None:
     url = postgres.schema()

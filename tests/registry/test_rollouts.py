@@ -49,7 +49,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     desk.history.close()
 
 
-def test_a_rollout_takes_its_steps_and_ends_with_the_promotion(desk: Desk) -> None:
+def test_a_rollout_advances_by_steps_and_ends_with_the_promotion(desk: Desk) -> None:
     started = desk.start()
     assert (started.number, started.before, started.share) == ("2", "1", 0.05)
     shares = []
@@ -66,7 +66,7 @@ def test_a_rollout_takes_its_steps_and_ends_with_the_promotion(desk: Desk) -> No
     assert desk.history.aliases("m") == {"champion": "2"}
 
 
-def test_a_paused_rollout_keeps_its_share_and_bakes_again_after(desk: Desk) -> None:
+def test_a_paused_rollout_keeps_its_share_and_restarts_its_bake_time(desk: Desk) -> None:
     desk.start()
     desk.rollouts.pause("m", "champion", actor="bob")
     assert (desk.rollout.phase, desk.rollout.share) == ("paused", 0.05)
@@ -77,7 +77,7 @@ def test_a_paused_rollout_keeps_its_share_and_bakes_again_after(desk: Desk) -> N
     assert (desk.rollout.phase, desk.rollout.since) == ("running", desk.now)
 
 
-def test_an_aborted_version_is_barred_if_that_is_asked_for(desk: Desk) -> None:
+def test_an_aborted_version_is_barred_on_request(desk: Desk) -> None:
     desk.start()
     desk.rollouts.abort("m", "champion", actor="bob", why="later")
     assert desk.rollout.phase == "aborted"
@@ -89,7 +89,7 @@ def test_an_aborted_version_is_barred_if_that_is_asked_for(desk: Desk) -> None:
     assert desk.history.aliases("m") == {"champion": "1"}
 
 
-def test_a_verdict_and_what_it_causes_are_one_change(desk: Desk) -> None:
+def test_a_verdict_and_its_effect_are_one_change(desk: Desk) -> None:
     started = desk.start()
     verdict = RolloutVerdict("roll back", 0, "errors", {"errors": [9, 50, 10, 1_000]})
     revision = desk.rollouts.abort(
@@ -114,7 +114,7 @@ def test_a_verdict_about_an_ended_rollout_changes_nothing(desk: Desk) -> None:
     assert desk.history.aliases("m") == {"champion": "1"}
 
 
-def test_an_unloaded_version_takes_no_further_share(desk: Desk) -> None:
+def test_an_unloaded_version_gets_no_further_share(desk: Desk) -> None:
     desk.start()
     desk.history.unload("m", "2", time=2, actor="ann")
     for change in (desk.rollouts.advance, desk.rollouts.promote):
@@ -141,14 +141,14 @@ def test_a_rollout_needs_another_registered_version(desk: Desk, number: str, mes
         desk.start(number)
 
 
-def test_two_rollouts_of_one_alias_are_refused(desk: Desk) -> None:
+def test_a_second_rollout_of_an_alias_is_refused(desk: Desk) -> None:
     desk.start()
     with pytest.raises(VersionRefused, match="bob already rolls out version 2, at 5%"):
         desk.start("3")
 
 
 @pytest.mark.parametrize("text", ["", "0,5", "5,5", "50,25", "101", "5;25", "nan", "-1", "5,,25"])
-def test_steps_that_are_no_increasing_percentages_are_refused(text: str) -> None:
+def test_steps_must_be_increasing_percentages(text: str) -> None:
     with pytest.raises(VersionRefused, match="steps"):
         parse_steps(text)
 
@@ -164,7 +164,7 @@ def test_a_greater_share_removes_no_key(key: str, salt: str, one: float, other: 
     assert not at < min(one, other) or at < max(one, other)
 
 
-def test_shares_hold_within_chance_and_two_rollouts_are_independent() -> None:
+def test_shares_are_accurate_and_two_rollouts_are_independent() -> None:
     keys = [f"user-{n}" for n in range(200_000)]
     small = sum(position(hash_key(key, "a")) < 0.001 for key in keys)
     assert abs(small - 200) < 4 * 200**0.5
@@ -175,7 +175,7 @@ def test_shares_hold_within_chance_and_two_rollouts_are_independent() -> None:
     assert abs(both - 5_000) < 4 * (20_000 * 0.25 * 0.75) ** 0.5
 
 
-def test_provisioning_leaves_a_rollout_and_what_it_decided_alone(desk: Desk) -> None:
+def test_provisioning_does_not_change_rollouts_and_their_outcomes(desk: Desk) -> None:
     desk.history.provide_alias("m", "stable", "1", time=2, actor="make")
     desk.rollouts.start("m", "2", "stable", STEPS, bake_s=60, actor="bob")
     assert desk.history.provide_alias("m", "stable", "3", time=3, actor="make").number == "1"
@@ -203,7 +203,7 @@ def _manifest(**changes: list[TensorSpec]) -> Manifest:
     return Manifest(task="regression", features=[], signature=Signature(**signature))
 
 
-def test_versions_that_answer_other_requests_cannot_share_them() -> None:
+def test_versions_with_different_signatures_cannot_share_requests() -> None:
     y, z = TensorSpec("y", "FP32", [-1]), TensorSpec("z", "FP32", [-1])
     require_same_requests("m", _manifest(), _manifest(outputs=[z, y]))
     for changes, what in (

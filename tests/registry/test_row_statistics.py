@@ -11,7 +11,7 @@ WANTED = {"mean", "std", "l2_norm", "min", "max", "zero_share", "nan_share"}
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("width", [5, 8_191, 8_192, 8_193, 16_384, 50_176, 131_073])
 @pytest.mark.parametrize("spoiled", [False, True])
-def test_rows_of_every_width_are_as_numpy_computes_them(
+def test_statistics_of_rows_of_every_width_equal_numpys(
     rows: int, width: int, spoiled: bool
 ) -> None:
     values = np.random.default_rng(width).normal(100, 5, (rows, width)).astype(np.float32)

@@ -21,7 +21,7 @@ def _manifest(**fields: Any) -> Manifest:
     return Manifest(signature=Signature(INPUTS, OUTPUTS), **fields)
 
 
-def test_images_and_texts_are_shown_unless_they_carry_features_or_are_masked() -> None:
+def test_images_and_texts_are_shown_unless_they_are_features_or_masked() -> None:
     assert [(one.name, one.kind) for one in shown_inputs(_manifest())] == [
         ("photo", "image"),
         ("words", "text"),
@@ -50,12 +50,12 @@ def test_vectors_are_bounded_in_number_by_their_width() -> None:
         ("words", "expected floats"),
     ],
 )
-def test_what_is_no_vector_is_refused(tensor: str, reason: str) -> None:
+def test_tensors_that_are_not_vectors_are_refused(tensor: str, reason: str) -> None:
     with pytest.raises(InvalidManifest, match=reason):
         check_embeddings(_manifest(monitoring=Monitoring(embedding_drift={tensor: "mmd"})))
 
 
-def test_an_unknown_method_is_refused_with_those_that_there_are() -> None:
+def test_an_unknown_method_is_refused_with_the_existing_methods() -> None:
     stated = _manifest(monitoring=Monitoring(embedding_drift={"vector": "cosine"}))
     with pytest.raises(
         InvalidManifest, match="'cosine' of 'vector'; expected one of distance, mmd, model"

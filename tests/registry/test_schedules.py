@@ -53,7 +53,7 @@ def test_daylight_saving_neither_doubles_nor_loses_a_day(
     st.integers(at("2024-01-01"), at("2028-01-01")),
     st.integers(1, 40 * DAY),
 )
-def test_the_latest_instant_is_the_last_of_those_that_follow_each_other(
+def test_the_latest_due_time_is_the_last_of_the_sequence(
     cron: str, zone: str, after: int, span: int
 ) -> None:
     until, last, now = after + span, None, after
@@ -68,7 +68,7 @@ def test_the_latest_instant_is_the_last_of_those_that_follow_each_other(
 @given(
     st.sampled_from(CRONS), st.sampled_from(ZONES), st.integers(at("2025-01-01"), at("2027-01-01"))
 )
-def test_instants_grow(cron: str, zone: str, begin: int) -> None:
+def test_due_times_increase(cron: str, zone: str, begin: int) -> None:
     found = [begin]
     for _ in range(5):
         found.append(next_due(cron, zone, found[-1]))
@@ -91,14 +91,14 @@ def test_instants_grow(cron: str, zone: str, begin: int) -> None:
         ("0 3 * * MON", "", "expected a name of the IANA database"),
     ],
 )
-def test_a_wrong_schedule_is_refused_with_what_is_expected(
+def test_an_invalid_schedule_is_refused_with_the_expected_form(
     cron: str, zone: str, wrong: str
 ) -> None:
     with pytest.raises(InvalidSchedule, match=wrong):
         require_schedule(cron, zone)
 
 
-def test_the_history_holds_one_schedule_of_a_model(tmp_path: Path) -> None:
+def test_the_history_contains_one_schedule_per_model(tmp_path: Path) -> None:
     history = History(tmp_path / "registry.db")
     schedules = Schedules(history)
     with pytest.raises(UnknownModel):

@@ -31,7 +31,7 @@ def test_reports_are_replaced_and_removed(where: DatabaseAddress) -> None:
     history.close()
 
 
-def test_a_worker_that_stopped_repeating_is_not_counted(
+def test_a_worker_that_stopped_reporting_is_not_counted(
     where: DatabaseAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history = History(where)
@@ -83,7 +83,7 @@ async def test_a_command_waits_for_workers_of_every_machine(
         history.close()
 
 
-async def test_a_database_that_is_gone_is_an_error_of_readers_alone(
+async def test_an_unavailable_database_is_an_error_only_for_readers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_REGISTRY", "postgresql://127.0.0.1:1/registry")

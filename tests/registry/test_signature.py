@@ -17,7 +17,7 @@ LABEL = TensorSpec("label", "INT64", [-1])
 PROBABILITIES = TensorSpec("probabilities", "FP32", [-1, 2])
 
 
-def test_it_is_read_in_the_files_order(classifier: onnx.ModelProto) -> None:
+def test_the_signature_has_the_files_order(classifier: onnx.ModelProto) -> None:
     signature = read_signature(load(classifier.SerializeToString()))
     assert signature == Signature([PRICE, COLOUR], [LABEL, PROBABILITIES])
 

@@ -78,7 +78,7 @@ def test_sums_that_overflow_are_no_error(kind: Any) -> None:
     assert found["x: norm"] == [2 * largest if kind is np.float32 else None]
 
 
-def test_text_has_length_words_and_non_ascii_share() -> None:
+def test_a_text_has_length_word_count_and_non_ascii_share() -> None:
     texts = np.array(["grün ist schön", "", "one\ttwo  three\n"], dtype=np.object_)
     found = summarize(TensorSpec("text", "BYTES", [-1]), texts, 3)
     assert found == {
@@ -135,7 +135,7 @@ def test_a_model_without_batch_dimension_counts_as_one_row() -> None:
     assert len(summaries["scores: norm"]) == 1
 
 
-def test_an_output_that_is_not_one_row_for_each_has_no_summary_in_many_rows() -> None:
+def test_an_output_without_one_row_per_request_row_has_no_summary() -> None:
     found = Signature([TensorSpec("x", "FP32", [-1, 2])], [TensorSpec("boxes", "FP32", [-1, 4])])
     summarizer = Summarizer(Manifest(signature=found, summaries=default_summaries(found, ["x"])))
     boxes = np.ones((3, 4), np.float32)
@@ -143,7 +143,7 @@ def test_an_output_that_is_not_one_row_for_each_has_no_summary_in_many_rows() ->
     assert len(summarizer.summarize({"boxes": boxes}, 1)["boxes: norm"]) == 1
 
 
-def test_what_carries_features_or_the_prediction_is_left_out() -> None:
+def test_tensors_with_features_or_the_prediction_have_no_summary() -> None:
     assert names(TensorSpec("y", "FP32", [-1, 2])) == []
     assert names(TensorSpec("flag", "BOOL", [-1, 1])) == ["flag: value"]
     assert "ids: size" in names(TensorSpec("ids", "INT64", [-1, -1]))

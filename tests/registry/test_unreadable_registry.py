@@ -25,7 +25,7 @@ def _folder(path: Path) -> None:
     ("damage", "sentence"),
     [(_garbage, "not a database; restore it"), (_folder, "expected a file that this user can")],
 )
-def test_a_file_that_is_no_registry_is_named(
+def test_a_file_that_is_not_a_registry_is_named(
     tmp_path: Path, damage: Callable[[Path], None], sentence: str
 ) -> None:
     path = tmp_path / "registry.db"

@@ -16,7 +16,7 @@ from registry.worker_reports import WorkerReport, WorkerReportPublisher, read_wo
 REPORT = WorkerReport(3, {"tiny": {"champion": "2"}}, {"tiny": {"4": "it is damaged"}})
 
 
-def test_a_worker_is_seen_before_it_has_followed_anything(tmp_path: Path) -> None:
+def test_a_worker_is_listed_before_its_first_change(tmp_path: Path) -> None:
     publisher = WorkerReportPublisher(tmp_path)
     assert read_workers(tmp_path) == [WorkerReport(-1)]
     publisher.publish(REPORT)
@@ -25,7 +25,7 @@ def test_a_worker_is_seen_before_it_has_followed_anything(tmp_path: Path) -> Non
     assert read_workers(tmp_path) == []
 
 
-def test_workers_of_other_models_are_not_asked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_workers_without_the_model_are_not_awaited(capsys: pytest.CaptureFixture[str]) -> None:
     other = WorkerReport(3, models="bus-*, team-a-*")
     print_serving_workers([REPORT, other], "tiny", "champion", "2")
     assert "1 of 1 workers serve version 2" in capsys.readouterr().out
@@ -33,7 +33,7 @@ def test_workers_of_other_models_are_not_asked(capsys: pytest.CaptureFixture[str
         print_serving_workers([REPORT, other], "bus-1", "champion", "2")
 
 
-def test_what_a_killed_worker_left_is_removed(tmp_path: Path) -> None:
+def test_the_report_of_a_killed_worker_is_removed(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from registry import worker_reports\n"
         "publisher = worker_reports.WorkerReportPublisher(Path(sys.argv[1])); "
@@ -49,7 +49,7 @@ def test_what_a_killed_worker_left_is_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_waiting_ends_when_the_slowest_worker_has_followed(tmp_path: Path) -> None:
+def test_waiting_ends_when_the_slowest_worker_has_applied_the_change(tmp_path: Path) -> None:
     home = Home(tmp_path)
     fast, slow = WorkerReportPublisher(home.workers), WorkerReportPublisher(home.workers)
     fast.publish(REPORT)
@@ -65,7 +65,7 @@ def test_waiting_ends_when_the_slowest_worker_has_followed(tmp_path: Path) -> No
         publisher.close()
 
 
-def test_waiting_in_vain_says_how_many_are_behind(tmp_path: Path) -> None:
+def test_a_timeout_states_how_many_workers_are_behind(tmp_path: Path) -> None:
     publisher = WorkerReportPublisher(Home(tmp_path).workers)
     with pytest.raises(NotConverged, match="1 of 1 workers have not applied registry revision"):
         wait_for_workers(AllWorkers(Home(tmp_path)), 3, 0)

@@ -39,13 +39,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("text", "reason"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_is_refused_and_why(text: str | bytes, reason: str) -> None:
+def test_invalid_yaml_is_refused_with_the_reason(text: str | bytes, reason: str) -> None:
     with pytest.raises(yaml.YAMLError, match=f"(?s){reason}"):
         parse_yaml(text if isinstance(text, bytes) else text.encode())
 
 
 @pytest.mark.parametrize("name", ["deep list", "huge integer", "repeated key", "no UTF-8"])
-def test_a_manifest_of_that_is_one_error(tmp_path: Path, name: str) -> None:
+def test_a_manifest_of_invalid_yaml_is_one_error(tmp_path: Path, name: str) -> None:
     text = REFUSED[name][0]
     (tmp_path / "m.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InvalidManifest, match=r"m\.yaml is not YAML") as refusal:
@@ -66,11 +66,11 @@ values = st.recursive(
 
 
 @given(values)
-def test_what_yaml_writes_is_read(value: object) -> None:
+def test_documents_written_by_pyyaml_are_read(value: object) -> None:
     assert parse_yaml(yaml.safe_dump(value).encode()) == value
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_a_value_or_one_error(data: bytes) -> None:
+def test_arbitrary_bytes_are_a_value_or_one_error(data: bytes) -> None:
     with contextlib.suppress(yaml.YAMLError):
         parse_yaml(data)

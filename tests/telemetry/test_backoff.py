@@ -13,7 +13,7 @@ def test_pauses_grow_to_the_longest_and_begin_again() -> None:
     assert pauses.next() == 1.0
 
 
-def test_the_factor_is_the_callers() -> None:
+def test_the_caller_chooses_the_factor() -> None:
     assert [pause_after(n, 5, 60, factor=3) for n in (1, 2, 3, 4)] == [5, 15, 45, 60]
 
 

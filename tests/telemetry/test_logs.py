@@ -25,7 +25,7 @@ def _root_as_before() -> Iterator[None]:
     root.handlers[:], root.level = handlers, level
 
 
-def test_a_line_is_one_json_object_with_the_request_that_it_is_about(
+def test_a_line_is_one_json_object_with_its_request_id(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     configure("service", LoggingSettings(format="json"))
@@ -47,7 +47,7 @@ def test_a_line_is_one_json_object_with_the_request_that_it_is_about(
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_no_name_begins_a_line_or_steers_a_terminal(
+def test_names_cannot_start_a_line_or_control_the_terminal(
     capsys: pytest.CaptureFixture[str], form: Literal["text", "json"]
 ) -> None:
     configure("service", LoggingSettings(format=form))
@@ -57,7 +57,7 @@ def test_no_name_begins_a_line_or_steers_a_terminal(
     assert "\\nERROR" in line or "\\u000aERROR" in line
 
 
-def test_a_migrated_registry_is_one_line_and_a_new_one_none(
+def test_a_migrated_registry_logs_one_line_and_a_new_registry_none(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     configure("service", LoggingSettings())
@@ -70,7 +70,7 @@ def test_a_migrated_registry_is_one_line_and_a_new_one_none(
     assert "the registry's history was migrated from schema" in line
 
 
-def test_an_exception_stays_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_exception_is_logged_in_a_single_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure("monitor", LoggingSettings(format="json"))
     try:
         int("no")
@@ -80,7 +80,7 @@ def test_an_exception_stays_in_its_line(capsys: pytest.CaptureFixture[str]) -> N
     assert "ValueError: invalid" in json.loads(line)["exception"]
 
 
-def test_text_is_for_a_person_and_the_level_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_text_format_is_readable_and_has_the_level(capsys: pytest.CaptureFixture[str]) -> None:
     configure("forwarder", LoggingSettings(level="warning"))
     logging.getLogger("eventlog").info("not said")
     logging.getLogger("eventlog").warning("said")

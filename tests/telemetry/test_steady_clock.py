@@ -39,7 +39,7 @@ class Machine:
 @pytest.mark.parametrize(
     ("moved", "seconds"), [(3 * 3600, 12), (30 * 86_400, 8), (-3600, 30), (6, 59)]
 )
-def test_a_clock_that_is_wrong_for_seconds_moves_no_time(moved: int, seconds: int) -> None:
+def test_a_clock_that_is_wrong_for_seconds_is_ignored(moved: int, seconds: int) -> None:
     machine = Machine()
     machine.run(5)
     machine.moved = moved * SECOND
@@ -49,7 +49,7 @@ def test_a_clock_that_is_wrong_for_seconds_moves_no_time(moved: int, seconds: in
     assert set(machine.run(100)) == {0}
 
 
-def test_a_clock_that_stays_moved_is_followed_after_a_minute() -> None:
+def test_a_permanently_moved_clock_is_followed_after_a_minute() -> None:
     machine = Machine()
     machine.moved = 3600 * SECOND
     wrong = machine.run(120)
@@ -57,7 +57,7 @@ def test_a_clock_that_stays_moved_is_followed_after_a_minute() -> None:
     assert wrong[61:] == [3600 * SECOND] * 59
 
 
-def test_a_clock_that_moves_again_has_to_stay_again() -> None:
+def test_a_clock_that_moves_again_restarts_the_minute() -> None:
     machine = Machine()
     machine.moved = 3600 * SECOND
     machine.run(40)

@@ -20,7 +20,7 @@ def _estimates(draw: st.DrawFn) -> Estimate:
 
 
 @given(_estimates(), _LIMITS, _LIMITS, st.sampled_from(["value", "interval"]))
-def test_what_passes_is_within_the_limits(
+def test_a_figure_passes_if_it_is_within_the_limits(
     figure: Estimate, at_least: float | None, at_most: float | None, by: Any
 ) -> None:
     assert figure.value is not None
@@ -37,7 +37,7 @@ def test_what_passes_is_within_the_limits(
 
 
 @given(_LIMITS, st.sampled_from(["value", "interval"]))
-def test_no_figure_is_not_enough_data(limit: float | None, by: Any) -> None:
+def test_a_missing_figure_means_not_enough_data(limit: float | None, by: Any) -> None:
     assert judge_limit(Estimate(None), limit, None, by) == "not enough data"
     assert judge_limit(Estimate(1.0), limit, None, "interval") == "not enough data"
 
@@ -61,7 +61,7 @@ def test_equal_predictions_have_no_difference() -> None:
     assert compare(200, share, share) == found  # seeded
 
 
-def test_pairs_cancel_what_both_get_wrong() -> None:
+def test_paired_figures_cancel_common_errors() -> None:
     """A small but consistent gain is seen, although both intervals overlap widely."""
     random = np.random.default_rng(2)
     champion = random.random(2_000) < 0.7
@@ -74,7 +74,7 @@ def test_pairs_cancel_what_both_get_wrong() -> None:
     assert found.candidate.low < found.champion + 0.02  # type: ignore[operator]
 
 
-def test_intervals_hold_what_they_promise() -> None:
+def test_intervals_have_their_stated_coverage() -> None:
     """Of 200 data sets, about 95 % of the intervals hold the true difference."""
     random = np.random.default_rng(3)
     held = 0
@@ -90,12 +90,12 @@ def test_intervals_hold_what_they_promise() -> None:
     assert held / 200 == pytest.approx(0.95, abs=0.04)
 
 
-def test_lower_may_be_better() -> None:
+def test_a_lower_figure_can_be_better() -> None:
     found = compare(10, lambda _: 1.0, lambda _: 3.0, lower_is_better=True)
     assert found.better.value == 2.0
     assert judge_difference(found.better, 0.0) == "passed"
 
 
-def test_a_figure_that_many_draws_lack_has_no_interval() -> None:
+def test_a_figure_undefined_in_many_draws_has_no_interval() -> None:
     found = compare(4, lambda rows: 1.0 if len(set(rows)) == 4 else None)
     assert found.candidate == Estimate(1.0, None, None)

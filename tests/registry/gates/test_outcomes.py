@@ -47,7 +47,7 @@ def test_a_gate_passes_only_if_a_figure_was_judged(found: list[tuple[str, bool, 
 
 
 @given(st.none() | st.floats(), st.floats(allow_nan=False))
-def test_no_number_is_never_within_a_limit(value: float | None, limit: float) -> None:
+def test_a_missing_number_is_never_within_a_limit(value: float | None, limit: float) -> None:
     figure = at_most("f", value, limit)
     within = value is not None and value <= limit
     assert (figure.outcome == "passed") == within

@@ -38,7 +38,7 @@ def test_a_report_that_is_missing_or_changed_is_named(tmp_path: Path) -> None:
         reports.read("0" * 64)
 
 
-def test_a_run_is_recorded_for_the_content_that_it_saw(tmp_path: Path) -> None:
+def test_a_run_is_recorded_for_the_content_that_it_tested(tmp_path: Path) -> None:
     history = History(tmp_path / "registry.db")
     history.register("m", "1", time=0, actor="ann", digest="d1")
     assert record_run(history, REPORT, "e1", "spring") == 2

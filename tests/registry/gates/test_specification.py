@@ -51,7 +51,7 @@ def test_a_name_is_simple() -> None:
 @given(st.dictionaries(st.text(max_size=5), _VALUES | st.fixed_dictionaries(
     {"kind": st.sampled_from([*KINDS, "other"])}, optional={"seconds": _VALUES, "ratio": _VALUES}
 ), max_size=4))  # fmt: skip
-def test_anything_is_read_or_refused(stated: dict[str, Any]) -> None:
+def test_arbitrary_text_is_parsed_or_refused(stated: dict[str, Any]) -> None:
     with suppress(InvalidGates):
         assert read_gates(stated).keys() == stated.keys()
 
@@ -75,7 +75,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str, sentence
     assert sentence in str(found.value)
 
 
-def test_golden_requests_may_be_in_a_file_of_their_own(tmp_path: Path) -> None:
+def test_golden_requests_can_be_in_a_separate_file(tmp_path: Path) -> None:
     (tmp_path / "golden.json").write_text('[{"inputs": {"x": [1]}, "outputs": {"y": [2]}}]')
     path = tmp_path / "gates.yaml"
     path.write_text("gates: {known: {kind: answers, requests: golden.json}}")
