@@ -75,7 +75,7 @@ class Bad:
     """What comes, after events that prepare it, and what becomes of it each time."""
 
     what: str
-    said: dict[str, Any] | bytes
+    body: dict[str, Any] | bytes
     reason: str = ""  # a part of what its dead letter says; empty: there is none
     counted: dict[str, int] = field(default_factory=dict)
     first: Sequence[dict[str, Any]] = ()
@@ -199,18 +199,18 @@ def _good() -> list[dict[str, Any]]:
 
 def _records(between: Sequence[dict[str, Any] | bytes], first: Sequence[dict[str, Any]]) -> Any:
     """The good events with others between them, each at the same place whatever the others are."""
-    said: list[dict[str, Any] | bytes] = [*first]
+    bodies: list[dict[str, Any] | bytes] = [*first]
     coming = iter(between)
     for place, event in enumerate(_good()):
         if place in PLACES:
-            said.append(next(coming))
-        said.append(event)
-    return [_record(one, sequence) for sequence, one in enumerate(said)]
+            bodies.append(next(coming))
+        bodies.append(event)
+    return [_record(one, sequence) for sequence, one in enumerate(bodies)]
 
 
-def _record(said: dict[str, Any] | bytes, sequence: int) -> Record:
+def _record(body: dict[str, Any] | bytes, sequence: int) -> Record:
     stamp = {"source": "s-0", "epoch": 1, "sequence": sequence}
-    value = said if isinstance(said, bytes) else _encoded(said | stamp)
+    value = body if isinstance(body, bytes) else _encoded(body | stamp)
     try:
         return Record("s-0", 1, sequence, wire.decode(value), value)
     except UnreadableEvent as error:
@@ -221,12 +221,12 @@ def _encoded(event: dict[str, Any]) -> bytes:
     return msgspec.json.encode(event).replace(b'"TmFO"', b"NaN")  # bytes that JSON has not
 
 
-def _watched(where: DatabaseAddress, records: Sequence[Record]) -> Store:
+def _monitored(where: DatabaseAddress, records: Sequence[Record]) -> Store:
     Monitor(where, records, find=_find).drain()
     return Store(where)
 
 
-def _of_good(where: DatabaseAddress) -> dict[str, list[tuple[object, ...]]]:
+def _state_of_good_version(where: DatabaseAddress) -> dict[str, list[tuple[object, ...]]]:
     """Everything that the monitor knows of the good version and has asked for, to the byte."""
     database = Database(where)
     tables = ("results", "windows", "watches", "streaks", "predictions")
@@ -251,27 +251,27 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
     found = {}
     for before in range(3):
         where = tmp_path_factory.mktemp("calm") / "monitor.db"
-        _watched(where, _records([FILLER] * len(PLACES), [FILLER] * before)).close()
-        found[before] = _of_good(where)
+        _monitored(where, _records([FILLER] * len(PLACES), [FILLER] * before)).close()
+        found[before] = _state_of_good_version(where)
     return found
 
 
 def _between(case: Bad) -> list[dict[str, Any] | bytes]:
-    if isinstance(case.said, bytes):
-        return [case.said] * len(PLACES)
-    name = str(case.said["prediction_id"])
-    return [{**case.said, "prediction_id": name.format(n=n)} for n in range(len(PLACES))]
+    if isinstance(case.body, bytes):
+        return [case.body] * len(PLACES)
+    name = str(case.body["prediction_id"])
+    return [{**case.body, "prediction_id": name.format(n=n)} for n in range(len(PLACES))]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
-def test_good_events_fare_as_if_it_had_never_come(
+def test_bad_record_does_not_affect_the_results_of_good_events(
     tmp_path: Path, undisturbed: dict[int, Any], case: Bad
 ) -> None:
     where = tmp_path / "monitor.db"
-    store = _watched(where, _records(_between(case), case.first))
+    store = _monitored(where, _records(_between(case), case.first))
     calm = undisturbed[len(case.first)]
     assert {len(calm[name]) > 0 for name in ("results", "alarms", "outbox")} == {True}
-    assert _of_good(where) == calm
+    assert _state_of_good_version(where) == calm
     letters, totals = store.dead_letters(1_000), store.totals()
     assert len(letters) == (len(PLACES) if case.reason else 0)
     assert all(case.reason in letter.reason for letter in letters)
@@ -287,11 +287,11 @@ def test_good_events_fare_as_if_it_had_never_come(
     )
 
 
-def test_a_window_with_all_of_it_can_still_be_looked_at_and_exported(tmp_path: Path) -> None:
-    said = [one for case in CASES for one in [*case.first, case.said]]
+def test_window_with_bad_values_can_be_displayed_and_exported(tmp_path: Path) -> None:
+    bodies = [one for case in CASES for one in [*case.first, case.body]]
     named = [
         one | {"prediction_id": f"p{n}"} if isinstance(one, dict) and "model" in one else one
-        for n, one in enumerate(said)
+        for n, one in enumerate(bodies)
     ]
     named += [
         a_prediction(f"q{n}", version=BAD, outputs=answers(label))
@@ -316,11 +316,11 @@ def test_a_window_with_all_of_it_can_still_be_looked_at_and_exported(tmp_path: P
     assert {"0", "1", "x"} == set(rows["prediction"])
 
 
-def test_a_label_that_cannot_be_true_is_counted_where_it_came_before_its_prediction(
+def test_unfit_label_before_its_prediction_is_counted(
     where: DatabaseAddress,
 ) -> None:
-    said = [a_label("p", "yes"), a_prediction("p"), a_label("p", 1)]
-    store = _watched(where, [_record(one, n) for n, one in enumerate(said)])
+    bodies = [a_label("p", "yes"), a_prediction("p"), a_label("p", 1)]
+    store = _monitored(where, [_record(one, n) for n, one in enumerate(bodies)])
     assert store.totals()["unfit_labels"] == 1
     (live,) = store.live("tiny", GOOD)
     assert (live.labelled, live.conflicting) == (1, 0)
@@ -331,7 +331,7 @@ def test_a_label_that_cannot_be_true_is_counted_where_it_came_before_its_predict
     [(1.5, True), (-3, True), (2**63, True), (0, True), (True, False), ("1.5", True),
      ("NaN", False), ("Infinity", False), ("", False), (DIGITS, False)],
 )  # fmt: skip
-def test_the_truth_of_a_regression_is_a_finite_number(
+def test_regression_label_must_be_a_finite_number(
     tmp_path: Path, label: object, *, fits: bool
 ) -> None:
     manifest = msgspec.structs.replace(
@@ -341,8 +341,8 @@ def test_the_truth_of_a_regression_is_a_finite_number(
             VERSION.manifest.prediction, probabilities="", classes=[], positive=None
         ),
     )
-    said = [a_prediction("p"), a_label("p", label)]
-    records = [_record(one, n) for n, one in enumerate(said)]
+    bodies = [a_prediction("p"), a_label("p", label)]
+    records = [_record(one, n) for n, one in enumerate(bodies)]
     version = msgspec.structs.replace(VERSION, manifest=manifest)
     Monitor(tmp_path / "monitor.db", records, find=lambda *_: version).drain()
     store = Store(tmp_path / "monitor.db")
@@ -353,20 +353,20 @@ def test_the_truth_of_a_regression_is_a_finite_number(
 
 
 @pytest.mark.parametrize("label", [1, 1.0, "1", True])
-def test_a_class_may_come_as_a_number_or_as_text(tmp_path: Path, label: object) -> None:
-    said = [a_prediction("p"), a_label("p", label)]
-    store = _watched(tmp_path / "monitor.db", [_record(one, n) for n, one in enumerate(said)])
+def test_class_label_can_be_a_number_or_text(tmp_path: Path, label: object) -> None:
+    bodies = [a_prediction("p"), a_label("p", label)]
+    store = _monitored(tmp_path / "monitor.db", [_record(one, n) for n, one in enumerate(bodies)])
     assert [live.labelled for live in store.live("tiny", GOOD)] == [1]
 
 
-def test_bad_input_comes_to_the_same_in_any_database(
+def test_bad_input_is_handled_the_same_in_every_database(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    said = [one for case in CASES for one in [*case.first, case.said]]
-    records = [_record(one, sequence) for sequence, one in enumerate(said)]
+    bodies = [one for case in CASES for one in [*case.first, case.body]]
+    records = [_record(one, sequence) for sequence, one in enumerate(bodies)]
     found = []
     for place in (tmp_path / "alone.db", postgres.schema()):
-        store = _watched(place, records)
+        store = _monitored(place, records)
         letters = [(one.origin, one.reason) for one in store.dead_letters(1_000)]
         found.append((letters, store.totals(), store.live("tiny", BAD)))
     assert found[0] == found[1]
@@ -413,22 +413,22 @@ feedback = st.fixed_dictionaries(
         max_size=8,
     )
 )
-def test_nothing_that_comes_stops_the_monitor(where: DatabaseAddress, said: list[Any]) -> None:
+def test_no_record_stops_the_monitor(where: DatabaseAddress, bodies: list[Any]) -> None:
     """Every record has its place among what was taken in, whatever it holds."""
     if isinstance(where, Path):
         where.unlink(missing_ok=True)
     try:
-        records = [_record(one, sequence) for sequence, one in enumerate(said)]
+        records = [_record(one, sequence) for sequence, one in enumerate(bodies)]
     except UnicodeEncodeError:  # no JSON has it
         return
-    store = _watched(where, records)
+    store = _monitored(where, records)
     if isinstance(where, Path):
         assert sum(one.events for one in store.ledger()) == len(records)
     store.close()
 
 
-def test_a_letter_says_where_it_came_from(tmp_path: Path) -> None:
-    store = _watched(tmp_path / "monitor.db", [_record(b"garbage", 0)])
+def test_dead_letter_states_its_origin(tmp_path: Path) -> None:
+    store = _monitored(tmp_path / "monitor.db", [_record(b"garbage", 0)])
     (letter,) = store.dead_letters(1)
     reason = "not an event of a known schema version: JSON is malformed: invalid character (byte 0)"
     assert letter == DeadLetter(1, "s-0:1:0", reason, b"garbage")

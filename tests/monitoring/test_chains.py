@@ -26,7 +26,7 @@ def beat(number: int, next_us: int, epoch: int = 1) -> HeartbeatEvent:
     st.randoms(use_true_random=False),
     st.data(),
 )
-def test_what_is_missing_does_not_depend_on_the_order(
+def test_missing_count_does_not_depend_on_the_order(
     sizes: list[int], chance: random.Random, data: st.DataObject
 ) -> None:
     """Of every epoch the last record came, as a heartbeat makes sure."""
@@ -48,7 +48,7 @@ def test_what_is_missing_does_not_depend_on_the_order(
     assert in_order.missing == 0
 
 
-def test_a_heartbeat_shows_that_the_last_events_are_missing() -> None:
+def test_heartbeat_reveals_that_the_last_events_are_missing() -> None:
     one = chain()
     for number in (0, 1):
         one.enter(1, number)
@@ -57,7 +57,7 @@ def test_a_heartbeat_shows_that_the_last_events_are_missing() -> None:
     assert (one.missing, one.promised, one.ended) == (7, 10_000_005, False)
 
 
-def test_the_newest_heartbeat_tells_whether_the_writer_has_ended() -> None:
+def test_newest_heartbeat_shows_whether_the_writer_has_ended() -> None:
     one = chain()
     for number, next_us in ((0, 10), (1, 0)):
         one.enter(1, number)

@@ -38,7 +38,7 @@ def log() -> Log:
 
 
 @pytest.fixture
-def watch(where: DatabaseAddress, log: Log) -> Callable[[], Store]:
+def monitored(where: DatabaseAddress, log: Log) -> Callable[[], Store]:
     """Monitor the log to its end; the store to look at."""
 
     def run() -> Store:
@@ -48,50 +48,48 @@ def watch(where: DatabaseAddress, log: Log) -> Callable[[], Store]:
     return run
 
 
-class NoDuplicates(random.Random):
+class WithoutDuplicates(random.Random):
     """Have the reader repeat no record."""
 
     def random(self) -> float:
         return 1.0
 
 
-def test_a_window_closes_once_its_grace_has_passed(log: Log, watch: Callable[[], Store]) -> None:
+def test_window_closes_once_its_grace_has_passed(log: Log, monitored: Callable[[], Store]) -> None:
     for n in range(12):
         log.predict(T0 + n, f"a{n}")
     log.pass_time(T0 + HOUR + 599_000_000)
     log.predict(T0 + HOUR + 600_000_000, "a stray")
-    assert watch().results("tiny", "1") == []
+    assert monitored().results("tiny", "1") == []
     log.pass_time(T0 + HOUR + 600_000_000)
-    (result,) = watch().results("tiny", "1")
+    (result,) = monitored().results("tiny", "1")
     assert (result.rows, result.sampled, result.pending, result.events) == (12, 12, 12, {"ok": 12})
-    (live,) = watch().live("tiny", "1")
+    (live,) = monitored().live("tiny", "1")
     assert (live.rows, live.events["refused"]) == (1, 2 * RECENT)
 
 
-def test_what_comes_for_a_closed_window_is_late_and_kept_apart(
-    log: Log, watch: Callable[[], Store]
-) -> None:
+def test_event_for_a_closed_window_counts_as_late(log: Log, monitored: Callable[[], Store]) -> None:
     log.predict(T0, "first")
     log.pass_time(T0 + 3 * HOUR)
     log.predict(T0 + 5, "late", rows=3)
     log.tell("late", 1)
-    store = watch()
+    store = monitored()
     assert store.totals()["late_rows"] == 3
     assert store.totals()["late_labels"] == 1
     assert [result.rows for result in store.results("tiny", "1")] == [1]
 
 
-def test_windows_without_events_are_visible(log: Log, watch: Callable[[], Store]) -> None:
+def test_windows_without_events_have_results(log: Log, monitored: Callable[[], Store]) -> None:
     log.predict(T0, "first")
     log.predict(T0 + 3 * HOUR, "third hour")
     log.pass_time(T0 + 5 * HOUR)
-    results = watch().results("tiny", "1")
+    results = monitored().results("tiny", "1")
     assert [result.rows for result in results] == [1, 0, 0, 1]
     assert [result.verdict for result in results] == ["not enough data"] * 4
 
 
 def test_labels_join_before_and_after_their_prediction(
-    log: Log, watch: Callable[[], Store]
+    log: Log, monitored: Callable[[], Store]
 ) -> None:
     log.tell("a", 1, row=1)
     log.predict(T0, "a", rows=2)
@@ -100,7 +98,7 @@ def test_labels_join_before_and_after_their_prediction(
     log.tell("a", 1)
     log.tell("nobody", 1)
     log.tell("nobody", 1)
-    store = watch()
+    store = monitored()
     (live,) = store.live("tiny", "1")
     assert (live.rows, live.labelled, live.pending, live.conflicting) == (2, 2, 0, 1)
     totals = store.totals()
@@ -109,8 +107,8 @@ def test_labels_join_before_and_after_their_prediction(
     assert store.rows("tiny", "1", live.window)["label"].tolist() in ([0, 1], [1, 0])
 
 
-def test_labels_by_a_callers_own_id_join_predictions_of_earlier_releases_too(
-    log: Log, watch: Callable[[], Store]
+def test_labels_with_a_callers_own_id_join_predictions_of_earlier_releases(
+    log: Log, monitored: Callable[[], Store]
 ) -> None:
     earlier, now = "own-" + "1" * 32, "820ac31a93-own-" + "1" * 32
     log.predict(T0, earlier)
@@ -119,27 +117,27 @@ def test_labels_by_a_callers_own_id_join_predictions_of_earlier_releases_too(
     log.predict(T0, earlier.replace("1" * 32, "2" * 32))
     log.predict(T0, now.replace("1" * 32, "3" * 32))
     log.tell(earlier.replace("1" * 32, "3" * 32), 1)
-    store = watch()
+    store = monitored()
     (live,) = store.live("tiny", "1")
     assert (live.rows, live.labelled) == (3, 3)
 
 
-def test_a_result_is_revised_as_labels_come_and_expires(
-    log: Log, watch: Callable[[], Store]
+def test_result_is_revised_as_labels_arrive_until_it_expires(
+    log: Log, monitored: Callable[[], Store]
 ) -> None:
     for n in range(10):
         log.predict(T0 + n, f"a{n}")
     log.pass_time(T0 + 2 * HOUR)
     log.tell("a0", 1)
-    (first,) = watch().results("tiny", "1")[:1]
+    (first,) = monitored().results("tiny", "1")[:1]
     assert (first.revision, first.labelled) == (0, 0)
     log.tell("a1", 0)
-    first = watch().results("tiny", "1")[0]
+    first = monitored().results("tiny", "1")[0]
     assert (first.revision, first.labelled, first.pending) == (1, 2, 8)
     log.tell("a2", 1)
     log.pass_time(T0 + 4 * HOUR)  # three hours after its end: no label is awaited any more
     log.tell("a3", 1)
-    store = watch()
+    store = monitored()
     first = store.results("tiny", "1")[0]
     assert (first.revision, first.labelled, first.pending, first.expired) == (2, 3, 0, 7)
     assert store.totals()["late_labels"] == 1
@@ -147,19 +145,21 @@ def test_a_result_is_revised_as_labels_come_and_expires(
     assert drift, "a revision keeps what was scored when the window closed"
 
 
-def test_refusals_are_counted_and_are_no_rows(log: Log, watch: Callable[[], Store]) -> None:
+def test_refused_requests_are_counted_but_not_as_rows(
+    log: Log, monitored: Callable[[], Store]
+) -> None:
     log.predict(T0, "good")
     log.predict(T0, "bad", outcome="invalid", rows=0, inputs={}, outputs={})
     log.predict(T0, "lost", outcome="invalid", version="", rows=0, inputs={}, outputs={})
     log.pass_time(T0 + 2 * HOUR)
-    store = watch()
+    store = monitored()
     assert store.results("tiny", "1")[0].events == {"invalid": 1, "ok": 1}
     assert store.results("tiny", "1")[0].rows == 1
     assert store.totals()["unresolved_events"] == 1
 
 
-def test_what_cannot_be_used_is_dead_lettered_with_its_reason_and_the_rest_continues(
-    log: Log, watch: Callable[[], Store], where: DatabaseAddress
+def test_unusable_events_are_dead_lettered_with_a_reason(
+    log: Log, monitored: Callable[[], Store], where: DatabaseAddress
 ) -> None:
     log.damage()
     log.predict(T0, "stranger", model="other")
@@ -169,7 +169,7 @@ def test_what_cannot_be_used_is_dead_lettered_with_its_reason_and_the_rest_conti
     log.predict(-(10**30), "from before all time")
     log.tell("good", 1, row=2**63)
     log.predict(T0, "good")
-    store = watch()
+    store = monitored()
     letters = Database(where).all("SELECT origin, reason FROM dead_letters")
     assert [origin for origin, _ in letters] == [f"s-0:1:{n}" for n in range(7)]
     words = [
@@ -187,22 +187,22 @@ def test_what_cannot_be_used_is_dead_lettered_with_its_reason_and_the_rest_conti
     assert [live.rows for live in store.live("tiny", "1")] == [1]
 
 
-def test_lost_and_repeated_records_are_counted(log: Log, watch: Callable[[], Store]) -> None:
+def test_lost_and_repeated_records_are_counted(log: Log, monitored: Callable[[], Store]) -> None:
     log.predict(T0, "a")
     log.predict(T0, "b")
     log.lose(7)
-    (ledger,) = watch().ledger()
+    (ledger,) = monitored().ledger()
     assert (ledger.events, ledger.lost, ledger.duplicated) == (2, 7, 0)
 
 
-def test_a_large_window_keeps_a_sample_and_counts_everything(
-    log: Log, watch: Callable[[], Store]
+def test_large_window_stores_a_sample_and_counts_every_row(
+    log: Log, monitored: Callable[[], Store]
 ) -> None:
     for n in range(100):
         log.predict(T0 + n, f"a{n}")
         log.tell(f"a{n}", n % 2)
     log.pass_time(T0 + 2 * HOUR)
-    store = watch()
+    store = monitored()
     result = store.results("tiny", "1")[0]
     assert (result.rows, result.labelled, result.sampled) == (100, 100, 40)
     rows = store.rows("tiny", "1", result.window)
@@ -230,7 +230,7 @@ def test_results_do_not_depend_on_poll_sizes_or_duplicates(
     assert everything(where) == undisturbed
 
 
-def test_results_do_not_depend_on_how_long_a_step_takes(
+def test_results_do_not_depend_on_the_duration_of_a_step(
     where: DatabaseAddress, undisturbed: dict[str, Any]
 ) -> None:
     ticks = iter(range(1 << 30))
@@ -242,12 +242,10 @@ def test_results_do_not_depend_on_how_long_a_step_takes(
     assert everything(where) == undisturbed
 
 
-def test_the_monitor_pauses_once_the_log_is_read_so_that_transactions_are_larger(
-    tmp_path: Path, log: Log
-) -> None:
+def test_monitor_pauses_once_the_log_is_read(tmp_path: Path, log: Log) -> None:
     for n in range(5):
         log.predict(T0 + n, f"p{n}")
-    monitor = Monitor(tmp_path / "monitor.db", log.records, NoDuplicates())
+    monitor = Monitor(tmp_path / "monitor.db", log.records, WithoutDuplicates())
     pauses: list[float] = []
 
     def wait(seconds: float) -> bool:
@@ -258,7 +256,7 @@ def test_the_monitor_pauses_once_the_log_is_read_so_that_transactions_are_larger
     assert pauses == [0, 0, 0.5]
 
 
-def test_labels_that_wait_are_written_once(where: DatabaseAddress, log: Log) -> None:
+def test_early_labels_are_written_once(where: DatabaseAddress, log: Log) -> None:
     for row in range(300):
         log.tell("a", row % 2, row=row)
     monitor = Monitor(where, log.records)
@@ -275,7 +273,7 @@ def test_labels_that_wait_are_written_once(where: DatabaseAddress, log: Log) -> 
 
 
 @pytest.mark.parametrize("seed", range(by_depth(2, 6)))
-def test_results_do_not_depend_on_where_the_monitor_was_killed(
+def test_monitor_killed_at_any_write_reports_the_same_results(
     where: DatabaseAddress, undisturbed: dict[str, Any], seed: int
 ) -> None:
     """Each life ends in the middle of a transaction, at a statement drawn at random."""
@@ -315,9 +313,7 @@ def _dying(database: Database, after: int) -> Database:
     return database
 
 
-def test_a_version_that_was_deleted_does_not_stop_the_monitor(
-    where: DatabaseAddress, log: Log
-) -> None:
+def test_deleted_version_does_not_stop_the_monitor(where: DatabaseAddress, log: Log) -> None:
     for n in range(12):
         log.predict(T0 + n, f"a{n}")
     log.pass_time(T0 + 2 * HOUR)
@@ -337,7 +333,7 @@ def test_a_version_that_was_deleted_does_not_stop_the_monitor(
     assert store.totals()["waiting_scores"] == 0
 
 
-def test_a_silenced_alarm_is_recorded_and_asks_for_nothing(tmp_path: Path) -> None:
+def test_silenced_alarm_is_recorded_and_sends_no_webhook(tmp_path: Path) -> None:
     path = tmp_path / "monitor.db"
     store = Store(path)
     silence = Silence(
@@ -353,7 +349,7 @@ def test_a_silenced_alarm_is_recorded_and_asks_for_nothing(tmp_path: Path) -> No
     assert store.deliveries() == []
 
 
-def test_what_a_person_resolved_fires_again_only_as_another_alarm(tmp_path: Path) -> None:
+def test_manually_resolved_alarm_fires_again_only_as_a_new_alarm(tmp_path: Path) -> None:
     path = tmp_path / "monitor.db"
     records = eight_hours().records
     Monitor(path, records[: len(records) * 11 // 16]).drain()
@@ -368,7 +364,7 @@ def test_what_a_person_resolved_fires_again_only_as_another_alarm(tmp_path: Path
     assert len(store.deliveries()) == 2
 
 
-def test_a_dead_letter_is_taken_in_once_what_it_lacked_is_there(tmp_path: Path) -> None:
+def test_retried_dead_letter_is_ingested_once_its_model_exists(tmp_path: Path) -> None:
     path, log = tmp_path / "monitor.db", Log()
     for n, model in enumerate(("late", "nobody", "tiny")):
         log.predict(T0 + n, f"p{n}", model=model)

@@ -47,7 +47,9 @@ def _all_results(path: DatabaseAddress) -> list[Result]:
     return [as_struct(body, Result) for (body,) in Database(path).all("SELECT body FROM results")]
 
 
-def test_in_every_revision_rows_are_labelled_pending_or_expired(path: DatabaseAddress) -> None:
+def test_every_revision_counts_each_row_as_labelled_pending_or_expired(
+    path: DatabaseAddress,
+) -> None:
     Monitor(path, eight_hours().records).drain()
     results = _all_results(path)
     assert any(result.expired for result in results)
@@ -59,7 +61,7 @@ def test_in_every_revision_rows_are_labelled_pending_or_expired(path: DatabaseAd
         assert result.rows == result.events.get("ok", 0)
 
 
-def test_everything_answered_is_in_a_window_late_or_dead_lettered(path: DatabaseAddress) -> None:
+def test_every_prediction_is_in_a_window_late_or_dead_lettered(path: DatabaseAddress) -> None:
     log, chance = Log(), random.Random(3)
     for n in range(300):
         time = T0 + n * HOUR // 40 - chance.choice([0, 0, 0, 3 * HOUR])
@@ -91,7 +93,7 @@ def test_everything_answered_is_in_a_window_late_or_dead_lettered(path: Database
     assert in_windows + sum(totals.get(fate, 0) for fate in fates) <= len(reported) + conflicting
 
 
-def test_labels_have_one_fate_each(path: DatabaseAddress) -> None:
+def test_every_label_is_counted_in_exactly_one_way(path: DatabaseAddress) -> None:
     log = Log()
     log.tell("early", 1)
     for name in ("early", "known", "twice", "torn"):
@@ -117,7 +119,7 @@ def test_labels_have_one_fate_each(path: DatabaseAddress) -> None:
     assert totals["labels"] == result.labelled + sum(fates.values())
 
 
-def test_a_label_that_waits_is_known_once_its_prediction_comes(path: DatabaseAddress) -> None:
+def test_early_label_is_joined_once_its_prediction_arrives(path: DatabaseAddress) -> None:
     log = Log()
     log.tell("p", 1)
     Monitor(path, log.records).drain()
@@ -128,7 +130,7 @@ def test_a_label_that_waits_is_known_once_its_prediction_comes(path: DatabaseAdd
     assert Store(path).live("tiny", "1")[0].labelled == 1
 
 
-def test_a_dead_letter_keeps_the_bytes_as_they_lay_in_the_log(path: DatabaseAddress) -> None:
+def test_dead_letter_stores_the_bytes_of_the_log(path: DatabaseAddress) -> None:
     log = Log()
     log.damage()
     log.predict(T0, "p", version="9")
@@ -139,7 +141,7 @@ def test_a_dead_letter_keeps_the_bytes_as_they_lay_in_the_log(path: DatabaseAddr
     assert (ledger.events, ledger.unreadable) == (2, 1)
 
 
-def test_an_event_time_up_to_a_day_ahead_is_counted_but_is_no_progress(
+def test_event_time_up_to_a_day_ahead_is_counted_but_does_not_advance_time(
     path: DatabaseAddress,
 ) -> None:
     log = Log()
@@ -163,7 +165,7 @@ def _drifting(hours: Sequence[int]) -> Log:
     return log
 
 
-def test_an_alarm_asks_once_and_another_alarm_while_it_is_open_does_not(
+def test_second_alarm_requests_no_retraining_while_the_first_is_open(
     path: DatabaseAddress,
 ) -> None:
     log = _drifting(range(9))  # the scorer finds drift from the third hour on
@@ -171,7 +173,7 @@ def test_an_alarm_asks_once_and_another_alarm_while_it_is_open_does_not(
         for n in range(10):
             log.tell(f"p{hour}-{n}", 0)
     monitor = Monitor(path, log.records)
-    _break_performance(monitor.scorer)
+    _degrade_performance(monitor.scorer)
     monitor.drain()
     rules = sorted(alarm.rule for alarm in Store(path).alarms())
     assert rules == ["drift", "performance"]
@@ -182,13 +184,13 @@ def test_an_alarm_asks_once_and_another_alarm_while_it_is_open_does_not(
     assert b'"rows_url":"http://page/api/models/tiny/versions/1/windows/' in delivery.body
 
 
-def test_a_request_that_nobody_received_gives_way_to_a_later_one_of_its_version(
+def test_undelivered_request_is_superseded_by_a_later_request_of_its_version(
     path: DatabaseAddress,
 ) -> None:
     monitor = Monitor(path, _drifting(range(16)).records)
     judge = monitor.scorer.submit
     monitor.scorer.submit = lambda job: judge(  # type: ignore[method-assign]
-        replace(job, window=_three_or_nothing(job.window))
+        replace(job, window=_window_with_or_without_drift(job.window))
     )
     monitor.drain()
     alarms = Store(path).alarms()
@@ -202,14 +204,14 @@ def test_a_request_that_nobody_received_gives_way_to_a_later_one_of_its_version(
     assert {one.state for one in Store(path).deliveries()} == {"pending", "delivered"}
 
 
-def _three_or_nothing(window: Window) -> Window:
+def _window_with_or_without_drift(window: Window) -> Window:
     """Drift in hours 3 to 5 and from the ninth on, for a scorer that goes by the hour."""
     hour = (window.start - T0) // HOUR
     reported = 3 if 3 <= hour < 6 or hour >= 9 else 0
     return Window(T0 + reported * HOUR, T0 + (reported + 1) * HOUR)
 
 
-def _break_performance(scorer: FakeScorer) -> None:
+def _degrade_performance(scorer: FakeScorer) -> None:
     judge = scorer.replies
 
     def replies() -> list[ScoreReply]:
@@ -229,7 +231,7 @@ def _break_performance(scorer: FakeScorer) -> None:
     scorer.replies = replies  # type: ignore[method-assign]
 
 
-def test_a_window_that_could_not_be_scored_says_so_and_keeps_its_counts(
+def test_window_that_could_not_be_scored_states_the_error_and_its_counts(
     path: DatabaseAddress,
 ) -> None:
     monitor = Monitor(path, _drifting([0, 2]).records)
@@ -245,7 +247,7 @@ def test_a_window_that_could_not_be_scored_says_so_and_keeps_its_counts(
     assert Store(path).totals()["waiting_scores"] == 0
 
 
-class Sluggish(FakeScorer):
+class SlowScorer(FakeScorer):
     """Hands out its replies one by one, when chance wills it."""
 
     def __init__(self, chance: random.Random) -> None:
@@ -261,22 +263,22 @@ class Sluggish(FakeScorer):
 
 
 @pytest.mark.parametrize("seed", range(by_depth(1, 3)))
-def test_results_do_not_depend_on_how_long_scoring_takes(
+def test_results_do_not_depend_on_the_duration_of_scoring(
     path: DatabaseAddress, undisturbed: dict[str, Any], seed: int
 ) -> None:
-    monitor = Monitor(path, eight_hours().records, scorer=Sluggish(random.Random(seed)))
+    monitor = Monitor(path, eight_hours().records, scorer=SlowScorer(random.Random(seed)))
     monitor.drain(limit=13)
     assert everything(path) == undisturbed
 
 
 @pytest.mark.parametrize("seed", range(by_depth(1, 3)))
-def test_scores_that_were_asked_for_are_asked_for_again_after_a_crash(
+def test_outstanding_score_jobs_are_submitted_again_after_a_crash(
     path: DatabaseAddress, undisturbed: dict[str, Any], seed: int
 ) -> None:
     """The monitor dies between steps while its scorer still owes it answers."""
     chance = random.Random(seed)
     for _ in range(8):
-        monitor = Monitor(path, eight_hours().records, chance, Sluggish(chance))
+        monitor = Monitor(path, eight_hours().records, chance, SlowScorer(chance))
         for _ in range(chance.randrange(1, 6)):
             monitor.consumer.step(chance.randrange(5, 40))
         monitor.database.close()
@@ -286,7 +288,7 @@ def test_scores_that_were_asked_for_are_asked_for_again_after_a_crash(
 
 
 @pytest.mark.parametrize("seed", range(by_depth(2, 6)))
-def test_results_do_not_depend_on_which_statement_was_the_last(
+def test_monitor_killed_at_any_statement_reports_the_same_results(
     each_database: DatabaseAddress, undisturbed: dict[str, Any], seed: int
 ) -> None:
     """No rollback, no commit, no close: the next life finds all as the last one left it."""
@@ -327,7 +329,7 @@ def _as_received(one: Log, two: Log) -> list[Record]:
 
 @pytest.mark.parametrize("limit", [1, 9, 10, 1000] if NIGHTLY else [9, 10])
 @pytest.mark.parametrize("order", [_one_after_the_other, _the_other_first, _as_received])
-def test_reading_one_source_ahead_of_another_makes_nobody_late(
+def test_reading_one_source_ahead_of_another_makes_no_event_late(
     path: DatabaseAddress, order: Callable[[Log, Log], list[Record]], limit: int
 ) -> None:
     monitor = Monitor(path, order(*_two_sources()))
@@ -342,7 +344,7 @@ def test_reading_one_source_ahead_of_another_makes_nobody_late(
     ]
 
 
-def test_what_is_drained_is_looked_at_once_and_not_at_every_quiet_step(
+def test_idle_step_does_not_query_the_database(
     path: DatabaseAddress,
 ) -> None:
     one, two = _two_sources()

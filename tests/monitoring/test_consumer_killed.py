@@ -136,7 +136,7 @@ def _home_like(environment: Mapping[str, str], folder: Path) -> Path:
     return folder
 
 
-def _ends(process: subprocess.Popen[bytes]) -> None:
+def _expect_success(process: subprocess.Popen[bytes]) -> None:
     try:
         assert process.wait(timeout=400) == 0
     finally:
@@ -173,7 +173,7 @@ def _await(
         time.sleep(0.01)
 
 
-def _found(where: DatabaseAddress) -> dict[str, list[tuple[object, ...]]]:
+def _contents(where: DatabaseAddress) -> dict[str, list[tuple[object, ...]]]:
     """Everything that must be the same; a webhook says when it was made, which is left out."""
     database = Database(where)
     tables = ("results", "alarms", "totals", "windows", "dead_letters", "positions")
@@ -202,16 +202,16 @@ def calm(
     kill_session(undisturbed)
 
 
-def test_a_monitor_that_is_killed_again_and_again_finds_the_same(
+def test_repeatedly_killed_monitor_stores_the_same(
     environment: dict[str, str], calm: tuple[Path, subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
     home, undisturbed = calm
     haunted = _home_like(environment, tmp_path / "haunted")
     for events, results in [(60, 0), (110, 0), (700, 2)][-by_depth(2, 3) :]:
         _killed_at(environment, haunted, events, results)
-    _ends(_monitor(environment, haunted))
-    _ends(undisturbed)
-    expected = _found(home / "monitor.db")
+    _expect_success(_monitor(environment, haunted))
+    _expect_success(undisturbed)
+    expected = _contents(home / "monitor.db")
     assert len(expected["results"]) > 6
     watched = Store(home / "monitor.db").results("tiny", "1")
     assert [result.sampled for result in watched] == [80, 80, 80, 90, 90]
@@ -221,12 +221,12 @@ def test_a_monitor_that_is_killed_again_and_again_finds_the_same(
     rules = {alarm.rule for alarm in Store(home / "monitor.db").alarms()}
     assert rules == {"drift", "performance", "concept"}
     assert len(expected["outbox"]) == 1
-    assert _found(haunted / "monitor.db") == expected
+    assert _contents(haunted / "monitor.db") == expected
     (ledger,) = Store(haunted / "monitor.db").ledger()
     assert (ledger.lost, ledger.unreadable) == (0, 0)
 
 
-def test_a_database_server_that_is_started_again_costs_nothing_and_doubles_nothing(
+def test_restarted_database_server_neither_loses_nor_duplicates_results(
     environment: dict[str, str],
     calm: tuple[Path, subprocess.Popen[bytes]],
     tmp_path: Path,
@@ -243,17 +243,17 @@ def test_a_database_server_that_is_started_again_costs_nothing_and_doubles_nothi
         postgres.start()
     _await(process, where, 700, 2)
     kill_session(process)
-    _ends(_monitor(environment, elsewhere, where))
-    _ends(undisturbed)
-    assert _found(where) == _found(home / "monitor.db")
+    _expect_success(_monitor(environment, elsewhere, where))
+    _expect_success(undisturbed)
+    assert _contents(where) == _contents(home / "monitor.db")
     assert not (elsewhere / "monitor.db").exists()
 
 
-def test_the_past_comes_out_the_same_again_and_otherwise_by_another_policy(
+def test_replay_reproduces_the_results_and_backtest_applies_another_policy(
     environment: dict[str, str], calm: tuple[Path, subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
     home, undisturbed = calm
-    _ends(undisturbed)
+    _expect_success(undisturbed)
     here = {**environment, "DRIFTLINE_HOME": str(home), "COLUMNS": "400"}
 
     def command(*arguments: str, **elsewhere: str) -> subprocess.CompletedProcess[str]:

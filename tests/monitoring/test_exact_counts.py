@@ -53,14 +53,14 @@ class RealScorer(FakeScorer):
 
     def __init__(self, version: Version, reports: Path) -> None:
         super().__init__()
-        self._scoring = WindowScorer(ScorerCache(_One(version)), reports)
+        self._scoring = WindowScorer(ScorerCache(_Catalogue(version)), reports)
 
     def submit(self, job: ScoreJob) -> None:
         self.jobs.append(job)
         self._replies.append(self._scoring.score(replace(job, report="")))
 
 
-class _One:
+class _Catalogue:
     def __init__(self, version: Version) -> None:
         self._version = version
 
@@ -98,9 +98,7 @@ def _score(result: Result, name: str, column: str = "") -> Score:
     return score
 
 
-def test_shares_of_a_window_of_many_thousand_rows_are_exact(
-    version: Version, tmp_path: Path
-) -> None:
+def test_shares_of_a_large_window_are_exact(version: Version, tmp_path: Path) -> None:
     log, batches = Log(), list(_batches(np.random.default_rng(3)))
     for n, (prices, colours) in enumerate(batches):
         _predict(log, n, prices, colours, [1] * ROWS)
@@ -146,7 +144,7 @@ def _answer(rows: int) -> dict[str, Any]:
     }
 
 
-def test_a_row_is_counted_once_and_one_without_payload_as_such(
+def test_row_is_counted_once_and_rows_without_payload_separately(
     window_of: Callable[[Log], WindowState],
 ) -> None:
     log = Log()
@@ -161,7 +159,7 @@ def test_a_row_is_counted_once_and_one_without_payload_as_such(
     assert (inputs.rows, inputs.withheld, inputs.missing, inputs.outside) == (4, 2, [1], [2])
 
 
-def test_more_rows_than_wait_at_once_are_counted(
+def test_rows_beyond_the_buffer_are_counted(
     window_of: Callable[[Log], WindowState],
 ) -> None:
     log = Log()
@@ -170,7 +168,7 @@ def test_more_rows_than_wait_at_once_are_counted(
     assert window_of(log).inputs.missing == [4500]
 
 
-def test_accuracy_of_many_thousand_labels_is_exact_however_they_come(
+def test_accuracy_of_a_large_window_is_exact_in_any_order_of_labels(
     version: Version, tmp_path: Path
 ) -> None:
     chance = np.random.default_rng(4)
@@ -206,7 +204,7 @@ def test_accuracy_of_many_thousand_labels_is_exact_however_they_come(
     assert "labels" not in accuracy.note
 
 
-def test_a_label_is_compared_once_whether_it_comes_early_or_late_or_its_row_was_pushed_out(
+def test_early_late_and_unsampled_labels_are_compared_once(
     window_of: Callable[[Log], WindowState],
 ) -> None:
     log = Log()
@@ -224,7 +222,7 @@ def test_a_label_is_compared_once_whether_it_comes_early_or_late_or_its_row_was_
     assert (state.answers.confusion.rows, state.answers.confusion.hits) == (90, 46)
 
 
-def test_errors_of_a_regression_are_summed_whatever_the_order(where: DatabaseAddress) -> None:
+def test_regression_errors_are_summed_exactly_in_any_order(where: DatabaseAddress) -> None:
     regression = replace(
         VERSION.manifest, task="regression", prediction=Prediction("label"), target="y"
     )
@@ -248,7 +246,7 @@ def test_errors_of_a_regression_are_summed_whatever_the_order(where: DatabaseAdd
     assert errors.squares.mean(1) == float(sum(Fraction(one) ** 2 for one in each))
 
 
-def test_panes_add_up_to_the_windows_that_take_them_in(where: DatabaseAddress) -> None:
+def test_counts_of_panes_add_up_to_their_windows(where: DatabaseAddress) -> None:
     policy = WindowPolicy(length=None, rows=30, step=300, grace=1200, max_rows=20)
     watched = replace(VERSION.manifest.monitoring, window=policy)
     version = replace(VERSION, manifest=replace(VERSION.manifest, monitoring=watched))
@@ -264,7 +262,7 @@ def test_panes_add_up_to_the_windows_that_take_them_in(where: DatabaseAddress) -
     assert sum(sum(state.inputs.outside) for state in states) == outside
 
 
-def test_without_a_reference_to_read_the_window_knows_that_it_was_not_counted(
+def test_window_without_a_readable_reference_has_no_counts(
     tmp_path: Path,
 ) -> None:
     log = Log()
@@ -278,13 +276,13 @@ def test_without_a_reference_to_read_the_window_knows_that_it_was_not_counted(
     assert len(scorer.jobs[0].columns["x"]) == 40
 
 
-def test_a_window_that_an_earlier_release_began_is_not_counted() -> None:
+def test_window_begun_by_an_earlier_release_is_not_counted() -> None:
     begun = msgspec.json.decode(b'{"start": 0, "end": 1, "rows": 5}', type=WindowState)
     assert not begun.counted
     assert WindowState(0, 1).counted
 
 
-def test_only_a_window_larger_than_its_sample_is_scored_from_counts(tmp_path: Path) -> None:
+def test_only_windows_larger_than_their_sample_are_scored_from_counts(tmp_path: Path) -> None:
     log, scorer = Log(), FakeScorer()
     for n in range(41):
         log.predict(T0 + n, f"a{n}")

@@ -31,7 +31,7 @@ class Unfair(FakeScorer):
         self._replies.append(ScoreReply(key=job.key, scores=reported))
 
 
-def _watched(where: Path, alarms: AlarmPolicy, *, labels: bool) -> Store:
+def _monitored(where: Path, alarms: AlarmPolicy, *, labels: bool) -> Store:
     log = Log()
     for hour in range(4):
         for n in range(12):
@@ -48,7 +48,7 @@ def _watched(where: Path, alarms: AlarmPolicy, *, labels: bool) -> Store:
     return Store(where)
 
 
-ASKED = AlarmPolicy(min_rows=10, max_gap=MaxGap(0.2, 0.2), min_segment_score=0.5)
+WITH_GROUP_RULES = AlarmPolicy(min_rows=10, max_gap=MaxGap(0.2, 0.2), min_segment_score=0.5)
 
 
 @pytest.mark.parametrize(
@@ -58,18 +58,18 @@ ASKED = AlarmPolicy(min_rows=10, max_gap=MaxGap(0.2, 0.2), min_segment_score=0.5
         (True, {"selection_rate_gap", "true_positive_rate_gap", "segment"}),
     ],
 )
-def test_what_needs_labels_is_judged_once_they_are_known(
+def test_rules_that_need_labels_are_judged_once_labels_are_known(
     tmp_path: Path, labels: bool, rules: set[str]
 ) -> None:
-    store = _watched(tmp_path / "monitor.db", ASKED, labels=labels)
+    store = _monitored(tmp_path / "monitor.db", WITH_GROUP_RULES, labels=labels)
     assert {alarm.rule for alarm in store.alarms()} == rules
     asked = [delivery.body for delivery in store.deliveries()]
     assert len(asked) == labels  # a poor group asks for retraining, a gap does not
     assert all(b'"segment":"x=from 1"' in body for body in asked)
 
 
-def test_who_does_not_ask_hears_nothing_and_keeps_nothing(tmp_path: Path) -> None:
-    store = _watched(tmp_path / "monitor.db", AlarmPolicy(min_rows=10), labels=True)
+def test_policy_without_group_rules_causes_no_group_alarms(tmp_path: Path) -> None:
+    store = _monitored(tmp_path / "monitor.db", AlarmPolicy(min_rows=10), labels=True)
     assert store.alarms() == []
     kept = Database(tmp_path / "monitor.db").all("SELECT DISTINCT rule FROM streaks ORDER BY 1")
     assert [rule for (rule,) in kept] == ["concept", "drift", "estimate", "parity", "performance"]

@@ -57,7 +57,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(where)
 
 
-def test_it_learns_is_calm_and_then_names_the_column_that_drifted(store: Store) -> None:
+def test_version_learns_a_baseline_and_then_names_the_drifted_column(store: Store) -> None:
     results = store.results("tiny", "1")
     assert [result.verdict for result in results[:3]] == ["learning"] * 3
     # By chance one window in ten is drifted; an alarm takes two in a row.
@@ -70,7 +70,7 @@ def test_it_learns_is_calm_and_then_names_the_column_that_drifted(store: Store) 
     assert "image brightness" in alarm.sentence
 
 
-def test_while_it_learns_each_column_is_described(store: Store) -> None:
+def test_learning_windows_describe_each_column(store: Store) -> None:
     first = store.results("tiny", "1")[0]
     of = {(score.name, score.column): score for score in first.scores}
     assert of["mean", "image brightness"].value == pytest.approx(0.5, abs=0.05)
@@ -79,7 +79,7 @@ def test_while_it_learns_each_column_is_described(store: Store) -> None:
     assert not any(score.name == "drift" for score in first.scores)
 
 
-def test_nothing_about_labels_or_predictions_is_scored(store: Store) -> None:
+def test_image_model_has_no_scores_of_labels_or_predictions(store: Store) -> None:
     judged = store.results("tiny", "1")[8]
     names = {score.name for score in judged.scores}
     assert {"drift", "drifted_share", "missing_share", "strongest_drift", "joint_drift"} <= names

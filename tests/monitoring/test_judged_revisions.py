@@ -55,7 +55,7 @@ def _find(_model: str, _number: str) -> Version:
     return replace(VERSION, manifest=replace(VERSION.manifest, monitoring=monitoring))
 
 
-def _watched(where: Path, log: Log) -> Store:
+def _monitored(where: Path, log: Log) -> Store:
     Monitor(where, log.records, scorer=Accuracy(), find=_find).drain()
     return Store(where)
 
@@ -65,7 +65,7 @@ def _performance(store: Store) -> list[Alarm]:
 
 
 @pytest.mark.parametrize(("wrong", "fires"), [(20, True), (10, False)])
-def test_a_part_of_the_labels_raises_an_alarm_by_what_it_can_show(
+def test_partial_labels_raise_an_alarm_only_if_their_interval_shows_it(
     tmp_path: Path, wrong: int, fires: bool
 ) -> None:
     log = _Hours()
@@ -73,41 +73,41 @@ def test_a_part_of_the_labels_raises_an_alarm_by_what_it_can_show(
         log.hour(hour)
         log.label(hour, range(wrong), 0)
         log.label(hour, range(wrong, 20), 1)
-    store = _watched(tmp_path / "monitor.db", log)
+    store = _monitored(tmp_path / "monitor.db", log)
     assert bool(_performance(store)) == fires
 
 
-def test_an_alarm_resolves_when_the_rest_of_the_labels_says_otherwise(tmp_path: Path) -> None:
+def test_alarm_resolves_if_the_remaining_labels_are_right(tmp_path: Path) -> None:
     log = _Hours()
     for hour in range(2):
         log.hour(hour)
     log.pass_time(T0 + 2 * HOUR + HOUR // 2)
     for hour in range(2):
         log.label(hour, range(16), 0)
-    (fired,) = _performance(_watched(tmp_path / "before.db", log))
+    (fired,) = _performance(_monitored(tmp_path / "before.db", log))
     assert (fired.state, fired.revised) == ("firing", [])
     for hour in range(2):
         log.label(hour, range(16, ROWS), 1)
-    (alarm,) = _performance(_watched(tmp_path / "after.db", log))
+    (alarm,) = _performance(_monitored(tmp_path / "after.db", log))
     assert (alarm.alarm_id, alarm.state) == (fired.alarm_id, "resolved")
     assert [one.broken for one in alarm.revised] == [False, False]
 
 
-def test_an_alarm_fires_when_the_rest_of_the_labels_says_otherwise(tmp_path: Path) -> None:
+def test_alarm_fires_if_the_remaining_labels_are_wrong(tmp_path: Path) -> None:
     log = _Hours()
     for hour in range(2):
         log.hour(hour)
     log.pass_time(T0 + 2 * HOUR + HOUR // 2)
     for hour in range(2):
         log.label(hour, range(26), 1)
-    assert _performance(_watched(tmp_path / "before.db", log)) == []
+    assert _performance(_monitored(tmp_path / "before.db", log)) == []
     for hour in range(2):
         log.label(hour, range(26, ROWS), 0)
-    (alarm,) = _performance(_watched(tmp_path / "after.db", log))
+    (alarm,) = _performance(_monitored(tmp_path / "after.db", log))
     assert alarm.state == "firing"
 
 
-def test_few_labels_that_are_wrong_raise_an_alarm_at_the_latest_when_labels_expire(
+def test_few_wrong_labels_raise_an_alarm_once_the_window_expires(
     tmp_path: Path,
 ) -> None:
     log = _Hours()
@@ -116,7 +116,7 @@ def test_few_labels_that_are_wrong_raise_an_alarm_at_the_latest_when_labels_expi
     log.pass_time(T0 + 3 * HOUR + HOUR // 2)
     for hour in range(3):
         log.label(hour, range(9), 0)  # too few for a revision
-    assert _performance(_watched(tmp_path / "before.db", log)) == []
+    assert _performance(_monitored(tmp_path / "before.db", log)) == []
     log.pass_time(T0 + 9 * HOUR)
-    (alarm,) = _performance(_watched(tmp_path / "after.db", log))
+    (alarm,) = _performance(_monitored(tmp_path / "after.db", log))
     assert alarm.state == "firing"

@@ -18,7 +18,7 @@ KILLS = by_depth(4, 50)
 ROOT = Path(__file__).parents[2]
 
 
-def _begin(where: DatabaseAddress, seed: int) -> subprocess.Popen[bytes]:
+def _start(where: DatabaseAddress, seed: int) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.monitoring.watching_eight_hours", str(where), str(seed)],
         cwd=ROOT,
@@ -30,20 +30,20 @@ def _begin(where: DatabaseAddress, seed: int) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("where", ["sqlite", "postgres"] if NIGHTLY else ["sqlite"], indirect=True)
-def test_a_monitor_killed_at_random_moments_finds_the_same(
+def test_monitor_killed_at_random_moments_stores_the_same(
     where: DatabaseAddress, tmp_path: Path
 ) -> None:
     calm = tmp_path / "calm.db"
     Monitor(calm, eight_hours().records).drain()
     chance, kills = random.Random(11), 0
     for seed in range(KILLS):
-        process = _begin(where, seed)
+        process = _start(where, seed)
         time.sleep(chance.random() * 2 / KILLS)  # not to wait for anything: to end anywhere
         kill(process)
         kills += process.returncode == -signal.SIGKILL
         assert process.stdout is not None
         process.stdout.close()
-    last = _begin(where, KILLS)
+    last = _start(where, KILLS)
     with last:
         assert last.wait(timeout=120) == 0
     assert kills  # how many found it still at work, the machine decides

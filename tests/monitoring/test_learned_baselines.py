@@ -61,7 +61,7 @@ def _verdicts(where: DatabaseAddress) -> list[str]:
     return [result.verdict for result in Store(where).results("tiny", "1")]
 
 
-def test_the_first_windows_with_enough_rows_become_the_baseline(tmp_path: Path) -> None:
+def test_first_windows_with_enough_rows_become_the_baseline(tmp_path: Path) -> None:
     where, scorer, files = tmp_path / "m.db", _Scorer(), BaselineFiles(tmp_path / "baselines")
     announced: Announced = []
     version = _version(tmp_path / "version")
@@ -90,7 +90,7 @@ def test_the_first_windows_with_enough_rows_become_the_baseline(tmp_path: Path) 
     assert (learned.value, learned.threshold, learned.note) == (60.0, 100.0, "window 1 of 3")
 
 
-def test_windows_are_not_enough_without_rows(tmp_path: Path) -> None:
+def test_learning_continues_until_the_baseline_has_enough_rows(tmp_path: Path) -> None:
     scorer, version = _Scorer(), _version(tmp_path / "version", windows=2, min_rows=150)
     files = BaselineFiles(tmp_path / "baselines")
     Monitor(
@@ -104,7 +104,7 @@ def test_windows_are_not_enough_without_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_the_same_baseline_to_the_byte_whatever_happens_to_the_monitor(
+def test_monitor_killed_at_any_statement_learns_the_same_baseline(
     where: DatabaseAddress, seed: int, tmp_path: Path
 ) -> None:
     records, version = _log(50, 40, 45, 30, 41, 20), _version(tmp_path / "version")
@@ -130,7 +130,7 @@ def test_the_same_baseline_to_the_byte_whatever_happens_to_the_monitor(
     assert names[0] == names[1] == [f"{announced[0][1].digest}.parquet"]
 
 
-def test_a_chosen_baseline_holds_for_later_windows(tmp_path: Path) -> None:
+def test_chosen_baseline_applies_to_later_windows(tmp_path: Path) -> None:
     version, scorer, history = _version(tmp_path / "version", windows=1), _Scorer(), History()
     record = BaselineRecord(origin="chosen", digest="c" * 64, start=T0, end=T0 + HOUR, rows=200)
     row = HistoryRow(9, "tiny", "baseline", "1", T0 + 2 * HOUR, "ada")
@@ -147,7 +147,7 @@ def test_a_chosen_baseline_holds_for_later_windows(tmp_path: Path) -> None:
     assert found == [None, "learned", "learned", "chosen"]
 
 
-def test_no_label_is_expected_and_none_is_scored(tmp_path: Path) -> None:
+def test_labels_of_a_version_without_a_label_are_unexpected(tmp_path: Path) -> None:
     version, scorer, log = _version(tmp_path / "version"), _Scorer(), Log()
     log.tell("p0", 1.0)
     for n in range(60):
@@ -161,7 +161,7 @@ def test_no_label_is_expected_and_none_is_scored(tmp_path: Path) -> None:
     assert Store(where).totals()["unexpected_labels"] == 2
 
 
-def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+def test_damaged_baseline_file_is_refused(tmp_path: Path) -> None:
     files = BaselineFiles(tmp_path / "baselines")
     columns = {"image brightness": [1.0, None, "Infinity"], "label": [None] * 3}
     digest = files.write(MANIFEST, columns)

@@ -11,7 +11,7 @@ from tests.monitoring.log_in_memory import HOUR, RECEIVED, T0, Log, Monitor
 DAY = 24 * HOUR
 
 
-def test_events_of_a_load_test_are_counted_and_in_no_window(tmp_path: Path) -> None:
+def test_load_test_events_are_counted_but_in_no_window(tmp_path: Path) -> None:
     log, where = Log(), tmp_path / "monitor.db"
     for n in range(20):
         log.predict(T0 + n, f"p{n}")
@@ -30,7 +30,7 @@ def test_events_of_a_load_test_are_counted_and_in_no_window(tmp_path: Path) -> N
     assert ledger.events == 60
 
 
-def test_rows_of_files_and_shadows_are_counted_and_in_no_window(tmp_path: Path) -> None:
+def test_batch_and_shadow_rows_are_counted_but_in_no_window(tmp_path: Path) -> None:
     log, where = Log(), tmp_path / "monitor.db"
     for n in range(20):
         log.predict(T0 + n, f"p{n}")
@@ -48,7 +48,7 @@ def test_rows_of_files_and_shadows_are_counted_and_in_no_window(tmp_path: Path) 
     assert (ledger.events, ledger.lost) == (40, 0)
 
 
-def test_rows_of_files_are_a_segment_of_their_own_by_version_and_day(tmp_path: Path) -> None:
+def test_batch_rows_are_counted_by_version_and_day(tmp_path: Path) -> None:
     log, where = Log(), tmp_path / "monitor.db"
     log.predict(T0, "online")
     counts = {"price": {"outside": 2, "missing": 1}, "prediction": {"0": 3, "1": 1}}
@@ -68,7 +68,7 @@ def test_rows_of_files_are_a_segment_of_their_own_by_version_and_day(tmp_path: P
     assert live.rows == 1
 
 
-def test_a_model_of_which_only_files_are_predicted_is_watched_by_its_newest_day(
+def test_batch_only_model_is_monitored_by_its_newest_day(
     tmp_path: Path,
 ) -> None:
     log, where = Log(), tmp_path / "monitor.db"

@@ -36,7 +36,7 @@ class Poisoned(FakeScorer):
         self._replies.append(ScoreReply(key=job.key, scores=[], error="it died", poison=True))
 
 
-def _found(where: DatabaseAddress) -> dict[int, tuple[object, ...]]:
+def _scored_windows(where: DatabaseAddress) -> dict[int, tuple[object, ...]]:
     """Return what every window's newest revision shows, in whatever order it was scored."""
     store = Store(where)
     found: list[Result] = store.results("tiny", "1")
@@ -55,7 +55,7 @@ def _found(where: DatabaseAddress) -> dict[int, tuple[object, ...]]:
 
 @pytest.mark.parametrize("revisions", [True, False])
 @pytest.mark.parametrize("window", [2, 6])
-def test_a_poison_job_costs_its_own_scores_and_a_retry_brings_what_a_calm_run_has(
+def test_poison_job_affects_only_its_window_and_a_retry_completes_it(
     tmp_path: Path, window: int, revisions: bool
 ) -> None:
     log = eight_hours()
@@ -69,7 +69,7 @@ def test_a_poison_job_costs_its_own_scores_and_a_retry_brings_what_a_calm_run_ha
     assert letters
     assert {letter.reason for letter in letters} == {"it died"}
     assert {letter.origin.split(":")[0] for letter in letters} == {"scoring/tiny/1"}
-    differing = _found(where).items() ^ _found(tmp_path / "calm.db").items()
+    differing = _scored_windows(where).items() ^ _scored_windows(tmp_path / "calm.db").items()
     assert {start for start, _ in differing} == {T0 + window * HOUR}
     scorer.cured = True
     for letter in letters:
@@ -77,24 +77,24 @@ def test_a_poison_job_costs_its_own_scores_and_a_retry_brings_what_a_calm_run_ha
     assert monitor.consumer.retry_dead_letters()
     monitor.drain()
     assert store.dead_letters(ALL) == []
-    assert _found(where) == _found(tmp_path / "calm.db")
+    assert _scored_windows(where) == _scored_windows(tmp_path / "calm.db")
 
 
-def test_a_retried_job_that_fails_is_dead_lettered(tmp_path: Path) -> None:
+def test_retried_job_that_fails_is_dead_lettered_again(tmp_path: Path) -> None:
     where = tmp_path / "monitor.db"
     monitor = Monitor(where, eight_hours().records, scorer=Poisoned(2, revisions=False))
     monitor.drain()
     store = Store(where)
     (letter,) = store.dead_letters(ALL)
-    before = _found(where)
+    before = _scored_windows(where)
     store.retry(letter.number)
     monitor.consumer.retry_dead_letters()
     monitor.drain()
     assert [one.origin for one in store.dead_letters(ALL)] == [letter.origin]
-    assert _found(where) == before
+    assert _scored_windows(where) == before
 
 
-def test_the_lag_is_the_age_of_the_oldest_waiting_window() -> None:
+def test_scoring_lag_is_the_age_of_the_oldest_queued_window() -> None:
     now = [100.0]
     lag = ScoringLag(lambda: now[0])
     assert (lag.waiting, lag.age) == (0, 0.0)

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.untraced
 USUAL = MANIFEST.monitoring
 
 
-def hours(where: DatabaseAddress) -> list[str]:
+def policy_digests(where: DatabaseAddress) -> list[str]:
     """The policies by which the windows were watched, oldest window first."""
     return [result.policy for result in Store(where).results("tiny", "1")]
 
@@ -75,16 +75,16 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[obje
     return everything(path)
 
 
-def test_each_window_is_watched_by_the_policy_of_its_time(where: DatabaseAddress) -> None:
+def test_each_window_uses_the_policy_of_its_time(where: DatabaseAddress) -> None:
     Monitor(where, eight_hours().records, policies=ticking(Story().known())).drain()
     first, second, third, _ = [digest(policy) for policy in [USUAL, *(p for _, p in STORY)]]
-    assert hours(where)[1:7] == [first, first, second, second, third, third]
+    assert policy_digests(where)[1:7] == [first, first, second, second, third, third]
     results = {r.window.start: r for r in Store(where).results("tiny", "1")}
     assert [results[T0 + hour * HOUR].sampled for hour in (1, 2, 3, 4)] == [40, 7, 7, 40]
 
 
 @pytest.mark.parametrize("seed", range(by_depth(1, 3)))
-def test_a_monitor_that_hears_of_changes_when_they_are_made_finds_what_a_replay_finds(
+def test_live_monitor_and_replay_agree_on_policy_changes(
     seed: int, where: DatabaseAddress, known: dict[str, list[tuple[object, ...]]]
 ) -> None:
     chance, history = random.Random(seed), Story()
@@ -100,7 +100,7 @@ def test_a_monitor_that_hears_of_changes_when_they_are_made_finds_what_a_replay_
     assert everything(where) == known
 
 
-def test_a_monitor_that_is_killed_around_changes_finds_the_same(
+def test_monitor_killed_around_policy_changes_stores_the_same(
     where: DatabaseAddress, known: dict[str, list[tuple[object, ...]]]
 ) -> None:
     chance, history = random.Random(11), Story()
@@ -117,7 +117,7 @@ def test_a_monitor_that_is_killed_around_changes_finds_the_same(
     assert everything(where) == known
 
 
-def test_windows_in_a_row_and_open_alarms_carry_on_across_a_change(where: DatabaseAddress) -> None:
+def test_alarm_runs_continue_across_a_policy_change(where: DatabaseAddress) -> None:
     """The third hour drifts under the first policy, the fourth fires under the second."""
     history = History()
     history.change(T0 + 3 * HOUR + 1, like(alarms={"consecutive": 2, "critical": ("drift",)}))
@@ -131,7 +131,7 @@ def test_windows_in_a_row_and_open_alarms_carry_on_across_a_change(where: Databa
     assert alarm.policy == digest(history.changes[0].policy)
 
 
-def test_labels_are_awaited_as_long_as_the_policy_of_their_window_says(
+def test_labels_are_awaited_by_the_policy_of_their_window(
     where: DatabaseAddress,
 ) -> None:
     """Though later windows wait no longer, and nothing is kept that nobody waits for."""
@@ -151,7 +151,7 @@ def test_labels_are_awaited_as_long_as_the_policy_of_their_window_says(
     assert (found[T0 + 2 * HOUR].labelled, found[T0 + 2 * HOUR].expired) == (0, 1)
 
 
-def test_a_trailing_reference_that_a_policy_brings_back_begins_again(
+def test_restored_trailing_reference_starts_again(
     where: DatabaseAddress,
 ) -> None:
     trails = replace(USUAL, trailing=Trailing(windows=2, rows=100))
@@ -169,7 +169,7 @@ def test_a_trailing_reference_that_a_policy_brings_back_begins_again(
     assert trailing[:8] == [False, False, True, False, False, False, False, True]
 
 
-def test_events_stamped_ahead_of_a_change_are_reported_of_and_counted_all_the_same(
+def test_events_stamped_ahead_of_a_policy_change_are_logged_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     history, log = History(), Log()
@@ -189,7 +189,7 @@ def test_events_stamped_ahead_of_a_change_are_reported_of_and_counted_all_the_sa
     assert rows + store.totals().get("late_rows", 0) == 90
 
 
-def test_an_idle_monitor_hears_of_a_change(tmp_path: Path) -> None:
+def test_idle_monitor_applies_a_policy_change(tmp_path: Path) -> None:
     history = History()
     log = Log()
     log.predict(T0, "before")
@@ -201,10 +201,10 @@ def test_an_idle_monitor_hears_of_a_change(tmp_path: Path) -> None:
     log.predict(T0 + HOUR, "hour 1")
     log.pass_time(T0 + 3 * HOUR)
     monitor.drain()
-    assert hours(tmp_path / "monitor.db")[1] == digest(other)
+    assert policy_digests(tmp_path / "monitor.db")[1] == digest(other)
 
 
-def test_the_registry_is_looked_at_once_a_second() -> None:
+def test_registry_is_polled_once_a_second() -> None:
     history, now = History(), [0.0]
     following = RegistryPolicies(history, lambda: now[0])
     history.change(5, USUAL)
@@ -216,7 +216,7 @@ def test_the_registry_is_looked_at_once_a_second() -> None:
     assert following.changed() == set()
 
 
-def test_nothing_is_decided_while_the_registry_cannot_be_read() -> None:
+def test_unreadable_registry_is_an_unavailable_database() -> None:
     class Lost(History):
         def changed(self, since: int) -> set[str]:
             raise RegistryUnavailable("registry: disk I/O error")
@@ -228,7 +228,7 @@ def test_nothing_is_decided_while_the_registry_cannot_be_read() -> None:
         following.changed()
 
 
-def test_a_policy_on_trial_takes_the_place_of_all_that_held() -> None:
+def test_fixed_policy_replaces_every_policy_period() -> None:
     other = like(alarms={"consecutive": 99})
-    (era,) = FixedPolicy(other).timeline(VERSION).periods
-    assert (era.start, era.policy) == (0, other)
+    (period,) = FixedPolicy(other).timeline(VERSION).periods
+    assert (period.start, period.policy) == (0, other)

@@ -51,9 +51,9 @@ def writer(home: Home) -> Iterator[SegmentWriter]:
 class Running:
     """The monitor; killed at the end of the test."""
 
-    def __init__(self, said: Path) -> None:
-        self._said = said
-        with said.open("w") as file:
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        with log.open("w") as file:
             self._process = Command(
                 [sys.executable, "-m", "driftline", "monitor", "--port", "0"],
                 stderr=file,
@@ -63,12 +63,12 @@ class Running:
     def until(self, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 180
         while not done():
-            assert self._process.poll() is None, self._said.read_text()
-            assert time.monotonic() < deadline, self._said.read_text()
+            assert self._process.poll() is None, self._log.read_text()
+            assert time.monotonic() < deadline, self._log.read_text()
             time.sleep(0.02)
 
-    def says(self, words: str) -> None:
-        self.until(lambda: words in self._said.read_text())
+    def wait_for_log(self, words: str) -> None:
+        self.until(lambda: words in self._log.read_text())
 
     def kill(self) -> None:
         kill_session(self._process)
@@ -79,7 +79,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Running]]:
     running: list[Running] = []
 
     def start() -> Running:
-        running.append(Running(tmp_path / f"said-{len(running)}"))
+        running.append(Running(tmp_path / f"log-{len(running)}"))
         return running[-1]
 
     yield start
@@ -87,7 +87,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Running]]:
         one.kill()
 
 
-def ask(writer: SegmentWriter, hour: float, **changes: Any) -> None:
+def append_request(writer: SegmentWriter, hour: float, **changes: Any) -> None:
     """One request so many hours after the one that has begun."""
     time = HERE + int(hour * HOUR)
     place: dict[str, Any] = {"source": writer.source, "epoch": writer.epoch}
@@ -116,10 +116,10 @@ def ask(writer: SegmentWriter, hour: float, **changes: Any) -> None:
 def pass_time(writer: SegmentWriter, hour: float) -> None:
     """Four minutes of refused requests."""
     for n in range(RECENT):
-        ask(writer, hour + n / 240, outcome="refused", rows=0, inputs={}, outputs={})
+        append_request(writer, hour + n / 240, outcome="refused", rows=0, inputs={}, outputs={})
 
 
-def found(home: Home) -> list[Result]:
+def stored_results(home: Home) -> list[Result]:
     store = Store(home.monitor)
     try:
         return store.results("tiny", "1")
@@ -127,29 +127,29 @@ def found(home: Home) -> list[Result]:
         store.close()
 
 
-def test_a_running_monitor_follows_a_change_and_a_replay_finds_the_same(
+def test_running_monitor_applies_a_policy_change_and_replay_agrees(
     home: Home,
     registry: Registry,
     writer: SegmentWriter,
     start: Callable[[], Running],
     tmp_path: Path,
 ) -> None:
-    ask(writer, -2)
-    ask(writer, 0)
+    append_request(writer, -2)
+    append_request(writer, 0)
     pass_time(writer, 0)
     monitor = start()
-    monitor.until(lambda: home.monitor.exists() and len(found(home)) == 1)
+    monitor.until(lambda: home.monitor.exists() and len(stored_results(home)) == 1)
     change = PolicyChange({"window": {"length": 1800}, "alarms": {"min_rows": 1}}, "a trial")
     registry.change_policy("tiny", "1", change, actor="ada")
     first, last = (digest(held.policy) for held in registry.policies(registry.version("tiny", "1")))
-    monitor.says(f"tiny version 1 is monitored by policy {last}")
+    monitor.wait_for_log(f"tiny version 1 is monitored by policy {last}")
     monitor.kill()
     monitor = start()
     for hour in (3, 3.6):
-        ask(writer, hour)
+        append_request(writer, hour)
     pass_time(writer, 5)
-    monitor.until(lambda: sum(result.rows for result in found(home)) == 4)
-    results = [result for result in found(home) if result.rows]
+    monitor.until(lambda: sum(result.rows for result in stored_results(home)) == 4)
+    results = [result for result in stored_results(home) if result.rows]
     assert [result.policy for result in results] == [first, first, last, last]
     lengths = [result.window.end - result.window.start for result in results]
     assert lengths == [HOUR, HOUR, HOUR // 2, HOUR // 2]

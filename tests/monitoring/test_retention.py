@@ -33,7 +33,7 @@ BRIEF = Retention(
     minutes_days=EIGHTH,
     dead_letters=7,
 )
-A_ROW = 20  # per window, of which five are sampled
+ROWS_PER_WINDOW = 20  # per window, of which five are sampled
 
 
 def _find(model: str, number: str) -> Version:
@@ -45,11 +45,11 @@ def _find(model: str, number: str) -> Version:
 def _hours(count: int) -> Log:
     """Every hour: twenty rows, most of them labelled an hour later, and what finds no place."""
     log = Log()
-    for n in range(count * A_ROW):
-        at = T0 + n * HOUR // A_ROW
+    for n in range(count * ROWS_PER_WINDOW):
+        at = T0 + n * HOUR // ROWS_PER_WINDOW
         log.predict(at, f"p{n}", received=at)
-        if n % 5 and n > A_ROW:
-            log.tell(f"p{n - A_ROW}", n % 2, received=at)
+        if n % 5 and n > ROWS_PER_WINDOW:
+            log.tell(f"p{n - ROWS_PER_WINDOW}", n % 2, received=at)
         if n % 7 == 0:
             log.tell(f"nobody{n}", 1, received=at)
             log.predict(at, f"strange{n}", version="", outcome="invalid", received=at)
@@ -59,7 +59,7 @@ def _hours(count: int) -> Log:
     return log
 
 
-def _watch(where: DatabaseAddress, log: Log, limit: int = 50, **how: Any) -> Monitor:
+def _monitor(where: DatabaseAddress, log: Log, limit: int = 50, **how: Any) -> Monitor:
     monitor = Monitor(where, log.records, find=_find, retention=BRIEF, **how)
     monitor.drain(limit)
     return monitor
@@ -74,16 +74,16 @@ def _sizes(where: DatabaseAddress) -> dict[str, int]:
     return {name: int(str(count[0])) for name, count in found.items() if count}
 
 
-def test_the_database_is_bounded_however_many_windows_come(where: DatabaseAddress) -> None:
-    _watch(where, _hours(40)).database.close()
+def test_database_size_is_bounded_for_any_number_of_windows(where: DatabaseAddress) -> None:
+    _monitor(where, _hours(40)).database.close()
     after_forty = _sizes(where)
-    _watch(where, _hours(120)).database.close()
+    _monitor(where, _hours(120)).database.close()
     after_all = _sizes(where)
     for name, rows in after_all.items():
         assert rows <= after_forty[name] * 1.1, name
     # Of the rows those of the windows that await labels, or whose labels are still late, and the
     # samples of three hours more; nothing is deleted before its time.
-    assert 7 * A_ROW <= after_all["predictions"] <= 11 * A_ROW + 4 * 5
+    assert 7 * ROWS_PER_WINDOW <= after_all["predictions"] <= 11 * ROWS_PER_WINDOW + 4 * 5
     totals = Store(where).totals()
     assert totals["rows_let_go"] > 100 * 15
     assert totals["sampled_rows_let_go"] > 100 * 5
@@ -92,17 +92,17 @@ def test_the_database_is_bounded_however_many_windows_come(where: DatabaseAddres
     assert totals["dead_letters_let_go"] > 300
 
 
-def test_the_file_grows_no_more(tmp_path: Path) -> None:
+def test_database_file_stops_growing(tmp_path: Path) -> None:
     path = tmp_path / "monitor.db"
     sizes = []
     for hours in (by_depth(40, 60), by_depth(100, 180)):
-        _watch(path, _hours(hours)).database.close()
+        _monitor(path, _hours(hours)).database.close()
         sizes.append(path.stat().st_size)
     assert sizes[1] <= sizes[0] * 1.1
 
 
 @pytest.mark.parametrize("limit", [3, 1000])
-def test_what_is_deleted_does_not_depend_on_poll_sizes_or_crashes(
+def test_deletion_does_not_depend_on_poll_sizes_or_crashes(
     where: DatabaseAddress, tmp_path: Path, limit: int
 ) -> None:
     calm = _found_after(tmp_path / "calm.db", limit=50)
@@ -115,7 +115,7 @@ def test_what_is_deleted_does_not_depend_on_poll_sizes_or_crashes(
 
 
 def _found_after(where: DatabaseAddress, limit: int) -> dict[str, list[tuple[object, ...]]]:
-    _watch(where, _hours(30), limit).database.close()
+    _monitor(where, _hours(30), limit).database.close()
     found, database = everything(where), Database(where)
     for table in ("predictions", "early_labels", "late", "monitored"):
         found[table] = sorted(database.all(f"SELECT * FROM {table}"), key=repr)
@@ -125,53 +125,53 @@ def _found_after(where: DatabaseAddress, limit: int) -> dict[str, list[tuple[obj
 
 def _rows_of_one_hour() -> Log:
     log = Log()
-    for n in range(A_ROW):
+    for n in range(ROWS_PER_WINDOW):
         log.predict(T0 + n, f"p{n}", received=T0)
     return log
 
 
-def _move_on(log: Log, hours: int) -> None:
+def _pass_hours(log: Log, hours: int) -> None:
     """Event time and the log's go on; each hour one row, so that windows close and expire."""
     for n in range(1, hours + 1):
         log.predict(T0 + n * HOUR, f"later{n}", received=T0 + n * HOUR)
 
 
-def _tell_all(log: Log, hours: int) -> None:
-    for n in range(A_ROW):
+def _label_all(log: Log, hours: int) -> None:
+    for n in range(ROWS_PER_WINDOW):
         log.tell(f"p{n}", 1, received=T0 + hours * HOUR)
 
 
-def test_a_label_for_an_expired_window_is_late_whether_its_row_was_sampled_or_not(
+def test_label_for_an_expired_window_is_late_for_sampled_and_other_rows(
     where: DatabaseAddress,
 ) -> None:
     log = _rows_of_one_hour()
-    _move_on(log, 6)
-    _tell_all(log, 6)
-    _watch(where, log)
+    _pass_hours(log, 6)
+    _label_all(log, 6)
+    _monitor(where, log)
     totals = Store(where).totals()
-    assert (totals["late_labels"], totals["unknown_labels"]) == (A_ROW, 0)
+    assert (totals["late_labels"], totals["unknown_labels"]) == (ROWS_PER_WINDOW, 0)
 
 
-def test_a_label_for_a_forgotten_row_is_unknown_whether_its_row_was_sampled_or_not(
+def test_label_for_a_deleted_row_is_unknown_for_sampled_and_other_rows(
     where: DatabaseAddress,
 ) -> None:
     log = _rows_of_one_hour()
-    _move_on(log, 8)
-    _tell_all(log, 8)
-    _watch(where, log)
+    _pass_hours(log, 8)
+    _label_all(log, 8)
+    _monitor(where, log)
     store = Store(where)
     totals = store.totals()
-    assert (totals.get("late_labels", 0), totals["unknown_labels"]) == (0, A_ROW)
+    assert (totals.get("late_labels", 0), totals["unknown_labels"]) == (0, ROWS_PER_WINDOW)
     assert len(store.rows("tiny", "1", store.results("tiny", "1")[0].window)) == 5
 
 
-def test_what_came_too_late_is_counted_apart_by_version_and_window(where: DatabaseAddress) -> None:
+def test_late_events_are_counted_by_version_and_window(where: DatabaseAddress) -> None:
     log = _rows_of_one_hour()
-    _move_on(log, 6)
+    _pass_hours(log, 6)
     for n, rows in [(0, 3), (0, 1), (2, 5)]:
         log.predict(T0 + n * HOUR + rows, f"late{n}-{rows}", rows=rows, received=T0 + 6 * HOUR)
     log.predict(T0, "refused", outcome="invalid", rows=0, inputs={}, outputs={}, received=T0)
-    _watch(where, log)
+    _monitor(where, log)
     store = Store(where)
     windows = [result.window for result in store.results("tiny", "1")[:3]]
     reported = [store.late("tiny", "1", window) for window in windows]
@@ -185,34 +185,34 @@ def test_what_came_too_late_is_counted_apart_by_version_and_window(where: Databa
         reported = [store.late("tiny", "1", window) for window in windows]
         assert reported == [LateCounts(), LateCounts(), LateCounts(events=1, rows=5)]
         assert store.late("tiny", "1") == LateCounts(events=4, rows=9), "the sum stays"
-    assert [result.rows for result in store.results("tiny", "1")[:3]] == [A_ROW, 1, 1]
+    assert [result.rows for result in store.results("tiny", "1")[:3]] == [ROWS_PER_WINDOW, 1, 1]
 
 
-def test_a_row_that_comes_for_a_forgotten_time_is_counted_and_forgotten_as_well(
+def test_row_older_than_the_retention_is_counted_and_deleted(
     where: DatabaseAddress,
 ) -> None:
     log = _rows_of_one_hour()
-    _move_on(log, 8)
+    _pass_hours(log, 8)
     log.predict(T0, "from long ago", received=T0 + 8 * HOUR)
     log.predict(T0 + 5 * HOUR, "late", received=T0 + 8 * HOUR)
     for name in ("from long ago", "late"):
         log.tell(name, 1, received=T0 + 8 * HOUR)
-    _watch(where, log)
+    _monitor(where, log)
     totals = Store(where).totals()
     assert (totals["late_rows"], totals["late_labels"], totals["unknown_labels"]) == (2, 1, 1)
 
 
-def test_the_sample_of_a_window_goes_later_than_its_rows(where: DatabaseAddress) -> None:
+def test_sample_of_a_window_is_deleted_later_than_its_other_rows(where: DatabaseAddress) -> None:
     log = _rows_of_one_hour()
-    _move_on(log, 12)
-    monitor = _watch(where, log)
+    _pass_hours(log, 12)
+    monitor = _monitor(where, log)
     store = Store(where)
     assert store.rows("tiny", "1", store.results("tiny", "1")[0].window).empty
     left = monitor.database.all("SELECT prediction_id FROM predictions WHERE start = :t", t=T0)
     assert left == []
 
 
-def test_a_label_waits_for_its_prediction_for_so_long_and_then_no_more(
+def test_early_label_expires_after_its_retention(
     where: DatabaseAddress,
 ) -> None:
     log = Log()
@@ -222,30 +222,30 @@ def test_a_label_waits_for_its_prediction_for_so_long_and_then_no_more(
     later = T0 + 4 * HOUR
     log.predict(T0, "anything", version="", outcome="invalid", received=later)
     log.predict(T0, "after all", received=later + HOUR // 60)  # the clock is not wrong
-    _watch(where, log)
+    _monitor(where, log)
     store = Store(where)
     assert [live.labelled for live in store.live("tiny", "1")] == [1]
     totals = store.totals()
     assert (totals["unknown_labels"], totals["expired_early_labels"]) == (0, 1)
 
 
-def test_of_a_window_that_awaits_no_labels_the_last_result_stays(where: DatabaseAddress) -> None:
+def test_window_that_awaits_no_labels_retains_only_its_last_result(where: DatabaseAddress) -> None:
     log = _rows_of_one_hour()
     for received in (T0 + 2 * HOUR, T0 + 2 * HOUR + HOUR // 60):
         log.pass_time(T0 + 2 * HOUR, received=received)
-    _tell_all(log, 2)
-    monitor = _watch(where, log)
+    _label_all(log, 2)
+    monitor = _monitor(where, log)
     found = monitor.database.all("SELECT revision FROM results WHERE start = :t", t=T0)
     result = Store(where).result("tiny", "1", T0)
     assert result is not None
-    assert (result.revision, result.labelled) == (5, A_ROW), "revised with every fifth"
+    assert (result.revision, result.labelled) == (5, ROWS_PER_WINDOW), "revised with every fifth"
     assert found == [(5,)]
 
 
-def test_a_webhook_that_was_delivered_long_ago_goes_when_another_comes(
+def test_old_delivered_webhook_is_deleted(
     where: DatabaseAddress,
 ) -> None:
-    monitor = _watch(where, _rows_of_one_hour())
+    monitor = _monitor(where, _rows_of_one_hour())
     journal = monitor.journal
     with monitor.database.transaction():
         for name, created in [("sent", 1), ("pending", 2), ("sent lately", 3)]:
@@ -258,7 +258,7 @@ def test_a_webhook_that_was_delivered_long_ago_goes_when_another_comes(
     assert {one.webhook_id for one in store.deliveries()} == {"pending", "sent lately"}
 
 
-def test_reports_go_by_their_age_and_are_looked_through_once_an_hour(tmp_path: Path) -> None:
+def test_reports_are_deleted_by_age_once_an_hour(tmp_path: Path) -> None:
     now = [1_000_000.0]
     old = ReportRetention(tmp_path, days=1, clock=lambda: now[0])
     for name, age in [("old.html", 90_000), ("fresh.html", 80_000), ("other.txt", 90_000)]:
@@ -280,7 +280,7 @@ days = st.floats(0, 1_000)
 
 
 @given(st.lists(st.tuples(times, times), min_size=1), days, days)
-def test_horizons_only_move_on_and_never_beyond_what_has_expired(
+def test_retention_horizons_only_advance_and_never_pass_expired_windows(
     reported: list[tuple[int, int]], late: float, samples: float
 ) -> None:
     watch, kept = VersionProgress("tiny", "1"), Retention(late_days=late, samples_days=samples)
@@ -296,6 +296,8 @@ def test_horizons_only_move_on_and_never_beyond_what_has_expired(
 
 
 @given(times, st.floats(0, 100))
-def test_what_came_within_so_many_days_is_kept_and_little_more(received: int, kept: float) -> None:
+def test_retention_keeps_the_stated_days_and_at_most_an_hour_more(
+    received: int, kept: float
+) -> None:
     until = hour(received, kept)
     assert until <= received - int(kept * DAY) < until + HOUR

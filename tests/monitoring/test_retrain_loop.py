@@ -100,7 +100,7 @@ def states(found: RetrainLoop) -> dict[str, str]:
         ([ANSWER, PROMOTED], "", 0),
     ],
 )
-def test_the_loop_awaits_its_first_open_step(
+def test_loop_awaits_its_first_open_step(
     rows: list[HistoryRow], awaited: str, since: float
 ) -> None:
     found = loop(*rows)
@@ -111,7 +111,7 @@ def test_the_loop_awaits_its_first_open_step(
     assert not found.overdue
 
 
-def test_a_loop_in_words() -> None:
+def test_loop_steps_and_wait_are_described() -> None:
     found = loop(POLICY_ROW, ANSWER, GATED, APPROVED, ROLLOUT)
     assert [step.text for step in found.steps] == [
         "drift, firing",
@@ -127,7 +127,7 @@ def test_a_loop_in_words() -> None:
     assert loop_wait(loop(ANSWER, PROMOTED)) == ""
 
 
-def test_what_a_champion_passed_is_stated_after_the_next_rollout_began() -> None:
+def test_passed_steps_stay_shown_after_the_next_rollout_begins() -> None:
     later = START.rollout + "2"
     next_rollout = row(
         "rollout_step",
@@ -163,7 +163,7 @@ def test_only_an_unanswered_delivered_request_is_overdue() -> None:
         ),
     ],
 )
-def test_a_request_that_nobody_needs_answered_is_not_awaited(
+def test_superseded_or_resolved_request_is_not_awaited(
     closed: Callable[[], RetrainLoop],
 ) -> None:
     found = closed()
@@ -183,7 +183,9 @@ def test_a_request_that_nobody_needs_answered_is_not_awaited(
         ([ANSWER, PROMOTED, row("barred", 8, why="slow")], "rollout"),
     ],
 )  # fmt: skip
-def test_a_loop_ends_where_its_candidate_failed(rows: list[HistoryRow], failed: str) -> None:
+def test_loop_ends_at_the_step_that_its_candidate_failed(
+    rows: list[HistoryRow], failed: str
+) -> None:
     found = loop(*rows)
     assert states(found)[failed] == "failed"
     assert found.awaited == ""
@@ -195,7 +197,7 @@ LATER_CHAMPION = [
 ]
 
 
-def test_a_rollout_without_a_result_ends_its_loop_though_the_champion_changed() -> None:
+def test_expired_rollout_ends_its_loop_although_the_champion_changed() -> None:
     expired = row(
         "rollout_step", 7, alias="champion", why="nobody resumed it",
         detail=RolloutStep(rollout="r", action="abort"),
@@ -209,21 +211,21 @@ def test_a_rollout_without_a_result_ends_its_loop_though_the_champion_changed() 
     assert loop(*rows, replaced=True).awaited == ""
 
 
-def test_gates_beside_an_earlier_champion_are_awaited_until_a_later_request() -> None:
+def test_gates_against_an_earlier_champion_are_awaited_until_superseded() -> None:
     rows = [POLICY_ROW, ANSWER, GATED, *LATER_CHAMPION]
     assert loop(*rows).awaited == "gates"
     replaced = loop(*rows, replaced=True)
     assert (states(replaced)["gates"], replaced.awaited) == ("ended", "")
 
 
-def test_a_later_candidate_takes_the_place_of_one_that_failed() -> None:
+def test_later_candidate_replaces_a_failed_candidate() -> None:
     failed = row("gated", 4, detail=GateResult("failed", policy=3))
     again = row("registered", 5, "3", evidence="rr_1")
     found = loop(POLICY_ROW, ANSWER, failed, again)
     assert (found.candidate, found.awaited) == ("3", "gates")
 
 
-def test_without_the_registry_nothing_is_claimed() -> None:
+def test_loop_without_the_registry_is_neither_awaited_nor_overdue() -> None:
     request = read_retrain_request(DELIVERY.body)
     assert request is not None
     facts = RequestFacts(DELIVERY, request, None, replaced=False)
@@ -237,7 +239,7 @@ def test_without_the_registry_nothing_is_claimed() -> None:
     ),
     st.floats(0, 99),
 )
-def test_at_most_one_step_is_open_whatever_happened(rows: list[HistoryRow], hours: float) -> None:
+def test_at_most_one_step_is_open_for_any_history(rows: list[HistoryRow], hours: float) -> None:
     found = loop(*rows, hours=hours)
     kinds = list(states(found).values())[:-1]
     open_steps = [n for n, kind in enumerate(kinds) if kind not in {"done", "not needed"}]

@@ -22,7 +22,7 @@ class FailingOnRevision(FakeScorer):
         ]
 
 
-class Elaborate(FakeScorer):
+class ScoresAtClose(FakeScorer):
     """Adds a score of a segment and one of the whole that come only when a window closes."""
 
     def submit(self, job: ScoreJob) -> None:
@@ -46,8 +46,8 @@ def _labelled_late() -> Log:
     return log
 
 
-def test_scores_that_came_with_the_close_outlive_a_revision(tmp_path: Path) -> None:
-    monitor = Monitor(tmp_path / "m.db", _labelled_late().records, scorer=Elaborate())
+def test_revision_retains_scores_computed_at_the_close(tmp_path: Path) -> None:
+    monitor = Monitor(tmp_path / "m.db", _labelled_late().records, scorer=ScoresAtClose())
     monitor.drain()
     result = _first(monitor)
     assert result["revision"] > 0
@@ -57,7 +57,7 @@ def test_scores_that_came_with_the_close_outlive_a_revision(tmp_path: Path) -> N
     assert [value for name, _, value in about if name == "roc_auc"] == [0.5]
 
 
-def test_a_revision_that_fails_as_a_whole_takes_no_number_away(tmp_path: Path) -> None:
+def test_failed_revision_retains_all_scores(tmp_path: Path) -> None:
     monitor = Monitor(tmp_path / "m.db", _labelled_late().records, scorer=FailingOnRevision())
     monitor.drain()
     result = _first(monitor)

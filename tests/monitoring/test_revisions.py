@@ -59,7 +59,7 @@ def version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Version:
     )
 
 
-def _of_two_features(log: Log, chance: random.Random) -> None:
+def _predict_two_features(log: Log, chance: random.Random) -> None:
     for n in range(ROWS):
         probability = chance.random()
         log.predict(
@@ -76,11 +76,11 @@ def _of_two_features(log: Log, chance: random.Random) -> None:
         )
 
 
-def test_a_revision_has_the_scores_of_all_columns_and_sends_few(
+def test_revision_of_few_columns_gives_the_scores_of_all_columns(
     version: Version, tmp_path: Path
 ) -> None:
     log, chance, scorer = Log(), random.Random(3), FakeScorer()
-    _of_two_features(log, chance)
+    _predict_two_features(log, chance)
     log.pass_time(T0 + 2 * HOUR)
     for n in range(ROWS):
         log.tell(f"p{n}", chance.randrange(2))
@@ -103,7 +103,7 @@ def test_a_regression_is_revised_from_every_feature() -> None:
 
 
 @pytest.mark.parametrize("segment", ["x", SegmentPolicy("x", edges=[1.0])])
-def test_the_columns_of_segments_are_sent(segment: str | SegmentPolicy) -> None:
+def test_revision_includes_segment_columns(segment: str | SegmentPolicy) -> None:
     columns = ["x", "prediction", "probability_1"]
     assert revision_columns(MANIFEST, Monitoring(), columns) == {"prediction", "probability_1"}
     assert revision_columns(MANIFEST, Monitoring(segments=[segment]), columns) == {*columns}
@@ -127,7 +127,7 @@ class _Slow(FakeScorer):
         return super().replies()
 
 
-def _storm(windows: int, rows: int) -> Log:
+def _label_storm(windows: int, rows: int) -> Log:
     """Windows without labels, then the labels of all their rows in random order, twice."""
     log = Log()
     places = [(window, n) for window in range(windows) for n in range(rows)]
@@ -144,14 +144,14 @@ def _storm(windows: int, rows: int) -> Log:
 @pytest.mark.parametrize(
     "windows", [12, pytest.param(1_000, marks=pytest.mark.nightly)], ids=["few", "thousand"]
 )
-def test_a_storm_of_labels_is_bounded(
+def test_label_storm_causes_a_bounded_number_of_revisions(
     windows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(monitoring.scoring.queue, "IN_HAND", 64 << 10)
     rows = 12
     policy = like(window={"label_wait": (windows + 9) * 3600})
     manifest = replace(MANIFEST, monitoring=policy)
-    storm = _storm(windows, rows)
+    storm = _label_storm(windows, rows)
     find: Callable[..., Version] = lambda *_: replace(VERSION, manifest=manifest)  # noqa: E731
     slow = _Slow()
     Monitor(tmp_path / "slow.db", storm.records, scorer=slow, find=find).drain(limit=97)

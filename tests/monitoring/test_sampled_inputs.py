@@ -102,7 +102,7 @@ def _samples(where: DatabaseAddress) -> list[Sample]:
     return found
 
 
-def test_a_window_has_the_rows_with_the_smallest_hashes(where: DatabaseAddress) -> None:
+def test_window_samples_the_rows_with_the_smallest_hashes(where: DatabaseAddress) -> None:
     log = _log(*({"image": _image(n / 40)} for n in range(40)))
     found = _monitored(where, log.records, IMAGES)
     hashes = sorted(row_hash(f"s-0:1:{n}", 0) for n in range(40))
@@ -112,7 +112,9 @@ def test_a_window_has_the_rows_with_the_smallest_hashes(where: DatabaseAddress) 
 
 
 @pytest.mark.parametrize("by_rows", [False, True])
-def test_steps_duplicates_and_restarts_change_no_byte(tmp_path: Path, *, by_rows: bool) -> None:
+def test_samples_do_not_depend_on_steps_duplicates_or_restarts(
+    tmp_path: Path, *, by_rows: bool
+) -> None:
     window = replace(POLICY.window, rows=60, step=60) if by_rows else POLICY.window
     manifest = replace(IMAGES, monitoring=replace(POLICY, window=window))
     log = Log()
@@ -132,7 +134,7 @@ def test_steps_duplicates_and_restarts_change_no_byte(tmp_path: Path, *, by_rows
 
 
 @pytest.mark.parametrize("rule", ["drop", "hmac"])
-def test_what_the_payload_policy_masks_is_not_shown(rule: Any) -> None:
+def test_inputs_masked_by_the_payload_policy_are_not_shown(rule: Any) -> None:
     assert shown_inputs(IMAGES)
     assert not shown_inputs(replace(IMAGES, payload=PayloadPolicy({"image": rule})))
 
@@ -142,7 +144,7 @@ def test_events_without_their_payload_are_not_sampled(tmp_path: Path) -> None:
     assert _monitored(tmp_path / "m.db", log.records, IMAGES) == []
 
 
-def test_a_tensor_that_is_not_what_it_says_costs_its_picture(tmp_path: Path) -> None:
+def test_malformed_tensor_has_no_picture(tmp_path: Path) -> None:
     wrong = [
         Tensor("FP32", [1, 3, 8, 8], [], "AAAA"),
         Tensor("FP32", [1, 3, 8, 8], [], "no base64"),
@@ -170,7 +172,7 @@ def _jpeg() -> bytes:
     return buffer.getvalue()
 
 
-def test_encoded_images_are_decoded_small_and_hostile_ones_cost_their_picture(
+def test_encoded_images_become_thumbnails_and_hostile_images_have_none(
     tmp_path: Path,
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (600, 600, 3)).astype(np.uint8)
@@ -190,7 +192,7 @@ def test_encoded_images_are_decoded_small_and_hostile_ones_cost_their_picture(
     assert MOST_PIXELS < 6_000**2
 
 
-def test_texts_are_cut(tmp_path: Path) -> None:
+def test_texts_are_truncated(tmp_path: Path) -> None:
     texts = ["short", "x" * 5_000, "<script>alert(1)</script>", ""]
     log = _log(*({"text": Tensor("BYTES", [1], [text])} for text in texts))
     found = _monitored(tmp_path / "m.db", log.records, TEXTS)
@@ -230,7 +232,7 @@ def _vector(*values: Any) -> dict[str, Tensor]:
     return {"embedding": Tensor("FP32", [1, 2], list(values))}
 
 
-def test_vectors_that_the_policy_compares_are_sampled_and_scored(where: DatabaseAddress) -> None:
+def test_vectors_with_embedding_drift_are_sampled_and_scored(where: DatabaseAddress) -> None:
     log = Log()
     for n in range(30):
         log.predict(T0 + n, f"p{n}", inputs={}, outputs=_vector(float(n), 0.5))
@@ -248,7 +250,7 @@ def test_vectors_that_the_policy_compares_are_sampled_and_scored(where: Database
     assert "not every number is finite" in odd.words
 
 
-def test_a_learned_baseline_holds_its_vectors(tmp_path: Path) -> None:
+def test_learned_baseline_contains_its_vectors(tmp_path: Path) -> None:
     learning = replace(VECTORS.monitoring, baseline=BaselinePolicy(windows=1, min_rows=100))
     learning = replace(learning, window=replace(POLICY.window, max_rows=200))
     log, files = Log(), BaselineFiles(tmp_path / "baselines")
@@ -268,7 +270,7 @@ def test_a_learned_baseline_holds_its_vectors(tmp_path: Path) -> None:
     assert sorted(one[0] for one in column.dropna()) == [float(n) for n in range(120)]
 
 
-def test_the_table_comes_with_its_migration(where: DatabaseAddress) -> None:
+def test_samples_table_exists_after_migration(where: DatabaseAddress) -> None:
     database = Database(where)
     assert database.all("SELECT * FROM samples") == []
     database.close()

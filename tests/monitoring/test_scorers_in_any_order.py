@@ -63,7 +63,7 @@ def _log() -> Log:
     return log
 
 
-def test_the_database_is_the_same_whichever_process_finishes_first(tmp_path: Path) -> None:
+def test_database_does_not_depend_on_which_process_finishes_first(tmp_path: Path) -> None:
     log = _log()
     found = []
     for name, scorer in (("one", FakeScorer()), ("many", ManyScorers(random.Random(1)))):

@@ -18,21 +18,21 @@ SECOND = 1_000_000
 class TimedLog(Log):
     """A log whose labels say when the truth became known."""
 
-    def tell_at(self, name: str, label: int, time: int) -> None:
+    def label_at(self, name: str, label: int, time: int) -> None:
         fields = {"time": time, "received": RECEIVED, "prediction_id": name, "label": label}
         self._append(FeedbackEvent(**self._stamp(), **fields))
 
 
 def _log() -> TimedLog:
     log = TimedLog()
-    log.tell_at("p0", 1, T0 + 100 * SECOND)  # before its prediction
+    log.label_at("p0", 1, T0 + 100 * SECOND)  # before its prediction
     for n in range(20):
         log.predict(T0 + n, f"p{n}", total_us=1000 * (n + 1))
     log.predict(T0, "bad", outcome="failed", rows=0, inputs={}, outputs={})
     for n in range(1, 10):
-        log.tell_at(f"p{n}", 1, T0 + 100 * SECOND)
-    log.tell_at("p11", 1, -(2**80))
-    log.tell_at("p12", 1, 2**80)
+        log.label_at(f"p{n}", 1, T0 + 100 * SECOND)
+    log.label_at("p11", 1, -(2**80))
+    log.label_at("p12", 1, 2**80)
     log.pass_time(T0 + 3 * HOUR)
     return log
 
@@ -41,7 +41,7 @@ def _first(path: Path) -> Result:
     return Store(path).results("tiny", "1")[0]
 
 
-def test_a_result_says_errors_latency_and_label_delay(tmp_path: Path) -> None:
+def test_result_has_error_share_latency_and_label_delay(tmp_path: Path) -> None:
     Monitor(tmp_path / "m.db", _log().records).drain()
     reported = {score.name: score.value for score in _first(tmp_path / "m.db").scores}
     assert reported["error_share"] == pytest.approx(1 / 21)
@@ -64,7 +64,7 @@ def test_counts_do_not_depend_on_order_or_duplicates(tmp_path: Path) -> None:
     assert everything(tmp_path / "a.db")["windows"] == everything(tmp_path / "b.db")["windows"]
 
 
-def test_a_window_of_errors_alone_has_an_error_share(tmp_path: Path) -> None:
+def test_window_with_only_errors_has_an_error_share(tmp_path: Path) -> None:
     log = Log()
     for n in range(3):
         log.predict(T0, f"bad{n}", outcome="failed", rows=0, inputs={}, outputs={})
@@ -75,7 +75,7 @@ def test_a_window_of_errors_alone_has_an_error_share(tmp_path: Path) -> None:
     assert reported["latency_p50"].note == "no request was answered"
 
 
-def test_rows_are_handed_out_with_their_order_in_time(tmp_path: Path) -> None:
+def test_score_job_contains_the_order_of_rows_in_time(tmp_path: Path) -> None:
     log = Log()
     for n in (5, 3, 9, 1):
         log.predict(T0 + n, f"p{n}", inputs={"x": Tensor("FP32", [1, 1], [n])})
@@ -86,7 +86,7 @@ def test_rows_are_handed_out_with_their_order_in_time(tmp_path: Path) -> None:
     assert [job.columns["x"][at] for at in job.order] == [1, 3, 5, 9]
 
 
-def test_infinities_reach_the_scores_and_the_export_as_such(tmp_path: Path) -> None:
+def test_infinities_are_scored_and_exported_unchanged(tmp_path: Path) -> None:
     log = Log()
     for n, data in enumerate((["Infinity", 1.5], ["-Infinity", None], [2.5, 3.5])):
         log.predict(T0 + n, f"p{n}", rows=2, inputs={"x": Tensor("FP32", [2, 1], data)})

@@ -21,7 +21,7 @@ from tests.monitoring.log_in_memory import HOUR, T0, VERSION, FakeScorer, Log, M
 _BOTH = replace(VERSION.manifest, summaries=[Summary("x mean", "x", "mean")])
 
 
-def test_the_rows_of_an_image_model_are_its_summaries() -> None:
+def test_rows_of_an_image_model_are_its_summaries() -> None:
     assert columns(MANIFEST) == ["image brightness", "image contrast", "embedding norm"]
     log = Log()
     log.predict(T0, "kept", **kept_image(0.5, None, 2.0))
@@ -37,7 +37,7 @@ def test_the_rows_of_an_image_model_are_its_summaries() -> None:
     assert not row.partial, "its rows have no other values"
 
 
-def test_a_summary_that_the_event_lacks_is_missing_and_one_of_other_rows_is_refused() -> None:
+def test_absent_summary_is_missing_and_a_wrong_number_of_values_is_refused() -> None:
     log = Log()
     log.predict(T0, "old", **(kept_image(1.0, 1.0, 1.0) | {"summaries": {}}))
     wrong = {"summaries": {"image brightness": [1.0, 2.0]}}
@@ -54,7 +54,7 @@ def test_rows_whose_summaries_were_withheld_are_not_missing_values() -> None:
     assert RowLayout(MANIFEST).rows_without_payload(log.records[0].event) == [None]
 
 
-def test_every_row_is_counted_whether_its_payload_was_kept_or_not(tmp_path: Path) -> None:
+def test_every_row_is_counted_with_and_without_its_payload(tmp_path: Path) -> None:
     version, scorer, log = image_version(tmp_path), FakeScorer(), Log()
     for n in range(60):
         fields = kept_image if n % 10 == 0 else of_image
@@ -70,7 +70,7 @@ def test_every_row_is_counted_whether_its_payload_was_kept_or_not(tmp_path: Path
     assert "prediction" not in rows
 
 
-def test_features_are_not_missing_where_only_the_payload_is(tmp_path: Path) -> None:
+def test_features_without_their_payload_are_not_missing_values(tmp_path: Path) -> None:
     version, scorer, log = replace(VERSION, manifest=_BOTH), FakeScorer(), Log()
     for n in range(30):
         gone = {"payload": "digest", "inputs": {}, "outputs": {}}
@@ -95,7 +95,7 @@ def test_features_are_not_missing_where_only_the_payload_is(tmp_path: Path) -> N
     assert scores["missing_share", "x mean"].value == 0.0
 
 
-def test_counters_of_rows_with_summaries_alone_add_up() -> None:
+def test_counters_of_rows_with_only_summaries_add_up() -> None:
     log, one, other = Log(), InputCounters(), InputCounters(rows=3, withheld=2, summarized=2)
     one.merge(other)
     assert (one.rows, one.withheld, one.summarized) == (3, 2, 2)
@@ -106,7 +106,7 @@ def test_counters_of_rows_with_summaries_alone_add_up() -> None:
     assert RowLayout(_BOTH).encode(row) == b'{"x mean":1.0}'
 
 
-def test_a_reference_without_the_summary_leaves_it_out(tmp_path: Path) -> None:
+def test_summary_absent_from_the_reference_is_not_a_feature(tmp_path: Path) -> None:
     baseline = Baseline(replace(VERSION, manifest=_BOTH))
     assert [feature.name for feature in baseline.features] == ["x"]
     assert baseline.features == [Feature("x", "numeric", input="x")]
@@ -116,7 +116,7 @@ def test_a_reference_without_the_summary_leaves_it_out(tmp_path: Path) -> None:
     assert not image.has_labels
 
 
-def test_the_label_and_probabilities_of_raw_scores_are_columns() -> None:
+def test_label_and_probabilities_derived_from_raw_scores_are_columns() -> None:
     prediction = Prediction(scores="logits", classes=["cat", "dog"], activation="softmax")
     manifest = replace(MANIFEST, task="classification", prediction=prediction)
     assert columns(manifest)[-3:] == ["prediction", "probability_cat", "probability_dog"]
@@ -135,7 +135,7 @@ def test_the_label_and_probabilities_of_raw_scores_are_columns() -> None:
     assert partial.partial
 
 
-def test_of_several_labels_each_probability_is_a_column(tmp_path: Path) -> None:
+def test_each_probability_of_a_multi_label_model_is_a_column(tmp_path: Path) -> None:
     prediction = Prediction(scores="logits", classes=["cat", "dog"], activation="sigmoid")
     manifest = replace(MANIFEST, task="classification", prediction=prediction)
     probabilities = ["probability_cat", "probability_dog"]

@@ -51,7 +51,7 @@ def _alarms(store: Store) -> list[Alarm]:
     return [alarm for alarm in store.alarms() if alarm.rule == "traffic"]
 
 
-def test_heartbeats_alone_show_that_traffic_has_stopped(tmp_path: Path) -> None:
+def test_heartbeats_without_requests_show_that_traffic_has_stopped(tmp_path: Path) -> None:
     log = _log([("1", 8)] * 4, beats=5)
     store = _monitored(tmp_path / "monitor.db", log)
     (alarm,) = _alarms(store)
@@ -67,13 +67,13 @@ def test_heartbeats_alone_show_that_traffic_has_stopped(tmp_path: Path) -> None:
     assert again.traffic("tiny") == store.traffic("tiny")
 
 
-def test_the_alarm_resolves_when_requests_come_again(tmp_path: Path) -> None:
+def test_traffic_alarm_resolves_when_requests_resume(tmp_path: Path) -> None:
     log = _log([*[("1", 8)] * 3, *[("1", 1)] * 4, *[("1", 8)] * 5])
     (alarm,) = _alarms(_monitored(tmp_path / "monitor.db", log))
     assert (alarm.state, alarm.since.start) == ("resolved", T0 + 3 * HOUR)
 
 
-def test_a_rollout_moves_no_traffic(tmp_path: Path) -> None:
+def test_rollout_does_not_change_the_traffic_of_its_model(tmp_path: Path) -> None:
     """The requests of all versions of a model are one figure."""
     steps = [*[("1", 8)] * 4, *[("12", 8)] * 3, *[("2", 8)] * 5]
     store = _monitored(tmp_path / "monitor.db", _log(steps))
@@ -81,7 +81,7 @@ def test_a_rollout_moves_no_traffic(tmp_path: Path) -> None:
     assert store.traffic("tiny").version == "2"
 
 
-def test_an_alarm_moves_to_the_version_that_answers_most(tmp_path: Path) -> None:
+def test_traffic_alarm_moves_to_the_version_with_most_requests(tmp_path: Path) -> None:
     steps = [*[("1", 8)] * 3, *[("1", 2)] * 4, *[("2", 2)] * 5]
     newest, before = _alarms(_monitored(tmp_path / "monitor.db", _log(steps)))
     assert (newest.version, newest.state) == ("2", "firing")
@@ -89,7 +89,7 @@ def test_an_alarm_moves_to_the_version_that_answers_most(tmp_path: Path) -> None
     assert before.steps[-1].reason == "version 2 answers most requests now"
 
 
-def test_without_a_minimum_nothing_is_judged_before_three_weeks(tmp_path: Path) -> None:
+def test_traffic_is_not_judged_before_three_weeks_without_a_minimum(tmp_path: Path) -> None:
     log = _log([("1", 8)] * 4, beats=5)
     monitor = Monitor(tmp_path / "monitor.db", log.records, find=_find)
     monitor.drain()

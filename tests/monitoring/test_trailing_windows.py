@@ -25,7 +25,7 @@ from tests.monitoring.log_in_memory import (
 )
 
 
-class _Telling(FakeScorer):
+class _ScorerWithReference(FakeScorer):
     """Says what a window was measured against, so that it is part of the results."""
 
     def submit(self, job: ScoreJob) -> None:
@@ -57,10 +57,10 @@ def _hours(job: ScoreJob) -> set[int]:
     return {int(value) for value in job.reference.get("x", [])}
 
 
-def test_drift_is_measured_against_the_windows_before_once_there_are_enough(
+def test_drift_is_measured_against_enough_previous_windows(
     where: DatabaseAddress,
 ) -> None:
-    scorer = _Telling()
+    scorer = _ScorerWithReference()
     monitor = Monitor(
         where, _log([20, 20, 3, 0, 20, 20]), scorer=scorer, find=lambda *_: _version(2)
     )
@@ -75,8 +75,8 @@ def test_drift_is_measured_against_the_windows_before_once_there_are_enough(
     assert set(last.reference["label"]) == set(), "labels are no part of it"
 
 
-def test_no_more_rows_than_stated_those_with_the_smallest_hashes(where: DatabaseAddress) -> None:
-    scorer = _Telling()
+def test_trailing_reference_samples_rows_by_the_smallest_hashes(where: DatabaseAddress) -> None:
+    scorer = _ScorerWithReference()
     records = _log([40, 40, 40, 40, 20])
     Monitor(where, records, scorer=scorer, find=lambda *_: _version(4)).drain()
     (last,) = [job for job in scorer.jobs if job.reference]
@@ -85,24 +85,24 @@ def test_no_more_rows_than_stated_those_with_the_smallest_hashes(where: Database
 
 
 @pytest.mark.parametrize("seed", range(by_depth(1, 3)))
-def test_the_same_whatever_happens_to_the_monitor(
+def test_monitor_killed_at_any_statement_reports_the_same_results(
     where: DatabaseAddress, seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     records = _log([30, 25, 12, 30, 0, 41, 20])
     calm = tmp_path_factory.mktemp("calm") / "calm.db"
-    Monitor(calm, records, scorer=_Telling(), find=lambda *_: _version(3)).drain()
+    Monitor(calm, records, scorer=_ScorerWithReference(), find=lambda *_: _version(3)).drain()
     results = Store(calm).results("tiny", "1")
     assert any(score.name == "against" and score.value for score in results[-1].scores)
     chance, deaths = random.Random(seed), 0
     for _ in range(10):
-        monitor = Monitor(where, records, chance, _Telling(), lambda *_: _version(3))
+        monitor = Monitor(where, records, chance, _ScorerWithReference(), lambda *_: _version(3))
         deaths += monitor.dies(chance.randrange(1, 90), chance.choice([2, 15, 60]))
     assert deaths > 2
-    Monitor(where, records, chance, _Telling(), lambda *_: _version(3)).drain()
+    Monitor(where, records, chance, _ScorerWithReference(), lambda *_: _version(3)).drain()
     assert everything(where) == everything(calm)
 
 
-def test_a_database_of_an_earlier_release_is_taken_up(where: DatabaseAddress) -> None:
+def test_monitor_continues_with_a_database_of_an_earlier_release(where: DatabaseAddress) -> None:
     """Its watches know no trailing windows."""
     records = _log([20, 20, 20])
     Monitor(where, records[:30]).drain()

@@ -31,7 +31,7 @@ def _alarms(folder: Path, traffic: dict[int, str]) -> dict[str, Alarm]:
     return {alarm.version: alarm for alarm in reversed(found) if alarm.rule == "drift"}
 
 
-def test_an_alarm_resolves_when_another_version_answers_instead(tmp_path: Path) -> None:
+def test_alarm_resolves_when_another_version_takes_over_the_traffic(tmp_path: Path) -> None:
     alarms = _alarms(tmp_path, {hour: "1" if hour < DRIFTS + 3 else "2" for hour in range(12)})
     assert [alarms[version].state for version in "12"] == ["resolved", "firing"]
     (step,) = alarms["1"].steps
@@ -40,17 +40,17 @@ def test_an_alarm_resolves_when_another_version_answers_instead(tmp_path: Path) 
     assert step.at == T0 + 8 * HOUR  # the first window after a whole one without the version
 
 
-def test_alarms_of_versions_that_share_the_traffic_stay_open(tmp_path: Path) -> None:
+def test_alarms_of_versions_that_share_traffic_stay_open(tmp_path: Path) -> None:
     alarms = _alarms(tmp_path, dict.fromkeys(range(12), "12"))
     assert [alarms[version].state for version in "12"] == ["firing", "firing"]
 
 
-def test_an_alarm_stays_open_when_no_version_answers(tmp_path: Path) -> None:
+def test_alarm_stays_open_while_no_version_has_traffic(tmp_path: Path) -> None:
     alarms = _alarms(tmp_path, dict.fromkeys(range(DRIFTS + 3), "1"))
     assert alarms["1"].state == "firing"
 
 
-def test_a_version_that_answers_again_is_judged_by_its_new_windows(tmp_path: Path) -> None:
+def test_version_with_traffic_again_is_judged_by_its_new_windows(tmp_path: Path) -> None:
     hours = ["1"] * 6 + ["2"] * 4 + ["1"] * 6
     alarms = _alarms(tmp_path, dict(enumerate(hours)))
     assert alarms["1"].state == "firing"

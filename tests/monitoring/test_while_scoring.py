@@ -28,20 +28,20 @@ from tests.monitoring.log_in_memory import (
 pytestmark = pytest.mark.untraced
 
 
-class Held(FakeScorer):
+class BlockedScorer(FakeScorer):
     """Scores in a thread of its own, which waits before every window until the test lets it go."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.go = threading.Event()
-        self.taken: list[ScoreJob] = []
-        self._given: SimpleQueue[ScoreJob] = SimpleQueue()
+        self.released = threading.Event()
+        self.submitted: list[ScoreJob] = []
+        self._queue: SimpleQueue[ScoreJob] = SimpleQueue()
         self._done: SimpleQueue[list[ScoreReply]] = SimpleQueue()
         threading.Thread(target=self._score, daemon=True).start()
 
     def submit(self, job: ScoreJob) -> None:
-        self.taken.append(job)
-        self._given.put(job)
+        self.submitted.append(job)
+        self._queue.put(job)
 
     def replies(self) -> list[ScoreReply]:
         done: list[ScoreReply] = []
@@ -51,8 +51,8 @@ class Held(FakeScorer):
 
     def _score(self) -> None:
         while True:
-            job = self._given.get()
-            self.go.wait()
+            job = self._queue.get()
+            self.released.wait()
             super().submit(job)
             self._done.put(super().replies())
 
@@ -75,7 +75,7 @@ def calm(where: DatabaseAddress) -> dict[str, list[tuple[object, ...]]]:
     return found
 
 
-def _take_in(monitor: Monitor, log: Log) -> None:
+def _ingest(monitor: Monitor, log: Log) -> None:
     """Step until the log is read to its end, whatever is still scored."""
     while monitor.consumer.step(20) or not monitor.consumer.drained:
         pass
@@ -87,41 +87,41 @@ def _ingested(where: DatabaseAddress) -> int:
     return totals["monitored_events"] + totals["heartbeats"]
 
 
-def test_the_log_is_taken_in_to_its_end_while_the_first_window_is_scored(
+def test_whole_log_is_ingested_while_the_first_window_is_scored(
     where: DatabaseAddress, calm: dict[str, list[tuple[object, ...]]]
 ) -> None:
-    log, scorer = eight_hours(), Held()
+    log, scorer = eight_hours(), BlockedScorer()
     monitor = Monitor(where, log.records, scorer=scorer)
-    _take_in(monitor, log)
+    _ingest(monitor, log)
     totals = Store(where).totals()
     assert _ingested(where) == len(log.records), "committed, and others see it"
     assert totals["waiting_scores"] > 10
     assert Store(where).results("tiny", "1") == []
-    scorer.go.set()
+    scorer.released.set()
     monitor.drain()
     assert everything(where) == calm
 
 
-def test_only_a_few_of_the_windows_that_wait_are_in_memory(
+def test_only_a_few_queued_windows_are_in_memory(
     where: DatabaseAddress,
     calm: dict[str, list[tuple[object, ...]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(monitoring.scoring.queue, "IN_HAND", 1)
-    log, scorer = eight_hours(), Held()
+    log, scorer = eight_hours(), BlockedScorer()
     monitor = Monitor(where, log.records, scorer=scorer)
-    _take_in(monitor, log)
-    assert len(scorer.taken) == 1
+    _ingest(monitor, log)
+    assert len(scorer.submitted) == 1
     assert Store(where).totals()["waiting_scores"] > 10
-    scorer.go.set()
+    scorer.released.set()
     monitor.drain()
     assert everything(where) == calm
 
 
-def test_while_too_much_waits_the_log_is_hardly_read_and_in_the_end_nothing_is_missing(
+def test_ingestion_slows_down_while_too_many_windows_are_queued(
     where: DatabaseAddress, calm: dict[str, list[tuple[object, ...]]]
 ) -> None:
-    log, scorer = eight_hours(), Held()
+    log, scorer = eight_hours(), BlockedScorer()
     monitor = Monitor(where, log.records, scorer=scorer, most_waiting=1)
     while monitor.consumer.step(20):
         pass
@@ -131,7 +131,7 @@ def test_while_too_much_waits_the_log_is_hardly_read_and_in_the_end_nothing_is_m
     assert ingested < len(log.records) - 100
     assert not monitor.consumer.step(20), "there is nothing to hurry for"
     assert _ingested(where) == ingested + 1
-    scorer.go.set()
+    scorer.released.set()
     monitor.drain()
     assert everything(where) == calm
     assert Store(where).totals()["waiting_scores"] == 0
@@ -188,10 +188,10 @@ def test_results_do_not_depend_on_which_model_is_scored_first(tmp_path: Path) ->
         assert _scored(tmp_path / f"{seed}.db", Unordered(seed)) == calm
 
 
-def test_jobs_of_one_model_leave_room_for_those_of_others(
+def test_jobs_of_one_model_leave_room_for_other_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scorer = Held()
+    scorer = BlockedScorer()
     monkeypatch.setattr(monitoring.scoring.queue, "IN_HAND", 64 << 10)
 
     def find(model: str, number: str) -> Version:
@@ -200,6 +200,6 @@ def test_jobs_of_one_model_leave_room_for_those_of_others(
     monitor = Monitor(tmp_path / "m.db", _three_models().records, scorer=scorer, find=find)
     while monitor.consumer.step(20) or not monitor.consumer.drained:
         pass
-    assert {job.model for job in scorer.taken} == set("abc")
-    scorer.go.set()
+    assert {job.model for job in scorer.submitted} == set("abc")
+    scorer.released.set()
     monitor.drain()

@@ -35,7 +35,7 @@ def _find(policy: WindowPolicy) -> Version:
     return replace(VERSION, manifest=replace(VERSION.manifest, monitoring=watched))
 
 
-def _watch(
+def _monitored(
     where: DatabaseAddress, records: list[Record], policy: WindowPolicy, limit: int = 1000
 ) -> Store:
     Monitor(where, records, find=lambda *_: _find(policy)).drain(limit)
@@ -46,8 +46,8 @@ def _results(store: Store) -> list[Result]:
     return store.results("tiny", "1")
 
 
-def test_a_window_ends_with_the_pane_in_which_it_has_enough(where: DatabaseAddress) -> None:
-    store = _watch(where, eight_hours().records, POLICY)
+def test_window_by_rows_ends_with_the_pane_that_completes_it(where: DatabaseAddress) -> None:
+    store = _monitored(where, eight_hours().records, POLICY)
     results = _results(store)
     assert len(results) > 8
     for before, after in pairwise(results):
@@ -59,25 +59,25 @@ def test_a_window_ends_with_the_pane_in_which_it_has_enough(where: DatabaseAddre
     assert sum(result.rows for result in results) + filling.rows == 400
 
 
-def test_by_both_a_window_ends_at_whichever_comes_first(where: DatabaseAddress) -> None:
+def test_window_by_rows_and_length_ends_at_whichever_comes_first(where: DatabaseAddress) -> None:
     log = Log()
     for n in range(40):
         log.predict(T0 + n, f"a{n}")
     log.predict(T0 + HOUR, "few")
     log.predict(T0 + 5 * HOUR, "much later")
     log.pass_time(T0 + 7 * HOUR)
-    results = _results(_watch(where, log.records, DAILY))
+    results = _results(_monitored(where, log.records, DAILY))
     assert [result.rows for result in results] == [40, 1, 0, 1]
     first, second, empty, _ = (result.window for result in results)
     assert (first.end - first.start, second.end) == (STEP * 1_000_000, first.start + 2 * HOUR)
     assert (empty.start, empty.end) == (second.end, second.end + 2 * HOUR)
 
 
-def test_the_rows_kept_are_those_with_the_smallest_hashes_of_all_panes(
+def test_sample_has_the_smallest_hashes_of_all_panes(
     where: DatabaseAddress,
 ) -> None:
     records = eight_hours().records
-    store = _watch(where, records, POLICY)
+    store = _monitored(where, records, POLICY)
     window = _results(store)[2].window
     hashes = sorted(
         row_hash(record.event.event_id, 0)
@@ -97,7 +97,7 @@ def test_the_rows_kept_are_those_with_the_smallest_hashes_of_all_panes(
 
 
 @pytest.mark.parametrize("policy", [POLICY, DAILY])
-def test_labels_find_the_rows_of_every_pane(where: DatabaseAddress, policy: WindowPolicy) -> None:
+def test_labels_join_the_rows_of_every_pane(where: DatabaseAddress, policy: WindowPolicy) -> None:
     log = Log()
     for n in range(60):
         log.predict(T0 + n * 60_000_000, f"p{n}")
@@ -105,7 +105,7 @@ def test_labels_find_the_rows_of_every_pane(where: DatabaseAddress, policy: Wind
     log.predict(T0 + 2 * HOUR, "so does this")
     for n in range(60):
         log.tell(f"p{n}", 1)
-    results = _results(_watch(where, log.records, policy))
+    results = _results(_monitored(where, log.records, policy))
     assert [result.labelled for result in results] == [result.rows for result in results]
     assert results[0].rows == 30
 
@@ -127,7 +127,7 @@ def test_results_do_not_depend_on_polls_or_duplicates(
 ) -> None:
     records = eight_hours().records
     calm = tmp_path_factory.mktemp("calm") / "calm.db"
-    _watch(calm, records, policy)
+    _monitored(calm, records, policy)
     chance = random.Random(limit)
     Monitor(where, records, chance, find=lambda *_: _find(policy)).drain(limit)
     assert everything(where) == everything(calm)
@@ -146,28 +146,28 @@ def _three_sources() -> list[list[Record]]:
 
 
 @pytest.mark.parametrize("policy", [POLICY, DAILY])
-def test_results_do_not_depend_on_how_sources_come_together(
+def test_results_do_not_depend_on_how_sources_interleave(
     where: DatabaseAddress, tmp_path_factory: pytest.TempPathFactory, policy: WindowPolicy
 ) -> None:
     sources = _three_sources()
     in_turn = [record for records in zip_longest(*sources) for record in records if record]
     one_by_one = [*(records[0] for records in sources), *chain(*(r[1:] for r in sources))]
     calm = tmp_path_factory.mktemp("calm") / "calm.db"
-    expected = _results(_watch(calm, in_turn, policy))
+    expected = _results(_monitored(calm, in_turn, policy))
     assert len(expected) > 8
-    assert _results(_watch(where, one_by_one, policy)) == expected
+    assert _results(_monitored(where, one_by_one, policy)) == expected
 
 
-def test_a_monitor_that_dies_anywhere_finds_the_same(
+def test_monitor_killed_at_any_statement_reports_the_same_results(
     where: DatabaseAddress, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     records = eight_hours().records
     calm = tmp_path_factory.mktemp("calm") / "calm.db"
-    _watch(calm, records, POLICY)
+    _monitored(calm, records, POLICY)
     chance, deaths = random.Random(8), 0
     for _ in range(20):
         monitor = Monitor(where, records, find=lambda *_: _find(POLICY))
         deaths += monitor.dies(chance.randrange(1, 300), chance.choice([2, 15, 60]))
     assert deaths > 6
-    _watch(where, records, POLICY)
+    _monitored(where, records, POLICY)
     assert everything(where) == everything(calm)

@@ -70,7 +70,7 @@ def _follower(where: Path, folder: Path) -> Monitor:
     return Monitor(where, [], follow=lambda at: SegmentReader(folder, at))
 
 
-def _watched(tmp_path: Path, folder: Path, write: Callable[[], Iterator[None]]) -> Store:
+def _monitored(tmp_path: Path, folder: Path, write: Callable[[], Iterator[None]]) -> Store:
     """Return what a monitor found that followed `write`; a replay must find the same."""
     live, replayed = tmp_path / "live.db", tmp_path / "replayed.db"
     follower = _follower(live, folder)
@@ -99,11 +99,11 @@ def _three_hours(workers: list[Worker], by: int, wrong: range) -> Iterator[None]
     [(0, range(0)), (3 * HOUR, range(4_800, 4_812)), (30 * DAY, range(4_800, 4_808))],
     ids=["right", "3 hours ahead for 12 s", "30 days ahead for 8 s"],
 )
-def test_a_clock_that_is_wrong_for_seconds_makes_nothing_late_and_expires_nothing(
+def test_clock_wrong_for_seconds_makes_no_event_late_and_expires_no_row(
     tmp_path: Path, folder: Path, workers: list[Worker], by: int, wrong: range
 ) -> None:
     moved = len([second for second in wrong if second % 5 == 0])
-    store = _watched(tmp_path, folder, lambda: _three_hours(workers, by, wrong))
+    store = _monitored(tmp_path, folder, lambda: _three_hours(workers, by, wrong))
     totals = store.totals()
     assert totals.get("late_rows", 0) == totals.get("late_labels", 0) == 0
     assert totals.get("unknown_labels", 0) == 0
@@ -141,16 +141,16 @@ def _backfill(
     ],
     ids=["none", "the first", "the second", "one of the others", "many"],
 )
-def test_a_request_without_event_time_discards_no_backfill(
+def test_request_without_event_time_makes_no_backfilled_event_late(
     tmp_path: Path, folder: Path, workers: list[Worker], is_stray: Callable[[int], bool]
 ) -> None:
-    store = _watched(tmp_path, folder, lambda: _backfill(workers, is_stray))
+    store = _monitored(tmp_path, folder, lambda: _backfill(workers, is_stray))
     assert store.totals().get("late_rows", 0) == 0
     rows = {result.window.start: result.rows for result in store.results("tiny", "1")}
     assert rows == {T0 + hour * HOUR: 60 for hour in range(9)}
 
 
-def test_a_first_request_of_1970_does_not_stop_windows_from_closing(
+def test_first_request_stamped_1970_does_not_stop_windows_from_closing(
     tmp_path: Path, folder: Path, workers: list[Worker]
 ) -> None:
     def write() -> Iterator[None]:
@@ -165,11 +165,11 @@ def test_a_first_request_of_1970_does_not_stop_windows_from_closing(
                 worker.tell(f"{worker.source}-0", 1, received=T0 + second * SECOND)
         yield
 
-    store = _watched(tmp_path, folder, write)
+    store = _monitored(tmp_path, folder, write)
     assert [result.rows for result in store.results("tiny", "1")][-1] == 60
 
 
-def test_a_repair_finds_the_windows_that_a_wrong_clock_closed_early_and_monitoring_continues(
+def test_repair_corrects_windows_closed_early_and_monitoring_continues(
     tmp_path: Path, folder: Path, workers: list[Worker]
 ) -> None:
     """The clocks are three hours ahead for three minutes: too long to be doubted."""

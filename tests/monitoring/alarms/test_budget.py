@@ -37,24 +37,26 @@ def _manifest(length: int = 86_400, **alarms: object) -> Manifest:
 @pytest.mark.parametrize(
     ("length", "expected"), [(60, 60 / 2_592_000), (3_600, 1 / 720), (604_800, 0.01)]
 )
-def test_the_rarer_of_days_and_windows_is_allowed(length: int, expected: float) -> None:
+def test_false_alarm_budget_is_the_stricter_of_days_and_windows(
+    length: int, expected: float
+) -> None:
     assert false_alarms(_manifest(length).monitoring) == pytest.approx(expected)
 
 
-def test_every_rule_that_can_fire_has_an_equal_part() -> None:
+def test_every_enabled_rule_gets_an_equal_share_of_the_budget() -> None:
     assert rules(_manifest()) == ["drift", "concept"]
     limited = _manifest(min_score=0.7)
     assert rules(limited) == ["drift", "performance", "estimate", "concept"]
     assert rule_budget(limited) * 4 == pytest.approx(false_alarms(limited.monitoring))
 
 
-def test_rules_about_groups_have_a_part_where_they_are_asked_for() -> None:
+def test_group_rules_get_a_share_of_the_budget_if_configured() -> None:
     asked = _manifest(max_gap=MaxGap(selection_rate=0.2), min_segment_score=0.6)
     assert rules(asked) == ["drift", "concept", "segment", "selection_rate_gap"]
     assert level(asked) < level(_manifest())
 
 
-def test_the_budget_is_said_in_words() -> None:
+def test_budget_text_states_days_and_windows() -> None:
     policy = _manifest(false_alarms=FalseAlarms(days=1, windows=1_000)).monitoring
     assert budget_text(policy) == (
         "at most one false alarm in 1 day and in 1,000 windows, all rules together"
@@ -63,7 +65,7 @@ def test_the_budget_is_said_in_words() -> None:
 
 @pytest.mark.untraced
 @pytest.mark.parametrize("consecutive", [1, 2, 3])
-def test_windows_broken_at_the_level_raise_as_many_alarms_as_the_part_allows(
+def test_windows_broken_at_the_level_raise_as_many_alarms_as_budgeted(
     consecutive: int,
 ) -> None:
     manifest = _manifest(consecutive=consecutive, false_alarms=FalseAlarms(days=1, windows=50))

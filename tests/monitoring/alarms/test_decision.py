@@ -34,7 +34,7 @@ def _result(day: int, *, drifted: bool = False, auc: float = 0.8, **changes: Any
     return Result(model="tiny", version="1", window=window, **fields)
 
 
-def _judge_all(
+def _judge_in_order(
     rule: Rule, results: list[Result], policy: AlarmPolicy = POLICY
 ) -> list[tuple[RuleState, Alarm | None]]:
     """Judge one after the other; the open alarm is the last one reported."""
@@ -48,9 +48,9 @@ def _judge_all(
     return steps
 
 
-def test_an_alarm_fires_after_consecutive_windows_and_resolves_after_as_many() -> None:
+def test_alarm_fires_and_resolves_after_the_configured_consecutive_windows() -> None:
     days = [True, False, True, True, True, False, False, False]
-    steps = _judge_all("drift", [_result(n, drifted=bad) for n, bad in enumerate(days)])
+    steps = _judge_in_order("drift", [_result(n, drifted=bad) for n, bad in enumerate(days)])
     states = [alarm.state if alarm else None for _, alarm in steps]
     assert states == [None, None, None, "firing", "firing", None, "resolved", None]
     alarms = [alarm for _, alarm in steps if alarm]
@@ -59,19 +59,23 @@ def test_an_alarm_fires_after_consecutive_windows_and_resolves_after_as_many() -
     assert alarms[1].latest == _result(4).window
 
 
-def test_one_kept_window_between_does_not_close_an_alarm() -> None:
+def test_single_window_within_the_limit_does_not_resolve_an_alarm() -> None:
     days = [True, True, False, True, False, False]
     states = [
         alarm.state if alarm else None
-        for _, alarm in _judge_all("drift", [_result(n, drifted=d) for n, d in enumerate(days)])
+        for _, alarm in _judge_in_order(
+            "drift", [_result(n, drifted=d) for n, d in enumerate(days)]
+        )
     ]
     assert states == [None, "firing", None, "firing", None, "resolved"]
 
 
-def test_a_rule_that_resolved_is_quiet_for_its_cool_down() -> None:
+def test_resolved_rule_fires_no_alarm_during_its_cool_down() -> None:
     policy = replace(POLICY, consecutive=1, cool_down=3 * 86_400)
     days = [True, False, True, True, True, True, False, True]
-    steps = _judge_all("drift", [_result(n, drifted=bad) for n, bad in enumerate(days)], policy)
+    steps = _judge_in_order(
+        "drift", [_result(n, drifted=bad) for n, bad in enumerate(days)], policy
+    )
     states = [alarm.state if alarm else None for _, alarm in steps]
     # Resolved with day 1, quiet until the end of day 4; a cause that persists then fires at once.
     assert states == ["firing", "resolved", None, None, None, "firing", "resolved", None]
@@ -80,13 +84,13 @@ def test_a_rule_that_resolved_is_quiet_for_its_cool_down() -> None:
     assert fired.since == _result(2).window
 
 
-def test_how_severe_an_alarm_is_follows_from_its_rule() -> None:
+def test_alarm_severity_follows_from_its_rule() -> None:
     bad = [_result(n, drifted=True, auc=0.5) for n in range(2)]
     policy = replace(POLICY, critical=("drift",))
     severities = {}
     for rule in ("drift", "performance"):
         for name, chosen in (("default", POLICY), ("own", policy)):
-            alarm = _judge_all(rule, bad, chosen)[-1][1]
+            alarm = _judge_in_order(rule, bad, chosen)[-1][1]
             assert alarm is not None
             severities[rule, name] = alarm.severity
     assert severities == {
@@ -97,8 +101,8 @@ def test_how_severe_an_alarm_is_follows_from_its_rule() -> None:
     }
 
 
-def test_a_silence_holds_what_it_names_until_it_ends() -> None:
-    alarm = _judge_all("drift", [_result(0, drifted=True), _result(1, drifted=True)])[-1][1]
+def test_silence_applies_to_matching_alarms_until_it_ends() -> None:
+    alarm = _judge_in_order("drift", [_result(0, drifted=True), _result(1, drifted=True)])[-1][1]
     assert alarm is not None
 
     def holds(now: int = 5, **names: str) -> bool:
@@ -114,15 +118,17 @@ def test_a_silence_holds_what_it_names_until_it_ends() -> None:
     assert not any((holds(model="other"), holds(version="2"), holds(rule="performance")))
 
 
-def test_a_window_with_too_few_rows_says_nothing_either_way() -> None:
+def test_window_with_too_few_rows_neither_counts_nor_resets_the_run() -> None:
     few = _result(1, drifted=True, rows=99)
     assert verdict(few, POLICY) == "not enough data"
-    steps = _judge_all("drift", [_result(0, drifted=True), few, _result(2, drifted=True)])
+    steps = _judge_in_order("drift", [_result(0, drifted=True), few, _result(2, drifted=True)])
     assert [bool(alarm) for _, alarm in steps] == [False, False, True]
 
 
-def test_an_acknowledged_alarm_stays_so_while_it_continues() -> None:
-    streak, alarm = _judge_all("drift", [_result(0, drifted=True), _result(1, drifted=True)])[-1]
+def test_acknowledged_alarm_stays_acknowledged_while_it_continues() -> None:
+    streak, alarm = _judge_in_order("drift", [_result(0, drifted=True), _result(1, drifted=True)])[
+        -1
+    ]
     assert alarm is not None
     seen = replace(alarm, state="acknowledged")
     _, after = judge(streak, seen, "drift", _result(2, drifted=True), POLICY)
@@ -130,19 +136,21 @@ def test_an_acknowledged_alarm_stays_so_while_it_continues() -> None:
     assert after.state == "acknowledged"
 
 
-def test_the_same_cause_has_the_same_id_and_another_cause_another() -> None:
+def test_alarm_id_identifies_its_cause() -> None:
     days = [True, True, False, False, True, True]
     alarms = [
-        a for _, a in _judge_all("drift", [_result(n, drifted=d) for n, d in enumerate(days)])
+        a for _, a in _judge_in_order("drift", [_result(n, drifted=d) for n, d in enumerate(days)])
     ]
-    again = [a for _, a in _judge_all("drift", [_result(n, drifted=d) for n, d in enumerate(days)])]
+    again = [
+        a for _, a in _judge_in_order("drift", [_result(n, drifted=d) for n, d in enumerate(days)])
+    ]
     assert alarms == again
     assert alarms[1] is not None
     assert alarms[5] is not None
     assert alarms[1].alarm_id != alarms[5].alarm_id
 
 
-def test_verdicts_put_harm_before_change() -> None:
+def test_degraded_takes_precedence_over_drifted() -> None:
     assert verdict(_result(0), POLICY) == "ok"
     assert verdict(_result(0, drifted=True), POLICY) == "drifted"
     assert verdict(_result(0, drifted=True, auc=0.6), POLICY) == "degraded"
@@ -170,12 +178,12 @@ def _labelled(auc: float, low: float, high: float, labelled: int, **changes: Any
         (_labelled(0.6, 0.5, 0.71, 240, pending=0, expired=960), "not enough data"),
     ],
 )
-def test_few_labels_are_judged_by_what_their_interval_can_show(result: Result, shown: str) -> None:
+def test_few_labels_are_judged_by_the_confidence_interval(result: Result, shown: str) -> None:
     assert judgement("performance", result, POLICY) == shown
     assert (verdict(result, POLICY) == "degraded") == (shown == "broken")
 
 
-def test_an_error_metric_of_few_labels_is_judged_by_its_interval_too() -> None:
+def test_error_metric_of_few_labels_is_judged_by_its_confidence_interval() -> None:
     def error(value: float, low: float, high: float) -> Result:
         score = Score(name="mae", value=value, threshold=5, breached=value > 5, low=low, high=high)
         return _result(0, labelled=240, pending=0, expired=960, scores=[score])
@@ -185,7 +193,7 @@ def test_an_error_metric_of_few_labels_is_judged_by_its_interval_too() -> None:
     assert judgement("performance", error(1, 0.5, 1.5), POLICY) == "kept"
 
 
-def test_an_estimate_counts_until_the_labels_decide() -> None:
+def test_estimate_counts_until_enough_labels_are_known() -> None:
     estimate = Score(name="estimated_roc_auc", value=0.6, threshold=0.7, breached=True)
     real = Score(name="roc_auc", value=0.8, threshold=0.7, low=0.75, high=0.85)
     before = _result(0, labelled=0, pending=1200, scores=[estimate])
@@ -197,13 +205,13 @@ def test_an_estimate_counts_until_the_labels_decide() -> None:
     assert verdict(known, POLICY) == "ok"
 
 
-def test_every_bad_verdict_has_a_rule_that_broke() -> None:
+def test_score_without_a_rule_causes_no_bad_verdict() -> None:
     gap = Score(name="estimation_gap", value=0.03, threshold=0.02, breached=True)
     fine = Score(name="roc_auc", value=0.8, threshold=0.7)
     assert verdict(_result(0, scores=[fine, gap]), POLICY) == "ok"
 
 
-def test_a_window_whose_requests_were_all_refused_is_degraded() -> None:
+def test_window_in_which_all_requests_were_invalid_is_degraded() -> None:
     nothing = _result(0, rows=0, labelled=0, scores=[])
     assert verdict(nothing, POLICY) == "not enough data"
     assert verdict(replace(nothing, events={"invalid": 5_000}), POLICY) == "degraded"
@@ -216,9 +224,9 @@ def test_a_window_whose_requests_were_all_refused_is_degraded() -> None:
 @pytest.mark.parametrize(
     ("rule", "value", "limit"), [("drift", 0.67, 0.5), ("performance", 0.6, 0.7)]
 )
-def test_an_alarm_states_facts(rule: Rule, value: float, limit: float) -> None:
+def test_alarm_facts_give_score_counts_and_columns(rule: Rule, value: float, limit: float) -> None:
     bad = [_result(n, drifted=True, auc=0.6) for n in range(2)]
-    (_, alarm) = _judge_all(rule, bad)[-1]
+    (_, alarm) = _judge_in_order(rule, bad)[-1]
     assert alarm is not None
     found = alarm_facts(alarm, bad[-1])
     assert (found.score.value, found.score.threshold) == (value, limit)
@@ -227,7 +235,7 @@ def test_an_alarm_states_facts(rule: Rule, value: float, limit: float) -> None:
     assert alarm.columns == [score.column for score in found.columns] == ["temp", "wind"]
 
 
-def test_p_values_are_ranked_by_how_far_they_fell() -> None:
+def test_columns_with_p_values_are_ranked_by_smallest_p_value() -> None:
     scores = [
         Score(name="drift", column="a", value=0.04, threshold=0.05, breached=True),
         Score(name="drift", column="b", value=0.0001, threshold=0.05, breached=True),
@@ -235,16 +243,18 @@ def test_p_values_are_ranked_by_how_far_they_fell() -> None:
     assert [score.column for score in drifted_columns(_result(0, scores=scores))] == ["b", "a"]
 
 
-def test_one_request_goes_out_however_many_alarms_are_open() -> None:
-    alarms = [a for _, a in _judge_all("drift", [_result(n, drifted=True) for n in range(2)]) if a]
+def test_open_alarms_cause_only_one_retraining_request() -> None:
+    alarms = [
+        a for _, a in _judge_in_order("drift", [_result(n, drifted=True) for n in range(2)]) if a
+    ]
     assert retrain_alarm(alarms, open_before=0) == alarms[0]
     assert retrain_alarm(alarms, open_before=1) is None
     assert retrain_alarm([], open_before=0) is None
 
 
-def test_a_request_says_what_a_training_job_needs() -> None:
+def test_retraining_request_contains_rows_url_columns_and_positions() -> None:
     result = _result(1, drifted=True)
-    alarm = _judge_all("drift", [_result(0, drifted=True), result])[-1][1]
+    alarm = _judge_in_order("drift", [_result(0, drifted=True), result])[-1][1]
     assert alarm is not None
     reported = request(
         alarm,
@@ -258,16 +268,16 @@ def test_a_request_says_what_a_training_job_needs() -> None:
     )
     assert [score.column for score in reported.columns] == ["temp", "wind"]
     assert reported.positions == {"s": Position(1, 7)}
-    assert webhook_id(alarm) == webhook_id(replace(alarm, sentence="said otherwise"))
+    assert webhook_id(alarm) == webhook_id(replace(alarm, sentence="another sentence"))
 
 
-def test_a_figure_that_is_there_to_be_read_breaks_no_rule() -> None:
+def test_informational_score_breaks_no_rule() -> None:
     twice = Score(name="duplicate_share", value=0.9, threshold=0.1, breached=True)
     part = Score(name="roc_auc", value=0.1, breached=True, segment="carrier=UA")
     calm = _result(0)
     odd = replace(calm, scores=[*calm.scores, twice, part])
     assert verdict(odd, POLICY) == "ok"
-    assert _judge_all("performance", [odd, odd, odd])[-1][1] is None
+    assert _judge_in_order("performance", [odd, odd, odd])[-1][1] is None
     assert verdict(replace(calm, scores=[twice, part]), POLICY) == "not enough data"
 
 
@@ -278,8 +288,8 @@ def _with_parity(day: int, share: float) -> Result:
     return replace(calm, scores=[*calm.scores, score])
 
 
-def test_other_answers_than_the_models_are_a_fault_of_serving_and_ask_for_no_retraining() -> None:
-    steps = _judge_all("parity", [_with_parity(day, 0.042) for day in (0, 1)])
+def test_parity_alarm_degrades_the_window_but_requests_no_retraining() -> None:
+    steps = _judge_in_order("parity", [_with_parity(day, 0.042) for day in (0, 1)])
     alarm = steps[-1][1]
     assert alarm is not None
     assert retrain_alarm([alarm], 0) is None
@@ -289,7 +299,7 @@ def test_other_answers_than_the_models_are_a_fault_of_serving_and_ask_for_no_ret
     assert verdict(_with_parity(0, 0.01), POLICY) == "ok"
 
 
-def test_the_column_whose_drift_changes_most_answers_is_named_first() -> None:
+def test_column_whose_drift_changes_most_predictions_is_named_first() -> None:
     result = _result(0, drifted=True)
     assert [score.column for score in drifted_columns(result)] == ["temp", "wind"]
     effects = [
@@ -382,39 +392,39 @@ WHOLE: list[tuple[Rule, list[Score], str, list[str]]] = [
 
 
 @pytest.mark.parametrize(("rule", "scores", "score", "columns"), WHOLE)
-def test_an_alarm_of_the_whole_names_what_moved(
+def test_alarm_about_the_whole_window_names_its_score_and_columns(
     rule: Rule, scores: list[Score], score: str, columns: list[str]
 ) -> None:
     results = [_result(n, scores=scores) for n in range(2)]
-    alarm = _judge_all(rule, results)[-1][1]
+    alarm = _judge_in_order(rule, results)[-1][1]
     assert alarm is not None
     assert alarm_facts(alarm, results[-1]).score.name == score
     assert alarm.columns == columns
 
 
-def test_a_single_gap_breaks_no_rule_before_there_is_evidence() -> None:
+def test_estimation_gap_breaks_no_rule_without_enough_evidence() -> None:
     gap = Score(name="estimation_gap", value=0.03, threshold=0.02, breached=True)
     calm = Score(name="gap_evidence", value=20.0, threshold=200.0)
-    steps = _judge_all("concept", [_result(n, scores=[gap, calm]) for n in range(3)])
+    steps = _judge_in_order("concept", [_result(n, scores=[gap, calm]) for n in range(3)])
     assert [alarm for _, alarm in steps] == [None, None, None]
     assert steps[-1][0].run == (0, 3)
 
 
-def test_a_window_of_which_nothing_could_be_scored_is_not_enough_data() -> None:
+def test_window_that_could_not_be_scored_is_not_enough_data() -> None:
     nothing = Score(name="drifted_share", value=None, threshold=0.5, note="could not be scored")
     window = _result(1, scores=[nothing])
     assert verdict(window, POLICY) == "not enough data"
     days = [_result(0, drifted=True), window, _result(2, drifted=True)]
-    assert [bool(alarm) for _, alarm in _judge_all("drift", days)] == [False, False, True]
+    assert [bool(alarm) for _, alarm in _judge_in_order("drift", days)] == [False, False, True]
 
 
-def test_a_request_stays_small_however_many_columns_drifted() -> None:
+def test_retraining_request_stays_small_if_many_columns_drifted() -> None:
     many = [
         Score(name="drift", column=f"c{n}", value=0.2 + n, threshold=0.1, breached=True)
         for n in range(1_000)
     ]
     result = replace(_result(0), scores=many)
-    alarm = _judge_all("drift", [_result(day, drifted=True) for day in (0, 1)])[-1][1]
+    alarm = _judge_in_order("drift", [_result(day, drifted=True) for day in (0, 1)])[-1][1]
     assert alarm is not None
     reported = request(alarm, result, digest="d" * 64, positions={}, rows_url="http://page")
     assert [score.column for score in reported.columns[:2]] == ["c999", "c998"]

@@ -28,7 +28,7 @@ def _gap(away: float, name: str = GAP) -> Score:
     )
 
 
-def _until_found(aways: list[float]) -> int | None:
+def _windows_until_evidence(aways: list[float]) -> int | None:
     """After how many windows the evidence is enough."""
     reported = _weigh_all(aways)[1]
     return next((number for number, one in enumerate(reported, 1) if one.breached), None)
@@ -45,13 +45,13 @@ def _weigh_all(aways: list[float]) -> tuple[Evidence, list[Score]]:
 
 
 @pytest.mark.parametrize(("away", "windows"), [(0.5, 45), (1.0, 14), (2.0, 5), (4.5, 2), (8.0, 2)])
-def test_a_lasting_gap_is_found_the_sooner_the_greater_it_is(away: float, windows: int) -> None:
-    found = _until_found([away] * 100)
+def test_larger_lasting_gap_is_detected_sooner(away: float, windows: int) -> None:
+    found = _windows_until_evidence([away] * 100)
     assert found is not None
     assert found <= windows
 
 
-def test_false_alarms_come_no_more_often_than_allowed() -> None:
+def test_false_alarm_rate_stays_within_the_budget() -> None:
     chance, found, windows = random.Random(5), 0, 0
     evidence = Evidence()
     for number in range(5_000):
@@ -64,7 +64,7 @@ def test_false_alarms_come_no_more_often_than_allowed() -> None:
     assert 0 < found <= ALLOWED * windows
 
 
-def test_revisions_of_every_window_keep_the_budget_of_false_alarms() -> None:
+def test_false_alarm_rate_stays_within_the_budget_if_windows_are_revised() -> None:
     """Labels come in fifths: from half on, each window is weighed three times."""
     chance, found, windows = random.Random(6), 0, 2_000
     evidence = Evidence()
@@ -80,10 +80,10 @@ def test_revisions_of_every_window_keep_the_budget_of_false_alarms() -> None:
 
 
 @pytest.mark.parametrize("before", [0, 5, 40])
-def test_one_window_is_never_enough_whatever_came_before(before: int) -> None:
+def test_single_window_is_never_enough_evidence(before: int) -> None:
     calm = [-0.5] * before
-    assert _until_found([*calm, 500.0, *[-0.5] * 5]) is None
-    assert _until_found([*calm, 500.0, 500.0]) == before + 2
+    assert _windows_until_evidence([*calm, 500.0, *[-0.5] * 5]) is None
+    assert _windows_until_evidence([*calm, 500.0, 500.0]) == before + 2
 
 
 def test_a_revision_replaces_the_gap_of_its_window() -> None:
@@ -102,8 +102,8 @@ def test_evidence_of_an_earlier_release_continues() -> None:
 
 
 @given(st.lists(st.floats(-5, 0), min_size=1, max_size=60))
-def test_gaps_that_are_tolerated_are_no_evidence(aways: list[float]) -> None:
-    assert _until_found([away - 1 for away in aways]) is None
+def test_tolerated_gaps_are_no_evidence(aways: list[float]) -> None:
+    assert _windows_until_evidence([away - 1 for away in aways]) is None
 
 
 def test_evidence_fades_when_the_gap_has_closed() -> None:
@@ -118,13 +118,13 @@ def test_a_window_without_a_gap_changes_nothing() -> None:
         assert (weighed.evidence, weighed.newest) == (evidence, [])
 
 
-def test_the_same_gaps_give_the_same_evidence() -> None:
+def test_evidence_is_deterministic() -> None:
     first, again = _weigh_all([0.3, -1.2, 2.0]), _weigh_all([0.3, -1.2, 2.0])
     assert first == again
     assert first[1][-1].note == "2.0"
 
 
-def test_evidence_stays_bounded_however_many_windows_come() -> None:
+def test_evidence_stores_a_bounded_number_of_windows() -> None:
     evidence, _ = _weigh_all([0.1] * 500)
     assert len(evidence.windows) < 100
     late = weigh([_gap(8.0)], Window(3, 4), evidence, ALLOWED)

@@ -42,7 +42,7 @@ def _judged(rule: Rule, *results: Result) -> list[Alarm | None]:
     return reported
 
 
-def test_a_gap_that_lasts_raises_an_alarm_that_names_the_segment() -> None:
+def test_lasting_gap_raises_an_alarm_that_names_the_segment() -> None:
     first, alarm = _judged("selection_rate_gap", _result(0, _gap(0.362)), _result(1, _gap(0.362)))
     assert first is None
     assert alarm is not None
@@ -50,7 +50,7 @@ def test_a_gap_that_lasts_raises_an_alarm_that_names_the_segment() -> None:
     assert alarm.severity == "warning"
 
 
-def test_a_poor_group_raises_an_alarm_that_names_it_and_asks_for_retraining() -> None:
+def test_low_segment_score_raises_an_alarm_and_requests_retraining() -> None:
     scores = [_group(0.55), _group(0.41, name="HA"), _group(0.7, breached=False, name="AA")]
     _, alarm = _judged("segment", _result(0, *scores), _result(1, *scores))
     assert alarm is not None
@@ -59,13 +59,13 @@ def test_a_poor_group_raises_an_alarm_that_names_it_and_asks_for_retraining() ->
     assert retrain_alarm([alarm], 0) == alarm
 
 
-def test_what_to_do_about_a_gap_is_for_people_to_say() -> None:
+def test_gap_alarm_requests_no_retraining() -> None:
     _, alarm = _judged("selection_rate_gap", _result(0, _gap(0.4)), _result(1, _gap(0.4)))
     assert alarm is not None
     assert retrain_alarm([alarm], 0) is None
 
 
-def test_too_few_rows_in_the_groups_are_neither_an_alarm_nor_its_end() -> None:
+def test_groups_with_too_few_rows_neither_fire_nor_resolve_an_alarm() -> None:
     unknown = _gap(None, breached=False)
     reported = _judged(
         "selection_rate_gap",
@@ -89,21 +89,21 @@ def test_a_gap_that_closes_resolves_its_alarm() -> None:
     assert alarm.state == "resolved"
 
 
-def test_a_window_whose_groups_are_treated_unlike_is_degraded() -> None:
+def test_window_with_a_selection_rate_gap_is_degraded() -> None:
     fine = Score(name="roc_auc", value=0.7, threshold=0.6)
     assert verdict(_result(0, fine, _gap(0.4)), POLICY) == "degraded"
     assert verdict(_result(0, fine, _gap(0.1, breached=False)), POLICY) == "ok"
     assert breached("performance", _result(0, _group(0.1))) is None
 
 
-def test_of_several_columns_the_one_furthest_beyond_its_limit_is_named() -> None:
+def test_alarm_names_the_column_furthest_beyond_its_limit() -> None:
     result = _result(0, _gap(0.3, column="origin"), _gap(0.5), _gap(0.4, column="size"))
     worst = breached("selection_rate_gap", result)
     assert worst is not None
     assert worst.segment == "carrier"
 
 
-def test_figures_without_a_limit_break_nothing() -> None:
+def test_gap_without_a_limit_breaks_no_rule() -> None:
     read = msgspec.structs.replace(_gap(0.9), threshold=None)
     assert breached("selection_rate_gap", _result(0, read)) is None
     assert _judged("selection_rate_gap", _result(0, read), _result(1, read)) == [None, None]

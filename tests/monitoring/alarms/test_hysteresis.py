@@ -60,14 +60,14 @@ def _expected(history: list[str], consecutive: int) -> list[str]:
 
 
 @given(st.lists(st.sampled_from(["broken", "kept", "few"]), max_size=30), st.integers(1, 4))
-def test_alarms_fire_and_resolve_after_as_many_windows_whatever_the_history(
+def test_alarm_states_equal_the_reference_state_machine_for_every_history(
     history: list[str], consecutive: int
 ) -> None:
     assert [state for state, _ in _states(history, consecutive)] == _expected(history, consecutive)
 
 
 @given(st.lists(st.sampled_from(["broken", "kept"]), max_size=12), st.integers(1, 3), st.data())
-def test_windows_with_too_few_rows_change_nothing_wherever_they_lie(
+def test_windows_with_too_few_rows_do_not_change_alarm_states(
     history: list[str], consecutive: int, data: st.DataObject
 ) -> None:
     place = data.draw(st.integers(0, len(history)))
@@ -78,7 +78,9 @@ def test_windows_with_too_few_rows_change_nothing_wherever_they_lie(
 
 
 @given(st.lists(st.sampled_from(["broken", "kept"]), max_size=30))
-def test_an_alarm_keeps_its_id_until_it_resolves_and_never_lends_it(history: list[str]) -> None:
+def test_alarm_keeps_its_id_until_it_resolves_and_no_other_alarm_reuses_it(
+    history: list[str],
+) -> None:
     spans: list[str] = []
     for _, name in _states(history, consecutive=2):
         if not spans or spans[-1] != name:
@@ -87,7 +89,7 @@ def test_an_alarm_keeps_its_id_until_it_resolves_and_never_lends_it(history: lis
     assert len(names) == len(set(names))
 
 
-def test_an_acknowledged_alarm_resolves_and_the_next_one_fires_afresh() -> None:
+def test_acknowledged_alarm_resolves_and_the_next_alarm_has_a_new_id() -> None:
     policy = AlarmPolicy(min_rows=1, consecutive=1)
     streak, first = judge(RuleState(), None, "drift", _result(0, drifted=True), policy)
     assert first is not None
@@ -101,7 +103,7 @@ def test_an_acknowledged_alarm_resolves_and_the_next_one_fires_afresh() -> None:
     assert second.alarm_id != first.alarm_id
 
 
-def test_the_same_windows_of_another_model_version_or_rule_are_another_cause() -> None:
+def test_alarm_id_differs_by_model_version_and_rule() -> None:
     policy = AlarmPolicy(min_rows=1, consecutive=1)
     bad = _result(0, drifted=True)
     auc = Score(name="roc_auc", value=0.5, threshold=0.6, breached=True)
@@ -118,7 +120,7 @@ def test_the_same_windows_of_another_model_version_or_rule_are_another_cause() -
     assert len(ids) == 4
 
 
-def test_too_few_rows_are_never_judged_however_bad_they_look() -> None:
+def test_window_with_too_few_rows_is_never_judged() -> None:
     policy = AlarmPolicy(min_rows=100)
     few = replace(_result(0, drifted=True, rows=99), labelled=99)
     assert verdict(few, policy) == "not enough data"

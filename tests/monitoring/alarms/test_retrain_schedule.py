@@ -23,7 +23,7 @@ def hourly(after: int, until: int) -> int | None:
     return latest if latest > after else None
 
 
-def look(
+def decide_at(
     before: ScheduleProgress,
     now: int,
     *,
@@ -44,31 +44,31 @@ def look(
     )
 
 
-def test_only_the_latest_of_missed_instants_is_requested() -> None:
-    found = look(ScheduleProgress(), START + 5 * HOUR + 7)
+def test_only_the_latest_missed_instant_is_requested() -> None:
+    found = decide_at(ScheduleProgress(), START + 5 * HOUR + 7)
     (made,) = found.decisions
     assert (made.due, made.state) == (START + 5 * HOUR, "requested")
     assert made.request == scheduled_id("flights", made.due)
-    assert look(found, START + 5 * HOUR + 8) is found
+    assert decide_at(found, START + 5 * HOUR + 8) is found
 
 
-def test_without_catch_up_an_instant_without_a_monitor_is_missed() -> None:
+def test_overdue_instant_is_missed_if_catch_up_is_none() -> None:
     late = START + HOUR + TOLERANCE
-    assert look(ScheduleProgress(), late, catch_up="none").decisions[0].state == "requested"
-    (missed,) = look(ScheduleProgress(), late + 1, catch_up="none").decisions
+    assert decide_at(ScheduleProgress(), late, catch_up="none").decisions[0].state == "requested"
+    (missed,) = decide_at(ScheduleProgress(), late + 1, catch_up="none").decisions
     assert (missed.state, missed.request) == ("missed", "")
 
 
-def test_an_open_request_skips_an_instant_for_good() -> None:
-    found = look(ScheduleProgress(), START + HOUR, awaiting="rr_1")
+def test_instant_is_skipped_for_good_while_a_request_is_open() -> None:
+    found = decide_at(ScheduleProgress(), START + HOUR, awaiting="rr_1")
     assert found.decisions[0].reason == "request rr_1 awaits its candidate"
-    assert look(found, START + HOUR + 1) is found
-    assert look(found, START + 2 * HOUR).decisions[-1].state == "requested"
+    assert decide_at(found, START + HOUR + 1) is found
+    assert decide_at(found, START + 2 * HOUR).decisions[-1].state == "requested"
 
 
-def test_a_schedule_that_is_set_again_requests_nothing_of_the_past() -> None:
-    before = look(ScheduleProgress(), START + HOUR)
-    again = partial(look, since=START + 9 * HOUR + 5, revision=7)
+def test_changed_schedule_requests_no_past_instants() -> None:
+    before = decide_at(ScheduleProgress(), START + HOUR)
+    again = partial(decide_at, since=START + 9 * HOUR + 5, revision=7)
     assert again(before, START + 9 * HOUR + 6) is before
     assert [one.due for one in again(before, START + 10 * HOUR).decisions] == [
         START + HOUR,
@@ -76,11 +76,11 @@ def test_a_schedule_that_is_set_again_requests_nothing_of_the_past() -> None:
     ]
 
 
-def test_a_clock_that_was_years_ahead_stops_a_schedule_for_no_longer_than_it_was_wrong() -> None:
-    wrong = look(ScheduleProgress(), START + 10_000 * HOUR)
-    found = look(wrong, START + HOUR + 1)
+def test_schedule_resumes_once_a_clock_that_was_years_ahead_is_corrected() -> None:
+    wrong = decide_at(ScheduleProgress(), START + 10_000 * HOUR)
+    found = decide_at(wrong, START + HOUR + 1)
     assert found.decisions == wrong.decisions
-    found = look(found, START + 2 * HOUR)
+    found = decide_at(found, START + 2 * HOUR)
     assert [one.due for one in found.decisions] == [START + 10_000 * HOUR, START + 2 * HOUR]
 
 
@@ -90,7 +90,7 @@ def test_a_clock_that_was_years_ahead_stops_a_schedule_for_no_longer_than_it_was
     ),
     st.sampled_from(["latest", "none"]),
 )
-def test_no_instant_is_decided_twice_and_the_latest_always_is(
+def test_every_latest_instant_is_decided_exactly_once(
     looks: list[tuple[int, bool, bool]], catch_up: CatchUp
 ) -> None:
     """`looks`: how the clock moves, whether a request is open, whether the step is lost."""
@@ -98,7 +98,7 @@ def test_no_instant_is_decided_twice_and_the_latest_always_is(
     decided: list[int] = []
     for move, is_open, lost in looks:
         now = max(START, now + move)
-        after = look(stored, now, catch_up=catch_up, awaiting="rr_1" if is_open else "")
+        after = decide_at(stored, now, catch_up=catch_up, awaiting="rr_1" if is_open else "")
         if after is stored or lost:  # a crash before the commit: nothing of it is stored
             continue
         decided += [one.due for one in after.decisions if one not in stored.decisions]

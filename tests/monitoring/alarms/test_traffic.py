@@ -25,7 +25,7 @@ BY_DAYS = TRAFFIC[5]  # hours and days vary beyond Poisson counts
 POLICY = AlarmPolicy()
 
 
-def test_false_alarms_stay_within_the_budget() -> None:
+def test_false_traffic_alarms_stay_within_the_budget() -> None:
     """More streams are measured by `python -m benchmarks.accuracy.traffic`."""
     rng = np.random.default_rng(7)
     found = [
@@ -39,7 +39,7 @@ def test_false_alarms_stay_within_the_budget() -> None:
 @pytest.mark.parametrize(
     ("change", "state", "within"), [(0.0, "none", 3), (0.4, "low", DAY), (4.0, "high", DAY)]
 )
-def test_a_change_fires_soon(change: float, state: str, within: int) -> None:
+def test_traffic_change_fires_an_alarm_within_a_day(change: float, state: str, within: int) -> None:
     rng, at = np.random.default_rng(3), 5 * WEEK + 9
     stream = counts(TRAFFIC[2], at + 2 * DAY, rng, change=change, at=at)
     onset = next(one for one in alarms(stream, POLICY) if one.hour >= at)
@@ -52,7 +52,7 @@ def _judged(requests: dict[int, int], hour: int, policy: AlarmPolicy = POLICY) -
     return judge_hour(history, hour, policy, calibrate(history, hour - hour % DAY, policy))
 
 
-def test_a_model_with_few_requests_is_known_to_have_stopped_after_a_day() -> None:
+def test_stopped_model_with_few_requests_is_detected_after_a_day() -> None:
     requests = dict.fromkeys(range(0, 4 * WEEK, 2), 1)
     states = [_judged(requests, hour) for hour in range(4 * WEEK, 4 * WEEK + 2 * DAY)]
     first = next(at for at, judged in enumerate(states) if judged.broken)
@@ -60,7 +60,7 @@ def test_a_model_with_few_requests_is_known_to_have_stopped_after_a_day() -> Non
     assert (states[first].day, states[first].state) in {(True, "low"), (True, "none")}
 
 
-def test_a_new_volume_is_the_usual_one_after_two_weeks() -> None:
+def test_new_traffic_volume_becomes_normal_after_two_weeks() -> None:
     requests = {hour: 100 if hour < 4 * WEEK else 20 for hour in range(7 * WEEK)}
     broken: set[int] = set()
     for hour in range(4 * WEEK, 6 * WEEK + DAY):
@@ -72,7 +72,7 @@ def test_a_new_volume_is_the_usual_one_after_two_weeks() -> None:
     assert max(broken) == 6 * WEEK - 1
 
 
-def test_a_minimum_holds_from_the_first_hour() -> None:
+def test_minimum_traffic_applies_from_the_first_hour() -> None:
     policy = AlarmPolicy(min_traffic=10)
     assert _judged({0: 9}, 0, policy).state == "low"
     assert _judged({}, 0, policy).state == "none"
@@ -81,7 +81,7 @@ def test_a_minimum_holds_from_the_first_hour() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=40), st.integers(0, 10**9))
-def test_limits_enclose_what_is_expected(values: list[int], newest: int) -> None:
+def test_limits_enclose_the_expected_traffic(values: list[int], newest: int) -> None:
     requests = {hour: values[hour % len(values)] for hour in range(4 * WEEK)}
     judged = _judged(requests | {4 * WEEK: newest}, 4 * WEEK)
     assert judged.expected is not None
@@ -90,7 +90,7 @@ def test_limits_enclose_what_is_expected(values: list[int], newest: int) -> None
     assert judged.broken or judged.day or newest < judged.high
 
 
-def test_hours_of_a_model_stay_bounded_whatever_times_its_requests_state() -> None:
+def test_stored_hours_are_bounded_for_any_event_times() -> None:
     opened = OpenHours()
     for hour in range(1, 3 * RETAINED):
         opened.count(hour * 3_600_000_000, "1")
@@ -105,7 +105,7 @@ def test_hours_of_a_model_stay_bounded_whatever_times_its_requests_state() -> No
     assert (judged.requests, judged.broken) == ([5], [])
 
 
-def test_the_alarm_stays_with_its_version_while_that_answers() -> None:
+def test_alarm_stays_with_its_version_while_the_version_serves_traffic() -> None:
     assert alarm_version({}, "1") == "1"
     assert alarm_version({"1": 1, "2": 50}, "1") == "1"
     assert alarm_version({"2": 50, "3": 50}, "1") == "2"

@@ -48,7 +48,7 @@ def _broken_hours(requests: dict[int, int], hours: range, policy: AlarmPolicy) -
 
 @settings(max_examples=3, deadline=None)
 @given(st.sampled_from(ZONES), st.lists(st.integers(0, 400), min_size=WEEK, max_size=WEEK))
-def test_clocks_that_change_raise_no_alarm(timezone: str, week: list[int]) -> None:
+def test_daylight_saving_change_raises_no_alarm(timezone: str, week: list[int]) -> None:
     local, policy = LocalHours(timezone), AlarmPolicy(timezone=timezone, consecutive=1)
     changes = _clock_changes(local)
     assert len(changes) == 2
@@ -60,7 +60,7 @@ def test_clocks_that_change_raise_no_alarm(timezone: str, week: list[int]) -> No
             assert _broken_hours(requests, range(begin, begin + DAY), policy) == []
 
 
-def test_without_a_time_zone_a_change_of_the_clocks_is_over_after_three_days() -> None:
+def test_daylight_saving_change_alarms_at_most_three_days_without_a_time_zone() -> None:
     local = LocalHours("America/New_York")
     for change in _clock_changes(local):
         hours = range(change - 5 * WEEK, change + WEEK)
@@ -70,14 +70,14 @@ def test_without_a_time_zone_a_change_of_the_clocks_is_over_after_three_days() -
         assert max(broken) < change + 3 * DAY
 
 
-def test_traffic_that_has_stopped_is_no_shift_within_the_day() -> None:
+def test_stopped_traffic_is_not_taken_for_a_shift_within_the_day() -> None:
     stopped = 5 * WEEK
     requests = {hour: 0 if hour >= stopped else 60 for hour in range(7 * WEEK)}
     broken = _broken_hours(requests, range(4 * WEEK, 6 * WEEK), AlarmPolicy())
     assert broken == list(range(stopped, 6 * WEEK))
 
 
-def test_a_shift_on_top_of_a_shift_is_an_alarm_again() -> None:
+def test_second_shift_of_an_already_shifted_hour_raises_an_alarm() -> None:
     """The level of an hour that moved is known, and another change of it is one."""
     requests = dict.fromkeys(range(4 * WEEK + 7 * DAY), 60)
     nights = [4 * WEEK + day * DAY + 3 for day in range(7)]
@@ -87,7 +87,7 @@ def test_a_shift_on_top_of_a_shift_is_an_alarm_again() -> None:
     assert broken == [*nights[:3], nights[-1]]
 
 
-def test_local_hours_beyond_the_calendar_are_those_of_utc() -> None:
+def test_local_hours_are_utc_beyond_the_calendar_and_in_unknown_zones() -> None:
     last = int(datetime(9999, 12, 31, 23, tzinfo=UTC).timestamp()) // 3_600
     assert LocalHours("Asia/Tokyo").local(last) == last
     assert LocalHours("No/Such").local(last) == last

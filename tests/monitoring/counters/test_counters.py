@@ -31,7 +31,7 @@ VALUES = st.tuples(
 PARTS = st.lists(st.lists(VALUES), max_size=6)
 
 
-def _tally(rows: list[Any], withheld: int = 0) -> InputCounters:
+def _count_inputs(rows: list[Any], withheld: int = 0) -> InputCounters:
     tally = InputCounters(withheld=withheld)
     tally.add(DOMAIN.codes(rows))
     return tally
@@ -45,27 +45,27 @@ def _merged(parts: list[InputCounters]) -> InputCounters:
 
 
 @given(PARTS, st.randoms(use_true_random=False))
-def test_parts_add_up_in_any_order_to_what_is_counted_at_once(
+def test_merged_input_counters_equal_the_counters_of_all_rows(
     parts: list[list[Any]], chance: Any
 ) -> None:
-    tallies = [_tally(part, withheld=2) for part in parts]
+    tallies = [_count_inputs(part, withheld=2) for part in parts]
     chance.shuffle(tallies)
     cut = chance.randrange(len(parts) + 1)
     together = _merged([_merged(tallies[:cut]), _merged(tallies[cut:])])
     rows = [row for part in parts for row in part]
-    assert together == (_tally(rows, withheld=2 * len(parts)) if parts else InputCounters())
+    assert together == (_count_inputs(rows, withheld=2 * len(parts)) if parts else InputCounters())
 
 
 @given(st.lists(VALUES, min_size=1))
-def test_rows_without_anything_odd_can_be_counted_by_their_number(rows: list[Any]) -> None:
+def test_ordinary_rows_can_be_counted_by_number(rows: list[Any]) -> None:
     odd = DOMAIN.codes(rows)
     dull = ~odd.any(axis=1)
     tally = InputCounters()
     tally.add(odd[~dull], inside=int(dull.sum()))
-    assert tally == _tally(rows)
+    assert tally == _count_inputs(rows)
 
 
-def test_a_value_is_missing_or_outside_of_what_the_reference_has_or_neither() -> None:
+def test_values_are_coded_as_missing_outside_or_inside_the_reference() -> None:
     rows = [
         (None, None, None),
         (math.nan, "green", None),
@@ -90,21 +90,21 @@ def test_a_value_is_missing_or_outside_of_what_the_reference_has_or_neither() ->
     ]
 
 
-def test_what_is_remembered_of_categories_has_an_end_and_changes_nothing() -> None:
+def test_bounded_category_cache_does_not_change_codes() -> None:
     column = [(0.0, f"new {n}", None) for n in range(25_000)] + [(0.0, "red", None)]
     found = np.concatenate([DOMAIN.codes(column[at : at + 999]) for at in range(0, 25_001, 999)])
     assert found[:, 1].tolist() == [OUTSIDE] * 25_000 + [0]
 
 
-def test_a_range_is_of_finite_numbers_and_without_any_holds_everything() -> None:
+def test_range_uses_finite_numbers_and_is_unlimited_without_them() -> None:
     parts = [np.array([np.nan, 2.0]), np.array([]), np.array([np.inf, -3.0])]
     assert bounds(parts) == (-3.0, 2.0)
     assert bounds([np.array([np.nan])]) == (-math.inf, math.inf)
     assert Domain([bounds([])]).codes([(math.inf,)]).tolist() == [[0]]
 
 
-def test_counting_leaves_what_was_merged_as_it_was() -> None:
-    part = _tally([(None, "green", None)])
+def test_merge_does_not_change_the_merged_counters() -> None:
+    part = _count_inputs([(None, "green", None)])
     before = replace(part)
     _merged([part, part])
     assert part == before
@@ -128,7 +128,9 @@ def _errors(pairs: Iterable[tuple[Any, Any]]) -> ErrorSums:
     return found
 
 
-def _add_up(parts: list[Any], count: Callable[[Iterable[Any]], Any], chance: Any) -> None:
+def _check_parts_add_up(
+    parts: list[Any], count: Callable[[Iterable[Any]], Any], chance: Any
+) -> None:
     """Parts, in any order and merged in any groups, are to the byte what all of it is."""
     everything = [pair for part in parts for pair in part]
     chance.shuffle(parts)
@@ -152,21 +154,25 @@ def _bytes(tally: ConfusionMatrix | ErrorSums) -> bytes:
 
 
 @given(st.lists(PAIRS, max_size=5), st.randoms(use_true_random=False))
-def test_confusions_add_up_in_any_order(parts: list[Any], chance: Any) -> None:
-    _add_up(parts, _confusion, chance)
+def test_merged_confusion_matrices_equal_the_matrix_of_all_pairs(
+    parts: list[Any], chance: Any
+) -> None:
+    _check_parts_add_up(parts, _confusion, chance)
 
 
 @given(st.lists(st.lists(st.tuples(NAMES, NAMES), max_size=60), max_size=3), st.randoms())
-def test_confusions_of_too_many_names_do_as_well(parts: list[Any], chance: Any) -> None:
-    _add_up(parts, _confusion, chance)
+def test_merged_confusion_matrices_with_too_many_classes_equal_the_whole(
+    parts: list[Any], chance: Any
+) -> None:
+    _check_parts_add_up(parts, _confusion, chance)
 
 
 @given(st.lists(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=9), max_size=5), st.randoms())
-def test_errors_add_up_in_any_order(parts: list[Any], chance: Any) -> None:
-    _add_up(parts, _errors, chance)
+def test_merged_error_sums_equal_the_sums_of_all_pairs(parts: list[Any], chance: Any) -> None:
+    _check_parts_add_up(parts, _errors, chance)
 
 
-def test_names_are_distinguished_up_to_a_number_and_a_length() -> None:
+def test_confusion_matrix_limits_number_and_length_of_class_names() -> None:
     enough = _confusion((n, n) for n in range(MOST_NAMES))
     assert (len(enough.cells), enough.crowded) == (MOST_NAMES, False)
     enough.add([(0, "one more")])
@@ -175,18 +181,18 @@ def test_names_are_distinguished_up_to_a_number_and_a_length() -> None:
     assert not _confusion([("x" * 100, 1)]).crowded
 
 
-def test_what_is_counted_later_changes_nothing_in_a_tally_put_in_order() -> None:
+def test_ordered_label_counters_do_not_change_afterwards() -> None:
     tally = LabelCounters()
     tally.confusion.add([(1, 0)])
     tally.errors.add([(1, 0)])
     before = tally.in_order()
-    said = msgspec.json.encode(before)
+    encoded = msgspec.json.encode(before)
     tally.confusion.add([(1, 0)])
     tally.errors.add([(1, 0)])
-    assert msgspec.json.encode(before) == said
+    assert msgspec.json.encode(before) == encoded
 
 
-def test_a_truth_that_is_no_number_says_nothing_and_an_error_that_is_none_is_undefined() -> None:
+def test_non_numeric_labels_are_ignored_and_infinite_errors_are_undefined() -> None:
     errors = _errors([("cheap", 1), (1, 2), (None, 1), (2, "Infinity"), (-1e308, 1e308), (3, "2")])
     assert (errors.rows, errors.undefined) == (4, 2)
     assert (errors.errors.mean(2), errors.absolute.mean(2), errors.squares.mean(2)) == (0, 1, 1)
@@ -209,7 +215,7 @@ def test_a_sum_of_floats_is_exact(values: list[float]) -> None:
     assert total + ExactSum.of(-integers[0], shift) + ExactSum.of(integers[0], shift) == total
 
 
-def test_numbers_before_all_other_values_count_as_anywhere_else() -> None:
+def test_numeric_columns_are_coded_the_same_at_any_position() -> None:
     ranges = [(-1.0, 1.0), (0.0, 9.0)]
     rows: list[list[Any]] = [[0.5, 3, "yes"], [7.0, -2, "no"], [True, 10**400, "no"]]
     with_missing = [*rows, [None, math.inf, "no"], ["Infinity", 4.5, "yes"]]

@@ -36,7 +36,7 @@ def _version(folder: Path, column: pa.Array, kind: Kind = "numeric", **changes: 
         (pa.array([True, False]), [0, 0.5, True], [2]),
     ],
 )
-def test_a_range_is_of_the_finite_numbers_of_all_row_groups(
+def test_numeric_range_covers_the_finite_numbers_of_all_row_groups(
     tmp_path: Path, reference: pa.Array, inside: list[float], outside: list[float]
 ) -> None:
     domain = read_domain(_version(tmp_path, reference))
@@ -48,7 +48,7 @@ def test_a_range_is_of_the_finite_numbers_of_all_row_groups(
     "reference",
     [pa.array(["1", None, "a", "1", "b"]), pa.array([1.0, NAN, 2.5, None]), pa.array([True, None])],
 )
-def test_categories_are_those_of_the_reference_however_they_are_stored(
+def test_categories_match_the_reference_for_every_storage_type(
     tmp_path: Path, reference: pa.Array
 ) -> None:
     domain = read_domain(_version(tmp_path, reference, "categorical"))
@@ -56,13 +56,13 @@ def test_categories_are_those_of_the_reference_however_they_are_stored(
     assert odd.tolist() == [[MISSING], [0], [0], [0], [OUTSIDE], [OUTSIDE]]
 
 
-def test_a_feature_that_is_not_in_the_log_as_it_came_is_not_looked_at(tmp_path: Path) -> None:
+def test_masked_feature_is_not_checked(tmp_path: Path) -> None:
     hidden = PayloadPolicy({"f": "hmac"})
     domain = read_domain(_version(tmp_path, pa.array([1.0]), payload=hidden))
     assert domain.codes([("hmac:12",), (None,)]).tolist() == [[0], [0]]
 
 
-def test_without_a_file_there_is_no_domain(tmp_path: Path) -> None:
+def test_unreadable_reference_file_is_an_error(tmp_path: Path) -> None:
     version = _version(tmp_path, pa.array([1.0]))
     (tmp_path / "reference.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(ValueError, match="Parquet"):

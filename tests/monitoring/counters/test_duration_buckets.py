@@ -21,32 +21,34 @@ def _counted(these: list[int]) -> dict[int, int]:
 
 
 @given(st.integers(0, 2**62))
-def test_the_middle_of_its_bucket_is_within_a_sixteenth_of_a_duration(duration: int) -> None:
+def test_bucket_middle_is_within_a_sixteenth_of_the_duration(duration: int) -> None:
     assert middle(bucket(duration)) == pytest.approx(duration, rel=1 / 16)
 
 
 @given(st.integers(0, 2**62), st.integers(0, 2**62))
-def test_buckets_are_in_the_order_of_what_they_hold(one: int, other: int) -> None:
+def test_longer_duration_has_the_same_or_a_higher_bucket(one: int, other: int) -> None:
     low, high = sorted((one, other))
     assert bucket(low) <= bucket(high)
 
 
 @given(durations, durations)
-def test_counts_of_two_parts_add_up_to_those_of_the_whole(one: list[int], other: list[int]) -> None:
+def test_bucket_counts_of_two_parts_add_up_to_the_whole(one: list[int], other: list[int]) -> None:
     assert Counter(_counted(one)) + Counter(_counted(other)) == _counted([*other, *one])
 
 
 @given(durations, st.sampled_from([0.5, 0.9, 0.99]))
-def test_a_quantile_is_that_of_the_durations_to_a_sixteenth(these: list[int], share: float) -> None:
+def test_bucket_quantile_is_within_a_sixteenth_of_the_exact_quantile(
+    these: list[int], share: float
+) -> None:
     exact = np.quantile(np.maximum(these, 0), share, method="inverted_cdf")
     assert quantile(_counted(these), share) == pytest.approx(exact, rel=1 / 16)
 
 
-def test_of_nothing_there_is_no_quantile() -> None:
+def test_quantile_without_durations_is_none() -> None:
     assert quantile({}, 0.5) is None
 
 
-def test_health_says_shares_and_quantiles_and_why_there_are_none() -> None:
+def test_health_gives_shares_and_quantiles_or_the_reason_for_none() -> None:
     events = {"ok": 6, "failed": 1, "expired": 1, "refused": 1, "invalid": 1}
     latency = _counted([1_000_000] * 5 + [2_000_000])
     reported = {score.name: score for score in health(events, latency, {})}

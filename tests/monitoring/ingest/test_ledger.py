@@ -31,7 +31,7 @@ def _below_the_first(places: list[Place]) -> list[Place]:
 
 
 @given(_places)
-def test_each_number_is_new_once_in_whatever_order_it_comes(places: list[Place]) -> None:
+def test_each_sequence_number_is_new_once_in_any_order(places: list[Place]) -> None:
     known = _below_the_first(places)
     ledger, fresh = _entered(known)
     assert sorted(fresh) == sorted(set(known))
@@ -39,7 +39,7 @@ def test_each_number_is_new_once_in_whatever_order_it_comes(places: list[Place])
 
 
 @given(_places)
-def test_what_came_and_what_is_missing_make_up_every_epoch_so_far(places: list[Place]) -> None:
+def test_received_and_missing_events_add_up_to_every_epoch(places: list[Place]) -> None:
     known = _below_the_first(places)
     ledger, _ = _entered(known)
     highest = {epoch: max(s for e, s in known if e == epoch) for epoch, _ in known}
@@ -48,7 +48,7 @@ def test_what_came_and_what_is_missing_make_up_every_epoch_so_far(places: list[P
 
 
 @given(_places)
-def test_the_order_leaves_no_trace(places: list[Place]) -> None:
+def test_ledger_does_not_depend_on_the_order(places: list[Place]) -> None:
     known = _below_the_first(places)
     first, rest = known[0], known[1:]
     one, _ = _entered(known)
@@ -58,9 +58,7 @@ def test_the_order_leaves_no_trace(places: list[Place]) -> None:
 
 
 @given(_places, _places)
-def test_what_was_given_up_is_lost_until_it_comes_after_all(
-    early: list[Place], late: list[Place]
-) -> None:
+def test_event_given_up_is_lost_until_it_arrives(early: list[Place], late: list[Place]) -> None:
     known = _below_the_first([*early, *late])
     before, after = known[: len(early)], known[len(early) :]
     ledger, _ = _entered(before)
@@ -76,7 +74,7 @@ def test_what_was_given_up_is_lost_until_it_comes_after_all(
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60))
-def test_in_an_ordered_log_every_gap_is_lost_at_once(steps: list[int]) -> None:
+def test_gap_in_an_ordered_log_is_lost_at_once(steps: list[int]) -> None:
     """Steps of 0 repeat a record, 1 go on, more leave some out."""
     at, places = -1, []
     for step in steps:
@@ -89,14 +87,14 @@ def test_in_an_ordered_log_every_gap_is_lost_at_once(steps: list[int]) -> None:
     assert ledger.events + ledger.lost == ledger.next_sequence
 
 
-def test_only_what_lies_below_the_mark_is_given_up() -> None:
+def test_only_events_below_the_given_position_are_given_up() -> None:
     ledger, _ = _entered([(1, 0), (1, 3), (1, 6)])
     ledger = give_up(ledger, Position(1, 4))
     assert (ledger.lost, ledger.missing) == (2, 2)
     assert give_up(ledger, Position(1, 4)) == ledger
 
 
-def test_the_end_of_an_epoch_may_come_after_the_next_has_begun() -> None:
+def test_epoch_can_end_after_the_next_epoch_has_begun() -> None:
     ledger, _ = _entered([(1, 0), (1, 1), (2, 0)])
     assert ledger.missing == 0
     ledger, fresh = enter(ledger, Position(1, 4), readable=True)
@@ -109,14 +107,14 @@ def test_the_end_of_an_epoch_may_come_after_the_next_has_begun() -> None:
     assert (ledger.lost, ledger.recovered, ledger.missing) == (0, 2, 3)
 
 
-def test_what_cannot_be_read_is_counted_once() -> None:
+def test_unreadable_event_is_counted_once() -> None:
     ledger, fresh = enter(_empty(), Position(1, 0), readable=False)
     assert (fresh, ledger.events, ledger.unreadable) == (True, 1, 1)
     ledger, fresh = enter(ledger, Position(1, 0), readable=False)
     assert (fresh, ledger.duplicated, ledger.unreadable) == (False, 1, 1)
 
 
-def test_memory_is_bounded_and_what_it_forgets_is_lost() -> None:
+def test_number_of_holes_is_bounded_and_the_oldest_count_as_lost() -> None:
     ledger, _ = _entered([(1, 2 * n) for n in range(1000)])
     assert len(ledger.holes) == MOST_HOLES
     assert ledger.lost + ledger.missing == 999
@@ -124,7 +122,7 @@ def test_memory_is_bounded_and_what_it_forgets_is_lost() -> None:
     assert not fresh
 
 
-def test_what_was_heard_last_is_known_in_whichever_order_it_comes() -> None:
+def test_newest_reception_is_recorded_in_any_order() -> None:
     ledger = _empty()
     for sequence, heard in [(0, 5), (3, 7), (1, 9), (1, 12), (4, 8)]:  # the 1 comes twice
         ledger, _ = enter(ledger, Position(1, sequence), readable=True, received=heard)

@@ -19,7 +19,7 @@ def state(tmp_path: Path) -> ConsumerState:
     return ConsumerState(Journal(Database(tmp_path / "monitor.db")), lambda *_: VERSION)
 
 
-def _see(state: ConsumerState, *sequences: int) -> None:
+def _enter(state: ConsumerState, *sequences: int) -> None:
     for sequence in sequences:
         record = Record("s", 1, sequence, UnreadableEvent("damaged"))
         state.enter(record, readable=True, received=0)
@@ -29,22 +29,22 @@ def _figures(state: ConsumerState) -> tuple[int, int]:
     return state.ledgers["s", ""].missing, state.ledgers["s", ""].lost
 
 
-def test_where_nothing_can_be_overtaken_it_is_lost_at_once(state: ConsumerState) -> None:
+def test_gap_is_lost_at_once_without_patience(state: ConsumerState) -> None:
     detection = LossDetection(state, clock=lambda: 0.0)
-    _see(state, 0, 8)
+    _enter(state, 0, 8)
     assert detection.is_due(0)
     detection.detect(0)
     assert _figures(state) == (0, 7)
     assert not detection.is_due(0)
 
 
-def test_it_is_waited_for_as_long_as_patience_lasts(state: ConsumerState) -> None:
+def test_gap_is_lost_once_the_patience_has_passed(state: ConsumerState) -> None:
     now = [0.0]
     detection = LossDetection(state, clock=lambda: now[0])
-    _see(state, 0, 8)
+    _enter(state, 0, 8)
     detection.detect(30)
     assert _figures(state) == (7, 0)
-    _see(state, 3, 12)  # one came, three more are missing since just now
+    _enter(state, 3, 12)  # one came, three more are missing since just now
     now[0] = 30.0
     assert detection.is_due(30)
     detection.detect(30)
@@ -55,10 +55,10 @@ def test_it_is_waited_for_as_long_as_patience_lasts(state: ConsumerState) -> Non
     assert _figures(state) == (0, 9)
 
 
-def test_while_another_reader_has_a_part_nothing_is_lost(state: ConsumerState) -> None:
+def test_nothing_is_lost_while_the_patience_is_infinite(state: ConsumerState) -> None:
     now = [0.0]
     detection = LossDetection(state, clock=lambda: now[0])
-    _see(state, 0, 8)
+    _enter(state, 0, 8)
     detection.detect(math.inf)
     now[0] = 1e9
     assert not detection.is_due(math.inf)

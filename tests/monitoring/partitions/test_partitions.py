@@ -79,7 +79,7 @@ def alone(
 
 
 @pytest.mark.parametrize("seed", range(by_depth(2, 6)))
-def test_monitors_that_die_and_join_find_what_one_alone_finds(
+def test_joining_and_dying_monitors_store_the_same_as_a_single_monitor(
     postgres: PostgresServer, story: list[Record], alone: dict[str, Any], seed: int
 ) -> None:
     chance, where = random.Random(seed), postgres.schema()
@@ -110,7 +110,7 @@ def test_monitors_that_die_and_join_find_what_one_alone_finds(
     assert sum(one.events + one.heartbeats for one in store.ledger()) == len(story)
 
 
-def test_a_partition_belongs_to_one_monitor_until_it_releases_it(
+def test_partition_belongs_to_one_monitor_until_released(
     postgres: PostgresServer, story: list[Record]
 ) -> None:
     where = postgres.schema()
@@ -135,7 +135,7 @@ def test_a_partition_belongs_to_one_monitor_until_it_releases_it(
         one.group.step(5)
 
 
-def test_the_state_of_a_whole_log_is_handed_over_while_records_are_on_their_way(
+def test_state_of_an_unpartitioned_log_is_transferred_with_records_in_flight(
     where: DatabaseAddress, story: list[Record], alone: dict[str, Any]
 ) -> None:
     log = partitioned(story)
@@ -173,7 +173,7 @@ def test_the_state_of_a_whole_log_is_handed_over_while_records_are_on_their_way(
     assert newest == {row[:3] for row in alone["results"]}
 
 
-def test_another_number_of_partitions_is_refused_until_all_is_ingested(
+def test_changed_number_of_partitions_is_refused_until_all_records_are_ingested(
     tmp_path: Path, story: list[Record], alone: dict[str, Any]
 ) -> None:
     where, early, late = tmp_path / "monitor.db", story[:400], story[400:]
@@ -212,7 +212,7 @@ def _widened(early: Sequence[Record], late: Sequence[Record]) -> Streams:
     return parts
 
 
-def test_labels_whose_id_names_no_shard_find_their_prediction(where: DatabaseAddress) -> None:
+def test_labels_without_a_shard_in_their_id_join_their_prediction(where: DatabaseAddress) -> None:
     log = Log()
     for n in range(12):
         log.predict(T0 + n, f"p{n}")
@@ -242,7 +242,7 @@ def test_labels_whose_id_names_no_shard_find_their_prediction(where: DatabaseAdd
     assert store.totals()["dead_letters"] == 0
 
 
-def test_a_record_in_a_partition_that_is_not_its_own_is_dead_lettered_for_the_right_one(
+def test_record_in_the_wrong_partition_is_dead_lettered_and_can_be_retried(
     tmp_path: Path,
 ) -> None:
     log = Log()
@@ -283,7 +283,7 @@ def test_a_gap_is_skipped_once_in_its_partition(
     assert (totals["gap_overrun"], totals["passed_over"]) == (1, 30)
 
 
-def test_policies_and_scores_reach_the_partition_that_they_are_of() -> None:
+def test_policy_changes_reach_every_open_partition_once() -> None:
     changes = SharedChanges(iter([{"a"}, set(), {"b"}, set(), set()]).__next__)
     first, second = changes.open(1), changes.open(2)
     assert (first(), second(), first(), second()) == ({"a"}, {"a"}, {"b"}, {"b"})
@@ -291,7 +291,7 @@ def test_policies_and_scores_reach_the_partition_that_they_are_of() -> None:
     assert first() == set()
 
 
-def test_events_of_version_1_are_handed_to_the_partition_of_their_model(
+def test_version_1_events_are_transferred_to_the_partition_of_their_model(
     where: DatabaseAddress,
 ) -> None:
     log = Log()

@@ -58,7 +58,7 @@ def _traffic() -> list[Record]:
     return log.records
 
 
-def test_an_open_hour_is_handed_over_and_neither_lost_nor_doubled(
+def test_open_hour_is_transferred_without_loss_or_duplication(
     postgres: PostgresServer,
 ) -> None:
     chance, where, alone_in = random.Random(4), postgres.schema(), postgres.schema()

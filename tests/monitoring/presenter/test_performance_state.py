@@ -27,7 +27,7 @@ def _result(labelled: int, confusion: dict[str, dict[str, int]]) -> Result:
         ([_result(100, {"0": {"0": 90}, "1": {"0": 10}})], "not defined for these labels"),
     ],
 )
-def test_the_words_are_those_of_the_newest_window_with_labels(
+def test_performance_state_describes_the_newest_window_with_labels(
     history: list[Result], words: str
 ) -> None:
     assert performance_state(history) == words

@@ -25,7 +25,7 @@ def at(*when: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "said"),
+    ("start", "end", "text"),
     [
         ((2013, 7, 7), (2013, 7, 15), "7–14 Jul 2013"),
         ((2013, 7, 29), (2013, 8, 5), "29 Jul – 4 Aug 2013"),
@@ -35,14 +35,14 @@ def at(*when: int) -> int:
         ((2013, 7, 7, 23), (2013, 7, 8), "7 Jul 2013, 23:00 – 8 Jul 2013, 00:00"),
     ],
 )
-def test_windows_read_like_a_person_says_them(
-    start: tuple[int, ...], end: tuple[int, ...], said: str
+def test_windows_are_formatted_as_short_date_ranges(
+    start: tuple[int, ...], end: tuple[int, ...], text: str
 ) -> None:
-    assert period(Window(at(*start), at(*end))) == said
+    assert period(Window(at(*start), at(*end))) == text
 
 
 @given(st.integers(), st.integers())
-def test_no_event_time_is_too_odd_to_be_said(start: int, end: int) -> None:
+def test_every_event_time_can_be_formatted(start: int, end: int) -> None:
     assert period(Window(start, end))
     assert day(start)
     assert moment(end)
@@ -50,18 +50,18 @@ def test_no_event_time_is_too_odd_to_be_said(start: int, end: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "text"),
     [
         (0.4512, "0.451"), (0.0, "0.000"), (0.0002, "<0.001"), (-0.0002, ">-0.001"),
         (1234.56, "1,234.6"), (None, "–"), (float("nan"), "–"), (float("inf"), "–"),
     ],
 )  # fmt: skip
-def test_figures_never_round_to_a_false_zero(value: float | None, said: str) -> None:
-    assert figure(value) == said
+def test_figures_never_round_to_a_false_zero(value: float | None, text: str) -> None:
+    assert figure(value) == text
 
 
 @pytest.mark.parametrize(
-    ("share", "said"),
+    ("share", "text"),
     [
         (0.0, "0%"),
         (-1.2e-07, "0%"),
@@ -72,20 +72,18 @@ def test_figures_never_round_to_a_false_zero(value: float | None, said: str) -> 
         (None, "–"),
     ],
 )
-def test_only_nothing_is_no_percent_and_only_everything_a_hundred(
-    share: float | None, said: str
-) -> None:
-    assert percent(share) == said
+def test_only_zero_is_0_percent_and_only_one_is_100_percent(share: float | None, text: str) -> None:
+    assert percent(share) == text
 
 
-def test_counts_have_their_thousands_apart() -> None:
+def test_counts_have_thousands_separators() -> None:
     assert number(6412) == "6,412"
     assert several(1, "alarm") == "1 alarm"
     assert several(1200, "row") == "1,200 rows"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (None, "–"),
         (0.0, "0 µs"),
@@ -99,12 +97,12 @@ def test_counts_have_their_thousands_apart() -> None:
         (31_536_000.0, "365 days"),
     ],
 )
-def test_durations_are_said_in_the_unit_that_suits_them(seconds: float | None, said: str) -> None:
-    assert duration(seconds) == said
+def test_durations_have_a_suitable_unit(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize("value", [0.1, 1e-45, 3.4028235e38, 16_777_216.0, 1 / 3])
-def test_a_number_of_an_fp32_tensor_has_the_digits_that_were_sent(value: float) -> None:
+def test_fp32_number_has_the_digits_that_were_sent(value: float) -> None:
     single = float(np.float32(value))
     assert shortest(single) == float(str(np.float32(value)))
     assert shortest(value) == value

@@ -119,12 +119,12 @@ CASES: list[tuple[Rule, Score, list[Score], str]] = [
 
 
 @pytest.mark.parametrize(("rule", "score", "columns", "expected"), CASES)
-def test_a_sentence_states_what_is_wrong_then_the_number_evidence_and_columns(
+def test_alarm_sentence_states_problem_value_evidence_and_columns(
     rule: Rule, score: Score, columns: list[Score], expected: str
 ) -> None:
-    said = alarm_sentence(_facts(rule, score, columns))
-    assert said == expected
-    assert len(said.split()) <= MOST_WORDS
+    sentence = alarm_sentence(_facts(rule, score, columns))
+    assert sentence == expected
+    assert len(sentence.split()) <= MOST_WORDS
 
 
 def _facts(rule: Rule, score: Score, columns: list[Score], **changes: Any) -> AlarmFacts:
@@ -132,22 +132,22 @@ def _facts(rule: Rule, score: Score, columns: list[Score], **changes: Any) -> Al
     return AlarmFacts(rule=rule, score=score, columns=columns, **known | changes)  # type: ignore[arg-type]
 
 
-def test_evidence_that_does_not_fit_in_forty_words_is_left_out() -> None:
+def test_alarm_sentence_omits_evidence_beyond_forty_words() -> None:
     note = "; ".join(f"group {n} 0.5" for n in range(20))
-    said = alarm_sentence(
+    sentence = alarm_sentence(
         _facts("selection_rate_gap", _score("selection_rate_gap", 0.3, 0.2, note, "carrier"), [])
     )
-    assert said.endswith("selection rates differ by 0.300 (limit 0.200).")
+    assert sentence.endswith("selection rates differ by 0.300 (limit 0.200).")
 
 
-def test_a_window_that_begins_within_a_day_is_named_to_the_minute() -> None:
+def test_alarm_sentence_states_the_time_if_the_window_starts_within_a_day() -> None:
     window = Window(JULY + DAY // 2, JULY + DAY)
     assert "since 1 Jul 2013, 12:00 UTC:" in alarm_sentence(
         _facts("performance", _score("f1", 0.1, 0.2), [], since=window)
     )
 
 
-def test_a_value_beyond_its_limit_never_reads_like_its_limit() -> None:
+def test_value_beyond_its_limit_is_never_shown_equal_to_the_limit() -> None:
     assert value_and_limit(0.9, 0.1) == ("0.900", "0.100")
     assert value_and_limit(0.10004, 0.1) == ("0.10004", "0.1")
     assert value_and_limit(0.0002, 0.0001) == ("0.0002", "0.0001")
@@ -162,7 +162,7 @@ def _result(*scores: Score, verdict: Any = "ok") -> Result:
     )
 
 
-def test_a_window_in_one_sentence() -> None:
+def test_window_sentence_summarizes_drift_and_performance() -> None:
     auc = Score(name="roc_auc", value=0.651, threshold=0.66, breached=True)
     drifted = _result(*(_drift(name) for name in "abcd"), auc, verdict="drifted")
     assert window_sentence(drifted, auc) == (
@@ -194,7 +194,7 @@ def test_a_window_in_one_sentence() -> None:
     )
 
 
-def test_a_window_without_an_answer_says_what_became_of_its_requests() -> None:
+def test_window_sentence_without_answers_counts_requests_by_outcome() -> None:
     refused = replace(_result(verdict="degraded"), rows=0, events={"invalid": 4_999, "failed": 1})
     assert window_sentence(refused, None) == "No request was answered: 4,999 invalid, 1 failed."
 
@@ -235,7 +235,7 @@ def _alarm(*revised: RevisedWindow) -> Alarm:
         ),
     ],
 )
-def test_an_alarm_whose_windows_were_revised_says_so(broken: list[bool], text: str) -> None:
+def test_alarm_text_states_revised_windows(broken: list[bool], text: str) -> None:
     windows = [Window(JULY + n * DAY, JULY + (n + 1) * DAY) for n in range(len(broken))]
     revised = [RevisedWindow(*pair) for pair in zip(windows, broken, strict=True)]
     assert alarm_text(_alarm(*revised)) == text
@@ -269,11 +269,11 @@ def _judged(*broken: bool, **fields: Any) -> RuleState:
         ),
     ],
 )
-def test_a_rule_states_how_far_it_is_from_its_alarm(state: RuleState, text: str) -> None:
+def test_rule_sentence_states_progress_toward_the_alarm(state: RuleState, text: str) -> None:
     assert rule_sentence("performance", state, AlarmPolicy(consecutive=3)) == text
 
 
-def test_what_is_awaited_is_stated_with_its_end() -> None:
+def test_awaited_labels_are_stated_with_their_deadline() -> None:
     pending = {"drift": _judged(True, state="pending"), "parity": _judged(False)}
     words = progress_to_alarm(pending, AlarmPolicy(consecutive=2))  # type: ignore[arg-type]
     assert words == "drift is beyond its limit in 1 of 2 windows"

@@ -21,7 +21,7 @@ def _paths(trace: PredictionTrace) -> dict[str, str]:
     return {line.name: line.path for line in lines if line.path}
 
 
-def test_version_window_and_alarm_lead_to_their_pages() -> None:
+def test_trace_links_to_pages_of_version_window_and_alarm() -> None:
     alarm = Alarm(
         alarm_id="al_1", model="a/b", version="2", rule="drift", state="firing", since=WINDOW,
         latest=WINDOW,
@@ -35,7 +35,7 @@ def test_version_window_and_alarm_lead_to_their_pages() -> None:
     }
 
 
-def test_what_has_no_page_yet_has_no_link() -> None:
+def test_open_window_and_unmonitored_prediction_have_no_link() -> None:
     still_open = TracedWindow(window=WINDOW, closed=False)
     monitor = MonitorTrace(model="a/b", version="2", windows=[still_open])
     assert "window" not in _paths(_trace(monitor))

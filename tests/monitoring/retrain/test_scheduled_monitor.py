@@ -26,7 +26,7 @@ def monitor(home: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def test_a_killed_monitor_neither_doubles_nor_loses_a_request(tmp_path: Path) -> None:
+def test_killed_monitor_neither_duplicates_nor_loses_a_request(tmp_path: Path) -> None:
     history = History(tmp_path / "registry.db")
     history.register("flights", "1", time=1, actor="ann", digest="d1")
     began = now_us() - 30 * HOUR

@@ -88,7 +88,7 @@ def requests(tmp_path: Path, name: str = "monitor.db") -> list[str]:
     return found
 
 
-def test_an_instant_is_requested_once_whatever_crashes(
+def test_instant_is_requested_once_in_spite_of_crashes(
     begin: Begin, clock: Clock, tmp_path: Path
 ) -> None:
     first = begin(crash=True)
@@ -106,7 +106,7 @@ def test_an_instant_is_requested_once_whatever_crashes(
     assert requests(tmp_path, "other.db") == requests(tmp_path), "one id: the receiver acts once"
 
 
-def test_the_request_has_no_alarm_and_is_followed_like_others(
+def test_scheduled_request_has_no_alarm_and_records_its_decision(
     begin: Begin, clock: Clock, tmp_path: Path
 ) -> None:
     clock.now = DUE + 5
@@ -125,7 +125,7 @@ def test_the_request_has_no_alarm_and_is_followed_like_others(
     assert [one.state for one in progress.decisions] == ["requested"]
 
 
-def test_an_open_request_skips_the_next_and_an_answer_or_the_time_ends_that(
+def test_open_request_skips_the_next_instant_until_answered_or_expired(
     begin: Begin, clock: Clock, history: History, tmp_path: Path
 ) -> None:
     duty = begin()
@@ -151,7 +151,7 @@ def test_an_open_request_skips_the_next_and_an_answer_or_the_time_ends_that(
     assert requests(tmp_path)[0] == scheduled_id("flights", DUE + 51 * HOUR)
 
 
-def test_a_request_that_no_receiver_gets_is_replaced_by_the_next(
+def test_undelivered_request_is_superseded_by_the_next(
     begin: Begin, clock: Clock, tmp_path: Path
 ) -> None:
     duty = begin(delivers=False)
@@ -166,7 +166,7 @@ def test_a_request_that_no_receiver_gets_is_replaced_by_the_next(
     store.close()
 
 
-def test_a_removed_schedule_requests_nothing_and_a_new_one_nothing_of_the_past(
+def test_removed_schedule_requests_nothing_and_a_new_one_no_past_instants(
     begin: Begin, clock: Clock, history: History, tmp_path: Path
 ) -> None:
     duty = begin()
@@ -185,7 +185,7 @@ def test_a_removed_schedule_requests_nothing_and_a_new_one_nothing_of_the_past(
     assert len(requests(tmp_path)) == 1
 
 
-def test_while_the_registry_is_down_a_schedule_waits(
+def test_schedule_waits_while_the_registry_is_unavailable(
     begin: Begin,
     clock: Clock,
     history: History,

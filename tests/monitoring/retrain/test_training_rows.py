@@ -35,10 +35,10 @@ class _Rows(FakeStore):
         self, _model: str, _version: str, window: Window, *, weighted: bool = False
     ) -> pd.DataFrame:
         assert weighted
-        return a_window(window.start // 1_000_000 % 100_003)
+        return window_rows(window.start // 1_000_000 % 100_003)
 
 
-def a_window(seed: int, rows: int = 400) -> pd.DataFrame:
+def window_rows(seed: int, rows: int = 400) -> pd.DataFrame:
     draw = np.random.default_rng(seed)
     hour = draw.uniform(0, 24, rows)
     return pd.DataFrame(
@@ -81,7 +81,7 @@ def rows() -> TrainingRows:
     return found
 
 
-def test_rows_of_the_period_have_weights_that_sum_to_what_was_answered(rows: TrainingRows) -> None:
+def test_weights_of_the_period_sum_to_the_number_of_predictions(rows: TrainingRows) -> None:
     assert [one.window for one in rows.windows] == [week(1), week(2), week(3)]
     assert [(one.rows, one.sampled, one.labelled) for one in rows.windows] == [
         (1_000, 400, 360)
@@ -93,18 +93,18 @@ def test_rows_of_the_period_have_weights_that_sum_to_what_was_answered(rows: Tra
     assert list(rows.frame.columns)[-1] == rows.label == "label"
 
 
-def test_a_request_without_a_period_or_with_deleted_rows_has_none() -> None:
+def test_request_without_a_period_or_with_deleted_rows_has_no_training_rows() -> None:
     store = FakeStore(all_results=[result(0)])
     assert training_rows(store, request(None)) is None
     assert training_rows(store, request(week(0))) is None, "the frame is empty"
 
 
-def checked(rows: TrainingRows, reference: pd.DataFrame | None = None) -> ValidationReport:
+def validated(rows: TrainingRows, reference: pd.DataFrame | None = None) -> ValidationReport:
     return validate("rr_1", "flights", "1", rows, manifest=MANIFEST, reference=reference)
 
 
 def test_sound_rows_pass_every_check(rows: TrainingRows) -> None:
-    report = checked(rows, a_window(77))
+    report = validated(rows, window_rows(77))
     assert report.state == "passed"
     assert {one.check for one in report.findings} == {
         "schema", "missing", "labels", "leakage", "duplicates",
@@ -160,30 +160,30 @@ def test_each_fault_is_found_by_its_check(
     feature: str,
 ) -> None:
     spoil(rows.frame)
-    worst = checked(rows, a_window(77)).findings[0]
+    worst = validated(rows, window_rows(77)).findings[0]
     assert (worst.check, worst.state, worst.feature) == (check, state, feature)
 
 
-def test_rows_that_the_reference_has_too_are_counted(rows: TrainingRows) -> None:
+def test_rows_that_duplicate_the_reference_are_counted(rows: TrainingRows) -> None:
     reference = rows.frame[FEATURES].iloc[:60].astype({"hour": np.float32})
-    worst = checked(rows, reference).findings[0]
+    worst = validated(rows, reference).findings[0]
     assert (worst.check, worst.state) == ("duplicates", "warning")
     assert worst.value == pytest.approx(60 / 1_200)
 
 
-def test_without_reference_or_labels_nothing_is_passed_off_as_checked(rows: TrainingRows) -> None:
+def test_checks_without_reference_or_labels_are_reported_as_not_checked(rows: TrainingRows) -> None:
     rows.frame["label"] = None
-    found = {one.check: one.state for one in checked(rows).findings}
+    found = {one.check: one.state for one in validated(rows).findings}
     assert (found["leakage"], found["duplicates"]) == ("not checked", "not checked")
 
 
-def test_of_a_regression_the_rank_correlation_decides(rows: TrainingRows) -> None:
+def test_regression_leakage_is_detected_by_rank_correlation(rows: TrainingRows) -> None:
     rows.frame["label"] = rows.frame["hour"] ** 3
     manifest = msgspec.structs.replace(MANIFEST, task="regression")
     report = validate("rr_1", "flights", "1", rows, manifest=manifest, reference=None)
     assert (report.findings[0].check, report.findings[0].feature) == ("leakage", "hour")
 
 
-def test_features_of_a_model_of_images_are_not_asked_for(rows: TrainingRows) -> None:
+def test_image_model_needs_no_feature_columns(rows: TrainingRows) -> None:
     manifest = msgspec.structs.replace(MANIFEST, features=list[Feature]())
     assert validate("r", "m", "1", rows, manifest=manifest, reference=None).state == "passed"

@@ -59,7 +59,7 @@ def _labelled(to: Format, content: bytes, label: Any, why: str) -> bytes:
 
 @pytest.mark.parametrize("to", FORMATS)
 @pytest.mark.parametrize(("item", "label"), [(ITEM, "0"), (NUMBER, 3.5)])
-def test_labels_come_back_from_every_tool(to: Format, item: ReviewItem, label: Any) -> None:
+def test_labels_are_imported_from_every_tool(to: Format, item: ReviewItem, label: Any) -> None:
     exported = export_rows([item, item], to)
     unlabelled = import_rows(exported)
     about = {"prediction_id": item.prediction_id, "row": item.row}
@@ -69,7 +69,7 @@ def test_labels_come_back_from_every_tool(to: Format, item: ReviewItem, label: A
     assert second.label is None
 
 
-def test_a_task_of_label_studio_has_data_and_a_prediction() -> None:
+def test_label_studio_task_has_data_and_a_prediction() -> None:
     (task,) = json.loads(export_rows([ITEM], "label-studio"))
     assert task["data"]["features"] == {"carrier": "UA", "distance": 12.5, "gust": None}
     (prediction,) = task["predictions"]
@@ -79,7 +79,7 @@ def test_a_task_of_label_studio_has_data_and_a_prediction() -> None:
     ]
 
 
-def test_a_record_of_argilla_has_texts_and_a_suggestion() -> None:
+def test_argilla_record_has_text_fields_and_a_suggestion() -> None:
     (record,) = json.loads(export_rows([ITEM], "argilla"))
     assert record["id"] == "820ac31a93-a/b/3"
     assert record["fields"] == {"carrier": "UA", "distance": "12.5", "gust": ""}
@@ -88,7 +88,7 @@ def test_a_record_of_argilla_has_texts_and_a_suggestion() -> None:
     assert record["metadata"]["inclusion"] == 0.25
 
 
-def test_scores_are_within_0_and_1() -> None:
+def test_exported_scores_are_clipped_to_0_and_1() -> None:
     odd = msgspec.structs.replace(ITEM, probabilities={"0": -1.2e-07, "1": 1.0000001192092896})
     assert json.loads(export_rows([odd], "label-studio"))[0]["predictions"][0]["score"] == 1.0
     (record,) = json.loads(export_rows([odd], "argilla"))
@@ -105,7 +105,7 @@ def test_scores_are_within_0_and_1() -> None:
         (list("abcdefghijkl"), "a", [*zip("1234567890", "bcdefghijk", strict=True), ("", "l")]),
     ],
 )  # fmt: skip
-def test_a_class_has_its_digit_as_key_or_a_free_one(
+def test_class_gets_its_own_digit_or_a_free_digit_as_key(
     classes: list[Any], predicted: Any, keys: list[tuple[str, Any]]
 ) -> None:
     found = msgspec.structs.replace(ITEM, classes=classes, predicted=predicted).keys
@@ -129,6 +129,6 @@ def test_a_class_has_its_digit_as_key_or_a_free_one(
         b"[" * 5_000,
     ],
 )
-def test_other_files_are_refused_with_what_was_expected(content: bytes) -> None:
+def test_malformed_import_is_refused_with_the_expected_format(content: bytes) -> None:
     with pytest.raises(ValueError, match="expected"):
         import_rows(content)

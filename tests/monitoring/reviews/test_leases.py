@@ -34,7 +34,7 @@ class _Decisions:
         pass
 
 
-def test_a_row_is_with_one_person_at_a_time(each_database: DatabaseAddress) -> None:
+def test_row_is_leased_to_one_reviewer_at_a_time(each_database: DatabaseAddress) -> None:
     log = Log()
     for n in range(60):
         log.predict(T0 + n, f"a{n}")

@@ -51,7 +51,7 @@ def _first(where: DatabaseAddress) -> Result:
     return Store(where).results("tiny", "1")[0]
 
 
-def test_rows_are_picked_within_the_budget_when_their_period_has_ended(
+def test_rows_are_picked_within_the_budget_after_their_period_ended(
     where: DatabaseAddress,
 ) -> None:
     log = _traffic()
@@ -76,7 +76,7 @@ def _stored(where: DatabaseAddress) -> tuple[object, ...]:
     return rows, periods
 
 
-def test_decisions_are_labels_that_weigh_by_their_inclusion(tmp_path: Path) -> None:
+def test_review_labels_are_weighted_by_inclusion_probability(tmp_path: Path) -> None:
     where, log = tmp_path / "m.db", _traffic()
     Monitor(where, log.records).drain()
     picked = _picked(where)
@@ -106,7 +106,7 @@ def test_decisions_are_labels_that_weigh_by_their_inclusion(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("caller_first", [True, False])
-def test_a_correction_supersedes_a_callers_label_and_weighs_as_it(
+def test_correction_supersedes_the_callers_label_and_counts_once(
     tmp_path: Path, *, caller_first: bool
 ) -> None:
     where, log = tmp_path / "m.db", _traffic()
@@ -123,15 +123,15 @@ def test_a_correction_supersedes_a_callers_label_and_weighs_as_it(
     monitor.drain()
     result = _first(where)
     assert (result.reviewed, result.labelled) == (0, 1)
-    said = str(one.stored.predicted)
-    assert result.confusion == {said: {said: 1}}
+    predicted = str(one.stored.predicted)
+    assert result.confusion == {predicted: {predicted: 1}}
     job = [one for one in monitor.scorer.jobs if one.window.start == T0][-1]
     assert job.answers is not None
     assert job.answers.confusion.cells == result.confusion
     assert not job.review_weights
 
 
-def test_decisions_about_rows_that_were_not_picked_change_nothing(tmp_path: Path) -> None:
+def test_decisions_on_rows_that_were_not_picked_change_nothing(tmp_path: Path) -> None:
     where, log = tmp_path / "m.db", _traffic()
     log.review("a0", "accept", 1)
     log.review("nobody", "accept", 1)
@@ -156,7 +156,7 @@ class _RequestedStore(Store):
         return [Delivery(webhook_id="rr_1", body=body, created=1)]
 
 
-def test_the_rows_of_a_retraining_request_weigh_by_the_inclusion_of_their_labels(
+def test_retraining_rows_are_weighted_by_inclusion_probability(
     tmp_path: Path,
 ) -> None:
     where, log = tmp_path / "m.db", _traffic()

@@ -51,14 +51,16 @@ _rows = st.lists(
 
 
 @given(_rows, st.randoms())
-def test_the_order_of_rows_picks_no_others(rows: list[Row], chance: random.Random) -> None:
+def test_selection_does_not_depend_on_the_order_of_rows(
+    rows: list[Row], chance: random.Random
+) -> None:
     shuffled = list(rows)
     chance.shuffle(shuffled)
     assert _chosen(shuffled) == _chosen(rows)
 
 
 @given(_rows, st.integers(0, 120))
-def test_a_restart_picks_no_others(rows: list[Row], at: int) -> None:
+def test_selection_does_not_depend_on_restarts(rows: list[Row], at: int) -> None:
     before, kept = PeriodSelection(_SIZES), {}
     for row in rows[:at]:
         before.count(row[2], row[1])
@@ -76,7 +78,7 @@ def test_a_restart_picks_no_others(rows: list[Row], at: int) -> None:
 
 
 @given(_rows)
-def test_every_picked_row_has_a_probability(rows: list[Row]) -> None:
+def test_every_picked_row_has_an_inclusion_probability(rows: list[Row]) -> None:
     chosen = _chosen(rows)
     assert len(chosen) <= _SIZES.budget
     assert len(chosen) >= min(len(rows), _SIZES.uncertain + _SIZES.random) - _SIZES.diverse
@@ -90,14 +92,14 @@ def test_rows_without_a_score_do_not_empty_the_queue() -> None:
     assert {part for one in chosen for part in one.parts} == {"diverse", "random"}
 
 
-def test_the_budget_is_shared_and_always_has_random_rows() -> None:
+def test_budget_is_split_by_policy_with_at_least_one_random_row() -> None:
     assert Sizes.of(ReviewPolicy(), 86_400) == Sizes(25, 15, 10)
     one = ReviewPolicy(per_day=1, uncertain=0.9, diverse=0.05, random=0.05)
     assert Sizes.of(one, 86_400) == Sizes(0, 0, 1)
     assert Sizes.of(ReviewPolicy(per_day=48), 21_600) == Sizes(6, 4, 2)
 
 
-def test_accuracy_of_queue_labels_is_unbiased_where_that_of_uncertain_ones_is_not() -> None:
+def test_weighted_accuracy_of_queue_labels_is_unbiased() -> None:
     """600 rows, wrong with probability (1 - margin) / 2; 300 independent draws of the queue."""
     chance = random.Random(7)
     rows: list[Row] = [(n, chance.random() ** 0.5, int(n**0.5) % STRATA) for n in range(600)]
@@ -126,7 +128,7 @@ def test_accuracy_of_queue_labels_is_unbiased_where_that_of_uncertain_ones_is_no
     assert truth - mean(uncertain) > 0.1
 
 
-def test_few_labels_of_the_queue_never_outweigh_themselves() -> None:
+def test_label_weights_never_exceed_the_number_of_labels() -> None:
     assert label_weights([0.5] * 4) == pytest.approx([1.0] * 4)
     assert sum(label_weights([1.0, 1.0, 0.001])) < 1.01
     assert sum(label_weights([])) == 0

@@ -26,7 +26,7 @@ def judged(stage: Stage, **changes: float) -> list[StepResult]:
     return list(backtest_steps(steps, policy, "label", logged_events(stage.log)))
 
 
-def test_the_log_gives_the_verdicts_that_were_recorded(stage: Stage) -> None:
+def test_backtest_reproduces_the_recorded_verdicts(stage: Stage) -> None:
     stage.start(0.5, 0.75, 1.0, patience=1e6)
     judge = stage.judge()
     for _ in range(30):
@@ -39,7 +39,7 @@ def test_the_log_gives_the_verdicts_that_were_recorded(stage: Stage) -> None:
     assert [result.rollout.step for result in results] == list(range(len(results)))
 
 
-def test_a_bad_version_is_rolled_back_again(stage: Stage) -> None:
+def test_backtest_rolls_back_a_bad_version(stage: Stage) -> None:
     stage.start(0.5, 1.0)
     judge = stage.judge()
     for _ in range(10):
@@ -51,7 +51,7 @@ def test_a_bad_version_is_rolled_back_again(stage: Stage) -> None:
     assert (result.judgement.verdict, result.judgement.metric) == ("roll back", "errors")
 
 
-def test_another_policy_decides_otherwise(stage: Stage) -> None:
+def test_backtest_with_another_policy_gives_another_verdict(stage: Stage) -> None:
     stage.start(0.5, 1.0, patience=1e6)
     for _ in range(3):
         stage.ask(20)

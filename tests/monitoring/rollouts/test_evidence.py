@@ -17,7 +17,7 @@ RUNS = by_depth(200, 5_000)
 BUDGET = 0.05
 
 
-def _ever(share: float, ratio: float, keys: int, seed: int) -> float:
+def _share_of_runs_over_the_budget(share: float, ratio: float, keys: int, seed: int) -> float:
     """The share of runs in which the evidence ever reaches 1 / BUDGET."""
     chance = np.random.default_rng(seed)
     at = arm_probability(share, 1.0)
@@ -35,17 +35,20 @@ def _ever(share: float, ratio: float, keys: int, seed: int) -> float:
 
 @pytest.mark.untraced
 @pytest.mark.parametrize("share", [0.05, 0.5])
-def test_without_a_difference_it_is_reached_as_rarely_as_the_budget_says(share: float) -> None:
-    assert _ever(share, 1.0, 150, 1) <= BUDGET + 3 * (BUDGET * (1 - BUDGET) / RUNS) ** 0.5
+def test_equal_arms_exceed_the_budget_as_rarely_as_stated(share: float) -> None:
+    assert (
+        _share_of_runs_over_the_budget(share, 1.0, 150, 1)
+        <= BUDGET + 3 * (BUDGET * (1 - BUDGET) / RUNS) ** 0.5
+    )
 
 
 @pytest.mark.parametrize(("share", "ratio", "keys"), [(0.5, 3.0, 80), (0.1, 3.0, 150)])
-def test_a_threefold_rate_is_found(share: float, ratio: float, keys: int) -> None:
-    assert _ever(share, ratio, keys, 2) > 0.9
+def test_threefold_error_rate_is_detected(share: float, ratio: float, keys: int) -> None:
+    assert _share_of_runs_over_the_budget(share, ratio, keys, 2) > 0.9
 
 
 @given(st.integers(0, 50), st.integers(0, 200), st.sampled_from([0.01, 0.05, 0.5, 0.9]))
-def test_a_bad_key_of_the_new_arm_adds_evidence_and_one_of_the_other_takes_it(
+def test_bad_keys_of_the_new_arm_add_evidence_and_of_the_old_arm_reduce_it(
     bad: int, before: int, p: float
 ) -> None:
     now = excess_evidence(bad, before, p)
@@ -54,12 +57,12 @@ def test_a_bad_key_of_the_new_arm_adds_evidence_and_one_of_the_other_takes_it(
 
 
 @given(st.integers(0, 300), st.integers(0, 300))
-def test_bounds_enclose_the_rate_that_was_seen(bad: int, good: int) -> None:
+def test_rate_bounds_enclose_the_observed_rate(bad: int, good: int) -> None:
     keys = bad + good
     low, high = lower_rate(bad, keys, 0.05), upper_rate(bad, keys, 0.05)
     assert 0 <= low <= (bad / keys if keys else 0.5) <= high <= 1
 
 
-def test_no_keys_show_nothing_and_many_good_ones_a_low_rate() -> None:
+def test_upper_rate_is_one_without_keys_and_low_after_many_good_keys() -> None:
     assert upper_rate(0, 0, 0.05) == pytest.approx(1)
     assert upper_rate(0, 2_000, 0.025) < 0.01

@@ -117,7 +117,7 @@ def _read(judge: RolloutJudge) -> None:
         pass
 
 
-def test_a_good_version_takes_every_step_and_becomes_champion(stage: Stage) -> None:
+def test_good_version_passes_every_step_and_becomes_champion(stage: Stage) -> None:
     stage.start(0.3, 0.6, 1.0)
     judge = stage.judge()
     for _ in range(8):
@@ -132,7 +132,7 @@ def test_a_good_version_takes_every_step_and_becomes_champion(stage: Stage) -> N
     assert (last.actor, last.evidence) == ("monitor", stage.rollout.id)
 
 
-def test_a_failing_version_is_rolled_back_barred_and_named_with_its_counts(stage: Stage) -> None:
+def test_failing_version_is_rolled_back_and_barred_with_a_reason(stage: Stage) -> None:
     stage.start(0.3, 1.0)
     judge = stage.judge()
     stage.ask(400, failing=True)
@@ -144,7 +144,7 @@ def test_a_failing_version_is_rolled_back_barred_and_named_with_its_counts(stage
     assert not judge.step()
 
 
-def test_a_restarted_judge_comes_to_the_same_verdict(stage: Stage) -> None:
+def test_restarted_judge_gives_the_same_verdict(stage: Stage) -> None:
     stage.start(0.3, 1.0)
     stage.ask(15, failing=True)  # at most five bad keys: too few, whatever the id of the rollout
     _read(stage.judge())
@@ -165,7 +165,7 @@ def test_two_judges_give_one_verdict(stage: Stage) -> None:
     assert stage.verdicts() == ["roll back"]
 
 
-def test_people_decide_where_the_rollout_says_so(stage: Stage) -> None:
+def test_rollout_without_a_policy_gets_no_automatic_verdict(stage: Stage) -> None:
     stage.rollouts.start("m", "2", "champion", [0.5, 1.0], bake_s=1, actor="ann")
     judge = stage.judge()
     stage.ask(400, failing=True)
@@ -194,7 +194,7 @@ def _paused(stage: Stage) -> RolloutJudge:
     return judge
 
 
-def test_a_paused_rollout_that_nobody_resumes_ends_and_is_not_barred(stage: Stage) -> None:
+def test_paused_rollout_expires_without_barring_its_version(stage: Stage) -> None:
     judge = _paused(stage)
     stage.now += 55 * SECOND
     judge.step()
@@ -209,7 +209,7 @@ def test_a_paused_rollout_that_nobody_resumes_ends_and_is_not_barred(stage: Stag
     stage.start(0.3, 1.0)
 
 
-def test_what_a_person_resumed_or_paused_does_not_expire(stage: Stage) -> None:
+def test_manually_resumed_or_paused_rollout_does_not_expire(stage: Stage) -> None:
     judge = _paused(stage)
     stage.now += 55 * SECOND
     stage.rollouts.resume("m", "champion", actor="ann")
@@ -222,7 +222,7 @@ def test_what_a_person_resumed_or_paused_does_not_expire(stage: Stage) -> None:
     assert (stage.rollout.phase, stage.verdicts()) == ("paused", ["pause"])
 
 
-def test_a_pause_that_was_ended_meanwhile_does_not_expire(stage: Stage) -> None:
+def test_pause_that_was_resumed_does_not_expire(stage: Stage) -> None:
     _paused(stage)
     (pause,) = pauses(stage.history.state("m"))
     stage.rollouts.resume("m", "champion", actor="ann")
@@ -243,7 +243,7 @@ def test_evidence_of_an_aborted_rollout_does_not_reach_the_next(stage: Stage) ->
     assert stage.verdicts() == []
 
 
-class Looks(threading.Event):
+class StopAfter(threading.Event):
     """A stop signal that is set after so many looks, without waiting between them."""
 
     def __init__(self, left: int) -> None:
@@ -256,7 +256,7 @@ class Looks(threading.Event):
 
 
 @pytest.mark.parametrize("failure", [RegistryUnavailable("locked"), ValueError("a bug")])
-def test_no_failure_ends_the_judging(stage: Stage, failure: Exception) -> None:
+def test_judging_continues_after_a_failure_to_start(stage: Stage, failure: Exception) -> None:
     stage.start(0.3, 1.0)
     stage.ask(400, failing=True)
     failures = [failure, failure]
@@ -266,11 +266,11 @@ def test_no_failure_ends_the_judging(stage: Stage, failure: Exception) -> None:
             raise failures.pop()
         return stage.judge()
 
-    judge_until(Looks(3), make)
+    judge_until(StopAfter(3), make)
     assert stage.verdicts() == ["roll back"]
 
 
-def test_a_failure_while_reading_begins_again_with_the_log(
+def test_judging_restarts_from_the_log_after_a_read_failure(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage.start(0.3, 1.0)
@@ -285,11 +285,11 @@ def test_a_failure_while_reading_begins_again_with_the_log(
         return found
 
     monkeypatch.setattr(SegmentReader, "poll", failing)
-    judge_until(Looks(2), lambda: next(judges))
+    judge_until(StopAfter(2), lambda: next(judges))
     assert stage.verdicts() == ["roll back"]
 
 
-def test_a_verdict_that_a_locked_registry_refuses_is_given_later(
+def test_verdict_is_given_later_if_the_registry_is_locked(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history_file, "PATIENCE_S", 0)
@@ -306,7 +306,7 @@ def test_a_verdict_that_a_locked_registry_refuses_is_given_later(
     assert stage.verdicts() == ["roll back"]
 
 
-def test_a_version_that_policy_keeps_from_promotion_is_still_rolled_back(stage: Stage) -> None:
+def test_version_that_the_release_policy_blocks_is_still_rolled_back(stage: Stage) -> None:
     stage.start(0.5, 1.0)
     policy = ReleasePolicy(approvals={"champion": ApprovalRule(required=1)})
     row = HistoryRow(0, "m", "release_policy", "", 1, "ann", detail=encode_detail(policy))

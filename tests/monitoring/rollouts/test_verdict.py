@@ -62,7 +62,7 @@ def test_a_version_that_fails_for_more_keys_is_rolled_back() -> None:
     assert step.verdict() == ("roll back", "errors")
 
 
-def test_a_version_that_refuses_what_the_one_before_takes_is_rolled_back() -> None:
+def test_version_that_refuses_more_requests_is_rolled_back() -> None:
     step = Step()
     step.calm(100)
     for _ in range(20):
@@ -70,7 +70,7 @@ def test_a_version_that_refuses_what_the_one_before_takes_is_rolled_back() -> No
     assert step.verdict() == ("roll back", "errors")
 
 
-def test_a_clock_that_is_ahead_bakes_no_step() -> None:
+def test_event_times_ahead_of_the_clock_do_not_shorten_the_bake_time() -> None:
     step = Step()
     step.calm(2_000, received=600 * MINUTE)
     step.now = MINUTE // 2
@@ -79,7 +79,7 @@ def test_a_clock_that_is_ahead_bakes_no_step() -> None:
     assert step.verdict() == ("promote", "")
 
 
-def test_a_warm_cache_of_the_version_before_sets_no_objective() -> None:
+def test_cache_hits_of_the_old_version_set_no_latency_objective() -> None:
     step = Step()
     for _ in range(300):
         step.ask("before", cache_hit=True, total_us=10)
@@ -88,7 +88,7 @@ def test_a_warm_cache_of_the_version_before_sets_no_objective() -> None:
     assert step.verdict()[0] == "continue"
 
 
-def test_one_busy_key_sets_no_objective() -> None:
+def test_single_busy_key_sets_no_latency_objective() -> None:
     step = Step()
     for _ in range(300):
         step.ask("before", "one user", total_us=10)
@@ -114,7 +114,7 @@ def test_one_key_that_fails_often_counts_once() -> None:
     assert step.verdict()[0] == "continue"
 
 
-def test_failures_of_both_arms_are_no_reason() -> None:
+def test_equal_failures_of_both_arms_do_not_roll_back() -> None:
     step = Step()
     for _ in range(100):
         step.ask("rollout", outcome="failed")
@@ -123,7 +123,7 @@ def test_failures_of_both_arms_are_no_reason() -> None:
 
 
 @pytest.mark.parametrize("bad", [None, "Infinity"])
-def test_outputs_that_are_no_numbers_roll_back(bad: Any) -> None:
+def test_non_finite_outputs_roll_back(bad: Any) -> None:
     step = Step()
     step.calm(100)
     for _ in range(20):
@@ -131,7 +131,7 @@ def test_outputs_that_are_no_numbers_roll_back(bad: Any) -> None:
     assert step.verdict() == ("roll back", "outputs")
 
 
-def test_slower_answers_roll_back_by_the_objective_that_the_version_before_sets() -> None:
+def test_higher_latency_than_the_old_version_rolls_back() -> None:
     step = Step()
     step.calm(200)
     for _ in range(30):
@@ -140,7 +140,7 @@ def test_slower_answers_roll_back_by_the_objective_that_the_version_before_sets(
     assert step.verdict() == ("roll back", "latency")
 
 
-def test_wrong_predictions_roll_back_as_labels_come() -> None:
+def test_wrong_predictions_roll_back_once_labels_arrive() -> None:
     step = Step()
     for _ in range(60):
         step.label(step.ask("before"), 1)
@@ -173,7 +173,7 @@ def _wrong_on_a_segment(step: Step, n: int) -> None:
         (_wrong_on_a_segment, "labels", 1_000),
     ],
 )
-def test_candidates_that_are_right_on_the_reference_are_rolled_back_by_the_metric_of_their_fault(
+def test_faulty_candidate_is_rolled_back_by_the_metric_of_its_fault(
     ask: Callable[[Step, int], None], metric: str, within: int
 ) -> None:
     step = Step()
@@ -187,7 +187,7 @@ def test_candidates_that_are_right_on_the_reference_are_rolled_back_by_the_metri
     raise AssertionError(f"no verdict after {within} keys of each arm")
 
 
-def test_a_version_that_is_shown_to_be_no_worse_is_promoted_after_the_bake_time() -> None:
+def test_version_shown_to_be_no_worse_is_promoted_after_the_bake_time() -> None:
     step = Step()
     step.calm(3_000, received=MINUTE - 1)
     assert step.verdict() == ("continue", "")
@@ -195,7 +195,7 @@ def test_a_version_that_is_shown_to_be_no_worse_is_promoted_after_the_bake_time(
     assert step.verdict() == ("promote", "")
 
 
-def test_time_alone_promotes_nothing_and_pauses_after_all_patience() -> None:
+def test_rollout_with_too_few_keys_pauses_after_its_patience() -> None:
     step = Step(patience=3.0)
     step.calm(20, received=3 * MINUTE - 1)
     assert step.verdict()[0] == "continue"
@@ -203,13 +203,13 @@ def test_time_alone_promotes_nothing_and_pauses_after_all_patience() -> None:
     assert step.verdict()[0] == "pause"
 
 
-def test_no_alarm_is_no_evidence_where_a_worse_rate_is_still_plausible() -> None:
+def test_rollout_continues_while_a_worse_rate_is_plausible() -> None:
     step = Step()
     step.calm(300)
     assert step.verdict()[0] == "continue"
 
 
-def test_what_was_decided_before_the_step_or_answered_by_the_other_version_is_not_counted() -> None:
+def test_requests_of_earlier_steps_and_other_versions_are_not_counted() -> None:
     step = Step()
     step.calm(100)
     for _ in range(50):
@@ -218,7 +218,7 @@ def test_what_was_decided_before_the_step_or_answered_by_the_other_version_is_no
     assert step.verdict()[0] != "roll back"
 
 
-def test_a_metric_that_the_policy_does_not_name_neither_rolls_back_nor_holds_up() -> None:
+def test_metric_outside_the_policy_neither_rolls_back_nor_delays() -> None:
     step = Step(metrics=["errors", "outputs"])
     for _ in range(2_000):
         step.ask("before", received=2 * MINUTE)
@@ -227,7 +227,7 @@ def test_a_metric_that_the_policy_does_not_name_neither_rolls_back_nor_holds_up(
     assert set(step.comparison.judge(step.now).counts) == {"errors", "outputs"}
 
 
-def test_a_metric_that_the_policy_names_is_awaited() -> None:
+def test_promotion_waits_for_every_metric_of_the_policy() -> None:
     step = Step(metrics=["errors", "labels"])
     step.calm(2_000)
     assert step.verdict() == ("continue", "labels")

@@ -43,7 +43,7 @@ def _scored(store: Store) -> list[Result]:
     return [result for result in store.results("old", "1") if result.rows]
 
 
-def test_every_stored_score_is_of_one_column(store: Store) -> None:
+def test_every_stored_score_refers_to_one_column(store: Store) -> None:
     assert len(_scored(store)) == 3
     for result in _scored(store):
         about = [score.about for score in result.scores]
@@ -53,7 +53,7 @@ def test_every_stored_score_is_of_one_column(store: Store) -> None:
         }
 
 
-def test_stored_rows_have_both_the_feature_and_the_labels(store: Store) -> None:
+def test_stored_rows_have_the_feature_named_label_and_the_labels(store: Store) -> None:
     rows = store.rows("old", "1", _scored(store)[0].window)
     assert list(rows)[:3] == ["probability", "label", "x"]
     assert rows["label"].dtype == float
@@ -76,6 +76,6 @@ def test_stored_rows_are_scored_against_the_stored_reference(home: Home, store: 
         assert found[about] is not None
 
 
-def test_the_log_verifies(home: Home) -> None:
+def test_log_of_the_earlier_release_verifies(home: Home) -> None:
     found = CliRunner().invoke(events, ["verify"])
     assert found.exit_code == 0, found.output

@@ -10,7 +10,7 @@ from tests.hostile_names import NAMES
 from tests.monitoring.web.conftest import FakeStore, a_delivery, an_alarm, week, written_to
 
 
-def test_every_name_reads_back_as_it_was(where: Path | str) -> None:
+def test_hostile_names_are_read_back_unchanged(where: Path | str) -> None:
     scores = [Score(name="drift", column=name, value=0.5, note=name) for name in NAMES.values()]
     results = [
         Result(model=name or "-", version=name or "-", window=week(0), rows=3, scores=scores)

@@ -21,7 +21,7 @@ def _row(n: int, time: int | None) -> tuple[object, ...]:
     return f"p{n}{text}", n % 2, "m", text, n, n - 2**61, body, None, time, b"%s"
 
 
-def _written(where: DatabaseAddress, together: int) -> list[list[tuple[object, ...]]]:
+def _tables_after(where: DatabaseAddress, together: int) -> list[list[tuple[object, ...]]]:
     """The tables after the same statements, run for so many rows at once."""
     database = Database(where)
     names = [str(_row(n, 0)[0]) for n in range(200)]
@@ -46,11 +46,9 @@ def _written(where: DatabaseAddress, together: int) -> list[list[tuple[object, .
     return found
 
 
-def test_many_rows_at_once_are_as_one_after_the_other(
-    where: DatabaseAddress, tmp_path: Path
-) -> None:
-    found = _written(where, together=200)
-    one_by_one = _written(tmp_path / "one.db", together=1)
+def test_batched_statements_equal_single_statements(where: DatabaseAddress, tmp_path: Path) -> None:
+    found = _tables_after(where, together=200)
+    one_by_one = _tables_after(tmp_path / "one.db", together=1)
     if isinstance(where, Path):
         assert found == one_by_one
         return
@@ -63,11 +61,13 @@ def _shown(row: tuple[object, ...]) -> tuple[object, ...]:
     return tuple(one.replace("\x00", "␀") if isinstance(one, str) else one for one in row)
 
 
-def test_a_few_rows_are_as_many(postgres: PostgresServer) -> None:
-    assert _written(postgres.schema(), together=3) == _written(postgres.schema(), together=200)
+def test_small_batches_equal_large_batches(postgres: PostgresServer) -> None:
+    assert _tables_after(postgres.schema(), together=3) == _tables_after(
+        postgres.schema(), together=200
+    )
 
 
-def test_what_a_transaction_that_failed_had_begun_is_begun_again(postgres: PostgresServer) -> None:
+def test_batch_works_again_after_its_transaction_failed(postgres: PostgresServer) -> None:
     database = Database(postgres.schema())
     rows = [_row(n, n) for n in range(100)]
     with suppress(KeyboardInterrupt), database.transaction():

@@ -81,7 +81,7 @@ def _differences(where: DatabaseAddress) -> list[str]:
     return sorted(one for one in texts if "modify_nullable" not in one)
 
 
-def test_scores_of_a_probability_beside_a_feature_of_that_name_are_renamed(
+def test_probability_scores_are_renamed_if_a_feature_has_that_name(
     where: DatabaseAddress,
 ) -> None:
     drift = Score(name="drift", column="probability", value=0.25)
@@ -108,7 +108,7 @@ def _result(model: str, scores: list[Score]) -> Result:
     return Result(model=model, version="1", window=Window(T0, T0 + HOUR), scores=scores)
 
 
-def test_migrations_come_to_the_schema(where: DatabaseAddress) -> None:
+def test_migrations_produce_the_schema(where: DatabaseAddress) -> None:
     Database(where).close()
     assert _differences(where) == []
 
@@ -120,7 +120,7 @@ def test_the_newest_migration_is_the_revision_of_the_schema() -> None:
     assert ScriptDirectory.from_config(config).get_current_head() == REVISION
 
 
-def test_a_database_from_before_migrations_gets_the_schema_and_keeps_its_rows(
+def test_database_without_migrations_gets_the_schema_and_keeps_its_rows(
     earlier: DatabaseAddress,
 ) -> None:
     store = Store(earlier)
@@ -135,7 +135,7 @@ def test_a_database_from_before_migrations_gets_the_schema_and_keeps_its_rows(
     Store(earlier).close()
 
 
-def test_ingestion_continues_in_a_database_from_before_migrations(
+def test_ingestion_continues_in_a_database_without_migrations(
     earlier: DatabaseAddress, tmp_path: Path
 ) -> None:
     records = _log(100).records
@@ -158,7 +158,7 @@ def _counted(where: DatabaseAddress) -> list[tuple[Window, dict[str, int], int]]
     return [(result.window, result.events, result.rows) for result in results]
 
 
-def test_two_processes_that_open_an_earlier_database_at_once_migrate_it_once(
+def test_database_opened_by_two_processes_is_migrated_once(
     earlier: DatabaseAddress,
 ) -> None:
     address = f"Path({str(earlier)!r})" if isinstance(earlier, Path) else repr(earlier)
@@ -181,7 +181,7 @@ def test_two_processes_that_open_an_earlier_database_at_once_migrate_it_once(
     assert _differences(earlier) == []
 
 
-def test_a_database_of_a_newer_release_is_refused_and_left_as_it_is(where: DatabaseAddress) -> None:
+def test_database_of_a_newer_release_is_refused_and_not_changed(where: DatabaseAddress) -> None:
     database = Database(where)
     database.do(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
     with pytest.raises(NewerDatabase, match=f"revision 9999.*up to {REVISION}.*newer"):
@@ -190,7 +190,7 @@ def test_a_database_of_a_newer_release_is_refused_and_left_as_it_is(where: Datab
     database.close()
 
 
-def test_a_migration_that_fails_leaves_the_database_as_it_was(earlier: DatabaseAddress) -> None:
+def test_failed_migration_leaves_the_database_unchanged(earlier: DatabaseAddress) -> None:
     """The index cannot be created beside a table of its name."""
     if isinstance(earlier, Path):
         engine = create_engine(f"sqlite:///{earlier}")
@@ -209,7 +209,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(earlier: DatabaseA
     engine.dispose()
 
 
-def test_the_earliest_databases_get_the_columns_that_they_lack(where: DatabaseAddress) -> None:
+def test_earliest_databases_get_their_missing_columns(where: DatabaseAddress) -> None:
     old = Database(where)
     with old.transaction():
         old.do(f"DROP TABLE {VERSION_TABLE}")

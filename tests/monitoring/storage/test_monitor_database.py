@@ -76,7 +76,7 @@ def _alarm(name: str, state: str = "firing", window: Window = WINDOW) -> Alarm:
     )
 
 
-def test_nothing_of_a_step_that_fails_is_kept(journal: Journal, store: Store) -> None:
+def test_failed_step_stores_nothing(journal: Journal, store: Store) -> None:
     with suppress(KeyboardInterrupt), journal.database.transaction():
         journal.add_result(_result(0, 0))
         journal.count("labels")
@@ -87,14 +87,14 @@ def test_nothing_of_a_step_that_fails_is_kept(journal: Journal, store: Store) ->
     assert store.deliveries() == []
 
 
-def test_others_see_a_step_only_once_it_is_committed(journal: Journal, store: Store) -> None:
+def test_readers_see_a_step_only_after_its_commit(journal: Journal, store: Store) -> None:
     with journal.database.transaction():
         journal.add_result(_result(0, 0))
         assert store.results(*KEY) == []
     assert len(store.results(*KEY)) == 1
 
 
-def test_a_database_opened_by_many_at_once_is_made_once(where: DatabaseAddress) -> None:
+def test_database_opened_by_many_threads_is_created_once(where: DatabaseAddress) -> None:
     failures: list[Exception] = []
 
     def opens() -> None:
@@ -111,7 +111,7 @@ def test_a_database_opened_by_many_at_once_is_made_once(where: DatabaseAddress) 
     assert failures == []
 
 
-def test_the_newest_revision_is_shown_and_the_older_ones_are_kept(
+def test_newest_revision_is_shown_and_older_revisions_are_retained(
     journal: Journal, store: Store
 ) -> None:
     with journal.database.transaction():
@@ -125,9 +125,7 @@ def test_the_newest_revision_is_shown_and_the_older_ones_are_kept(
     assert journal.database.all("SELECT count(*) FROM results") == [(4,)]
 
 
-def test_results_are_read_in_pieces_and_know_their_neighbours(
-    journal: Journal, store: Store
-) -> None:
+def test_results_are_read_in_pages_with_their_neighbours(journal: Journal, store: Store) -> None:
     with journal.database.transaction():
         for start in (0, 10, 30, 40):
             journal.add_result(_result(start, 0))
@@ -142,7 +140,7 @@ def test_results_are_read_in_pieces_and_know_their_neighbours(
     assert store.neighbours("tiny", "2", 10) == (None, None)
 
 
-def test_closed_windows_are_added_up_each_by_its_newest_revision(
+def test_closed_totals_count_each_window_by_its_newest_revision(
     journal: Journal, store: Store
 ) -> None:
     assert store.closed("tiny", "1").rows == 0
@@ -152,9 +150,7 @@ def test_closed_windows_are_added_up_each_by_its_newest_revision(
     assert (store.closed("tiny", "1").rows, store.closed("tiny", "1").windows) == (8, {"ok": 2})
 
 
-def test_what_is_known_of_no_later_window_is_read_with_the_last_ones(
-    journal: Journal, store: Store
-) -> None:
+def test_recent_results_include_the_last_window_with_labels(journal: Journal, store: Store) -> None:
     """Labels may come weeks after an hourly window."""
     known = [Score(name="roc_auc", value=0.7)]
     with journal.database.transaction():
@@ -173,7 +169,7 @@ def test_what_is_known_of_no_later_window_is_read_with_the_last_ones(
     assert store.recent("tiny", "2", last=3) == []
 
 
-def test_what_an_earlier_release_did_not_add_up_is_added_up_from_its_results(
+def test_closed_totals_are_computed_from_the_results_of_an_earlier_release(
     journal: Journal, store: Store
 ) -> None:
     with journal.database.transaction():
@@ -186,9 +182,7 @@ def test_what_an_earlier_release_did_not_add_up_is_added_up_from_its_results(
     assert store.closed("tiny", "1").rows == 9
 
 
-def test_a_row_that_was_pushed_out_of_the_sample_keeps_its_place_for_its_label(
-    journal: Journal, store: Store
-) -> None:
+def test_row_evicted_from_the_sample_can_still_be_labelled(journal: Journal, store: Store) -> None:
     with journal.database.transaction():
         journal.save_version_progress([(*KEY, encode(VersionProgress(*KEY, columns=["x"])))])
         for number in (1, 2, 3):
@@ -210,7 +204,7 @@ def test_a_row_that_was_pushed_out_of_the_sample_keeps_its_place_for_its_label(
     assert frame["label"][1] == "yes"
 
 
-def test_a_gathered_row_is_found_before_it_is_written(journal: Journal) -> None:
+def test_buffered_row_is_found_before_it_is_written(journal: Journal) -> None:
     with journal.database.transaction():
         journal.predictions.add_row(_row(1))
         known = journal.predictions.find("p1", 0)
@@ -219,7 +213,7 @@ def test_a_gathered_row_is_found_before_it_is_written(journal: Journal) -> None:
         assert journal.predictions.find("p1", 1) is None
 
 
-def test_a_row_written_within_a_step_is_found_and_labelled_after_it(journal: Journal) -> None:
+def test_row_written_within_a_step_can_be_found_and_labelled(journal: Journal) -> None:
     with journal.database.transaction():
         predictions = journal.predictions
         assert predictions.find("p1", 0) is None
@@ -234,7 +228,7 @@ def test_a_row_written_within_a_step_is_found_and_labelled_after_it(journal: Jou
     assert found.label == 1
 
 
-def test_the_first_of_two_labels_that_wait_holds(journal: Journal, store: Store) -> None:
+def test_first_of_two_early_labels_counts(journal: Journal, store: Store) -> None:
     with journal.database.transaction():
         first, second, other = (
             EarlyLabel(b"1", 5, 5),
@@ -253,7 +247,7 @@ def test_the_first_of_two_labels_that_wait_holds(journal: Journal, store: Store)
     assert store.totals()["unknown_labels"] == 0
 
 
-def test_a_label_that_waited_for_too_long_waits_no_more_and_another_may_wait(
+def test_early_label_expires_and_a_later_early_label_replaces_it(
     journal: Journal, store: Store
 ) -> None:
     with journal.database.transaction():
@@ -271,7 +265,7 @@ def test_a_label_that_waited_for_too_long_waits_no_more_and_another_may_wait(
         assert journal.predictions.pop_early_labels("p2") == {0: EarlyLabel(b"0", 6, 4)}
 
 
-def test_open_windows_are_live_and_closed_ones_are_not(journal: Journal, store: Store) -> None:
+def test_only_open_windows_are_live(journal: Journal, store: Store) -> None:
     with journal.database.transaction():
         journal.save_windows([(KEY, WindowState(10, 20, rows=4, labelled=1))])
         journal.save_windows([(KEY, WindowState(0, 10, rows=9, phase="closed"))])
@@ -281,7 +275,7 @@ def test_open_windows_are_live_and_closed_ones_are_not(journal: Journal, store: 
     assert sorted(journal.windows(KEY)) == [0, 10]
 
 
-def test_alarms_are_shown_newest_first_and_keep_their_place_when_they_change(
+def test_alarms_are_listed_newest_first_and_keep_their_place_when_changed(
     journal: Journal, store: Store
 ) -> None:
     with journal.database.transaction():
@@ -295,7 +289,7 @@ def test_alarms_are_shown_newest_first_and_keep_their_place_when_they_change(
     ]
 
 
-def test_a_person_acknowledges_and_resolves_and_every_step_is_kept(
+def test_acknowledging_and_resolving_an_alarm_records_every_step(
     journal: Journal, store: Store
 ) -> None:
     with journal.database.transaction():
@@ -314,7 +308,7 @@ def test_a_person_acknowledges_and_resolves_and_every_step_is_kept(
     assert journal.rule_states(KEY)["drift"].current == "inactive"
 
 
-def test_notes_are_read_by_version_and_by_alarm_in_their_order(store: Store) -> None:
+def test_notes_are_listed_by_version_and_by_alarm_in_order(store: Store) -> None:
     def note(name: str, created: int, **about: Any) -> Note:
         return Note(
             note_id=name, model="m", version="1", text="x\u202e", actor="ann", created=created,
@@ -333,7 +327,7 @@ def test_notes_are_read_by_version_and_by_alarm_in_their_order(store: Store) -> 
     assert store.notes_on_alarms(["al"]) == {"al": [second]}
 
 
-def test_silences_hold_until_they_end(journal: Journal, store: Store) -> None:
+def test_silence_can_be_ended_once(journal: Journal, store: Store) -> None:
     silence = Silence(silence_id="s", until=100, created=1, actor="ann", reason="a sale")
     store.silence(silence)
     assert store.silences() == journal.silences() == [silence]
@@ -343,7 +337,7 @@ def test_silences_hold_until_they_end(journal: Journal, store: Store) -> None:
     assert [one.until for one in store.silences()] == [50]
 
 
-def test_a_webhook_is_put_into_the_outbox_once(journal: Journal, store: Store) -> None:
+def test_webhook_is_added_to_the_outbox_once(journal: Journal, store: Store) -> None:
     with journal.database.transaction():
         journal.add_delivery("rr_1", b"first", 1)
         journal.add_delivery("rr_1", b"second", 2)
@@ -357,7 +351,7 @@ def test_a_webhook_is_put_into_the_outbox_once(journal: Journal, store: Store) -
     ]
 
 
-def test_a_failed_webhook_is_due_again_at_its_time_and_a_dead_one_never(
+def test_failed_webhook_is_due_at_its_next_attempt_and_a_dead_webhook_never(
     journal: Journal, store: Store
 ) -> None:
     with journal.database.transaction():
@@ -374,7 +368,7 @@ def test_a_failed_webhook_is_due_again_at_its_time_and_a_dead_one_never(
     assert store.due(1 << 60) == [again]
 
 
-def test_totals_add_up(journal: Journal, store: Store) -> None:
+def test_totals_sum_counts(journal: Journal, store: Store) -> None:
     with journal.database.transaction():
         journal.count("labels", 3)
         journal.count("labels")
@@ -383,18 +377,18 @@ def test_totals_add_up(journal: Journal, store: Store) -> None:
     assert (totals["labels"], totals["dead_letters"], totals["waiting_scores"]) == (4, 1, 0)
 
 
-def test_a_disabled_receiver_stays_so_until_someone_enables_it(
+def test_disabled_receiver_stays_disabled_until_enabled(
     where: DatabaseAddress, store: Store
 ) -> None:
     first = DisabledReceiver(receiver="x", host="train.example", since=5, reason="410")
     store.disable(first)
-    store.disable(msgspec.structs.replace(first, since=9))  # what was said first holds
+    store.disable(msgspec.structs.replace(first, since=9))  # the first reason is retained
     assert Store(where).disabled() == [first]
     assert store.enable() == [first]
     assert (store.enable(), Store(where).disabled()) == ([], [])
 
 
-def test_a_superseded_webhook_is_sent_no_more_and_one_that_was_received_stays_so(
+def test_superseded_webhook_is_not_sent_and_a_delivered_one_stays_delivered(
     journal: Journal, store: Store
 ) -> None:
     with journal.database.transaction():

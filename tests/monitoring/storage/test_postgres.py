@@ -20,25 +20,25 @@ from tests.postgres_server import PostgresServer
 CUT = "SELECT pg_terminate_backend(pg_backend_pid())"  # the server ends the connection
 
 
-def _loses(journal: Journal) -> None:
+def _lose_connection(journal: Journal) -> None:
     with journal.database.transaction():
         journal.count("labels")
         journal.database.all(CUT)
 
 
-def test_a_lost_connection_is_made_again_with_the_next_transaction(
+def test_lost_connection_is_reopened_with_the_next_transaction(
     postgres: PostgresServer,
 ) -> None:
     journal = Journal(Database(postgres.schema()))
     with pytest.raises(DatabaseUnavailable, match="lost"):
-        _loses(journal)
+        _lose_connection(journal)
     with journal.database.transaction():
         journal.count("labels", 5)
     assert journal.database.all("SELECT value FROM totals") == [(5,)]
     journal.database.close()
 
 
-def test_a_connection_that_held_locks_is_not_made_again(postgres: PostgresServer) -> None:
+def test_connection_with_locks_is_not_reopened(postgres: PostgresServer) -> None:
     where = postgres.schema()
     holding, other = (Database(where, reconnects=False) for _ in range(2))
     assert holding.try_lock("lead")
@@ -51,7 +51,9 @@ def test_a_connection_that_held_locks_is_not_made_again(postgres: PostgresServer
     other.close()
 
 
-def _freezes(writing: Database, postgres: PostgresServer, meanwhile: Callable[[], None]) -> None:
+def _freeze_during(
+    writing: Database, postgres: PostgresServer, meanwhile: Callable[[], None]
+) -> None:
     with writing.transaction():
         Journal(writing).count("labels")
         with postgres.frozen():
@@ -59,12 +61,12 @@ def _freezes(writing: Database, postgres: PostgresServer, meanwhile: Callable[[]
             writing.all("SELECT 1")
 
 
-def _cannot_drain(monitor: Monitor) -> None:
+def _expect_unreachable(monitor: Monitor) -> None:
     with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
         monitor.drain(20)
 
 
-def test_a_server_that_stops_replying_is_given_up_and_no_result_is_lost(
+def test_server_that_stops_replying_times_out_without_losing_results(
     postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = eight_hours().records
@@ -78,14 +80,14 @@ def test_a_server_that_stops_replying_is_given_up_and_no_result_is_lost(
     with monkeypatch.context() as patch:
         patch.setattr(postgres_driver.MonitorConnection, "reply_s", 0.5)
         with pytest.raises(DatabaseUnavailable, match=r"lost: no reply within 0\.5 s"):
-            _freezes(writing, postgres, lambda: _cannot_drain(monitor))
+            _freeze_during(writing, postgres, lambda: _expect_unreachable(monitor))
     monitor.drain()
     assert everything(where) == everything(tmp_path / "calm.db")
     writing.close()
     monitor.database.close()
 
 
-def test_a_text_with_the_one_character_that_postgresql_cannot_hold(
+def test_null_character_in_a_text_is_replaced(
     postgres: PostgresServer,
 ) -> None:
     where = postgres.schema()
@@ -98,23 +100,23 @@ def test_a_text_with_the_one_character_that_postgresql_cannot_hold(
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "message"),
     [
         ("postgresql://nobody@127.0.0.1:1/nowhere", "cannot be reached"),
         ("postgresql://a:b:c@?x", "cannot read the database's address"),
     ],
 )
-def test_an_address_that_leads_nowhere_is_one_clear_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, said: str
+def test_unusable_database_address_is_a_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, message: str
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
     monkeypatch.setenv("DRIFTLINE_MONITOR_DATABASE", address)
     result = CliRunner().invoke(status)
     assert isinstance(result.exception, DatabaseUnavailable)
-    assert said in str(result.exception)
+    assert message in str(result.exception)
 
 
-def test_the_page_says_503_while_the_database_is_away(
+def test_page_returns_503_while_the_database_is_unavailable(
     tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     class Away:

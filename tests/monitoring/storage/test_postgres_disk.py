@@ -14,7 +14,7 @@ from tests.small_disk import fill, mounted
 _SIZE = 160 << 20  # bytes: an empty cluster and its log
 
 
-def test_a_full_disk_of_the_server_delays_results_and_changes_none(
+def test_full_disk_of_the_server_delays_results_without_changing_them(
     free_port: Callable[[], int], tmp_path: Path
 ) -> None:
     records = eight_hours().records

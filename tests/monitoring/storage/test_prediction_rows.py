@@ -21,7 +21,7 @@ STARTS = st.sampled_from([0, 10])
 WINDOWS = {start: Window(start, start + 10) for start in (0, 10)}
 
 
-class AtOnceOrTogether(RuleBasedStateMachine):
+class SingleAndBatchedWrites(RuleBasedStateMachine):
     """Two databases: one written after every event, one only now and then."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class AtOnceOrTogether(RuleBasedStateMachine):
         assert reported[0] == reported[1]
 
     @rule(name=NAMES, row=ROWS, start=STARTS, kept=st.booleans())
-    def a_row_comes(self, name: str, row: int, start: int, *, kept: bool) -> None:
+    def add_row(self, name: str, row: int, start: int, *, kept: bool) -> None:
         self.number += 1
         body = encode([self.number]) if kept else None
         for one in self._both():
@@ -55,13 +55,13 @@ class AtOnceOrTogether(RuleBasedStateMachine):
         self._same([0, 0])
 
     @rule(start=STARTS, back=st.integers(0, 5))
-    def a_row_is_pushed_out(self, start: int, back: int) -> None:
+    def evict_rows(self, start: int, back: int) -> None:
         for one in self._both():
             one.evict(KEY, start, self.number - back)
         self._same([0, 0])
 
     @rule(name=NAMES, row=ROWS, label=st.integers(0, 3))
-    def a_label_comes(self, name: str, row: int, label: int) -> None:
+    def add_label(self, name: str, row: int, label: int) -> None:
         reported = []
         for one in self._both():
             known = one.find(name, row)
@@ -75,16 +75,16 @@ class AtOnceOrTogether(RuleBasedStateMachine):
         self._same(reported)
 
     @rule(name=NAMES)
-    def a_waiting_label_is_taken(self, name: str) -> None:
+    def pop_early_label(self, name: str) -> None:
         self._same([one.pop_early_labels(name) for one in self._both()])
 
     @rule(start=STARTS)
-    def a_window_is_read(self, start: int) -> None:
+    def read_window(self, start: int) -> None:
         self._same([one.sampled_rows(KEY, WINDOWS[start]) for one in self._both()])
         self._same([sorted(one.sampled_hashes(KEY, WINDOWS[start])) for one in self._both()])
 
     @rule(start=STARTS, sampled=st.booleans())
-    def rows_of_a_window_and_those_before_it_go(self, start: int, *, sampled: bool) -> None:
+    def delete_rows_up_to_a_window(self, start: int, *, sampled: bool) -> None:
         reported = []
         for one in self._both():
             one.reset()
@@ -93,7 +93,7 @@ class AtOnceOrTogether(RuleBasedStateMachine):
         self._same(reported)
 
     @rule(back=st.integers(0, 9))
-    def labels_have_waited_for_long_enough(self, back: int) -> None:
+    def expire_early_labels(self, back: int) -> None:
         reported = []
         for one in self._both():
             gone = one.expire_early_labels(max(one.early_until, self.number - back))
@@ -102,7 +102,7 @@ class AtOnceOrTogether(RuleBasedStateMachine):
         self._same(reported)
 
     @rule()
-    def a_step_ends(self) -> None:
+    def end_step(self) -> None:
         self.together.reset()
         tables = [
             [database.all(f"SELECT * FROM {name}") for name in ("predictions", "early_labels")]
@@ -111,5 +111,5 @@ class AtOnceOrTogether(RuleBasedStateMachine):
         self._same(tables)
 
 
-TestAtOnceOrTogether = AtOnceOrTogether.TestCase
-TestAtOnceOrTogether.settings = settings(max_examples=40, stateful_step_count=30)
+TestSingleAndBatchedWrites = SingleAndBatchedWrites.TestCase
+TestSingleAndBatchedWrites.settings = settings(max_examples=40, stateful_step_count=30)

@@ -17,7 +17,7 @@ Statement = Lookup | Query | RowQuery
 ONE_AT_A_TIME = {"dead_letters.ADD"}  # it numbers its row after the last one: never many at once
 
 
-def test_the_compiled_statements_are_current() -> None:
+def test_compiled_statements_are_current() -> None:
     folder = Path(sql.__file__).parent
     stored = {path.name: path.read_text() for path in folder.glob("*.py")}
     assert stored == sql_writer.generate(), "run python -m monitoring.storage.sql_writer"
@@ -71,7 +71,7 @@ def _calls() -> Iterator[tuple[str, Statement, set[str], bool]]:
                     yield f"{path.name}:{call.lineno}", statement, names, complete
 
 
-def test_every_call_names_the_values_of_its_statement() -> None:
+def test_every_call_passes_the_values_of_its_statement() -> None:
     calls = list(_calls())
     assert len(calls) > 70
     wrong = {}
@@ -83,6 +83,6 @@ def test_every_call_names_the_values_of_its_statement() -> None:
     assert not wrong
 
 
-def test_a_statement_that_postgresql_does_not_accept_is_found(postgres: PostgresServer) -> None:
+def test_statement_that_postgresql_refuses_is_reported(postgres: PostgresServer) -> None:
     complaints = refused(postgres.schema(), {"A": "SELECT %s::BIGINT", "B": "SELECT x FROM alarms"})
     assert list(complaints) == ["B"]

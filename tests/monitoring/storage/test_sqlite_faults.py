@@ -45,7 +45,7 @@ def _letters(database: Database) -> object:
 
 
 @pytest.mark.parametrize("begin", ["BEGIN EXCLUSIVE", "BEGIN IMMEDIATE", "BEGIN"])
-def test_another_connection_that_holds_the_file_delays_a_step_and_loses_nothing(
+def test_locked_file_fails_the_step_and_the_next_attempt_succeeds(
     path: Path, database: Database, begin: str
 ) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -59,7 +59,7 @@ def test_another_connection_that_holds_the_file_delays_a_step_and_loses_nothing(
     assert _letters(database) == 1
 
 
-def test_a_full_disk_undoes_the_step_and_the_next_one_succeeds(database: Database) -> None:
+def test_full_disk_rolls_back_the_step_and_the_next_step_succeeds(database: Database) -> None:
     (row,) = database.all("PRAGMA page_count")
     database.all(f"PRAGMA max_page_count = {row[0]}")
     with pytest.raises(DatabaseUnavailable, match=r"its disk is full"):
@@ -71,18 +71,18 @@ def test_a_full_disk_undoes_the_step_and_the_next_one_succeeds(database: Databas
 
 
 @pytest.mark.parametrize("content", [b"garbage" * 1000, b"SQLite format 3\0" + bytes(9000)])
-def test_a_damaged_file_is_named(path: Path, content: bytes) -> None:
+def test_damaged_file_is_an_error_with_its_path(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(DatabaseUnavailable, match=r"monitor\.db: .*restore it from a backup"):
         Database(path)
 
 
-def test_a_mistake_in_a_statement_is_no_unavailable_database(database: Database) -> None:
+def test_error_in_a_statement_is_not_reported_as_unavailable_database(database: Database) -> None:
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
         database.all("SELECT * FROM absent")
 
 
-def test_a_full_disk_delays_the_announced_position(
+def test_full_disk_delays_the_published_position(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:

@@ -47,7 +47,7 @@ def settings(url: str, form: str = "cloudevents") -> MonitorSettings:
     )
 
 
-async def test_a_request_is_sent_once_and_signed(
+async def test_approval_request_is_sent_once_and_signed(
     tmp_path: Path, open_letterbox: OpenLetterbox
 ) -> None:
     box, requests = open_letterbox(), Requests(request())
@@ -68,7 +68,7 @@ async def test_a_request_is_sent_once_and_signed(
     assert len(box.received) == 2
 
 
-async def test_a_failed_attempt_is_repeated_unless_the_request_was_decided(
+async def test_failed_attempt_is_retried_until_the_request_is_decided(
     tmp_path: Path, open_letterbox: OpenLetterbox
 ) -> None:
     box, requests = open_letterbox(), Requests(request())
@@ -93,7 +93,7 @@ async def test_a_failed_attempt_is_repeated_unless_the_request_was_decided(
     assert json.loads((tmp_path / "sent.json").read_text())["sent"] == {}
 
 
-async def test_chats_and_alertmanager_are_asked_in_a_sentence(
+async def test_every_format_describes_the_approval_request(
     tmp_path: Path, open_letterbox: OpenLetterbox
 ) -> None:
     sentence = (
@@ -106,14 +106,14 @@ async def test_chats_and_alertmanager_are_asked_in_a_sentence(
         assert receiver is not None
         outbox = ApprovalOutbox(tmp_path / f"{form}.json", Requests(request()), PAGE)
         await Sender(outbox, receiver).send_due()
-        said = json.loads(box.received[0][1])
+        message = json.loads(box.received[0][1])
         if form == "slack":
-            assert said == {"text": sentence}
+            assert message == {"text": sentence}
         elif form == "github":
-            assert said["event_type"] == "driftline-approval"
+            assert message["event_type"] == "driftline-approval"
         else:
-            assert said[0]["annotations"]["summary"] == sentence
-            assert said[0]["labels"]["alertname"] == "DriftlineApprovalRequested"
+            assert message[0]["annotations"]["summary"] == sentence
+            assert message[0]["labels"]["alertname"] == "DriftlineApprovalRequested"
 
 
 def test_another_gate_report_or_request_is_another_webhook(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_another_gate_report_or_request_is_another_webhook(tmp_path: Path) -> No
     assert len({one.webhook_id for one in outbox.due(0)}) == 3
 
 
-def test_a_damaged_file_sends_once_more_and_a_stop_is_remembered(tmp_path: Path) -> None:
+def test_damaged_file_is_resent_once_and_a_disabled_receiver_is_stored(tmp_path: Path) -> None:
     file = tmp_path / "sent.json"
     file.write_bytes(b"{")
     outbox = ApprovalOutbox(file, Requests(request()), PAGE)
@@ -131,7 +131,7 @@ def test_a_damaged_file_sends_once_more_and_a_stop_is_remembered(tmp_path: Path)
     assert ApprovalOutbox(file, Requests(), PAGE).disabled()[0].receiver == "x"
 
 
-def test_an_address_that_cannot_be_used_is_named() -> None:
+def test_unusable_approval_webhook_address_is_refused() -> None:
     assert approval_receiver(MonitorSettings()) is None
     with pytest.raises(SettingError, match="DRIFTLINE_MONITOR_APPROVAL_WEBHOOK_URL"):
         approval_receiver(settings("ftp://a"))

@@ -27,7 +27,7 @@ KILLS = by_depth(12, 50)
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 
 
-class Training:
+class TrainingReceiver:
     """A receiver that keeps ids, and acts once on each; its sender may not outlive a call."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Training:
 
 
 @contextmanager
-def _listening(training: Training) -> Iterator[str]:
+def _listening(training: TrainingReceiver) -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
@@ -91,10 +91,10 @@ def _listening(training: Training) -> Iterator[str]:
         thread.join()
 
 
-def test_a_sender_that_is_killed_again_and_again_has_every_effect_once(tmp_path: Path) -> None:
+def test_repeatedly_killed_sender_has_every_effect_once(tmp_path: Path) -> None:
     forkserver = multiprocessing.get_context("forkserver")
     forkserver.set_forkserver_preload(["tests.monitoring.webhooks.asking_for_many"])
-    where, training = tmp_path / "monitor.db", Training()
+    where, training = tmp_path / "monitor.db", TrainingReceiver()
     with _listening(training) as url:
         while True:
             process = forkserver.Process(
@@ -118,4 +118,4 @@ def test_a_sender_that_is_killed_again_and_again_has_every_effect_once(tmp_path:
     assert max(training.calls.values()) > 1  # what was lost on the way came again
     calls = training.calls.total()
     print(f"{KILLS} kills, {calls} calls, {len(alarms)} alarms with one effect each")
-    assert all(len(said) == 1 for said in training.bodies.values())  # and said the same
+    assert all(len(bodies) == 1 for bodies in training.bodies.values())

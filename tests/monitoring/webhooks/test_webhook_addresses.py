@@ -69,7 +69,7 @@ from monitoring.webhooks.addresses import why_refused
         ("0x7f000001", "not an IP address"),
     ],
 )
-def test_addresses_inside_are_refused_with_the_reason(address: str, reason: str) -> None:
+def test_internal_addresses_are_refused_with_the_reason(address: str, reason: str) -> None:
     assert why_refused(address) == reason
 
 
@@ -97,11 +97,13 @@ def test_addresses_inside_are_refused_with_the_reason(address: str, reason: str)
         "2606:4700::5eff:8.8.8.8",
     ],
 )
-def test_public_addresses_are_let_through(address: str) -> None:
+def test_public_addresses_are_allowed(address: str) -> None:
     assert why_refused(address) == ""
 
 
 @given(st.integers(0, 2**32 - 1).map(IPv4Address) | st.integers(0, 2**128 - 1).map(IPv6Address))
-def test_whatever_python_calls_private_is_refused(address: IPv4Address | IPv6Address) -> None:
+def test_addresses_that_python_calls_private_are_refused(
+    address: IPv4Address | IPv6Address,
+) -> None:
     if not ip_address(str(address)).is_global and why_refused(str(address)) == "":
         pytest.fail(f"{address} is let through")

@@ -34,28 +34,28 @@ GOLDEN = (
 )
 
 
-def test_the_body_of_a_retrain_request_stays_the_same_to_the_byte() -> None:
+def test_retrain_request_body_is_stable_to_the_byte() -> None:
     assert envelope("msg-1", 1_373_371_200_500_000, REQUEST) == GOLDEN
 
 
-def test_the_order_in_which_sources_were_seen_does_not_change_the_body() -> None:
+def test_body_does_not_depend_on_the_order_of_sources() -> None:
     turned = msgspec.structs.replace(
         REQUEST, positions=dict(reversed(list(REQUEST.positions.items())))
     )
     assert envelope("m", 0, turned) == envelope("m", 0, REQUEST)
 
 
-def test_a_request_is_read_back_from_its_body() -> None:
+def test_retrain_request_is_read_back_from_its_body() -> None:
     assert read_retrain_request(envelope("m", 0, REQUEST)) == REQUEST
 
 
-def test_a_trial_and_foreign_bytes_hold_no_request() -> None:
+def test_trial_and_foreign_bytes_contain_no_request() -> None:
     assert read_retrain_request(trial("m", 0)) is None
     assert read_retrain_request(b"not json") is None
     assert read_retrain_request(b'{"type":"driftline.retrain.requested.v1"}') is None
 
 
-def test_requests_of_alarms_and_of_schedules_agree_with_the_published_schema() -> None:
+def test_retrain_requests_match_the_published_schema() -> None:
     published = PAGE.read_bytes()
     assert published == retrain_request_schema(), "run python -m monitoring.webhooks.schema"
     check = jsonschema.Draft202012Validator(msgspec.json.decode(published))

@@ -38,7 +38,7 @@ def port_of(url: str) -> int:
         ("https://[::1", "not a valid URL"),
     ],
 )
-async def test_addresses_of_the_wrong_kind_are_refused(url: str, why: str) -> None:
+async def test_unusable_urls_are_refused(url: str, why: str) -> None:
     with pytest.raises(DeliveryFailed, match=why):
         await Egress(resolve=resolving_to("8.8.8.8")).check(url)
 
@@ -57,25 +57,25 @@ async def test_every_spelling_of_loopback_is_refused(host: str) -> None:
         await Egress().check(f"https://{host}/hook")
 
 
-async def test_a_public_host_passes_with_the_addresses_to_connect_to() -> None:
+async def test_public_host_is_allowed_with_its_addresses() -> None:
     destination = await Egress(resolve=resolving_to("8.8.8.8")).check("https://receiver.example/x")
     assert destination.addresses == ("8.8.8.8",)
 
 
-async def test_a_host_allowed_by_name_may_be_private_and_plain(letterbox: Any) -> None:
+async def test_host_allowed_by_name_can_be_private_and_plain_http(letterbox: Any) -> None:
     answer = await Egress(["127.0.0.1"]).post(letterbox.url, {"x-mark": "1"}, b"{}")
     assert answer.status == 204
     headers, body = letterbox.received[0]
     assert (headers["x-mark"], body) == ("1", b"{}")
 
 
-async def test_allowing_one_name_allows_no_other_name_for_the_same_machine(letterbox: Any) -> None:
+async def test_allowing_one_name_allows_no_other_name_of_the_same_host(letterbox: Any) -> None:
     with pytest.raises(DeliveryFailed):
         await Egress(["localhost"]).post(letterbox.url, {}, b"{}")
     assert letterbox.received == []
 
 
-async def test_the_connection_goes_to_the_checked_address_with_the_name_in_the_host_header(
+async def test_connection_uses_the_checked_address_and_the_host_header(
     letterbox: Any,
 ) -> None:
     port = port_of(letterbox.url)
@@ -97,33 +97,33 @@ async def test_a_host_without_addresses_is_a_failed_delivery() -> None:
         await guard.post("http://receiver.example/hook", {}, b"{}")
 
 
-async def test_a_redirect_is_an_answer_and_is_not_followed(letterbox: Any) -> None:
+async def test_redirect_is_returned_and_not_followed(letterbox: Any) -> None:
     letterbox.status, letterbox.headers = 302, {"location": letterbox.url}
     answer = await Egress(["127.0.0.1"]).post(letterbox.url, {}, b"{}")
     assert answer.status == 302
     assert len(letterbox.received) == 1
 
 
-async def test_a_long_reply_is_cut(letterbox: Any) -> None:
+async def test_long_reply_is_truncated(letterbox: Any) -> None:
     letterbox.status, letterbox.body = 200, b"x" * 1_000_000
     answer = await Egress(["127.0.0.1"], max_reply=100).post(letterbox.url, {}, b"{}")
     assert answer.text == "x" * 100
 
 
-async def test_a_receiver_that_never_answers_is_left(letterbox: Any) -> None:
+async def test_receiver_that_never_replies_times_out(letterbox: Any) -> None:
     letterbox.hang = threading.Event()
     with pytest.raises(DeliveryFailed, match=r"within 0\.2 s"):
         await Egress(["127.0.0.1"], seconds=0.2).post(letterbox.url, {}, b"{}")
 
 
-@pytest.mark.parametrize("said", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n"])
-async def test_a_receiver_that_answers_byte_by_byte_is_left(said: bytes) -> None:
+@pytest.mark.parametrize("reply", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n"])
+async def test_receiver_that_replies_byte_by_byte_times_out(reply: bytes) -> None:
     """No single wait is long: in headers that never end, and in a body that never does."""
     dripped = 0
 
     async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal dripped
-        writer.write(said)
+        writer.write(reply)
         while not writer.is_closing():
             writer.write(b"x")
             dripped += 1
@@ -137,7 +137,7 @@ async def test_a_receiver_that_answers_byte_by_byte_is_left(said: bytes) -> None
     assert dripped > 3
 
 
-async def test_a_resolver_that_never_answers_is_left() -> None:
+async def test_resolver_that_never_replies_times_out() -> None:
     async def resolve(_host: str, _port: int) -> Sequence[str]:
         await asyncio.sleep(60)
         return []
@@ -146,7 +146,7 @@ async def test_a_resolver_that_never_answers_is_left() -> None:
         await Egress(resolve=resolve, seconds=0.2).post("https://receiver.example/", {}, b"{}")
 
 
-async def test_a_name_that_changes_its_mind_is_asked_once(letterbox: Any) -> None:
+async def test_host_name_is_resolved_once(letterbox: Any) -> None:
     """The first answer is checked and connected to; the second would lead inside."""
     answers = [["127.0.0.1"], ["10.0.0.5"]]
 
@@ -167,7 +167,7 @@ async def test_a_name_that_changes_its_mind_is_asked_once(letterbox: Any) -> Non
         "2606:4700::5efe:10.0.0.5",
     ],
 )  # fmt: skip
-async def test_a_name_that_leads_inside_is_refused_before_anything_is_sent(inside: str) -> None:
+async def test_host_with_an_internal_address_is_refused_before_sending(inside: str) -> None:
     guard = Egress(resolve=resolving_to(inside))
     with pytest.raises(DeliveryFailed, match="resolves to"):
         await guard.post("https://receiver.example/hook", {}, b"{}")
@@ -211,7 +211,7 @@ def certificate(folder: Path, host: str) -> tuple[Path, ssl.SSLContext]:
     return file, context
 
 
-async def test_over_tls_the_certificate_must_name_the_host_and_not_the_pinned_address(
+async def test_tls_certificate_must_name_the_host(
     open_letterbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, tls = certificate(tmp_path, "receiver.example")

@@ -18,7 +18,7 @@ jitters = st.floats(0, 1, exclude_max=True)
 attempts = st.integers(1, MAX_ATTEMPTS - 1)
 
 
-def test_waits_grow_from_seconds_to_hours() -> None:
+def test_retry_waits_grow_from_seconds_to_hours() -> None:
     waits = [next_attempt(n, 0, None, 0.0) for n in range(1, MAX_ATTEMPTS)]
     assert [wait // SECOND for wait in waits if wait is not None] == [
         5, 15, 45, 135, 405, 1215, 3645, 10935, 21600, 21600, 21600, 21600,
@@ -26,7 +26,7 @@ def test_waits_grow_from_seconds_to_hours() -> None:
 
 
 @given(st.lists(jitters, min_size=MAX_ATTEMPTS, max_size=MAX_ATTEMPTS), moments)
-def test_a_webhook_is_tried_for_more_than_a_day_and_then_given_up(
+def test_webhook_is_retried_for_more_than_a_day_and_then_abandoned(
     chance: list[float], start: int
 ) -> None:
     now = start
@@ -39,7 +39,7 @@ def test_a_webhook_is_tried_for_more_than_a_day_and_then_given_up(
 
 
 @given(attempts, moments, jitters)
-def test_the_next_attempt_lies_ahead_and_jitter_only_adds(
+def test_next_attempt_is_in_the_future_and_jitter_only_adds(
     number: int, now: int, jitter: float
 ) -> None:
     plain, jittered = (next_attempt(number, now, None, chance) for chance in (0.0, jitter))
@@ -49,7 +49,7 @@ def test_the_next_attempt_lies_ahead_and_jitter_only_adds(
 
 
 @given(attempts, moments, st.none() | moments, jitters)
-def test_retry_after_puts_off_but_never_hurries_and_never_more_than_a_day(
+def test_retry_after_only_delays_and_by_at_most_a_day(
     number: int, now: int, wanted: int | None, jitter: float
 ) -> None:
     plain = next_attempt(number, now, None, jitter)
@@ -77,6 +77,6 @@ STRANGE += ["Mon, 01 Jan 2030 00:00:00 +99999999999", "1 Jan 2030 1:1:1 +0000 \0
 
 
 @given(st.none() | st.text() | st.sampled_from(STRANGE), moments)
-def test_a_strange_retry_after_never_raises(value: str | None, now: int) -> None:
+def test_malformed_retry_after_never_raises(value: str | None, now: int) -> None:
     moment = parse_retry_after(value, now)
     assert moment is None or isinstance(moment, int)

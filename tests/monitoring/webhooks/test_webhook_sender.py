@@ -82,7 +82,7 @@ def sender(outbox: FakeOutbox | Store, url: str, clock: Clock) -> Sender:
     return Sender(outbox, receiver(url), clock=clock, jitter=lambda: 0.0)
 
 
-async def test_a_due_webhook_arrives_signed_and_is_delivered_once(letterbox: Any) -> None:
+async def test_due_webhook_is_signed_and_delivered_once(letterbox: Any) -> None:
     outbox, clock = FakeOutbox(delivery()), Clock()
     courier = sender(outbox, letterbox.url, clock)
     await courier.send_due()
@@ -93,7 +93,7 @@ async def test_a_due_webhook_arrives_signed_and_is_delivered_once(letterbox: Any
     assert outbox.deliveries["msg-1"].state == "delivered"
 
 
-async def test_a_failing_receiver_is_tried_again_later_with_a_fresh_timestamp(
+async def test_failed_webhook_is_retried_with_a_new_timestamp(
     letterbox: Any,
 ) -> None:
     outbox, clock = FakeOutbox(delivery()), Clock()
@@ -113,14 +113,14 @@ async def test_a_failing_receiver_is_tried_again_later_with_a_fresh_timestamp(
     assert outbox.deliveries["msg-1"].state == "delivered"
 
 
-async def test_a_receiver_may_ask_for_more_time(letterbox: Any) -> None:
+async def test_retry_after_in_seconds_delays_the_next_attempt(letterbox: Any) -> None:
     outbox, clock = FakeOutbox(delivery()), Clock()
     letterbox.status, letterbox.headers = 429, {"retry-after": "600"}
     await sender(outbox, letterbox.url, clock).send_due()
     assert outbox.deliveries["msg-1"].next_attempt == clock.now + 600 * SECOND
 
 
-async def test_a_receiver_may_name_the_moment_as_a_date(letterbox: Any) -> None:
+async def test_retry_after_as_a_date_delays_the_next_attempt(letterbox: Any) -> None:
     outbox, clock = FakeOutbox(delivery()), Clock()
     wanted = clock.now // SECOND + 3_600
     letterbox.status, letterbox.headers = 503, {"retry-after": formatdate(wanted, usegmt=True)}
@@ -128,14 +128,14 @@ async def test_a_receiver_may_name_the_moment_as_a_date(letterbox: Any) -> None:
     assert outbox.deliveries["msg-1"].next_attempt == wanted * SECOND
 
 
-async def test_a_receiver_cannot_put_off_for_more_than_a_day(letterbox: Any) -> None:
+async def test_retry_after_delays_by_at_most_a_day(letterbox: Any) -> None:
     outbox, clock = FakeOutbox(delivery()), Clock()
     letterbox.status, letterbox.headers = 503, {"retry-after": "99999999"}
     await sender(outbox, letterbox.url, clock).send_due()
     assert outbox.deliveries["msg-1"].next_attempt == clock.now + LONGEST_RETRY_AFTER
 
 
-async def test_a_receiver_that_is_gone_gets_nothing_more_whichever_process_starts_again(
+async def test_receiver_that_replied_gone_gets_no_webhook_after_a_restart(
     letterbox: Any, tmp_path: Path
 ) -> None:
     _written(tmp_path, "a", "b")
@@ -153,9 +153,7 @@ async def test_a_receiver_that_is_gone_gets_nothing_more_whichever_process_start
     assert {one.state for one in store.deliveries()} == {"pending"}
 
 
-async def test_a_person_lets_a_receiver_have_what_waited_for_it(
-    letterbox: Any, tmp_path: Path
-) -> None:
+async def test_enabled_receiver_gets_its_pending_webhooks(letterbox: Any, tmp_path: Path) -> None:
     store, clock = _written(tmp_path, "a", "b"), Clock()
     letterbox.status = 410
     await sender(store, letterbox.url, clock).send_due()
@@ -185,7 +183,7 @@ def _written(folder: Path, *names: str) -> Store:
     return Store(folder / "monitor.db")
 
 
-async def test_a_delivery_nobody_takes_is_tried_for_more_than_a_day_and_then_dead() -> None:
+async def test_undeliverable_webhook_is_dead_after_more_than_a_day() -> None:
     outbox, clock = FakeOutbox(delivery()), Clock()
     courier, begin, last = sender(outbox, "http://receiver.example/refused", clock), clock.now, 0
     for _ in range(MAX_ATTEMPTS):
@@ -197,14 +195,14 @@ async def test_a_delivery_nobody_takes_is_tried_for_more_than_a_day_and_then_dea
     assert "starts with http://" in outbox.deliveries["msg-1"].last_error
 
 
-async def test_one_failing_delivery_does_not_hold_up_the_next(letterbox: Any) -> None:
+async def test_failed_delivery_does_not_delay_the_next(letterbox: Any) -> None:
     outbox = FakeOutbox(delivery("a"), delivery("b"))
     letterbox.status = 500
     await sender(outbox, letterbox.url, Clock()).send_due()
     assert [headers["webhook-id"] for headers, _ in letterbox.received] == ["a", "b"]
 
 
-async def test_a_redirect_is_a_failure_that_says_so(letterbox: Any) -> None:
+async def test_redirect_is_a_failed_attempt(letterbox: Any) -> None:
     outbox = FakeOutbox(delivery())
     letterbox.status, letterbox.headers = 301, {"location": "http://169.254.169.254/"}
     await sender(outbox, letterbox.url, Clock()).send_due()
@@ -219,7 +217,7 @@ def wait_until(condition: Any, seconds: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def test_the_thread_sends_and_stops_cleanly(letterbox: Any) -> None:
+def test_sender_thread_sends_and_stops(letterbox: Any) -> None:
     outbox = FakeOutbox(delivery())
     with sender_thread(lambda: Sender(outbox, receiver(letterbox.url), clock=now_us)):
         wait_until(lambda: outbox.deliveries["msg-1"].state == "delivered")
@@ -238,14 +236,14 @@ class BrokenOutbox(FakeOutbox):
         return super().due(now)
 
 
-def test_the_thread_outlives_an_outbox_that_fails_once(letterbox: Any) -> None:
+def test_sender_thread_continues_after_a_failing_outbox(letterbox: Any) -> None:
     outbox = BrokenOutbox(delivery())
     with sender_thread(lambda: Sender(outbox, receiver(letterbox.url)), idle=0.01):
         wait_until(lambda: outbox.deliveries["msg-1"].state == "delivered")
 
 
 @pytest.mark.parametrize("error", [TypeError("x"), UnicodeEncodeError("ascii", "é", 0, 1, "no")])
-async def test_whatever_fails_is_an_attempt_and_the_next_webhook_leaves(
+async def test_unexpected_error_is_a_failed_attempt_and_the_next_webhook_is_sent(
     error: Exception,
 ) -> None:
     outbox = FakeOutbox(*(Delivery(webhook_id=name, body=b"{}", created=0) for name in ("a", "b")))
@@ -284,7 +282,7 @@ async def test_whatever_fails_is_an_attempt_and_the_next_webhook_leaves(
         ({"webhook_secrets": ""}, "no webhook secret"),
     ],
 )
-def test_settings_that_can_deliver_nothing_are_refused_at_the_start(
+def test_unusable_webhook_settings_are_refused_at_start(
     settings: dict[str, str], reason: str
 ) -> None:
     usable = {"webhook_url": "https://receiver.example/", "webhook_secrets": SECRET}

@@ -18,7 +18,7 @@ def test_a_receiver_with_the_secret_verifies_the_signature() -> None:
 
 
 @pytest.mark.parametrize("secret", [OLD, NEW])
-def test_during_rotation_old_and_new_secret_both_verify(secret: str) -> None:
+def test_old_and_new_secret_both_verify_during_rotation(secret: str) -> None:
     headers = Signer([NEW, OLD]).headers("msg-1", int(time.time()), BODY)
     assert len(headers["webhook-signature"].split(" ")) == 2
     Webhook(secret).verify(BODY, headers)
@@ -46,12 +46,12 @@ def test_a_changed_header_or_body_breaks_the_signature(header: str) -> None:
         base64.b64encode(b"n" * 32).decode(),
     ],
 )
-def test_an_unusable_secret_is_refused_without_being_repeated(secret: str) -> None:
+def test_unusable_secret_is_refused_without_quoting_it(secret: str) -> None:
     with pytest.raises(SettingError, match="number 2") as refused:
         Signer([NEW, secret])
     assert not secret or secret == "whsec_" or secret not in str(refused.value)
 
 
-def test_no_secret_at_all_is_refused() -> None:
+def test_signer_without_a_secret_is_refused() -> None:
     with pytest.raises(SettingError, match="at least one"):
         Signer([])

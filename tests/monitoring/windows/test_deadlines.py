@@ -10,7 +10,7 @@ steps = st.lists(st.tuples(st.sampled_from(["set", "pop"]), st.integers(0, 9), t
 
 
 @given(steps)
-def test_they_find_what_a_scan_finds(operations: list[tuple[str, int, int]]) -> None:
+def test_due_keys_equal_the_result_of_a_full_scan(operations: list[tuple[str, int, int]]) -> None:
     deadlines: Deadlines[int] = Deadlines()
     expected: dict[int, int] = {}
     for kind, key, time in operations:

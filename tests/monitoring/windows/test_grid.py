@@ -39,7 +39,9 @@ grids = st.builds(
 moments = st.integers(1, 12 * HOUR)
 
 
-def _watch(grid: Grid, times: Iterable[int], marks: Iterable[int]) -> list[tuple[Window, int]]:
+def _closed_windows(
+    grid: Grid, times: Iterable[int], marks: Iterable[int]
+) -> list[tuple[Window, int]]:
     """The windows that close, with their rows, when looked at whenever the time is one of marks."""
     closed, filling, left = watch(lambda _: grid, times, marks)
     assert filling is None or grid.length is None
@@ -48,17 +50,19 @@ def _watch(grid: Grid, times: Iterable[int], marks: Iterable[int]) -> list[tuple
 
 
 @given(grids, st.lists(moments, min_size=1, max_size=200), st.sets(moments, max_size=20))
-def test_windows_are_the_same_however_often_one_looks(
+def test_windows_do_not_depend_on_how_often_they_are_checked(
     grid: Grid, times: list[int], marks: set[int]
 ) -> None:
-    assert _watch(grid, times, {*marks, END_OF_TIME}) == _watch(grid, times, [END_OF_TIME])
+    assert _closed_windows(grid, times, {*marks, END_OF_TIME}) == _closed_windows(
+        grid, times, [END_OF_TIME]
+    )
 
 
 @given(grids, st.lists(moments, min_size=1, max_size=200))
 def test_windows_tile_and_end_by_their_rows_or_by_their_length(
     grid: Grid, times: list[int]
 ) -> None:
-    closed = _watch(grid, times, [END_OF_TIME])
+    closed = _closed_windows(grid, times, [END_OF_TIME])
     for (window, rows), (following, _) in pairwise([*closed, (Window(END_OF_TIME, 0), 0)]):
         assert following.start in {window.end, END_OF_TIME}, "they tile"
         assert window.start < window.end <= grid.latest_end(window.start), "none is too long"
@@ -71,8 +75,10 @@ def test_windows_tile_and_end_by_their_rows_or_by_their_length(
 
 
 @given(st.sets(st.integers(1, 60), min_size=1))
-def test_windows_by_time_close_in_order_with_the_empty_ones_between(hours: set[int]) -> None:
-    closed = _watch(HOURLY, [hour * HOUR + 1 for hour in hours], range(0, 70 * HOUR, HOUR // 2))
+def test_windows_by_time_close_in_order_including_empty_windows(hours: set[int]) -> None:
+    closed = _closed_windows(
+        HOURLY, [hour * HOUR + 1 for hour in hours], range(0, 70 * HOUR, HOUR // 2)
+    )
     assert [window.start // HOUR for window, _ in closed] == list(range(min(hours), max(hours) + 1))
     assert all(window.end - window.start == HOUR for window, _ in closed)
     assert [rows for _, rows in closed] == [
@@ -81,7 +87,7 @@ def test_windows_by_time_close_in_order_with_the_empty_ones_between(hours: set[i
 
 
 @given(st.integers(0, 2**52), st.integers(1, 10**7))
-def test_a_time_lies_in_its_pane_and_panes_tile(time: int, length: int) -> None:
+def test_pane_contains_its_time_and_panes_tile(time: int, length: int) -> None:
     hourly = grid(WindowPolicy(length=length))
     pane = hourly.pane(time)
     assert pane.start <= time < pane.end == hourly.latest_end(time)
@@ -99,16 +105,16 @@ def test_weeks_begin_on_mondays_with_an_offset_of_four_days() -> None:
 
 
 @pytest.mark.parametrize("length", ["null", "3600"])
-def test_an_offset_shifts_a_length_by_less_than_it(length: str) -> None:
+def test_offset_must_be_smaller_than_the_length(length: str) -> None:
     stated = f'{{"length": {length}, "rows": 9, "offset": 3600}}'
     with pytest.raises(msgspec.ValidationError, match=f"offset is 3600; .* length, {length}"):
         msgspec.json.decode(stated, type=WindowPolicy)
 
 
-def test_a_window_by_rows_begins_where_the_last_ended_and_by_time_at_the_latest() -> None:
+def test_window_by_rows_begins_at_the_previous_end_and_ends_by_time() -> None:
     both = Grid(HOUR, MINUTE, 2)
     times = [10 * HOUR + 1, 10 * HOUR + 2, 10 * HOUR + 30 * MINUTE, 12 * HOUR + MINUTE]
-    assert _watch(both, times, [13 * HOUR]) == [
+    assert _closed_windows(both, times, [13 * HOUR]) == [
         (Window(10 * HOUR, 10 * HOUR + MINUTE), 2),
         (Window(10 * HOUR + MINUTE, 11 * HOUR), 1),
         (Window(11 * HOUR, 12 * HOUR), 0),
@@ -116,26 +122,26 @@ def test_a_window_by_rows_begins_where_the_last_ended_and_by_time_at_the_latest(
     ]
 
 
-def test_by_rows_alone_silence_belongs_to_the_window_that_it_is_in() -> None:
+def test_window_by_rows_without_length_spans_silence() -> None:
     alone = Grid(None, MINUTE, 2)
     times = [MINUTE + 1, 100 * HOUR, 100 * HOUR + 1]
-    assert _watch(alone, times, [END_OF_TIME]) == [
+    assert _closed_windows(alone, times, [END_OF_TIME]) == [
         (Window(MINUTE, 100 * HOUR + MINUTE), 3),
     ]
 
 
 @pytest.mark.parametrize(("gap", "shown"), [(0, 0), (1, 1), (LONGEST_GAP, LONGEST_GAP)])
-def test_the_empty_windows_of_a_gap_are_shown(gap: int, shown: int) -> None:
-    closed = _watch(HOURLY, [10 * HOUR, (11 + gap) * HOUR], [(12 + gap) * HOUR])
+def test_empty_windows_of_a_gap_are_shown(gap: int, shown: int) -> None:
+    closed = _closed_windows(HOURLY, [10 * HOUR, (11 + gap) * HOUR], [(12 + gap) * HOUR])
     assert [window.start // HOUR for window, _ in closed] == [10 + n for n in range(shown + 2)]
 
 
-def test_a_longer_gap_is_passed_over_and_what_follows_it_closes_all_the_same() -> None:
-    closed = _watch(HOURLY, [10 * HOUR, (12 + LONGEST_GAP) * HOUR], [END_OF_TIME])
+def test_gap_beyond_the_limit_is_skipped_and_later_windows_close() -> None:
+    closed = _closed_windows(HOURLY, [10 * HOUR, (12 + LONGEST_GAP) * HOUR], [END_OF_TIME])
     assert [window.start // HOUR for window, _ in closed] == [10, 12 + LONGEST_GAP]
 
 
-def test_a_pane_is_done_at_its_very_end_and_not_a_microsecond_earlier() -> None:
+def test_pane_is_complete_exactly_at_its_end() -> None:
     pane = CountedSpan(Window(HOUR, 2 * HOUR), 1)
     assert next_steps(lambda _: HOURLY, None, [pane], 0, 2 * HOUR - 1) == []
     fill, close = next_steps(lambda _: HOURLY, None, [pane], 0, 2 * HOUR)
@@ -150,6 +156,6 @@ def test_a_pane_is_done_at_its_very_end_and_not_a_microsecond_earlier() -> None:
         ({"rows": 0}, ">= 1"),
     ],
 )
-def test_windows_that_cannot_be_are_refused(stated: dict[str, int | None], wrong: str) -> None:
+def test_impossible_window_policies_are_refused(stated: dict[str, int | None], wrong: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=wrong):
         msgspec.convert(stated, WindowPolicy)

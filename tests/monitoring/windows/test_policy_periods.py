@@ -50,25 +50,25 @@ by_rows = st.builds(
 reshapings = histories(by_time | by_rows)
 
 
-def newest(history: list[DatedPolicy], start: int) -> Monitoring:
+def expected_policy(history: list[DatedPolicy], start: int) -> Monitoring:
     """What holds for a window, said without eras."""
     return [held for held in history if not held.at or held.at + MARGIN <= start][-1].policy
 
 
 @given(changes, moments)
-def test_a_window_is_watched_by_the_last_policy_of_a_minute_before_it(
+def test_window_uses_the_last_policy_set_a_minute_before_it(
     later: list[DatedPolicy], time: int
 ) -> None:
-    eras = timeline([FIRST, *later])
-    window = eras.grid(time).pane(time)
-    expected = newest([FIRST, *later], window.start)
-    assert eras.at(window.start).policy == expected
-    assert eras.at(time).policy == expected  # and with it whatever lies in the window
-    assert eras.at(window.start).digest == digest(expected)
+    periods = timeline([FIRST, *later])
+    window = periods.grid(time).pane(time)
+    expected = expected_policy([FIRST, *later], window.start)
+    assert periods.at(window.start).policy == expected
+    assert periods.at(time).policy == expected  # and with it whatever lies in the window
+    assert periods.at(window.start).digest == digest(expected)
 
 
 @given(changes, moments)
-def test_who_hears_of_changes_late_has_decided_nothing_otherwise(
+def test_later_changes_do_not_alter_policies_already_applied(
     later: list[DatedPolicy], now: int
 ) -> None:
     heard = timeline([FIRST, *(held for held in later if held.at <= now)])
@@ -78,62 +78,64 @@ def test_who_hears_of_changes_late_has_decided_nothing_otherwise(
 
 
 @given(changes)
-def test_eras_begin_with_windows_one_after_the_other_and_each_with_another_policy(
+def test_policy_periods_begin_with_windows_and_differ_in_policy(
     later: list[DatedPolicy],
 ) -> None:
-    eras = timeline([FIRST, *later]).periods
-    starts = [era.start for era in eras]
+    periods = timeline([FIRST, *later]).periods
+    starts = [period.start for period in periods]
     assert starts == sorted(set(starts))
     assert starts[0] == 0
     assert all(start % (LENGTH * SECOND) == 0 for start in starts)
-    assert all(a.policy != b.policy for a, b in pairwise(eras))
+    assert all(a.policy != b.policy for a, b in pairwise(periods))
 
 
-def closable(eras: PolicyTimeline, mark: int, end: int) -> bool:
+def can_close(periods: PolicyTimeline, mark: int, end: int) -> bool:
     """Whether all windows up to one may close, said window by window."""
     ends = range(LENGTH * SECOND, end + 1, LENGTH * SECOND)
-    return all(e + eras.at(e - 1).policy.window.grace * SECOND <= mark for e in ends)
+    return all(e + periods.at(e - 1).policy.window.grace * SECOND <= mark for e in ends)
 
 
 @given(changes, moments, st.integers(0, 20))
-def test_windows_close_in_order_each_with_the_grace_of_its_own_era(
+def test_windows_close_in_order_with_the_grace_of_their_policy_period(
     later: list[DatedPolicy], mark: int, closed: int
 ) -> None:
-    eras = timeline([FIRST, *later])
+    periods = timeline([FIRST, *later])
     since = closed * LENGTH * SECOND
-    if not closable(eras, mark, since):
+    if not can_close(periods, mark, since):
         since = 0
-    done = eras.done(mark, since)
+    done = periods.done(mark, since)
     for end in range(LENGTH * SECOND, mark + 2 * LENGTH * SECOND, LENGTH * SECOND):
-        assert (end <= done) == closable(eras, mark, end)
+        assert (end <= done) == can_close(periods, mark, end)
 
 
 @given(reshapings, st.lists(moments, min_size=1, max_size=100), st.sets(moments, max_size=9))
-def test_windows_of_every_kind_tile_and_none_lies_in_two_eras(
+def test_windows_of_every_kind_tile_and_belong_to_one_policy_period(
     later: list[DatedPolicy], times: list[int], marks: set[int]
 ) -> None:
-    eras = timeline([FIRST, *later])
-    closed, filling, panes = watch(eras.grid, times, [*marks, END_OF_TIME])
-    assert (closed, filling, panes) == watch(eras.grid, times, [END_OF_TIME])
+    periods = timeline([FIRST, *later])
+    closed, filling, panes = watch(periods.grid, times, [*marks, END_OF_TIME])
+    assert (closed, filling, panes) == watch(periods.grid, times, [END_OF_TIME])
     assert not panes
     inside = sum(rows for _, rows in closed) + (filling.rows if filling else 0)
     assert inside == len(times)
     for (window, rows), (following, _) in pairwise([*closed, (Window(END_OF_TIME, 0), 0)]):
-        era = eras.at(window.start)
-        assert eras.at(window.end - 1) is era, "no window lies in two eras"
-        assert following.start in {window.end, END_OF_TIME} or _nothing(eras, window, following)
+        period = periods.at(window.start)
+        assert periods.at(window.end - 1) is period, "no window lies in two eras"
+        assert following.start in {window.end, END_OF_TIME} or _gap_is_allowed(
+            periods, window, following
+        )
         assert rows == sum(window.start <= time < window.end for time in times)
 
 
-def _nothing(eras: PolicyTimeline, window: Window, following: Window) -> bool:
+def _gap_is_allowed(periods: PolicyTimeline, window: Window, following: Window) -> bool:
     """Whether a gap may be: where windows end by rows, or where empty ones are too many to show."""
     between = range(window.end, following.start, 60 * SECOND)
-    lengths = {eras.grid(time).length for time in between}
+    lengths = {periods.grid(time).length for time in between}
     return None in lengths or following.start - window.end > LONGEST_GAP * 60 * SECOND
 
 
 @given(reshapings, moments)
-def test_who_hears_late_of_other_windows_has_begun_none_of_them(
+def test_later_window_changes_do_not_alter_windows_already_begun(
     later: list[DatedPolicy], now: int
 ) -> None:
     heard = timeline([FIRST, *(held for held in later if held.at <= now)])
@@ -142,28 +144,28 @@ def test_who_hears_late_of_other_windows_has_begun_none_of_them(
         assert heard.grid(time).pane(time) == known.grid(time).pane(time)
 
 
-def test_a_window_that_is_filling_ends_where_another_policy_begins() -> None:
+def test_filling_window_ends_where_the_next_policy_period_begins() -> None:
     by_rows = DatedPolicy(policy(1, length=None, rows=100, step=60), 0)
     later = DatedPolicy(policy(1), 1234 * SECOND)
-    eras = timeline([by_rows, later])
-    assert eras.periods[1].start == 1320 * SECOND  # the minute after the margin is over
-    closed, _, _ = watch(eras.grid, [0, 1300 * SECOND, 1400 * SECOND], [END_OF_TIME - 1])
+    periods = timeline([by_rows, later])
+    assert periods.periods[1].start == 1320 * SECOND  # the minute after the margin is over
+    closed, _, _ = watch(periods.grid, [0, 1300 * SECOND, 1400 * SECOND], [END_OF_TIME - 1])
     assert closed == [
         (Window(0, 1320 * SECOND), 2),
         (Window(1320 * SECOND, 1800 * SECOND), 1),  # cut short: from here on every ten minutes
     ]
 
 
-def test_a_change_that_is_taken_back_at_once_begins_no_era() -> None:
+def test_policy_change_reverted_at_once_begins_no_period() -> None:
     changed = DatedPolicy(policy(2), 3 * MARGIN)
     back = msgspec.structs.replace(FIRST, at=4 * MARGIN)
     assert len(timeline([FIRST, changed]).periods) == 2
     assert len(timeline([FIRST, changed, back]).periods) == 1
 
 
-def test_what_held_before_a_version_was_registered_holds_from_its_beginning() -> None:
-    eras = timeline([FIRST, DatedPolicy(policy(2), 0), DatedPolicy(policy(3), 5)]).periods
-    assert [(era.start, era.policy.alarms.min_rows) for era in eras] == [
+def test_policy_set_before_registration_applies_from_the_beginning() -> None:
+    periods = timeline([FIRST, DatedPolicy(policy(2), 0), DatedPolicy(policy(3), 5)]).periods
+    assert [(period.start, period.policy.alarms.min_rows) for period in periods] == [
         (0, 2),
         (LENGTH * SECOND, 3),
     ]

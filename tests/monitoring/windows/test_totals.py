@@ -27,7 +27,7 @@ results = st.builds(
 
 
 @given(st.lists(results, max_size=30))
-def test_added_one_by_one_with_revisions_they_come_to_what_the_newest_come_to(
+def test_incremental_totals_equal_the_totals_of_the_newest_results(
     events: list[Result],
 ) -> None:
     closed = ClosedTotals()
@@ -41,7 +41,7 @@ def test_added_one_by_one_with_revisions_they_come_to_what_the_newest_come_to(
 
 
 @given(st.lists(results, max_size=30))
-def test_it_is_kept_where_labels_were_known_last(events: list[Result]) -> None:
+def test_totals_record_the_last_windows_with_labels(events: list[Result]) -> None:
     newest = add_up(events).newest
     labelled = [result.window.start for result in events if result.labelled]
     settled = [result.window.start for result in events if result.rows and not result.pending]

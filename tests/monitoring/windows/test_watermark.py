@@ -25,7 +25,7 @@ def _progress(times: list[int], received: int = NOW) -> SourceProgress:
     stray=st.one_of(st.integers(0, NOW - 40 * DAY), st.integers(NOW - HOUR, NOW + DAY)),
     data=st.data(),
 )
-def test_one_stray_moves_no_progress_beyond_the_bulk(
+def test_single_outlier_does_not_move_the_watermark_beyond_the_other_events(
     bulk: list[int], stray: int, data: st.DataObject
 ) -> None:
     at = data.draw(st.integers(0, len(bulk)))
@@ -34,7 +34,7 @@ def test_one_stray_moves_no_progress_beyond_the_bulk(
 
 
 @given(st.lists(st.integers(NOW - 30 * DAY, NOW - DAY), min_size=16, max_size=40), st.data())
-def test_three_strays_in_sixteen_move_none_beyond_the_bulk(
+def test_three_outliers_in_sixteen_do_not_move_the_watermark_beyond_the_rest(
     bulk: list[int], data: st.DataObject
 ) -> None:
     times: list[int] = []
@@ -46,7 +46,7 @@ def test_three_strays_in_sixteen_move_none_beyond_the_bulk(
 
 
 @given(st.lists(st.integers(0, NOW), min_size=1, max_size=60))
-def test_progress_of_ordered_events_never_falls_nor_lags_by_more_than_a_dozen(
+def test_watermark_of_ordered_events_never_falls_and_lags_at_most_12_events(
     times: list[int],
 ) -> None:
     times.sort()
@@ -59,7 +59,7 @@ def test_progress_of_ordered_events_never_falls_nor_lags_by_more_than_a_dozen(
 
 
 @given(st.lists(st.integers(0, 10), min_size=1, max_size=60))
-def test_progress_of_events_stamped_as_they_are_received_does_not_lag(steps: list[int]) -> None:
+def test_watermark_of_events_stamped_at_reception_does_not_lag(steps: list[int]) -> None:
     progress, now = SourceProgress(0, 0), NOW
     for step in steps:
         now += step * HOUR
@@ -68,7 +68,7 @@ def test_progress_of_events_stamped_as_they_are_received_does_not_lag(steps: lis
 
 
 @given(st.lists(st.tuples(st.integers(0, 2 * NOW), st.integers(0, HOUR)), min_size=1, max_size=60))
-def test_progress_passes_neither_an_event_time_nor_a_reception(
+def test_watermark_exceeds_neither_event_times_nor_receptions(
     events: list[tuple[int, int]],
 ) -> None:
     progress, received = SourceProgress(0, 0), NOW
@@ -79,7 +79,7 @@ def test_progress_passes_neither_an_event_time_nor_a_reception(
 
 
 @given(st.integers(0, 2**32), st.integers(0, 600))
-def test_events_within_the_grace_never_fall_behind_progress_by_more(seed: int, grace: int) -> None:
+def test_events_disordered_within_the_grace_are_never_late(seed: int, grace: int) -> None:
     """Whatever the order within the grace, no event is late."""
     chance = random.Random(seed)
     events = [NOW - DAY + n * chance.randrange(2, 60) * SECOND for n in range(80)]
@@ -90,14 +90,14 @@ def test_events_within_the_grace_never_fall_behind_progress_by_more(seed: int, g
         progress.advance(time, NOW, NOW)
 
 
-def test_only_the_last_events_count() -> None:
+def test_watermark_uses_only_the_last_events() -> None:
     progress = _progress([NOW - 30 * DAY] * 40)
     for _ in range(RECENT):
         progress.advance(NOW, NOW, NOW)
     assert progress.watermark == NOW
 
 
-def test_an_event_of_1970_keeps_no_idle_version_open() -> None:
+def test_event_stamped_1970_does_not_stop_an_idle_version_from_closing() -> None:
     version = VersionProgress("tiny", "1")
     for time in (0, NOW, NOW + SECOND, NOW + 2 * SECOND):
         version.advance("s", time, max(time, NOW), max(time, NOW))
@@ -105,7 +105,7 @@ def test_an_event_of_1970_keeps_no_idle_version_open() -> None:
     assert version.idle_watermark({"s": later}, later) >= later - IDLE - SECOND
 
 
-def test_progress_that_an_earlier_release_stored_moves_with_the_bulk_of_later_events() -> None:
+def test_progress_stored_by_an_earlier_release_follows_later_events() -> None:
     version = VersionProgress("tiny", "1", {"s": SourceProgress(NOW - DAY, NOW)}, lag=DAY)
     assert version.watermark(drained=False) == NOW - DAY
     assert version.idle_watermark({"s": NOW + HOUR}, NOW + HOUR) == NOW + HOUR - DAY - IDLE
@@ -116,9 +116,7 @@ def test_progress_that_an_earlier_release_stored_moves_with_the_bulk_of_later_ev
     assert version.watermark(drained=False) == NOW - HOUR
 
 
-def test_backfilled_events_of_a_clock_that_is_not_confirmed_yet_are_no_progress_once_it_is() -> (
-    None
-):
+def test_backfill_after_silence_does_not_advance_the_watermark_beyond_its_times() -> None:
     """A backfill begins after a silence of eight hours, with a stray in front."""
     version, before = VersionProgress("tiny", "1"), NOW - 8 * HOUR
     version.advance("s", NOW, NOW, before)

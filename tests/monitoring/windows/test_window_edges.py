@@ -8,7 +8,7 @@ from monitoring.windows.watermark import IDLE, VersionProgress
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2**40)), min_size=1))
-def test_the_watermark_of_known_sources_in_order_never_goes_back(
+def test_watermark_of_ordered_known_sources_never_decreases(
     events: list[tuple[str, int]],
 ) -> None:
     watch = VersionProgress("tiny", "1")
@@ -22,7 +22,7 @@ def test_the_watermark_of_known_sources_in_order_never_goes_back(
         before = after
 
 
-def test_a_source_is_silent_only_once_it_is_further_behind_than_the_patience() -> None:
+def test_source_is_silent_only_beyond_the_idle_limit() -> None:
     watch = VersionProgress("tiny", "1")
     watch.advance("slow", 10, 99, clock=99)
     watch.advance("fast", 99, 99, clock=99 + IDLE)
@@ -33,7 +33,7 @@ def test_a_source_is_silent_only_once_it_is_further_behind_than_the_patience() -
 
 
 @given(st.integers(0, 40), st.integers(1, 40))
-def test_a_sample_is_exact_while_the_window_is_small(rows: int, size: int) -> None:
+def test_sample_contains_every_row_of_a_small_window(rows: int, size: int) -> None:
     sample = RowSample(size)
     kept = [sample.offer(row_hash("a:1:0", row))[0] for row in range(rows)]
     assert len(sample) == min(rows, size)
@@ -45,7 +45,7 @@ def test_a_row_hash_fits_a_signed_column_of_64_bits(event_id: str, row: int) -> 
     assert 0 <= row_hash(event_id, row) <= LARGEST
 
 
-def test_every_row_has_about_the_same_chance_to_be_kept() -> None:
+def test_every_row_is_equally_likely_to_be_sampled() -> None:
     """The kept ones lie evenly over the order in which they came."""
     numbers = [row_hash(f"s:1:{n}", 0) for n in range(10_000)]
     limit = sorted(numbers)[1000]

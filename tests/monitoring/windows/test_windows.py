@@ -22,15 +22,15 @@ DAY = 86_400 * SECOND
 times = st.integers(0, 2**52)
 
 
-def _watch() -> VersionProgress:
+def _version_progress() -> VersionProgress:
     return VersionProgress("tiny", "1")
 
 
 @given(st.dictionaries(st.sampled_from("abc"), st.lists(times, min_size=1), min_size=1))
-def test_the_watermark_is_the_least_progress_whatever_the_order_of_the_sources(
+def test_watermark_is_the_minimum_progress_in_any_order_of_sources(
     events: dict[str, list[int]],
 ) -> None:
-    forward, backward = _watch(), _watch()
+    forward, backward = _version_progress(), _version_progress()
     for source, moments in events.items():
         for moment in moments:
             forward.advance(source, moment, 2**52, 2**52)
@@ -41,8 +41,8 @@ def test_the_watermark_is_the_least_progress_whatever_the_order_of_the_sources(
     assert forward.watermark(drained=False) == backward.watermark(drained=False) == expected
 
 
-def test_a_silent_source_holds_nobody_up_once_everything_is_read() -> None:
-    watch = _watch()
+def test_silent_source_does_not_delay_the_watermark_once_all_is_read() -> None:
+    watch = _version_progress()
     watch.advance("silent", 10 * SECOND, DAY, DAY)
     watch.advance("lively", 500 * SECOND, DAY, DAY + IDLE + 1)
     assert watch.watermark(drained=False) == 10 * SECOND
@@ -53,10 +53,10 @@ def test_a_silent_source_holds_nobody_up_once_everything_is_read() -> None:
     st.dictionaries(st.sampled_from("abc"), st.tuples(times, times), min_size=1),
     st.dictionaries(st.sampled_from("abcd"), times),
 )
-def test_silence_never_moves_time_back_nor_beyond_what_was_heard(
+def test_idle_watermark_is_within_the_watermark_and_the_last_reception(
     events: dict[str, tuple[int, int]], heard: dict[str, int]
 ) -> None:
-    watch = _watch()
+    watch = _version_progress()
     for source, (moment, received) in events.items():
         watch.advance(source, moment, received, received)
         heard[source] = max(heard.get(source, 0), received)
@@ -73,7 +73,7 @@ def test_rows_are_labelled_pending_or_expired(rows: int, labelled: int, expired:
     assert (result.expired if not expired else result.pending) == 0
 
 
-def test_a_result_shows_classes_beside_one_another_as_long_as_a_person_reads_them() -> None:
+def test_result_shows_the_confusion_matrix_up_to_a_number_of_classes() -> None:
     few, many = WindowState(0, 1), WindowState(0, 1)
     few.answers.confusion.add([(1, 0), (0, 0), (1, 0)])
     many.answers.confusion.add((n, 0) for n in range(MOST_SHOWN + 1))
@@ -82,7 +82,7 @@ def test_a_result_shows_classes_beside_one_another_as_long_as_a_person_reads_the
 
 
 @given(st.lists(st.integers(0, 200), unique=True), st.integers(1, 20), st.randoms())
-def test_a_sample_is_the_smallest_hashes_in_any_order(
+def test_sample_has_the_smallest_hashes_in_any_order(
     numbers: list[int], size: int, chance: object
 ) -> None:
     shuffled = list(numbers)
@@ -104,14 +104,14 @@ def test_row_hashes_are_stable_and_spread() -> None:
     assert 400 < sum(number < 2**62 for number in hashes) < 600
 
 
-def test_the_first_label_holds_the_same_is_a_duplicate_another_a_conflict() -> None:
+def test_second_label_is_a_duplicate_or_a_conflict() -> None:
     assert join(None, 1) == "joined"
     assert join(1, 1) == "duplicate"
     assert join(1, 0) == "conflicting"
     assert join(1, True) == "duplicate", "two spellings of one class are one label"
 
 
-def test_a_result_is_revised_for_a_fifth_of_its_rows_for_the_last_and_at_the_end() -> None:
+def test_result_is_revised_per_fifth_of_labels_at_the_last_and_at_the_end() -> None:
     assert not _needs_revision(rows=100, labelled=19, scored=0, final=False)
     assert _needs_revision(rows=100, labelled=20, scored=0, final=False)
     assert not _needs_revision(rows=100, labelled=39, scored=20, final=False)
@@ -121,7 +121,9 @@ def test_a_result_is_revised_for_a_fifth_of_its_rows_for_the_last_and_at_the_end
 
 
 @given(st.lists(st.integers(0, 500), unique=True), st.integers(0, 9), st.integers(1, 20))
-def test_merged_samples_are_the_sample_of_it_all(numbers: list[int], at: int, size: int) -> None:
+def test_merged_samples_equal_the_sample_of_all_rows(
+    numbers: list[int], at: int, size: int
+) -> None:
     first, second, whole = RowSample(size), RowSample(size), RowSample(size)
     for place, number in enumerate(numbers):
         (first if place % 10 < at else second).offer(number)
@@ -132,7 +134,7 @@ def test_merged_samples_are_the_sample_of_it_all(numbers: list[int], at: int, si
     assert largest == (max(first) if too_many else None)
 
 
-def test_open_panes_are_shown_as_part_of_the_window_that_fills() -> None:
+def test_open_panes_are_shown_as_part_of_the_filling_window() -> None:
     filling = WindowState(0, 60, rows=3, events={"ok": 3})
     panes = [WindowState(60, 120, rows=2, events={"ok": 2, "failed": 1}, phase="pane")]
     (seen,) = merge_panes([filling, *panes])
@@ -146,7 +148,7 @@ def _needs_revision(*, rows: int, labelled: int, scored: int, final: bool) -> bo
     return window.needs_revision(final=final)
 
 
-def test_a_window_refuses_what_its_phase_does_not_allow() -> None:
+def test_window_refuses_transitions_that_its_phase_does_not_allow() -> None:
     for phase in ("pane", "open", "closed", "expired"):
         for transition in ("open", "close", "expire"):
             window = WindowState(0, 1, phase=phase)
@@ -177,6 +179,6 @@ def test_a_window_of_an_earlier_release_is_read(flags: dict[str, bool], phase: s
     assert decode_window(msgspec.json.encode(window)) == window
 
 
-def test_a_window_that_an_earlier_release_stored_as_judged_is_closed() -> None:
+def test_window_stored_as_judged_by_an_earlier_release_is_closed() -> None:
     stored = msgspec.to_builtins(WindowState(0, 9, rows=3)) | {"phase": "judged"}
     assert decode_window(msgspec.json.encode(stored)).phase == "closed"
