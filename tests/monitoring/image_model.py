@@ -1,4 +1,4 @@
-"""A version of an image model: no features, no label, its rows are summaries of its tensors."""
+"""An image model without features and label, whose rows are summaries of its tensors."""
 
 from pathlib import Path
 from typing import Any
@@ -36,14 +36,14 @@ MANIFEST = Manifest(
 
 
 def image_version(folder: Path, manifest: Manifest = MANIFEST) -> Version:
-    """A registered version without a reference: its folder is there."""
+    """Return a registered version that has a folder but no reference."""
     return Version(
         model="tiny", number="1", digest="d" * 64, created=0, manifest=manifest, path=str(folder)
     )
 
 
 def of_image(*values: float | None) -> dict[str, Any]:
-    """The fields of an event of one row with these summaries, its payload not kept."""
+    """Return the fields of a one-row event with these summaries and without its payload."""
     names = [summary.name for summary in SUMMARIES]
     return {
         "payload": "digest",
@@ -55,7 +55,7 @@ def of_image(*values: float | None) -> dict[str, Any]:
 
 
 def kept_image(*values: float | None) -> dict[str, Any]:
-    """The same with the payload."""
+    """Return the fields of a one-row event with these summaries and its payload."""
     return of_image(*values) | {
         "payload": "kept",
         "inputs": {"image": Tensor("FP32", [1, 3, 8, 8], [0.5] * 192)},

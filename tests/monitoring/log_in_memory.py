@@ -1,4 +1,4 @@
-"""A consumer on a log in state: the port's fakes, and a story to tell it."""
+"""Fakes for consumer tests: a log in memory, its reader, a scorer, and eight hours of events."""
 
 import random
 import time
@@ -109,7 +109,7 @@ class Log:
         self._append(PredictionEvent(**self._stamp(), **(fields | changes)))
 
     def pass_time(self, time: int, **changes: Any) -> None:
-        """Have the bulk of the last events reach `time`: refused requests, without rows."""
+        """Advance the watermark to `time` by refused requests, which have no rows."""
         for n in range(RECENT):
             name = f"refused-{time}-{n}"
             self.predict(time, name, rows=0, outcome="refused", inputs={}, outputs={}, **changes)
@@ -135,7 +135,7 @@ class Log:
         self._append(FeedbackEvent(**stamp, **fields))
 
     def review(self, name: str, action: ReviewAction, label: Label, row: int = 0) -> None:
-        """The decision of a person about a row of the review queue."""
+        """Append a reviewer's decision on a row of the review queue."""
         self._append(
             FeedbackEvent(
                 **self._stamp(),
@@ -152,7 +152,7 @@ class Log:
         )
 
     def beat(self, received: int, **changes: Any) -> None:
-        """A heartbeat of the model's shard."""
+        """Append a heartbeat of the model's shard."""
         number = sum(isinstance(record.event, HeartbeatEvent) for record in self.records)
         fields: dict[str, Any] = {
             "time": received,
@@ -182,7 +182,7 @@ class Log:
 
 
 class FakeReader:
-    """The port of eventlog/log.py over records in memory, with duplicates on demand."""
+    """A `Reader` of records in memory that repeats a tenth of the records."""
 
     def __init__(
         self, records: Sequence[Record], positions: Positions, chance: random.Random
@@ -190,7 +190,7 @@ class FakeReader:
         self._records = records
         self._at = 0
         self._positions = dict(positions)
-        self._given: list[Record] = []
+        self._delivered: list[Record] = []
         self._chance = chance
         self.patience = 0.0
         self.drained = False
@@ -202,10 +202,10 @@ class FakeReader:
             start = self._positions.get(record.source, Position(0, 0))
             if Position(record.epoch, record.sequence) < start:
                 self._at += 1
-            elif self._given and self._chance.random() < 0.1:
-                batch.append(self._chance.choice(self._given))
+            elif self._delivered and self._chance.random() < 0.1:
+                batch.append(self._chance.choice(self._delivered))
             else:
-                self._given.append(record)
+                self._delivered.append(record)
                 batch.append(record)
                 self._at += 1
         self.drained = len(batch) < limit
@@ -219,14 +219,14 @@ class FakeReader:
 
 
 class History:
-    """The policies of every version, all the same, as the registry would tell them."""
+    """The policy history of the registry; every version has the same policies."""
 
     def __init__(self) -> None:
         self.changes: list[DatedPolicy] = []
         self.chosen: list[RecordedBaseline] = []
 
     def change(self, at: int, policy: Monitoring) -> None:
-        """At a time of the registry's clock."""
+        """Record a policy change at a time of the registry's clock."""
         self.changes.append(DatedPolicy(policy, at))
 
     def policies(self, version: Version) -> list[DatedPolicy]:
@@ -243,7 +243,7 @@ class History:
 
 
 def like(policy: Monitoring = MANIFEST.monitoring, **fields: dict[str, Any]) -> Monitoring:
-    """The policy with fields of its parts replaced."""
+    """Return the policy with fields of its parts replaced."""
     parts = {
         name: msgspec.structs.replace(getattr(policy, name), **reported)
         for name, reported in fields.items()
@@ -252,12 +252,12 @@ def like(policy: Monitoring = MANIFEST.monitoring, **fields: dict[str, Any]) -> 
 
 
 def ticking(history: History) -> RegistryPolicies:
-    """Looks at every step."""
+    """Return policies that poll the history at every step."""
     seconds = iter(range(1 << 40))
     return RegistryPolicies(history, lambda: next(seconds))
 
 
-# What changes while the eight hours are read, by the hour in which it does.
+# Policy changes during the eight hours: hour of the change, new policy.
 STORY = [
     (1.5, like(window={"max_rows": 7}, alarms={"consecutive": 1})),
     (3.2, like(window={"grace": 1800, "label_wait": 1800}, alarms={"consecutive": 3})),
@@ -266,16 +266,16 @@ STORY = [
 
 
 class Story(History):
-    """The changes of STORY."""
+    """A policy history with the changes of STORY."""
 
     def known(self) -> "Story":
-        """All of them are made."""
+        """Make all changes and return the history."""
         for hour, policy in STORY:
             self.change(T0 + int(hour * HOUR), policy)
         return self
 
     def hear(self, records: Iterable[Record]) -> None:
-        """Make those whose time has come, by what was read of the log."""
+        """Make the changes whose time the records have passed."""
         newest = max((getattr(record.event, "time", 0) for record in records), default=0)
         for hour, policy in STORY[len(self.changes) :]:
             made = T0 + int(hour * HOUR)
@@ -284,7 +284,7 @@ class Story(History):
 
 
 class FakeScorer:
-    """Scores at once, as a pure function of the job: drift where hours are late in the day."""
+    """Scores at once as a pure function of the job: drift from the third hour on."""
 
     def __init__(self) -> None:
         self.jobs: list[ScoreJob] = []
@@ -313,9 +313,9 @@ class FakeScorer:
 
 
 class Monitor:
-    """A consumer on a database file; a new one takes up where the last stood."""
+    """A consumer on a database; it continues at the stored positions."""
 
-    def __init__(  # noqa: PLR0917 - a test says only what differs
+    def __init__(  # noqa: PLR0917 - tests state only what differs
         self,
         where: DatabaseAddress,
         records: Sequence[Record],
@@ -360,21 +360,22 @@ class Monitor:
             pass
 
     def dies(self, statements: int, limit: int) -> bool:
-        """Drain, until so many statements were run of the database at the most; whether that was
-        the end. There is no rollback, no commit and no close then.
+        """Drain, but die after so many database statements, without rollback, commit or close.
+
+        Return whether the monitor died before the log was drained.
         """
-        with dying(self.database, statements) as living:
+        with dying(self.database, statements) as driver:
             try:
                 self.drain(limit)
             except SystemExit:
                 return True
             finally:
-                living.close()
+                driver.close()
         return False
 
 
 class Dying:
-    """A driver for which any statement may be the last: begin, read, write, many or commit."""
+    """A database driver that raises `SystemExit` after a number of calls of any kind."""
 
     def __init__(self, driver: Driver, left: int) -> None:
         self._driver = driver
@@ -387,26 +388,26 @@ class Dying:
         return getattr(self._driver, name)
 
     def rollback(self) -> None:
-        """The dead undo nothing."""
+        """Do nothing: a killed process rolls nothing back."""
 
 
 @contextmanager
 def dying(database: Database, statements: int) -> Iterator[Driver]:
-    """Let a database die after so many statements; gives the driver that lives on."""
-    living = database._driver  # noqa: SLF001  # a fault behind the port
-    database._driver = Dying(living, statements)  # noqa: SLF001
+    """Let the database die after so many statements; yield the intact driver."""
+    driver = database._driver  # noqa: SLF001  # a fault behind the port
+    database._driver = Dying(driver, statements)  # noqa: SLF001
     try:
-        yield living
+        yield driver
     finally:
-        database._driver = living  # noqa: SLF001
+        database._driver = driver  # noqa: SLF001
 
 
 def eight_hours() -> Log:
-    """Eight hours: drift from the third on, labels after an hour, some twice, some never.
+    """Return eight hours of events.
 
-    People decide about some rows after two hours.
-
-    Some values are missing, some lie outside of the reference's range.
+    Drift begins with the third hour. Labels follow after an hour, some twice, some never.
+    Reviewers decide on some rows after two hours. Some values are missing, and some are outside
+    the reference's range.
     """
     log, chance, values = Log(), random.Random(5), random.Random(6)
     actions: random.Random = random.Random(7)
@@ -421,7 +422,9 @@ def eight_hours() -> Log:
             _, name = waiting.pop(0)
             for _ in range(chance.choice([0, 1, 1, 1, 2])):
                 log.tell(name, chance.randrange(2))
-            if (seen := int(name[1:])) >= 60:  # its period has ended, and some rows were picked
+            if (
+                seen := int(name[1:])
+            ) >= 60:  # the review period has ended and some rows were picked
                 action = actions.choice(("accept", "correct", "undo"))
                 log.review(f"p{seen - 60}", action, actions.randrange(2))
         if n % 9 == 0:
@@ -429,7 +432,7 @@ def eight_hours() -> Log:
     return log
 
 
-# Not the ledger: which records came twice is the reader's doing.
+# Without the ledger: its duplicates depend on the fake reader.
 TABLES = (
     "results",
     "alarms",
@@ -444,7 +447,7 @@ TABLES = (
 
 
 def everything(where: DatabaseAddress) -> dict[str, list[tuple[object, ...]]]:
-    """What must not depend on how the log was read."""
+    """Return the tables that must not depend on how the log was read."""
     database = Database(where)
     try:
         return {table: sorted(database.all(f"SELECT * FROM {table}"), key=repr) for table in TABLES}

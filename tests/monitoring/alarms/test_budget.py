@@ -1,4 +1,4 @@
-"""What a budget of false alarms allows one rule in one window."""
+"""The false-alarm budget of each rule and window."""
 
 import random
 
@@ -51,9 +51,9 @@ def test_every_enabled_rule_gets_an_equal_share_of_the_budget() -> None:
 
 
 def test_group_rules_get_a_share_of_the_budget_if_configured() -> None:
-    asked = _manifest(max_gap=MaxGap(selection_rate=0.2), min_segment_score=0.6)
-    assert rules(asked) == ["drift", "concept", "segment", "selection_rate_gap"]
-    assert level(asked) < level(_manifest())
+    with_groups = _manifest(max_gap=MaxGap(selection_rate=0.2), min_segment_score=0.6)
+    assert rules(with_groups) == ["drift", "concept", "segment", "selection_rate_gap"]
+    assert level(with_groups) < level(_manifest())
 
 
 def test_budget_text_states_days_and_windows() -> None:
@@ -76,14 +76,14 @@ def test_windows_broken_at_the_level_raise_as_many_alarms_as_budgeted(
 
 
 def _fired(manifest: Manifest, broken: list[bool]) -> int:
-    streak, known = RuleState(), dict[str, Alarm]()
+    state, alarms = RuleState(), dict[str, Alarm]()
     for hour, bad in enumerate(broken):
         score = Score(name="drifted_share", value=0.5, threshold=0.3, breached=bad)
         result = Result(
             model="m", version="1", window=Window(hour, hour + 1), rows=1_000, scores=[score]
         )
         policy = manifest.monitoring.alarms
-        streak, alarm = judge(streak, known.get(streak.open_alarm), "drift", result, policy)
+        state, alarm = judge(state, alarms.get(state.open_alarm), "drift", result, policy)
         if alarm is not None:
-            known[alarm.alarm_id] = alarm
-    return len(known)
+            alarms[alarm.alarm_id] = alarm
+    return len(alarms)

@@ -1,4 +1,4 @@
-"""When results become alarms, what an alarm says, and when retraining is asked for."""
+"""Alarms from window results: states, verdicts, facts and retraining requests."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def _result(day: int, *, drifted: bool = False, auc: float = 0.8, **changes: Any
 def _judge_in_order(
     rule: Rule, results: list[Result], policy: AlarmPolicy = POLICY
 ) -> list[tuple[RuleState, Alarm | None]]:
-    """Judge one after the other; the open alarm is the last one reported."""
+    """Judge the results in order, as the monitor does."""
     streak, known = RuleState(), dict[str, Alarm]()
     steps: list[tuple[RuleState, Alarm | None]] = []
     for result in results:
@@ -77,7 +77,8 @@ def test_resolved_rule_fires_no_alarm_during_its_cool_down() -> None:
         "drift", [_result(n, drifted=bad) for n, bad in enumerate(days)], policy
     )
     states = [alarm.state if alarm else None for _, alarm in steps]
-    # Resolved with day 1, quiet until the end of day 4; a cause that persists then fires at once.
+    # The rule resolves with day 1 and cools down until the end of day 4. A cause that persists
+    # then fires at once.
     assert states == ["firing", "resolved", None, None, None, "firing", "resolved", None]
     fired = steps[5][1]
     assert fired is not None
@@ -105,17 +106,19 @@ def test_silence_applies_to_matching_alarms_until_it_ends() -> None:
     alarm = _judge_in_order("drift", [_result(0, drifted=True), _result(1, drifted=True)])[-1][1]
     assert alarm is not None
 
-    def holds(now: int = 5, **names: str) -> bool:
+    def is_silenced(now: int = 5, **names: str) -> bool:
         silence = Silence(
             silence_id="s", until=10, created=0, actor="me", reason="known",
             **names,  # type: ignore[arg-type]
         )  # fmt: skip
         return silenced(alarm, [silence], now) is not None
 
-    assert holds()
-    assert holds(model="tiny", version="1", rule="drift")
-    assert not holds(now=10)
-    assert not any((holds(model="other"), holds(version="2"), holds(rule="performance")))
+    assert is_silenced()
+    assert is_silenced(model="tiny", version="1", rule="drift")
+    assert not is_silenced(now=10)
+    assert not any(
+        (is_silenced(model="other"), is_silenced(version="2"), is_silenced(rule="performance"))
+    )
 
 
 def test_window_with_too_few_rows_neither_counts_nor_resets_the_run() -> None:
@@ -130,8 +133,8 @@ def test_acknowledged_alarm_stays_acknowledged_while_it_continues() -> None:
         -1
     ]
     assert alarm is not None
-    seen = replace(alarm, state="acknowledged")
-    _, after = judge(streak, seen, "drift", _result(2, drifted=True), POLICY)
+    acknowledged = replace(alarm, state="acknowledged")
+    _, after = judge(streak, acknowledged, "drift", _result(2, drifted=True), POLICY)
     assert after is not None
     assert after.state == "acknowledged"
 
@@ -157,7 +160,7 @@ def test_degraded_takes_precedence_over_drifted() -> None:
 
 
 def _labelled(auc: float, low: float, high: float, labelled: int, **changes: Any) -> Result:
-    """A window of 1,200 rows of which some are labelled, the others pending or expired."""
+    """Return a window of 1,200 rows, some labelled, the rest pending or expired."""
     score = Score(name="roc_auc", value=auc, threshold=0.7, breached=auc < 0.7, low=low, high=high)
     waiting = {"labelled": labelled, "pending": 1200 - labelled, "scores": [score]}
     return _result(0, **(waiting | changes))
@@ -228,11 +231,11 @@ def test_alarm_facts_give_score_counts_and_columns(rule: Rule, value: float, lim
     bad = [_result(n, drifted=True, auc=0.6) for n in range(2)]
     (_, alarm) = _judge_in_order(rule, bad)[-1]
     assert alarm is not None
-    found = alarm_facts(alarm, bad[-1])
-    assert (found.score.value, found.score.threshold) == (value, limit)
-    assert (found.scored, found.drifted, found.labelled) == (3, 2, 1200)
-    assert found.since == bad[0].window
-    assert alarm.columns == [score.column for score in found.columns] == ["temp", "wind"]
+    facts = alarm_facts(alarm, bad[-1])
+    assert (facts.score.value, facts.score.threshold) == (value, limit)
+    assert (facts.scored, facts.drifted, facts.labelled) == (3, 2, 1200)
+    assert facts.since == bad[0].window
+    assert alarm.columns == [score.column for score in facts.columns] == ["temp", "wind"]
 
 
 def test_columns_with_p_values_are_ranked_by_smallest_p_value() -> None:
@@ -272,13 +275,13 @@ def test_retraining_request_contains_rows_url_columns_and_positions() -> None:
 
 
 def test_informational_score_breaks_no_rule() -> None:
-    twice = Score(name="duplicate_share", value=0.9, threshold=0.1, breached=True)
-    part = Score(name="roc_auc", value=0.1, breached=True, segment="carrier=UA")
+    duplicates = Score(name="duplicate_share", value=0.9, threshold=0.1, breached=True)
+    segment = Score(name="roc_auc", value=0.1, breached=True, segment="carrier=UA")
     calm = _result(0)
-    odd = replace(calm, scores=[*calm.scores, twice, part])
-    assert verdict(odd, POLICY) == "ok"
-    assert _judge_in_order("performance", [odd, odd, odd])[-1][1] is None
-    assert verdict(replace(calm, scores=[twice, part]), POLICY) == "not enough data"
+    result = replace(calm, scores=[*calm.scores, duplicates, segment])
+    assert verdict(result, POLICY) == "ok"
+    assert _judge_in_order("performance", [result, result, result])[-1][1] is None
+    assert verdict(replace(calm, scores=[duplicates, segment]), POLICY) == "not enough data"
 
 
 def _with_parity(day: int, share: float) -> Result:
@@ -311,7 +314,7 @@ def test_column_whose_drift_changes_most_predictions_is_named_first() -> None:
     assert [score.column for score in drifted_columns(matters)] == ["wind", "temp"]
 
 
-WHOLE: list[tuple[Rule, list[Score], str, list[str]]] = [
+WHOLE_WINDOW: list[tuple[Rule, list[Score], str, list[str]]] = [
     (
         "drift",
         [
@@ -391,7 +394,7 @@ WHOLE: list[tuple[Rule, list[Score], str, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "scores", "score", "columns"), WHOLE)
+@pytest.mark.parametrize(("rule", "scores", "score", "columns"), WHOLE_WINDOW)
 def test_alarm_about_the_whole_window_names_its_score_and_columns(
     rule: Rule, scores: list[Score], score: str, columns: list[str]
 ) -> None:

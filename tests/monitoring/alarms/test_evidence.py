@@ -1,4 +1,4 @@
-"""Lasting gaps are found, chance is not, and how often chance is found is as allowed."""
+"""Evidence for concept drift: lasting gaps are detected within the false-alarm budget."""
 
 import random
 
@@ -16,7 +16,7 @@ USUAL, TOLERATED, ALLOWED = 0.01, 0.005, 1 / 100
 
 
 def _gap(away: float, name: str = GAP) -> Score:
-    """A gap so many usual deviations beyond what is tolerated."""
+    """Return a gap so many standard deviations beyond the tolerated gap."""
     value = TOLERATED + away * USUAL
     return Score(
         name=name,
@@ -29,13 +29,13 @@ def _gap(away: float, name: str = GAP) -> Score:
 
 
 def _windows_until_evidence(aways: list[float]) -> int | None:
-    """After how many windows the evidence is enough."""
+    """Return the number of windows after which the evidence is enough, or None."""
     reported = _weigh_all(aways)[1]
-    return next((number for number, one in enumerate(reported, 1) if one.breached), None)
+    return next((number for number, score in enumerate(reported, 1) if score.breached), None)
 
 
 def _weigh_all(aways: list[float]) -> tuple[Evidence, list[Score]]:
-    """The evidence after one window for each gap, and its score with every window."""
+    """Return the evidence after one window for each gap, and the score of every window."""
     evidence, reported = Evidence(), list[Score]()
     for number, away in enumerate(aways):
         weighed = weigh([_gap(away)], Window(number, number + 1), evidence, ALLOWED)
@@ -65,7 +65,7 @@ def test_false_alarm_rate_stays_within_the_budget() -> None:
 
 
 def test_false_alarm_rate_stays_within_the_budget_if_windows_are_revised() -> None:
-    """Labels come in fifths: from half on, each window is weighed three times."""
+    """Labels arrive in fifths; each window is weighed with three, four and five fifths."""
     chance, found, windows = random.Random(6), 0, 2_000
     evidence = Evidence()
     for number in range(windows):

@@ -1,4 +1,4 @@
-"""Alarms about groups: which figures break them, and what is said."""
+"""Alarms about groups: the scores that break a rule, and the facts that an alarm states."""
 
 import msgspec
 
@@ -104,6 +104,9 @@ def test_alarm_names_the_column_furthest_beyond_its_limit() -> None:
 
 
 def test_gap_without_a_limit_breaks_no_rule() -> None:
-    read = msgspec.structs.replace(_gap(0.9), threshold=None)
-    assert breached("selection_rate_gap", _result(0, read)) is None
-    assert _judged("selection_rate_gap", _result(0, read), _result(1, read)) == [None, None]
+    unlimited = msgspec.structs.replace(_gap(0.9), threshold=None)
+    assert breached("selection_rate_gap", _result(0, unlimited)) is None
+    assert _judged("selection_rate_gap", _result(0, unlimited), _result(1, unlimited)) == [
+        None,
+        None,
+    ]

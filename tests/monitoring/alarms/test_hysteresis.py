@@ -1,4 +1,4 @@
-"""An alarm against the simplest machine that could decide it, over every history."""
+"""Alarm states compared with a simple reference state machine, for random histories."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +27,7 @@ def _result(hour: int, *, drifted: bool, rows: int = 100) -> Result:
 
 
 def _states(history: list[str], consecutive: int) -> list[tuple[str, str]]:
-    """After each window: the state reported, and the alarm that is open."""
+    """Return the reported state and the open alarm after each window."""
     policy = AlarmPolicy(min_rows=100, consecutive=consecutive)
     streak, alarms = RuleState(), dict[str, Alarm]()
     reported: list[tuple[str, str]] = []
@@ -41,7 +41,7 @@ def _states(history: list[str], consecutive: int) -> list[tuple[str, str]]:
 
 
 def _expected(history: list[str], consecutive: int) -> list[str]:
-    """The state reported after each window, from the run of equal windows before it."""
+    """Return the expected state after each window, from the run of equal windows before it."""
     reported, run, last, is_open = list[str](), 0, "", False
     for kind in history:
         if kind == "few":
@@ -93,8 +93,8 @@ def test_acknowledged_alarm_resolves_and_the_next_alarm_has_a_new_id() -> None:
     policy = AlarmPolicy(min_rows=1, consecutive=1)
     streak, first = judge(RuleState(), None, "drift", _result(0, drifted=True), policy)
     assert first is not None
-    seen = replace(first, state="acknowledged")
-    streak, resolved = judge(streak, seen, "drift", _result(1, drifted=False), policy)
+    acknowledged = replace(first, state="acknowledged")
+    streak, resolved = judge(streak, acknowledged, "drift", _result(1, drifted=False), policy)
     assert resolved is not None
     assert (resolved.state, streak.open_alarm) == ("resolved", "")
     _, second = judge(streak, None, "drift", _result(2, drifted=True), policy)

@@ -1,4 +1,4 @@
-"""Decisions of a schedule: each instant once, whatever the clock, crashes and restarts do."""
+"""Schedule decisions: each instant is decided once, in spite of clock changes and crashes."""
 
 from functools import partial
 
@@ -45,11 +45,11 @@ def decide_at(
 
 
 def test_only_the_latest_missed_instant_is_requested() -> None:
-    found = decide_at(ScheduleProgress(), START + 5 * HOUR + 7)
-    (made,) = found.decisions
-    assert (made.due, made.state) == (START + 5 * HOUR, "requested")
-    assert made.request == scheduled_id("flights", made.due)
-    assert decide_at(found, START + 5 * HOUR + 8) is found
+    progress = decide_at(ScheduleProgress(), START + 5 * HOUR + 7)
+    (decision,) = progress.decisions
+    assert (decision.due, decision.state) == (START + 5 * HOUR, "requested")
+    assert decision.request == scheduled_id("flights", decision.due)
+    assert decide_at(progress, START + 5 * HOUR + 8) is progress
 
 
 def test_overdue_instant_is_missed_if_catch_up_is_none() -> None:
@@ -60,17 +60,17 @@ def test_overdue_instant_is_missed_if_catch_up_is_none() -> None:
 
 
 def test_instant_is_skipped_for_good_while_a_request_is_open() -> None:
-    found = decide_at(ScheduleProgress(), START + HOUR, awaiting="rr_1")
-    assert found.decisions[0].reason == "request rr_1 awaits its candidate"
-    assert decide_at(found, START + HOUR + 1) is found
-    assert decide_at(found, START + 2 * HOUR).decisions[-1].state == "requested"
+    progress = decide_at(ScheduleProgress(), START + HOUR, awaiting="rr_1")
+    assert progress.decisions[0].reason == "request rr_1 awaits its candidate"
+    assert decide_at(progress, START + HOUR + 1) is progress
+    assert decide_at(progress, START + 2 * HOUR).decisions[-1].state == "requested"
 
 
 def test_changed_schedule_requests_no_past_instants() -> None:
     before = decide_at(ScheduleProgress(), START + HOUR)
     again = partial(decide_at, since=START + 9 * HOUR + 5, revision=7)
     assert again(before, START + 9 * HOUR + 6) is before
-    assert [one.due for one in again(before, START + 10 * HOUR).decisions] == [
+    assert [decision.due for decision in again(before, START + 10 * HOUR).decisions] == [
         START + HOUR,
         START + 10 * HOUR,
     ]
@@ -78,10 +78,13 @@ def test_changed_schedule_requests_no_past_instants() -> None:
 
 def test_schedule_resumes_once_a_clock_that_was_years_ahead_is_corrected() -> None:
     wrong = decide_at(ScheduleProgress(), START + 10_000 * HOUR)
-    found = decide_at(wrong, START + HOUR + 1)
-    assert found.decisions == wrong.decisions
-    found = decide_at(found, START + 2 * HOUR)
-    assert [one.due for one in found.decisions] == [START + 10_000 * HOUR, START + 2 * HOUR]
+    progress = decide_at(wrong, START + HOUR + 1)
+    assert progress.decisions == wrong.decisions
+    progress = decide_at(progress, START + 2 * HOUR)
+    assert [decision.due for decision in progress.decisions] == [
+        START + 10_000 * HOUR,
+        START + 2 * HOUR,
+    ]
 
 
 @given(
@@ -91,17 +94,19 @@ def test_schedule_resumes_once_a_clock_that_was_years_ahead_is_corrected() -> No
     st.sampled_from(["latest", "none"]),
 )
 def test_every_latest_instant_is_decided_exactly_once(
-    looks: list[tuple[int, bool, bool]], catch_up: CatchUp
+    steps: list[tuple[int, bool, bool]], catch_up: CatchUp
 ) -> None:
-    """`looks`: how the clock moves, whether a request is open, whether the step is lost."""
+    """`steps`: clock change, whether a request is open, and whether the step is lost."""
     now, stored = START, ScheduleProgress()
     decided: list[int] = []
-    for move, is_open, lost in looks:
+    for move, is_open, lost in steps:
         now = max(START, now + move)
         after = decide_at(stored, now, catch_up=catch_up, awaiting="rr_1" if is_open else "")
-        if after is stored or lost:  # a crash before the commit: nothing of it is stored
+        if after is stored or lost:  # a crash before the commit stores nothing
             continue
-        decided += [one.due for one in after.decisions if one not in stored.decisions]
+        decided += [
+            decision.due for decision in after.decisions if decision not in stored.decisions
+        ]
         stored = after
         assert (hourly(START, now) or START) <= stored.until
     assert len(decided) == len(set(decided))

@@ -1,4 +1,4 @@
-"""A revision replaces the judgement of its window: alarms follow what is known by then."""
+"""A revision replaces the judgement of its window, and alarms follow the newest judgements."""
 
 import random
 from statistics import NormalDist
@@ -47,9 +47,9 @@ class _Rule:
         self.alarms: dict[str, Alarm] = {}
 
     def judge(self, hour: int, *, bad: bool) -> Alarm | None:
-        known = self.alarms.get(self.state.open_alarm)
+        alarm = self.alarms.get(self.state.open_alarm)
         result = _result(hour, bad=bad)
-        self.state, alarm = judge(self.state, known, "performance", result, self.policy)
+        self.state, alarm = judge(self.state, alarm, "performance", result, self.policy)
         if alarm is not None:
             self.alarms[alarm.alarm_id] = alarm
         return alarm
@@ -75,7 +75,7 @@ def test_alarm_resolves_if_its_windows_are_revised_and_records_the_revisions() -
     resolved = rule.judge(0, bad=False)
     assert resolved is not None
     assert (resolved.state, rule.state.current) == ("resolved", "inactive")
-    assert [one.window.start for one in resolved.revised] == [0, HOUR]
+    assert [revised.window.start for revised in resolved.revised] == [0, HOUR]
 
 
 def test_revision_that_confirms_the_alarm_is_recorded() -> None:
@@ -175,7 +175,7 @@ def test_a_rule_pending_in_an_earlier_release_fires_with_its_next_window() -> No
     rule = _Rule()
     stored = b'{"broken":1,"first":{"start":0,"end":3600000000}}'
     rule.state = msgspec.json.decode(stored, type=RuleState)
-    assert rule.judge(0, bad=True) is None, "it counts this window already"
+    assert rule.judge(0, bad=True) is None, "the stored run already counts this window"
     alarm = rule.judge(1, bad=True)
     assert alarm is not None
     assert alarm.since.start == 0
@@ -190,7 +190,7 @@ def test_transition_table_covers_every_state_and_run() -> None:
 
 @pytest.mark.untraced
 def test_false_alarm_rate_stays_within_the_budget_if_labels_come_in_fifths() -> None:
-    """Each window is judged at 60, 80 and 100 % of its labels; nothing has changed."""
+    """Each window is judged at 60, 80 and 100 % of its labels, without any real change."""
     chance, rule, fired, windows = random.Random(3), _Rule(VERY_NOISY), 0, 6_000
     manifest = replace(MANIFEST, monitoring=replace(MANIFEST.monitoring, alarms=VERY_NOISY))
     limit = NormalDist().inv_cdf(1 - label_level(manifest))  # standard errors

@@ -1,4 +1,4 @@
-"""The rule about traffic, on streams whose changes are known."""
+"""The traffic rule on simulated streams with known changes."""
 
 from itertools import pairwise
 
@@ -21,19 +21,19 @@ from registry.manifest import AlarmPolicy
 
 pytestmark = pytest.mark.untraced
 
-BY_DAYS = TRAFFIC[5]  # hours and days vary beyond Poisson counts
+OVERDISPERSED = TRAFFIC[5]  # hours and days vary more than Poisson counts
 POLICY = AlarmPolicy()
 
 
 def test_false_traffic_alarms_stay_within_the_budget() -> None:
-    """More streams are measured by `python -m benchmarks.accuracy.traffic`."""
+    """`python -m benchmarks.accuracy.traffic` measures more streams."""
     rng = np.random.default_rng(7)
     found = [
         onset
-        for traffic in (TRAFFIC[1], BY_DAYS)
+        for traffic in (TRAFFIC[1], OVERDISPERSED)
         for onset in alarms(counts(traffic, 12 * WEEK, rng), POLICY)
     ]
-    assert len(found) <= 4  # the budget allows one in 30 days, of 2 times 70
+    assert len(found) <= 4  # the budget allows one in 30 days; the two streams have 70 days each
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_false_traffic_alarms_stay_within_the_budget() -> None:
 def test_traffic_change_fires_an_alarm_within_a_day(change: float, state: str, within: int) -> None:
     rng, at = np.random.default_rng(3), 5 * WEEK + 9
     stream = counts(TRAFFIC[2], at + 2 * DAY, rng, change=change, at=at)
-    onset = next(one for one in alarms(stream, POLICY) if one.hour >= at)
+    onset = next(alarm for alarm in alarms(stream, POLICY) if alarm.hour >= at)
     assert onset.state == state
     assert onset.hour - at < within
 
@@ -100,7 +100,7 @@ def test_stored_hours_are_bounded_for_any_event_times() -> None:
     for hour in range(100, 100 + 2 * RETAINED):
         judged.add(hour, 0, JudgedHour(0, "none"))
     assert (len(judged.requests), judged.ended) == (RETAINED, True)
-    assert all(one + 1 == other for one, other in pairwise(judged.broken))
+    assert all(hour + 1 == following for hour, following in pairwise(judged.broken))
     judged.add(10**6, 5, JudgedHour(5, "normal"))
     assert (judged.requests, judged.broken) == ([5], [])
 

@@ -1,4 +1,4 @@
-"""Traffic follows the clocks of its callers: their changes and shifts within the day."""
+"""Traffic in the local time of its callers: daylight saving and shifts within the day."""
 
 from datetime import UTC, datetime
 
@@ -28,13 +28,13 @@ def _hour(year: int) -> int:
 
 
 def _clock_changes(local: LocalHours) -> list[int]:
-    """Return the last hours before a change of the clocks in 2025."""
+    """Return the last hours before the daylight-saving changes in 2025."""
     hours = range(_hour(2025), _hour(2026))
     return [hour for hour in hours if local.local(hour + 1) - local.local(hour) != 1]
 
 
 def _broken_hours(requests: dict[int, int], hours: range, policy: AlarmPolicy) -> list[int]:
-    """Judge hours one after the other, as the monitor does."""
+    """Judge the hours in order, as the monitor does, and return the hours that break the rule."""
     broken: list[int] = []
     calibration: Calibration | None = None
     for hour in hours:
@@ -78,7 +78,7 @@ def test_stopped_traffic_is_not_taken_for_a_shift_within_the_day() -> None:
 
 
 def test_second_shift_of_an_already_shifted_hour_raises_an_alarm() -> None:
-    """The level of an hour that moved is known, and another change of it is one."""
+    """The new level of a shifted hour is learned, so that a further change breaks the rule."""
     requests = dict.fromkeys(range(4 * WEEK + 7 * DAY), 60)
     nights = [4 * WEEK + day * DAY + 3 for day in range(7)]
     requests |= dict.fromkeys(nights, 10)

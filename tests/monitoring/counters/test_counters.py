@@ -1,4 +1,4 @@
-"""Counts of parts add up to those of the whole, however it is taken apart."""
+"""Counters of parts, merged in any order, equal the counters of the whole."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -32,9 +32,9 @@ PARTS = st.lists(st.lists(VALUES), max_size=6)
 
 
 def _count_inputs(rows: list[Any], withheld: int = 0) -> InputCounters:
-    tally = InputCounters(withheld=withheld)
-    tally.add(DOMAIN.codes(rows))
-    return tally
+    counter = InputCounters(withheld=withheld)
+    counter.add(DOMAIN.codes(rows))
+    return counter
 
 
 def _merged(parts: list[InputCounters]) -> InputCounters:
@@ -48,21 +48,21 @@ def _merged(parts: list[InputCounters]) -> InputCounters:
 def test_merged_input_counters_equal_the_counters_of_all_rows(
     parts: list[list[Any]], chance: Any
 ) -> None:
-    tallies = [_count_inputs(part, withheld=2) for part in parts]
-    chance.shuffle(tallies)
+    counters = [_count_inputs(part, withheld=2) for part in parts]
+    chance.shuffle(counters)
     cut = chance.randrange(len(parts) + 1)
-    together = _merged([_merged(tallies[:cut]), _merged(tallies[cut:])])
+    together = _merged([_merged(counters[:cut]), _merged(counters[cut:])])
     rows = [row for part in parts for row in part]
     assert together == (_count_inputs(rows, withheld=2 * len(parts)) if parts else InputCounters())
 
 
 @given(st.lists(VALUES, min_size=1))
 def test_ordinary_rows_can_be_counted_by_number(rows: list[Any]) -> None:
-    odd = DOMAIN.codes(rows)
-    dull = ~odd.any(axis=1)
-    tally = InputCounters()
-    tally.add(odd[~dull], inside=int(dull.sum()))
-    assert tally == _count_inputs(rows)
+    codes = DOMAIN.codes(rows)
+    ordinary = ~codes.any(axis=1)
+    counter = InputCounters()
+    counter.add(codes[~ordinary], inside=int(ordinary.sum()))
+    assert counter == _count_inputs(rows)
 
 
 def test_values_are_coded_as_missing_outside_or_inside_the_reference() -> None:
@@ -92,8 +92,8 @@ def test_values_are_coded_as_missing_outside_or_inside_the_reference() -> None:
 
 def test_bounded_category_cache_does_not_change_codes() -> None:
     column = [(0.0, f"new {n}", None) for n in range(25_000)] + [(0.0, "red", None)]
-    found = np.concatenate([DOMAIN.codes(column[at : at + 999]) for at in range(0, 25_001, 999)])
-    assert found[:, 1].tolist() == [OUTSIDE] * 25_000 + [0]
+    codes = np.concatenate([DOMAIN.codes(column[at : at + 999]) for at in range(0, 25_001, 999)])
+    assert codes[:, 1].tolist() == [OUTSIDE] * 25_000 + [0]
 
 
 def test_range_uses_finite_numbers_and_is_unlimited_without_them() -> None:
@@ -117,21 +117,21 @@ NUMBERS = st.floats(allow_nan=False) | st.integers() | st.sampled_from(["2.5", "
 
 
 def _confusion(pairs: Iterable[tuple[Any, Any]]) -> ConfusionMatrix:
-    found = ConfusionMatrix()
-    found.add(pairs)
-    return found
+    confusion = ConfusionMatrix()
+    confusion.add(pairs)
+    return confusion
 
 
 def _errors(pairs: Iterable[tuple[Any, Any]]) -> ErrorSums:
-    found = ErrorSums()
-    found.add(pairs)
-    return found
+    errors = ErrorSums()
+    errors.add(pairs)
+    return errors
 
 
 def _check_parts_add_up(
     parts: list[Any], count: Callable[[Iterable[Any]], Any], chance: Any
 ) -> None:
-    """Parts, in any order and merged in any groups, are to the byte what all of it is."""
+    """Check that parts merged in any order and groups equal the whole to the byte."""
     everything = [pair for part in parts for pair in part]
     chance.shuffle(parts)
     cut = chance.randrange(len(parts) + 1)
@@ -143,12 +143,12 @@ def _check_parts_add_up(
     assert _bytes(halves[0]) == _bytes(count(everything))
 
 
-def _bytes(tally: ConfusionMatrix | ErrorSums) -> bytes:
+def _bytes(counter: ConfusionMatrix | ErrorSums) -> bytes:
     both = LabelCounters()
     both.merge(
-        LabelCounters(confusion=tally)
-        if isinstance(tally, ConfusionMatrix)
-        else LabelCounters(errors=tally)
+        LabelCounters(confusion=counter)
+        if isinstance(counter, ConfusionMatrix)
+        else LabelCounters(errors=counter)
     )
     return msgspec.json.encode(both.in_order())
 
@@ -182,13 +182,13 @@ def test_confusion_matrix_limits_number_and_length_of_class_names() -> None:
 
 
 def test_ordered_label_counters_do_not_change_afterwards() -> None:
-    tally = LabelCounters()
-    tally.confusion.add([(1, 0)])
-    tally.errors.add([(1, 0)])
-    before = tally.in_order()
+    counter = LabelCounters()
+    counter.confusion.add([(1, 0)])
+    counter.errors.add([(1, 0)])
+    before = counter.in_order()
     encoded = msgspec.json.encode(before)
-    tally.confusion.add([(1, 0)])
-    tally.errors.add([(1, 0)])
+    counter.confusion.add([(1, 0)])
+    counter.errors.add([(1, 0)])
     assert msgspec.json.encode(before) == encoded
 
 
@@ -201,8 +201,8 @@ def test_non_numeric_labels_are_ignored_and_infinite_errors_are_undefined() -> N
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
 def test_a_sum_of_floats_is_exact(values: list[float]) -> None:
     integers, shift = to_integers(values)
-    assert [Fraction(one, 1 << shift) for one in integers] == values
-    total = sum((ExactSum.of(one, shift) for one in integers), ExactSum())
+    assert [Fraction(integer, 1 << shift) for integer in integers] == values
+    total = sum((ExactSum.of(integer, shift) for integer in integers), ExactSum())
     expected = sum(map(Fraction, values), Fraction(0))
     assert Fraction(total.numerator, 1 << total.shift) == expected
     assert msgspec.json.decode(msgspec.json.encode(total), type=ExactSum) == total

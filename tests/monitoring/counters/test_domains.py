@@ -1,4 +1,4 @@
-"""What the reference has, as it is read from the file."""
+"""The reference domain, as read from its Parquet file."""
 
 import math
 from pathlib import Path
@@ -40,8 +40,8 @@ def test_numeric_range_covers_the_finite_numbers_of_all_row_groups(
     tmp_path: Path, reference: pa.Array, inside: list[float], outside: list[float]
 ) -> None:
     domain = read_domain(_version(tmp_path, reference))
-    odd = domain.codes([(value,) for value in [None, NAN, *inside, *outside]])
-    assert odd.tolist() == [[MISSING]] * 2 + [[0]] * len(inside) + [[OUTSIDE]] * len(outside)
+    codes = domain.codes([(value,) for value in [None, NAN, *inside, *outside]])
+    assert codes.tolist() == [[MISSING]] * 2 + [[0]] * len(inside) + [[OUTSIDE]] * len(outside)
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_categories_match_the_reference_for_every_storage_type(
     tmp_path: Path, reference: pa.Array
 ) -> None:
     domain = read_domain(_version(tmp_path, reference, "categorical"))
-    odd = domain.codes([(value,) for value in (None, 1, "1", 1.0, "nan", "None")])
-    assert odd.tolist() == [[MISSING], [0], [0], [0], [OUTSIDE], [OUTSIDE]]
+    codes = domain.codes([(value,) for value in (None, 1, "1", 1.0, "nan", "None")])
+    assert codes.tolist() == [[MISSING], [0], [0], [0], [OUTSIDE], [OUTSIDE]]
 
 
 def test_masked_feature_is_not_checked(tmp_path: Path) -> None:

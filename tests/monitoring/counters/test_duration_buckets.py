@@ -1,4 +1,4 @@
-"""Durations are counted in buckets that add up and lie near what they hold."""
+"""Duration buckets: mergeable counts within a sixteenth of each duration."""
 
 from collections import Counter
 
@@ -13,10 +13,10 @@ from monitoring.counters.service_health import health
 durations = st.lists(st.integers(-5, 2**50), min_size=1, max_size=60)
 
 
-def _counted(these: list[int]) -> dict[int, int]:
+def _counted(durations: list[int]) -> dict[int, int]:
     counts: dict[int, int] = {}
-    for one in these:
-        count(counts, one)
+    for duration in durations:
+        count(counts, duration)
     return counts
 
 
@@ -26,22 +26,24 @@ def test_bucket_middle_is_within_a_sixteenth_of_the_duration(duration: int) -> N
 
 
 @given(st.integers(0, 2**62), st.integers(0, 2**62))
-def test_longer_duration_has_the_same_or_a_higher_bucket(one: int, other: int) -> None:
-    low, high = sorted((one, other))
+def test_longer_duration_has_the_same_or_a_higher_bucket(first: int, second: int) -> None:
+    low, high = sorted((first, second))
     assert bucket(low) <= bucket(high)
 
 
 @given(durations, durations)
-def test_bucket_counts_of_two_parts_add_up_to_the_whole(one: list[int], other: list[int]) -> None:
-    assert Counter(_counted(one)) + Counter(_counted(other)) == _counted([*other, *one])
+def test_bucket_counts_of_two_parts_add_up_to_the_whole(
+    first: list[int], second: list[int]
+) -> None:
+    assert Counter(_counted(first)) + Counter(_counted(second)) == _counted([*second, *first])
 
 
 @given(durations, st.sampled_from([0.5, 0.9, 0.99]))
 def test_bucket_quantile_is_within_a_sixteenth_of_the_exact_quantile(
-    these: list[int], share: float
+    values: list[int], share: float
 ) -> None:
-    exact = np.quantile(np.maximum(these, 0), share, method="inverted_cdf")
-    assert quantile(_counted(these), share) == pytest.approx(exact, rel=1 / 16)
+    exact = np.quantile(np.maximum(values, 0), share, method="inverted_cdf")
+    assert quantile(_counted(values), share) == pytest.approx(exact, rel=1 / 16)
 
 
 def test_quantile_without_durations_is_none() -> None:

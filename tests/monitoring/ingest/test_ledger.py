@@ -1,4 +1,4 @@
-"""The ledger of a source: whatever the order, the repeats and the losses, every number adds up."""
+"""A source's ledger adds up for any order, duplicates and losses."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,15 +24,15 @@ def _entered(places: list[Place]) -> tuple[SourceLedger, list[Place]]:
     return ledger, fresh
 
 
-def _below_the_first(places: list[Place]) -> list[Place]:
-    """Of epochs before the first one heard of nothing is known: they count as already read."""
+def _from_the_first_epoch(places: list[Place]) -> list[Place]:
+    """Leave out earlier epochs than the first event's: the ledger takes them for already read."""
     first = places[0][0]
     return [place for place in places if place[0] >= first]
 
 
 @given(_places)
 def test_each_sequence_number_is_new_once_in_any_order(places: list[Place]) -> None:
-    known = _below_the_first(places)
+    known = _from_the_first_epoch(places)
     ledger, fresh = _entered(known)
     assert sorted(fresh) == sorted(set(known))
     assert ledger.events + ledger.duplicated == len(known)
@@ -40,7 +40,7 @@ def test_each_sequence_number_is_new_once_in_any_order(places: list[Place]) -> N
 
 @given(_places)
 def test_received_and_missing_events_add_up_to_every_epoch(places: list[Place]) -> None:
-    known = _below_the_first(places)
+    known = _from_the_first_epoch(places)
     ledger, _ = _entered(known)
     highest = {epoch: max(s for e, s in known if e == epoch) for epoch, _ in known}
     assert ledger.events + ledger.missing == sum(top + 1 for top in highest.values())
@@ -49,17 +49,21 @@ def test_received_and_missing_events_add_up_to_every_epoch(places: list[Place]) 
 
 @given(_places)
 def test_ledger_does_not_depend_on_the_order(places: list[Place]) -> None:
-    known = _below_the_first(places)
+    known = _from_the_first_epoch(places)
     first, rest = known[0], known[1:]
-    one, _ = _entered(known)
-    two, _ = _entered([first, *sorted(rest)])
-    assert (one.top, one.events, one.missing) == (two.top, two.events, two.missing)
-    assert one.holes == two.holes
+    in_order, _ = _entered(known)
+    reordered, _ = _entered([first, *sorted(rest)])
+    assert (in_order.top, in_order.events, in_order.missing) == (
+        reordered.top,
+        reordered.events,
+        reordered.missing,
+    )
+    assert in_order.holes == reordered.holes
 
 
 @given(_places, _places)
 def test_event_given_up_is_lost_until_it_arrives(early: list[Place], late: list[Place]) -> None:
-    known = _below_the_first([*early, *late])
+    known = _from_the_first_epoch([*early, *late])
     before, after = known[: len(early)], known[len(early) :]
     ledger, _ = _entered(before)
     missing = ledger.missing
@@ -75,7 +79,7 @@ def test_event_given_up_is_lost_until_it_arrives(early: list[Place], late: list[
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60))
 def test_gap_in_an_ordered_log_is_lost_at_once(steps: list[int]) -> None:
-    """Steps of 0 repeat a record, 1 go on, more leave some out."""
+    """A step of 0 repeats a record, 1 reads the next, a larger step skips records."""
     at, places = -1, []
     for step in steps:
         at = max(0, at + step)
@@ -124,6 +128,6 @@ def test_number_of_holes_is_bounded_and_the_oldest_count_as_lost() -> None:
 
 def test_newest_reception_is_recorded_in_any_order() -> None:
     ledger = _empty()
-    for sequence, heard in [(0, 5), (3, 7), (1, 9), (1, 12), (4, 8)]:  # the 1 comes twice
-        ledger, _ = enter(ledger, Position(1, sequence), readable=True, received=heard)
+    for sequence, received in [(0, 5), (3, 7), (1, 9), (1, 12), (4, 8)]:  # sequence 1 is repeated
+        ledger, _ = enter(ledger, Position(1, sequence), readable=True, received=received)
     assert ledger.received == 9

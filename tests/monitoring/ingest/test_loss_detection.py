@@ -1,4 +1,4 @@
-"""A number that was passed over is missing first, and lost when it has had its time."""
+"""A skipped sequence number is missing at first and lost once the patience has passed."""
 
 import math
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_gap_is_lost_once_the_patience_has_passed(state: ConsumerState) -> None:
     _enter(state, 0, 8)
     detection.detect(30)
     assert _figures(state) == (7, 0)
-    _enter(state, 3, 12)  # one came, three more are missing since just now
+    _enter(state, 3, 12)  # one has arrived, three more are missing from now on
     now[0] = 30.0
     assert detection.is_due(30)
     detection.detect(30)

@@ -38,9 +38,9 @@ from tests.monitoring.log_in_memory import (
     ticking,
 )
 
-LIFE = 5  # of the topics
+TOPIC_EPOCH = 5
 PARTITIONS = 4
-MODELS = [f"m{n}" for n in (0, 1, 2, 3, 6, 7)]  # in all partitions
+MODELS = [f"m{n}" for n in (0, 1, 2, 3, 6, 7)]  # they cover all partitions
 COMPARED = {
     "results": "*",
     "alarms": "alarm_id, body",
@@ -67,14 +67,14 @@ def find(model: str, number: str) -> Version:
 
 
 class Models(Story):
-    """The story's changes, of every model."""
+    """The policy changes of STORY for every model."""
 
     def changed(self, since: int) -> set[str]:
         return {*MODELS} if self.revision() > since else set()
 
 
 def sharded(records: Sequence[Record]) -> list[Record]:
-    """The story as six models have it, numbered within shards, one reception after the other."""
+    """Distribute the records over six models and number them within their shards."""
     numbers: Counter[tuple[str, str]] = Counter()
     found = []
     for n, record in enumerate(records):
@@ -95,7 +95,7 @@ def sharded(records: Sequence[Record]) -> list[Record]:
 
 
 def partitioned(records: Sequence[Record], partitions: int = PARTITIONS) -> Streams:
-    """As a forwarder sends them: by kind to a topic, by shard to a partition."""
+    """Assign records to topics and partitions, as the forwarder does."""
     ends: Counter[str] = Counter()
     parts: Streams = {n: [] for n in range(partitions)}
     for record in records:
@@ -105,13 +105,13 @@ def partitioned(records: Sequence[Record], partitions: int = PARTITIONS) -> Stre
         topic = "labels" if isinstance(event, FeedbackEvent) else "others"
         stream = f"{topic}/{number}"
         ends[stream] += 1
-        at = Position(LIFE, ends[stream])
+        at = Position(TOPIC_EPOCH, ends[stream])
         parts[number].append(replace(record, partition=stream, beyond=at))
     return parts
 
 
 class Group:
-    """What a consumer group gives to one reader; `assigned` is changed by the test."""
+    """A consumer group with one reader; the test changes `assigned`."""
 
     patience = 0.0
 
@@ -146,7 +146,9 @@ class Group:
                 self._next[number] = self._begin(number)
             at = self._next[number]
             records = self.log[number][at : at + self._chance.randrange(limit)]
-            self._fetched.setdefault(number, []).extend(records)  # a long step has left some
+            self._fetched.setdefault(number, []).extend(
+                records
+            )  # a long step may have left records
             self._next[number] += len(records)
             if self._story is not None:
                 self._story.hear(records)
@@ -155,7 +157,7 @@ class Group:
         assert self.monitor is not None
         known = self.monitor.positions
         for n, record in enumerate(self.log[number]):
-            if known.get(record.stream, Position(LIFE, 0)) < record.after:
+            if known.get(record.stream, Position(TOPIC_EPOCH, 0)) < record.after:
                 return n
         return len(self.log[number])
 
@@ -170,7 +172,7 @@ class Group:
 
 
 class Part:
-    """GroupMonitor partition of the group's reader."""
+    """One partition of the group's reader."""
 
     patience = 0.0
 
@@ -200,7 +202,7 @@ class Part:
 
 
 class GroupMonitor:
-    """GroupMonitor monitor of several."""
+    """One of several monitors that share a log."""
 
     def __init__(
         self,
@@ -210,7 +212,7 @@ class GroupMonitor:
         story: Story | None = None,
         name: str = "one",
     ) -> None:
-        """`story` is what becomes of the policy, by what any of them has read."""
+        """`story`: policy changes, made as the monitors read the log."""
         self.database = Database(where, reconnects=False)
         self.reader = Group(log, chance, story)
         policies = ticking(story or History())
@@ -240,26 +242,28 @@ class GroupMonitor:
         self.reader.monitor = self.group
 
     def dies(self, after: int = 0) -> None:
-        """At one of its next statements: in the middle of a step, as a rule."""
-        with dying(self.database, after) as living, suppress(SystemExit):
+        """Die after so many database statements, usually in the middle of a step."""
+        with dying(self.database, after) as driver, suppress(SystemExit):
             for _ in range(after):
                 self.group.step(20)
-        living.close()
+        driver.close()
 
 
 def assign(monitors: Sequence[GroupMonitor]) -> None:
-    """As a group does: it does not wait until a monitor has stopped reading."""
-    for one in monitors:
-        one.reader.assigned = set()
+    """Assign the partitions at once, without waiting until a monitor has stopped reading."""
+    for monitor in monitors:
+        monitor.reader.assigned = set()
     for number in range(len(monitors[0].reader.log)):
         monitors[number % len(monitors)].reader.assigned.add(number)
 
 
 def drain(monitors: Sequence[GroupMonitor], limit: int = 40) -> None:
     for _ in range(3000):
-        moved = [one.group.step(limit) for one in monitors]
-        if not any(moved) and all(
-            one.group.drained and not one.group.scoring for one in monitors if one.reader.assigned
+        progress = [monitor.group.step(limit) for monitor in monitors]
+        if not any(progress) and all(
+            monitor.group.drained and not monitor.group.scoring
+            for monitor in monitors
+            if monitor.reader.assigned
         ):
             return
     raise AssertionError("the log was not read to its end")

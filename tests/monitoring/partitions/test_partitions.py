@@ -1,4 +1,4 @@
-"""Several monitors on one database find what one alone finds, whichever of them dies."""
+"""Monitors that share one database store the same results as a single monitor."""
 
 import random
 from collections import Counter
@@ -34,9 +34,9 @@ from tests.monitoring.log_in_memory import (
     ticking,
 )
 from tests.monitoring.partitions.group_monitor import (
-    LIFE,
     MODELS,
     PARTITIONS,
+    TOPIC_EPOCH,
     GroupMonitor,
     Models,
     Streams,
@@ -56,7 +56,7 @@ def story() -> list[Record]:
 
 
 def _with_duplicates(records: Sequence[Record]) -> list[Record]:
-    """A tenth of the records come a second time, a little later."""
+    """Repeat a tenth of the records a little later."""
     chance, repeated = random.Random(3), list[Record]()
     for record in records:
         repeated.append(record)
@@ -74,7 +74,7 @@ def alone(
     assign([one])
     drain([one], 1000)
     alone = contents(path)
-    del alone["positions"]  # another log has a tenth of the records twice
+    del alone["positions"]  # the other log repeats a tenth of the records
     return alone
 
 
@@ -83,7 +83,7 @@ def test_joining_and_dying_monitors_store_the_same_as_a_single_monitor(
     postgres: PostgresServer, story: list[Record], alone: dict[str, Any], seed: int
 ) -> None:
     chance, where = random.Random(seed), postgres.schema()
-    log, changes = partitioned(_with_duplicates(story)), Models()  # the policy changes, too
+    log, changes = partitioned(_with_duplicates(story)), Models()  # with policy changes
     monitors = [GroupMonitor(where, log, chance, changes) for _ in range(chance.randrange(1, 4))]
     for _ in range(12):
         assign(monitors)
@@ -117,7 +117,7 @@ def test_partition_belongs_to_one_monitor_until_released(
     log = partitioned(story[:60])
     one, other = (GroupMonitor(where, log, random.Random(n), name=f"monitor-{n}") for n in range(2))
     one.reader.assigned = {0, 1}
-    other.reader.assigned = {0}  # before the first has noticed that it lost it
+    other.reader.assigned = {0}  # before the first monitor has noticed the loss
     for _ in range(2):
         one.group.step(5)
         other.group.step(5)
@@ -201,13 +201,13 @@ def test_changed_number_of_partitions_is_refused_until_all_records_are_ingested(
 
 
 def _widened(early: Sequence[Record], late: Sequence[Record]) -> Streams:
-    """Four partitions of early records, to which three were added before the late ones."""
+    """Return four partitions of early records; three were added before the late records."""
     parts = partitioned(early) | {n: [] for n in range(PARTITIONS, 7)}
     ends = Counter(record.stream for part in parts.values() for record in part)
     for number, records in partitioned(late, 7).items():
         for record in records:
             ends[record.stream] += 1
-            at = Position(LIFE, ends[record.stream])
+            at = Position(TOPIC_EPOCH, ends[record.stream])
             parts[number].append(replace(record, beyond=at))
     return parts
 
@@ -253,7 +253,7 @@ def test_record_in_the_wrong_partition_is_dead_lettered_and_can_be_retried(
     owner = partition_of(shard_of("m0"), PARTITIONS)
     number = (owner + 1) % PARTITIONS
     stream = f"others/{number}"
-    parts[number].append(replace(strayed, partition=stream, beyond=Position(LIFE, 90)))
+    parts[number].append(replace(strayed, partition=stream, beyond=Position(TOPIC_EPOCH, 90)))
     one = GroupMonitor(tmp_path / "monitor.db", parts, random.Random(1))
     assign([one])
     drain([one])
@@ -275,10 +275,10 @@ def test_a_gap_is_skipped_once_in_its_partition(
     assign([one])
     drain([one])
     (stream, *_) = sorted(one.group.positions)
-    one.reader.found = [Gap(stream, Position(LIFE, 4_000), "overrun", 30)]
+    one.reader.found = [Gap(stream, Position(TOPIC_EPOCH, 4_000), "overrun", 30)]
     one.group.step(5)
     assert one.reader.found == []
-    assert one.group.positions[stream] == Position(LIFE, 4_000)
+    assert one.group.positions[stream] == Position(TOPIC_EPOCH, 4_000)
     totals = Store(where).totals()
     assert (totals["gap_overrun"], totals["passed_over"]) == (1, 30)
 
@@ -299,13 +299,13 @@ def test_version_1_events_are_transferred_to_the_partition_of_their_model(
         log.predict(T0 + n, f"p{n}", model=MODELS[n % len(MODELS)])
         log.tell(f"p{n}", 1, received=T0 + 10_000 * HOUR)
     parts: Streams = {number: [] for number in range(PARTITIONS)}
-    for record in log.records:  # a prediction and its label lie in the partition of its id
+    for record in log.records:  # version 1 assigned events to partitions by prediction id
         event = record.event
         assert isinstance(event, PredictionEvent | FeedbackEvent)
         kind = PredictionEventV1 if isinstance(event, PredictionEvent) else FeedbackEventV1
         event = kind(**{name: getattr(event, name) for name in event.__struct_fields__})
         number = partition_of(event.prediction_id, PARTITIONS)
-        at = Position(LIFE, len(parts[number]) + 1)
+        at = Position(TOPIC_EPOCH, len(parts[number]) + 1)
         stored = replace(record, event=event, value=wire.encode(event))
         parts[number].append(replace(stored, partition=f"old/{number}", beyond=at))
     one = GroupMonitor(where, parts, random.Random(1))

@@ -1,4 +1,4 @@
-"""The traffic of a model is counted once, whichever monitors hold its partition within an hour."""
+"""A model's traffic is counted once, even if its partition changes monitors within an hour."""
 
 import random
 from collections import Counter
@@ -25,20 +25,20 @@ from tests.postgres_server import PostgresServer
 pytestmark = pytest.mark.untraced
 
 MINIMUM = like(alarms={"min_traffic": 5})
-HOURLY = 8  # requests of each model, for some hours
+HOURLY = 8  # requests of each model in each busy hour
 BUSY, QUIET = 4, 3  # hours
 MINUTE = 60_000_000
 
 
 class Minimum(Models):
-    """The same minimum for every model."""
+    """A policy history with the same minimum traffic for every model."""
 
     def policies(self, _version: Version) -> list[DatedPolicy]:
         return [DatedPolicy(MINIMUM, 0)]
 
 
 def _traffic() -> list[Record]:
-    """Requests of every model, and then only heartbeats."""
+    """Return busy hours of every model, followed by heartbeats only."""
     log, numbers = Log(), Counter[str]()
 
     def numbered(model: str) -> dict[str, object]:
@@ -78,7 +78,7 @@ def test_open_hour_is_transferred_without_loss_or_duplication(
             monitors.pop().dies(after=chance.randrange(40))
             monitors.append(GroupMonitor(where, log, chance, Minimum()))
         monitors.append(monitors.pop(0))
-    assert within > BUSY  # hand-overs in less than an hour
+    assert within > BUSY  # transfers within an hour
     assign(monitors)
     drain(monitors)
     assert contents(where) == contents(alone_in)
@@ -87,5 +87,5 @@ def test_open_hour_is_transferred_without_loss_or_duplication(
     assert {(alarm.state, alarm.since.start) for alarm in alarms} == {("firing", T0 + BUSY * HOUR)}
     for model in MODELS:
         hours = store.traffic(model).requests
-        assert hours[: BUSY - 1] == [HOURLY] * (BUSY - 1)  # from the first whole hour on
+        assert hours[: BUSY - 1] == [HOURLY] * (BUSY - 1)  # from the first complete hour on
         assert set(hours[BUSY - 1 :]) == {0}

@@ -1,4 +1,4 @@
-"""Every reason for a missing performance score has its own words."""
+"""The text for each reason why there is no performance score."""
 
 import pytest
 

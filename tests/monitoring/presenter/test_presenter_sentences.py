@@ -1,4 +1,4 @@
-"""The sentences about alarms and windows: this file alone asserts on their words."""
+"""Sentences about alarms and windows; only this file asserts their wording."""
 
 from typing import Any
 
@@ -128,8 +128,8 @@ def test_alarm_sentence_states_problem_value_evidence_and_columns(
 
 
 def _facts(rule: Rule, score: Score, columns: list[Score], **changes: Any) -> AlarmFacts:
-    known = {"since": Window(JULY, JULY + DAY), "labelled": 5956, "scored": 3, "drifted": 2}
-    return AlarmFacts(rule=rule, score=score, columns=columns, **known | changes)  # type: ignore[arg-type]
+    fields = {"since": Window(JULY, JULY + DAY), "labelled": 5956, "scored": 3, "drifted": 2}
+    return AlarmFacts(rule=rule, score=score, columns=columns, **fields | changes)  # type: ignore[arg-type]
 
 
 def test_alarm_sentence_omits_evidence_beyond_forty_words() -> None:

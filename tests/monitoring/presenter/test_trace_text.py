@@ -1,4 +1,4 @@
-"""A trace leads to the pages of what it names."""
+"""A prediction trace links to the pages of its version, window and alarms."""
 
 from eventlog.events import PredictionEvent
 from monitoring.prediction_trace import MonitorTrace, PredictionTrace, TracedWindow

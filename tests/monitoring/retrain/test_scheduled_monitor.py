@@ -1,4 +1,4 @@
-"""A monitor process decides on a schedule, is killed, and another one decides nothing twice."""
+"""A scheduled retraining request survives a killed monitor process without duplication."""
 
 import os
 import subprocess
@@ -46,14 +46,14 @@ def test_killed_monitor_neither_duplicates_nor_loses_a_request(tmp_path: Path) -
         kill_session(second)
     store = Store(tmp_path / "monitor.db")
     (delivery,) = store.deliveries()
-    (made,) = store.schedules()["flights"].decisions
+    (decision,) = store.schedules()["flights"].decisions
     store.close()
-    assert delivery.webhook_id == made.request == scheduled_id("flights", made.due)
-    assert began < made.due <= made.decided
+    assert delivery.webhook_id == decision.request == scheduled_id("flights", decision.due)
+    assert began < decision.due <= decision.decided
 
 
 def decided(home: Path) -> bool:
-    """Whether the monitor has committed a decision."""
+    """Return whether the monitor has committed a decision."""
     if not (home / "monitor.db").exists():
         return False
     store = Store(home / "monitor.db")

@@ -1,4 +1,4 @@
-"""Requests of schedules in a real database: crashes, two monitors, open requests, outages."""
+"""Scheduled retraining requests in a real database: crashes, two monitors, registry outages."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,7 +50,7 @@ Begin = Callable[..., ScheduledRequests]
 
 @pytest.fixture
 def begin(tmp_path: Path, history: History, clock: Clock) -> Iterator[Begin]:
-    """Start the duty as a monitor does, on its own connection."""
+    """Return a function that starts `ScheduledRequests` on its own connection."""
     opened: list[Database] = []
 
     def make(
@@ -77,15 +77,15 @@ def begin(tmp_path: Path, history: History, clock: Clock) -> Iterator[Begin]:
         )
 
     yield make
-    for one in opened:
-        one.close()
+    for database in opened:
+        database.close()
 
 
 def requests(tmp_path: Path, name: str = "monitor.db") -> list[str]:
     store = Store(tmp_path / name)
-    found = [one.webhook_id for one in store.deliveries()]
+    ids = [delivery.webhook_id for delivery in store.deliveries()]
     store.close()
-    return found
+    return ids
 
 
 def test_instant_is_requested_once_in_spite_of_crashes(
@@ -122,42 +122,42 @@ def test_scheduled_request_has_no_alarm_and_records_its_decision(
     assert "window" not in data
     assert data["reason"].startswith("Scheduled for ")
     assert data["register_hint"].endswith(f"--answers {delivery.webhook_id}")
-    assert [one.state for one in progress.decisions] == ["requested"]
+    assert [decision.state for decision in progress.decisions] == ["requested"]
 
 
 def test_open_request_skips_the_next_instant_until_answered_or_expired(
     begin: Begin, clock: Clock, history: History, tmp_path: Path
 ) -> None:
-    duty = begin()
+    scheduler = begin()
     clock.now = DUE
-    duty.step()
+    scheduler.step()
     clock.now = DUE + HOUR
-    duty.step()
+    scheduler.step()
     assert len(requests(tmp_path)) == 1
     history.register(
         "flights", "2", time=clock.now, actor="ci", digest="d2", answers=requests(tmp_path)[0]
     )
     clock.now = DUE + 2 * HOUR
-    duty.step()
+    scheduler.step()
     assert requests(tmp_path)[0] == scheduled_id("flights", DUE + 2 * HOUR)
     store = Store(tmp_path / "monitor.db")
     store.delivered(scheduled_id("flights", DUE + 2 * HOUR))
-    assert [one.state for one in store.schedules()["flights"].decisions] == [
+    assert [decision.state for decision in store.schedules()["flights"].decisions] == [
         "requested", "skipped", "requested",
     ]  # fmt: skip
     store.close()
-    clock.now = DUE + 51 * HOUR  # nobody answered within two days
-    duty.step()
+    clock.now = DUE + 51 * HOUR  # no candidate was registered within two days
+    scheduler.step()
     assert requests(tmp_path)[0] == scheduled_id("flights", DUE + 51 * HOUR)
 
 
 def test_undelivered_request_is_superseded_by_the_next(
     begin: Begin, clock: Clock, tmp_path: Path
 ) -> None:
-    duty = begin(delivers=False)
+    scheduler = begin(delivers=False)
     for hour in range(2):
         clock.now = DUE + hour * HOUR
-        duty.step()
+        scheduler.step()
     store = Store(tmp_path / "monitor.db")
     assert [(one.webhook_id, one.state) for one in store.deliveries()] == [
         (scheduled_id("flights", DUE + HOUR), "pending"),
@@ -169,19 +169,19 @@ def test_undelivered_request_is_superseded_by_the_next(
 def test_removed_schedule_requests_nothing_and_a_new_one_no_past_instants(
     begin: Begin, clock: Clock, history: History, tmp_path: Path
 ) -> None:
-    duty = begin()
-    duty.step()
+    scheduler = begin()
+    scheduler.step()
     schedules = Schedules(history, lambda: clock.now * 1_000)
     schedules.remove("flights", actor="ann")
     clock.now = DUE + 5 * HOUR
-    duty.step()
+    scheduler.step()
     assert requests(tmp_path) == []
     schedules.set("flights", "0 * * * *", "UTC", "latest", actor="ann")
-    duty.step()
+    scheduler.step()
     assert requests(tmp_path) == []
     clock.now += 2 * HOUR
-    duty.step()
-    duty.step()
+    scheduler.step()
+    scheduler.step()
     assert len(requests(tmp_path)) == 1
 
 
@@ -192,7 +192,7 @@ def test_schedule_waits_while_the_registry_is_unavailable(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    duty = begin()
+    scheduler = begin()
 
     def down() -> int:
         raise RegistryUnavailable("no server")
@@ -200,8 +200,8 @@ def test_schedule_waits_while_the_registry_is_unavailable(
     clock.now = DUE
     with monkeypatch.context() as patch:
         patch.setattr(history, "revision", down)
-        duty.step()
-        duty.step()
+        scheduler.step()
+        scheduler.step()
     assert requests(tmp_path) == []
-    duty.step()
+    scheduler.step()
     assert requests(tmp_path) == [scheduled_id("flights", DUE)]

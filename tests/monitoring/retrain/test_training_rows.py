@@ -1,4 +1,4 @@
-"""The rows of a retraining request, and the faults that their validation finds."""
+"""Training rows of a retraining request, and their validation."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ FEATURES = [feature.name for feature in MANIFEST.features]
 
 
 class _Rows(FakeStore):
-    """A store whose windows have rows of their own."""
+    """A store that generates rows for each window."""
 
     def rows(
         self, _model: str, _version: str, window: Window, *, weighted: bool = False
@@ -82,11 +82,11 @@ def rows() -> TrainingRows:
 
 
 def test_weights_of_the_period_sum_to_the_number_of_predictions(rows: TrainingRows) -> None:
-    assert [one.window for one in rows.windows] == [week(1), week(2), week(3)]
-    assert [(one.rows, one.sampled, one.labelled) for one in rows.windows] == [
+    assert [window.window for window in rows.windows] == [week(1), week(2), week(3)]
+    assert [(window.rows, window.sampled, window.labelled) for window in rows.windows] == [
         (1_000, 400, 360)
     ] * 3
-    assert rows.weight == "@weight", "a feature has the name"
+    assert rows.weight == "@weight", "a feature is named weight"
     assert rows.frame[rows.weight].sum() == pytest.approx(3_000)
     assert rows.frame["weight"].mean() == pytest.approx(80, abs=2)
     assert list(rows.frame[rows.window_start].unique()) == [week(n).start for n in (1, 2, 3)]

@@ -1,4 +1,4 @@
-"""Rows for other tools, in their own forms, and labels back from them."""
+"""Export of review rows to labelling tools, and import of their labels."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ NUMBER = ReviewItem(
 
 
 def _labelled(to: Format, content: bytes, label: Any, why: str) -> bytes:
-    """Do to an export what the tool does."""
+    """Add a label to an export, as the labelling tool does."""
     found = json.loads(content)
     if to == "driftline":
         found["rows"][0] |= {"label": label, "reviewer": "key:ann", "why": why}

@@ -1,4 +1,4 @@
-"""Leases in both databases: a row is with one person at a time, and comes back."""
+"""Leases of review rows on both databases: one reviewer at a time, until they expire."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from tests.monitoring.log_in_memory import HOUR, T0, Log, Monitor
 
 
 class _Decisions:
-    """A log in memory that may be full."""
+    """A log in memory that can be full."""
 
     def __init__(self) -> None:
         self.found: list[tuple[str, ReviewAction, Label, str]] = []
@@ -42,7 +42,7 @@ def test_row_is_leased_to_one_reviewer_at_a_time(each_database: DatabaseAddress)
     Monitor(each_database, log.records).drain()
     now, decisions = T0, _Decisions()
     desk = ReviewDesk(each_database, decisions, lambda: now)
-    other = ReviewDesk(each_database, decisions, lambda: now)  # of another process
+    other = ReviewDesk(each_database, decisions, lambda: now)  # as in another process
     all_rows = desk.waiting()["tiny"]
     ann = desk.lease("tiny", "key:ann", 2)
     ben = other.lease("tiny", "key:ben", 500)

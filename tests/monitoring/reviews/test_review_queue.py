@@ -1,4 +1,4 @@
-"""Rows are picked as their period ends, and decisions about them become weighted labels."""
+"""Rows are picked when their period ends, and reviewers' decisions become weighted labels."""
 
 import io
 from pathlib import Path
@@ -31,7 +31,7 @@ def _answers(label: int, certain: float) -> dict[str, Tensor]:
 
 
 def _traffic(rows: int = 60) -> Log:
-    """An hour of rows, every third of which is uncertain, and the end of that hour."""
+    """Return an hour of rows, every third uncertain, and the events that end the hour."""
     log = Log()
     for n in range(rows):
         log.predict(T0 + n, f"a{n}", outputs=_answers(n % 2, 0.51 if n % 3 == 0 else 0.99))
@@ -118,7 +118,7 @@ def test_correction_supersedes_the_callers_label_and_counts_once(
     log.review(one.joined_by, "correct", one.stored.predicted)
     if not caller_first:
         log.tell(one.joined_by, wrong)
-    log.pass_time(T0 + 5 * HOUR)  # no label is awaited any more
+    log.pass_time(T0 + 5 * HOUR)  # labels are no longer awaited
     monitor = Monitor(where, log.records)
     monitor.drain()
     result = _first(where)
@@ -145,7 +145,7 @@ def test_decisions_on_rows_that_were_not_picked_change_nothing(tmp_path: Path) -
 
 
 class _RequestedStore(Store):
-    """A store with a retraining request about the first hour."""
+    """A store with a retraining request for the first hour."""
 
     def deliveries(self) -> list[Delivery]:
         request = RetrainRequest(

@@ -1,4 +1,4 @@
-"""Which rows are picked for review, and what their labels weigh."""
+"""Selection of rows for review, and the weights of their labels."""
 
 import random
 from statistics import mean, stdev

@@ -1,4 +1,4 @@
-"""A rollout that is judged again from its log, under its own policy and another one."""
+"""Backtest of a rollout from its log, with its own and with another policy."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The evidence keeps its budget at every look, and grows where there is a difference."""
+"""Rollout evidence stays within its error budget at every check and detects differences."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ BUDGET = 0.05
 
 
 def _share_of_runs_over_the_budget(share: float, ratio: float, keys: int, seed: int) -> float:
-    """The share of runs in which the evidence ever reaches 1 / BUDGET."""
+    """Return the share of runs in which the evidence ever reaches 1 / BUDGET."""
     chance = np.random.default_rng(seed)
     at = arm_probability(share, 1.0)
     real = arm_probability(share, ratio)

@@ -1,4 +1,4 @@
-"""Verdicts from a real log into a real history, whatever is restarted or runs twice."""
+"""Rollout verdicts from a real log into a real history, with restarts and several judges."""
 
 import sqlite3
 import threading
@@ -66,7 +66,7 @@ class Stage:
         return self.judges[-1]
 
     def ask(self, keys: int, *, failing: bool = False) -> None:
-        """Answer one request of each key, as a service does; with `failing`, version 2 fails."""
+        """Log one request for each key; with `failing`, version 2 fails for every third key."""
         self.now += 2 * SECOND
         now, revision, events = self.rollout, self.history.revision(), []
         for _ in range(keys):
@@ -146,7 +146,7 @@ def test_failing_version_is_rolled_back_and_barred_with_a_reason(stage: Stage) -
 
 def test_restarted_judge_gives_the_same_verdict(stage: Stage) -> None:
     stage.start(0.3, 1.0)
-    stage.ask(15, failing=True)  # at most five bad keys: too few, whatever the id of the rollout
+    stage.ask(15, failing=True)  # at most five bad keys: too few for any rollout id
     _read(stage.judge())
     assert stage.verdicts() == []
     stage.ask(400, failing=True)
@@ -200,7 +200,7 @@ def test_paused_rollout_expires_without_barring_its_version(stage: Stage) -> Non
     judge.step()
     assert stage.rollout.phase == "paused"
     stage.now += 10 * SECOND
-    stage.judge().step()  # one that was restarted knows of it
+    stage.judge().step()  # a restarted judge knows of the pause
     judge.step()
     assert (stage.rollout.phase, stage.verdicts()) == ("aborted", ["pause", "expire"])
     assert stage.rollout.why.startswith("ended, because nobody resumed it: not enough data about")
@@ -244,7 +244,7 @@ def test_evidence_of_an_aborted_rollout_does_not_reach_the_next(stage: Stage) ->
 
 
 class StopAfter(threading.Event):
-    """A stop signal that is set after so many looks, without waiting between them."""
+    """A stop signal that is set after so many waits and returns from each at once."""
 
     def __init__(self, left: int) -> None:
         super().__init__()

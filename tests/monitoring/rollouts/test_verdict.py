@@ -1,4 +1,4 @@
-"""What the two arms of a step show, from their events."""
+"""Verdicts from the events of the two arms of a rollout step."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -14,7 +14,7 @@ MINUTE = 60_000_000
 
 
 class Step:
-    """A step of half of the keys, of at least one minute, and the events of its requests."""
+    """A rollout step for half of the keys with a bake time of one minute, and its events."""
 
     def __init__(self, **policy: Any) -> None:
         self.rollout = Rollout(
@@ -50,8 +50,8 @@ class Step:
             self.ask("rollout", received=received)
 
     def verdict(self) -> tuple[str, str]:
-        found = self.comparison.judge(self.now)
-        return found.verdict, found.metric
+        judgement = self.comparison.judge(self.now)
+        return judgement.verdict, judgement.metric
 
 
 def test_a_version_that_fails_for_more_keys_is_rolled_back() -> None:
@@ -160,7 +160,7 @@ def _nan_for_one_key_in_a_hundred(step: Step, n: int) -> None:
 
 
 def _wrong_on_a_segment(step: Step, n: int) -> None:
-    is_segment = n % 5 == 0  # which the reference does not have
+    is_segment = n % 5 == 0  # absent from the reference
     step.label(step.ask("before"), 1)
     step.label(step.ask("rollout"), 0 if is_segment else 1)
 
