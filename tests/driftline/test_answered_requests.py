@@ -88,7 +88,7 @@ def test_without_the_monitors_database_any_id_is_accepted(home: Home, tmp_path: 
 
 
 @pytest.mark.parametrize("answers", ["rr 1", "-x", "../x", "rr_1\n", "x" * 101])
-def test_what_is_no_id_is_refused(home: Home, tmp_path: Path, answers: str) -> None:
+def test_an_invalid_id_is_refused(home: Home, tmp_path: Path, answers: str) -> None:
     done = register(tmp_path, "taxi", answers)
     assert isinstance(done.exception, InvalidName)
     assert Registry(home).models() == []

@@ -83,12 +83,12 @@ def test_an_approval_comes_from_the_named_role(desk: Desk) -> None:
     assert found == "champion of taxi: expected an approval from risk; local:bob is in dev"
 
 
-def test_nobody_approves_what_was_not_requested(desk: Desk) -> None:
+def test_an_approval_needs_a_request(desk: Desk) -> None:
     assert "expected driftline request first" in str(desk.approve().exception)
     assert isinstance(desk.approve(number="9").exception, UnknownVersion)
 
 
-def test_what_changed_makes_request_and_approval_stale(desk: Desk) -> None:
+def test_changed_gates_or_policies_make_request_and_approval_stale(desk: Desk) -> None:
     desk.request()
     report = encode_detail(GateResult("passed"))
     gated = HistoryRow(0, "taxi", "gated", "2", 0, "ci", digest="d2", evidence="r", detail=report)
@@ -121,7 +121,7 @@ def test_a_rejection_is_final(desk: Desk) -> None:
     assert "this is final for its content" in str(desk.request().exception)
 
 
-def test_what_an_alias_names_cannot_be_rejected(desk: Desk) -> None:
+def test_a_version_with_an_alias_cannot_be_rejected(desk: Desk) -> None:
     desk.request()
     desk.approve()
     desk.promote()
@@ -129,7 +129,7 @@ def test_what_an_alias_names_cannot_be_rejected(desk: Desk) -> None:
     assert "version 2 of taxi is champion" in str(found)
 
 
-def test_going_back_to_an_approved_version_needs_no_approval(desk: Desk) -> None:
+def test_a_rollback_to_an_approved_version_needs_no_approval(desk: Desk) -> None:
     for number in ("2", "3"):
         desk.request(number)
         desk.approve(number=number)
@@ -190,7 +190,7 @@ def test_one_person_with_two_accounts_is_one_approval(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("actor", ["key:ann", "oidc:ann", "key:cyd", "key:trainer", "trainer"])
-def test_four_eyes_are_of_people_whatever_their_credentials(desk: Desk, actor: str) -> None:
+def test_the_four_eyes_principle_applies_to_people_not_credentials(desk: Desk, actor: str) -> None:
     desk.history.register(
         "taxi",
         "4",
@@ -216,7 +216,7 @@ def test_content_that_is_registered_twice_has_two_registrants(desk: Desk) -> Non
 
 
 @pytest.mark.parametrize("command", ["request", "approve", "reject"])
-def test_a_registry_that_requires_keys_takes_no_local_user(
+def test_a_registry_that_requires_keys_refuses_local_users(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_REGISTRY_REQUIRE_KEY", "true")
@@ -226,7 +226,7 @@ def test_a_registry_that_requires_keys_takes_no_local_user(
     assert "expected DRIFTLINE_API_KEY or DRIFTLINE_API_KEY_FILE" in str(found)
 
 
-def test_a_local_command_says_that_it_does_not_use_the_key_of_the_environment(
+def test_a_local_command_reports_that_it_ignores_the_environments_key(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "not used" not in desk.request().stderr
@@ -239,7 +239,7 @@ def test_a_local_command_says_that_it_does_not_use_the_key_of_the_environment(
     assert desk.history.rows("taxi")[-1].actor == "local:bob"
 
 
-def test_a_key_is_the_actor_and_its_roles_count(
+def test_the_key_is_the_actor_and_its_roles_apply(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     keys: list[str] = []

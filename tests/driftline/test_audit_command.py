@@ -62,7 +62,7 @@ def edit_history(home: Home, statement: str) -> None:
         connection.execute(statement)
 
 
-def test_the_history_shows_who_did_what_when_and_why(history: History) -> None:
+def test_the_history_shows_actor_change_time_and_reason(history: History) -> None:
     lines = [" ".join(line.split()) for line in run("history", "taxi").output.splitlines()]
     assert lines[4] == ("4 2023-11-14 22:15:20 UTC cyd promoted champion version 2 it is better")
     assert '"why":"it is better"' in run("history", "taxi", "--json").output
@@ -85,7 +85,7 @@ def test_the_history_can_be_read_at_80_columns(history: History) -> None:
     assert len(entry) <= 7, "a reason is not a column of ten characters"
 
 
-def test_what_a_verdict_changed_refers_to_it(history: History) -> None:
+def test_changes_caused_by_a_verdict_refer_to_it(history: History) -> None:
     Rollouts(history).start("taxi", "1", "champion", [0.5], bake_s=60, actor="ann")
     verdict = RolloutVerdict("roll back", 0, "errors", {"errors": [9, 50, 10, 1_000]})
     Rollouts(history).abort(
@@ -110,7 +110,7 @@ def test_the_version_at_a_time_is_named(history: History, at: str, sentence: str
     assert sentence in run("history", "taxi", "--at", at).output
 
 
-def test_times_that_are_not_in_the_order_of_revisions_are_pointed_out(history: History) -> None:
+def test_times_out_of_the_order_of_revisions_are_reported(history: History) -> None:
     history.promote("taxi", "champion", "1", time=T0 + MINUTE + 1, actor="eve")  # a late clock
     doubtful = run("history", "taxi", "--at", "2023-11-14T22:15:00")
     assert "a clock was wrong: revision 4 is dated 2023-11-14 22:15:20" in doubtful.stderr
@@ -135,7 +135,7 @@ def test_a_model_without_rows_is_named(history: History) -> None:
         "number = x'80'",
     ],
 )
-def test_values_that_no_row_has_are_shown_and_found(
+def test_impossible_values_are_shown_and_detected(
     home: Home, history: History, change: str
 ) -> None:
     edit_history(home, f"UPDATE history SET {change} WHERE revision = 3")
@@ -147,7 +147,7 @@ def test_values_that_no_row_has_are_shown_and_found(
     assert history.aliases("taxi")["champion"] == "2"
 
 
-def test_an_untouched_history_agrees(history: History) -> None:
+def test_an_unchanged_history_is_verified(history: History) -> None:
     result = run("audit", "verify")
     assert result.exit_code == 0
     assert "4 rows agree with their chain, 0 predictions" in result.output
@@ -167,14 +167,14 @@ def test_an_untouched_history_agrees(history: History) -> None:
         ("DELETE FROM history WHERE revision = 2", "revision 2 is missing: revision 3 follows"),
     ],
 )
-def test_an_edited_or_removed_row_is_the_first_difference(
+def test_an_edited_or_removed_row_is_reported_as_first_difference(
     home: Home, history: History, statement: str, fault: str
 ) -> None:
     edit_history(home, statement)
     assert fault in str(run("audit", "verify").exception)
 
 
-def test_a_kept_head_finds_a_cut_tail(home: Home, history: History) -> None:
+def test_a_stored_head_detects_a_cut_tail(home: Home, history: History) -> None:
     kept = run("audit", "head").output.strip()
     edit_history(home, "DELETE FROM history WHERE revision = 4")
     assert run("audit", "verify").exit_code == 0
@@ -182,7 +182,7 @@ def test_a_kept_head_finds_a_cut_tail(home: Home, history: History) -> None:
     assert found == "the tail is missing: the last revision is 3, expected 4"
 
 
-def test_a_kept_head_finds_a_chain_that_was_computed_again(home: Home, history: History) -> None:
+def test_a_stored_head_detects_a_recomputed_chain(home: Home, history: History) -> None:
     kept = run("audit", "head").output.strip()
     rows = list(history.all_rows())
     forged = replace(rows[3], actor="bob")
@@ -214,7 +214,7 @@ def _event(**fields: object) -> PredictionEvent:
         ({"revision": 3}, "no row up to revision 3 points champion at it"),
     ],
 )
-def test_the_log_is_compared(
+def test_the_history_is_compared_with_the_log(
     home: Home, history: History, fields: dict[str, object], fault: str
 ) -> None:
     writer = SegmentWriter.claim(home.log, "here", LogSettings())
@@ -250,7 +250,7 @@ def _forge(home: Home, rows: list[HistoryRow], first: int) -> None:
         ),
     ],
 )
-def test_heads_in_the_log_find_what_the_chain_cannot(
+def test_heads_in_the_log_detect_a_recomputed_chain(
     home: Home,
     history: History,
     harm: Callable[[Home, list[HistoryRow]], None],
@@ -269,7 +269,7 @@ def test_heads_in_the_log_find_what_the_chain_cannot(
     assert fault in str(run("audit", "verify").exception)
 
 
-def test_a_head_names_all_rows_since_the_head_before(home: Home, history: History) -> None:
+def test_a_head_covers_all_rows_since_the_previous_head(home: Home, history: History) -> None:
     rows = list(history.all_rows())
     writer = SegmentWriter.claim(home.log, "here", LogSettings())
     heartbeats = Heartbeats(writer, lambda: T0)
@@ -281,7 +281,7 @@ def test_a_head_names_all_rows_since_the_head_before(home: Home, history: Histor
     assert "rows 2 to 4 changed after event here-0:" in str(run("audit", "verify").exception)
 
 
-def test_an_export_is_verified_elsewhere(
+def test_an_export_is_verified_on_another_machine(
     history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "history.jsonl"
@@ -295,14 +295,14 @@ def test_an_export_is_verified_elsewhere(
     assert "history.jsonl line 1" in found
 
 
-def test_a_promotion_that_expects_an_older_revision_is_refused(
+def test_a_promotion_with_an_outdated_expected_revision_is_refused(
     history: History,
 ) -> None:
     with pytest.raises(RegistryConflict, match="cyd promoted champion version 2 first"):
         history.promote("taxi", "champion", "1", time=T0, actor="", expected_revision=3)
 
 
-def test_the_bytes_of_a_row_never_change() -> None:
+def test_the_encoding_of_a_row_never_changes() -> None:
     row = HistoryRow(
         1, "taxi", "registered", "1", T0, "ann", digest="d1", why="é", evidence="e",
         detail=encode_detail(Registration({"model.onnx": "ab"})),
@@ -312,7 +312,7 @@ def test_the_bytes_of_a_row_never_change() -> None:
     )
 
 
-def test_the_copy_of_a_machine_finds_what_was_replaced_on_the_server(
+def test_a_machines_copy_detects_rows_replaced_on_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: PostgresServer
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))

@@ -49,12 +49,12 @@ def _invoke(command: object, *arguments: object) -> Result:
     return CliRunner().invoke(command, [str(one) for one in arguments])  # type: ignore[arg-type]
 
 
-def test_every_part_of_a_home_is_copied_or_left_out_by_decision() -> None:
+def test_every_part_of_a_home_is_copied_or_explicitly_omitted() -> None:
     parts = {name for name, of in vars(Home).items() if isinstance(of, property)}
     assert parts == {*COPIED, *LEFT_OUT}
 
 
-def test_a_backup_of_a_home_in_use_is_restored_whole(
+def test_a_backup_of_a_home_in_use_is_restored_completely(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = register_tiny(Registry(home), tmp_path / "files", promoted=True)
@@ -133,7 +133,7 @@ def test_a_database_that_cannot_be_reached_leaves_no_backup(
 
 
 @pytest.mark.parametrize("fault", ["changed", "missing", "added", "no record", "newer format"])
-def test_a_backup_that_was_changed_is_refused_and_nothing_is_written(
+def test_a_changed_backup_is_refused_and_nothing_is_written(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     _append(CountingWriter.claim(home.log, "host"), 5)
@@ -161,7 +161,7 @@ def test_a_backup_that_was_changed_is_refused_and_nothing_is_written(
     assert not (tmp_path / "restored").exists()
 
 
-def test_nothing_is_written_over(home: Home, tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten(home: Home, tmp_path: Path) -> None:
     _append(CountingWriter.claim(home.log, "host"), 5)
     taken = tmp_path / "backup"
     assert _invoke(backup, taken).exit_code == 0
@@ -171,7 +171,7 @@ def test_nothing_is_written_over(home: Home, tmp_path: Path) -> None:
     assert "is not empty" in str(_invoke(restore, taken).exception)
 
 
-def test_two_backups_at_once_do_not_write_one_folder(home: Home, tmp_path: Path) -> None:
+def test_concurrent_backups_do_not_write_the_same_folder(home: Home, tmp_path: Path) -> None:
     _append(CountingWriter.claim(home.log, "host"), 5)
     held = try_lock(tmp_path / "backup.lock")
     assert held is not None
@@ -184,7 +184,7 @@ def test_two_backups_at_once_do_not_write_one_folder(home: Home, tmp_path: Path)
     assert not {"backup.lock", "backup.part"} & {path.name for path in tmp_path.iterdir()}
 
 
-def test_a_restore_that_was_killed_is_repeated(
+def test_a_killed_restore_can_be_repeated(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _append(CountingWriter.claim(home.log, "host"), 5)

@@ -111,7 +111,7 @@ def _run(*arguments: str) -> Result:
     return CliRunner().invoke(baseline, list(arguments))
 
 
-def test_brightness_raises_the_alarm(home: Home) -> None:
+def test_changed_brightness_raises_the_alarm(home: Home) -> None:
     store = Store(home.monitor)
     verdicts = [result.verdict for result in store.results("tiny", "1")]
     assert verdicts[:2] == ["learning", "learning"]
@@ -136,7 +136,7 @@ def test_the_learned_baseline_is_in_the_history(home: Home) -> None:
     assert len(registry.baselines(registry.version("tiny", "1"))) == 1, "recorded once"
 
 
-def test_a_chosen_period_replaces_it(home: Home) -> None:
+def test_a_chosen_period_replaces_the_learned_baseline(home: Home) -> None:
     chosen = _run("tiny", "--from", "2013-07-01T05:00:00", "--to", "2013-07-01T07:00:00")
     assert chosen.exit_code == 0, chosen.output
     assert "240 rows" in chosen.output
@@ -155,7 +155,7 @@ def test_a_chosen_period_replaces_it(home: Home) -> None:
         (["--from", "2012-01-02", "--to", "2012-01-01"], "expected --from before --to"),
     ],
 )
-def test_a_period_that_cannot_be_a_baseline_is_refused(
+def test_an_unusable_baseline_period_is_refused(
     home: Home, arguments: list[str], reason: str
 ) -> None:
     refused = _run("tiny", *arguments)

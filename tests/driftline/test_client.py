@@ -50,7 +50,7 @@ def _client(service: Callable[[httpx.Request], httpx.Response], **options: Any) 
     return Client("http://x", transport=httpx.MockTransport(service), **options)
 
 
-def test_a_frame_is_asked_row_by_row_and_missing_values_travel_as_null(service: Service) -> None:
+def test_a_data_frame_is_sent_as_rows_with_null_for_missing_values(service: Service) -> None:
     frame = pd.DataFrame({"distance": [100.0, None], "carrier": ["UA", "B6"]})
     answer = _client(service).predict("flights", frame, version="champion", event_time=17)
     assert service.asked == [
@@ -71,7 +71,7 @@ def test_a_frame_is_asked_row_by_row_and_missing_values_travel_as_null(service: 
     assert answer.probabilities[0] == {"0": 0.25, "1": 0.75}
 
 
-def test_infinities_travel_as_words_and_scalars_of_numpy_as_numbers(service: Service) -> None:
+def test_infinities_are_sent_as_strings_and_numpy_scalars_as_numbers(service: Service) -> None:
     row = {"distance": float("inf"), "delay": np.float32("-inf"), "count": np.int64(2**53 + 1)}
     _client(service).predict("flights", [row | {"carrier": "UA"}])
     assert service.asked[0][1]["rows"] == [
@@ -79,7 +79,7 @@ def test_infinities_travel_as_words_and_scalars_of_numpy_as_numbers(service: Ser
     ]
 
 
-def test_feedback_takes_an_answer_or_its_id_and_one_label_or_many(service: Service) -> None:
+def test_feedback_accepts_a_prediction_or_its_id_with_one_label_or_many(service: Service) -> None:
     client = _client(service)
     answer = client.predict("flights", [{"distance": 1.0}])
     client.feedback(answer, [1, 0])
@@ -90,13 +90,15 @@ def test_feedback_takes_an_answer_or_its_id_and_one_label_or_many(service: Servi
     ]
 
 
-def test_a_refusal_is_raised_in_the_words_of_the_service(service: Service) -> None:
+def test_a_refusal_raises_an_error_with_the_services_message(service: Service) -> None:
     with pytest.raises(ClientError, match="no model 'none'; there is flights") as refused:
         _client(service).predict("none", [{}])
     assert refused.value.status == 404
 
 
-async def test_the_asynchronous_client_does_the_same(service: Service) -> None:
+async def test_the_asynchronous_client_behaves_like_the_synchronous_client(
+    service: Service,
+) -> None:
     client = AsyncClient("http://x", transport=httpx.MockTransport(service))
     answer = await client.predict("flights", [{"distance": 1.0}])
     await client.feedback(answer, [1, 0])
@@ -119,12 +121,12 @@ def test_rows_of_polars_are_read(service: Service) -> None:
     assert service.asked[0][1]["rows"] == [{"distance": 1.0}, {"distance": None}]
 
 
-def test_one_dict_is_no_list_of_rows(service: Service) -> None:
+def test_a_single_dict_is_refused(service: Service) -> None:
     with pytest.raises(TypeError, match=r"expected a DataFrame or a list of dicts, got one dict"):
         _client(service).predict("flights", {"distance": 1.0})  # type: ignore[arg-type]
 
 
-def test_columns_of_any_type_travel_and_missing_values_of_pandas_are_null(
+def test_columns_of_any_type_are_sent_and_missing_values_become_null(
     service: Service,
 ) -> None:
     moment = datetime(2013, 7, 1, tzinfo=UTC)
@@ -152,12 +154,12 @@ def test_a_datetime_without_a_zone_is_refused(service: Service) -> None:
 @pytest.mark.parametrize(
     "labels", [np.array([1, 0]), pd.Series([1, 0]), [np.int64(1), np.int64(0)], (1, 0)]
 )
-def test_labels_come_from_arrays_and_series(service: Service, labels: Any) -> None:
+def test_labels_can_be_arrays_and_series(service: Service, labels: Any) -> None:
     _client(service).feedback("p-1", labels)
     assert service.asked[0][1] == {"prediction_id": "p-1", "labels": [1, 0]}
 
 
-def test_a_scalar_of_numpy_is_one_label(service: Service) -> None:
+def test_a_numpy_scalar_is_one_label(service: Service) -> None:
     for label in (np.float32(1.5), np.bool_(True), np.str_("late")):
         _client(service).feedback("p-1", label)
     assert [body["label"] for _, body in service.asked] == [1.5, True, "late"]
@@ -174,7 +176,7 @@ def test_as_many_labels_as_rows_are_expected(service: Service, labels: Any, numb
     assert len(service.asked) == 1
 
 
-def test_a_prediction_has_the_name_that_its_caller_gave_it(service: Service) -> None:
+def test_a_prediction_has_the_callers_request_id(service: Service) -> None:
     client = _client(service)
     client.predict("flights", [{}], request_id="order-17")
     client.feedback(RequestId("flights", "order-17"), 1)
@@ -182,14 +184,14 @@ def test_a_prediction_has_the_name_that_its_caller_gave_it(service: Service) -> 
     assert service.asked[1][1] == {"model": "flights", "request_id": "order-17", "label": 1}
 
 
-def test_a_routing_key_travels_only_if_it_is_stated(service: Service) -> None:
+def test_a_routing_key_is_sent_only_if_it_is_stated(service: Service) -> None:
     client = _client(service)
     for key in ("user-17", 0, ""):
         client.predict("flights", [{}], routing_key=key)
     assert [body.get("routing_key") for _, body in service.asked] == ["user-17", 0, None]
 
 
-def test_many_labels_travel_in_few_requests(service: Service) -> None:
+def test_many_labels_are_sent_in_few_requests(service: Service) -> None:
     items = [(f"p-{n}", [0, 1]) for n in range(MOST_LABELS // 2 + 1)]
     assert _client(service).feedback_many(items) == len(items)
     sizes = [len(body) for _, body in service.asked]
@@ -222,7 +224,7 @@ REFUSED, TIMED_OUT, LOST = httpx.ConnectError, httpx.ReadTimeout, httpx.RemotePr
         ([REFUSED, httpx.ConnectTimeout], [0.1, 0.2]),
     ],
 )
-def test_what_was_not_processed_is_sent_again(outcomes: Any, pauses: list[float]) -> None:
+def test_an_unprocessed_request_is_retried(outcomes: Any, pauses: list[float]) -> None:
     failing = Failing(*outcomes)
     answer = _client(failing, sleep=failing.pauses.append).predict("flights", [{}])
     assert (answer.prediction_id, failing.pauses) == ("p-1", pauses)
@@ -240,7 +242,7 @@ def test_what_was_not_processed_is_sent_again(outcomes: Any, pauses: list[float]
         ([(503, "0")] * 3, ClientError, "busy"),
     ],
 )
-def test_what_may_have_been_answered_is_not_sent_again(
+def test_a_possibly_processed_request_is_not_retried(
     outcomes: Any, kind: type[ClientError], words: str
 ) -> None:
     failing = Failing(*outcomes)
@@ -249,7 +251,7 @@ def test_what_may_have_been_answered_is_not_sent_again(
     assert (failing.left, len(failing.pauses)) == ([], len(outcomes) - 1)
 
 
-async def test_labels_and_named_predictions_are_sent_again_after_a_lost_reply() -> None:
+async def test_labels_and_predictions_with_request_ids_are_retried_after_a_lost_reply() -> None:
     failing = Failing(TIMED_OUT, LOST, (200, ""), TIMED_OUT, LOST)
 
     async def sleep(seconds: float) -> None:

@@ -35,7 +35,7 @@ def test_commands_options_and_their_values_are_completed() -> None:
     assert completed("driftline nothing x") == [""]
 
 
-def test_a_list_of_commands_imports_none() -> None:
+def test_completing_command_names_imports_no_command() -> None:
     script = (
         "import sys; from driftline.cli import driftline as group; import click; "
         "found = group.shell_complete(click.Context(group), ''); "
@@ -49,7 +49,7 @@ def test_a_list_of_commands_imports_none() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_script_is_one_that_the_shell_takes(shell: str) -> None:
+def test_the_completion_script_is_valid_shell(shell: str) -> None:
     script = subprocess.run(
         [DRIFTLINE, "completion", shell], capture_output=True, text=True, check=True
     ).stdout

@@ -32,7 +32,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_each_value_is_shown_with_its_source_and_variables_win(tmp_path: Path) -> None:
+def test_each_value_is_shown_with_its_source_and_variables_take_precedence(tmp_path: Path) -> None:
     path = written(tmp_path, "[service]\nworkers = 4\nport = 3001\n[log]\nretain_for = ['monitor']")
     shown = config(tmp_path, "--json", DRIFTLINE_SERVICE_PORT="3002")
     assert shown.returncode == 0, shown.stderr
@@ -48,7 +48,7 @@ def test_each_value_is_shown_with_its_source_and_variables_win(tmp_path: Path) -
     assert rows["DRIFTLINE_SERVICE_POLL_INTERVAL_S"]["description"].startswith("seconds between")
 
 
-def test_only_changed_settings_are_shown_and_no_secret(tmp_path: Path) -> None:
+def test_only_changed_settings_are_shown_and_secrets_are_omitted(tmp_path: Path) -> None:
     shown = config(
         tmp_path,
         "--changed",
@@ -77,7 +77,7 @@ def test_invalid_values_and_misspelt_names_end_with_1(tmp_path: Path) -> None:
     ]
 
 
-def test_every_command_reads_the_file_and_refuses_it_in_one_line(tmp_path: Path) -> None:
+def test_every_command_reads_the_file_and_refuses_a_faulty_file_in_one_line(tmp_path: Path) -> None:
     path = written(tmp_path, "[service]\nworkres = 4")
     refused = config(tmp_path)
     assert refused.returncode == 1
@@ -112,9 +112,7 @@ def test_without_a_home_there_is_no_file(tmp_path: Path, monkeypatch: pytest.Mon
         ("service_workers = 1\n[service]\nworkers = 2", "service.workers: .* is set twice"),
     ],
 )
-def test_a_file_that_is_wrong_is_refused_with_its_place(
-    tmp_path: Path, text: str, said: str
-) -> None:
+def test_a_faulty_file_is_refused_with_the_place(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(SettingError, match=said):
         read_file(written(tmp_path, text))
     path = tmp_path / "latin.toml"
@@ -123,7 +121,7 @@ def test_a_file_that_is_wrong_is_refused_with_its_place(
         read_file(path)
 
 
-def test_children_inherit_what_the_file_set_and_do_not_read_it(tmp_path: Path) -> None:
+def test_child_processes_inherit_the_files_settings_without_reading_it(tmp_path: Path) -> None:
     path = written(tmp_path, "[service]\nfork_workers = false\nworkers = 3")
     environ = {"DRIFTLINE_SERVICE_WORKERS": "2", "DRIFTLINE_CONFIG": str(path)}
     apply_file(path, environ)
@@ -186,7 +184,7 @@ def test_secrets_are_masked(variable: str, text: str, shown: str) -> None:
         ("SERVICE_MEMORY", "8", "'8': expected a size such as 512MiB or 8GiB"),
     ],
 )
-def test_an_invalid_value_names_its_variable_and_what_is_allowed(
+def test_an_invalid_value_is_reported_with_variable_and_allowed_values(
     name: str, text: str, said: str
 ) -> None:
     with pytest.raises(SettingError, match=f"^DRIFTLINE_{name}: {said}$"):

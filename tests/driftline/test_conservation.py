@@ -177,7 +177,9 @@ def _in_kafka(kafka: FakeKafka) -> tuple[set[Place], set[Place]]:
 
 
 @pytest.mark.parametrize("seed", range(by_depth(8, 300)))
-def test_every_answer_is_forwarded_and_monitored_or_a_named_loss(tmp_path: Path, seed: int) -> None:
+def test_every_reply_is_forwarded_and_monitored_or_reported_as_lost(
+    tmp_path: Path, seed: int
+) -> None:
     chance, kafka, names = random.Random(seed), FakeKafka(), iter(range(1_000_000))
     histories = [
         History(Site(tmp_path / name, kafka, names), tmp_path / f"copy-{name}", chance)

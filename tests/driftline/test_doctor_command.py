@@ -60,7 +60,7 @@ def test_a_sound_installation_passes_and_is_not_changed(home: Home) -> None:
     assert sorted(home.root.rglob("*")) == before
 
 
-def test_a_failure_ends_with_1_and_states_what_to_do(
+def test_a_failure_exits_with_1_and_states_the_remedy(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -75,7 +75,7 @@ def test_a_failure_ends_with_1_and_states_what_to_do(
     assert f"pid {os.getpid()} (" in failed[1]["remedy"]
 
 
-def test_the_port_of_a_running_service_of_this_home_is_no_fault(
+def test_the_port_of_this_homes_running_service_is_not_a_fault(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
@@ -89,19 +89,21 @@ def test_the_port_of_a_running_service_of_this_home_is_no_fault(
     assert "is free" in next(installation.check_ports(home)).message
 
 
-def test_one_port_for_two_listeners_fails(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_listeners_on_one_port_fail(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRIFTLINE_MONITOR_PORT", os.environ["DRIFTLINE_SERVICE_GRPC_PORT"])
     found = only(installation.check_ports(home))
     assert found.state == "failed"
     assert "DRIFTLINE_SERVICE_GRPC_PORT has the same port" in found.message
 
 
-def test_a_port_that_none_listens_on_has_no_owner() -> None:
+def test_an_unused_port_has_no_owner() -> None:
     assert port_owner(_free()) == ""
     assert port_owner(3000, Path("/nowhere")) == ""
 
 
-def test_rights_and_space_of_the_home(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rights_and_free_space_of_the_home_are_checked(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     absent = Home(home.root / "absent")
     assert next(installation.check_home(absent)).state == "warning"
     file = Home(home.root / "file")
@@ -140,7 +142,7 @@ class _Usage:
         ("DRIFTLINE_LOG_SEGMENT_BYTES", "-1", ["service", "monitor"]),
     ],
 )
-def test_doctor_finds_what_refuses_a_start(
+def test_doctor_finds_every_reason_to_refuse_a_start(
     home: Home, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, parts: list[str]
 ) -> None:
     if "OIDC" in variable:  # also where keys exist
@@ -179,7 +181,9 @@ def test_a_clock_before_the_newest_event_fails(home: Home) -> None:
 @pytest.mark.parametrize(
     ("revision", "state"), [("0001", "warning"), ("9999", "failed"), (None, "warning")]
 )
-def test_the_revision_of_a_database(home: Home, revision: str | None, state: str) -> None:
+def test_the_schema_revision_of_a_database_is_checked(
+    home: Home, revision: str | None, state: str
+) -> None:
     with sqlite3.connect(home.monitor) as file:
         if revision:
             file.execute("CREATE TABLE monitor_revision (version_num TEXT)")
@@ -188,7 +192,7 @@ def test_the_revision_of_a_database(home: Home, revision: str | None, state: str
     assert only(installation.check_databases(home), "monitor's database").state == state
 
 
-def test_a_database_that_is_broken_or_away_fails(
+def test_a_damaged_or_unreachable_database_fails(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.monitor.write_bytes(b"no database" * 100)
@@ -198,7 +202,7 @@ def test_a_database_that_is_broken_or_away_fails(
     assert "hidden" not in str(found)
 
 
-def test_kafka_is_checked_where_it_is_configured() -> None:
+def test_kafka_is_checked_if_it_is_configured() -> None:
     assert only(installation.check_kafka({})).state == "ok"
     servers = f"127.0.0.1:{_free()}"
     found = only(installation.check_kafka({"DRIFTLINE_KAFKA_BOOTSTRAP_SERVERS": servers}))
@@ -221,13 +225,13 @@ def test_topics_have_equal_partitions(counts: list[int], state: str, said: str) 
     assert said in found.message
 
 
-def test_a_library_that_was_not_tested_fails() -> None:
+def test_an_untested_library_version_fails() -> None:
     found = {one.message: one.state for one in installation.check_versions(lambda _: "1.4.2")}
     assert found["bentoml 1.4.2"] == "ok"
     assert found["uvicorn 1.4.2 is installed, but Driftline is tested with 0.54"] == "failed"
 
 
-def test_a_missing_file_of_keys_fails(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_key_file_fails(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRIFTLINE_KEYS_FILE", str(home.root / "absent"))
     found = {one.check: one for one in installation.findings(home, os.environ)}
     assert found["keys"].state == "failed"

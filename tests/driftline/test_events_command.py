@@ -52,7 +52,7 @@ def _run(*arguments: str) -> Result:
     return CliRunner().invoke(events, list(arguments))
 
 
-def test_a_whole_log_verifies(home: Home) -> None:
+def test_an_intact_log_is_verified(home: Home) -> None:
     result = _run("verify")
     assert result.exit_code == 0, result.output
     assert result.output.splitlines()[1].split("\t") == ["host-0", "1", "11", "0", "0", "0"]
@@ -134,7 +134,7 @@ def test_seven_records_deleted_by_hand_are_missing_in_their_shard(mixed: Home) -
     )
 
 
-def test_export_chooses_by_time_model_and_kind(home: Home, tmp_path: Path) -> None:
+def test_export_filters_by_time_model_and_kind(home: Home, tmp_path: Path) -> None:
     target = tmp_path / "out.jsonl"
     chosen = ["--model", "flights", "--from", "1970-01-02", "--to", "1970-01-06"]
     assert _run("export", str(target), *chosen).exit_code == 0
@@ -143,7 +143,7 @@ def test_export_chooses_by_time_model_and_kind(home: Home, tmp_path: Path) -> No
     assert _run("export", str(target)).output.startswith("11 events written")
 
 
-def test_export_writes_parquet_with_a_column_a_field(home: Home, tmp_path: Path) -> None:
+def test_export_writes_parquet_with_one_column_per_field(home: Home, tmp_path: Path) -> None:
     target = tmp_path / "out.parquet"
     assert "expected --kind" in _run("export", str(target)).output
     assert not target.exists()
@@ -155,7 +155,7 @@ def test_export_writes_parquet_with_a_column_a_field(home: Home, tmp_path: Path)
     assert json.loads(pq.read_table(target)["label"][0].as_py()) == "late"
 
 
-def test_tail_and_count_show_what_is_there(home: Home) -> None:
+def test_tail_and_count_show_the_events_of_the_log(home: Home) -> None:
     assert len(_run("tail").output.splitlines()) == 11
     assert _run("count").output == "host-0\t11\ntotal\t11\n"
 

@@ -14,7 +14,7 @@ DRIFTLINE = [sys.executable, "-m", "driftline"]
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["nonsense"], ["config", "--json"]])
-def test_a_fork_has_the_streams_status_environment_and_folder_of_a_command(
+def test_a_forked_command_has_its_own_streams_status_environment_and_folder(
     arguments: list[str], tmp_path: Path
 ) -> None:
     environment = {**os.environ, "DRIFTLINE_HOME": "here", "DRIFTLINE_SERVICE_WORKERS": "3"}

@@ -24,7 +24,7 @@ def _app(_: Any, start_response: Any) -> Iterable[bytes]:
         ({"HTTP_HOST": "127.0.0.1:3200", "HTTP_ORIGIN": "http://evil.example"}, "403 Forbidden"),
     ],
 )
-def test_who_reads_the_metrics(headers: dict[str, str], status: str) -> None:
+def test_access_to_the_forwarders_metrics(headers: dict[str, str], status: str) -> None:
     replies: list[str] = []
     app = guarded(_app, BrowserGuard(["forwarder"], "HOSTS"))
     body = app({"REQUEST_METHOD": "GET", **headers}, lambda said, _: replies.append(said))

@@ -36,7 +36,7 @@ def test_a_command_names_the_package_that_it_lacks_whatever_its_arguments() -> N
     assert CliRunner().invoke(driftline, ["probe", "--help"]).exit_code == 0
 
 
-def test_a_package_that_shadows_one_of_ours_is_named(tmp_path: Path) -> None:
+def test_a_package_that_shadows_ours_is_named(tmp_path: Path) -> None:
     place = tmp_path / "registry" / "__init__.py"
     place.parent.mkdir()
     place.touch()

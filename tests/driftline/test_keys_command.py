@@ -40,13 +40,13 @@ def test_a_key_is_shown_once_and_alone_on_standard_output(home: Path) -> None:
     assert secret not in (home / "keys.json").read_text()
 
 
-def test_the_first_key_says_that_every_caller_needs_one_from_now_on() -> None:
+def test_the_first_key_prints_that_every_caller_now_needs_a_key() -> None:
     first, second = (keys("create", "--name", "anna", "--scope", "read") for _ in range(2))
     assert "every caller" in first.stderr
     assert "every caller" not in second.stderr
 
 
-def test_a_key_is_rotated_with_two_alive() -> None:
+def test_a_key_is_rotated_while_both_keys_are_valid() -> None:
     old = create("--scope", "operate").split("_")[1]
     create("--scope", "operate")
     assert isinstance(keys("create", "--name", "anna", "--scope", "read").exception, InvalidKey)
@@ -57,17 +57,17 @@ def test_a_key_is_rotated_with_two_alive() -> None:
     assert isinstance(keys("revoke", old).exception, InvalidKey)
 
 
-def test_a_wrong_scope_or_span_makes_no_key(home: Path) -> None:
+def test_an_invalid_scope_or_duration_creates_no_key(home: Path) -> None:
     for wrong in (["--scope", "root"], ["--scope", "read", "--expires", "soon"]):
         assert isinstance(keys("create", "--name", "anna", *wrong).exception, InvalidKey)
     assert not (home / "keys.json").exists()
 
 
-def test_the_list_says_what_no_keys_means() -> None:
+def test_the_list_explains_what_no_keys_means() -> None:
     assert "every caller on loopback has every scope" in keys("list").output
 
 
-def test_the_file_is_one_that_people_can_read(home: Path) -> None:
+def test_the_key_file_is_readable_by_people(home: Path) -> None:
     create("--scope", "read")
     (key,) = json.loads((home / "keys.json").read_text())["keys"]
     assert key["name"] == "anna"

@@ -115,7 +115,7 @@ def test_a_worker_that_died_is_neither_ended_nor_idle(
     assert _silent() == {"died-0: no heartbeat since 2013-07-01 00:00:10 UTC"}
 
 
-def test_everything_in_its_place_is_balanced(home: Home, writer: CountingWriter) -> None:
+def test_a_complete_log_is_balanced(home: Home, writer: CountingWriter) -> None:
     _append(writer, 1000)
     _monitor(home)
     write_positions(home.cursors, {"host-0": Position(writer.epoch, 1000)})
@@ -146,7 +146,7 @@ def test_seven_records_deleted_from_the_end_are_seven_as_well(
     assert "host-0: 8 answered but not in the log" in _run().output
 
 
-def test_what_is_on_its_way_is_not_missing(home: Home, writer: CountingWriter) -> None:
+def test_events_in_flight_are_not_missing(home: Home, writer: CountingWriter) -> None:
     _append(writer, 600)
     _monitor(home)
     write_positions(home.cursors, {"host-0": Position(writer.epoch, 400)})
@@ -156,9 +156,7 @@ def test_what_is_on_its_way_is_not_missing(home: Home, writer: CountingWriter) -
     assert result.exit_code == 0
 
 
-def test_what_the_forwarder_dead_lettered_is_named_and_not_missing(
-    home: Home, writer: CountingWriter
-) -> None:
+def test_dead_lettered_events_are_named_and_not_missing(home: Home, writer: CountingWriter) -> None:
     _append(writer, 1000)
     _monitor(home)
     write_positions(home.cursors, {"host-0": Position(writer.epoch, 800)})
@@ -185,7 +183,7 @@ def test_any_range_of_minutes_can_be_compared(home: Home, writer: CountingWriter
     assert (_figures(late), late.exit_code) == (["40", "40", "-", "-", "40"], 0)
 
 
-def test_what_retention_deleted_is_said_and_not_missing(home: Home) -> None:
+def test_expired_events_are_named_and_not_missing(home: Home) -> None:
     writer = CountingWriter.claim(home.log, "host", LogSettings(segment_bytes=1))
     _append(writer, 10, minute=1)
     _append(writer, 10, minute=2)
@@ -199,7 +197,7 @@ def test_a_home_without_a_log_has_nothing_to_compare(home: Home) -> None:
     assert _run().exit_code == 0
 
 
-def test_a_source_whose_segments_have_all_expired_is_not_lost(
+def test_a_source_with_only_expired_segments_is_not_lost(
     home: Home, writer: CountingWriter
 ) -> None:
     _append(writer, 10)
@@ -224,7 +222,7 @@ def test_more_monitored_than_logged_is_an_error(home: Home, writer: CountingWrit
     assert result.exit_code == 1
 
 
-def test_what_an_earlier_release_did_not_count_by_minute_is_named_and_not_missing(
+def test_minutes_without_counts_of_an_earlier_release_are_named_and_not_missing(
     home: Home, writer: CountingWriter
 ) -> None:
     _append(writer, 100)
@@ -243,7 +241,7 @@ CLOCKS = [T0, T0 + 1000 * MINUTE, 2**62, 253_402_300_799_000_000]  # in microsec
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_every_event_of_any_history_is_in_its_place_or_a_named_loss(home: Home, seed: int) -> None:
+def test_every_event_of_any_history_is_accounted_for(home: Home, seed: int) -> None:
     chance = random.Random(seed)
     lost, logged, passed = 0, 0, 0
     for _ in range(chance.randrange(1, 4)):  # lives of the worker
@@ -298,7 +296,9 @@ def test_every_event_of_any_history_is_in_its_place_or_a_named_loss(home: Home, 
 
 
 @pytest.mark.parametrize("stored", [b"", b"\xff", b"\x81\xa1x\x01"])
-def test_stored_counts_of_segments_are_used_only_while_they_hold(home: Home, stored: bytes) -> None:
+def test_stored_segment_counts_are_used_only_while_they_are_valid(
+    home: Home, stored: bytes
+) -> None:
     small = LogSettings(segment_bytes=2_000)
     writer = CountingWriter.claim(home.log, "host", small)
     home.segment_counts.write_bytes(stored)

@@ -71,7 +71,7 @@ def _monitor(where: str, records: Sequence[Record]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--verify"]])
-def test_what_several_monitors_ingested_is_balanced(
+def test_the_ledger_of_several_monitors_is_balanced(
     where: str, records: list[Record], arguments: list[str]
 ) -> None:
     _monitor(where, records)

@@ -26,7 +26,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(driftline, ["limits", *arguments])
 
 
-def test_a_change_is_shown_with_who_made_it_and_what_held_before(registry: Registry) -> None:
+def test_a_change_is_shown_with_its_actor_and_the_previous_value(registry: Registry) -> None:
     said = run("tiny", "champion", "--max-requests", "20", "--cache-max-bytes", "1000").output
     assert "tiny version 1: max_requests 20, cache_max_bytes 1000 (registry revision" in said
     assert "0 of 0 workers have applied it" in said
@@ -38,13 +38,13 @@ def test_a_change_is_shown_with_who_made_it_and_what_held_before(registry: Regis
     assert f"UTC, {who}: version 1 max_requests 20, cache_max_bytes 1000" in shown
 
 
-def test_all_changes_can_be_taken_back(registry: Registry) -> None:
+def test_all_changes_can_be_reset(registry: Registry) -> None:
     run("tiny", "--max-bytes", "5")
     assert "every version of tiny: limits of the manifest" in run("tiny", "--reset").output
     assert registry.state("tiny").desired.limits == {}
 
 
-def test_what_cannot_be_is_refused(registry: Registry) -> None:
+def test_impossible_changes_are_refused(registry: Registry) -> None:
     assert "expected no limit together" in run("tiny", "--reset", "--max-bytes", "1").output
     assert isinstance(run("tiny", "--priority-levels", "99").exception, InvalidLimits)
     assert isinstance(run("none").exception, UnknownModel)

@@ -112,7 +112,7 @@ def _assert_everything_arrived(site: Site) -> None:
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_what_is_answered_after_the_log_was_removed_arrives(
+def test_events_written_after_the_log_was_removed_are_forwarded(
     site: Site, running: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     site.serve()
@@ -142,7 +142,7 @@ def test_what_is_answered_after_the_log_was_removed_arrives(
 
 @pytest.mark.parametrize("running", [True, False])
 @pytest.mark.parametrize("restarts", [0, 1, 2])
-def test_what_is_answered_after_an_older_copy_was_restored_arrives(
+def test_events_written_after_an_older_copy_was_restored_are_forwarded(
     site: Site, tmp_path: Path, restarts: int, running: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The copy is of the same start of the worker, or of an earlier one."""
@@ -174,9 +174,7 @@ def test_what_is_answered_after_an_older_copy_was_restored_arrives(
     assert "it ends before records that were already read" in caplog.text
 
 
-def test_a_clock_that_is_behind_when_a_copy_is_restored_hides_nothing(
-    site: Site, tmp_path: Path
-) -> None:
+def test_a_slow_clock_at_a_restore_hides_no_event(site: Site, tmp_path: Path) -> None:
     site.serve(clock=lambda: 1_000)
     site.answer(10)
     site.writer.close()
@@ -195,7 +193,7 @@ def test_a_clock_that_is_behind_when_a_copy_is_restored_hides_nothing(
     _assert_everything_arrived(site)
 
 
-def test_two_hosts_of_one_name_on_one_kafka_lose_nothing(site: Site, tmp_path: Path) -> None:
+def test_two_hosts_with_the_same_name_on_one_kafka_lose_nothing(site: Site, tmp_path: Path) -> None:
     other = Site(tmp_path / "other", site.kafka, site.names)
     for one in (site, other):
         one.serve()
@@ -238,7 +236,7 @@ def test_a_copied_home_serves_beside_the_original_under_the_same_name(
     assert found.events == len({event.prediction_id for event in events}) == 35
 
 
-def test_a_home_of_the_release_before_continues_and_balances(site: Site) -> None:
+def test_a_home_of_the_previous_release_continues_and_is_balanced(site: Site) -> None:
     shutil.copytree(OLD_HOME, site.home.root)
     for name in ("monitor", "forwarded.deadletters"):
         with sqlite3.connect(site.home.root / f"{name}.db") as database:
@@ -260,7 +258,7 @@ def test_a_home_of_the_release_before_continues_and_balances(site: Site) -> None
     assert len(read_all(site.home.log)) == 30
 
 
-def test_a_folder_has_one_identity_for_good(tmp_path: Path) -> None:
+def test_a_folder_keeps_its_identity(tmp_path: Path) -> None:
     first = log_identity(tmp_path / "log")
     assert log_identity(tmp_path / "log") == first != log_identity(tmp_path / "other")
     assert len(first) == 12
@@ -268,7 +266,7 @@ def test_a_folder_has_one_identity_for_good(tmp_path: Path) -> None:
     assert log_identity(tmp_path / "log") != first
 
 
-def test_the_position_of_a_reader_is_kept_while_its_epoch_grows(site: Site) -> None:
+def test_a_readers_position_is_kept_when_the_epoch_increases(site: Site) -> None:
     """A reader that is ahead of what a full page cache shows must not begin again."""
     site.serve()
     site.answer(5)

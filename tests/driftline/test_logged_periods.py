@@ -59,7 +59,7 @@ def days_of(log: Path, model: str, period: Period) -> tuple[list[int], int]:
         ("c", Period(7), [], 7 + 42),
     ],
 )
-def test_the_days_of_a_period_are_found_and_little_before_them_is_read(
+def test_a_period_is_found_with_few_earlier_events_read(
     log: Path, model: str, period: Period, days: list[int], most_read: int
 ) -> None:
     in_period, read = days_of(log, model, period)
@@ -67,7 +67,7 @@ def test_the_days_of_a_period_are_found_and_little_before_them_is_read(
     assert read <= most_read
 
 
-def test_a_log_whose_segments_state_no_times_is_read_whole(log: Path, tmp_path: Path) -> None:
+def test_a_log_without_segment_times_is_read_completely(log: Path, tmp_path: Path) -> None:
     copy = tmp_path / "log"
     (copy / "host-0").mkdir(parents=True)
     for path in (log / "host-0").iterdir():

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("command", ["serve", "monitor", "forward", "up", "registry serve"])
-def test_a_process_does_not_start(
+def test_a_process_with_a_misspelt_variable_does_not_start(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "home"))
@@ -33,7 +33,7 @@ def test_a_process_does_not_start(
     assert not (tmp_path / "home").exists()
 
 
-def test_the_service_refuses_settings_of_its_log_before_a_worker_starts(
+def test_invalid_log_settings_are_refused_before_a_worker_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "home"))
@@ -65,7 +65,7 @@ def test_a_setting_with_a_letter_left_out_is_found(name: str, data: st.DataObjec
     assert misspelt({name: "x"}) == []
 
 
-def test_variables_of_others_are_accepted() -> None:
+def test_variables_of_other_programs_are_accepted() -> None:
     """Those of tests, of the Makefile, of Compose, and what Kubernetes sets for Services."""
     files = [ROOT / "Makefile", ROOT / "deploy" / "compose.yaml", *(ROOT / ".ci").iterdir()]
     files += [one for one in (ROOT / "tests").rglob("*.py") if one != Path(__file__)]

@@ -49,7 +49,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(driftline, arguments)
 
 
-def test_an_empty_registry_says_how_to_fill_it(files: list[str]) -> None:
+def test_an_empty_registry_prints_how_to_register_a_model(files: list[str]) -> None:
     assert files
     assert "No model is registered; see driftline register --help." in run("models").output
 
@@ -68,13 +68,13 @@ def test_no_promote_names_the_next_step(files: list[str]) -> None:
     assert "champion" not in run("models").output
 
 
-def test_beside_a_running_service_nothing_is_to_be_started(files: list[str]) -> None:
+def test_next_to_a_running_service_no_start_command_is_printed(files: list[str]) -> None:
     with ProcessLock(Home.from_environment().lock("service"), "service"):
         result = run("register", *files, "--name", "taxi")
     assert "taxi champion is version 1: the running service loads it" in result.output
 
 
-def test_a_later_version_is_never_promoted(files: list[str], tmp_path: Path) -> None:
+def test_a_later_version_is_not_promoted_by_registration(files: list[str], tmp_path: Path) -> None:
     run("register", *files, "--name", "taxi")
     (tmp_path / "manifest.yaml").write_text(yaml.safe_dump(MANIFEST | {"description": "newer"}))
     assert "champion" not in run("register", *files, "--name", "taxi").output
@@ -119,7 +119,9 @@ def test_models_are_listed_with_their_aliases(files: list[str]) -> None:
     assert run("models").output.splitlines()[1].split()[:3] == ["taxi", "1", "champion"]
 
 
-def test_a_reference_that_looks_trained_on_is_a_warning(files: list[str], tmp_path: Path) -> None:
+def test_a_reference_that_looks_like_training_data_is_a_warning(
+    files: list[str], tmp_path: Path
+) -> None:
     frame = pd.DataFrame({"distance": [1.0, 2.0, 3.0], "fare": [2.0, 4.0, 6.0]})
     frame.to_parquet(tmp_path / "reference.parquet")
     result = run("register", *files, "--name", "taxi")
@@ -127,7 +129,7 @@ def test_a_reference_that_looks_trained_on_is_a_warning(files: list[str], tmp_pa
     assert "warning: R2 on the reference is 1.0000, which is implausibly good" in result.stderr
 
 
-def test_an_unknown_version_is_an_error_with_those_that_exist(files: list[str]) -> None:
+def test_an_unknown_version_is_an_error_with_the_existing_versions(files: list[str]) -> None:
     run("register", *files, "--name", "taxi")
     error = run("promote", "taxi", "--version", "7").exception
     assert isinstance(error, UnknownVersion)
@@ -140,7 +142,7 @@ def test_a_missing_file_is_refused_by_name(files: list[str]) -> None:
     assert "nowhere.onnx" in result.stderr
 
 
-def test_a_reference_and_its_target_are_enough(files: list[str], tmp_path: Path) -> None:
+def test_a_reference_and_its_target_are_sufficient(files: list[str], tmp_path: Path) -> None:
     reference = str(tmp_path / "reference.parquet")
     arguments = ["--name", "taxi", "--reference", reference, "--target", "fare"]
     result = run("register", files[0], *arguments)
@@ -163,7 +165,7 @@ def test_a_manifest_is_printed_to_be_edited(files: list[str], tmp_path: Path) ->
     assert inferred.output.splitlines()[0] == edited.output.splitlines()[0]
 
 
-def test_owner_and_tags_are_stated_listed_and_found_in_the_history(files: list[str]) -> None:
+def test_owner_and_tags_are_set_listed_and_recorded(files: list[str]) -> None:
     wrong = run("register", *files, "--name", "taxi", "--tag", "Tier 1")
     assert isinstance(wrong.exception, InvalidDescription)
     assert "No model is registered" in run("models").output, "refused before it is registered"

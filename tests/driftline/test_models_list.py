@@ -51,7 +51,7 @@ def _rows(result: Result) -> list[list[str]]:
     return [line.split() for line in result.stdout.splitlines()[1:]]
 
 
-def test_a_model_is_one_line_with_its_aliases_and_newest_version(history: History) -> None:
+def test_each_model_is_one_line_with_aliases_and_newest_version(history: History) -> None:
     _fill(history, "taxi", 11, champion="9", canary="11")
     _fill(history, "flights", 2)
     assert _rows(_run()) == [
@@ -60,7 +60,7 @@ def test_a_model_is_one_line_with_its_aliases_and_newest_version(history: Histor
     ]
 
 
-def test_the_list_ends_with_the_number_of_models_that_it_does_not_show(history: History) -> None:
+def test_the_list_ends_with_the_number_of_omitted_models(history: History) -> None:
     for model in ("a", "b", "c", "d"):
         _fill(history, model, 2)
     result = _run("--limit", "3")
@@ -82,7 +82,7 @@ def test_a_pattern_selects_models_and_a_name_lists_its_versions(history: History
     assert "No model matches 'team-c-*'" in _run("team-c-*").stdout
 
 
-def test_programs_get_every_version_as_a_line_of_json(history: History) -> None:
+def test_json_output_has_one_line_per_version(history: History) -> None:
     for number in range(101):
         _fill(history, f"m-{number:03}", 1, champion="1")
     lines = [json.loads(line) for line in _run("--json").stdout.splitlines()]
@@ -95,7 +95,7 @@ def test_programs_get_every_version_as_a_line_of_json(history: History) -> None:
 @pytest.mark.parametrize(
     ("arguments", "time"), [((), "2026-11-30"), (("--versions",), "2026-11-30 04:52")]
 )
-def test_times_and_numbers_are_not_broken_at_80_columns(
+def test_times_and_numbers_are_not_wrapped_at_80_columns(
     history: History, arguments: tuple[str, ...], time: str
 ) -> None:
     _fill(history, "taxi", 2, champion="2", **{f"region-{n}": "1" for n in range(9)})

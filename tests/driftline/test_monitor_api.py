@@ -39,7 +39,7 @@ def ask(transport: httpx.BaseTransport, rollout: str = "r1") -> list[str]:
     return list(awaited_conditions("bus line", "champion", rollout, transport))
 
 
-def test_the_monitor_states_what_its_rollout_awaits() -> None:
+def test_the_monitor_states_the_conditions_that_a_rollout_awaits() -> None:
     transport = answering(httpx.Response(200, content=msgspec.json.encode(PANEL)))
     assert ask(transport) == ["Not enough data about it."]
     assert ask(transport, "r2") == []  # it follows an earlier rollout still
@@ -50,7 +50,7 @@ def test_the_monitor_states_what_its_rollout_awaits() -> None:
     ("reply", "reason"),
     [(httpx.Response(403), "status 403"), (httpx.Response(200, content=b"<html>"), "JSON is")],
 )
-def test_a_monitor_without_an_answer_is_named(
+def test_a_monitor_that_does_not_reply_is_named(
     reply: httpx.Response, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ask(answering(reply)) == []

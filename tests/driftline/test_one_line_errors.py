@@ -30,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 
 @pytest.mark.parametrize("command", [["models"], ["promote", "tiny", "--version", "1"]])
-def test_a_registry_of_garbage_is_one_line(
+def test_a_garbage_registry_is_reported_in_one_line(
     home: Home,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -43,7 +43,7 @@ def test_a_registry_of_garbage_is_one_line(
     assert line == f"driftline: registry {home.registry}: {fault}"
 
 
-def test_a_locked_registry_is_one_line(
+def test_a_locked_registry_is_reported_in_one_line(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(history_file, "PATIENCE_S", 0)
@@ -56,7 +56,7 @@ def test_a_locked_registry_is_one_line(
     assert "locked by another process" in line
 
 
-def test_a_monitor_database_of_garbage_is_one_line(
+def test_a_garbage_monitor_database_is_reported_in_one_line(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home.monitor.write_bytes(b"garbage" * 1000)
@@ -72,7 +72,7 @@ def test_a_monitor_database_of_garbage_is_one_line(
         (sqlite3.OperationalError("disk I/O error"), "disk I/O error"),
     ],
 )
-def test_any_fault_of_the_disk_is_one_line(
+def test_any_disk_fault_is_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     error: Exception,

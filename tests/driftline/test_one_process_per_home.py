@@ -29,7 +29,7 @@ EARLIER = Path(__file__).parents[1] / "monitoring/storage/before_migrations/sqli
         ("up", "monitor.lock", "monitor"),
     ],
 )
-def test_the_second_of_a_home_ends_with_one_line(
+def test_a_second_process_of_a_home_ends_with_one_line(
     run: Run, home: Home, command: str, lock: str, role: str
 ) -> None:
     with ProcessLock(home.root / lock, role):
@@ -66,7 +66,7 @@ def test_no_command_migrates_the_database_of_a_running_monitor(run: Run, home: H
         assert (reading.returncode, reading.stderr) == (0, "")
 
 
-def test_the_past_is_replayed_while_the_monitor_runs(run: Run, home: Home, tmp_path: Path) -> None:
+def test_a_replay_runs_next_to_the_monitor(run: Run, home: Home, tmp_path: Path) -> None:
     with ProcessLock(home.lock("monitor"), "monitor"):
         done = run("replay", "--into", str(tmp_path / "again"))
     assert (done.returncode, done.stderr) == (0, "")

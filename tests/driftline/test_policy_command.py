@@ -34,7 +34,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(driftline, ["policy", *arguments])
 
 
-def test_a_change_is_shown_with_who_made_it_when_and_why(registry: Registry, file: str) -> None:
+def test_a_change_is_shown_with_actor_time_and_reason(registry: Registry, file: str) -> None:
     said = run("tiny", "champion", "--file", file, "--why", "nights are quiet").output
     assert "tiny version 1: policy changed (registry revision 3)" in said
     assert "version 1: alarms.min_rows 50 -> 7, drift_methods.price none -> psi" in said
@@ -49,7 +49,7 @@ def test_a_change_is_shown_with_who_made_it_when_and_why(registry: Registry, fil
     assert last.endswith("; reason: nights are quiet")
 
 
-def test_all_changes_can_be_taken_back(registry: Registry, file: str) -> None:
+def test_all_changes_can_be_reset(registry: Registry, file: str) -> None:
     run("tiny", "--file", file, "--why", "a trial")
     said = run("tiny", "--reset", "--why", "it was one").output
     assert "every version of tiny: policy changed" in said
@@ -58,7 +58,7 @@ def test_all_changes_can_be_taken_back(registry: Registry, file: str) -> None:
     assert registry.policies(version)[-1].policy == version.manifest.monitoring
 
 
-def test_what_cannot_be_is_refused(file: str) -> None:
+def test_impossible_changes_are_refused(file: str) -> None:
     assert "expected --why" in run("tiny", "--file", file).output
     assert "expected --why" in run("tiny", "--reset", "--why", " ").output
     assert "expected no --file" in run("tiny", "--reset", "--file", file, "--why", "x").output

@@ -118,7 +118,7 @@ def test_a_later_version_is_not_promoted(home: Home, capsys: pytest.CaptureFixtu
         ("torch.nn.modules.linear", "torch"),
     ],
 )
-def test_a_missing_converter_names_the_line_to_type(
+def test_a_missing_converter_is_reported_with_the_install_command(
     library: str, missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
@@ -171,12 +171,12 @@ def test_every_output_of_a_torch_module_has_a_name_and_a_batch(
     assert batched == {"input", *names} - {"loss"}
 
 
-def test_what_is_no_model_is_refused_with_what_is() -> None:
+def test_an_unsupported_object_is_refused_with_the_supported_kinds() -> None:
     with pytest.raises(SettingError, match=r"a builtins\.dict cannot be registered: expected"):
         driftline.register("nothing", {})
 
 
-def test_an_estimator_without_rows_asks_for_them() -> None:
+def test_an_estimator_without_rows_is_refused_with_the_missing_argument() -> None:
     model = Ridge().fit(np.zeros((2, 2)), [0, 1])
     with pytest.raises(SettingError, match="expected reference= or example="):
         driftline.register("ridge", model)

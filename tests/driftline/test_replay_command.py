@@ -60,15 +60,17 @@ def compare(tmp_path: Path) -> Callable[..., tuple[int, int]]:
     return compare
 
 
-def test_the_same_log_differs_nowhere(compare: Callable[..., tuple[int, int]]) -> None:
+def test_a_replay_of_the_same_log_has_no_differences(
+    compare: Callable[..., tuple[int, int]],
+) -> None:
     assert compare() == (0, 0)
 
 
-def test_another_score_differs(compare: Callable[..., tuple[int, int]]) -> None:
+def test_a_different_score_is_reported(compare: Callable[..., tuple[int, int]]) -> None:
     assert compare(_scored_otherwise) == (1, 0)
 
 
-def test_an_earlier_release_may_have_scored_otherwise(
+def test_different_scores_of_an_earlier_release_are_explained(
     compare: Callable[..., tuple[int, int]],
 ) -> None:
     assert compare(_without_figures, _scored_otherwise) == (0, 1)

@@ -56,7 +56,7 @@ def test_labels_of_a_file_are_recorded_once(home: Home, tmp_path: Path) -> None:
     assert all(0 < one.inclusion <= 1 for one in events)
 
 
-def test_a_file_of_something_else_is_refused(home: Home, tmp_path: Path) -> None:
+def test_a_file_without_labels_is_refused(home: Home, tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
     file.write_text('{"rows": []}')
     refused = _run("import", "tiny", str(file))
@@ -64,6 +64,6 @@ def test_a_file_of_something_else_is_refused(home: Home, tmp_path: Path) -> None
     assert not home.log.exists()
 
 
-def test_a_model_that_is_not_registered_is_no_empty_queue(home: Home) -> None:
+def test_an_unregistered_model_is_an_error_not_an_empty_queue(home: Home) -> None:
     refused = _run("export", "timy")
     assert "no model 'timy'" in str(refused.exception)

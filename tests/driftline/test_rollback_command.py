@@ -30,7 +30,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(driftline, arguments)
 
 
-def test_the_alias_goes_back_and_the_content_is_barred_in_one_change(registry: Registry) -> None:
+def test_a_rollback_moves_the_alias_and_bars_the_content_in_one_change(registry: Registry) -> None:
     result = run("rollback", "tiny", "--why", "slow")
     assert "tiny champion is version 2 again (revision 8); version 3 is barred" in result.output
     assert registry.aliases("tiny") == {"champion": "2"}
@@ -39,7 +39,7 @@ def test_the_alias_goes_back_and_the_content_is_barred_in_one_change(registry: R
     assert [row.kind for row in registry.history("tiny")[-2:]] == ["rolled_back", "barred"]
 
 
-def test_a_second_rollback_skips_what_is_barred(registry: Registry) -> None:
+def test_a_second_rollback_skips_barred_versions(registry: Registry) -> None:
     run("rollback", "tiny", "--why", "slow")
     assert "is version 1 again" in run("rollback", "tiny", "--why", "also slow").output
     found = run("rollback", "tiny", "--why", "all slow").exception
@@ -54,7 +54,7 @@ def test_provisioning_honours_a_rollback(registry: Registry) -> None:
         registry.provide_alias("tiny", "challenger", "3")
 
 
-def test_barred_content_is_barred_under_every_number_until_it_is_unbarred(
+def test_content_is_barred_under_every_number_until_it_is_unbarred(
     registry: Registry,
 ) -> None:
     run("rollback", "tiny", "--why", "slow")
@@ -64,7 +64,7 @@ def test_barred_content_is_barred_under_every_number_until_it_is_unbarred(
     assert isinstance(found, UnknownVersion)
 
 
-def test_nothing_is_barred_on_request(registry: Registry) -> None:
+def test_a_rollback_can_omit_the_bar(registry: Registry) -> None:
     result = run("rollback", "tiny", "--to", "1", "--no-bar", "--why", "a trial")
     assert result.output.startswith("tiny champion is version 1 again (revision 7)\n")
     registry.promote("tiny", "3")
@@ -74,7 +74,7 @@ def test_nothing_is_barred_on_request(registry: Registry) -> None:
     ("number", "sentence"),
     [("3", "is already version 3"), ("9", "never pointed to version 9")],
 )
-def test_a_version_that_was_not_there_before_is_refused(
+def test_a_version_that_never_had_the_alias_is_refused(
     registry: Registry, number: str, sentence: str
 ) -> None:
     history = History(Home.from_environment().registry)

@@ -66,7 +66,7 @@ def test_the_metric_without_a_result_is_named_with_its_figures(desk: Desk) -> No
     assert "pauses it if there is no verdict" in shown
 
 
-def test_an_arm_without_traffic_a_refusal_and_a_monitor_that_ended_are_named(desk: Desk) -> None:
+def test_status_names_an_idle_arm_a_refusal_and_a_stopped_monitor(desk: Desk) -> None:
     desk.start(VerdictPolicy())
     desk.judge(counts=False, age_us=3_600_000_000)
     shown = desk.status()
@@ -77,7 +77,7 @@ def test_an_arm_without_traffic_a_refusal_and_a_monitor_that_ended_are_named(des
     assert "refused the verdict: it has 0 of 1 approvals for champion." in desk.status()
 
 
-def test_a_paused_rollout_says_who_ends_that_and_when(desk: Desk) -> None:
+def test_a_paused_rollout_states_who_can_resume_it_and_its_expiry(desk: Desk) -> None:
     desk.start(VerdictPolicy())
     verdict = RolloutVerdict("pause", 0, "latency", COUNTS)
     desk.rollouts.pause("taxi", "champion", actor="monitor", verdict=verdict)
@@ -87,14 +87,14 @@ def test_a_paused_rollout_says_who_ends_that_and_when(desk: Desk) -> None:
     assert "Paused: a person resumes, promotes or aborts it." in desk.status()
 
 
-def test_people_decide_without_a_verdict_policy(desk: Desk) -> None:
+def test_without_a_verdict_policy_people_decide(desk: Desk) -> None:
     desk.start(None)
     assert "No verdict policy: people advance and end this rollout." in desk.status()
     desk.rollouts.abort("taxi", "champion", actor="ann", why="slow")
     assert "aborted: slow" in desk.status()
 
 
-def test_a_backtest_of_a_rollout_that_never_was_is_refused(desk: Desk) -> None:
+def test_a_backtest_of_a_missing_rollout_is_refused(desk: Desk) -> None:
     desk.status()
     result = CliRunner().invoke(driftline, ["rollout", "backtest", "taxi", "--version", "9"])
     assert result.exit_code != 0

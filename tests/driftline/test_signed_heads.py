@@ -64,7 +64,7 @@ def _verify(export: Path, public: Path, head: Path | None = None) -> Result:
     return run("verify", "--file", export, "--head", kept, "--public-key", public)
 
 
-def test_the_key_is_made_once_for_its_owner_alone(home: Home) -> None:
+def test_the_key_is_created_once_and_private_to_its_owner(home: Home) -> None:
     first = run("key")
     assert first.stdout.startswith("-----BEGIN PUBLIC KEY-----")
     assert stat.S_IMODE(home.audit_key.stat().st_mode) == 0o600
@@ -72,7 +72,7 @@ def test_the_key_is_made_once_for_its_owner_alone(home: Home) -> None:
     assert [path.name for path in home.root.glob("audit-key*")] == ["audit-key.pem"]
 
 
-def test_two_commands_at_once_make_one_key(tmp_path: Path) -> None:
+def test_two_concurrent_commands_create_one_key(tmp_path: Path) -> None:
     path, made = tmp_path / "key.pem", []
     start = threading.Barrier(8)
 
@@ -89,7 +89,7 @@ def test_two_commands_at_once_make_one_key(tmp_path: Path) -> None:
     assert len(set(made)) == 1
 
 
-def test_a_setting_names_the_key(
+def test_a_setting_can_name_the_key_file(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_AUDIT_KEY", str(tmp_path / "elsewhere" / "key.pem"))
@@ -108,7 +108,7 @@ def test_an_export_is_verified_without_the_registry(
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_cut_and_an_edited_export_do_not_agree_with_the_head(export: Path, public: Path) -> None:
+def test_a_truncated_or_edited_export_does_not_match_the_head(export: Path, public: Path) -> None:
     whole = export.read_text()
     export.write_text("".join(whole.splitlines(keepends=True)[:2]))
     found = str(_verify(export, public).exception)
@@ -147,7 +147,7 @@ def test_the_head_of_another_key_is_refused(
     assert "is signed by key" in str(found)
 
 
-def test_a_head_that_was_kept_finds_what_was_computed_again(home: Home, public: Path) -> None:
+def test_a_stored_signed_head_detects_a_recomputed_chain(home: Home, public: Path) -> None:
     kept = public.with_name("kept.head")
     kept.write_text(run("head", "--sign").stdout)
     assert run("verify", "--head", kept, "--public-key", public).exit_code == 0
@@ -183,7 +183,7 @@ def _other_kind() -> bytes:
         (None, 0o640, "other users can read it; expected chmod 600"),
     ],
 )
-def test_a_key_that_cannot_be_used_is_named(
+def test_an_unusable_key_is_named(
     home: Home, content: bytes | None, mode: int, expected: str
 ) -> None:
     run("key")
@@ -215,7 +215,7 @@ def test_without_a_key_nothing_is_signed(home: Home) -> None:
         (["--public-key", "key.pem", "--head", "head"], "expected an Ed25519 public key as PEM"),
     ],
 )
-def test_arguments_that_do_not_fit_are_named(
+def test_invalid_combinations_of_arguments_are_named(
     home: Home, public: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: str
 ) -> None:
     monkeypatch.chdir(public.parent)

@@ -52,7 +52,9 @@ def diary(tmp_path: Path) -> Path:
     return tmp_path / "diary"
 
 
-async def test_children_end_in_the_order_given(diary: Path, free_port: Callable[[], int]) -> None:
+async def test_child_processes_are_stopped_in_the_given_order(
+    diary: Path, free_port: Callable[[], int]
+) -> None:
     children = [_child("first", free_port(), diary), _child("second", free_port(), diary)]
     supervisor = Supervisor(children, print, grace=180)
     running = asyncio.create_task(supervisor.run())
@@ -62,7 +64,7 @@ async def test_children_end_in_the_order_given(diary: Path, free_port: Callable[
     assert diary.read_text().splitlines()[2:] == ["end first", "end second"]
 
 
-async def test_a_child_that_dies_is_started_again(
+async def test_a_child_process_that_dies_is_restarted(
     diary: Path, free_port: Callable[[], int]
 ) -> None:
     supervisor = Supervisor([_child("only", free_port(), diary)], print, grace=180)
@@ -77,7 +79,7 @@ async def test_a_child_that_dies_is_started_again(
     assert await running == 0
 
 
-async def test_a_child_that_cannot_start_stops_the_whole(
+async def test_a_child_process_that_cannot_start_stops_the_supervisor(
     diary: Path, free_port: Callable[[], int]
 ) -> None:
     said: list[str] = []
@@ -89,7 +91,7 @@ async def test_a_child_that_cannot_start_stops_the_whole(
     assert said == ["broken could not start (exit status 3)"]
 
 
-async def test_a_child_that_does_not_listen_is_killed_after_the_grace(
+async def test_a_child_process_that_ignores_the_signal_is_killed_after_the_grace_period(
     tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     deaf = SERVER.replace("signal.signal(signal.SIGTERM, end)", "signal.signal(15, signal.SIG_IGN)")
@@ -102,7 +104,7 @@ async def test_a_child_that_does_not_listen_is_killed_after_the_grace(
     assert await running == 0
 
 
-async def test_a_child_that_cannot_be_started_again_stops_the_whole_after_a_few_tries(
+async def test_a_child_process_that_cannot_be_restarted_stops_the_supervisor(
     diary: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor_module, "FIRST_PAUSE", 0.0)

@@ -63,7 +63,7 @@ def test_up_reads_the_variables_of_its_parts(
     assert f"port {taken} on 127.0.0.1" in refused.stderr
 
 
-def test_a_name_that_is_no_host_is_refused(run: Run) -> None:
+def test_a_name_that_is_not_a_host_is_refused(run: Run) -> None:
     refused = run("serve", "--host", "no.such.host.invalid", "--allow-anonymous")
     assert refused.returncode == 1
     (line,) = refused.stderr.splitlines()

@@ -25,7 +25,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
-def test_nothing_that_steers_is_left(name: str) -> None:
+def test_control_sequences_are_removed(name: str) -> None:
     for text in (escaped(name), plain(name).plain):
         assert not set(STEERING) & set(text)
         assert all(c.isprintable() or c in "\n\t" for c in text)
@@ -34,13 +34,13 @@ def test_nothing_that_steers_is_left(name: str) -> None:
     )
 
 
-def test_words_of_every_language_stay() -> None:
+def test_text_of_every_language_is_unchanged() -> None:
     for text in ("plain", "Größe 10 µs, ≤ 5 %", "東京", "مرحبا", "é", "a\n\tb"):
         assert escaped(text) == text
 
 
 @pytest.mark.parametrize("name", TERMINAL.values(), ids=TERMINAL.keys())
-def test_a_command_writes_none_by_any_way(
+def test_a_command_prints_no_control_sequence_by_any_path(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @click.command()
@@ -62,7 +62,7 @@ def test_a_command_writes_none_by_any_way(
         assert name.isprintable() or not left, repr(text)
 
 
-def test_colours_pass_and_a_display_of_ours_may_move_the_cursor() -> None:
+def test_colours_pass_and_our_progress_display_may_move_the_cursor() -> None:
     stream = io.StringIO()
     wrapped = EscapingStream(stream)
     wrapped.writelines(["\x1b[1;31mred\x1b[0m\x1b[2J", "\x1b]0;x\x07"])
@@ -71,7 +71,7 @@ def test_colours_pass_and_a_display_of_ours_may_move_the_cursor() -> None:
     assert unescaped_stream(stream) is stream
 
 
-def test_the_streams_are_as_before_afterwards() -> None:
+def test_the_streams_are_restored_afterwards() -> None:
     before = sys.stdout, sys.stderr
     with escaped_streams():
         assert sys.stdout is not before[0]
@@ -104,7 +104,7 @@ def hostile_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "command",
     ["status", "alarms", "alarms list", "alarms silences", "webhooks list", "status --json"],
 )
-def test_commands_show_hostile_names_and_nothing_steers(
+def test_commands_show_hostile_names_without_control_sequences(
     hostile_home: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

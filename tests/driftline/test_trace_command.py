@@ -133,7 +133,7 @@ def home(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 
 @pytest.mark.usefixtures("home")
-def test_a_trace_names_every_part(traced: Traced) -> None:
+def test_a_trace_names_every_step(traced: Traced) -> None:
     result = run(PREDICTION)
     assert result.exit_code == 0, result.exception
     lines = [" ".join(line.split()) for line in result.output.splitlines()]
@@ -182,7 +182,9 @@ def test_without_the_log_the_monitor_names_version_and_time() -> None:
 
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("prediction_id", ["0123456789-abc-1-0123456789ac", "p", 'é"\\'])
-def test_an_unknown_id_names_what_was_searched(traced: Traced, prediction_id: str) -> None:
+def test_an_unknown_id_is_reported_with_the_searched_places(
+    traced: Traced, prediction_id: str
+) -> None:
     result = run(prediction_id)
     assert isinstance(result.exception, UnknownPrediction)
     assert f"the log {traced.home.log} (1 segment of 1 source, " in str(result.exception)
@@ -190,11 +192,11 @@ def test_an_unknown_id_names_what_was_searched(traced: Traced, prediction_id: st
 
 
 @pytest.mark.parametrize("prediction_id", ["", "x" * 513, "a\0b"])
-def test_an_id_that_is_none_is_refused(home: Home, prediction_id: str) -> None:
+def test_an_invalid_id_is_refused(home: Home, prediction_id: str) -> None:
     assert "expected 1 to 512 characters" in run(prediction_id).output
 
 
-def test_an_empty_home_is_searched_and_not_filled(
+def test_an_empty_home_is_searched_without_creating_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))

@@ -76,7 +76,7 @@ def _model_of_taxi(home: Home) -> History:
     return history
 
 
-def test_golden_requests_of_two_writers_are_all_kept(
+def test_golden_requests_of_two_writers_are_all_stored(
     home: Home, tmp_path: Path, meanwhile: Meanwhile
 ) -> None:
     _model_of_taxi(home)
@@ -107,7 +107,7 @@ def test_a_golden_request_is_removed_by_content_and_once(
     assert _prices(home) == [4.0]
 
 
-def test_gates_that_were_edited_from_an_older_state_are_refused(home: Home, tmp_path: Path) -> None:
+def test_gates_edited_from_an_outdated_state_are_refused(home: Home, tmp_path: Path) -> None:
     read = _model_of_taxi(home).revision()
     _set_gates(home, read)
     for command, stated in (("gates", "gates: {}"), ("release-policy", "approvals: {}")):
@@ -136,7 +136,7 @@ def test_a_rollout_is_checked_against_the_champion_that_answers(
     assert History(home.registry).state("tiny").rollouts == {}
 
 
-def test_the_first_version_is_not_promoted_over_the_choice_of_a_person(
+def test_the_first_version_does_not_replace_a_persons_promotion(
     home: Home, tmp_path: Path, meanwhile: Meanwhile
 ) -> None:
     registry = Registry(home)

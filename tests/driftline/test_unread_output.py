@@ -19,7 +19,9 @@ def _without_reader(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sys, "stdout", os.fdopen(writing, "w", buffering=1))
 
 
-def test_a_registration_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registration_is_complete_although_its_output_is_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
     for variable in ("DRIFTLINE_REGISTRY", "DRIFTLINE_ARTIFACTS", "DRIFTLINE_REGISTRY_SERVER"):
@@ -35,14 +37,14 @@ def test_a_registration_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [row.kind for row in registry.history("tiny")][-1] == "description"
 
 
-def test_output_with_a_reader_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_with_a_reader_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     with finish_unread():
         print("one")
     print("two")
     assert capsys.readouterr().out == "one\ntwo\n"
 
 
-def test_the_stream_returns_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stream_is_restored_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         _without_reader(patch)
         before = sys.stdout

@@ -6,7 +6,7 @@ from driftline.up import children
 from eventlog.errors import SettingError
 
 
-def test_a_part_with_a_certificate_is_asked_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_with_a_certificate_is_probed_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRIFTLINE_SERVICE_TLS_CERTIFICATE", "server.pem")
     service, _, monitor = children(3000, 8001, 3100)
     assert service.health == "https://127.0.0.1:3000/v2/health/live"
@@ -14,7 +14,7 @@ def test_a_part_with_a_certificate_is_asked_over_tls(monkeypatch: pytest.MonkeyP
     assert (service.page, monitor.page) == ("https://127.0.0.1:3000/", "http://127.0.0.1:3100/")
 
 
-def test_a_part_that_wants_a_certificate_of_us_is_not_started(
+def test_a_part_that_requires_client_certificates_is_not_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_MONITOR_TLS_CLIENT_CA", "authority.pem")
@@ -26,7 +26,7 @@ def test_a_part_that_wants_a_certificate_of_us_is_not_started(
     ("host", "near"),
     [("localhost", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]")],
 )
-def test_a_part_is_asked_where_it_listens(
+def test_a_part_is_probed_at_its_address(
     monkeypatch: pytest.MonkeyPatch, host: str, near: str
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_SERVICE_HOST", host)

@@ -64,7 +64,7 @@ def test_an_earlier_database_lists_its_migrations(home: Home) -> None:
     assert found["steps"][-1].startswith(REVISION)
 
 
-def test_what_a_newer_release_wrote_is_refused(home: Home) -> None:
+def test_data_of_a_newer_release_is_refused(home: Home) -> None:
     Registry(home)
     Store(home.monitor).close()
     for path, table in ((home.monitor, VERSION_TABLE), (home.registry, REGISTRY_TABLE)):
@@ -79,7 +79,7 @@ def test_what_a_newer_release_wrote_is_refused(home: Home) -> None:
     assert "'driftline.prediction.v9' of host" in found["event log"]["message"]
 
 
-def test_a_file_that_is_no_database_is_no_traceback(home: Home) -> None:
+def test_a_file_that_is_not_a_database_causes_no_traceback(home: Home) -> None:
     home.monitor.write_bytes(b"no database" * 100)
     found = _checked(home, 1)["monitor's database"]
     assert found["outcome"] == "unknown"

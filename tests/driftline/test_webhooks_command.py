@@ -24,7 +24,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return store
 
 
-def test_a_webhook_that_was_given_up_is_sent_again_by_hand(store: Store) -> None:
+def test_an_abandoned_webhook_can_be_resent(store: Store) -> None:
     listed = CliRunner().invoke(driftline, ["webhooks", "list"])
     assert all(word in listed.output for word in ("rr_1", "dead", "500: broken"))
     assert store.due(2**62) == []
@@ -36,7 +36,7 @@ def test_a_webhook_that_was_given_up_is_sent_again_by_hand(store: Store) -> None
     assert "no dead webhook 'rr_1'" in again.output
 
 
-def test_a_receiver_that_wants_no_more_is_sent_to_again_by_a_person(store: Store) -> None:
+def test_a_disabled_receiver_can_be_enabled_by_a_person(store: Store) -> None:
     store.disable(
         DisabledReceiver(receiver="x", host="train.example", since=0, reason="410: no more")
     )
@@ -51,6 +51,6 @@ def test_a_receiver_that_wants_no_more_is_sent_to_again_by_a_person(store: Store
     assert (again.exit_code, "no receiver is disabled" in again.output) == (1, True)
 
 
-def test_dead_letters_say_where_they_came_from_and_why(store: Store) -> None:
+def test_dead_letters_state_their_origin_and_reason(store: Store) -> None:
     listed = CliRunner().invoke(driftline, ["deadletters", "list"])
     assert all(word in listed.output for word in ("here-0:1:7", "no such model", '{"m'))

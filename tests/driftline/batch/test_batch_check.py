@@ -43,7 +43,7 @@ def test_a_check_refuses_or_warns_about_rows_unlike_the_reference(
     assert "100 rows agree with the reference" in capsys.readouterr().err
 
 
-def test_rows_that_fit_no_feature_are_part_of_the_check(home: Home, tmp_path: Path) -> None:
+def test_rejected_rows_are_part_of_the_check(home: Home, tmp_path: Path) -> None:
     frame = rows_of(50).astype({"price": str})
     frame.loc[:4, "price"] = "dear"
     source = write(frame, tmp_path / "in.csv")

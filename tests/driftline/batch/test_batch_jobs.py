@@ -58,7 +58,7 @@ def events(home: Home, prefix: str) -> list[PredictionEvent]:
     workers=st.integers(1, 3),
     suffix=st.sampled_from([".parquet", ".csv"]),
 )
-def test_row_i_out_is_row_i_in_for_any_chunks(  # noqa: PLR0917
+def test_output_row_i_belongs_to_input_row_i_for_any_chunk_size(  # noqa: PLR0917
     home: Home, tmp_path_factory: pytest.TempPathFactory, chunk: int, group: int, workers: int,
     suffix: str,
 ) -> None:  # fmt: skip
@@ -104,7 +104,7 @@ STEPS = [(checkpoints.Checkpoints, "write"), (chunk_events.ChunkLog, "append"),
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
-def test_a_killed_job_gives_the_bytes_of_one_that_was_not(
+def test_a_killed_and_resumed_job_writes_the_same_bytes(
     home: Home, tmp_path: Path, suffix: str
 ) -> None:
     frame = rows_of(ROWS, seed=int.from_bytes(suffix.encode()) % 1_000)
@@ -170,7 +170,7 @@ def test_rejected_rows_keep_their_place_and_state_why(home: Home, tmp_path: Path
     assert out["prediction_row"].dropna().tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
 
 
-def test_folders_keep_their_files_or_become_one(home: Home, tmp_path: Path) -> None:
+def test_folders_keep_their_files_or_become_one_file(home: Home, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     (folder / "day=2").mkdir(parents=True)
     frame = rows_of(100)
@@ -186,7 +186,7 @@ def test_folders_keep_their_files_or_become_one(home: Home, tmp_path: Path) -> N
     assert read(tmp_path / "out.csv")["id"].tolist() == [*range(30, 90), *range(30)]
 
 
-def test_a_job_keeps_the_version_that_its_alias_named_first(home: Home, tmp_path: Path) -> None:
+def test_a_job_keeps_the_version_of_its_alias_at_the_start(home: Home, tmp_path: Path) -> None:
     registry = Registry(home)
     other = registry.register(
         Path(registry.version("tiny", "1").path) / "model.onnx", model="tiny",
@@ -223,7 +223,7 @@ def test_a_job_keeps_the_version_that_its_alias_named_first(home: Home, tmp_path
         ({"source": "s3x://bucket/in.csv"}, "s3x://bucket/in.csv"),
     ],
 )
-def test_what_cannot_run_is_refused_with_its_place(
+def test_an_impossible_job_is_refused_with_the_place(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any],
     message: str,
 ) -> None:  # fmt: skip
@@ -243,7 +243,7 @@ def test_what_cannot_run_is_refused_with_its_place(
     assert not Path(".out.csv.unfinished").exists()
 
 
-def test_two_processes_do_not_run_one_job(home: Home, tmp_path: Path) -> None:
+def test_a_second_process_cannot_run_the_same_job(home: Home, tmp_path: Path) -> None:
     source = write(rows_of(20), tmp_path / "in.csv")
     held = checkpoints.Checkpoints(tmp_path / ".out.csv.unfinished")
     with pytest.raises(AlreadyRunning, match="wait until it ends, or state another output"):
@@ -252,7 +252,7 @@ def test_two_processes_do_not_run_one_job(home: Home, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
-def test_changed_input_is_not_mixed_with_what_was_finished(home: Home, tmp_path: Path) -> None:
+def test_changed_input_is_not_mixed_with_finished_chunks(home: Home, tmp_path: Path) -> None:
     source = write(rows_of(ROWS), tmp_path / "in.csv")
     killed_at_chunk(2, True, source, tmp_path / "out.csv")
     write(rows_of(ROWS + 1), source)
@@ -297,7 +297,9 @@ def test_columns_of_other_types_are_read_or_refused(home: Home, tmp_path: Path) 
         run(tmp_path / "list.parquet", tmp_path / "list.csv")
 
 
-def test_the_event_of_a_chunk_counts_what_is_odd_about_its_rows(home: Home, tmp_path: Path) -> None:
+def test_the_event_of_a_chunk_counts_missing_unseen_and_outside_values(
+    home: Home, tmp_path: Path
+) -> None:
     frame = rows_of(60)
     frame["price"] = frame["price"].clip(-1, 1)
     frame.loc[:4, "price"] = 1e6

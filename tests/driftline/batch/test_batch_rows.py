@@ -50,13 +50,13 @@ def test_values_are_as_stated_or_rejected(
         assert read.tensors["x"].ravel().tolist() == values
 
 
-def test_nothing_is_a_value_where_the_manifest_allows_it() -> None:
+def test_an_empty_value_is_valid_if_the_manifest_allows_it() -> None:
     read = read_rows(manifest("FP64", nullable=True), pa.table({"x": pa.array([None, 1.0])}))
     assert not read.rejects
     assert np.isnan(read.tensors["x"][0, 0])
 
 
-def test_outputs_of_a_model_without_a_prediction_are_lists_and_names_give_way() -> None:
+def test_outputs_without_a_prediction_are_lists_and_clashing_names_change() -> None:
     copied = [pa.field("y", pa.int64()), pa.field("prediction_id", pa.string())]
     columns = OutputColumns(manifest("FP32"), copied)
     rows = pa.table({"y": [7, 8], "prediction_id": ["a", "b"]})

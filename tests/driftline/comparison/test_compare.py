@@ -144,7 +144,7 @@ def test_replay_runs_the_program_of_the_shadow(scene: Scene) -> None:
         assert one.second.value == pytest.approx(other.second.value, abs=1e-5)
 
 
-def test_a_paired_interval_is_narrower_than_one_of_different_rows(scene: Scene) -> None:
+def test_a_paired_interval_is_narrower_than_an_unpaired_interval(scene: Scene) -> None:
     paired = next(one for one in scene.compare("shadow").scores if one.name == "roc_auc")
     found = scene.compare("canary", day=12)
     apart = next(one for one in found.scores if one.name == "roc_auc")
@@ -160,7 +160,7 @@ def test_a_paired_interval_is_narrower_than_one_of_different_rows(scene: Scene) 
     assert (first.requests, first.total_ms["p50"], second.total_ms["p50"]) == (150, 2.0, 4.0)
 
 
-def test_auto_takes_what_there_is(scene: Scene) -> None:
+def test_the_origin_auto_uses_the_available_rows(scene: Scene) -> None:
     assert scene.compare("auto").origin == "shadow"
     assert scene.compare("auto", day=12).origin == "canary"
     with pytest.raises(NotEnoughData, match="the log has no request of tiny"):

@@ -94,7 +94,7 @@ def test_a_regression_is_compared_by_its_errors(models: Models) -> None:
     assert found.agreement.value == pytest.approx(float(near.mean()), abs=0.01)
 
 
-def test_classes_that_come_from_scores_are_compared(models: Models) -> None:
+def test_classes_derived_from_scores_are_compared(models: Models) -> None:
     labels = np.where(models.x > 0, "c", "a")
     first = models.add("kinds", linear(1.0, 0.1, -1.0), CLASSES, labels)
     second = models.add("kinds", linear(-1.0, 0.1, 1.0), CLASSES, labels)

@@ -61,7 +61,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         yield Desk(root)
 
 
-def test_a_gate_that_fails_is_named_and_bars_the_promotion(desk: Desk) -> None:
+def test_a_failed_gate_is_named_and_prevents_the_promotion(desk: Desk) -> None:
     desk.set(GATES.replace("0.26894", "0.3").replace("label: [0, 1]", "label: [0]"))
     gated = desk.run("gate", "tiny", "--version", "2")
     assert gated.exit_code == 1
@@ -88,7 +88,7 @@ def test_the_memory_of_a_gate_is_bounded(desk: Desk) -> None:
     assert (run.report.verdict, outcome.reason) == ("failed", "the gate needs more than 512 MB")
 
 
-def test_what_cannot_be_run_is_named(desk: Desk) -> None:
+def test_a_gate_that_cannot_run_is_named(desk: Desk) -> None:
     desk.set("gates: {}")
     assert "no gates" in desk.run("gates", "tiny").output
     found = desk.run("gate", "tiny", "--version", "2").exception
@@ -156,7 +156,7 @@ def test_golden_requests_get_the_answers_of_the_champion(desk: Desk, tmp_path: P
         ("[]", "expected at least one request"),
     ],
 )
-def test_golden_requests_that_cannot_be_are_refused(
+def test_impossible_golden_requests_are_refused(
     desk: Desk, tmp_path: Path, content: str, fault: str
 ) -> None:
     (tmp_path / "requests.json").write_text(content)

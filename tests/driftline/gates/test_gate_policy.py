@@ -67,7 +67,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     return Desk(tmp_path)
 
 
-def test_registration_runs_the_gates_and_only_what_passed_is_released(desk: Desk) -> None:
+def test_registration_runs_the_gates_and_only_a_passed_version_is_released(desk: Desk) -> None:
     desk.set(f"{GATES}on_register: run\n")
     write_tiny(desk.root / "new")
     files = [str(desk.root / "new" / name) for name in ("model.onnx", "manifest.yaml")]
@@ -132,7 +132,7 @@ def test_changed_files_are_not_gated(desk: Desk) -> None:
     assert desk.gated() == []
 
 
-def test_one_run_at_a_time(desk: Desk) -> None:
+def test_only_one_gate_run_at_a_time(desk: Desk) -> None:
     with ProcessLock(desk.home.lock("gate"), "gate run"):
         second = desk.run("gate", "tiny", "--version", "1")
     assert isinstance(second.exception, AlreadyRunning)
@@ -181,7 +181,7 @@ def test_a_run_that_is_killed_leaves_a_legal_state(desk: Desk) -> None:
     assert not desk.home.gate_run.exists()
 
 
-def test_rows_that_cannot_be_read_are_named_on_one_line(desk: Desk) -> None:
+def test_unreadable_rows_are_reported_in_one_line(desk: Desk) -> None:
     assert desk.run("gate", "tiny", "--version", "1").exit_code == 0
     commands = (
         ("gates", "tiny"),

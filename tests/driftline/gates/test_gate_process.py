@@ -66,7 +66,7 @@ def test_a_process_that_never_starts_fails_every_gate(tmp_path: Path) -> None:
     assert "exited with status 5" in found[0].reason
 
 
-def test_what_a_gate_started_ends_with_it(tmp_path: Path) -> None:
+def test_processes_started_by_a_gate_end_with_it(tmp_path: Path) -> None:
     """A grandchild that ignores SIGTERM is gone once the gate took too long."""
     child = "import time; time.sleep(600)"
     start = f"import subprocess; p = subprocess.Popen([sys.executable, '-c', {child!r}])"

@@ -93,7 +93,7 @@ def regressions(models: Models) -> tuple[Version, Version]:
     return good, models.add("line", linear(1.5), REGRESSION, models.y)
 
 
-def test_a_regression_has_errors_that_are_lower_the_better(
+def test_lower_errors_of_a_regression_are_better(
     regressions: tuple[Version, Version],
 ) -> None:
     good, bad = regressions
@@ -164,7 +164,7 @@ def test_outputs_must_be_finite_on_valid_inputs_that_the_reference_lacks(models:
         check_fit(read_gates({"g": gate}), version.manifest)
 
 
-def test_a_champion_that_takes_other_inputs_cannot_be_compared(models: Models) -> None:
+def test_a_champion_with_other_inputs_cannot_be_compared(models: Models) -> None:
     def renamed() -> bytes:
         model = onnx.load_model_from_string(linear(2.0))
         model.graph.input[0].name = "z"

@@ -161,7 +161,7 @@ def test_without_a_champion_only_limits_are_judged(scene: Scene) -> None:
     assert (accuracy.outcome, outcome.outcome) == ("passed", "passed")
 
 
-def test_few_or_no_rows_are_not_enough_data(scene: Scene, tmp_path: Path) -> None:
+def test_too_few_rows_are_not_enough_data(scene: Scene, tmp_path: Path) -> None:
     few = scene.replay(scene.good, scene.good, agreement=0.9, max_rows=50)
     assert few.outcome == "not enough data"
     with pytest.raises(NotEnoughData, match="no answered request of tiny"):
@@ -194,7 +194,7 @@ def test_the_sample_is_the_same_and_evenly_spread(scene: Scene) -> None:
     assert max(numbers) > 400
 
 
-def test_the_reference_is_like_the_champions(scene: Scene) -> None:
+def test_a_similar_reference_passes(scene: Scene) -> None:
     context = scene.context(scene.bad, scene.good)
     same = check_data(read_gates({"g": {"kind": "data"}})["g"], context)  # type: ignore[arg-type]
     assert same.outcome == "passed"

@@ -55,7 +55,7 @@ def run(candidate: Version, champion: Version | None, **fields: Any) -> GateOutc
     return check_scores(gate, context)  # type: ignore[arg-type]
 
 
-def test_a_metric_keeps_its_limits(versions: dict[str, Version]) -> None:
+def test_a_metric_must_be_within_its_limits(versions: dict[str, Version]) -> None:
     good = versions["good"]
     passed = run(good, None, kind="metric", metric="roc_auc", at_least=0.7)
     assert passed.outcome == "passed"
@@ -116,7 +116,7 @@ def test_segments_show_which_group_is_worse(versions: dict[str, Version]) -> Non
     assert by_group == {"blue": "failed", "red": "passed"}
 
 
-def test_costs_state_the_bar_in_money(versions: dict[str, Version]) -> None:
+def test_costs_state_the_limit_in_money(versions: dict[str, Version]) -> None:
     costs = {"false_negative": 40, "false_positive": 5}
     good = run(versions["good"], None, kind="cost", costs=costs, at_most=1_000)
     (figure,) = good.figures

@@ -40,7 +40,7 @@ def _context(candidate: Version, champion: Version | None, folder: Path) -> Gate
     return GateContext(candidate, champion, folder, lambda _: None)
 
 
-def test_a_slower_version_is_loaded_beside_the_champion_and_stopped(
+def test_a_slower_version_fails_the_load_test_against_the_champion(
     versions: list[Version], tmp_path: Path
 ) -> None:
     gate = SpeedGate(load_seconds=2, rounds=1, mean_ratio=3, memory_ratio=1_000, p99_ms=60_000)
@@ -54,7 +54,7 @@ def test_a_slower_version_is_loaded_beside_the_champion_and_stopped(
     assert (outcome.outcome, outcome.against_champion) == ("failed", True)
 
 
-def test_a_version_loads_in_a_process_of_its_own(versions: list[Version], tmp_path: Path) -> None:
+def test_a_version_is_loaded_in_a_separate_process(versions: list[Version], tmp_path: Path) -> None:
     outcome = check_load(LoadGate(at_most_seconds=600), _context(versions[0], None, tmp_path))
     assert outcome.outcome == "passed"
     assert outcome.figures[0].name == "seconds to ready"
@@ -73,7 +73,7 @@ def test_a_changed_file_is_not_served(versions: list[Version], tmp_path: Path) -
         make_lone_home(version, Home(tmp_path / "home"), tmp_path / "bentoml")
 
 
-def test_a_lone_home_has_one_version_under_its_number(
+def test_a_temporary_home_has_one_version_under_its_number(
     versions: list[Version], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = Home(tmp_path / "home")

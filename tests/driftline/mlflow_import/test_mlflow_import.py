@@ -195,7 +195,7 @@ if MLFLOW in os.environ:  # its server needs an older pyarrow, so it has an envi
             os.killpg(process.pid, 15)
             process.wait()
 
-    def test_versions_come_from_a_real_server_and_verdicts_go_back(
+    def test_versions_are_imported_from_a_real_server_and_verdicts_are_sent_back(
         home: Home,
         server: tuple[str, str],
         tmp_path: Path,

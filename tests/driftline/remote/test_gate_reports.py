@@ -21,7 +21,7 @@ from registry.gates.reports import GateReports, open_reports
 REPORT = GateReport("taxi", "1", "d1", 3, "passed", [], None, 1, 2, "key:ann")
 
 
-def test_a_report_is_read_with_a_scope_of_its_own_model(
+def test_a_report_is_readable_only_with_its_models_scope(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DRIFTLINE_ARTIFACTS", raising=False)
@@ -55,7 +55,7 @@ def test_a_report_is_read_with_a_scope_of_its_own_model(
         assert status("approve:bus", "nothing") == 400
 
 
-def test_a_shared_file_that_is_no_report_is_none(tmp_path: Path) -> None:
+def test_a_shared_file_that_is_not_a_report_is_not_found(tmp_path: Path) -> None:
     shared, digest = ArtifactStore((tmp_path / "shared").as_uri()), hashlib.sha256(b"x").hexdigest()
     (tmp_path / "model.onnx").write_bytes(b"x")
     shared.put(tmp_path, {"model.onnx": digest})
@@ -66,7 +66,7 @@ def test_a_shared_file_that_is_no_report_is_none(tmp_path: Path) -> None:
     assert list(reports.folder.iterdir()) == []
 
 
-def test_a_report_of_which_a_part_arrived_is_fetched_later(
+def test_a_partly_fetched_report_is_fetched_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared = ArtifactStore((tmp_path / "shared").as_uri())

@@ -65,7 +65,7 @@ def files(folder: Path, **changes: object) -> tuple[Path, Path]:
     return folder / "model.onnx", folder / "manifest.yaml"
 
 
-def test_the_life_of_a_version_from_another_machine(
+def test_a_version_is_registered_gated_and_promoted_from_another_machine(
     server: RegistryServer, elsewhere: Elsewhere, tmp_path: Path
 ) -> None:
     onnx, manifest = files(tmp_path)
@@ -151,7 +151,7 @@ def test_an_approval_starts_the_rollout_that_the_policy_states(
     assert "The monitor's page shows the counts of this step." in status
 
 
-def test_a_second_version_is_rolled_out_and_back(
+def test_a_second_version_is_rolled_out_and_rolled_back_remotely(
     server: RegistryServer, elsewhere: Elsewhere, tmp_path: Path
 ) -> None:
     for description in ("one", "two"):
@@ -218,7 +218,7 @@ def test_operators_work_from_another_machine(
     assert "lacks the scope read" in str(elsewhere.run("trainer", "audit", "head").exception)
 
 
-def test_what_is_wrong_with_a_file_is_said_as_it_is_on_this_machine(
+def test_a_faulty_file_gets_the_same_error_remotely_and_locally(
     server: RegistryServer, elsewhere: Elsewhere, tmp_path: Path
 ) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"no model")
@@ -230,7 +230,7 @@ def test_what_is_wrong_with_a_file_is_said_as_it_is_on_this_machine(
     assert "the file has 100,001 bytes; expected at most 100,000" in str(done.exception)
 
 
-def test_a_version_from_another_machine_names_its_request(
+def test_a_version_from_another_machine_names_its_retraining_request(
     server: RegistryServer, elsewhere: Elsewhere, tmp_path: Path
 ) -> None:
     onnx, manifest = files(tmp_path)
@@ -246,7 +246,7 @@ def test_the_server_states_its_address(server: RegistryServer) -> None:
 
 
 @pytest.mark.parametrize("command", ["request", "approve", "reject", "promote"])
-def test_a_key_that_is_not_known_changes_nothing(elsewhere: Elsewhere, command: str) -> None:
+def test_an_unknown_key_changes_nothing(elsewhere: Elsewhere, command: str) -> None:
     done = elsewhere.run("dl_0_0", command, "taxi", "--version", "1", "--why", "x")
     assert "expected a valid key" in str(done.exception)
 
@@ -336,7 +336,7 @@ def test_names_that_no_model_can_have_are_refused(server: RegistryServer, model:
         assert "error" in reply.json()
 
 
-def test_browsers_and_doubled_credentials_are_refused(server: RegistryServer) -> None:
+def test_browsers_and_repeated_credentials_are_refused(server: RegistryServer) -> None:
     path, key = f"{MODEL}/history", server.keys["everything"]
     assert server.call("GET", path, headers={"origin": "https://a.example"}).status_code == 403
     doubled = [("authorization", f"Bearer {key}")] * 2
@@ -356,7 +356,7 @@ def test_a_job_that_fails_in_an_unforeseen_way_shows_no_traceback(server: Regist
     assert server.call("GET", f"/v1/registry/jobs/{job['id']}", "trainer").status_code == 404
 
 
-def test_an_upload_is_what_its_digest_says_or_nothing(server: RegistryServer) -> None:
+def test_an_upload_must_match_its_digest(server: RegistryServer) -> None:
     good = hashlib.sha256(b"good").hexdigest()
     path = f"/v1/registry/uploads/{good}"
     assert "the bytes have the SHA-256" in server.call("PUT", path, content=b"evil").json()["error"]
@@ -369,7 +369,7 @@ def test_an_upload_is_what_its_digest_says_or_nothing(server: RegistryServer) ->
     assert not list(server.home.uploads.glob(".part-*"))
 
 
-def test_two_approvals_at_once_both_count_and_one_of_them_twice_counts_once(
+def test_concurrent_approvals_both_count_and_a_repeated_one_counts_once(
     server: RegistryServer,
 ) -> None:
     history = server.history
@@ -409,7 +409,7 @@ def test_a_row_that_was_edited_by_hand_releases_nothing(server: RegistryServer) 
     assert "was changed after it was written" in reply.json()["error"]
 
 
-def test_a_kind_of_a_newer_release_is_read_over_and_refuses_changes(server: RegistryServer) -> None:
+def test_rows_of_an_unknown_kind_are_skipped_and_prevent_changes(server: RegistryServer) -> None:
     history = server.history
     row = HistoryRow(0, "boat", "blessed", "1", 0, "key:x")
     history.register("boat", "1", time=0, actor="key:trainer", digest="d1")
@@ -438,7 +438,7 @@ def test_models_are_listed_page_by_page(server: RegistryServer, elsewhere: Elsew
     ]  # fmt: skip
 
 
-def test_schedules_of_all_models_are_one_request(
+def test_schedules_of_all_models_need_one_request(
     server: RegistryServer, elsewhere: Elsewhere
 ) -> None:
     def change(model: str, action: Literal["set", "remove"]) -> None:
@@ -458,7 +458,9 @@ def test_schedules_of_all_models_are_one_request(
     assert [row["model"] for row in later["rows"]] == ["van"]
 
 
-def test_workers_show_a_caller_the_models_that_it_may_change(server: RegistryServer) -> None:
+def test_workers_are_listed_only_for_models_that_the_caller_may_change(
+    server: RegistryServer,
+) -> None:
     with closing(WorkerReportPublisher(server.home.workers)) as publisher:
         serving = {"taxi": {"": "1"}, "secret": {"": "2"}}
         publisher.publish(WorkerReport(7, serving, {"secret": {"3": "damaged"}}))
@@ -477,6 +479,8 @@ def test_workers_show_a_caller_the_models_that_it_may_change(server: RegistrySer
         (f"pattern={'a' * 1001}", "pattern has 1001 characters; expected at most 1000"),
     ],
 )
-def test_a_page_that_cannot_be_is_refused(server: RegistryServer, query: str, reason: str) -> None:
+def test_an_impossible_page_number_is_refused(
+    server: RegistryServer, query: str, reason: str
+) -> None:
     reply = server.call("GET", f"/v1/registry/models?{query}")
     assert (reply.status_code, reply.json()["error"]) == (400, reason)

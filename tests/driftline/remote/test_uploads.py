@@ -8,7 +8,7 @@ import pytest
 from driftline.remote.uploads import Uploads, UploadTooLarge
 
 
-def test_uploads_at_once_share_the_bound_of_all(tmp_path: Path) -> None:
+def test_concurrent_uploads_share_the_total_limit(tmp_path: Path) -> None:
     uploads = Uploads(tmp_path, largest=80, total=100, seconds=60)
     files = [bytes([number]) * 60 for number in range(2)]
     first, second = (hashlib.sha256(file).hexdigest() for file in files)

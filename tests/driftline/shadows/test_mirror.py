@@ -105,7 +105,7 @@ def drain(mirror: Mirror) -> None:
         pass
 
 
-def test_it_runs_on_what_the_champion_answered_and_on_nothing_else(scene: Scene) -> None:
+def test_a_shadow_runs_only_on_requests_that_the_champion_answered(scene: Scene) -> None:
     scene.ask(2)  # before it began
     scene.clock.now += SECOND
     id_ = scene.start()
@@ -124,7 +124,7 @@ def test_it_runs_on_what_the_champion_answered_and_on_nothing_else(scene: Scene)
     assert counts.skipped == {"payload": 1}
 
 
-def test_a_share_is_of_the_requests_and_the_same_after_a_restart(scene: Scene) -> None:
+def test_a_shadows_share_selects_the_same_requests_after_a_restart(scene: Scene) -> None:
     scene.start(0.25)
     scene.ask(400)
     drain(scene.mirror())
@@ -134,7 +134,7 @@ def test_a_share_is_of_the_requests_and_the_same_after_a_restart(scene: Scene) -
     assert scene.log.logged == once * 2
 
 
-def test_a_slow_version_skips_what_is_old_and_stays_within_its_lag(scene: Scene) -> None:
+def test_a_slow_shadow_skips_old_requests_and_stays_within_its_lag(scene: Scene) -> None:
     id_ = scene.start()
     scene.ask(3_000)
     scene.runs.seconds = 0.1  # five minutes for all
@@ -148,7 +148,7 @@ def test_a_slow_version_skips_what_is_old_and_stays_within_its_lag(scene: Scene)
     assert scene.log.logged[-5:] == [f"p{n}" for n in range(3_000, 3_005)]
 
 
-def test_it_continues_where_it_was(scene: Scene) -> None:
+def test_a_shadow_continues_at_its_position(scene: Scene) -> None:
     scene.start()
     scene.ask(3)
     first = scene.mirror()
@@ -160,7 +160,7 @@ def test_it_continues_where_it_was(scene: Scene) -> None:
     assert scene.opened[1].keys() == {"serving-0"}
 
 
-def test_what_cannot_run_is_counted_and_states_why(scene: Scene) -> None:
+def test_requests_that_cannot_run_are_counted_with_the_reason(scene: Scene) -> None:
     id_ = scene.start()
     scene.runs.fault = "its file is gone"
     scene.ask(2)
@@ -209,14 +209,14 @@ def test_a_shadow_ends(scene: Scene, end: str) -> None:
         ("2", "champion", float("nan"), "share nan: expected"),
     ],
 )
-def test_a_shadow_that_cannot_begin_is_refused(
+def test_an_impossible_shadow_is_refused(
     scene: Scene, number: str, alias: str, share: float, message: str
 ) -> None:
     with pytest.raises((VersionRefused, UnknownVersion), match=message):
         scene.shadows.start("m", number, alias, share, actor="ann")
 
 
-def test_one_version_is_one_shadow(scene: Scene) -> None:
+def test_a_version_has_at_most_one_shadow(scene: Scene) -> None:
     scene.start()
     with pytest.raises(VersionRefused, match="version 2 of m is already a shadow"):
         scene.start()

@@ -105,7 +105,7 @@ def beside(
         beside.service.stop()
 
 
-def test_a_shadow_that_is_frozen_or_killed_changes_no_reply_and_no_event(beside: Beside) -> None:
+def test_a_frozen_or_killed_shadow_changes_no_reply_and_no_event(beside: Beside) -> None:
     process = beside.run()
     try:
         beside.ask(5)
@@ -159,7 +159,7 @@ def test_the_command_shows_and_ends_a_shadow(
     assert [row.kind for row in rows[-2:]] == ["shadow", "shadow"]
 
 
-def test_a_shadow_that_is_a_hundred_times_slower_changes_no_reply_and_no_event(
+def test_a_shadow_a_hundred_times_slower_changes_no_reply_and_no_event(
     beside: Beside,
 ) -> None:
     """Counts and the log decide; the latency is a figure of docs/benchmarks."""
