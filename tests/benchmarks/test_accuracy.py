@@ -49,9 +49,7 @@ def _preset(made: Baseline, window: pd.DataFrame) -> dict[str, bool]:
 
 
 @pytest.mark.parametrize("reference_rows", [800, pytest.param(3_000, marks=pytest.mark.nightly)])
-def test_the_shortcut_says_of_every_column_what_evidently_s_preset_says(
-    tmp_path: Path, reference_rows: int
-) -> None:
+def test_column_drift_equals_evidentlys_preset(tmp_path: Path, reference_rows: int) -> None:
     chance, population = np.random.default_rng(1), Population(5)
     made = baseline(tmp_path, population.draw(chance, reference_rows), Monitoring())
     thresholds = DriftThresholds(made)
@@ -63,7 +61,7 @@ def test_the_shortcut_says_of_every_column_what_evidently_s_preset_says(
         assert evidently_drifted(made, thresholds, window) == expected
 
 
-def test_scores_are_the_same_with_evidently_s_report_and_without(tmp_path: Path) -> None:
+def test_scores_are_the_same_with_and_without_evidentlys_report(tmp_path: Path) -> None:
     chance, population = np.random.default_rng(2), Population(5)
     made = baseline(tmp_path, population.draw(chance, 2_000), Monitoring())
     thresholds, window = DriftThresholds(made), population.draw(chance, 400)
@@ -85,7 +83,7 @@ def test_false_alarms_lie_within_the_band_of_their_budget() -> None:
 
 
 @pytest.mark.untraced
-def test_what_is_planted_is_found_and_by_the_rule_that_looks_for_it() -> None:
+def test_planted_drift_is_detected_by_the_matching_rule() -> None:
     named = {(change.kind, change.size): change for change in planted()}
     wanted = {
         ("mean of one column", "1.0 sd"): "drift",

@@ -25,12 +25,12 @@ LONG = SHORT | {
     [kind for kind in kinds() if (kind.name, kind.size) in (LONG if NIGHTLY else SHORT)],
     ids=lambda kind: f"{kind.name}, {kind.size}, {kind.reference_rows} rows",
 )
-def test_windows_without_a_change_break_the_rule_as_seldom_as_the_budget_allows(
+def test_windows_without_drift_break_the_rule_within_the_budget(
     kind: Kind,
 ) -> None:
     found = without_change(kind, seed=20260101, references=6, windows=5, one_in=20)
     assert found.broken <= binom.ppf(0.99, found.windows, found.level), found
 
 
-def test_moved_inputs_alone_raise_no_concept_alarm() -> None:
+def test_drifted_inputs_raise_no_concept_drift_alarm() -> None:
     assert moved_inputs(2.0, seed=20260101, streams=1, windows=6) == 0

@@ -22,7 +22,7 @@ def test_honest_calls_hold_under_all_attacks(
     assert front["promises"] > 0
 
 
-def test_every_attack_has_a_name_of_its_own() -> None:
+def test_every_attack_has_a_unique_name() -> None:
     names = [(one.port, one.name) for one in attacks("dl_x")]
     assert len(set(names)) == len(names) > 15
 

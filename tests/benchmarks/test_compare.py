@@ -63,9 +63,7 @@ def test_a_bare_handler_answers_every_request_of_the_generator(
 
 
 @pytest.mark.parametrize("name", [contenders.BARE, contenders.BARE_GRPC])
-def test_an_answer_that_is_an_error_counts_as_failed(
-    name: str, subject: Subject, tmp_path: Path
-) -> None:
+def test_an_error_reply_counts_as_failed(name: str, subject: Subject, tmp_path: Path) -> None:
     with running(_named(name), subject, tmp_path / "run") as server:
         asked = server.question
         wrong = Question(
@@ -88,7 +86,7 @@ def test_a_measurement_has_the_cost_of_each_number_of_connections(
         assert seen.failed == 0
 
 
-def test_a_server_that_cannot_start_says_why_and_leaves_nothing_behind(
+def test_a_server_that_cannot_start_states_why_and_leaves_no_process(
     subject: Subject, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-c", "raise SystemExit('no such model')"]

@@ -11,7 +11,7 @@ from tests.tiny_model import register_tiny
 
 
 @pytest.mark.parametrize("folder", [".", "flights"])
-def test_the_home_of_make_up_and_of_make_run_are_found(
+def test_the_homes_of_make_up_and_make_run_are_found(
     tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "home"))

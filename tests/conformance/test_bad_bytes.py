@@ -187,12 +187,12 @@ ENCODED: dict[str, tuple[bytes, dict[str, str], int, str]] = {
 
 
 @pytest.mark.parametrize("case", ENCODED)
-def test_a_body_that_is_not_what_its_headers_say_is_refused(echoes: Service, case: str) -> None:
+def test_a_body_that_contradicts_its_headers_is_refused(echoes: Service, case: str) -> None:
     body, headers, status, word = ENCODED[case]
     _refused(echoes, FP32, body, headers, status, word)
 
 
-def test_of_a_key_given_twice_the_last_counts_here_as_in_protobuf(echoes: Service) -> None:
+def test_the_last_of_repeated_keys_is_used(echoes: Service) -> None:
     body = _tensor("[1, 2]", more=', "data": [3, 4]')
     answer = echoes.http.post(FP32, content=body).json()
     assert answer["outputs"][0]["data"] == [3, 4]
@@ -246,7 +246,7 @@ def _exchange(port: int, *pieces: bytes) -> bytes:
     return reply
 
 
-def test_none_of_it_cost_a_worker_or_much_memory(echoes: Service) -> None:
+def test_bad_bytes_cost_no_worker_and_little_memory(echoes: Service) -> None:
     """Runs last in this module: one epoch of one source means that nothing was restarted."""
     assert len({record.epoch for record in echoes.events()}) == 1
     assert echoes.process is not None

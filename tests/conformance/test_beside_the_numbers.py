@@ -27,7 +27,7 @@ def _ask(client: Any, rows: int = 1, **how: Any) -> Any:
     return client.infer("echo-fp32", [given], **how)
 
 
-def test_statistics_grow_by_what_was_asked(address: Endpoint) -> None:
+def test_statistics_grow_by_the_sent_requests(address: Endpoint) -> None:
     with triton_http.InferenceServerClient(address.rest) as client:
 
         def statistics() -> dict[str, Any]:
@@ -68,7 +68,7 @@ def test_tritons_priority_and_timeout_are_read(
         assert expired.value.status() in {"504", "StatusCode.DEADLINE_EXCEEDED"}
 
 
-def test_an_answers_headers_say_what_its_parameters_say(echoes: Service) -> None:
+def test_a_replys_headers_equal_its_parameters(echoes: Service) -> None:
     reply = echoes.http.post(PATH, json=_body())
     parameters = reply.json()["parameters"]
     assert reply.headers["driftline-version"] == "1"
@@ -86,7 +86,7 @@ def test_a_refusals_header_names_its_event(echoes: Service, body: bytes) -> None
     assert event.reason == reply.json()["error"]
 
 
-def test_a_trace_goes_into_the_event_and_comes_back(echoes: Service) -> None:
+def test_a_trace_is_logged_and_returned(echoes: Service) -> None:
     for body, status in ((_body(), 200), ({}, 400)):
         reply = echoes.http.post(PATH, json=body, headers={"traceparent": TRACE})
         event: Any = echoes.events()[-1].event
@@ -94,7 +94,7 @@ def test_a_trace_goes_into_the_event_and_comes_back(echoes: Service) -> None:
         assert event.traceparent == TRACE
 
 
-def test_a_trace_that_is_none_is_as_if_there_were_none(echoes: Service) -> None:
+def test_an_invalid_trace_is_ignored(echoes: Service) -> None:
     reply = echoes.http.post(PATH, json=_body(), headers={"traceparent": TRACE.upper()})
     event: Any = echoes.events()[-1].event
     assert reply.status_code == 200
@@ -121,5 +121,5 @@ def _encoding(address: Endpoint, rows: int, accepted: str) -> str | None:
     return reply.headers.get("content-encoding")
 
 
-def test_nothing_is_compressed_for_a_client_that_did_not_ask(address: Endpoint) -> None:
+def test_replies_are_compressed_only_on_request(address: Endpoint) -> None:
     assert _encoding(address, 4_000, "identity") is None

@@ -133,9 +133,7 @@ CALLS = [(name, way) for name in KINDS for way in WAYS if (name, way) != ("half-
 
 
 @pytest.mark.parametrize(("name", "way"), CALLS)
-def test_every_way_answers_to_the_bit_of_onnx_runtime(
-    running: Service, name: str, way: str
-) -> None:
+def test_every_transport_returns_onnx_runtimes_bits(running: Service, name: str, way: str) -> None:
     version = _version(running, name)
     feed = _feed(version, 3, seed=7)
     result = WAYS[way](running, version, feed)

@@ -33,7 +33,7 @@ def _inputs(module: Any, price: float) -> list[Any]:
     return given
 
 
-def test_one_transport_remembers_what_another_was_asked(
+def test_the_response_cache_is_shared_by_all_transports(
     echoes: Service, address: Endpoint, request: pytest.FixtureRequest
 ) -> None:
     price = 100.25
@@ -65,7 +65,7 @@ def test_one_transport_remembers_what_another_was_asked(
     assert sum(logged.values()) >= 2
 
 
-def test_metrics_tell_hits_misses_and_bytes(echoes: Service) -> None:
+def test_metrics_show_hits_misses_and_bytes(echoes: Service) -> None:
     for _ in range(2):
         echoes.http.post(PATH, json=_body(7.5))
 

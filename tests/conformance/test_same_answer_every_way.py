@@ -35,7 +35,7 @@ def _expected(case: Case) -> dict[str, Any]:
 
 
 @_each(ANSWERED)
-def test_it_is_answered_with_the_numbers_of_onnx_runtime(
+def test_a_valid_request_gets_onnx_runtimes_numbers(
     way: Way, case: Case, address: Endpoint
 ) -> None:
     answer = way.go(case, address)
@@ -58,9 +58,7 @@ def _same(got: Any, expected: Any) -> bool:
 
 
 @_each(CLASSIFIED)
-def test_the_best_classes_are_those_of_onnx_runtime(
-    way: Way, case: Case, address: Endpoint
-) -> None:
+def test_the_best_classes_equal_onnx_runtimes(way: Way, case: Case, address: Endpoint) -> None:
     answer = way.go(case, address)
     assert isinstance(answer, Reply), answer
     for name, scores in _expected(case).items():
@@ -80,7 +78,7 @@ def _parts(parsed: str) -> list[str]:
 
 
 @_each(REFUSED)
-def test_it_is_refused_with_the_same_verdict_and_a_message(
+def test_an_invalid_request_gets_the_same_error_over_every_transport(
     way: Way, case: Case, address: Endpoint
 ) -> None:
     refusal = way.go(case, address)

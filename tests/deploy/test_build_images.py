@@ -48,7 +48,7 @@ def test_a_size_is_understood_from_every_engine(said: str, meant: float) -> None
     assert megabytes(said) == pytest.approx(meant)
 
 
-def test_the_images_are_called_what_compose_calls_them() -> None:
+def test_image_names_equal_those_in_compose() -> None:
     services = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())["services"].values()
     assert {one["image"] for one in services if "build" in one} == set(map(tag, TARGETS))
 

@@ -19,7 +19,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 ROOT = DEPLOY.parent
 
 
-def test_compose_is_valid_and_names_only_what_there_is() -> None:
+def test_compose_is_valid_and_names_existing_files() -> None:
     checker = Path(sys.executable).with_name("check-jsonschema")
     composed = DEPLOY / "compose.yaml"
     subprocess.run([checker, "--builtin-schema", "vendor.compose-spec", composed], check=True)
@@ -61,7 +61,7 @@ def test_secrets_are_made_once(tmp_path: Path, initialised: Callable[[], str]) -
     assert made == {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
 
 
-def test_the_monitor_answers_to_the_name_by_which_prometheus_calls_it() -> None:
+def test_the_monitor_accepts_the_host_name_that_prometheus_uses() -> None:
     environment = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["monitor"][
         "environment"
     ]
@@ -90,7 +90,7 @@ def test_the_monitor_asks_the_example_receiver_and_reads_kafka() -> None:
     assert "ports" not in receiver
 
 
-def test_nobody_reaches_kafka_without_a_password_of_his_own() -> None:
+def test_every_kafka_client_needs_its_own_password() -> None:
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
     kafka = services["kafka"]["environment"]
     outside = [one for one in kafka["KAFKA_LISTENERS"].split(",") if "//127.0.0.1" not in one]

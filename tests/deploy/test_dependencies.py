@@ -38,7 +38,7 @@ def test_the_page_lists_every_package_with_a_reason(dependencies: Any) -> None:
     assert without_sizes(written) == without_sizes(dependencies.page())
 
 
-def test_a_licence_that_nobody_read_is_refused(
+def test_an_unreviewed_licence_is_refused(
     dependencies: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dependencies, "STATED", {})

@@ -11,7 +11,7 @@ import pytest
 from tests.deploy.images import ROOT, TARGETS, TEXT, image
 
 
-def test_the_linter_has_nothing_to_say() -> None:
+def test_the_linter_finds_no_fault() -> None:
     linter = Path(sys.executable).with_name("hadolint")
     said = subprocess.run(
         [linter, ROOT / "Dockerfile"], capture_output=True, text=True, check=False
@@ -28,7 +28,7 @@ def test_the_base_is_one_exact_release_and_every_package_is_pinned_by_hash() -> 
         assert "--require-hashes" in install or install.endswith("--no-deps /wheel/*.whl")
 
 
-def test_every_file_that_is_copied_is_there_and_not_ignored() -> None:
+def test_every_copied_file_exists_and_is_not_ignored() -> None:
     ignored = (ROOT / ".dockerignore").read_text().split()
     assert ignored[0] == "*"
     for source in re.findall(r"^COPY (?!--from)(\S+)", TEXT, re.MULTILINE):
@@ -59,7 +59,7 @@ def test_an_image_has_no_root_and_stops_by_sigterm(name: str) -> None:
     assert made.entrypoint[0] == "python"  # no shell that would keep the signal
 
 
-def test_the_tools_say_what_is_registered_where_only_their_lock_is_installed(
+def test_the_tools_image_lists_models_with_only_its_lock_installed(
     tmp_path: Path, installed: Callable[[str], Path]
 ) -> None:
     made = image("tools")

@@ -14,7 +14,7 @@ GRAFANA = Path(__file__).parents[2] / "deploy" / "grafana"
 COMMITTED = sorted((GRAFANA / "dashboards").glob("*.json"))
 
 
-def test_the_committed_dashboards_are_what_the_script_writes(tmp_path: Path) -> None:
+def test_the_committed_dashboards_equal_the_generated_ones(tmp_path: Path) -> None:
     subprocess.run([sys.executable, GRAFANA / "build.py", tmp_path], check=True)
     written = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert written == {path.name: path.read_text() for path in COMMITTED}
@@ -36,7 +36,7 @@ def test_the_data_source_is_provisioned() -> None:
     assert source["type"] == "prometheus"
 
 
-def test_all_mixes_no_models() -> None:
+def test_panels_never_mix_models() -> None:
     for board in (json.loads(path.read_text()) for path in COMMITTED):
         models = [one for one in board["templating"]["list"] if one["name"] == "model"]
         assert not any(one.get("multi") or one.get("includeAll") for one in models), board["uid"]

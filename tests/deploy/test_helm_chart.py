@@ -64,7 +64,7 @@ def _plain(value: Any) -> Any:
     }
 
 
-def test_the_default_chart_is_what_kustomize_applies() -> None:
+def test_the_default_chart_equals_the_kustomization() -> None:
     there = {
         (one["kind"], one["metadata"]["name"]): one
         for folder in ("base", "production")
@@ -100,7 +100,7 @@ _OPTIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("values", _OPTIONS, ids=lambda one: ", ".join(one) or "defaults")
-def test_every_object_is_what_kubernetes_takes(values: dict[str, Any]) -> None:
+def test_every_object_is_valid_for_kubernetes(values: dict[str, Any]) -> None:
     for one in _rendered(values, "prod"):
         if one["kind"] not in _CUSTOM:
             kubernetes_validate.validate(one, kubernetes_validate.latest_version(), strict=True)
@@ -124,7 +124,7 @@ def test_prometheus_finds_both_services_of_a_release() -> None:
         assert wanted.items() <= service["metadata"]["labels"].items()
 
 
-def test_the_rules_are_those_of_prometheus() -> None:
+def test_the_rules_equal_prometheus_rules() -> None:
     objects = _rendered({"metrics.labels": {"release": "prometheus"}})
     for name in ("recording", "alerts"):
         there = yaml.safe_load((_DEPLOY / "prometheus" / "rules" / f"{name}.yml").read_text())
@@ -139,7 +139,7 @@ def test_the_charts_rules_are_copies_of_prometheus() -> None:
         assert copy.read_text() == rules.read_text(), "run python deploy/helm/copy_rules.py"
 
 
-def test_alerts_link_to_runbooks_where_these_are_published() -> None:
+def test_alerts_link_to_published_runbooks() -> None:
     objects = _rendered({"metrics.runbooks": "https://docs.example.com/runbooks/"})
     groups = _named(objects, "PrometheusRule", "driftline-alerts")["spec"]["groups"]
     for rule in (rule for group in groups for rule in group["rules"]):
@@ -148,7 +148,7 @@ def test_alerts_link_to_runbooks_where_these_are_published() -> None:
         assert name in rule["annotations"]["runbook_url"]
 
 
-def test_a_longer_grace_leaves_time_to_forward_what_was_accepted() -> None:
+def test_a_longer_grace_period_leaves_time_to_forward_accepted_events() -> None:
     objects = _rendered({"service.shutdownGraceSeconds": 100})
     pod = _named(objects, "StatefulSet", "driftline-service")["spec"]["template"]["spec"]
     forwarder = pod["containers"][1]["lifecycle"]["preStop"]["exec"]["command"][-1]

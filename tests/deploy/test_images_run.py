@@ -162,7 +162,7 @@ def _nobody_can_write_elsewhere(running: dict[str, Container]) -> None:
         assert [one for one in places if not one.startswith(declared)] == []
 
 
-def test_a_pod_serves_what_a_volume_provisions_and_ends_though_kafka_never_came(
+def test_a_pod_serves_provisioned_models_and_ends_without_kafka(
     engine: Engine, tmp_path: Path, pythons: Mapping[str, Path], initialised: Callable[[], str]
 ) -> None:
     initialised()
@@ -181,7 +181,7 @@ def test_a_pod_serves_what_a_volume_provisions_and_ends_though_kafka_never_came(
     assert [one.stop() for one in running] == [0, 0]
 
 
-def test_a_monitor_s_pod_keeps_its_state_in_postgresql_and_ends_though_kafka_never_came(
+def test_a_monitors_pod_uses_postgresql_and_ends_without_kafka(
     engine: Engine,
     tmp_path: Path,
     pythons: Mapping[str, Path],
@@ -204,7 +204,7 @@ def test_a_monitor_s_pod_keeps_its_state_in_postgresql_and_ends_though_kafka_nev
 
 
 @pytest.mark.nightly
-def test_what_kserve_starts_answers(
+def test_a_pod_as_kserve_starts_it_replies(
     engine: Engine, tmp_path: Path, pythons: Mapping[str, Path]
 ) -> None:
     write_tiny(tmp_path / "models")

@@ -62,11 +62,11 @@ def _pods() -> Iterator[tuple[str, dict[str, Any]]]:
     [one for _, one in _objects() if one["kind"] not in CUSTOM],
     ids=lambda one: f"{one['kind']}-{one['metadata']['name']}",
 )
-def test_every_object_is_what_kubernetes_takes(one: dict[str, Any]) -> None:
+def test_every_object_is_valid_for_kubernetes(one: dict[str, Any]) -> None:
     kubernetes_validate.validate(one, kubernetes_validate.latest_version(), strict=True)
 
 
-def test_every_kustomization_names_what_is_there() -> None:
+def test_every_kustomization_names_existing_files() -> None:
     for path in FOLDER.rglob("kustomization.yaml"):
         for resource in yaml.safe_load(path.read_text())["resources"]:
             assert (path.parent / resource).exists(), f"{path}: {resource}"
@@ -92,7 +92,7 @@ def test_variables_are_settings_and_mounts_are_volumes() -> None:
             assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
 
 
-def test_no_service_of_the_cluster_sets_a_setting() -> None:
+def test_service_variables_of_the_cluster_set_no_setting() -> None:
     pods = [o["spec"]["template"]["spec"] for _, o in _objects() if o["kind"] == "StatefulSet"]
     assert pods
     assert all(pod["enableServiceLinks"] is False for pod in pods)
@@ -132,7 +132,7 @@ def test_selectors_ports_and_metrics_meet() -> None:
             assert f"`{metric}`" in (FOLDER.parents[1] / "docs" / "metrics.md").read_text()
 
 
-def test_a_pod_has_time_to_finish_what_it_accepted() -> None:
+def test_a_pod_has_time_to_finish_accepted_requests() -> None:
     (pod,) = [pod for name, pod in _pods() if name == "driftline-service"]
     service, forwarder = pod["containers"]
     grace = next(e["value"] for e in service["env"] if e["name"].endswith("SHUTDOWN_GRACE_S"))
@@ -180,7 +180,7 @@ def test_a_folder_of_models_is_provisioned_once_and_followed_after(
     ("aliases", "words"),
     [("champion: 7", "no folder 7; expected one of 1"), ("- 1", "expected lines `alias: folder`")],
 )
-def test_what_cannot_be_provisioned_is_said(
+def test_a_model_that_cannot_be_provisioned_is_reported(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aliases: str, words: str
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "home"))

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 _NAME = re.compile(r"\bdriftline_[a-z_]+\b")
 
 
-def test_the_page_of_metrics_is_what_the_declarations_say(tmp_path: Path) -> None:
+def test_the_metrics_page_equals_the_declarations(tmp_path: Path) -> None:
     page = tmp_path / "metrics.md"
     subprocess.run(
         [sys.executable, ROOT / "deploy" / "metrics_page.py", page], check=True, cwd=ROOT
@@ -17,7 +17,7 @@ def test_the_page_of_metrics_is_what_the_declarations_say(tmp_path: Path) -> Non
     assert page.read_text() == (ROOT / "docs" / "metrics.md").read_text()
 
 
-def test_every_metric_that_a_rule_or_panel_asks_for_is_on_the_page() -> None:
+def test_every_metric_used_by_a_rule_or_panel_is_on_the_page() -> None:
     page = (ROOT / "docs" / "metrics.md").read_text()
     asked = [*(ROOT / "deploy" / "prometheus" / "rules").glob("*.yml")]
     asked += (ROOT / "deploy" / "grafana" / "dashboards").glob("*.json")

@@ -30,6 +30,6 @@ def test_a_unit_runs_a_command_of_ours_without_privileges(path: Path) -> None:
     assert home in unit["Environment"].split()
 
 
-def test_the_service_has_time_to_finish_what_it_accepted() -> None:
+def test_the_service_has_time_to_finish_accepted_requests() -> None:
     unit = next(path for path in _UNITS if path.stem == "driftline-service")
     assert int(_unit(unit)["Service"]["TimeoutStopSec"]) > Settings().shutdown_grace_s + 10

@@ -50,7 +50,7 @@ def test_every_tracked_file_of_a_package_is_in_a_wheel(wheels: list[Path]) -> No
     assert set(tracked.split()) == set().union(*map(_files, wheels))
 
 
-def test_both_have_one_version_and_the_extras_bring_it() -> None:
+def test_both_wheels_have_one_version_and_the_extras_install_it() -> None:
     project, server = _project(ROOT), _project(ROOT / "server")
     assert project["version"] == server["version"]
     pin = f"driftline-server=={server['version']}"
@@ -64,9 +64,7 @@ def _run(python: Path, folder: Path, *arguments: str) -> subprocess.CompletedPro
     )
 
 
-def test_a_client_alone_is_imported_beside_modules_of_any_name(
-    client: Path, tmp_path: Path
-) -> None:
+def test_the_client_imports_next_to_modules_of_any_name(client: Path, tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text("name = 'mine'")
     (tmp_path / "monitoring.py").write_text("name = 'mine'")
     program = "import service, monitoring, driftline; driftline.Client(); print(service.name)"
@@ -85,7 +83,7 @@ def test_a_client_alone_is_imported_beside_modules_of_any_name(
         ("load", "loadtests"),
     ],
 )
-def test_a_command_names_what_installs_it(
+def test_a_missing_command_names_its_package(
     client: Path, tmp_path: Path, command: str, extra: str
 ) -> None:
     done = _run(client, tmp_path, "-m", "driftline", *command.split())
@@ -95,7 +93,7 @@ def test_a_command_names_what_installs_it(
     assert done.returncode == 1
 
 
-def test_registering_names_what_installs_it(client: Path, tmp_path: Path) -> None:
+def test_registration_without_its_package_names_it(client: Path, tmp_path: Path) -> None:
     done = _run(client, tmp_path, "-c", "from driftline import register")
     assert "driftline.register: package" in done.stderr
     assert done.stderr.strip().endswith("pip install 'driftline[registry]'")

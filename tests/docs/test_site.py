@@ -35,7 +35,7 @@ def test_every_document_is_in_the_navigation() -> None:
     assert named == {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")}
 
 
-def test_the_reference_is_what_the_code_says(tmp_path: Path) -> None:
+def test_the_reference_pages_equal_the_code(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, ROOT / "deploy" / "reference_pages.py", tmp_path], check=True, cwd=ROOT
     )
@@ -61,7 +61,7 @@ def test_python_in_the_how_tos_is_python(page: Path) -> None:
         compile(code, f"{page.name}, block {number + 1}", "exec")
 
 
-def test_the_way_to_serve_ones_own_model_can_be_walked(
+def test_the_own_model_page_works_step_by_step(
     tmp_path: Path, free_port: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -84,7 +84,7 @@ def test_the_way_to_serve_ones_own_model_can_be_walked(
         service.stop()
 
 
-def test_a_table_with_strings_dates_and_ids_is_served_as_its_page_says(
+def test_the_page_on_tables_with_strings_dates_and_ids_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
@@ -97,7 +97,7 @@ def test_a_table_with_strings_dates_and_ids_is_served_as_its_page_says(
     assert categorical == {"country", "channel", "weekday"}
 
 
-def test_a_webhook_is_verified_as_its_page_says() -> None:
+def test_the_webhook_pages_verification_works() -> None:
     (code,) = _python(DOCS / "how-to" / "webhooks.md")
     secret, body, now = (
         "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",

@@ -97,7 +97,7 @@ def _damage(version: Version) -> None:
     pd.read_parquet(path).assign(price="dear").to_parquet(path)
 
 
-def test_promoting_adding_unloading_and_loading_under_load_fails_nobody(pair: Service) -> None:
+def test_promoting_unloading_and_loading_under_load_fails_no_request(pair: Service) -> None:
     with Traffic(pair) as traffic:
         said = _driftline(pair, "promote", "tiny", "--version", "2")
         assert "2 of 2 workers serve version 2" in said
@@ -119,7 +119,7 @@ def test_promoting_adding_unloading_and_loading_under_load_fails_nobody(pair: Se
     assert read_workers(pair.home.workers) == []
 
 
-def test_a_version_that_does_not_load_or_warm_up_takes_nobody_from_the_old_one(
+def test_a_version_that_fails_to_load_takes_no_request_from_the_previous_one(
     pair: Service,
 ) -> None:
     with Traffic(pair) as traffic:

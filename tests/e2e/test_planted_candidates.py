@@ -138,7 +138,7 @@ def system(
             assert monitor.wait(120) == 0, (root / "monitor.log").read_text()
 
 
-def test_a_candidate_that_is_wrong_on_a_segment_is_stopped_by_the_replay_gate_alone(
+def test_a_candidate_wrong_on_a_segment_is_stopped_only_by_the_replay_gate(
     system: System,
 ) -> None:
     code, printed = system.driftline("gate", "tiny", "--version", WRONG, "--why", "retrained")
@@ -151,7 +151,7 @@ def test_a_candidate_that_is_wrong_on_a_segment_is_stopped_by_the_replay_gate_al
 
 
 @pytest.mark.nightly  # tests/driftline/gates/test_serving_gates.py has a short one
-def test_a_candidate_that_is_three_times_slower_is_stopped_by_the_speed_gate_alone(
+def test_a_candidate_three_times_slower_is_stopped_only_by_the_speed_gate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "home"))
@@ -185,7 +185,7 @@ def test_a_candidate_that_is_three_times_slower_is_stopped_by_the_speed_gate_alo
     ("number", "steps", "at_once", "metric"),
     [(SLOW, "10,100", 1, "slow answers"), (INVALID, "50,100", 20, "invalid outputs")],
 )
-def test_a_candidate_that_passes_every_gate_is_stopped_by_the_verdict_on_its_fault(
+def test_a_faulty_candidate_that_passes_every_gate_is_stopped_by_the_verdict(
     system: System, number: str, steps: str, at_once: int, metric: str
 ) -> None:
     code, printed = system.driftline("gate", "tiny", "--version", number, "--why", "retrained")

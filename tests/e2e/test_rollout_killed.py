@@ -172,7 +172,7 @@ def study(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Study]:
             kill_session(study.monitor)
 
 
-def test_kills_through_rollouts_leave_no_illegal_share_no_second_verdict_and_no_lost_answer(
+def test_kills_during_rollouts_leave_legal_shares_single_verdicts_and_every_reply(
     study: Study,
 ) -> None:
     draw, traffic = random.Random(17), Traffic(study.service.url)

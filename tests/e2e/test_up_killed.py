@@ -81,7 +81,7 @@ def up(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Up]:
         up.stop()
 
 
-def test_nothing_is_left_of_a_killed_supervisor_and_it_starts_again(up: Up) -> None:
+def test_a_killed_supervisor_leaves_no_process_and_starts_again(up: Up) -> None:
     up.start()
     kill_pid(up.pid_of("service"))  # whose workers hold its port until they end
     up.until("driftline: service exited (status -9); restart in")

@@ -62,7 +62,7 @@ def _infer(running: Service, name: str, output: str, **inputs: Array) -> Array:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_every_example_answers_what_a_load_sends(running: Service, name: str) -> None:
+def test_every_example_answers_generated_requests(running: Service, name: str) -> None:
     version = _version(running, name)
     for payload in Payloads(version, Drift()).at(0.0)[:3]:
         binary = {"Inference-Header-Content-Length": str(payload.binary_json_length)}
@@ -123,7 +123,7 @@ def test_digits_in_files_are_recognized(running: Service, encode: Callable[..., 
     assert (np.concatenate(found).astype(int) == labels[1_200:1_220]).mean() >= 0.9
 
 
-def test_a_file_that_is_no_image_is_the_requests_fault(running: Service) -> None:
+def test_a_file_that_is_not_an_image_is_a_client_error(running: Service) -> None:
     with pytest.raises(triton.InferenceServerException, match="that are not an image"):
         _infer(running, "digit-files", "logits", image=np.zeros(40, np.uint8))
 
@@ -158,7 +158,7 @@ def test_tones_are_recognized(running: Service) -> None:
     assert right.mean() > 0.8
 
 
-def test_nothing_is_asked_that_the_examples_leave_open(running: Service) -> None:
+def test_the_examples_leave_no_registration_question_open(running: Service) -> None:
     asked = {
         name: questions
         for name in EXAMPLES

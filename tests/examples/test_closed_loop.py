@@ -37,7 +37,7 @@ def _log(home: Home, flights: pd.DataFrame, scores: "np.ndarray[Any, Any]") -> N
     writer.close()
 
 
-def test_a_month_that_one_model_answered_is_as_good_as_that_model(
+def test_a_month_answered_by_one_model_has_that_models_scores(
     version: Version, flights: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     april = train.arrived(flights[flights["month"] == 4])
@@ -66,7 +66,7 @@ def test_the_summary_names_the_months_that_the_loop_does_not_win() -> None:
     )
 
 
-def test_the_mistake_that_is_made_on_purpose_changes_labels_alone(version: Version) -> None:
+def test_the_planted_mistake_changes_only_labels(version: Version) -> None:
     model = onnx.load(Path(version.path) / "model.onnx")
     spoilt = closed_loop.predict_late_too_often(onnx.load(Path(version.path) / "model.onnx"))
     assert spoilt.graph.output == model.graph.output

@@ -14,7 +14,7 @@ from registry.manifest import Version
 from registry.reference import doubts, load_reference
 
 
-def test_every_departure_of_the_year_is_there(flights: pd.DataFrame) -> None:
+def test_every_departure_of_the_year_is_included(flights: pd.DataFrame) -> None:
     assert len(flights) == 336_776
     assert flights["late"].isna().mean() == pytest.approx(0.028, abs=5e-4)
     late = flights["late"].fillna(0).groupby(flights["month"]).mean().round(2)
@@ -38,11 +38,11 @@ def test_an_outcome_is_known_when_the_flight_has_arrived(flights: pd.DataFrame) 
     assert (flights["known_at"] > flights["event_time"]).all()
 
 
-def test_nothing_known_only_later_is_a_feature() -> None:
+def test_no_feature_is_known_only_after_departure() -> None:
     assert not {"dep_delay", "dep_time", "air_time", "arr_time", "late"} & set(data.FEATURES)
 
 
-def test_a_missing_category_is_none(flights: pd.DataFrame) -> None:
+def test_a_missing_category_is_null(flights: pd.DataFrame) -> None:
     assert flights["engine"].isna().sum() == sum(value is None for value in flights["engine"])
     assert flights["engine"].isna().any()
 
@@ -67,7 +67,7 @@ def test_the_model_takes_one_input_per_feature(version: Version) -> None:
     assert [spec.name for spec in signature.outputs] == ["label", "probabilities"]
 
 
-def test_the_reference_holds_honest_scores(version: Version) -> None:
+def test_the_reference_contains_held_out_scores(version: Version) -> None:
     reference = load_reference(version)
     score = roc_auc_score(reference["late"], reference["probability_1"])
     assert 0.68 < score < 0.75

@@ -72,7 +72,7 @@ def request_body(tmp_path: Path, folder: Path, flights: pd.DataFrame) -> Iterato
         }
 
 
-def test_offered_rows_replace_own_ones_of_their_weeks(
+def test_offered_rows_replace_the_tables_rows_of_the_same_weeks(
     request_body: dict[str, Any], flights: pd.DataFrame
 ) -> None:
     own = train.arrived(flights)

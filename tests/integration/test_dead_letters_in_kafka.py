@@ -47,7 +47,7 @@ def _predict(writer: CountingWriter, cells: int) -> None:
     writer.append([event])
 
 
-def test_a_log_full_of_poison_is_forwarded_around_it_and_the_ledger_adds_up(
+def test_a_log_with_many_bad_events_is_forwarded_and_the_ledger_balances(
     topics: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
@@ -92,7 +92,7 @@ def test_a_log_full_of_poison_is_forwarded_around_it_and_the_ledger_adds_up(
     assert result.exit_code == 0
 
 
-def test_records_that_a_topic_finds_invalid_are_found_among_good_ones(
+def test_only_invalid_records_of_a_batch_are_dead_lettered(
     topics: KafkaSettings, tmp_path: Path
 ) -> None:
     """A topic that takes no time stamps but its own hour's refuses what is stamped otherwise."""

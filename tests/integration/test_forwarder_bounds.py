@@ -41,7 +41,7 @@ def _append(writer: SegmentWriter, count: int, cells: int = 1) -> None:
     )
 
 
-def test_minutes_without_a_broker_cost_no_memory_and_are_caught_up(
+def test_minutes_without_a_broker_use_no_memory_and_are_caught_up(
     broker: Any, tmp_path: Path
 ) -> None:
     settings = KafkaSettings(bootstrap_servers=broker.bootstrap, acknowledge_within=0.2)

@@ -206,7 +206,7 @@ def test_every_event_arrives_readable_keyed_and_with_cloudevents_headers(
         assert (record.key, record.partition) == (shard.encode(), place_of_seven)
 
 
-def test_topics_that_a_model_cannot_share_are_refused_with_the_reason(
+def test_topics_with_unequal_partitions_are_refused_with_the_reason(
     own_topics: KafkaSettings,
     writer: SegmentWriter,
     tmp_path: Path,
@@ -243,7 +243,7 @@ def _until_partitions(settings: KafkaSettings, topic: str, count: int) -> None:
         assert time.monotonic() < deadline
 
 
-def test_an_absent_killed_and_frozen_broker_costs_delay_and_no_event(
+def test_an_absent_killed_or_frozen_broker_delays_but_loses_no_event(
     broker: Any, settings: KafkaSettings, writer: SegmentWriter, running: Forwarding
 ) -> None:
     _predict(writer, 100)
@@ -270,7 +270,7 @@ def test_an_absent_killed_and_frozen_broker_costs_delay_and_no_event(
     assert len(sequences) - 1200 <= 100 * tries
 
 
-def test_a_full_disk_of_the_broker_costs_delay_and_no_event(
+def test_a_full_broker_disk_delays_but_loses_no_event(
     broker: Any, settings: KafkaSettings, writer: SegmentWriter, running: Forwarding, tmp_path: Path
 ) -> None:
     with mounted(tmp_path / "small", 256 << 20) as small:

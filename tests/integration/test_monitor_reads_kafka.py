@@ -258,7 +258,7 @@ def test_foreign_records_are_dead_lettered(topics: KafkaSettings, tmp_path: Path
     assert (book.source, book.events, book.lost) == ("s-0", 1, 0)
 
 
-def test_readers_of_one_group_share_the_partitions_and_take_over(topics: KafkaSettings) -> None:
+def test_readers_of_a_group_share_partitions_and_replace_each_other(topics: KafkaSettings) -> None:
     log = Log()
     for n in range(300):
         log.predict(T0 + n, f"p{n}")
@@ -293,7 +293,7 @@ def test_readers_of_one_group_share_the_partitions_and_take_over(topics: KafkaSe
     readers[0].close()
 
 
-def test_a_partition_without_records_holds_up_no_reader_that_gets_it_again(
+def test_an_empty_reassigned_partition_does_not_block_the_reader(
     topics: KafkaSettings, story: list[Record]
 ) -> None:
     _send(topics, story[:50])
@@ -324,7 +324,7 @@ def test_a_partition_without_records_holds_up_no_reader_that_gets_it_again(
         reader.close()
 
 
-def test_a_reader_without_positions_begins_again_whatever_its_group_has_read(
+def test_a_reader_without_positions_starts_at_the_oldest_record(
     topics: KafkaSettings,
 ) -> None:
     log = Log()
@@ -340,7 +340,7 @@ def test_a_reader_without_positions_begins_again_whatever_its_group_has_read(
         assert [record.sequence for record in found] == list(range(20))
 
 
-def test_a_backlog_larger_than_what_is_held_is_read_to_its_end(
+def test_a_backlog_larger_than_the_buffer_is_read_completely(
     topics: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eventlog.kafka_reader.MAX_BUFFERED", 20)

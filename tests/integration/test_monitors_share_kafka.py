@@ -33,7 +33,7 @@ def open_monitors(
         monitors.stop()
 
 
-def test_three_monitors_one_killed_and_one_late_find_what_one_alone_finds(
+def test_three_monitors_with_a_kill_and_a_late_start_equal_one_monitor(
     open_monitors: OpenMonitors, topics: KafkaSettings, tmp_path: Path
 ) -> None:
     STORY.register(tmp_path / "home", tmp_path / "files")

@@ -169,7 +169,7 @@ def test_streams_are_merged_by_the_time_of_reception(log: Kind) -> None:
     reader.close()
 
 
-def test_a_record_carries_its_event_and_its_bytes(log: Kind) -> None:
+def test_a_record_has_its_event_and_its_bytes(log: Kind) -> None:
     log.write(_both(1))
     reader = log.open({})
     found = _drain(reader)
@@ -179,7 +179,7 @@ def test_a_record_carries_its_event_and_its_bytes(log: Kind) -> None:
     reader.close()
 
 
-def test_a_partition_that_is_assigned_again_while_it_is_placed_is_read(
+def test_a_partition_reassigned_during_positioning_is_read(
     topics: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     InTopics(topics).write(_both(20))
@@ -225,7 +225,7 @@ def test_a_reader_continues_at_the_stored_positions(log: Kind) -> None:
     reader.close()
 
 
-def test_what_cannot_be_read_is_not_skipped_in_silence(log: Kind) -> None:
+def test_an_unreadable_record_is_reported(log: Kind) -> None:
     before, damaged, after = (_label("x-0", n, 1000 + n) for n in range(3))
     log.write([before])
     log.damage(damaged)

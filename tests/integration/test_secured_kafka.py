@@ -134,7 +134,7 @@ def _forward(home: Path, settings: KafkaSettings, name: str) -> int:
         cursors.close()
 
 
-def test_events_travel_by_mutual_tls_and_by_scram(secured: Secured, tmp_path: Path) -> None:
+def test_events_are_sent_over_mutual_tls_and_scram(secured: Secured, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("quite-secret\n")
     client = {"ssl_certfile": secured.file("client.pem"), "ssl_keyfile": secured.file("client.pem")}
     user = {
@@ -152,7 +152,7 @@ def test_events_travel_by_mutual_tls_and_by_scram(secured: Secured, tmp_path: Pa
 
 
 @pytest.mark.parametrize("way", ["SSL", "SASL_SSL"])
-def test_a_secured_broker_that_is_killed_and_frozen_costs_no_event(
+def test_a_killed_and_frozen_secured_broker_loses_no_event(
     secured: Secured, tmp_path: Path, way: str
 ) -> None:
     client = {"ssl_certfile": secured.file("client.pem"), "ssl_keyfile": secured.file("client.pem")}
@@ -197,7 +197,7 @@ def test_a_secured_broker_that_is_killed_and_frozen_costs_no_event(
         ("SASL_PLAINTEXT", {"sasl_password": "wrong"}),
     ],
 )
-def test_a_refused_client_says_so_and_loses_nothing(
+def test_a_refused_client_logs_the_reason_and_loses_no_event(
     secured: Secured, tmp_path: Path, way: str, given: dict[str, str]
 ) -> None:
     given = {name: secured.file(v) if "file" in name else v for name, v in given.items()}

@@ -84,7 +84,7 @@ def server(free_port: Callable[[], int]) -> Iterator[PostgresServer]:
         yield server
 
 
-def test_services_of_several_machines_live_through_an_outage_of_their_registry(
+def test_services_survive_an_outage_of_their_shared_registry(
     server: PostgresServer,
     tmp_path: Path,
     free_port: Callable[[], int],

@@ -128,7 +128,7 @@ def test_one_trace_leads_from_the_client_to_the_window(
     assert (link.trace_id, link.span_id) == (infer.trace_id, infer.span_id)
 
 
-def test_what_is_refused_is_a_failed_span_and_what_nobody_records_is_none(
+def test_a_refused_request_is_a_failed_span_and_an_unsampled_one_is_none(
     service: Service, received: tuple[str, Received]
 ) -> None:
     _, spans = received
@@ -155,7 +155,7 @@ def test_what_is_refused_is_a_failed_span_and_what_nobody_records_is_none(
     assert {"time", "level", "message"} <= set.intersection(*(set(json.loads(x)) for x in lines))
 
 
-async def test_calls_at_once_are_spans_beside_each_other(service: Service) -> None:
+async def test_concurrent_calls_have_sibling_spans(service: Service) -> None:
     tracer, asked = _shop()
     with tracer.start_as_current_span("order") as order:
         async with AsyncClient(service.url, tracer=tracer) as client:

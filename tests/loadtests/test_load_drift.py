@@ -46,7 +46,7 @@ def _drift(shift: str = "", mix: str = "", blank: str = "") -> Drift:
     return read_drift(shift, mix, blank, MANIFEST)
 
 
-def test_a_shift_moves_the_mean_by_so_many_standard_deviations_and_keeps_what_is_missing() -> None:
+def test_a_shift_moves_the_mean_and_keeps_missing_values() -> None:
     after = apply_drift(COLUMNS, _drift(shift="price=1.5"), 1.0, MANIFEST)
     before, now = np.array(COLUMNS["price"]), np.array(after["price"])
     assert np.nanmean(now) - np.nanmean(before) == pytest.approx(1.5 * np.nanstd(before))
@@ -54,27 +54,27 @@ def test_a_shift_moves_the_mean_by_so_many_standard_deviations_and_keeps_what_is
     assert after["count"] == COLUMNS["count"]
 
 
-def test_a_shifted_count_is_still_a_count_that_its_tensor_holds() -> None:
+def test_a_shifted_count_stays_a_valid_count() -> None:
     after = apply_drift(COLUMNS, _drift(shift="count=3"), 1.0, MANIFEST)
     assert all(isinstance(value, int) and -128 <= value <= 127 for value in after["count"])
     assert max(after["count"]) == 127
 
 
-def test_a_mix_gives_a_category_to_its_share_of_the_rows_in_the_columns_own_type() -> None:
+def test_a_mix_sets_a_category_in_its_share_of_the_rows() -> None:
     after = apply_drift(COLUMNS, _drift(mix="colour=green:0.5, code=7:1"), 1.0, MANIFEST)
     assert after["colour"].count("green") / ROWS == pytest.approx(0.5, abs=0.1)
     assert set(after["colour"]) == {"green", "red", None}
     assert after["code"] == [7] * ROWS
 
 
-def test_blanks_are_missing_in_the_way_of_their_kind() -> None:
+def test_blanks_are_missing_values_of_the_columns_kind() -> None:
     after = apply_drift(COLUMNS, _drift(blank="price=1,colour=1"), 1.0, MANIFEST)
     assert all(math.isnan(value) for value in after["price"])
     assert after["colour"] == [None] * ROWS
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
-def test_more_strength_touches_the_same_rows_and_more(one: float, other: float) -> None:
+def test_more_strength_changes_the_same_rows_and_further_rows(one: float, other: float) -> None:
     less, more = sorted((one, other))
     drift = _drift(mix="colour=green:0.8")
     few = apply_drift(COLUMNS, drift, less, MANIFEST)["colour"]
@@ -103,7 +103,7 @@ def test_without_strength_nothing_changes() -> None:
         ({"blank": "count=0.5"}, "'count'.*expected a nullable feature"),
     ],
 )
-def test_what_cannot_drift_so_is_refused_by_name(options: dict[str, str], says: str) -> None:
+def test_an_impossible_drift_is_refused_by_name(options: dict[str, str], says: str) -> None:
     with pytest.raises(SettingError, match=says):
         _drift(**options)
 

@@ -57,7 +57,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def test_every_protocol_carries_the_rows_of_the_reference_with_their_truth(
+def test_every_protocol_sends_reference_rows_with_their_labels(
     version: Version,
 ) -> None:
     frame = load_reference(version)
@@ -96,7 +96,7 @@ def test_every_protocol_marks_requests_that_are_not_monitored(
         assert request.parameters.get("load_test", False) is not monitored
 
 
-def test_drift_comes_in_levels_and_blank_values_stay_valid(version: Version) -> None:
+def test_drift_has_levels_and_blank_values_stay_valid(version: Version) -> None:
     payloads = Payloads(version, Drift(blanks={"price": 1.0, "colour": 1.0}))
     missing = [
         sum(

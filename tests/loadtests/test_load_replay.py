@@ -96,7 +96,7 @@ def test_a_request_has_the_logged_inputs_in_every_form(log: Log) -> None:
     assert decoded[2].inputs[0].array().ravel().tolist() == halves.tolist()
 
 
-def test_what_cannot_be_sent_is_skipped_and_counted_by_reason(log: Log) -> None:
+def test_requests_that_cannot_be_resent_are_counted_by_reason(log: Log) -> None:
     log.add(5)
     log.add(6, inputs={}, payload="dropped")
     log.add(7, outcome="invalid")
@@ -121,7 +121,7 @@ def test_what_cannot_be_sent_is_skipped_and_counted_by_reason(log: Log) -> None:
     )
 
 
-def test_a_period_without_requests_is_an_error_that_says_why(log: Log) -> None:
+def test_a_period_without_requests_is_an_error_with_the_reason(log: Log) -> None:
     log.add(6, inputs={}, payload="dropped")
     with pytest.raises(SettingError) as refused:
         log.read()
@@ -164,7 +164,7 @@ def test_requests_are_due_as_they_arrived_divided_by_the_speed(log: Log) -> None
         ("2026-01-01T12:30+01:00", "", "", (T0 - 1_800 * SECOND, T0)),
     ],
 )
-def test_a_period(start: str, end: str, last: str, period: tuple[int, int]) -> None:
+def test_a_valid_period_is_read(start: str, end: str, last: str, period: tuple[int, int]) -> None:
     assert read_period(start, end, last, T0) == period
 
 
@@ -183,6 +183,6 @@ def test_a_period(start: str, end: str, last: str, period: tuple[int, int]) -> N
         ("", "9999-12-31T23:59-14:00", "", "--to .*: expected a year from 1971 to 2099"),
     ],
 )
-def test_a_period_that_is_none(start: str, end: str, last: str, message: str) -> None:
+def test_an_invalid_period_is_refused(start: str, end: str, last: str, message: str) -> None:
     with pytest.raises(SettingError, match=message):
         read_period(start, end, last, T0)

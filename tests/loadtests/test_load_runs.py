@@ -112,7 +112,7 @@ def test_a_missed_objective_fails_the_command_and_workers_report_to_one_verdict(
     assert re.search(r"the generator used \d+% of a core", done.stdout)
 
 
-def test_logged_requests_are_sent_once_more_as_they_were_and_marked(service: Service) -> None:
+def test_logged_requests_are_resent_unchanged_and_marked(service: Service) -> None:
     now = datetime.now(UTC).isoformat()
     key = {"authorization": f"Bearer {service.environment['DRIFTLINE_API_KEY']}"}
     sent: list[list[Any]] = [[0.5], [None, 2.0, -7.25]]
@@ -137,7 +137,7 @@ def test_logged_requests_are_sent_once_more_as_they_were_and_marked(service: Ser
     assert again.returncode == 1
 
 
-def test_options_that_do_not_fit_logged_requests_are_refused(service: Service) -> None:
+def test_options_that_contradict_logged_requests_are_refused(service: Service) -> None:
     for options, message in [
         (("--last", "1h"), "--last: selects logged requests; expected --from-log too"),
         (("--from-log", "--rate", "1"), "--rate: has no effect on logged requests"),
@@ -163,14 +163,14 @@ def test_without_its_key_every_request_fails_with_the_reason(service: Service) -
     assert "UNAUTHENTICATED" in done.stdout
 
 
-def test_a_load_that_cannot_be_run_says_why(service: Service) -> None:
+def test_an_impossible_load_states_why(service: Service) -> None:
     done = _load(service, "--seconds", "2", "--shift", "age=1")
     assert done.returncode == 2, done.stdout
     assert "--shift: the model has no feature 'age'; expected one of price" in done.stdout
     assert "Traceback" not in done.stdout
 
 
-def test_a_service_that_is_not_there_is_named_also_beside_modules_of_our_names(
+def test_an_unreachable_service_is_named(
     service: Service,
     free_port: Callable[[], int],
     tmp_path: Path,

@@ -15,7 +15,7 @@ MEASURED = ClientMeasurements(
 CALM, BUSY, LATE = Generator(0.3, 1.0), Generator(0.97, 1.0), Generator(0.3, 80.0)
 
 
-def test_objectives_that_were_kept_are_met() -> None:
+def test_fulfilled_objectives_are_met() -> None:
     verdict = judge(OBJECTIVES, MEASURED, CALM)
     assert verdict.outcome == Outcome.MET == 0
     assert "895 requests answered in 10 s (90/s), 5 failed, 100 refused" in str(verdict)
@@ -23,14 +23,14 @@ def test_objectives_that_were_kept_are_met() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"p99_ms": 50.1}, {"failed": 11}])
-def test_one_missed_objective_misses(changes: dict[str, float]) -> None:
+def test_one_missed_objective_fails_the_load_test(changes: dict[str, float]) -> None:
     verdict = judge(OBJECTIVES, msgspec.structs.replace(MEASURED, **changes), CALM)
     assert verdict.outcome == Outcome.MISSED == 1
     assert str(verdict).count("MISSED") == 1
 
 
 @pytest.mark.parametrize("generator", [BUSY, LATE])
-def test_a_generator_that_could_not_keep_up_is_named_and_makes_a_miss_inconclusive(
+def test_a_saturated_generator_makes_a_miss_inconclusive(
     generator: Generator,
 ) -> None:
     slow = msgspec.structs.replace(MEASURED, p99_ms=500.0)
@@ -40,7 +40,7 @@ def test_a_generator_that_could_not_keep_up_is_named_and_makes_a_miss_inconclusi
     assert "BOTTLENECK" in str(met)
 
 
-def test_a_service_that_answered_nothing_misses_whatever_the_generator_did() -> None:
+def test_a_service_without_replies_misses_the_objectives() -> None:
     none = ClientMeasurements(requests=0, failed=0, refused=0, seconds=0.0, p50_ms=0.0, p99_ms=0.0)
     assert judge(OBJECTIVES, none, BUSY).outcome == Outcome.MISSED
     refused = msgspec.structs.replace(MEASURED, failed=0, refused=1_000)
@@ -48,7 +48,7 @@ def test_a_service_that_answered_nothing_misses_whatever_the_generator_did() -> 
 
 
 @given(st.lists(st.lists(st.integers(1, 500), max_size=50), max_size=4), st.floats(0.01, 1))
-def test_a_quantile_over_several_counts_is_that_of_all_latencies(
+def test_a_quantile_over_several_counts_covers_all_latencies(
     parts: list[list[int]], share: float
 ) -> None:
     latencies = sorted(value for part in parts for value in part)
@@ -62,7 +62,7 @@ def test_a_quantile_over_several_counts_is_that_of_all_latencies(
 
 
 @given(st.sampled_from(shapes.NAMES), st.floats(0, 1), st.integers(1, 1_000))
-def test_every_shape_keeps_between_one_user_and_its_height(
+def test_every_shape_stays_between_one_user_and_its_maximum(
     shape: shapes.Name, passed: float, users: int
 ) -> None:
     height = shapes.OVERLOAD[-1] if shape == "overload" else 1

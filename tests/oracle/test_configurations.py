@@ -35,7 +35,7 @@ def _client(system: System, root: Path) -> Client:
     return Client(system.port, system.grpc_port, root / "acknowledged.jsonl")
 
 
-def test_what_a_full_disk_drops_is_counted_although_workers_are_killed(
+def test_events_dropped_on_a_full_disk_are_counted_although_workers_are_killed(
     system: Callable[..., System], tmp_path: Path
 ) -> None:
     dropping = system(LOG_WHEN_FULL="drop")
@@ -89,7 +89,7 @@ def test_a_killed_provision_is_completed_by_the_next(
     client.round()
 
 
-def test_a_version_that_may_not_be_read_is_said_and_served_once_it_may(
+def test_an_unreadable_version_is_reported_and_served_once_readable(
     system: Callable[..., System], tmp_path: Path
 ) -> None:
     if shutil.which("setpriv") is None:
@@ -106,7 +106,7 @@ def test_a_version_that_may_not_be_read_is_said_and_served_once_it_may(
     client.round()
 
 
-def test_a_store_that_may_not_be_written_takes_no_version(system: Callable[..., System]) -> None:
+def test_a_read_only_store_accepts_no_version(system: Callable[..., System]) -> None:
     if shutil.which("setpriv") is None:
         pytest.skip("PERMISSIONS NOT TESTED: this machine has no setpriv")
     denied = system(prefix=UNPRIVILEGED)
@@ -123,7 +123,7 @@ def test_a_store_that_may_not_be_written_takes_no_version(system: Callable[..., 
     assert denied.run("register", str(denied.model("Mul")), "--name", "oracle").returncode == 0
 
 
-def test_a_clock_that_is_wrong_for_seconds_moves_no_event(
+def test_a_clock_wrong_for_seconds_does_not_move_event_times(
     system: Callable[..., System], tmp_path: Path
 ) -> None:
     if not FAKETIME.exists():

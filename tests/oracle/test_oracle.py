@@ -114,7 +114,7 @@ def test_the_oracle_imports_nothing_of_the_product() -> None:
 
 
 @pytest.mark.parametrize("seed", range(by_depth(1, 3)))
-def test_what_was_acknowledged_is_logged_once_and_monitored(tmp_path: Path, seed: int) -> None:
+def test_every_acknowledged_request_is_logged_once_and_monitored(tmp_path: Path, seed: int) -> None:
     run = Run(tmp_path, random.Random(seed))
     system = run.system
     system.register()

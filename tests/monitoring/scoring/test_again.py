@@ -39,13 +39,15 @@ def _sampled(baseline: Baseline, rows: int) -> Baseline:
     return _changed(baseline, monitoring=policy)
 
 
-def test_answers_as_they_were_given_have_parity(baseline: Baseline, window: Draw) -> None:
+def test_re_run_predictions_equal_to_the_logged_ones_have_parity(
+    baseline: Baseline, window: Draw
+) -> None:
     parity = _scored(baseline, window())["parity", ""]
     assert (parity.value, parity.threshold, parity.breached) == (0.0, 0.01, False)
     assert parity.note == "0 of 1,000 answers"
 
 
-def test_answers_of_another_model_have_not(baseline: Baseline, window: Draw) -> None:
+def test_predictions_of_another_model_break_parity(baseline: Baseline, window: Draw) -> None:
     frame = window()
     yes = frame["probability_1"].astype(float)
     other = np.where(np.arange(1000) < 50, np.clip(yes + 0.01, 0, 1), yes)
@@ -55,7 +57,7 @@ def test_answers_of_another_model_have_not(baseline: Baseline, window: Draw) -> 
     assert within.value == 0
 
 
-def test_a_label_that_does_not_go_with_its_probabilities_is_a_fault(
+def test_a_class_that_contradicts_its_probabilities_breaks_parity(
     baseline: Baseline, window: Draw
 ) -> None:
     frame = window()
@@ -65,7 +67,7 @@ def test_a_label_that_does_not_go_with_its_probabilities_is_a_fault(
     assert parity.value > 0.9  # all but those at one half, where either is right
 
 
-def test_drifted_inputs_alone_are_no_fault_of_serving(baseline: Baseline, window: Draw) -> None:
+def test_drifted_inputs_do_not_break_parity(baseline: Baseline, window: Draw) -> None:
     frame = _answered_again(baseline, window(), price=5.0)
     found = _scored(baseline, frame, "price")
     assert found["parity", ""].value == 0
@@ -79,7 +81,7 @@ def test_drifted_inputs_alone_are_no_fault_of_serving(baseline: Baseline, window
     assert ("effect", "") in found
 
 
-def test_the_column_that_changes_most_answers_has_the_greatest_effect(
+def test_the_column_that_changes_most_predictions_has_the_largest_effect(
     baseline: Baseline, window: Draw
 ) -> None:
     frame = _answered_again(baseline, window(), price=3.0, colour="red")
@@ -89,15 +91,13 @@ def test_the_column_that_changes_most_answers_has_the_greatest_effect(
     assert effects["price"] > effects["colour"]  # type: ignore[operator]
 
 
-def test_a_column_that_has_not_moved_has_next_to_no_effect(
-    baseline: Baseline, window: Draw
-) -> None:
+def test_a_column_without_drift_has_almost_no_effect(baseline: Baseline, window: Draw) -> None:
     found = _scored(baseline, window(), "price", "colour")
     assert found["effect", "price"].value == pytest.approx(0, abs=0.02)
     assert found["effect", "colour"].value == pytest.approx(0, abs=0.02)
 
 
-def test_only_the_first_rows_are_run_and_none_where_the_policy_says_so(
+def test_a_limited_number_of_rows_is_re_run_or_none_by_policy(
     baseline: Baseline, window: Draw
 ) -> None:
     assert _scored(_sampled(baseline, 70), window())["parity", ""].note == "0 of 70 answers"
@@ -106,14 +106,14 @@ def test_only_the_first_rows_are_run_and_none_where_the_policy_says_so(
     assert nothing["effect", ""].value is None
 
 
-def test_a_withheld_field_is_said_to_be_in_the_way(baseline: Baseline, window: Draw) -> None:
+def test_a_withheld_field_is_stated_as_the_reason(baseline: Baseline, window: Draw) -> None:
     payload = replace(baseline.manifest.payload, fields={"colour": "drop"})
     found = _scored(_changed(baseline, payload=payload), window(), "price")
     assert found["parity", ""].note == "not run again: colour is dropped by payload policy"
     assert found["effect", ""].note == found["parity", ""].note
 
 
-def test_rows_that_the_model_does_not_take_are_left_out_and_counted(
+def test_rows_that_the_model_refuses_are_skipped_and_counted(
     baseline: Baseline, window: Draw
 ) -> None:
     frame = window()
@@ -125,7 +125,7 @@ def test_rows_that_the_model_does_not_take_are_left_out_and_counted(
     assert (none.value, none.note) == (None, "no row fits the model's inputs")
 
 
-def test_a_model_that_is_gone_is_a_reason_and_no_end(
+def test_a_missing_model_is_a_reason_and_not_a_failure(
     baseline: Baseline, window: Draw, tmp_path: Path
 ) -> None:
     baseline.frame  # noqa: B018 - loaded before its folder is gone
@@ -136,7 +136,7 @@ def test_a_model_that_is_gone_is_a_reason_and_no_end(
     assert "could not be computed" in score.note
 
 
-def test_rows_that_the_model_fails_on_are_found_and_the_others_answered(
+def test_failing_rows_are_found_and_the_other_rows_are_predicted(
     root: Path, tmp_path: Path
 ) -> None:
     baseline = _picky(root, tmp_path)
@@ -148,7 +148,7 @@ def test_rows_that_the_model_fails_on_are_found_and_the_others_answered(
     assert (parity.value, parity.note) == (0.5, "1 of 2 answers")
 
 
-def test_a_regressions_effect_is_in_the_spread_of_its_predictions(
+def test_a_regressions_effect_is_in_units_of_its_predictions_spread(
     root: Path, tmp_path: Path
 ) -> None:
     baseline = _picky(root, tmp_path)
@@ -206,7 +206,7 @@ def _picky(root: Path, folder: Path) -> Baseline:
     return Baseline(version)
 
 
-def test_of_a_large_model_fewer_rows_are_run(baseline: Baseline, tmp_path: Path) -> None:
+def test_fewer_rows_of_a_large_model_are_re_run(baseline: Baseline, tmp_path: Path) -> None:
     large = Baseline(baseline.version)
     large.version = replace(baseline.version, path=str(tmp_path))
     sizes = {1: 1000, 16: 1000, 64: 250, 400: 50}
@@ -220,7 +220,7 @@ def test_of_a_large_model_fewer_rows_are_run(baseline: Baseline, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("name", "withheld"), [("softmax", True), ("gram", False)])
-def test_rows_that_depend_on_each_other_are_not_run_again(
+def test_dependent_rows_are_not_re_run(
     name: str, withheld: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))

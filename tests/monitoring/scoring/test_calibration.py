@@ -20,7 +20,7 @@ LEVEL = 0.06
 
 
 @pytest.mark.parametrize("shape", [stats.norm(), stats.expon(), stats.lognorm(0.5)])
-def test_a_tail_tells_what_two_thousand_draws_cannot_show(shape: Any) -> None:
+def test_a_fitted_tail_extends_beyond_two_thousand_draws(shape: Any) -> None:
     tail = Tail(shape.rvs(DRAWS, random_state=1))
     for chance in (0.2, 0.01, 0.001, 0.0001):
         estimated = shape.sf(tail.value(-np.log(chance)))
@@ -29,13 +29,13 @@ def test_a_tail_tells_what_two_thousand_draws_cannot_show(shape: Any) -> None:
         assert surprisal == pytest.approx(-np.log(chance), rel=0.45)
 
 
-def test_a_statistic_that_never_varies_has_a_tail_too() -> None:
+def test_a_constant_statistic_has_a_tail() -> None:
     tail = Tail(np.zeros(DRAWS))
     assert tail.value(9.0) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("window", [64, 2_000])
-def test_drawn_statistics_are_those_of_the_drawn_rows(window: int) -> None:
+def test_drawn_statistics_equal_statistics_of_the_drawn_rows(window: int) -> None:
     chance = np.random.default_rng(1)
     frame = pd.DataFrame(
         {"n": chance.lognormal(0, 0.6, 3_000), "c": chance.choice(list("abcd"), 3_000)}
@@ -79,13 +79,13 @@ def test_fresh_windows_break_the_rule_at_the_level(columns: int) -> None:
     assert _broken(columns, 0.3, limits, chance) == pytest.approx(LEVEL, rel=0.35)
 
 
-def test_a_level_beyond_what_was_drawn_is_kept_by_extrapolation() -> None:
+def test_a_rare_level_is_reached_by_extrapolation() -> None:
     chance = np.random.default_rng(4)
     limits = calibrate(_columns(chance, 20), None, share=0.3, level=0.001, windows=4, consecutive=1)
     assert 0.0002 < _broken(20, 0.3, limits, chance) < 0.004
 
 
-def test_limits_of_the_user_stay_and_are_reported_where_they_exceed_the_budget() -> None:
+def test_user_limits_are_kept_and_reported_if_they_exceed_the_budget() -> None:
     chance = np.random.default_rng(5)
     columns = _columns(chance, 3, shared=True)
     for limit, met in ((0.5, False), (12.0, True)):
@@ -105,7 +105,7 @@ def test_a_difference_below_the_floor_never_counts() -> None:
 
 @pytest.mark.parametrize("consecutive", [1, 2, 3])
 @pytest.mark.parametrize("shared", [0.0, 0.4])
-def test_windows_in_a_row_break_the_rule_at_the_level_whatever_they_share(
+def test_consecutive_windows_break_the_rule_at_the_stated_level(
     consecutive: int, shared: float
 ) -> None:
     chance = np.random.default_rng(12)
@@ -130,7 +130,7 @@ COLUMNS = [Column(name, "numeric", name) for name in "abc"]
 
 
 @pytest.mark.parametrize(("before", "now"), [(0.8, 0.0), (0.8, -0.8), (0.0, 0.7)])
-def test_columns_that_go_together_otherwise_are_named(before: float, now: float) -> None:
+def test_changed_correlations_are_named(before: float, now: float) -> None:
     chance = np.random.default_rng(7)
     together = JointDrift(_pair(chance, 4_000, before), COLUMNS)
     usual = together.drawn(BlockBootstrap(4_000, 500)).std(axis=0)
@@ -143,14 +143,14 @@ def test_columns_that_go_together_otherwise_are_named(before: float, now: float)
     assert (np.abs(calm) / usual).max() < 4
 
 
-def test_the_reconstruction_error_grows_when_rows_leave_the_reference_s_directions() -> None:
+def test_the_reconstruction_error_grows_if_rows_leave_the_references_directions() -> None:
     chance = np.random.default_rng(8)
     together = JointDrift(_pair(chance, 4_000, 0.95), COLUMNS)
     assert together.of_reference[-1] == pytest.approx(1)
     assert together.of_window(_pair(chance, 500, -0.95))[-1] > 5
 
 
-def test_fresh_rows_lie_no_further_from_the_directions_than_the_reference_s_own() -> None:
+def test_fresh_rows_have_the_same_reconstruction_error_as_the_reference() -> None:
     chance = np.random.default_rng(10)
     columns = [Column(f"x{place}", "numeric", f"x{place}") for place in range(20)]
 
@@ -178,7 +178,7 @@ def test_joint_drift_needs_some_reference_rows_per_column() -> None:
     )
 
 
-def test_correlations_are_those_that_numpy_finds() -> None:
+def test_correlations_equal_numpys() -> None:
     chance = np.random.default_rng(9)
     frame = _pair(chance, 2_000, 0.6).assign(c=chance.choice(["x", "y"], 2_000))
     kinds = ["numeric", "numeric", "categorical"]

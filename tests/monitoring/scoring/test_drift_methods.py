@@ -64,7 +64,7 @@ def _agrees_with_itself(method: str, same: ColumnDrift, other: ColumnDrift) -> N
 
 
 @pytest.mark.parametrize("method", NUMERIC)
-def test_a_numeric_method_finds_what_is_there_and_only_that(method: str) -> None:
+def test_a_numeric_method_detects_planted_drift_and_nothing_else(method: str) -> None:
     chance = np.random.default_rng(6)
     reference, calm, moved = (chance.normal(mean, 1, 600) for mean in (0, 0, 1.5))
     same = _test(method, calm, reference, categorical=False, threshold=None)
@@ -73,7 +73,7 @@ def test_a_numeric_method_finds_what_is_there_and_only_that(method: str) -> None
 
 
 @pytest.mark.parametrize("method", [*CATEGORICAL, *BINARY])
-def test_a_categorical_method_finds_what_is_there_and_only_that(method: str) -> None:
+def test_a_categorical_method_detects_planted_drift_and_nothing_else(method: str) -> None:
     chance = np.random.default_rng(7)
     names = ["a", "b"] if method in BINARY else ["a", "b", "c"]
     rest = [0.1] * (len(names) - 1)
@@ -86,7 +86,7 @@ def test_a_categorical_method_finds_what_is_there_and_only_that(method: str) -> 
 
 
 @pytest.mark.parametrize("method", ["g_test", "fisher_exact"])
-def test_a_method_that_wants_as_many_rows_as_the_reference_says_so(method: str) -> None:
+def test_a_method_that_needs_equally_many_rows_states_it(method: str) -> None:
     tests = [
         ColumnTest("x", categorical=True, method=method, threshold=None),
         ColumnTest("y", categorical=True, method="jensenshannon", threshold=None),
@@ -97,7 +97,7 @@ def test_a_method_that_wants_as_many_rows_as_the_reference_says_so(method: str) 
     assert isinstance(outcomes["y"], ColumnDrift)
 
 
-def test_every_p_value_method_is_one_that_evidently_knows() -> None:
+def test_every_p_value_method_exists_in_evidently() -> None:
     from evidently.legacy.calculations.stattests import registry as evidently_methods  # noqa: PLC0415 - after the adapter
 
     known = set(evidently_methods._registered_stat_tests)  # noqa: SLF001  # Evidently has no public list
@@ -105,9 +105,7 @@ def test_every_p_value_method_is_one_that_evidently_knows() -> None:
     assert {*NUMERIC, *CATEGORICAL, *BINARY} <= known
 
 
-def test_the_manifests_method_and_threshold_are_the_ones_that_judge(
-    baseline: Baseline, window: Draw
-) -> None:
+def test_the_manifests_method_and_threshold_are_used(baseline: Baseline, window: Draw) -> None:
     calm = window()
     chosen = _like(baseline, drift_methods={"price": "ks"}, drift_thresholds={"price": 0.01})
     price = _drift(chosen, calm)["price"]
@@ -168,7 +166,7 @@ def test_a_constant_column_is_scored_against_a_reference_that_varies(
     assert drift["colour"].breached
 
 
-def test_a_column_constant_in_both_says_so(baseline: Baseline, window: Draw) -> None:
+def test_a_constant_column_states_that_it_is_constant(baseline: Baseline, window: Draw) -> None:
     constant = Baseline(baseline.version)
     constant.frame = constant.frame.assign(price=2.0)
     same = _drift(constant, window(price=2.0))["price"]
@@ -177,9 +175,7 @@ def test_a_column_constant_in_both_says_so(baseline: Baseline, window: Draw) -> 
     assert other.breached
 
 
-def test_numbers_as_categories_are_one_whichever_process_wrote_them(
-    baseline: Baseline, window: Draw
-) -> None:
+def test_numeric_categories_are_equal_whatever_their_type(baseline: Baseline, window: Draw) -> None:
     """The answers 0 and 1 come as integers, a reference of them may come back as floats."""
     calm = window()
     reported = _drift(baseline, calm)["prediction"].value
@@ -221,7 +217,7 @@ numbers = st.lists(st.floats(-100, 100, width=32), min_size=5, max_size=60)
 
 
 @given(numbers, numbers, st.floats(0.5, 4), st.floats(-50, 50))
-def test_the_earth_movers_distance_does_not_know_units(
+def test_the_earth_movers_distance_does_not_depend_on_units(
     reference: list[float], current: list[float], scale: float, shift: float
 ) -> None:
     first, second = np.array(reference, float), np.array(current, float)
@@ -234,7 +230,7 @@ def test_the_earth_movers_distance_does_not_know_units(
 
 
 @given(st.lists(st.integers(0, 5), min_size=1), st.lists(st.integers(0, 5), min_size=1))
-def test_the_distance_of_categories_is_the_same_both_ways_and_bounded(
+def test_the_distance_of_categories_is_symmetric_and_bounded(
     reference: list[int], current: list[int]
 ) -> None:
     first, second = np.array(reference), np.array(current)
@@ -244,7 +240,9 @@ def test_the_distance_of_categories_is_the_same_both_ways_and_bounded(
     assert jensenshannon(first, first) == pytest.approx(0, abs=1e-7)
 
 
-def test_calm_windows_seldom_break_and_moved_ones_always_do(baseline: Baseline) -> None:
+def test_windows_without_drift_rarely_break_the_rule_and_drifted_windows_always_do(
+    baseline: Baseline,
+) -> None:
     """Two hundred windows of each size from the reference's own distribution, and moved ones."""
     thresholds = DriftThresholds(baseline)
     column = next(column for column in baseline.columns if column.name == "price")
@@ -267,7 +265,7 @@ def test_thresholds_are_the_same_in_every_process(baseline: Baseline) -> None:
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))
-def test_register_knows_evidentlys_methods_by_the_kind_of_column_that_they_take(kind: Kind) -> None:
+def test_registration_knows_the_column_kinds_of_evidentlys_methods(kind: Kind) -> None:
     from evidently.legacy.calculations.stattests import registry as evidently_methods  # noqa: PLC0415 - after the adapter
     from evidently.legacy.core import ColumnType  # noqa: PLC0415
 
@@ -278,7 +276,7 @@ def test_register_knows_evidentlys_methods_by_the_kind_of_column_that_they_take(
 
 
 @pytest.mark.parametrize("method", sorted(set.union(*map(set, DRIFT_METHODS.values())) - {"TVD"}))
-def test_a_method_that_register_takes_scores_windows_of_any_size_the_same_each_time(
+def test_every_accepted_method_scores_windows_of_any_size_deterministically(
     method: str,
 ) -> None:
     categorical = method not in DRIFT_METHODS["numeric"]
@@ -295,7 +293,7 @@ def test_a_method_that_register_takes_scores_windows_of_any_size_the_same_each_t
 
 
 @pytest.mark.parametrize("method", sorted(UNFIT_METHODS))
-def test_a_version_registered_with_a_method_that_cannot_score_says_why(
+def test_an_unusable_method_of_a_registered_version_states_why(
     baseline: Baseline, window: Draw, method: str
 ) -> None:
     column = "price" if method == "empirical_mmd" else "colour"

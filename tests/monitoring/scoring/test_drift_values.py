@@ -79,7 +79,7 @@ def test_a_distance_is_the_same_in_every_unit(scale: float, shift: float, seed: 
 
 
 @pytest.mark.parametrize("constant", [0.1, -1e300, 0.0])
-def test_a_constant_reference_has_a_distance_too(constant: float) -> None:
+def test_a_constant_reference_has_a_distance(constant: float) -> None:
     values = DriftValues(NUMBER, *[pd.Series([constant] * 50)] * 2)
     assert values.expected.nunique() == 1
     same = values.current(pd.Series([constant] * 3))
@@ -114,7 +114,7 @@ def test_many_categories_that_are_all_rare_are_compared_by_how_many_are_new() ->
     assert set(values.current(pd.Series(["new", "newer"]))) == {"other"}
 
 
-def test_a_few_categories_stay_as_they_are() -> None:
+def test_a_few_categories_are_not_pooled() -> None:
     reference = pd.Series(["a", "b"] * 100)
     assert DriftValues(NAME, reference, reference).expected.tolist() == reference.tolist()
 
@@ -125,7 +125,7 @@ def test_identifiers_are_recognised_and_not_compared() -> None:
     assert reason == "like an identifier: 2,000 different values in 2,000 reference rows"
 
 
-def test_categories_that_are_all_rare_do_not_pair_with_anything() -> None:
+def test_columns_with_only_rare_categories_have_no_correlations() -> None:
     chance = np.random.default_rng(5)
     frame = pd.DataFrame({"x": chance.normal(size=500), "c": chance.integers(0, 400, 500)})
     assert JointDrift(frame, [NUMBER, NAME]).reason == "fewer than two columns that vary"
@@ -139,7 +139,7 @@ def test_infinities_are_not_reported_as_missing(tmp_path: Path) -> None:
     assert strongest.note == "x 50% infinite, 0% in the reference"
 
 
-def test_a_share_of_missing_values_never_reads_like_that_of_the_reference(tmp_path: Path) -> None:
+def test_a_changed_missing_share_is_never_printed_like_the_references(tmp_path: Path) -> None:
     reference = _rows(np.random.default_rng(7), 1_000)
     reference.loc[:95, "x"] = np.nan
     window = reference.copy()

@@ -33,7 +33,7 @@ def _score(scorer: EmbeddingScorer, vectors: np.ndarray[Any, Any]) -> Score:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_moved_vectors_are_beyond_what_halves_of_the_reference_reach(method: str) -> None:
+def test_drifted_vectors_exceed_the_distance_between_halves_of_the_reference(method: str) -> None:
     scorer = _scorer(method, _vectors(0, 600))
     alike, moved = _score(scorer, _vectors(1)), _score(scorer, _vectors(2, shift=0.8))
     assert alike.value is not None
@@ -59,13 +59,13 @@ def test_earlier_windows_replace_the_reference() -> None:
 
 
 @pytest.mark.parametrize(("reference", "window"), [(5, 200), (200, 5)])
-def test_few_vectors_are_a_reason(reference: int, window: int) -> None:
+def test_too_few_vectors_are_a_stated_reason(reference: int, window: int) -> None:
     score = _score(_scorer("mmd", _vectors(0, reference)), _vectors(1, window))
     assert (score.value, score.breached) == (None, False)
     assert "at least" in score.note
 
 
-def test_a_reference_without_vectors_says_what_to_do() -> None:
+def test_a_reference_without_vectors_states_the_remedy() -> None:
     score = _score(EmbeddingScorer({"v": "mmd"}, pd.DataFrame({"x": [1.0]})), _vectors(1))
     assert score.note.startswith(
         "the reference contains no vectors: name the tensor in the manifest"

@@ -64,7 +64,7 @@ def _by_name(scores: list[Score]) -> dict[str, Score]:
 
 
 @pytest.mark.parametrize("difficulty", [0.5, 1.0, 4.0])
-def test_a_change_of_the_inputs_is_seen_before_any_label(
+def test_changed_inputs_change_the_estimate_before_any_label(
     classifier: PerformanceScorer, difficulty: float
 ) -> None:
     rows = _loans(4000, difficulty=difficulty)
@@ -79,7 +79,7 @@ def test_a_change_of_the_inputs_is_seen_before_any_label(
     assert estimated.breached == (difficulty == 4.0)
 
 
-def test_the_limit_of_an_estimate_allows_for_estimates_and_that_of_the_truth_for_labels(
+def test_the_limits_of_estimated_and_realised_scores_allow_for_their_own_errors(
     classifier: PerformanceScorer, loans: Baseline
 ) -> None:
     """Labels differ by chance where the inputs, and with them the estimate, hardly do."""
@@ -104,7 +104,9 @@ def _unreachable(baseline: Baseline) -> PerformanceScorer:
     )
 
 
-def test_a_world_that_answers_differently_opens_the_gap(classifier: PerformanceScorer) -> None:
+def test_concept_drift_widens_the_gap_between_estimate_and_labels(
+    classifier: PerformanceScorer,
+) -> None:
     scores = _by_name(classifier.score(_loans(4000).assign(label=lambda f: 1 - f.label)))
     assert scores["estimation_gap"].breached
     assert "expected 0." in scores["estimation_gap"].note
@@ -120,7 +122,7 @@ def test_rows_without_finite_probabilities_are_left_out_of_the_estimate(
     assert "estimated_roc_auc" not in nothing
 
 
-def test_errors_of_a_regression_are_estimated_where_they_depend_on_the_inputs(
+def test_errors_of_a_regression_are_estimated_if_they_depend_on_the_inputs(
     tmp_path: Path,
 ) -> None:
     def prices(rows: int, size: float) -> pd.DataFrame:
@@ -146,7 +148,7 @@ def test_errors_of_a_regression_are_estimated_where_they_depend_on_the_inputs(
     assert again == scores
 
 
-def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+def test_intervals_cover_the_label_scores_as_often_as_stated() -> None:
     whole = _loans(200_000)
     truth = classification(_answers(whole))["roc_auc"]
     assert truth is not None
@@ -194,7 +196,7 @@ def overconfident(tmp_path_factory: pytest.TempPathFactory) -> PerformanceScorer
     return PerformanceScorer(Baseline(_version(folder, _overconfident(2_000, 0.0), manifest)))
 
 
-def test_where_scores_leave_the_reference_the_band_of_the_estimate_holds_the_label_s_law(
+def test_the_estimates_band_covers_scores_outside_the_reference(
     overconfident: PerformanceScorer,
 ) -> None:
     scores = _by_name(overconfident.score(_overconfident(20_000, 4.5), bands=False))
@@ -207,6 +209,8 @@ def test_where_scores_leave_the_reference_the_band_of_the_estimate_holds_the_lab
     assert not scores["estimation_gap"].breached
 
 
-def test_concept_drift_is_seen_beyond_the_reference_too(overconfident: PerformanceScorer) -> None:
+def test_concept_drift_is_detected_outside_the_references_range(
+    overconfident: PerformanceScorer,
+) -> None:
     window = _overconfident(20_000, 4.5, flipped=0.3)
     assert _by_name(overconfident.score(window, bands=False))["estimation_gap"].breached

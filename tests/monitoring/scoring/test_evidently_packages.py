@@ -53,7 +53,7 @@ def test_a_report_is_written_without_the_rest_of_evidently(tmp_path: Path) -> No
 
 
 @pytest.mark.nightly
-def test_drift_and_report_are_those_of_the_whole_library(tmp_path: Path) -> None:
+def test_drift_and_report_equal_the_whole_librarys(tmp_path: Path) -> None:
     drift, _, page = _report(tmp_path / "parts.html", "parts")
     whole_drift, modules, whole_page = _report(tmp_path / "whole.html", "all")
     assert modules >= UNUSED

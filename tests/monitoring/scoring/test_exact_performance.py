@@ -51,7 +51,7 @@ def classifier(request: pytest.FixtureRequest, baseline: Baseline) -> Performanc
 
 
 @given(pairs=st.lists(st.tuples(CLASSES, CLASSES), min_size=30, max_size=60))
-def test_figures_of_classes_from_counts_are_those_from_the_rows(
+def test_classification_figures_from_counts_equal_figures_from_rows(
     classifier: PerformanceScorer, pairs: list[tuple[Any, Any]]
 ) -> None:
     frame = _frame(pairs)
@@ -83,7 +83,7 @@ def prices(tmp_path_factory: pytest.TempPathFactory) -> PerformanceScorer:
 
 
 @given(pairs=st.lists(st.tuples(NUMBERS | st.just("cheap"), NUMBERS), min_size=60, max_size=70))
-def test_errors_from_sums_are_those_from_the_rows(
+def test_errors_from_sums_equal_errors_from_rows(
     prices: PerformanceScorer, pairs: list[tuple[Any, Any]]
 ) -> None:
     frame = _frame(pairs, size=1.0)
@@ -94,7 +94,7 @@ def test_errors_from_sums_are_those_from_the_rows(
         assert score.value == pytest.approx(from_rows[name].value, rel=1e-8, abs=1e-8)
 
 
-def test_figures_are_of_all_rows_where_these_are_a_sample(
+def test_figures_cover_all_rows_if_the_stored_rows_are_a_sample(
     baseline: Baseline, window: Callable[..., pd.DataFrame]
 ) -> None:
     frame = window(400)
@@ -117,7 +117,7 @@ def _width(score: Score) -> float:
     return score.high - score.low
 
 
-def test_the_limit_of_a_figure_of_all_rows_is_that_for_so_many(
+def test_the_limit_of_an_exact_figure_uses_its_number_of_rows(
     baseline: Baseline, window: Callable[..., pd.DataFrame]
 ) -> None:
     near = Baseline(baseline.version)
@@ -133,7 +133,7 @@ def test_the_limit_of_a_figure_of_all_rows_is_that_for_so_many(
     assert many.breached
 
 
-def test_figures_are_reported_where_the_sample_alone_has_too_few_labels(
+def test_exact_figures_are_reported_if_the_sample_has_too_few_labels(
     baseline: Baseline, window: Callable[..., pd.DataFrame]
 ) -> None:
     frame = window()
@@ -148,7 +148,7 @@ def test_figures_are_reported_where_the_sample_alone_has_too_few_labels(
     assert "accuracy" not in {score.name for score in nothing}
 
 
-def test_of_more_names_than_are_distinguished_accuracy_is_still_exact(
+def test_accuracy_is_exact_with_more_class_names_than_are_counted(
     baseline: Baseline, window: Callable[..., pd.DataFrame]
 ) -> None:
     answers = _tally([(n, n) for n in range(MOST_NAMES + 1)] * 100, "confusion")
@@ -159,7 +159,7 @@ def test_of_more_names_than_are_distinguished_accuracy_is_still_exact(
     assert reported["precision"].note.endswith("; of 1,000 of 5,100 labels")
 
 
-def test_where_an_error_is_no_number_the_sums_say_nothing(prices: PerformanceScorer) -> None:
+def test_sums_with_an_undefined_error_give_no_figure(prices: PerformanceScorer) -> None:
     pairs: list[tuple[Any, Any]] = [(1.0, 2.0)] * 40
     answers = _tally([*pairs, *pairs, (1.0, "Infinity")], "errors")
     scores = _realised(prices.score(_frame(pairs, size=1.0), answers=answers))

@@ -24,7 +24,7 @@ def _counted(scores: list[Score]) -> list[Score]:
 
 
 @given(st.lists(st.tuples(PRICES, COLOURS), min_size=1, max_size=60))
-def test_shares_from_counts_are_those_from_the_rows(
+def test_shares_from_counts_equal_shares_from_rows(
     baseline: Baseline, rows: list[tuple[Any, Any]]
 ) -> None:
     prices, colours = (list(column) for column in zip(*rows, strict=True))
@@ -36,7 +36,7 @@ def test_shares_from_counts_are_those_from_the_rows(
     assert {score.name for score in from_rows} == COUNTED
 
 
-def test_shares_are_of_all_rows_where_these_are_a_sample(
+def test_shares_cover_all_rows_if_the_stored_rows_are_a_sample(
     baseline: Baseline, window: Callable[..., pd.DataFrame]
 ) -> None:
     inputs = InputCounters(rows=50_000, withheld=7, missing=[5_000, 1], outside=[9, 49_999])

@@ -74,7 +74,7 @@ def job(frame: pd.DataFrame) -> ScoreJob:
     return ScoreJob(key="k", model="tiny", version="1", window=window, columns=columns, drift=True)
 
 
-def test_a_part_that_raises_becomes_a_score_that_says_why() -> None:
+def test_a_failing_part_becomes_a_score_with_the_reason() -> None:
     def compute() -> list[Score]:
         raise ZeroDivisionError("there is\nnothing")
 
@@ -83,7 +83,9 @@ def test_a_part_that_raises_becomes_a_score_that_says_why() -> None:
     assert score.note == "could not be computed: ZeroDivisionError: there is nothing"
 
 
-def test_a_column_that_fails_loses_no_other_columns_drift(crippled: Baseline, window: Draw) -> None:
+def test_a_failing_column_does_not_lose_other_columns_drift(
+    crippled: Baseline, window: Draw
+) -> None:
     scores = score_drift(crippled, DriftThresholds(crippled), window(), None)
     drift = {score.column: score for score in scores if score.name == "drift"}
     assert drift["colour"].value is None
@@ -93,7 +95,7 @@ def test_a_column_that_fails_loses_no_other_columns_drift(crippled: Baseline, wi
     assert share.value == 0
 
 
-def test_a_column_that_fails_loses_no_other_columns_quality(
+def test_a_failing_column_does_not_lose_other_columns_quality(
     crippled: Baseline, window: Draw
 ) -> None:
     scores = score_quality(crippled, window())
@@ -103,9 +105,7 @@ def test_a_column_that_fails_loses_no_other_columns_quality(
     assert [s.value for s in scores if (s.column, s.name) == ("price", "missing_share")] != [None]
 
 
-def test_an_estimate_that_fails_leaves_the_realised_figures(
-    baseline: Baseline, window: Draw
-) -> None:
+def test_a_failing_estimate_leaves_the_realised_figures(baseline: Baseline, window: Draw) -> None:
     frame = window().drop(columns="probability_1")
     made = PerformanceScorer(baseline)
     scores = {score.name: score for score in made.score(frame)}
@@ -113,7 +113,7 @@ def test_an_estimate_that_fails_leaves_the_realised_figures(
     assert "probability_1" in scores["estimated_roc_auc"].note
 
 
-def test_drift_that_fails_as_a_whole_leaves_quality_and_performance(
+def test_failing_drift_leaves_quality_and_performance(
     baseline: Baseline, tmp_path: Path, window: Draw
 ) -> None:
     blocked = tmp_path / "reports"
@@ -125,7 +125,7 @@ def test_drift_that_fails_as_a_whole_leaves_quality_and_performance(
     assert {"drifted_share", "missing_share", "roc_auc"} <= names
 
 
-def test_a_full_disk_costs_the_report_and_no_score(
+def test_a_full_disk_loses_the_report_but_no_score(
     baseline: Baseline, tmp_path: Path, window: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, data: bytes) -> None:
@@ -150,7 +150,7 @@ def test_a_full_disk_costs_the_report_and_no_score(
     values=st.lists(st.sampled_from(NASTY), min_size=1, max_size=6),
     column=st.sampled_from(["price", "colour", "prediction", "probability_1", "label"]),
 )
-def test_whatever_one_column_holds_the_others_are_scored(
+def test_other_columns_are_scored_whatever_a_column_contains(
     scoring: WindowScorer, window: Draw, rows: int, values: list[Any], column: str
 ) -> None:
     reported = [values[row % len(values)] for row in range(rows)]
@@ -165,9 +165,7 @@ def test_whatever_one_column_holds_the_others_are_scored(
     assert by_name["missing_share", other, ""].value is not None
 
 
-def test_whatever_numbers_a_log_can_hold_leave_every_part_computed(
-    scoring: WindowScorer, window: Draw
-) -> None:
+def test_every_part_is_computed_for_any_logged_numbers(scoring: WindowScorer, window: Draw) -> None:
     frame = window()
     odd = [10**400, -(10**400), 2**63, "Infinity", "-Infinity", None]
     frame["price"] = pd.Series([*odd, *frame["price"][len(odd) :]], dtype=object)

@@ -29,7 +29,7 @@ def _taken(lanes: Lanes, now: float = 0.0) -> Attempt:
     st.integers(1, 4),
     st.randoms(use_true_random=False),
 )
-def test_every_job_finishes_in_its_model_s_order_whatever_fails(
+def test_jobs_of_a_model_finish_in_order_whatever_fails(
     models: list[str], scorers: int, chance: random.Random
 ) -> None:
     lanes, now = Lanes(), 0.0
@@ -70,7 +70,7 @@ def test_a_model_with_many_jobs_does_not_delay_one_with_few() -> None:
     assert Counter(order) == {"a": 2, "b": 1, "c": 1}
 
 
-def test_a_failed_job_waits_while_others_go_ahead_and_stays_first_of_its_model() -> None:
+def test_a_failed_job_stays_first_of_its_model_while_other_models_proceed() -> None:
     lanes = Lanes()
     for model, key in (("a", "1"), ("a", "2"), ("b", "1")):
         lanes.add(_job(model, key))

@@ -104,7 +104,7 @@ def test_hours_are_compared_with_hours_of_their_kind(tmp_path: Path) -> None:
     ],
     ids=["calm", "short", "thin"],
 )
-def test_all_of_the_reference_is_compared_where_like_has_no_like(
+def test_the_whole_reference_is_used_if_no_similar_period_exists(
     tmp_path: Path, rows: pd.DataFrame, why: str
 ) -> None:
     like = LikeTimes(reference(tmp_path, rows))
@@ -114,7 +114,9 @@ def test_all_of_the_reference_is_compared_where_like_has_no_like(
     assert ("limits are wider" in scores["false_alarms"].note) == (why != "no season")
 
 
-def test_a_reference_without_times_and_windows_by_rows_have_no_like(tmp_path: Path) -> None:
+def test_references_without_times_and_windows_by_rows_have_no_similar_period(
+    tmp_path: Path,
+) -> None:
     rows = rows_of(times_of(35), 1, weekend=2.0)
     made = reference(tmp_path, rows)
     policy = Monitoring(window=WindowPolicy(length=None, rows=144))
@@ -158,7 +160,7 @@ def test_the_season_is_found_whatever_the_trend(
         assert season_of(times, x[:, None], 6 * HOUR) == season
 
 
-def test_days_that_differ_by_chance_are_no_season() -> None:
+def test_random_differences_between_days_are_not_a_season() -> None:
     times, found = times_of(35), 0
     for seed in range(20):
         chance = np.random.default_rng(seed)

@@ -56,7 +56,7 @@ def _breaches(limits: GroupLimits, rates: Sequence[float], draws: int) -> float:
     return broken / draws
 
 
-def test_a_gap_that_is_just_allowed_breaks_its_rule_as_rarely_as_the_budget_says(
+def test_a_gap_at_its_limit_breaks_its_rule_within_the_budget(
     baseline: Baseline,
 ) -> None:
     limits = _limits(baseline, [4])
@@ -65,7 +65,7 @@ def test_a_gap_that_is_just_allowed_breaks_its_rule_as_rarely_as_the_budget_says
     assert _breaches(limits, (0.4, 0.4, 0.3, 0.5), 2_000) <= allowed
 
 
-def test_small_groups_that_lie_apart_by_chance_break_nothing(baseline: Baseline) -> None:
+def test_random_gaps_between_small_groups_break_no_rule(baseline: Baseline) -> None:
     limits, chance = _limits(baseline, [4]), np.random.default_rng(3)
     apart = [
         np.ptp([chance.binomial(size, 0.4) / size for size in SIZES]) > 0.2 for _ in range(500)
@@ -74,18 +74,18 @@ def test_small_groups_that_lie_apart_by_chance_break_nothing(baseline: Baseline)
     assert _breaches(limits, (0.4, 0.4, 0.4, 0.4), 500) == 0
 
 
-def test_a_gap_that_is_far_too_wide_is_found(baseline: Baseline) -> None:
+def test_a_much_too_wide_gap_is_detected(baseline: Baseline) -> None:
     assert _breaches(_limits(baseline, [4]), (0.65, 0.3, 0.4, 0.4), 200) > 0.9
 
 
-def test_more_groups_must_lie_further_apart(baseline: Baseline) -> None:
+def test_more_groups_have_a_wider_limit(baseline: Baseline) -> None:
     few, many = _limits(baseline, [3]), _limits(baseline, [3, 50])
     assert few.gaps[0].errors < many.gaps[0].errors
     assert many.chance < few.chance
 
 
 @pytest.mark.parametrize(("truth", "most"), [(0.7, 0.05), (0.85, 0.005)])
-def test_a_group_that_is_good_enough_breaks_its_limit_as_rarely_as_the_budget_says(
+def test_a_group_at_its_limit_breaks_its_rule_within_the_budget(
     baseline: Baseline, truth: float, most: float
 ) -> None:
     limits = replace(_limits(baseline, [], min_segment_score=0.7), chance=0.05)
@@ -108,7 +108,7 @@ def _poor(limits: GroupLimits, truth: float) -> float:
     return broken / 300
 
 
-def test_an_error_must_not_be_above_its_limit(baseline: Baseline) -> None:
+def test_an_error_above_its_limit_breaks_its_rule(baseline: Baseline) -> None:
     limits = _limits(baseline, [2], min_segment_score=1.0)
     error = Score(name="mae", value=2.0, low=1.9, high=2.1, segment="colour=red")
     assert limits.judged(error, 10).breached
@@ -122,7 +122,7 @@ def _scored(baseline: Baseline, frame: pd.DataFrame) -> dict[tuple[str, str], Sc
     return {(score.segment, score.name): score for score in scores}
 
 
-def test_the_groups_of_a_window_are_judged_where_the_policy_asks_for_it(
+def test_the_groups_of_a_window_are_judged_if_the_policy_requires_it(
     baseline: Baseline, window: Draw
 ) -> None:
     frame = window()
@@ -140,7 +140,7 @@ def test_the_groups_of_a_window_are_judged_where_the_policy_asks_for_it(
     assert _scored(asking, upside_down)["colour=red", "roc_auc"].breached
 
 
-def test_groups_without_enough_rows_are_said_to_be_beside_the_limit(
+def test_groups_without_enough_rows_are_named_as_not_judged(
     baseline: Baseline, window: Draw
 ) -> None:
     few = window(colour=["red"] * 1_000)
@@ -149,7 +149,7 @@ def test_groups_without_enough_rows_are_said_to_be_beside_the_limit(
     assert gap.note == "fewer than two groups have 30 rows"
 
 
-def test_nothing_is_judged_where_nobody_asks(baseline: Baseline, window: Draw) -> None:
+def test_without_a_policy_no_group_is_judged(baseline: Baseline, window: Draw) -> None:
     calm = _asking(baseline, max_gap=MaxGap())
     for score in _scored(calm, window()).values():
         assert score.threshold is None

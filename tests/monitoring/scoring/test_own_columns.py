@@ -165,7 +165,7 @@ def colliding(root: Path) -> Version:
     return _register(root, "colliding", COLLIDING, "@score")
 
 
-def test_features_with_names_of_own_columns_get_the_scores_of_any_other_names(
+def test_features_named_like_internal_columns_are_scored_normally(
     root: Path, scorer: WindowScorer, colliding: Version
 ) -> None:
     plain = _register(root, "plain", PLAIN, "bought")
@@ -178,7 +178,7 @@ def test_features_with_names_of_own_columns_get_the_scores_of_any_other_names(
     assert _numbers(found, names) == _numbers(expected, {})
 
 
-def test_the_names_of_ordinary_models_do_not_change(root: Path) -> None:
+def test_names_of_ordinary_features_do_not_change(root: Path) -> None:
     own = OwnColumns(_register(root, "ordinary", PLAIN, "label").manifest)
     names = own.prediction, own.score, own.label, own.withheld, own.probability(1)
     assert names == ("prediction", "probability", "label", "payload_withheld", "probability_1")

@@ -95,7 +95,7 @@ def loans(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Baselin
 
 
 @pytest.mark.parametrize("chunk", range(10))
-def test_two_classes_come_out_to_the_sixth_digit(
+def test_two_classes_match_published_figures_to_six_digits(
     loans: tuple[Baseline, pd.DataFrame], chunk: int
 ) -> None:
     baseline, analysis = loans
@@ -109,7 +109,7 @@ def test_two_classes_come_out_to_the_sixth_digit(
     assert estimated["f1"] == pytest.approx(ESTIMATED_F1[chunk], abs=2e-6)
 
 
-def test_three_classes_come_out_to_the_fourth_digit(data: Path, tmp_path: Path) -> None:
+def test_three_classes_match_published_figures_to_four_digits(data: Path, tmp_path: Path) -> None:
     names = ["highstreet_card", "prepaid_card", "upmarket_card"]
 
     def read(name: str) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def recent(baseline: Baseline, versions: Versions) -> ScorerCache:
     return ScorerCache(versions, 2 * baseline.frame.size, versions.load)
 
 
-def test_a_version_is_kept_for_each_policy_and_its_reference_read_once(
+def test_a_version_is_cached_per_policy_and_its_reference_is_read_once(
     recent: ScorerCache, versions: Versions
 ) -> None:
     strict = recent.parts("tiny", "1", STRICT)
@@ -58,7 +58,9 @@ def test_a_version_is_kept_for_each_policy_and_its_reference_read_once(
     assert strict.baseline.version.manifest == strict.baseline.manifest
 
 
-def test_what_was_not_used_for_longest_goes_first(recent: ScorerCache, versions: Versions) -> None:
+def test_the_least_recently_used_entry_is_evicted_first(
+    recent: ScorerCache, versions: Versions
+) -> None:
     first = recent.parts("tiny", "1", None)
     recent.parts("tiny", "2", None)
     assert recent.parts("tiny", "1", None) is first
@@ -68,12 +70,12 @@ def test_what_was_not_used_for_longest_goes_first(recent: ScorerCache, versions:
     assert versions.loaded == ["1", "2", "3", "2"]
 
 
-def test_what_was_used_last_stays_however_large_it_is(versions: Versions) -> None:
+def test_the_last_used_entry_stays_whatever_its_size(versions: Versions) -> None:
     recent = ScorerCache(versions, 1, versions.load)
     assert recent.parts("tiny", "1", None) is recent.parts("tiny", "1", None)
 
 
-def test_what_is_deleted_of_is_gone(
+def test_entries_of_a_deleted_version_are_removed(
     recent: ScorerCache, window: Callable[[], pd.DataFrame]
 ) -> None:
     """Though everything that can be remembered of it was asked for."""

@@ -22,14 +22,14 @@ def _page(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
-def test_no_name_begins_a_tag_and_each_reads_as_before(name: str) -> None:
+def test_names_cannot_start_a_tag_and_are_displayed_unchanged(name: str) -> None:
     page = sealed(_page(name))
     assert len(re.findall("<", page)) == len(re.findall("<", sealed(_page("plain"))))
     lines = re.findall(r"^ *var (?:additional_graphs_)?metric_0a1b = (.*);$", page, re.MULTILINE)
     assert [json.loads(line) for line in lines] == [{"title": name, "values": [name, 1.5]}] * 2
 
 
-def test_its_policy_allows_its_own_scripts_alone() -> None:
+def test_the_reports_policy_allows_only_its_own_scripts() -> None:
     page = sealed(_page("</script><script>alert(1)</script>"))
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     hashes = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts]

@@ -25,7 +25,7 @@ def _of(scores: list[Score], name: str, column: str) -> Score:
     return found
 
 
-def test_a_feature_that_stays_the_same_is_stuck_though_the_reference_varies(
+def test_a_constant_feature_is_stuck_if_the_reference_varies(
     baseline: Baseline, window: Draw
 ) -> None:
     scores = score_quality(baseline, window(price=3.25))
@@ -35,16 +35,14 @@ def test_a_feature_that_stays_the_same_is_stuck_though_the_reference_varies(
     assert not _of(scores, "distinct_values", "colour").breached
 
 
-def test_a_value_that_is_common_in_the_reference_may_fill_a_small_window(
-    baseline: Baseline, window: Draw
-) -> None:
+def test_a_common_value_can_fill_a_small_window(baseline: Baseline, window: Draw) -> None:
     few, many = window(30, colour="red"), window(60, colour="red")
     assert baseline.frame["colour"].dropna().value_counts(normalize=True)["red"] > 0.45
     assert not _of(score_quality(baseline, few[:20]), "distinct_values", "colour").breached
     assert _of(score_quality(baseline, many), "distinct_values", "colour").breached
 
 
-def test_a_run_is_long_in_the_order_of_time_and_not_in_that_of_the_sample(
+def test_a_run_of_equal_values_is_measured_in_order_of_event_time(
     baseline: Baseline, window: Draw
 ) -> None:
     frame = window()
@@ -62,7 +60,7 @@ def test_a_run_is_long_in_the_order_of_time_and_not_in_that_of_the_sample(
     assert unordered.value < 10
 
 
-def test_calm_windows_are_not_stuck_and_have_no_more_duplicates_than_usual(
+def test_windows_without_drift_are_not_stuck_and_have_usual_duplicates(
     baseline: Baseline,
 ) -> None:
     for seed in range(30):
@@ -71,9 +69,7 @@ def test_calm_windows_are_not_stuck_and_have_no_more_duplicates_than_usual(
         assert [s for s in scores if s.breached] == []
 
 
-def test_rows_that_came_twice_are_more_than_the_reference_has(
-    baseline: Baseline, window: Draw
-) -> None:
+def test_repeated_rows_exceed_the_references_duplicates(baseline: Baseline, window: Draw) -> None:
     frame = window(512)
     calm = _of(score_quality(baseline, frame), "duplicate_share", "")
     assert not calm.breached
@@ -124,7 +120,7 @@ def test_infinities_and_numbers_that_no_float_holds_are_out_of_range(
         max_size=20,
     )
 )
-def test_rows_have_one_fingerprint_where_their_values_are_the_same(
+def test_equal_rows_have_the_same_fingerprint(
     rows: list[tuple[object, object]],
 ) -> None:
     frame = pd.DataFrame(rows, columns=["x", "c"], dtype=object)
@@ -135,7 +131,7 @@ def test_rows_have_one_fingerprint_where_their_values_are_the_same(
 
 
 @given(st.lists(st.sampled_from([None, "", "a", 1, True, 2.5, 2**70, float("nan")])))
-def test_whatever_a_feature_holds_it_has_codes_and_shares(values: list[object]) -> None:
+def test_any_feature_values_have_codes_and_shares(values: list[object]) -> None:
     for feature in (NUMBER, WORD):
         one = FeatureValues(feature, pd.Series(values, dtype=object))
         assert len(one.codes) == len(values)

@@ -71,7 +71,7 @@ def test_a_window_like_the_reference_has_not_drifted(
     assert _of(scores, "drifted_share")[""].value == 0
 
 
-def test_a_shift_of_one_standard_deviation_has(
+def test_a_shift_of_one_standard_deviation_is_drift(
     baseline: Baseline, thresholds: DriftThresholds, window: Draw
 ) -> None:
     calm = window()
@@ -94,7 +94,7 @@ def test_a_shift_of_one_standard_deviation_has(
         ([float("inf")] * 1000, "all values are missing"),
     ],
 )
-def test_a_column_that_cannot_be_scored_says_why_and_never_loses_the_window(
+def test_an_unscorable_column_states_why_and_does_not_lose_the_window(
     baseline: Baseline, thresholds: DriftThresholds, window: Draw, values: list[object], note: str
 ) -> None:
     scores = score_drift(baseline, thresholds, window(price=values), None)
@@ -103,7 +103,7 @@ def test_a_column_that_cannot_be_scored_says_why_and_never_loses_the_window(
     assert drift["colour"].value is not None
 
 
-def test_a_column_that_evidently_cannot_take_is_tested_apart_from_the_others() -> None:
+def test_a_column_that_evidently_refuses_does_not_affect_other_columns() -> None:
     frame = pd.DataFrame({"good": np.arange(100.0), "bad": np.arange(100.0)})
     tests = [
         ColumnTest("good", categorical=False, method="wasserstein", threshold=0.1),
@@ -121,7 +121,7 @@ def test_a_p_value_drifts_below_its_threshold_and_a_distance_above() -> None:
     assert not ColumnDrift(0.01, "psi", 0.1).drifted
 
 
-def test_calm_windows_stay_below_thresholds_that_are_higher_for_small_windows(
+def test_windows_without_drift_stay_below_thresholds_of_their_size(
     baseline: Baseline, thresholds: DriftThresholds
 ) -> None:
     price = baseline.columns[0]
@@ -136,7 +136,9 @@ def test_calm_windows_stay_below_thresholds_that_are_higher_for_small_windows(
     assert [size_class(rows) for rows in (1, 64, 100, 6500)] == [26, 64, 90, 5792]
 
 
-def test_quality_tells_missing_out_of_range_and_unseen(baseline: Baseline, window: Draw) -> None:
+def test_quality_distinguishes_missing_out_of_range_and_unseen_values(
+    baseline: Baseline, window: Draw
+) -> None:
     prices = [None] * 500 + [1000.0] * 250 + [0.0] * 250
     scores = score_quality(baseline, window(price=prices, colour=["green"] * 400 + ["red"] * 600))
     missing = _of(scores, "missing_share")["price"]
@@ -148,7 +150,7 @@ def test_quality_tells_missing_out_of_range_and_unseen(baseline: Baseline, windo
     assert not _of(score_quality(baseline, window()), "missing_share")["price"].breached
 
 
-def test_performance_is_of_the_labelled_rows_beside_the_references_own(
+def test_performance_covers_the_labelled_rows_and_shows_the_references_value(
     baseline: Baseline, window: Draw
 ) -> None:
     frame = window()
@@ -178,7 +180,7 @@ def test_worthless_scores_break_the_threshold(baseline: Baseline, window: Draw) 
     assert auc.breached
 
 
-def test_few_or_one_sided_labels_are_said_to_be_so(baseline: Baseline, window: Draw) -> None:
+def test_too_few_or_one_sided_labels_are_stated(baseline: Baseline, window: Draw) -> None:
     frame = window(label=None)
     score = PerformanceScorer(baseline).score(frame)[0]
     assert (score.name, score.value) == ("roc_auc", None)
@@ -209,7 +211,7 @@ def _of_whole(scores: list[Score]) -> dict[str, Score]:
     return {score.name: score for score in scores}
 
 
-def test_regression_is_judged_by_its_errors_and_labels_that_are_no_numbers_say_nothing(
+def test_regression_is_judged_by_errors_and_ignores_labels_that_are_not_numbers(
     tmp_path: Path,
 ) -> None:
     chance = np.random.default_rng(3)
@@ -238,14 +240,14 @@ def test_regression_is_judged_by_its_errors_and_labels_that_are_no_numbers_say_n
     assert (scores["mae"].breached, scores["mae"].note) == (True, "reference 0.100")
 
 
-def test_one_category_from_different_hands_is_one() -> None:
+def test_a_category_spelled_by_different_clients_is_one_category() -> None:
     assert {category(value) for value in (1, 1.0, "1", True, np.int64(1), np.float32(1))} == {"1"}
     assert category("a") == "a"
     assert category(1.5) == "1.5"
 
 
 @pytest.mark.parametrize(("rows", "kept"), [(64, False), (2_000, True)])
-def test_a_limit_that_chance_would_break_too_often_is_wider_and_says_so(
+def test_a_limit_below_chance_is_widened_with_a_note(
     baseline: Baseline, window: Draw, rows: int, kept: bool
 ) -> None:
     near = Baseline(baseline.version)

@@ -102,7 +102,7 @@ def test_a_job_that_ends_the_process_in_every_try_is_answered_with_the_error(
     assert lives.read_text() == "x" * tries
 
 
-def test_a_process_that_cannot_start_ends_the_pool_and_costs_no_job(tmp_path: Path) -> None:
+def test_a_process_that_cannot_start_ends_the_pool_without_losing_a_job(tmp_path: Path) -> None:
     lives = tmp_path / "lives"
     dies = f"open({str(lives)!r}, 'a').write('x'); raise SystemExit({CANNOT_START})"
     process = ScorerPool([sys.executable, "-c", dies], pauses=(0, 0))
@@ -119,7 +119,7 @@ def test_a_process_that_cannot_start_ends_the_pool_and_costs_no_job(tmp_path: Pa
     assert process.waiting == 1
 
 
-def test_the_scoring_process_says_by_its_status_that_it_cannot_start(tmp_path: Path) -> None:
+def test_the_exit_status_tells_that_a_scoring_process_cannot_start(tmp_path: Path) -> None:
     ended = subprocess.run(
         scoring_command(tmp_path),
         env={**os.environ, "DRIFTLINE_MONITOR_REFERENCE_VALUES": "many"},

@@ -104,7 +104,7 @@ def _replies(process: ScorerPool, count: int) -> list[ScoreReply]:
     return replies
 
 
-def test_nothing_is_started_before_there_is_something_to_score(lives: Path) -> None:
+def test_no_process_is_started_before_the_first_job(lives: Path) -> None:
     process = ScorerPool([sys.executable, "-c", ECHO, str(lives)])
     process.close()
     assert not lives.exists()
@@ -118,12 +118,12 @@ def test_many_jobs_are_answered_in_order_by_one_process(process: ScorerPool, liv
     assert lives.read_text() == "x"
 
 
-def test_an_image_that_ends_the_process_costs_its_picture_alone(process: ScorerPool) -> None:
+def test_an_image_that_crashes_the_process_loses_only_its_picture(process: ScorerPool) -> None:
     (reply,) = _answers(process, "picture")
     assert (reply.key, reply.error, reply.poison) == ("picture", "", False)
 
 
-def test_a_job_that_ends_the_process_once_is_answered_by_the_next_one(
+def test_a_job_that_crashes_the_process_once_is_scored_by_the_next_process(
     process: ScorerPool, lives: Path
 ) -> None:
     replies = _answers(process, "before", "once", "after")
@@ -136,7 +136,7 @@ def test_a_job_that_ends_the_process_once_is_answered_by_the_next_one(
 
 
 @pytest.mark.parametrize(("key", "status"), [("deadly", 4), ("torn", 5), ("garbage", -9)])
-def test_a_job_that_ends_it_every_time_costs_its_own_scores_and_no_other(
+def test_a_job_that_always_crashes_loses_only_its_own_scores(
     process: ScorerPool, lives: Path, key: str, status: int
 ) -> None:
     before, lost, after = _answers(process, "before", key, "after")
@@ -170,7 +170,7 @@ def test_closing_ends_the_process_in_the_middle_of_a_job(lives: Path) -> None:
     assert lives.read_text() == "x", "a process that was closed is not started again"
 
 
-def test_a_job_that_hangs_is_ended_and_answered_with_the_time_out(lives: Path) -> None:
+def test_a_hanging_job_is_stopped_and_reported_with_the_timeout(lives: Path) -> None:
     command = [sys.executable, "-c", ECHO, str(lives)]
     process = ScorerPool(command, limits=JobLimits(seconds=5), pauses=(0,))
     hung, after = _answers(process, "endless", "after")
@@ -204,7 +204,7 @@ def test_a_job_that_needs_too_much_memory_is_ended_and_answered_with_the_limit(
     assert (ended.poison, after.error) == (True, "")
 
 
-def test_a_model_whose_job_hangs_delays_no_other_model(lives: Path) -> None:
+def test_a_hanging_job_does_not_delay_other_models(lives: Path) -> None:
     process = ScorerPool([sys.executable, "-c", ECHO, str(lives)], scorers=2)
     for key in ("endless", "behind it"):
         _submit(process, key, "hanging")
@@ -216,7 +216,7 @@ def test_a_model_whose_job_hangs_delays_no_other_model(lives: Path) -> None:
     process.close()
 
 
-def test_one_process_serves_other_models_between_the_tries_of_a_job(lives: Path) -> None:
+def test_other_models_are_scored_between_the_attempts_of_a_job(lives: Path) -> None:
     process = ScorerPool([sys.executable, "-c", ECHO, str(lives)], pauses=(0, 0))
     for key, model in (("deadly", "a"), ("1", "b"), ("2", "b")):
         _submit(process, key, model)
@@ -254,7 +254,7 @@ time.sleep(600)
 """
 
 
-def test_it_ends_with_a_monitor_that_is_killed_while_it_scores() -> None:
+def test_the_scoring_process_ends_with_a_killed_monitor() -> None:
     command = [sys.executable, "-c", MONITOR, BUSY]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as monitor:
         assert monitor.stderr is not None

@@ -40,7 +40,7 @@ def _scores(made: Baseline, thresholds: DriftThresholds, window: pd.DataFrame) -
     return {score.name: score for score in found if score.of_whole}
 
 
-def test_a_weekend_is_no_drift_from_a_reference_of_weeks(tmp_path: Path) -> None:
+def test_a_weekend_does_not_drift_from_a_reference_of_weeks(tmp_path: Path) -> None:
     made = baseline(tmp_path, _days(0, 28, 1), Monitoring())
     thresholds = DriftThresholds(made)
     for day in range(7):
@@ -68,7 +68,9 @@ def test_a_reference_of_few_windows_is_not_compared_with_itself() -> None:
 
 
 @pytest.mark.parametrize(("broken", "seasonal"), [(0, False), (3, False), (8, True)])
-def test_a_season_is_more_broken_windows_than_chance_explains(broken: int, seasonal: bool) -> None:
+def test_a_season_means_more_broken_windows_than_chance_explains(
+    broken: int, seasonal: bool
+) -> None:
     assert has_seasons(np.arange(28) < broken, 0.06) == seasonal
 
 

@@ -51,7 +51,7 @@ def _scored(
     return found
 
 
-def test_the_figures_of_a_group_are_those_of_its_rows(baseline: Baseline, window: Draw) -> None:
+def test_the_figures_of_a_group_equal_figures_of_its_rows(baseline: Baseline, window: Draw) -> None:
     frame = window()
     found = _scored(baseline, frame, "colour")
     red = frame[frame["colour"] == "red"]
@@ -80,7 +80,7 @@ def test_the_figures_of_a_group_are_those_of_its_rows(baseline: Baseline, window
     assert ("colour=(other)", "rows") not in found
 
 
-def test_accuracy_of_a_group_is_not_that_of_the_whole(baseline: Baseline, window: Draw) -> None:
+def test_a_groups_accuracy_differs_from_the_whole_windows(baseline: Baseline, window: Draw) -> None:
     frame = window()
     wrong = frame["label"].where(frame["colour"] != "blue", 1 - frame["prediction"].astype(int))
     alarms = replace(baseline.manifest.monitoring.alarms, score="accuracy", min_score=None)
@@ -116,7 +116,7 @@ def test_the_gap_is_between_the_extremes_with_an_interval_and_the_references_own
     assert found["colour", "true_positive_rate_gap"].value is not None
 
 
-def test_numbers_are_parted_at_edges_and_few_rows_are_said_to_be(
+def test_numbers_are_grouped_at_edges_and_small_groups_are_stated(
     baseline: Baseline, window: Draw
 ) -> None:
     frame = window(400)
@@ -133,9 +133,7 @@ def test_numbers_are_parted_at_edges_and_few_rows_are_said_to_be(
     assert (gap.value, gap.note) == (None, "fewer than two groups have 30 rows")
 
 
-def test_there_are_as_many_groups_as_the_policy_says_whatever_clients_send(
-    baseline: Baseline, window: Draw
-) -> None:
+def test_the_policy_limits_the_number_of_groups(baseline: Baseline, window: Draw) -> None:
     names = [f"client-{n}" for n in range(500)] + ["red"] * 500
     found = _scored(baseline, window(colour=names), SegmentPolicy("colour", values=1))
     groups = {segment for segment, _ in found if "=" in segment}
@@ -143,7 +141,9 @@ def test_there_are_as_many_groups_as_the_policy_says_whatever_clients_send(
     assert found["colour=(other)", "rows"].value in {500.0, 1000.0}
 
 
-def test_drift_within_a_group_is_seen_there_alone(baseline: Baseline, window: Draw) -> None:
+def test_drift_within_a_group_is_reported_only_for_the_group(
+    baseline: Baseline, window: Draw
+) -> None:
     frame = window()
     shifted = frame["price"].where(
         frame["colour"] != "blue", frame["price"].map(lambda one: None if one is None else one + 1)
@@ -154,7 +154,7 @@ def test_drift_within_a_group_is_seen_there_alone(baseline: Baseline, window: Dr
     assert found["colour=red", "drifted_share"].value == 0
 
 
-def test_calm_groups_have_not_drifted(baseline: Baseline) -> None:
+def test_groups_without_drift_have_not_drifted(baseline: Baseline) -> None:
     watched = _watched(baseline, "colour")
     segments = SegmentScorer(watched, PerformanceScorer(watched))
     drifted = 0
@@ -165,7 +165,7 @@ def test_calm_groups_have_not_drifted(baseline: Baseline) -> None:
     assert drifted <= 1
 
 
-def test_a_segment_that_is_withheld_or_unknown_says_so(baseline: Baseline, window: Draw) -> None:
+def test_a_withheld_or_unknown_segment_states_the_reason(baseline: Baseline, window: Draw) -> None:
     payload = replace(baseline.manifest.payload, fields={"colour": "drop"})
     watched = _watched(baseline, "colour", "size", "price", payload=payload)
     scores = SegmentScorer(watched, PerformanceScorer(watched)).score(window(), drift=True)
@@ -176,7 +176,7 @@ def test_a_segment_that_is_withheld_or_unknown_says_so(baseline: Baseline, windo
     ]
 
 
-def test_one_group_that_fails_leaves_the_others(baseline: Baseline, window: Draw) -> None:
+def test_a_failing_group_leaves_the_other_groups(baseline: Baseline, window: Draw) -> None:
     watched = _watched(baseline, "colour")
     frame = window()
     frame.loc[frame["colour"] == "red", "probability_1"] = "much"
@@ -196,7 +196,7 @@ def test_one_group_that_fails_leaves_the_others(baseline: Baseline, window: Draw
         (["colour", "colour"], "'colour' is stated twice"),
     ],
 )
-def test_registration_refuses_segments_that_hold_no_row(
+def test_registration_refuses_segments_without_rows(
     baseline: Baseline, segments: list[str | SegmentPolicy], said: str
 ) -> None:
     with pytest.raises(InvalidManifest, match=said):
@@ -217,7 +217,7 @@ def test_the_interval_of_a_difference_is_newcombes() -> None:
     assert (low, high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
 
 
-def test_one_figure_alone_is_the_same_as_among_the_others() -> None:
+def test_a_figure_is_the_same_alone_and_among_others() -> None:
     chance = np.random.default_rng(2)
     score = chance.random(200)
     rows = LabelledRows(
@@ -248,7 +248,7 @@ def test_the_area_below_the_curve_is_sklearns(rows: list[tuple[bool, float, int]
 
 
 @given(st.lists(st.sampled_from([None, 1, 1.0, True, "1", "a", 2.5, -0.0, 0, 2**70, False])))
-def test_categories_are_those_of_every_value(values: list[object]) -> None:
+def test_categories_cover_every_value(values: list[object]) -> None:
     reported = categories(pd.Series(values, dtype=object))
     assert [None if value is None else category(value) for value in values] == [
         None if pd.isna(one) else one for one in reported

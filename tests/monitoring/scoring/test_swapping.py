@@ -17,7 +17,7 @@ numbers = st.lists(
 categories = st.lists(st.sampled_from([None, "a", "b", 1, 1.0, True]), min_size=1, max_size=60)
 
 
-def test_shifted_numbers_are_put_back_and_keep_their_order() -> None:
+def test_shifted_numbers_are_mapped_back_in_their_order() -> None:
     chance = np.random.default_rng(4)
     expected = chance.normal(size=3000)
     shifted = chance.normal(2, 3, size=800)
@@ -26,7 +26,7 @@ def test_shifted_numbers_are_put_back_and_keep_their_order() -> None:
     assert np.all(np.diff(back[np.argsort(shifted)]) >= 0)
 
 
-def test_numbers_that_have_not_moved_hardly_change() -> None:
+def test_numbers_without_drift_hardly_change() -> None:
     chance = np.random.default_rng(5)
     expected = chance.normal(size=3000)
     calm = chance.choice(expected, 1000, replace=False)
@@ -44,7 +44,7 @@ def test_too_many_missing_numbers_are_filled_and_too_few_made_missing() -> None:
     assert np.isnan(restore_numbers(there, expected, nullable=False)).sum() == 0
 
 
-def test_only_as_many_categories_change_as_must() -> None:
+def test_as_few_categories_as_possible_change() -> None:
     expected = pd.Series(["a"] * 50 + ["b"] * 30 + [None] * 20, dtype=object)
     now = ["a"] * 80 + ["z"] * 20
     back = restore_categories(now, expected, nullable=True)

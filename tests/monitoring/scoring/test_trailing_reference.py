@@ -62,7 +62,9 @@ def _score(
     }
 
 
-def test_what_has_been_so_for_some_windows_is_no_drift(scoring: WindowScorer, window: Draw) -> None:
+def test_a_lasting_change_is_no_drift_from_recent_windows(
+    scoring: WindowScorer, window: Draw
+) -> None:
     dear = _dearer(window(), 1.0)
     against_all = _score(scoring, dear, None)
     assert against_all["drift"].breached
@@ -79,7 +81,7 @@ def test_what_has_been_so_for_some_windows_is_no_drift(scoring: WindowScorer, wi
     )
 
 
-def test_what_comes_back_to_the_reference_has_drifted_from_the_windows_before(
+def test_a_return_to_the_reference_is_drift_from_recent_windows(
     scoring: WindowScorer, window: Draw
 ) -> None:
     back = _score(scoring, window(), _dearer(window(2000), 1.0))

@@ -65,13 +65,13 @@ def _evidence(scorer: PerformanceScorer, wrong: list[int]) -> Score:
 
 
 @pytest.mark.parametrize("wrong", [[1], [1, 1, 1], [0, 1, 0, 1], [100]])
-def test_a_few_wrong_labels_of_thousands_are_no_evidence(
+def test_a_few_wrong_labels_among_thousands_are_no_evidence(
     scorer: PerformanceScorer, wrong: list[int]
 ) -> None:
     assert not _evidence(scorer, wrong).breached
 
 
-def test_many_wrong_labels_in_every_window_are(scorer: PerformanceScorer) -> None:
+def test_many_wrong_labels_in_every_window_are_evidence(scorer: PerformanceScorer) -> None:
     assert _evidence(scorer, [100, 100, 100]).breached
 
 

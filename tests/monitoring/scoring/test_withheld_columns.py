@@ -16,9 +16,7 @@ from registry.store import Registry
 from tests.tiny_model import register_tiny
 
 
-def test_hidden_columns_are_not_scored_and_the_others_are(
-    root: Path, window: Callable[..., pd.DataFrame]
-) -> None:
+def test_only_visible_columns_are_scored(root: Path, window: Callable[..., pd.DataFrame]) -> None:
     version = register_tiny(
         Registry(Home(root / "home")),
         root / "files",

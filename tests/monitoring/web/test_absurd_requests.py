@@ -62,7 +62,7 @@ def page(
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path[:60])
-def test_it_is_no_fault_of_the_page(page: httpx.Client, path: str) -> None:
+def test_an_absurd_request_is_a_client_error(page: httpx.Client, path: str) -> None:
     reply = page.get(path)
     assert reply.status_code < 500, reply.text[:300]
     assert "Traceback" not in reply.text
@@ -70,7 +70,7 @@ def test_it_is_no_fault_of_the_page(page: httpx.Client, path: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("step", ["acknowledge", "resolve"])
-def test_no_alarm_has_such_an_id(page: httpx.Client, name: str, step: str) -> None:
+def test_absurd_alarm_ids_are_not_found(page: httpx.Client, name: str, step: str) -> None:
     assert page.post(f"/api/alarms/{name}/{step}").status_code in {400, 404, 405, 307}
 
 

@@ -102,7 +102,7 @@ def test_the_page_shows_a_comparison_with_its_plots(
         {"scores": [score("mape", -1e300, 1e300)], "cost": None},
     ],
 )
-def test_a_page_without_some_figures_is_whole(
+def test_a_page_without_some_figures_is_complete(
     client: httpx.Client, stored: StoredComparisons, changes: dict[str, Any]
 ) -> None:
     stored.add(comparison(**changes))
@@ -112,7 +112,7 @@ def test_a_page_without_some_figures_is_whole(
 @pytest.mark.parametrize(
     "path", ["/models/flights/compare/1/9", "/models/..%2Fx/compare/1/2", "/models/x/compare/a/b"]
 )
-def test_what_was_not_compared_is_not_found(
+def test_a_missing_comparison_is_not_found(
     client: httpx.Client, stored: StoredComparisons, path: str
 ) -> None:
     stored.add(comparison())
@@ -120,7 +120,7 @@ def test_what_was_not_compared_is_not_found(
     assert client.get(f"/api{path}").status_code == 404
 
 
-def test_a_damaged_file_is_no_comparison(
+def test_a_damaged_comparison_is_not_found(
     client: httpx.Client, stored: StoredComparisons, tmp_path: Path
 ) -> None:
     stored.add(comparison())

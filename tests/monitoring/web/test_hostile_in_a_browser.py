@@ -136,7 +136,7 @@ def letterbox() -> Iterator[tuple[str, list[str]]]:
     server.server_close()
 
 
-def test_no_page_runs_what_was_logged(browser: Browser, page: str, store: FakeStore) -> None:
+def test_no_page_runs_logged_content(browser: Browser, page: str, store: FakeStore) -> None:
     paths = ["/", "/?q=%3Cscript%3E&sort=%22%3E%3Cscript%3E"]
     chosen = [result for result in store.all_results if result.model in MARKUP.values()]
     paths += [model_path(result.model, result.version) for result in chosen]
@@ -150,7 +150,9 @@ def test_no_page_runs_what_was_logged(browser: Browser, page: str, store: FakeSt
         assert browser.ask("location.origin") == page
 
 
-def test_evidentlys_report_is_drawn_and_runs_nothing_else(browser: Browser, reports: Path) -> None:
+def test_evidentlys_report_is_drawn_and_runs_only_its_own_script(
+    browser: Browser, reports: Path
+) -> None:
     """The file by itself, without our headers: its own policy and escaping hold."""
     browser.show((reports / REPORT).as_uri(), 1280)
     assert browser.ask(DRAWN)
@@ -158,7 +160,7 @@ def test_evidentlys_report_is_drawn_and_runs_nothing_else(browser: Browser, repo
     assert browser.ask("location.protocol") == "file:"
 
 
-def test_a_script_in_a_report_leaves_its_frame_by_no_way(
+def test_a_script_in_a_report_cannot_leave_its_frame(
     browser: Browser, page: str, reports: Path, letterbox: tuple[str, list[str]]
 ) -> None:
     """As if a report of an earlier release, without a policy of its own, ran what was logged."""
@@ -185,7 +187,7 @@ def test_a_script_in_a_report_leaves_its_frame_by_no_way(
     assert asked == ["/control"]
 
 
-def test_a_report_by_itself_is_sent_to_its_page(browser: Browser, page: str) -> None:
+def test_a_report_opened_directly_redirects_to_its_page(browser: Browser, page: str) -> None:
     browser.show(f"{page}/reports/content/{REPORT}", 1280)
     assert browser.ask("location.pathname") == report_path(REPORT)
     assert browser.ask("document.querySelectorAll('iframe.report').length") == 1

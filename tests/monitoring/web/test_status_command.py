@@ -45,7 +45,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(command, arguments[1:])
 
 
-def test_status_says_how_many_rows_came_too_late(home: Path) -> None:
+def test_status_states_the_number_of_late_rows(home: Path) -> None:
     assert "1,234" not in run("status").output
     database = Database(home / "monitor.db")
     with database.transaction():
@@ -55,7 +55,7 @@ def test_status_says_how_many_rows_came_too_late(home: Path) -> None:
 
 
 @pytest.mark.usefixtures("home")
-def test_status_says_what_the_page_says() -> None:
+def test_status_and_page_agree() -> None:
     said = run("status").output
     assert "flights version 1: ROC AUC fell to 0.651" in said.replace("\n", " ")
     assert "answered 262,104, logged 262,104, monitored 262,104, lost 0" in said
@@ -97,7 +97,7 @@ def page(home: Path) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_terminal_page_and_api_say_the_same_in_the_same_order(
+def test_terminal_page_and_api_show_the_same_in_the_same_order(
     home: Path, page: httpx.Client
 ) -> None:
     store = Store(home / "monitor.db")
@@ -131,7 +131,7 @@ def test_terminal_page_and_api_say_the_same_in_the_same_order(
     assert browser.rindex(sentences[0]) < browser.rindex(sentences[1])
 
 
-def test_the_terminals_alarms_are_those_of_the_api(home: Path, page: httpx.Client) -> None:
+def test_terminal_and_api_show_the_same_alarms(home: Path, page: httpx.Client) -> None:
     listed = page.get("/api/alarms").json()
     assert json.loads(run("alarms", "list", "--json").output) == listed
     assert [one["state"] for one in listed] == ["firing", "firing", "resolved"]
@@ -184,7 +184,7 @@ def _parts(html: str, seen: dict[str, Any]) -> list[str]:
     return texts
 
 
-def test_an_empty_home_says_what_to_do_next(
+def test_an_empty_home_states_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
@@ -226,7 +226,7 @@ def test_a_person_acknowledges_resolves_and_silences(home: Path) -> None:
     assert "30m, 8h, 3d, 2w" in str(wrong)
 
 
-def test_words_of_others_cannot_steer_the_terminal(home: Path) -> None:
+def test_foreign_text_cannot_control_the_terminal(home: Path) -> None:
     database = Database(home / "monitor.db")
     with database.transaction():
         Journal(database).save_alarm(
@@ -272,7 +272,7 @@ def receiver() -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
     thread.join()
 
 
-def test_a_trial_is_signed_and_its_answer_shown(
+def test_a_trial_webhook_is_signed_and_its_reply_is_shown(
     receiver: tuple[str, list[tuple[dict[str, str], bytes]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, received = receiver
@@ -288,7 +288,7 @@ def test_a_trial_is_signed_and_its_answer_shown(
     assert json.loads(body)["type"] == "driftline.webhook.trial.v1"
 
 
-def test_a_trial_without_an_address_says_which_setting_is_missing(
+def test_a_trial_webhook_without_an_address_names_the_setting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("DRIFTLINE_MONITOR_WEBHOOK_URL", raising=False)
@@ -305,7 +305,7 @@ def test_a_trial_without_an_address_says_which_setting_is_missing(
         ({"URL": "http://127.0.0.1:9/", "ALLOWED_HOSTS": "127.0.0.1"}, "ConnectError"),
     ],
 )
-def test_a_trial_that_cannot_be_sent_says_why(
+def test_a_trial_webhook_that_cannot_be_sent_states_why(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], said: str
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_MONITOR_WEBHOOK_SECRETS", SECRET)

@@ -49,7 +49,7 @@ def test_without_keys_the_page_is_open(page: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_stranger_sees_nothing_and_a_browser_asks_for_a_password(
+def test_an_anonymous_caller_sees_nothing_and_a_browser_asks_for_a_password(
     page: httpx.Client, door: Door, path: str
 ) -> None:
     door.keys.add("read")
@@ -115,7 +115,7 @@ def test_two_authorization_headers_are_refused(page: httpx.Client, door: Door) -
     assert page.get("/api/models", headers=basic(key)).status_code == 200
 
 
-def test_the_monitor_is_not_put_where_others_reach_it_without_a_word(
+def test_the_monitor_binds_other_addresses_only_with_an_explicit_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
@@ -124,7 +124,7 @@ def test_the_monitor_is_not_put_where_others_reach_it_without_a_word(
     assert "DRIFTLINE_MONITOR_ALLOW_ANONYMOUS" in str(result.exception)
 
 
-def test_the_page_speaks_tls(tmp_path: Path) -> None:
+def test_the_page_supports_tls(tmp_path: Path) -> None:
     files = Certificates(tmp_path)
     tls = Tls.of(*files.server, str(files.authority), "X_")
     with serving(app(FakeStore, tmp_path), "127.0.0.1", 0, tls) as address:

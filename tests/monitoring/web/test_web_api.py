@@ -34,7 +34,7 @@ def samples(client: httpx.Client) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_the_models_come_with_their_latest_window(client: httpx.Client) -> None:
+def test_models_are_returned_with_their_latest_window(client: httpx.Client) -> None:
     flights = client.get("/api/models").json()[0]
     assert (flights["model"], flights["version"]) == ("flights", "1")
     assert flights["latest"]["rows"] > 6000
@@ -42,13 +42,13 @@ def test_the_models_come_with_their_latest_window(client: httpx.Client) -> None:
     assert len(flights["alarms"]) == 2
 
 
-def test_results_come_oldest_first(client: httpx.Client) -> None:
+def test_results_are_returned_oldest_first(client: httpx.Client) -> None:
     starts = [result["window"]["start"] for result in client.get(f"{VERSION}/results").json()]
     assert len(starts) == 40
     assert starts == sorted(starts)
 
 
-def test_results_are_given_in_pieces_to_who_asks_for_so_many(client: httpx.Client) -> None:
+def test_results_are_returned_in_pages_on_request(client: httpx.Client) -> None:
     address = "/api/models/flights/versions/1/results"
     everything = client.get(address).json()
     last = client.get(address, params={"last": 3}).json()
@@ -66,7 +66,9 @@ def test_results_are_given_in_pieces_to_who_asks_for_so_many(client: httpx.Clien
         ({"before": "9" * 40}, "expected a whole number"),
     ],
 )
-def test_an_unclear_piece_is_a_400(client: httpx.Client, query: dict[str, str], wrong: str) -> None:
+def test_invalid_page_parameters_get_400(
+    client: httpx.Client, query: dict[str, str], wrong: str
+) -> None:
     reply = client.get("/api/models/flights/versions/1/results", params=query)
     assert reply.status_code == 400
     assert wrong in reply.json()["error"]
@@ -81,14 +83,14 @@ def test_one_window_and_its_rows_can_be_fetched(client: httpx.Client, store: Any
     assert "int" in str(pq_types(client.get(f"{window}/rows.parquet").content)["label"])
 
 
-def test_labels_of_mixed_types_are_handed_out_as_text(client: httpx.Client, store: Any) -> None:
+def test_labels_of_mixed_types_are_returned_as_text(client: httpx.Client, store: Any) -> None:
     store.frame = pd.DataFrame({"label": ["late", 1, None]})
     window = f"{VERSION}/windows/{store.all_results[3].window.start}"
     frame = pd.read_parquet(io.BytesIO(client.get(f"{window}/rows.parquet").content))
     assert frame["label"].dropna().tolist() == ["late", "1"]
 
 
-def test_rows_that_were_deleted_are_gone(client: httpx.Client, store: Any) -> None:
+def test_expired_rows_get_404(client: httpx.Client, store: Any) -> None:
     store.frame = pd.DataFrame({"label": []})
     window = f"{VERSION}/windows/{store.all_results[3].window.start}"
     reply = client.get(f"{window}/rows.parquet")
@@ -152,7 +154,7 @@ def test_deliveries_show_what_was_asked(client: httpx.Client) -> None:
     assert newest["body"]["data"]["model"] == "flights"
 
 
-def test_the_metrics_say_what_the_page_says(client: httpx.Client) -> None:
+def test_metrics_and_page_agree(client: httpx.Client) -> None:
     found = samples(client)
     assert found["driftline_monitored_events_total", "worker-0"] == 140_233
     assert found["driftline_events_lost_total", "worker-0"] == 0
@@ -166,7 +168,7 @@ def test_the_metrics_say_what_the_page_says(client: httpx.Client) -> None:
     assert found["driftline_webhooks", "dead"] == 1
 
 
-def test_performance_is_that_of_the_last_window_whose_labels_are_known(
+def test_performance_metrics_show_the_last_labelled_window(
     client: httpx.Client, store: Any
 ) -> None:
     before, latest = store.results("flights", "1")[-2:]
@@ -188,7 +190,7 @@ def test_rows_are_conserved_in_the_metrics(client: httpx.Client) -> None:
     assert sum(states) == found["driftline_rows", "1", "flights"]
 
 
-def test_an_empty_store_has_metrics_too(client: httpx.Client, store: Any) -> None:
+def test_an_empty_store_has_metrics(client: httpx.Client, store: Any) -> None:
     store.__init__()
     assert samples(client)["driftline_webhooks", "dead"] == 0
 
@@ -219,9 +221,7 @@ def secrets(reports: Path) -> list[str]:
             "none.html", "a\0.html", "x/../../secret.html", "n" * 5000 + ".html"]  # fmt: skip
 
 
-def test_nothing_outside_the_reports_folder_is_handed_out(
-    reports: Path, secrets: list[str]
-) -> None:
+def test_no_file_outside_the_reports_folder_is_served(reports: Path, secrets: list[str]) -> None:
     assert [locate(reports, name) for name in secrets] == [None] * len(secrets)
 
 

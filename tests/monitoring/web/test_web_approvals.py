@@ -126,7 +126,7 @@ def test_a_request_is_listed_shown_and_approved_in_a_browser(
 
 
 @pytest.mark.parametrize("how", [bearer, basic])
-def test_only_a_key_to_approve_decides_and_no_other_site(
+def test_decisions_need_the_scope_approve_and_the_same_origin(
     office: Office, page: httpx.Client, how: Callable[[bytes], dict[str, str]]
 ) -> None:
     office.request()
@@ -151,7 +151,9 @@ def test_only_a_key_to_approve_decides_and_no_other_site(
     assert page.post(f"/api{ONE}", data=form, headers=ann).status_code == 200
 
 
-def test_what_changed_since_it_was_read_is_not_approved(office: Office, page: httpx.Client) -> None:
+def test_a_version_changed_since_it_was_read_is_not_approved(
+    office: Office, page: httpx.Client
+) -> None:
     office.request()
     ann = bearer(office.key("ann", "approve", "read", roles=("risk",)))
     read = page.get("/api/approvals", headers=ann).json()[0]
@@ -192,7 +194,7 @@ def test_requests_expire_and_rejections_are_final(office: Office, page: httpx.Cl
         ({"content": _DEEP, "headers": {"content-type": "application/json"}}, 400),
     ],
 )
-def test_decisions_that_cannot_be_read_are_refused(
+def test_malformed_decisions_are_refused(
     office: Office, page: httpx.Client, sent: dict[str, Any], status: int
 ) -> None:
     office.request()

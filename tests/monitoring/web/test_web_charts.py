@@ -50,7 +50,7 @@ def assert_sound(picture: Markup) -> None:
 
 @given(slots, st.data(), values, st.sampled_from([358.0, 540.0, 1096.0]))
 @settings(max_examples=60, deadline=None)
-def test_no_chart_ever_holds_a_coordinate_that_is_no_number(
+def test_every_chart_coordinate_is_a_number(
     along: list[Slot], data: st.DataObject, threshold: float | None, width: float
 ) -> None:
     row = data.draw(st.lists(marks, min_size=len(along), max_size=len(along)))
@@ -67,21 +67,21 @@ def test_no_chart_ever_holds_a_coordinate_that_is_no_number(
 
 
 @given(st.lists(values, max_size=40), values, hostile)
-def test_small_pictures_are_sound_too(
+def test_small_charts_are_valid(
     line: list[float | None], threshold: float | None, label: str
 ) -> None:
     assert_sound(sparkline(line, label, threshold))
     assert_sound(meter(threshold, label))
 
 
-def test_charts_of_nothing_say_so() -> None:
+def test_charts_without_data_state_it() -> None:
     sheet = Sheet([])
     assert "no values yet" in line_chart(sheet, [], Axis("Drift"), None)
     assert_sound(heatmap(sheet, []))
     assert_sound(stacked_bars(sheet, [], [], Axis("Rows")))
 
 
-def test_the_line_breaks_where_nothing_was_measured() -> None:
+def test_the_line_has_gaps_for_missing_measurements() -> None:
     along = [Slot(Window(day * DAY, (day + 1) * DAY)) for day in range(4)]
     row = [Mark(0.1), Mark(None), Mark(0.2), Mark(0.3)]
     root = drawn(line_chart(Sheet(along), row, Axis("Drift"), None))
@@ -99,7 +99,7 @@ def test_no_label_of_the_calendar_is_cut_at_the_edge() -> None:
         assert [node.text for node in texts] == ["1 Jan", "2 Jan", "3 Jan"]
 
 
-def test_every_slot_says_its_value_in_words_and_leads_to_its_window() -> None:
+def test_every_slot_states_its_value_and_links_to_its_window() -> None:
     along = [Slot(Window(0, DAY), "/models/a/1/windows/0")]
     root = drawn(line_chart(Sheet(along), [Mark(0.5, "1 Jan 1970: 50%")], Axis("Drift"), None))
     [link] = list(root.iter("a"))
@@ -110,12 +110,12 @@ def test_every_slot_says_its_value_in_words_and_leads_to_its_window() -> None:
 @pytest.mark.parametrize(
     ("severity", "shade"), [(0.0, 0), (0.49, 0), (0.5, 1), (0.999, 1), (1.0, 2), (2.5, 3), (99, 4)]
 )
-def test_shades_from_the_threshold_on_are_those_of_drift(severity: float, shade: int) -> None:
+def test_shades_above_the_threshold_mean_drift(severity: float, shade: int) -> None:
     assert level(severity) == shade
 
 
 @given(st.lists(st.floats(-1e12, 1e12), min_size=1))
-def test_bounds_are_round_and_hold_every_value(numbers: list[float]) -> None:
+def test_axis_bounds_are_round_and_include_every_value(numbers: list[float]) -> None:
     low, high, step = domain(numbers)
     slack = 1e-6 * step
     assert low <= min(numbers) + slack

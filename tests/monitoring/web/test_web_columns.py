@@ -32,7 +32,7 @@ def _client(folder: Path, column: str, limits: list[float]) -> TestClient:
     return TestClient(made, base_url="http://127.0.0.1")
 
 
-def test_a_column_s_page_draws_its_scores_and_leads_to_each_window(client: httpx.Client) -> None:
+def test_a_columns_page_draws_its_scores_and_links_to_each_window(client: httpx.Client) -> None:
     reply = client.get("/models/flights/1/columns/wind_dir")
     text = text_of(reply)
     assert "threshold 0.100" in text
@@ -43,7 +43,7 @@ def test_a_column_s_page_draws_its_scores_and_leads_to_each_window(client: httpx
     assert f'href="/models/flights/1/windows/{week(39).start}"' in chart
 
 
-def test_windows_and_alarms_lead_to_columns(client: httpx.Client) -> None:
+def test_windows_and_alarms_link_to_columns(client: httpx.Client) -> None:
     link = 'href="/models/flights/1/columns/dep_hour"'
     assert link in client.get(f"/models/flights/1/windows/{week(28).start}").text
     model = client.get("/models/flights/1").text
@@ -53,7 +53,7 @@ def test_windows_and_alarms_lead_to_columns(client: httpx.Client) -> None:
     assert "Alarms that name" not in client.get("/models/flights/1/columns/visib").text
 
 
-def test_each_window_has_the_threshold_that_it_was_judged_by(tmp_path: Path) -> None:
+def test_each_window_shows_its_own_threshold(tmp_path: Path) -> None:
     with _client(tmp_path, "plan", [0.1, 0.1, 0.3]) as browser:
         page = browser.get(f"{PAGE}plan").text
     assert "threshold of each window" in page
@@ -74,7 +74,7 @@ def test_hostile_names_are_escaped_in_the_page_and_in_its_address(tmp_path: Path
     assert "a/b?c#d &lt;script&gt;" in page.text
 
 
-def test_earlier_windows_are_a_page_away(tmp_path: Path) -> None:
+def test_earlier_windows_are_on_the_next_page(tmp_path: Path) -> None:
     with _client(tmp_path, "plan", [0.1] * 61) as browser:
         latest = browser.get(f"{PAGE}plan").text
         assert f'href="?until={week(1).start}"' in latest

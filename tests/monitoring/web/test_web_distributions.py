@@ -48,7 +48,7 @@ def test_numbers_fall_into_ranges_of_the_reference_with_open_ends() -> None:
     assert crowded.expected == pytest.approx(1 / 18, abs=0.01)
 
 
-def test_few_values_have_a_bin_each_and_what_is_new_shows_among_the_others() -> None:
+def test_few_values_have_a_bin_each_and_new_values_are_pooled() -> None:
     shown = distribution(WORDS, _frame(["a"] * 3 + ["b"]), _frame(["b", "new", None]))
     reported = [(one.name, one.expected, one.current) for one in shown.bins]
     assert reported == [("a", 0.75, 0.0), ("b", 0.25, 0.5), ("all others", 0.0, 0.5)]
@@ -59,7 +59,7 @@ def test_codes_stay_in_their_order() -> None:
     assert [one.name for one in shown.bins] == ["1", "2", "3"]
 
 
-def test_a_column_without_values_says_where() -> None:
+def test_a_column_without_values_states_on_which_side() -> None:
     known, missing = _frame([1.0, 2.0]), _frame([None, "no number"])
     assert distribution(NUMBERS, known, missing).note == (
         "all values are missing, infinite or no numbers in this window"
@@ -74,7 +74,7 @@ def test_a_column_without_values_says_where() -> None:
     st.lists(st.floats(allow_nan=True) | st.integers() | st.none(), max_size=60),
     st.sampled_from([NUMBERS, WORDS]),
 )
-def test_whatever_came_each_row_with_a_value_is_in_one_bin(
+def test_each_row_with_a_value_is_in_exactly_one_bin(
     reference: list[Any], window: list[Any], column: Column
 ) -> None:
     shown = distribution(column, _frame(reference), _frame(window))

@@ -29,7 +29,7 @@ def _with_effects(store: Any) -> Any:
     return reported
 
 
-def test_the_drift_that_changes_most_answers_comes_first(store: Any) -> None:
+def test_drift_is_sorted_by_effect_on_predictions(store: Any) -> None:
     reported = _with_effects(store)
     assert [column.name for column in columns(reported)][:2] == ["near", "far"]
 
@@ -42,7 +42,7 @@ def test_a_window_shows_effects_and_parity(client: httpx.Client, store: Any) -> 
     assert "200 of 1,000 answers" in text
 
 
-def test_the_metrics_tell_effects_and_parity(client: httpx.Client, store: Any) -> None:
+def test_metrics_show_effects_and_parity(client: httpx.Client, store: Any) -> None:
     _with_effects(store)
     found = samples(client)
     assert found["driftline_window_parity", "1", "flights"] == 0.2

@@ -38,7 +38,7 @@ def test_a_window_shows_errors_latency_delay_and_the_versions_shares(
     assert "25% version 1, 75% version 2" in text
 
 
-def test_the_metrics_tell_health_by_version_and_quantile(client: httpx.Client, store: Any) -> None:
+def test_metrics_show_health_by_version_and_quantile(client: httpx.Client, store: Any) -> None:
     _with_health(store)
     found = samples(client)
     assert found["driftline_window_error_share", "1", "flights"] == 0.25

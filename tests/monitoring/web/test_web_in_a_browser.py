@@ -44,7 +44,7 @@ def chromium() -> str:
 
 
 @pytest.mark.parametrize("path", ["/", "/models/flights/1"])
-def test_a_page_is_drawn_without_a_complaint(
+def test_a_page_is_drawn_without_console_errors(
     client: httpx.Client, chromium: str, tmp_path: Path, path: str
 ) -> None:
     picture = tmp_path / "page.png"

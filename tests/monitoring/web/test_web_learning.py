@@ -97,7 +97,7 @@ def test_a_judged_window_is_shown_beside_the_learned_baseline(client: TestClient
     assert "Labels pending" not in text
 
 
-def test_nothing_about_labels_is_shown_of_a_version_without(client: TestClient) -> None:
+def test_a_version_without_labels_shows_no_label_sections(client: TestClient) -> None:
     with client:
         overview, model = client.get("/").text, client.get("/models/tiny/1").text
     assert "no labels expected" in overview

@@ -19,7 +19,9 @@ from tests.monitoring.web.test_web_access import basic, bearer
 START = week(33).start
 
 
-def test_notes_are_written_in_a_browser_with_who_and_when(store: FakeStore, tmp_path: Path) -> None:
+def test_notes_are_written_in_a_browser_with_author_and_time(
+    store: FakeStore, tmp_path: Path
+) -> None:
     door = Door()
     header = door.keys.add("operate", name="ann")
     reader = door.keys.add("read", name="ben")

@@ -27,7 +27,7 @@ def real(home: Path, reports: Path) -> Any:
         yield opened
 
 
-def test_every_page_is_the_same_from_the_real_store(
+def test_every_page_is_the_same_from_the_real_database(
     real: httpx.Client, client: httpx.Client, store: Any
 ) -> None:
     start = store.all_results[28].window.start

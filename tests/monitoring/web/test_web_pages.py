@@ -32,7 +32,7 @@ def first_window(store: Any) -> int:
     return int(store.all_results[0].window.start)
 
 
-def test_the_overview_says_what_is_going_on_and_lists_the_worst_first(client: httpx.Client) -> None:
+def test_the_overview_lists_every_version_worst_first(client: httpx.Client) -> None:
     text = text_of(client.get("/"))
     assert "flights version 1: ROC AUC fell to 0.651" in text
     assert "1 more alarm is firing." in text
@@ -42,9 +42,7 @@ def test_the_overview_says_what_is_going_on_and_lists_the_worst_first(client: ht
     assert "17 rows" in text
 
 
-def test_a_window_says_what_was_reported_beside_what_was_true(
-    client: httpx.Client, store: Any
-) -> None:
+def test_a_window_shows_the_confusion_matrix(client: httpx.Client, store: Any) -> None:
     start = first_window(store)
     path = f"/models/flights/1/windows/{start}"
     assert 'id="confusion"' not in client.get(path).text
@@ -57,7 +55,7 @@ def test_a_window_says_what_was_reported_beside_what_was_true(
     assert "<script>alert" not in client.get(path).text
 
 
-def test_the_overview_says_that_a_receiver_wants_no_more(client: httpx.Client, store: Any) -> None:
+def test_the_overview_states_that_a_receiver_is_disabled(client: httpx.Client, store: Any) -> None:
     store.all_alarms.clear()
     stop = DisabledReceiver(
         receiver="x", host="train.example", since=first_window(store), reason="410"
@@ -74,7 +72,7 @@ def test_the_search_works_without_scripts(client: httpx.Client) -> None:
     assert 'class="waiting"' in client.get("/", params={"q": HOSTILE}).text
 
 
-def test_an_empty_monitor_says_what_to_do_next(client: httpx.Client, store: Any) -> None:
+def test_an_empty_monitor_states_the_next_step(client: httpx.Client, store: Any) -> None:
     store.__init__()
     text = text_of(client.get("/"))
     assert "No predictions yet." in text
@@ -94,11 +92,11 @@ def test_the_model_page_shows_charts_alarms_webhooks_and_windows(client: httpx.C
     assert reply.text.count('<a href="/reports/flights-1-') == 1, "the one that is still there"
 
 
-def test_a_model_without_labels_says_how_to_send_them(client: httpx.Client) -> None:
+def test_a_model_without_labels_explains_how_to_send_labels(client: httpx.Client) -> None:
     assert "/v1/feedback" in text_of(client.get("/models/churn/1"))
 
 
-def test_scores_that_are_not_known_yet_are_no_error(client: httpx.Client, store: Any) -> None:
+def test_missing_scores_are_not_an_error(client: httpx.Client, store: Any) -> None:
     note = "3 labels are known, at least 30 are needed"
     silent = Result(
         model="quiet",
@@ -126,7 +124,7 @@ def test_scores_that_are_not_known_yet_are_no_error(client: httpx.Client, store:
     assert client.get("/metrics").status_code == 200
 
 
-def test_a_model_without_a_closed_window_says_what_closes_one(client: httpx.Client) -> None:
+def test_a_model_without_a_closed_window_explains_when_windows_close(client: httpx.Client) -> None:
     assert 'class="empty card"' in client.get("/models/newcomer/1").text
 
 
@@ -159,7 +157,7 @@ def test_older_windows_are_one_click_away(client: httpx.Client, store: Any) -> N
         ("nonsense", ["flights", "fraud", "newcomer", "churn"]),
     ],
 )
-def test_the_overview_is_sorted_by_what_is_asked_for_and_who_has_none_comes_last(
+def test_the_overview_is_sorted_as_requested_with_missing_values_last(
     client: httpx.Client, sort: str, expected: list[str]
 ) -> None:
     page = client.get("/", params={"sort": sort}).text
@@ -167,7 +165,7 @@ def test_the_overview_is_sorted_by_what_is_asked_for_and_who_has_none_comes_last
     assert re.findall(r'<a href="/models/([a-z]+)/\d+">', rows) == expected
 
 
-def test_a_heading_sorts_and_sorts_the_other_way_round_and_keeps_the_search(
+def test_a_heading_sorts_in_both_directions_and_keeps_the_search(
     client: httpx.Client,
 ) -> None:
     first = client.get("/?q=fl").text
@@ -189,14 +187,14 @@ def test_the_window_page_lists_columns_worst_first(client: httpx.Client, store: 
     ["/models/nobody/1", "/models/flights/9", "/models/flights/1/windows/5", "/nowhere",
      "/models/flights/1/windows/99999999999999999999999", "/models/flights/1/windows/x"],
 )  # fmt: skip
-def test_what_does_not_exist_is_a_page_that_says_so(client: httpx.Client, path: str) -> None:
+def test_an_unknown_address_gets_an_error_page(client: httpx.Client, path: str) -> None:
     reply = client.get(path)
     assert reply.status_code == 404
     assert "Not found" in reply.text
     assert "content-security-policy" in reply.headers
 
 
-def test_hostile_names_and_notes_stay_words(client: httpx.Client, store: Any) -> None:
+def test_hostile_names_and_notes_are_escaped(client: httpx.Client, store: Any) -> None:
     window = Window(0, 86_400_000_000)
     store.all_results.append(
         Result(
@@ -232,7 +230,7 @@ def test_the_page_fetches_nothing_from_outside_and_runs_nothing_inline(
         assert reply.headers["x-content-type-options"] == "nosniff"
 
 
-def test_a_page_that_did_not_change_is_not_sent_again(client: httpx.Client, store: Any) -> None:
+def test_an_unchanged_page_gets_304(client: httpx.Client, store: Any) -> None:
     tag = client.get("/").headers["etag"]
     assert client.get("/", headers={"if-none-match": tag}).status_code == 304
     store.all_alarms.clear()
@@ -240,23 +238,23 @@ def test_a_page_that_did_not_change_is_not_sent_again(client: httpx.Client, stor
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[", "evil:3100"])
-def test_a_rebound_name_gets_nothing(client: httpx.Client, host: str) -> None:
+def test_a_rebound_host_name_gets_nothing(client: httpx.Client, host: str) -> None:
     reply = client.get("/api/alarms", headers={"host": host})
     assert reply.status_code in (400, 421)
     assert "sentence" not in reply.text
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:3100", "localhost", "LOCALHOST:80", "[::1]:3100"])
-def test_the_names_of_loopback_are_ours(client: httpx.Client, host: str) -> None:
+def test_loopback_host_names_are_accepted(client: httpx.Client, host: str) -> None:
     assert client.get("/api/alarms", headers={"host": host}).is_success
 
 
 @pytest.mark.parametrize("host", ["10.1.2.3:3100", "[fd00::7]:3100", "evil.example"])
-def test_probes_call_health_by_any_name(client: httpx.Client, host: str) -> None:
+def test_health_probes_can_use_any_host_name(client: httpx.Client, host: str) -> None:
     assert client.get("/health", headers={"host": host}).json() == {"status": "ok"}
 
 
-def test_a_configured_name_is_answered(store: Any, reports: Path) -> None:
+def test_a_configured_host_name_is_accepted(store: Any, reports: Path) -> None:
     with serving(app(lambda: store, reports, hosts=["Monitor.internal"]), "127.0.0.1", 0) as url:
         headers = {"host": "monitor.internal"}
         reply = httpx.get(f"{url}/api/alarms", headers=headers, trust_env=False)
@@ -285,7 +283,7 @@ class Broken:
         raise OSError(f"no {name}: disk gone, /secret/path")
 
 
-def test_a_broken_store_is_a_page_without_insides(reports: Path) -> None:
+def test_a_broken_database_gets_a_page_without_internals(reports: Path) -> None:
     with serving(app(Broken, reports), "127.0.0.1", 0) as url:  # type: ignore[arg-type]
         page = httpx.get(url, trust_env=False)
         api = httpx.get(f"{url}/api/alarms", trust_env=False)
@@ -350,7 +348,7 @@ def test_registered_versions_show_their_aliases_and_wait_for_traffic(
         assert by_version["2"]["rollout"]["steps"] == [0.25, 1.0]
 
 
-def test_a_window_shows_what_it_is_judged_by_as_a_whole(client: httpx.Client, store: Any) -> None:
+def test_a_window_shows_its_whole_window_scores(client: httpx.Client, store: Any) -> None:
     note = "the correlation of a and b is 0.10, 0.80 in the reference"
     scores = [
         Score(name="drifted_share", value=0.0, threshold=0.3),
@@ -367,7 +365,7 @@ def test_a_window_shows_what_it_is_judged_by_as_a_whole(client: httpx.Client, st
     assert re.search(r"0\.250\s*of its limit;\s+accuracy 0\.800", shown)
 
 
-def test_a_window_says_what_came_too_late_for_it(client: httpx.Client, store: Any) -> None:
+def test_a_window_shows_its_late_events(client: httpx.Client, store: Any) -> None:
     before, result = store.all_results[27:29]
     store.too_late = {("flights", "1"): {result.window.start: LateCounts(events=2, rows=1_234)}}
     pages = [
@@ -424,7 +422,7 @@ def test_the_overview_is_filtered_by_verdict_and_open_alarms(
     assert re.findall(r'<a href="/models/([a-z]+)/\d+">', rows) == expected
 
 
-def test_filters_search_and_sort_keep_each_other(client: httpx.Client) -> None:
+def test_filters_search_and_sort_are_combined(client: httpx.Client) -> None:
     page = client.get("/?q=fl&verdict=ok&sort=-rows").text
     for fragment in (
         'href="/?q=fl&amp;verdict=ok&amp;alarms=1&amp;sort=-rows"',
@@ -438,7 +436,7 @@ def test_filters_search_and_sort_keep_each_other(client: httpx.Client) -> None:
     assert "No version matches “fraud” and is drifted and has open alarms." in none
 
 
-def test_a_filter_that_does_not_exist_is_refused(client: httpx.Client) -> None:
+def test_an_unknown_filter_is_refused(client: httpx.Client) -> None:
     reply = client.get("/", params={"verdict": HOSTILE})
     assert reply.status_code == 400
     assert "expected ok or drifted or degraded" in reply.text

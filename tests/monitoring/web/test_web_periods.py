@@ -44,7 +44,7 @@ def test_counts_are_sums_and_scores_weighted_means() -> None:
     assert within(parts, DayRange("2013-01-14", "2013-01-14").window) == parts[1:2]
 
 
-def test_two_periods_are_compared_by_the_address(client: httpx.Client) -> None:
+def test_the_address_selects_two_periods_to_compare(client: httpx.Client) -> None:
     page = client.get(PAGE, params=SUMMER | WINTER)
     assert page.status_code == 200
     text = text_of(page)

@@ -49,7 +49,7 @@ def client(registry: Registry, store: Any, reports: Path) -> Iterator[httpx.Clie
         yield client
 
 
-def test_the_newest_policy_comes_first_with_who_when_and_why(registry: Registry) -> None:
+def test_policies_are_listed_newest_first_with_actor_time_and_reason(registry: Registry) -> None:
     now, before = period_views(registry.policies(registry.version("tiny", "1")))
     assert (now.start, now.end, now.actor, now.made) == (15_001 * DAY, None, "ada", MADE)
     assert (now.why, now.revision) == ("nights are <quiet>", 2)
@@ -59,7 +59,7 @@ def test_the_newest_policy_comes_first_with_who_when_and_why(registry: Registry)
     assert period_of([now, before], 15_001 * DAY - 1) == before
 
 
-def test_the_page_of_a_version_says_how_it_is_watched_since_when_by_whom_and_why(
+def test_a_versions_page_shows_its_policy_with_actor_time_and_reason(
     client: httpx.Client,
 ) -> None:
     page = client.get("/models/tiny/1").text
@@ -72,7 +72,7 @@ def test_the_page_of_a_version_says_how_it_is_watched_since_when_by_whom_and_why
     assert "the beginning" in shown
 
 
-def test_the_page_of_a_window_says_by_which_policy_it_was_judged(client: httpx.Client) -> None:
+def test_a_windows_page_names_its_policy(client: httpx.Client) -> None:
     before = client.get(f"/models/tiny/1/windows/{14_999 * DAY}").text
     after = client.get(f"/models/tiny/1/windows/{15_001 * DAY}").text
     named = re.compile(r'id="policy">Policy <code>(\w{12})<')
@@ -81,7 +81,7 @@ def test_the_page_of_a_window_says_by_which_policy_it_was_judged(client: httpx.C
     assert "nights are" not in before
 
 
-def test_the_api_tells_every_era_with_its_whole_policy(client: httpx.Client) -> None:
+def test_the_api_returns_every_policy_period_with_its_complete_policy(client: httpx.Client) -> None:
     now, before = client.get("/api/models/tiny/versions/1/policies").json()
     assert now["changes"] == [{"field": "alarms.min_rows", "before": 500, "after": 7}]
     assert (now["monitoring"]["alarms"]["min_rows"], now["actor"]) == (7, "ada")

@@ -85,7 +85,7 @@ def test_a_p_value_is_severe_when_it_is_small() -> None:
 
 
 @given(st.floats(), st.none() | st.floats(), st.booleans())
-def test_severity_lies_beyond_one_exactly_when_the_threshold_was_breached(
+def test_severity_exceeds_one_exactly_if_the_threshold_is_exceeded(
     value: float, threshold: float | None, breached: bool
 ) -> None:
     measured = severity(drift(value, threshold, breached))
@@ -97,7 +97,7 @@ def test_severity_lies_beyond_one_exactly_when_the_threshold_was_breached(
         assert measured is None
 
 
-def test_columns_come_worst_first_and_unscored_ones_last() -> None:
+def test_columns_are_sorted_worst_first_with_unscored_columns_last() -> None:
     shown = window_view.columns(
         result(
             drift(0.05, 0.1, breached=False, column="calm"),
@@ -128,7 +128,7 @@ def test_the_ledger_balances_only_when_every_answer_was_monitored() -> None:
     assert not book.balanced
 
 
-def test_the_headline_leaves_revised_windows_to_the_list() -> None:
+def test_the_headline_omits_revised_windows() -> None:
     revised = msgspec.structs.replace(alarm(), revised=[RevisedWindow(Window(0, 1), broken=True)])
     assert "Revised" in versioned_alarm(revised)
     (plain, short) = (
@@ -137,7 +137,7 @@ def test_the_headline_leaves_revised_windows_to_the_list() -> None:
     assert short == plain
 
 
-def test_the_headline_says_the_worst_thing_that_is_true() -> None:
+def test_the_headline_states_the_worst_finding() -> None:
     fine, nothing = result(), event_balance([])
     dead = Delivery(webhook_id="m", body=b"{}", created=0, state="dead")
     holed = event_balance([SourceLedger(source="a", epoch=1, next_sequence=5, lost=3)])
@@ -162,7 +162,7 @@ def test_the_headline_says_the_worst_thing_that_is_true() -> None:
         assert words in said.text
 
 
-def test_the_worst_version_stands_first() -> None:
+def test_the_worst_version_is_listed_first() -> None:
     rows = [
         row(result(), model="fine"),
         row(None, model="new"),
@@ -176,7 +176,7 @@ def test_the_worst_version_stands_first() -> None:
 
 
 @given(st.lists(st.integers(0, 10**6), unique=True, min_size=1, max_size=20))
-def test_a_pause_in_the_traffic_shows_as_a_gap_but_never_pushes_the_rest_away(
+def test_a_pause_in_traffic_is_a_gap_of_limited_width(
     days: list[int],
 ) -> None:
     length = WINDOW.end
@@ -188,7 +188,7 @@ def test_a_pause_in_the_traffic_shows_as_a_gap_but_never_pushes_the_rest_away(
     assert starts == sorted(set(starts))
 
 
-def test_what_could_not_be_computed_is_said_and_a_segment_is_not_the_whole() -> None:
+def test_missing_scores_are_stated_and_a_segment_does_not_count_as_the_whole() -> None:
     failed = Score(name="estimation_gap", value=None, note="could not be computed: ValueError: x")
     part = Score(name="roc_auc", value=0.9, segment="carrier=UA")
     reported = result(failed, part)
@@ -206,17 +206,17 @@ def test_the_versions_of_a_model_share_a_window_of_the_same_length() -> None:
     assert mixed["flights", Window(0, 7)] == {"3": 1.0}
 
 
-def test_a_few_late_rows_are_no_headline() -> None:
+def test_a_few_late_rows_do_not_change_the_headline() -> None:
     assert late_rows("flights", "1", 0, 0) == late_rows("flights", "1", 9, 991) == ""
     assert late_rows("flights", "1", 10, 990).startswith("flights version 1: 10 of 1,000 rows")
 
 
-def test_a_few_refused_labels_are_no_headline() -> None:
+def test_a_few_refused_labels_do_not_change_the_headline() -> None:
     assert refused_labels({}) == ""
     assert refused_labels({"labels": 10_000, "unfit_labels": 3}) == ""
 
 
-def test_labels_that_the_service_refused_are_a_headline() -> None:
+def test_many_refused_labels_change_the_headline() -> None:
     assert refused_labels({"labels": 60, "refused_labels": 40}) == (
         "40 of 100 labels refused: they are neither classes of the model nor numbers. "
         "Their callers received the reason."

@@ -87,7 +87,7 @@ def test_a_prediction_is_traced(page: httpx.Client) -> None:
     assert found["event"]["version"] == "1"
 
 
-def test_a_prediction_that_nobody_knows_is_named(page: httpx.Client, desk: RecordDesk) -> None:
+def test_an_unknown_prediction_is_named(page: httpx.Client, desk: RecordDesk) -> None:
     reply = page.get("/api/predictions/unknown")
     assert (reply.status_code, "no prediction 'unknown' found" in reply.text) == (404, True)
     assert page.get(f"/predictions/{'x' * 600}").status_code == 400

@@ -66,7 +66,7 @@ def test_a_request_is_followed_until_its_version_answers(
     assert "awaits" not in page.get("/").text
 
 
-def test_while_the_registry_is_down_the_page_shows_what_it_knows(
+def test_without_the_registry_the_page_shows_the_monitors_data(
     page: httpx.Client, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def down() -> int:
@@ -79,7 +79,7 @@ def test_while_the_registry_is_down_the_page_shows_what_it_knows(
     assert 'driftline_overdue_retrain_requests{model="flights"} 0.0' in page.get("/metrics").text
 
 
-def test_a_schedule_stands_on_page_api_and_metrics(page: httpx.Client, history: History) -> None:
+def test_a_schedule_is_shown_on_page_api_and_metrics(page: httpx.Client, history: History) -> None:
     assert page.get("/api/schedules").json() == []
     history.register("flights", "1", time=1, actor="ann", digest="d1")
     clock = page.get("/api/retraining").json()[0]["created"]
@@ -96,7 +96,7 @@ def test_a_schedule_stands_on_page_api_and_metrics(page: httpx.Client, history: 
     assert 'driftline_schedule_undecided_seconds{model="flights"}' in page.get("/metrics").text
 
 
-def test_the_rows_of_a_request_come_with_weights_and_their_validation(
+def test_a_requests_rows_are_returned_with_weights_and_validation(
     tmp_path: Path,
 ) -> None:
     store = a_busy_store()

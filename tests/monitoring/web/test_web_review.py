@@ -103,7 +103,7 @@ def test_rows_are_leased_to_one_person_at_a_time(office: Office, page: httpx.Cli
     assert {*ids} <= {one["prediction_id"] for one in taken}
 
 
-def test_decisions_are_logged_with_who_and_why(office: Office, page: httpx.Client) -> None:
+def test_decisions_are_logged_with_actor_and_reason(office: Office, page: httpx.Client) -> None:
     ann = bearer(office.key("ann", "review:tiny"))
     rows = page.get(f"{ROWS}&limit=4", headers=ann).json()["rows"]
     ids = [row["prediction_id"] for row in rows]

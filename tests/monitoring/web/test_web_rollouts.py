@@ -157,7 +157,7 @@ def test_verdicts_are_shown_with_their_counts(office: Office, page: httpx.Client
         (409, {"action": "rollback", "why": "x"}),
     ],
 )
-def test_changes_that_cannot_be_made_are_refused(
+def test_impossible_changes_are_refused(
     office: Office, page: httpx.Client, status: int, change: dict[str, Any]
 ) -> None:
     before = office.state.revision

@@ -88,7 +88,7 @@ def test_rows_are_chosen(tmp_path: Path, query: str, expected: list[str]) -> Non
         assert as_parquet["prediction_id"].tolist() == expected
 
 
-def test_a_column_may_have_an_equals_sign_in_its_name_and_in_its_values(tmp_path: Path) -> None:
+def test_column_names_and_values_can_contain_an_equals_sign(tmp_path: Path) -> None:
     rows = ROWS.rename(columns={"plan": "a=b"}).assign(**{"a=b": ["x", "=", "c=d", "y"]})
     with _client(tmp_path, rows, None) as client:
         for value, name in (("%3D", "b"), ("c%3Dd", "c")):
@@ -120,7 +120,7 @@ def test_the_page_links_each_row_to_its_trace_and_escapes_values(tmp_path: Path)
         assert "Predicted wrongly" in page
 
 
-def test_the_window_leads_to_its_rows_though_its_version_is_not_registered(tmp_path: Path) -> None:
+def test_a_window_links_to_its_rows_although_its_version_is_not_registered(tmp_path: Path) -> None:
     with _client(tmp_path, ROWS, None) as client:
         window = client.get(f"/models/churn/1/windows/{WINDOW.start}").text
         assert f'href="{PAGE}"' in window
@@ -130,7 +130,7 @@ def test_the_window_leads_to_its_rows_though_its_version_is_not_registered(tmp_p
         ]
 
 
-def test_numbers_are_wrong_by_their_largest_error(tmp_path: Path) -> None:
+def test_wrong_numeric_predictions_are_sorted_by_error(tmp_path: Path) -> None:
     rows = ROWS.drop(columns=["probability_0", "probability_1"])
     rows = rows.assign(prediction=[1.0, 2.0, 9.0, 5.0], label=[1.0, 4.0, 3.0, None])
     with _client(tmp_path, rows, _manifest("regression", ())) as client:
@@ -141,7 +141,7 @@ def test_numbers_are_wrong_by_their_largest_error(tmp_path: Path) -> None:
         assert "Most uncertain" not in page
 
 
-def test_without_labels_nothing_is_called_wrong(tmp_path: Path) -> None:
+def test_without_labels_no_prediction_is_marked_wrong(tmp_path: Path) -> None:
     with _client(tmp_path, ROWS.assign(label=None), _manifest()) as client:
         assert "Predicted wrongly" not in client.get(PAGE).text
         assert client.get(f"{API}?show=wrong").json() == []
@@ -156,7 +156,7 @@ def test_without_labels_nothing_is_called_wrong(tmp_path: Path) -> None:
         ("from=x", "expected a whole number"),
     ],
 )
-def test_what_cannot_be_chosen_is_said(tmp_path: Path, query: str, reason: str) -> None:
+def test_an_impossible_selection_states_the_reason(tmp_path: Path, query: str, reason: str) -> None:
     with _client(tmp_path, ROWS, _manifest()) as client:
         reply = client.get(f"{PAGE}?{query}")
         assert reply.status_code == 400
@@ -170,7 +170,7 @@ def test_deleted_rows_are_gone(tmp_path: Path) -> None:
         assert "No row of this window matches" in client.get(PAGE).text
 
 
-def test_groups_are_those_of_the_policy() -> None:
+def test_row_groups_follow_the_policy() -> None:
     feature = Feature(name="plan", kind="categorical")
     segment = Grouping(
         SegmentPolicy("plan", values=1), feature, pd.Series(["free", "free", "paid"])

@@ -51,9 +51,7 @@ def test_the_page_shows_pictures_texts_and_reasons(tmp_path: Path, samples: list
         assert "(empty)" in page
 
 
-def test_the_picture_is_a_png_and_nothing_else_is_given_out(
-    tmp_path: Path, samples: list[Sample]
-) -> None:
+def test_only_png_pictures_are_served(tmp_path: Path, samples: list[Sample]) -> None:
     with _client(tmp_path, *samples) as client:
         picture = client.get(f"{_API}/0.png")
         assert picture.headers["content-type"] == "image/png"
@@ -63,7 +61,7 @@ def test_the_picture_is_a_png_and_nothing_else_is_given_out(
             assert client.get(f"{_API}/{place}.png").status_code == 404
 
 
-def test_the_api_lists_them(tmp_path: Path, samples: list[Sample]) -> None:
+def test_the_api_lists_example_rows(tmp_path: Path, samples: list[Sample]) -> None:
     with _client(tmp_path, *samples) as client:
         image, text = client.get(_API).json()
     assert image["tensor"] == "image"
@@ -71,7 +69,7 @@ def test_the_api_lists_them(tmp_path: Path, samples: list[Sample]) -> None:
     assert text["rows"][0]["text"] == "<script>alert(1)</script>"
 
 
-def test_a_window_without_any_shows_no_section(tmp_path: Path) -> None:
+def test_a_window_without_examples_shows_no_section(tmp_path: Path) -> None:
     with _client(tmp_path, _sample("file", 1, "none", b"")) as client:
         assert "Sampled inputs" not in client.get(_PAGE).text
         assert client.get(_API).json() == []

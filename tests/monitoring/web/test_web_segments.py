@@ -49,7 +49,7 @@ def test_a_window_shows_its_segments(client: httpx.Client, store: Any) -> None:
     assert "&#39;size&#39; is not a feature" in text
 
 
-def test_a_gap_beyond_its_limit_is_said_with_the_limit(client: httpx.Client, store: Any) -> None:
+def test_a_gap_above_its_limit_is_shown_with_the_limit(client: httpx.Client, store: Any) -> None:
     gap = Score(
         name="selection_rate_gap", value=0.4, threshold=0.2, breached=True, segment="origin",
         note="JFK 0.5, LGA 0.1",
@@ -59,9 +59,7 @@ def test_a_gap_beyond_its_limit_is_said_with_the_limit(client: httpx.Client, sto
     assert "JFK 0.5, LGA 0.1; threshold 0.200" in text
 
 
-def test_the_metrics_of_segments_are_of_the_groups_that_the_latest_has(
-    client: httpx.Client, store: Any
-) -> None:
+def test_segment_metrics_cover_the_latest_windows_groups(client: httpx.Client, store: Any) -> None:
     _with_segments(store)
     found = samples(client)
     name = "driftline_window_segment"

@@ -34,7 +34,7 @@ def _connect(page: str) -> socket.socket:
         (b"POST /api/silences HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 9\r\n\r\n1", b"HTTP"),
     ],
 )
-def test_half_a_request_ends(page: str, sent: bytes, reply: bytes) -> None:
+def test_an_incomplete_request_is_ended(page: str, sent: bytes, reply: bytes) -> None:
     with _connect(page) as client:
         client.sendall(sent)
         received = b""
@@ -44,7 +44,7 @@ def test_half_a_request_ends(page: str, sent: bytes, reply: bytes) -> None:
     assert bool(received) == bool(reply)
 
 
-def test_the_page_answers_while_strangers_hold_connections(page: str) -> None:
+def test_the_page_replies_while_anonymous_connections_are_open(page: str) -> None:
     strangers = [_connect(page) for _ in range(100)]
     for _ in range(20):
         assert httpx.get(f"{page}/health", trust_env=False).status_code == 200

@@ -23,13 +23,13 @@ def test_dates_are_shown_in_the_chosen_zone(client: httpx.Client) -> None:
     assert "15 Jul 2013, 00:00 UTC" in client.get("/").text
 
 
-def test_programs_get_no_other_zone(client: httpx.Client) -> None:
+def test_programs_always_get_utc(client: httpx.Client) -> None:
     before = client.get("/api/overview").json()
     client.get("/", params={"tz": "Asia/Tokyo"})
     assert client.get("/api/overview").json() == before
 
 
-def test_the_choice_leaves_the_filters(client: httpx.Client) -> None:
+def test_choosing_a_time_zone_keeps_the_filters(client: httpx.Client) -> None:
     page = client.get("/", params={"q": '"><b>', "verdict": "ok", "tz": "Asia/Tokyo"}).text
     form = re.search(r'<form class="zone".*?</form>', page, re.DOTALL)
     assert form is not None
@@ -41,7 +41,7 @@ def test_the_choice_leaves_the_filters(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     "name", ["Berlin", "../../etc/passwd", "/etc/passwd", "UTC\r\nx: y", "a" * 99]
 )
-def test_what_is_no_zone_is_refused_or_ignored(client: httpx.Client, name: str) -> None:
+def test_an_unknown_time_zone_is_refused_or_ignored(client: httpx.Client, name: str) -> None:
     refused = client.get("/", params={"tz": name})
     assert (refused.status_code, "IANA" in refused.text) == (400, True)
     similar = client.get("/?tz=Europe/Berln")

@@ -12,7 +12,7 @@ from tests.monitoring.web.conftest import FakeStore, week
 from tests.monitoring.web.test_web_pages import text_of
 
 
-def test_a_model_s_page_shows_its_versions_and_nothing_of_others(client: httpx.Client) -> None:
+def test_a_models_page_shows_only_its_own_versions(client: httpx.Client) -> None:
     page = client.get("/models/flights")
     assert page.status_code == 200
     assert 'href="/models/flights/1"' in page.text
@@ -30,13 +30,13 @@ def test_the_newest_window_is_divided_among_the_versions(tmp_path: Path) -> None
         assert "75% of the requests to version 1, 25% of the requests to version 2" in text
 
 
-def test_a_version_leads_to_its_model(client: httpx.Client, store: Any) -> None:
+def test_a_version_links_to_its_model(client: httpx.Client, store: Any) -> None:
     start = store.all_results[28].window.start
     for path in ("/models/flights/1", f"/models/flights/1/windows/{start}"):
         assert 'href="/models/flights">flights</a>' in client.get(path).text
 
 
-def test_a_model_that_was_never_seen_is_not_found(client: httpx.Client) -> None:
+def test_an_unknown_model_is_not_found(client: httpx.Client) -> None:
     reply = client.get("/models/nothing")
     assert reply.status_code == 404
     assert "model &#39;nothing&#39; is neither registered here nor monitored" in reply.text

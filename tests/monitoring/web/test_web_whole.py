@@ -25,14 +25,14 @@ def _result(verdict: Any, *scores: Score, day: int = 0) -> Result:
     )
 
 
-def test_scores_of_the_whole_are_shown_where_they_are_known() -> None:
+def test_whole_model_scores_are_shown_if_available() -> None:
     assert window_view.window_drift(_result("drifted", STRONG, JOINT)) == [
         ("Largest drift", STRONG)
     ]
     assert JOINT in window_view.failures(_result("drifted", STRONG, JOINT))
 
 
-def test_too_little_data_is_a_state_that_prometheus_sees() -> None:
+def test_not_enough_data_is_a_state_in_prometheus() -> None:
     windows = [_result("ok", day=0), _result("not enough data", STRONG, day=1)]
     findings: Any = SimpleNamespace(
         monitored_versions=lambda: [("m", "1")],

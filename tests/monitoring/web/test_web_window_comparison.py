@@ -44,7 +44,7 @@ def _rows(prices: list[float]) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def test_rows_of_both_windows_are_counted_over_one_another(tmp_path: Path) -> None:
+def test_distributions_of_both_windows_are_overlaid(tmp_path: Path) -> None:
     registry = Registry(Home(tmp_path / "home"))
     register_tiny(registry, tmp_path / "files")
     drift = [Score(name="drift", column="price", value=0.2, threshold=0.1, breached=True)]
@@ -123,7 +123,7 @@ def test_hostile_names_are_escaped(tmp_path: Path) -> None:
         ("/models/other/1/compare", 404, "other version 1 has no closed window"),
     ],
 )
-def test_what_cannot_be_compared_is_stated(
+def test_columns_that_cannot_be_compared_are_stated(
     tmp_path: Path, path: str, status: int, reason: str
 ) -> None:
     with _client(tmp_path, FakeStore(all_results=[_result(0)])) as browser:
