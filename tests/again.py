@@ -1,4 +1,4 @@
-"""Run the few tests that failed once more, alone: `python -m tests.again STATUS`.
+"""Re-run a few failed tests alone: `python -m tests.again STATUS`.
 
 Machines are shared, and hundreds of tests wait for processes and brokers. One that fails beside
 others and passes alone does not stop the run, but it is named: it depends on something that it

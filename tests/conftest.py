@@ -1,4 +1,4 @@
-"""Fixtures that every part's tests share."""
+"""Fixtures that all tests share."""
 
 import contextlib
 import gc

@@ -1,4 +1,4 @@
-"""End and freeze processes without warning: the one injector of crashes for every test."""
+"""Kill and freeze processes without warning: the only crash injector of the tests."""
 
 import os
 import signal

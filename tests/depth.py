@@ -1,4 +1,4 @@
-"""How deep a test run looks: short by default, at full length in `make nightly`."""
+"""The depth of a test run: short by default, full length in `make nightly`."""
 
 import os
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""Models whose rows have a bearing on each other, and ordinary ones whose rows have none."""
+"""Models with dependent rows, and ordinary models with independent rows."""
 
 from collections.abc import Callable
 from pathlib import Path

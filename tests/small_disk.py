@@ -1,4 +1,4 @@
-"""A disk that is really full when it is full."""
+"""A small real disk, to fill up."""
 
 import subprocess
 from collections.abc import Iterator

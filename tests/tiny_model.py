@@ -1,4 +1,4 @@
-"""A tiny real classifier, its manifest and its reference, for the tests of every part."""
+"""A tiny real classifier, its manifest and its reference, for all tests."""
 
 from functools import cache
 from pathlib import Path

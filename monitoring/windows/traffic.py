@@ -18,7 +18,7 @@ _MOST_OPEN = RETAINED + 2 * DAY  # hours
 class OpenHours(msgspec.Struct):
     """Request counts of the hours that are not judged yet."""
 
-    first: int = 0  # first hour to judge: the hour after the first request's, which is incomplete
+    first: int = 0  # first hour to judge; the first request's hour is incomplete, so it is skipped
     requests: dict[int, dict[str, int]] = {}  # hour: {version: requests}
 
     def count(self, time: int, version: str) -> bool:

@@ -1,4 +1,4 @@
-"""Real certificates of an authority that nobody knows."""
+"""Create certificates of a test authority."""
 
 import ssl
 from pathlib import Path

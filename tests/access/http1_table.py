@@ -1,4 +1,4 @@
-"""Requests that put an HTTP parser into another state, and what h11 reads in the same bytes.
+"""Requests that can desynchronize an HTTP parser, and how h11 parses the same bytes.
 
 Each is followed by a second, marked request on the same connection. Bodies come in two kinds: an
 honest one, and one that is itself a request, which no server may ever answer.

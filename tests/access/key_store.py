@@ -1,4 +1,4 @@
-"""Keys without a disk and time without a clock."""
+"""A key store in memory, with an injected clock."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Who is let on, who is not, and how soon a change of the keys is felt."""
+"""The authorizer: who is admitted, who is refused, and how soon changed keys apply."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Which hosts and origins a port without keys answers."""
+"""Hosts and origins that a port without keys accepts."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The table of a port's connections: who makes way, who may only probe."""
+"""The table of a port's connections: which connection is closed, and which may only probe."""
 
 from typing import Any
 

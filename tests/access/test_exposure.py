@@ -1,4 +1,4 @@
-"""Which addresses may be bound without credentials."""
+"""Addresses that may be bound without credentials."""
 
 import pytest
 

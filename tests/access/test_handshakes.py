@@ -1,4 +1,4 @@
-"""Half handshakes count as connections of their port, and make way as strangers do."""
+"""Incomplete TLS handshakes count as connections of their port and are closed first."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""The file of the keys: what is in it, and what its readers meet."""
+"""The key file: its contents, its rights, and concurrent changes."""
 
 import stat
 import threading

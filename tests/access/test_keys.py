@@ -1,4 +1,4 @@
-"""How a key is made, what of it is kept, and what it allows."""
+"""API keys: creation, stored hash, scopes and expiry."""
 
 import hashlib
 

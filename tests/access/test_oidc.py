@@ -1,4 +1,4 @@
-"""Tokens of an identity provider: which are valid, whose they are, and what happens without it."""
+"""Tokens of an identity provider: validity, roles, key rotation and outages of the provider."""
 
 import base64
 import json

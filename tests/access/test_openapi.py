@@ -1,4 +1,4 @@
-"""Schemas that stand in several places are one component of an OpenAPI document."""
+"""A schema that several operations use is one component of the OpenAPI document."""
 
 import pytest
 

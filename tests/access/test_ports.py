@@ -1,4 +1,4 @@
-"""Ports are checked before anything starts, and shared by the workers of one service alone."""
+"""Ports are checked before anything starts, and shared only by workers of one service."""
 
 import socket
 from collections.abc import Callable

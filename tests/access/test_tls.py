@@ -1,4 +1,4 @@
-"""Certificates that cannot be used are refused at start, by name."""
+"""Unusable certificates are refused at start, by name."""
 
 import ssl
 from contextlib import suppress

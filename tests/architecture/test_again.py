@@ -1,4 +1,4 @@
-"""A few failed tests run once more, alone; nothing else that went wrong is passed over."""
+"""A few failed tests are re-run alone; every other failure stays a failure."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What the documents say about the tree is true."""
+"""Statements of the documents about the source tree are true."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Tests use what callers use: no private attribute of an object, no private name of a module."""
+"""Tests use public names: no private attribute of an object, no private name of a module."""
 
 import ast
 import subprocess

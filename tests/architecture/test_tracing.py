@@ -1,4 +1,4 @@
-"""Which cases of the suite coverage traces."""
+"""Coverage traces the first cases of each test."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The budget of false alarms is kept, and the shortcuts of its simulation are none in substance."""
+"""The false-alarm budget holds, and the simulation's shortcuts do not change its results."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The budget of false alarms is kept on kinds of data that a calibration may get wrong."""
+"""The false-alarm budget holds for kinds of data that are hard to calibrate."""
 
 import pytest
 from scipy.stats import binom

@@ -1,4 +1,4 @@
-"""The short form of `make attack`: every attack at once, then a turn, while an oracle compares."""
+"""The short form of `make attack`: all attacks at once, while an oracle compares honest replies."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The simulated callers of the batching policy: what bounds their batches."""
+"""The simulated callers of the batching policy, and the bounds of their batches."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The simulation of a cluster, on plans whose outcome is known."""
+"""The cluster simulation, on plans with a known outcome."""
 
 from msgspec.structs import replace
 

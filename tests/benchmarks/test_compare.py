@@ -1,4 +1,4 @@
-"""The comparison's generators count what a real server answered, and nothing else."""
+"""The comparison's generators count exactly the replies of a real server."""
 
 import sys
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""`make load` finds the home of whatever service is running."""
+"""`make load` finds the home of the running service."""
 
 from pathlib import Path
 

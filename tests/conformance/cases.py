@@ -1,4 +1,4 @@
-"""The one table of requests and their verdicts, without a word of how they travel."""
+"""The table of requests and expected outcomes, independent of the transport."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""Services that hold the echo models, one for each front that has to pass the suite."""
+"""Services with the echo models, one for each server that must pass the suite."""
 
 from collections.abc import Callable, Iterator
 

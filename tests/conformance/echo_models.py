@@ -1,4 +1,4 @@
-"""Small real models, one for every datatype: `echo` gives back what came in, `ones` a 1 for a row.
+"""Small real models, one per datatype: `echo` returns its input, `ones` returns a 1 per row.
 
 What is right is what ONNX Runtime answers when it is asked directly.
 """

@@ -1,4 +1,4 @@
-"""gRPC by messages of our own making: typed contents and raw ones."""
+"""gRPC with our own messages: typed contents and raw contents."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Thirty and more kinds of public ONNX models by structure, small enough to be built in a test.
+"""More than thirty kinds of public ONNX models by structure, small enough to build in a test.
 
 Each is a file as an exporter writes it: graphs of onnx.helper in the shape of well-known networks,
 and estimators as skl2onnx, onnxmltools and CatBoost convert them.

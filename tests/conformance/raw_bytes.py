@@ -1,4 +1,4 @@
-"""Raw tensor contents, written down a second time and apart from the service's own codec."""
+"""Raw tensor contents, encoded independently of the service's codec."""
 
 import struct
 from typing import Any

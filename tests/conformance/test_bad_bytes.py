@@ -1,4 +1,4 @@
-"""Bytes that no client should send over REST: each gets a code, a sentence and an event."""
+"""Malformed REST requests: each gets a status code, a message and an event."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""What travels beside the numbers: statistics, headers, traces, compressed replies."""
+"""Everything except tensors: statistics, headers, traces and compressed replies."""
 
 from typing import Any
 

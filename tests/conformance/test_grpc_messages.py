@@ -1,4 +1,4 @@
-"""Our messages against those of a client that others wrote: every name, number and type agrees."""
+"""Our gRPC messages equal those of Triton's client in every name, number and type."""
 
 from typing import Any
 

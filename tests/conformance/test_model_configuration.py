@@ -1,4 +1,4 @@
-"""What Triton's clients read of a model before they load it."""
+"""The model configuration that Triton's clients read."""
 
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http

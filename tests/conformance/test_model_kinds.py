@@ -1,4 +1,4 @@
-"""Every kind of model is registered by its file alone, answers to the bit, and is monitored.
+"""Every kind of model is registered from its file, answered bit for bit, and monitored.
 
 The table of docs/model-kinds.md lists these kinds. `python -m tests.conformance.test_model_kinds`
 writes it, with the libraries that are installed.

@@ -1,4 +1,4 @@
-"""The response cache through every transport: one memory, and every reply says where it is from."""
+"""The response cache over every transport: one cache, and every reply states its source."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Each case by each way: the same verdict, the same numbers, and those of ONNX Runtime itself."""
+"""Each case over each transport: the same outcome, and the numbers of ONNX Runtime."""
 
 from functools import cache
 from typing import Any

@@ -1,4 +1,4 @@
-"""The real clients of Triton: http, grpc, and the asyncio variants of both."""
+"""Triton's real clients: http, grpc, and the asyncio variants of both."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What every way for a case to travel has in common: where to, and what can come back."""
+"""The common interface of all transports of a case: target and possible outcomes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The containers that the Compose file describes, as orders for the tests' engine."""
+"""The containers of the Compose file, as commands for the tests' container engine."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What tests of the deployment share."""
+"""Fixtures of the deployment tests."""
 
 import os
 import shutil

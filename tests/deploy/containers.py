@@ -1,4 +1,4 @@
-"""As much of a container engine as these tests need, from what Linux brings: no engine is there.
+"""A minimal container engine for these tests, made of Linux namespaces.
 
 A container has a root of its own that nobody can write to, the image's user without any
 capability, its own process 1, and the network of those that it is started with. What it reads is

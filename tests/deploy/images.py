@@ -1,4 +1,4 @@
-"""What the Dockerfile says about its images, read from it and not repeated."""
+"""The images of the Dockerfile, read from the file."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""An environment as an image or a client has it: what is named, our wheels, and nothing else."""
+"""An environment with only the locked packages and our wheels, as in an image."""
 
 import re
 import subprocess
@@ -12,16 +12,16 @@ _BESIDE = Path(sys.executable).parent
 
 
 def install(lock: str, where: Path) -> Path:
-    """Make the environment of an image below `where`: what its lock names; gives its Python."""
+    """Create an image's environment, with its lock's packages, below `where`; return its Python."""
     named = re.findall(r"^([\w.-]+)==", (ROOT / "requirements" / lock).read_text(), re.MULTILINE)
     return install_wheels(where, named, build_wheels(where / "wheel"))
 
 
 def install_wheels(where: Path, names: Iterable[str], wheels: Iterable[Path]) -> Path:
-    """Make an environment with these wheels and packages below `where`; gives its Python.
+    """Create an environment with these wheels and packages below `where`; return its Python.
 
-    The packages are links to those of the environment that runs the tests, so that nothing is
-    fetched. What is not named is not there, though the tests' own environment may have it.
+    The packages are links into the tests' environment, so nothing is fetched. Packages that are not
+    named are missing, although the tests' environment may have them.
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", where], check=True)
     packages = next(where.glob("lib/python*/site-packages"))
@@ -52,7 +52,7 @@ def build_wheels(where: Path) -> list[Path]:
 
 
 def closure(names: Iterable[str]) -> Iterator[str]:
-    """Yield packages and what they require here, without extras."""
+    """Yield packages and their requirements on this system, without extras."""
     waiting, found = list(names), set[str]()
     while waiting:
         name = waiting.pop()

@@ -1,4 +1,4 @@
-"""The containers that the Kubernetes manifests describe, as orders for the tests' engine."""
+"""The containers of the Kubernetes manifests, as commands for the tests' container engine."""
 
 import os
 from collections.abc import Mapping

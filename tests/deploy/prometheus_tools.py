@@ -1,4 +1,4 @@
-"""The real tools of Prometheus: skipped loudly where they are not installed."""
+"""The real tools of Prometheus; tests that need them are skipped with a message."""
 
 import shutil
 import subprocess

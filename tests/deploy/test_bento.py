@@ -1,4 +1,4 @@
-"""`bentoml build` makes a bento, and what it makes serves registered models."""
+"""`bentoml build` builds a bento that serves registered models."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What deploy/build_images.py asks of an engine; the engine here only takes notes."""
+"""The commands that deploy/build_images.py gives to an engine, which is a recorder here."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The Compose file and its secrets: valid, closed, and naming only what there is."""
+"""The Compose file and its secrets: valid, protected, and referring to existing files."""
 
 import re
 import subprocess

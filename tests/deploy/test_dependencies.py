@@ -1,4 +1,4 @@
-"""Licences, bills of materials and workflows: as generated, complete, and pinned."""
+"""Licences, bills of materials and workflows: generated, complete and pinned."""
 
 import importlib
 import json

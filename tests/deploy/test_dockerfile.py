@@ -1,4 +1,4 @@
-"""The Dockerfile: linted, pinned, and copying only what is there; test_images_run.py runs it."""
+"""The Dockerfile: linted, pinned, and copying existing files; test_images_run.py runs it."""
 
 import re
 import subprocess

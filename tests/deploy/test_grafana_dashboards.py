@@ -1,4 +1,4 @@
-"""The committed dashboards are what the script writes, and hang together."""
+"""The committed dashboards equal the generated ones and are linked."""
 
 import importlib
 import json

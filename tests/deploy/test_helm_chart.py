@@ -1,4 +1,4 @@
-"""The Helm chart, rendered by Helm: the same objects as the manifests of Kustomize, and options."""
+"""The Helm chart, rendered by Helm: the objects of the Kustomize manifests, and its options."""
 
 import json
 import subprocess

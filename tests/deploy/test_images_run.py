@@ -1,4 +1,4 @@
-"""What the images run, as an engine would run it: by their user, on a root that is read-only."""
+"""The images' commands run as their user on a read-only root, as an engine would run them."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The Kubernetes manifests: valid and in agreement with the code; test_images_run.py runs them."""
+"""The Kubernetes manifests are valid and agree with the code; test_images_run.py runs them."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""The page of metrics says what is declared."""
+"""The metrics page agrees with the declared metrics."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager accept what they are given, and each alert fires as it says."""
+"""Prometheus and Alertmanager accept their configuration, and each alert fires as documented."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The units of systemd call commands that exist, and leave them time to end."""
+"""The systemd units call existing commands and give them time to end."""
 
 import configparser
 from pathlib import Path

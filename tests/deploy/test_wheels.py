@@ -1,4 +1,4 @@
-"""The two wheels: the client brings no package but its own, the server brings the rest."""
+"""The two wheels: the client without dependencies of the server, and the server."""
 
 import subprocess
 import tomllib

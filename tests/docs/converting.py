@@ -1,4 +1,4 @@
-"""Trains a small model with a library and converts it by the how-to's own code, word for word.
+"""Train a small model with a library and convert it with the how-to's own code.
 
     python tests/docs/converting.py LIBRARY FOLDER
 

@@ -1,4 +1,4 @@
-"""What the how-to's converters make is registered, and answers as the library itself does."""
+"""Models converted as in the how-to are registered and predict as the library does."""
 
 import os
 import subprocess

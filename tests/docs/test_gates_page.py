@@ -1,4 +1,4 @@
-"""The gates of the how-to can be set as they stand on the page."""
+"""The gates on the how-to page can be set as shown."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The documents as a site: complete, current, and their code runs."""
+"""The documentation site is complete and current, and its code runs."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The `driftline` command in a process of its own."""
+"""The `driftline` command in a separate process."""
 
 import os
 import subprocess

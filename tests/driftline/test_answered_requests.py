@@ -1,4 +1,4 @@
-"""`driftline register --answers`: a version is tied to the retraining request that asked for it."""
+"""`driftline register --answers` links a version to its retraining request."""
 
 from pathlib import Path
 

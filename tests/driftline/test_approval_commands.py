@@ -1,4 +1,4 @@
-"""`driftline request`, `approve`, `reject` and `release-policy` as people type them."""
+"""`driftline request`, `approve`, `reject` and `release-policy` on the command line."""
 
 import time
 from pathlib import Path

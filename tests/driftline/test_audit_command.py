@@ -1,4 +1,4 @@
-"""`driftline history` and `driftline audit` as a person types them."""
+"""`driftline history` and `driftline audit` on the command line."""
 
 import os
 import sqlite3

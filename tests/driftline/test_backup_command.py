@@ -1,4 +1,4 @@
-"""`driftline backup` and `restore`: a home that is written meanwhile, and one that was damaged."""
+"""`driftline backup` and `restore` of a home in use and of a damaged backup."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""An image model registered from its file alone: its baseline is learned, then chosen."""
+"""An image model registered from its file: its baseline is learned, then chosen."""
 
 from collections.abc import Iterator
 from pathlib import Path

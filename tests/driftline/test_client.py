@@ -1,4 +1,4 @@
-"""The client says what was asked and reads what was answered."""
+"""The Python client sends requests as documented and reads the replies."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""A command whose work is done ends with its status, whatever native threads would do."""
+"""A finished command exits with its status, whatever native threads do."""
 
 import subprocess
 import sys

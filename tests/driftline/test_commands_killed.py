@@ -1,4 +1,4 @@
-"""Commands that write, killed at random moments: the history stays legal, every file whole."""
+"""Writing commands killed at random moments leave a legal history and complete files."""
 
 import json
 import os

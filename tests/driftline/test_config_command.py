@@ -1,4 +1,4 @@
-"""`driftline config` and the file of settings."""
+"""`driftline config` and the settings file."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Whatever fails: answered = logged = forwarded = monitored + dead-lettered + named losses.
+"""Under all faults: answered = logged = forwarded = monitored + dead-lettered + reported losses.
 
 Every event is followed by its identity through any history of faults of one home: workers killed
 with a torn frame, frames damaged, forwarder and monitor killed between any two statements, the

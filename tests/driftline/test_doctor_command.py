@@ -1,4 +1,4 @@
-"""`driftline doctor`."""
+"""`driftline doctor`: every check, on sound and on faulty installations."""
 
 import json
 import os

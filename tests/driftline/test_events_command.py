@@ -1,4 +1,4 @@
-"""`driftline events`: what a person can do with the log."""
+"""`driftline events`: verify, search, export and count the log."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A command that tests fork does what one of an interpreter of its own does."""
+"""A command forked by the tests behaves like one started by an interpreter."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The forwarder's metrics answer no page of another site."""
+"""The forwarder's metrics port refuses pages of other sites."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""`driftline keys`."""
+"""`driftline keys` on the command line."""
 
 import json
 import re

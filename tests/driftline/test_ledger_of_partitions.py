@@ -1,4 +1,4 @@
-"""`driftline ledger` beside several monitors, each with a part of the log's partitions."""
+"""`driftline ledger` with several monitors, each with a part of the partitions."""
 
 import random
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""`driftline limits` as a person types it."""
+"""`driftline limits` on the command line."""
 
 from pathlib import Path
 

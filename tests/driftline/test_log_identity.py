@@ -1,4 +1,4 @@
-"""No event is taken for another one: the log is removed, restored, or shares a host's name."""
+"""No event is mistaken for another if a log is removed, restored, or shares a host's name."""
 
 import shutil
 import sqlite3

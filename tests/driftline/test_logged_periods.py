@@ -1,4 +1,4 @@
-"""A period is found without reading the log before it, and found the same as if it was read."""
+"""A period is found without reading earlier events, with the same result as a full read."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Processes refuse to start with a misspelt variable, and accept those of others."""
+"""Processes refuse to start with a misspelt variable, and accept other programs' variables."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`driftline register`, `models` and `promote` as a person types them."""
+"""`driftline register`, `models` and `promote` on the command line."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`driftline models` on many models: bounded, selected by a pattern, and whole lines."""
+"""`driftline models` with many models: bounded, filtered by a pattern, and with unbroken lines."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The figures of a monitor elsewhere, for `driftline rollout status --server`."""
+"""The figures of a remote monitor, for `driftline rollout status --server`."""
 
 import httpx
 import msgspec

@@ -1,4 +1,4 @@
-"""Every number that a command takes has bounds: no `nan`, none that no database holds."""
+"""Every numeric option has bounds: neither `nan` nor numbers that no database can store."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""`driftline policy` as a person types it."""
+"""`driftline policy` on the command line."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A replay differs from what this release recorded, but not from what earlier ones scored."""
+"""A replay differs from this release's results, but not from scores of earlier releases."""
 
 import json
 import sqlite3

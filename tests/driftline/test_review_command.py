@@ -1,4 +1,4 @@
-"""`driftline review`: export, import, and what a wrong label costs."""
+"""`driftline review`: export, import, and refused labels."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`driftline rollback` and `unbar` as a person types them."""
+"""`driftline rollback` and `unbar` on the command line."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`driftline rollout status`: what a rollout waits for, with the figures of the monitor."""
+"""`driftline rollout status`: the awaited conditions with the monitor's figures."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The contract of artefacts, as a script: python artifact_contract.py URL FOLDER.
+"""The contract of artifact stores, as a script: `python artifact_contract.py URL FOLDER`.
 
 Tests run it on a folder, and `make s3` on a real S3 server in an environment that has s3fs.
 """

@@ -1,4 +1,4 @@
-"""A tiny real classifier, its manifest and its reference, for every test of the registry."""
+"""A tiny real classifier, its manifest and its reference, for all registry tests."""
 
 import copy
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Registration with nothing but an ONNX file: every shape that a tensor can have."""
+"""Registration of only an ONNX file, with tensors of any shape."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The contract of artefacts on a folder, and on a real S3 server where `make s3` brings it."""
+"""The contract of artifact stores, on a folder and on the real S3 server of `make s3`."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Machines that share a history and artefacts: files arrive by digest, hashed, and once."""
+"""Machines that share a history and an artifact store: files are fetched once and verified."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Which versions may answer several requests in one run, and what is said of those that may not."""
+"""Models whose requests may share a run, and the reasons for the other models."""
 
 import warnings
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files that take too much, or end the process that reads them, are refused with the reason."""
+"""Files that need too much or crash the check are refused with the reason."""
 
 import os
 import select

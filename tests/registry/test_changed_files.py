@@ -1,4 +1,4 @@
-"""Stored files by their hashes: registered, checked at load, restored by a registration."""
+"""Stored files by their hashes: recorded, checked at load, restored by a re-registration."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Class names in a file beside the manifest."""
+"""Class names in a file next to the manifest."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""One element type under its three names."""
+"""The three names of each element type."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Which inputs are files that the graph decodes, and generated files for them."""
+"""Inputs that the graph decodes as files, and generated files for them."""
 
 from pathlib import Path
 

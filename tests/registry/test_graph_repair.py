@@ -1,4 +1,4 @@
-"""Graphs that registration changes in the copy that is served."""
+"""Graphs that registration changes in the served copy."""
 
 import hashlib
 from collections.abc import Callable

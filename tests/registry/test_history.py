@@ -1,4 +1,4 @@
-"""The append-only history: what its rows add up to, and how older files are migrated."""
+"""The append-only history: the state from its rows, and migrations of older files."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Writers killed at random moments: the history stays whole, and the next writer continues."""
+"""Writers killed at random moments leave an intact history that the next writer continues."""
 
 import random
 import subprocess

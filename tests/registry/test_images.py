@@ -1,4 +1,4 @@
-"""Small pictures of arrays."""
+"""Small pictures of image tensors."""
 
 import io
 

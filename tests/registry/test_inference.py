@@ -1,4 +1,4 @@
-"""What registration infers where the manifest is silent, and what it asks."""
+"""Fields that registration infers, and the questions that it asks."""
 
 import io
 from collections.abc import Callable

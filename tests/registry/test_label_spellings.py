@@ -1,4 +1,4 @@
-"""Labels in every spelling that systems send."""
+"""Labels in the spellings of different systems."""
 
 import pytest
 from hypothesis import given

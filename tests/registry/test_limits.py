@@ -1,4 +1,4 @@
-"""Limits that are changed beside a version, and what they come to."""
+"""Limits that are changed after registration."""
 
 from pathlib import Path
 from typing import Any

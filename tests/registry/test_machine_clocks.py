@@ -1,4 +1,4 @@
-"""Machines whose clocks are wrong, on one registry: the database dates every change."""
+"""Machines with wrong clocks on one registry: the database dates every change."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""Manifests that cannot be read, and manifests that lie about their ONNX file."""
+"""Manifests that cannot be read, and manifests that contradict their ONNX file."""
 
 from pathlib import Path
 from typing import Any

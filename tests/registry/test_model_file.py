@@ -1,4 +1,4 @@
-"""Models in a folder with external data: inside of it only."""
+"""Models in a folder with external data."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Named features <-> tensors."""
+"""Conversion between named features and tensors."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""What makes a file unfit to be loaded."""
+"""Files that are not loadable ONNX models."""
 
 import numpy as np
 import onnx

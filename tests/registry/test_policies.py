@@ -1,4 +1,4 @@
-"""Monitoring policies that are changed beside a version, and what they come to."""
+"""Monitoring policies that are changed after registration."""
 
 from pathlib import Path
 from typing import Any

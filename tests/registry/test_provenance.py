@@ -1,4 +1,4 @@
-"""What the history states about an answer, whatever happened afterwards."""
+"""The history's explanation of a prediction, whatever happened afterwards."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The reference: what is refused, and what is stored."""
+"""References: refusals and stored predictions."""
 
 import msgspec
 import numpy as np

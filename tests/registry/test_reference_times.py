@@ -1,4 +1,4 @@
-"""References keep the event times of their rows."""
+"""References store the event times of their rows."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""A shared registry whose database stops: reads go on from this machine's copy, changes wait."""
+"""An outage of a shared registry's database: reads use the local copy, changes wait."""
 
 import logging
 import re

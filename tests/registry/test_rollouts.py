@@ -1,4 +1,4 @@
-"""Rollouts: shares of routing keys, steps, and what starts and ends them."""
+"""Rollouts: shares of routing keys, steps, start and end."""
 
 import random
 from collections.abc import Iterator

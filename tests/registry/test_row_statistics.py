@@ -1,4 +1,4 @@
-"""Statistics of rows do not depend on how their values are cut into blocks."""
+"""Statistics of rows do not depend on the division into blocks."""
 
 import numpy as np
 import pytest

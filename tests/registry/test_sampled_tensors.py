@@ -1,4 +1,4 @@
-"""Which tensors are sampled, and which vectors can be compared."""
+"""Tensors that are sampled, and vectors that can be compared."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""When a schedule is due: daylight saving, wrong expressions, and the two directions of search."""
+"""Due times of schedules: daylight saving, invalid expressions, both directions of search."""
 
 from datetime import UTC, datetime
 from itertools import pairwise

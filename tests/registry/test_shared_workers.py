@@ -1,4 +1,4 @@
-"""Workers of several machines on one registry: each sees the others' reports while they live."""
+"""Workers of several machines on one registry see each other's live reports."""
 
 import asyncio
 import os

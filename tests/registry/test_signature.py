@@ -1,4 +1,4 @@
-"""The signature an ONNX file really has."""
+"""The signature that is read from an ONNX file."""
 
 import onnx
 import pytest

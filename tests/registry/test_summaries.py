@@ -1,4 +1,4 @@
-"""Summaries of tensors: which there are by default, and that they are what NumPy computes."""
+"""Summaries of tensors: the defaults, and agreement with NumPy."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A registry that cannot be read: one sentence instead of a traceback, and a service not ready."""
+"""An unreadable registry: a one-line error, and an unready service."""
 
 import sqlite3
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Workers' reports, as long as the workers live."""
+"""Workers' reports while the workers live."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""YAML that people write, and what they should not."""
+"""YAML as people write it, with its mistakes."""
 
 import contextlib
 from pathlib import Path

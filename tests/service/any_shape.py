@@ -1,4 +1,4 @@
-"""Models of any shape in a worker's inside without a network, beside ONNX Runtime itself."""
+"""Models of any shape in an in-process worker, compared with ONNX Runtime."""
 
 from math import inf
 from pathlib import Path

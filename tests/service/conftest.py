@@ -1,4 +1,4 @@
-"""A real service in processes of its own, serving the tiny classifier."""
+"""A real service in separate processes that serves the tiny classifier."""
 
 import os
 import signal

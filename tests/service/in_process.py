@@ -1,4 +1,4 @@
-"""A worker's inside without a network: real pipeline, models, batcher; fakes at the ports."""
+"""A worker without a network: real pipeline, models and batcher; fakes at the ports."""
 
 import threading
 from collections import Counter

@@ -1,4 +1,4 @@
-"""A process of a model that behaves as its first argument says, instead of running anything."""
+"""A model process that misbehaves as its first argument says."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""Every route and method that the real application has is in the table of scopes."""
+"""Every route and method of the real application is in the table of scopes."""
 
 from collections.abc import Iterator
 from typing import Any

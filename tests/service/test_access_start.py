@@ -1,4 +1,4 @@
-"""What the settings and the keys say about who may call, before anything listens."""
+"""The check of settings and keys before a port is opened."""
 
 from pathlib import Path
 from typing import Any

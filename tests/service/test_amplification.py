@@ -1,4 +1,4 @@
-"""Small bodies that would become large work are refused before they do."""
+"""Small bodies that would cause a lot of work are refused early."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Models of any shape: served without manifest and reference, to the bit of ONNX Runtime."""
+"""Models of any shape, served without manifest and reference, bit-identical to ONNX Runtime."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""[N] for [N, 1], and other datatypes with `coerce: true`: both are said in the reply."""
+"""Conversions with `coerce: true`, and [N] for [N, 1]; the reply reports both."""
 
 from pathlib import Path
 from typing import Any

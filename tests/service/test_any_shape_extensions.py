@@ -1,4 +1,4 @@
-"""Operators of onnxruntime-extensions: encoded images in, pixels bounded before decoding."""
+"""Operators of onnxruntime-extensions: encoded images, bounded before decoding."""
 
 import struct
 import sys

@@ -1,4 +1,4 @@
-"""When a batch starts, what it takes, and that everybody gets their own rows back."""
+"""When a batch starts, which requests it contains, and that each caller gets its own rows."""
 
 import asyncio
 from collections.abc import Sequence

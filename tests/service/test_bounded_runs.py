@@ -1,4 +1,4 @@
-"""What a run may take in the worker: where it runs, and which memory it leaves allocated."""
+"""Where a run is executed, and the memory that it leaves allocated."""
 
 from pathlib import Path
 

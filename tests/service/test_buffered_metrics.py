@@ -1,4 +1,4 @@
-"""Whatever is counted in a buffer becomes visible by a flush."""
+"""Buffered counts become visible by a flush."""
 
 from prometheus_client import REGISTRY
 

@@ -1,4 +1,4 @@
-"""Answers from the cache are predictions like any other, and cost no run."""
+"""Cached predictions are logged like other predictions and need no run."""
 
 import asyncio
 from typing import Any

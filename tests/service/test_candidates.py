@@ -1,4 +1,4 @@
-"""Candidates of a model with a release policy: only callers who may try them reach them."""
+"""Candidates of a model with a release policy are reached only with the scope `try`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Limits that change while a version serves: the model is not reloaded, queued requests stay."""
+"""Limits change while a version serves: no reload, and queued requests stay queued."""
 
 import asyncio
 from pathlib import Path

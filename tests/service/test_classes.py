@@ -1,4 +1,4 @@
-"""Scores -> the best classes as text."""
+"""The best classes of scores, as text."""
 
 from typing import Any
 

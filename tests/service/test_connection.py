@@ -1,4 +1,4 @@
-"""HTTP/1.1 as clients of every kind speak it, over real sockets to a worker's inside."""
+"""HTTP/1.1 of all kinds of clients, over real sockets to an in-process worker."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

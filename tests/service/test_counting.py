@@ -1,4 +1,4 @@
-"""What is counted for every request becomes visible whole, and not more often than is cheap."""
+"""Request counts become visible completely, at a bounded cost."""
 
 from hypothesis import given
 from hypothesis import strategies as st

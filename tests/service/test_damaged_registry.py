@@ -1,4 +1,4 @@
-"""Damaged versions and an unreadable registry: what is served, and whether the worker is ready."""
+"""Damaged versions and an unreadable registry: served models and readiness."""
 
 import pytest
 

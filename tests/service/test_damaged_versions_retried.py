@@ -1,4 +1,4 @@
-"""A version whose files were missing is loaded once they are back, without another change."""
+"""A version with missing files is loaded once the files are restored."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The service starts only with versions of its server libraries that it was tested with."""
+"""The service starts only with tested versions of its server libraries."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""Who left or ran out of time while waiting never met the session, and that can be counted."""
+"""Requests that are cancelled or expire in the queue never run and are counted."""
 
 import asyncio
 from functools import partial

@@ -1,4 +1,4 @@
-"""Every error of the tree has its place in both transports' tables."""
+"""Both transports' tables map every error."""
 
 from collections.abc import Iterator
 

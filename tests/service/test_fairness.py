@@ -1,4 +1,4 @@
-"""One model's flood does not keep another model of the same worker from its turn."""
+"""A flood of one model does not starve another model of the worker."""
 
 import asyncio
 from collections.abc import Sequence

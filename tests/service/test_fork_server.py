@@ -1,4 +1,4 @@
-"""A worker that the fork server starts is a child like any other."""
+"""A worker started by the fork server behaves like a child process of the supervisor."""
 
 import json
 import subprocess

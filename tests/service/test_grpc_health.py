@@ -1,4 +1,4 @@
-"""Health over gRPC: one look serves every watch."""
+"""Health over gRPC: all watches share one check."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Clients of the gRPC ports that take their time, or more than their share, by raw frames."""
+"""Slow and greedy clients of the gRPC ports, with raw frames."""
 
 import socket
 from collections.abc import Callable, Iterator

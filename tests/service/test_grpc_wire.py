@@ -1,4 +1,4 @@
-"""gRPC on HTTP/2: messages are cut out of bytes however they come, and nothing is believed."""
+"""gRPC over HTTP/2: messages are decoded however their bytes are split."""
 
 import gzip
 import zlib

@@ -1,4 +1,4 @@
-"""What fits a signature and what does not."""
+"""Inputs that match a signature, and inputs that do not."""
 
 from typing import Any
 

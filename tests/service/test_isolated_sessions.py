@@ -1,4 +1,4 @@
-"""Models in processes of their own: the protocol, deaths, restarts, limits and deadlines."""
+"""Models in separate processes: protocol, crashes, restarts, limits and deadlines."""
 
 import hashlib
 import os

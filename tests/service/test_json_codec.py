@@ -1,4 +1,4 @@
-"""JSON of the Open Inference Protocol: what goes in comes out, what does not fit is refused."""
+"""JSON of the Open Inference Protocol: round trips and refusals."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What one key may ask of a worker: the buckets alone, and at the socket."""
+"""Rate limits of a key: the token buckets, and the replies over a socket."""
 
 import asyncio
 import math

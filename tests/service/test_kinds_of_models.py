@@ -1,4 +1,4 @@
-"""Models of every shape that is served, from registration to the answer, on ONNX Runtime itself."""
+"""Models of every served shape, from registration to prediction, on ONNX Runtime."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Labels that no version of a model can have are refused at the door."""
+"""The service refuses labels that no version of a model can have."""
 
 from collections.abc import Sequence
 from typing import Any

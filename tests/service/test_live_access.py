@@ -1,4 +1,4 @@
-"""Keys at the real admissions, on a service of two workers: REST, gRPC, and what is left behind."""
+"""Keys on a running service of two workers, over REST and gRPC."""
 
 import time
 from collections.abc import Callable, Iterator

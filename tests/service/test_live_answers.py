@@ -1,4 +1,4 @@
-"""Answers of a running service: equal to ONNX Runtime's, each caller's own, all in the log."""
+"""Predictions of a running service: equal to ONNX Runtime's, correctly assigned, all logged."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the service: complete, true of a running one, and shown by its page."""
+"""The service's OpenAPI document is complete and true, and its page shows it."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Bad input of every kind: a clear message, never a 5xx, and the worker lives on."""
+"""Bad input of every kind gets a clear message, never a 5xx, and the worker continues."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""A model that kills its worker, over the network: logged, quarantined, the others serve."""
+"""A model that kills its worker is logged and quarantined, and other models are served."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,4 +1,4 @@
-"""gRPC beyond one question and one answer, through the clients that others wrote."""
+"""Streams, repository, reflection and errors of gRPC, with Triton's clients."""
 
 import asyncio
 import queue

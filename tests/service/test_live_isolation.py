@@ -1,4 +1,4 @@
-"""Isolated models over the network: what one of them does costs it alone."""
+"""Isolated models over the network: a crash affects only its own model."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Requests that come at once over REST and gRPC: each gets what its rows get alone."""
+"""Simultaneous REST and gRPC requests get the predictions of their own rows."""
 
 import asyncio
 import sys

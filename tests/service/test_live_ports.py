@@ -1,4 +1,4 @@
-"""Where a service listens, and that it shares a port with its own workers alone."""
+"""The addresses of a service, and ports shared only by its own workers."""
 
 import sys
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Load and unload through the clients that others wrote, on a service of two workers."""
+"""Load and unload with Triton's clients on a service of two workers."""
 
 import threading
 from collections.abc import Callable, Iterator

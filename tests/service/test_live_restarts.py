@@ -1,4 +1,4 @@
-"""Workers that are killed are replaced: by forks, and without the fork server once it has died."""
+"""Killed workers are replaced by forks, also without the fork server."""
 
 import shutil
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""A rollout through its command, over every protocol, to its promotion."""
+"""A rollout by command, over every protocol, up to its promotion."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""SIGTERM: accepted requests are answered and logged, then the service is gone."""
+"""After SIGTERM, accepted requests are answered and logged, then the service ends."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""What pages of other sites get from a service without keys, and with client certificates alone."""
+"""Access by pages of other sites to a service without keys or with only client certificates."""
 
 import shutil
 import threading

@@ -1,4 +1,4 @@
-"""TLS both ways and a port for operators, on a service of two workers; no client is ours alone."""
+"""Mutual TLS and the admin port, on a service of two workers, with common clients."""
 
 import base64
 import socket

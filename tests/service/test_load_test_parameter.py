@@ -1,4 +1,4 @@
-"""A request states that it belongs to a load test, and its event does too."""
+"""Requests of a load test are marked, and so are their events."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Session options, fixed batch dimensions and failing warm-ups, loaded as a worker loads them."""
+"""Session options, fixed batch dimensions and failing warm-ups at load."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Replies wait for the disk where they should, and a full disk refuses work before the run."""
+"""Replies wait for durable events, and a full disk refuses work before the run."""
 
 import asyncio
 from collections.abc import Callable, Iterator

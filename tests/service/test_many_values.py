@@ -1,4 +1,4 @@
-"""Tensors of many numbers: the log holds their bytes, everybody reads the same values."""
+"""Tensors of many numbers: logged as bytes, with equal values for every reader."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Metric files on a full disk: no page without a block, and values that are not lost."""
+"""Metric files on a full disk: allocated pages, and no lost values."""
 
 import errno
 import os

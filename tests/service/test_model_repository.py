@@ -1,4 +1,4 @@
-"""Loading and unloading: what a name means, what the index says, and what a request may ask for."""
+"""Loading and unloading: effects on names, the index, and invalid requests."""
 
 from pathlib import Path
 from typing import Any

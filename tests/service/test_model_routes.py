@@ -1,4 +1,4 @@
-"""Which version a name means while the registry moves."""
+"""The version of each name while the registry changes."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The native front where grpc's own server would have helped: connections, compression, leaving."""
+"""The native gRPC server's connections, compression, cancellation and health."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What a payload policy lets into the log, and what it never does."""
+"""The contents that a payload policy allows in the log."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""One event per request, in the log before anybody hears the answer, whatever happens."""
+"""Each request has one event in the log before its reply."""
 
 import asyncio
 import gc

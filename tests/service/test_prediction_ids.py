@@ -1,4 +1,4 @@
-"""Prediction ids name their model, cannot be made by others, and survive a change of secrets."""
+"""Prediction ids name their model, cannot be forged, and survive a rotation of secrets."""
 
 import stat
 from pathlib import Path

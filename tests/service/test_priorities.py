@@ -1,4 +1,4 @@
-"""Who goes first: the rule of the order, and what a request may state."""
+"""The order of queued requests, and the priorities that a request may state."""
 
 import asyncio
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Versions that kill workers are quarantined; the others are served."""
+"""Versions that kill workers are quarantined, and other versions are served."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Whatever callers, clocks and runs do: each job ends once, and what was dropped never runs."""
+"""Each job ends exactly once, and dropped jobs never run, whatever callers and clocks do."""
 
 import asyncio
 from collections import Counter

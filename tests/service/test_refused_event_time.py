@@ -1,4 +1,4 @@
-"""A refused request keeps the event time that its caller stated."""
+"""The event of a refused request has the client's event time."""
 
 import asyncio
 from contextlib import nullcontext

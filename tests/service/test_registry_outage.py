@@ -1,4 +1,4 @@
-"""Workers on a shared registry whose database stops: they serve on, and late ones start."""
+"""Workers during an outage of the shared registry: they serve, and new workers start."""
 
 import asyncio
 from collections.abc import Callable, Iterator

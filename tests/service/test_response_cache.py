@@ -1,4 +1,4 @@
-"""What is remembered, for how long, and what counts as the same question."""
+"""The response cache: keys, eviction and memory."""
 
 from typing import Any
 

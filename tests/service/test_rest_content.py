@@ -1,4 +1,4 @@
-"""Types and encodings of bodies, and how much memory a compressed one may take."""
+"""Media types and encodings of bodies, and the memory for a compressed body."""
 
 import gzip
 import tracemalloc

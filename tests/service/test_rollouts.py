@@ -1,4 +1,4 @@
-"""Rollouts: which of two versions answers a request, and what reply and event state about it."""
+"""Rollouts: the version that answers a request, and the arm in reply and event."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A failed run is logged without a value of its request."""
+"""The event of a failed run contains no value of its request."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A worker's record of its runs: what a dead worker leaves is logged, once for each request."""
+"""A worker's record of running requests: after a crash, each is logged once as failed."""
 
 import threading
 from pathlib import Path

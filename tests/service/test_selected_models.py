@@ -1,4 +1,4 @@
-"""A service of some models: others are neither loaded nor read."""
+"""A service of selected models neither loads nor reads other models."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A worker on another machine: it fetches what it lacks while it serves what it has."""
+"""A worker on another machine fetches missing versions while it serves."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""Connections are spread evenly over the workers, whichever of them accepts."""
+"""Connections are spread evenly over the workers."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Clients that connect and then take their time, at the REST socket."""
+"""Slow clients of the REST port."""
 
 import asyncio
 from collections import deque

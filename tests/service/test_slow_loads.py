@@ -1,4 +1,4 @@
-"""A version that loads slowly takes its time alone: everybody else's names move at once."""
+"""A slow load delays no other model."""
 
 import asyncio
 import threading

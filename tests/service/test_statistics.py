@@ -1,4 +1,4 @@
-"""What is counted of each version, request by request and run by run."""
+"""The statistics of each version, per request and per run."""
 
 from typing import Any
 

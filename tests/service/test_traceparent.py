@@ -1,4 +1,4 @@
-"""Which trace a request belongs to, as its header says."""
+"""The trace in a request's traceparent header."""
 
 import pytest
 from hypothesis import given

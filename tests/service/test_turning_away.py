@@ -1,4 +1,4 @@
-"""A flood is refused at the door: before it is read, and with one write to the log for many."""
+"""Refused floods are not read, and share one write to the log."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Event times and feedback as clients state them."""
+"""Event times and feedback as clients send them."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any

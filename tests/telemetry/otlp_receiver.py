@@ -1,4 +1,4 @@
-"""What stands where a collector would: takes OTLP over HTTP, as OpenTelemetry defines it."""
+"""A receiver of OTLP over HTTP in place of a collector."""
 
 import gzip
 import threading

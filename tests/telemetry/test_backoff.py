@@ -1,4 +1,4 @@
-"""Pauses between failing attempts grow to a bound, and begin small again after a success."""
+"""Pauses between failing attempts grow to a limit and start small after a success."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Durations as commands take them."""
+"""Durations in commands."""
 
 import pytest
 

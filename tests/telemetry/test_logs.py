@@ -1,4 +1,4 @@
-"""Lines for a person, or one JSON object each; never what a client sent."""
+"""Log lines as text or JSON objects, without payloads of clients."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""A wall clock that is wrong for seconds stamps nothing; one that stays moved is followed."""
+"""A wall clock that is wrong for seconds is ignored; a permanently moved clock is followed."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""A job answers every row in its place, whatever the chunks are and wherever it is killed."""
+"""A job predicts every row in its place, whatever the chunk size and wherever it is killed."""
 
 from collections import Counter
 from collections.abc import Callable

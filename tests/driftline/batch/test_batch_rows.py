@@ -1,4 +1,4 @@
-"""Values of files become tensors without a change, or their row is rejected."""
+"""Values of files become tensors unchanged, or their row is rejected."""
 
 from typing import Any
 

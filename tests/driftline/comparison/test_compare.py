@@ -1,4 +1,4 @@
-"""Two versions on a shadow's rows, on replayed rows, and on the rows that each answered."""
+"""Two versions compared on a shadow's rows, on replayed rows, and on rows that each answered."""
 
 from collections.abc import Iterator
 from io import StringIO

@@ -1,4 +1,4 @@
-"""Shadows and comparisons of regressions and of classes that come from raw scores."""
+"""Shadows and comparisons of regressions and of classes derived from raw scores."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""A small sample is not called worse because it is small."""
+"""A small sample is not rated worse because it is small."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Gates, approvals and registration together; runs that are killed, edited rows, two at once."""
+"""Gates, approvals and registration together, with killed runs, edited rows and parallel runs."""
 
 import os
 import random

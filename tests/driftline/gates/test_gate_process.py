@@ -1,4 +1,4 @@
-"""Whatever happens to the process that runs a gate, the gate has an outcome, and it is true."""
+"""Whatever happens to a gate's process, the gate has a correct outcome."""
 
 import os
 import signal

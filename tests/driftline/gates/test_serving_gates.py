@@ -1,4 +1,4 @@
-"""A version that is served alone: it loads and answers, and it is loaded beside the champion."""
+"""A version served separately: it loads, predicts, and is load-tested against the champion."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Versions from MLflow: what its folders state, what is refused, and a real server's registry."""
+"""Versions from MLflow: inferred manifests, refusals, and the registry of a real server."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A registry server in a process of its own, and commands of another machine."""
+"""A registry server in a separate process, and commands as from another machine."""
 
 import os
 import sys

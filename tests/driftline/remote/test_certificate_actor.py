@@ -1,4 +1,4 @@
-"""Client certificates without keys: the name of the certificate is the actor."""
+"""Without keys, the name in the client certificate is the actor."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Gate reports by their digest: who reads them, and digests of what is no report."""
+"""Gate reports by digest: access rights, and digests that belong to no report."""
 
 import hashlib
 import time

@@ -1,4 +1,4 @@
-"""Commands with `--server`: a registry is registered to, gated, approved and promoted from afar."""
+"""Commands with `--server`: register, gate, approve and promote remotely."""
 
 import hashlib
 import sqlite3

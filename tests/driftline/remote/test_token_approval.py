@@ -1,4 +1,4 @@
-"""An approval by a token of an identity provider, through the registry server's application."""
+"""An approval with a token of an identity provider, over the registry server."""
 
 from pathlib import Path
 

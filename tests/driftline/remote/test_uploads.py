@@ -1,4 +1,4 @@
-"""The bounds of uploads, also of those that arrive at the same time."""
+"""The limits of uploads, also of concurrent uploads."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A shadow runs on its share of what was answered, in bounded time, and logs it apart."""
+"""A shadow runs on its share of answered requests, in bounded time, and is logged separately."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A shadow beside a live service: what it logs, and what it cannot do to the service."""
+"""A shadow next to a running service: its log, and its lack of effect on the service."""
 
 import subprocess
 import sys

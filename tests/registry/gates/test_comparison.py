@@ -1,4 +1,4 @@
-"""Intervals and limits: what passes, what fails, and what is not known yet."""
+"""Intervals and limits: what passes, what fails, and what lacks data."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the outcomes of gates add up to."""
+"""The verdict of a gate run, from the outcomes of its gates."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Reports of gate runs on this machine and in the store that machines share."""
+"""Gate reports on this machine and in the shared store."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Gates as people write them, and what they are shown when one is wrong."""
+"""Gates as people write them, and the errors for faulty gates."""
 
 from contextlib import suppress
 from pathlib import Path
