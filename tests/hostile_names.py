@@ -1,4 +1,4 @@
-"""Names and values that mean something to a browser, a terminal or a spreadsheet."""
+"""Names and values with a meaning for a browser, a terminal or a spreadsheet."""
 
 ALARM = "window.pwned=1;document.title='pwned'"
 

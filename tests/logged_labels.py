@@ -1,4 +1,4 @@
-"""Labels in an event log, each of a prediction of its own."""
+"""Labels in an event log, each for a separate prediction."""
 
 from typing import Any
 

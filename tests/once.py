@@ -1,4 +1,4 @@
-"""What takes long to make and is made once: for all test processes, or for all runs."""
+"""Create expensive fixtures once, for all test processes or all runs."""
 
 import fcntl
 import hashlib

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for the tests, of an unprivileged user, on a loopback port."""
+"""A real PostgreSQL server for the tests, as an unprivileged user on a loopback port."""
 
 import os
 import pwd

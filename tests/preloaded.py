@@ -1,4 +1,4 @@
-"""Start `driftline` commands as forks of a process that has imported their libraries already.
+"""Start `driftline` commands as forks of a process that has already imported their libraries.
 
 BentoML and SQLAlchemy take seconds of CPU time to import, and tests start hundreds of commands. So
 do Evidently and what it needs, in the scoring process that each monitor starts: two processes fork,

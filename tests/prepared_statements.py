@@ -1,4 +1,4 @@
-"""Let a PostgreSQL server parse statements without values, which finds what it does not accept."""
+"""Let a PostgreSQL server parse statements without values, to find invalid statements."""
 
 import itertools
 import re

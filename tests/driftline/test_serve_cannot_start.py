@@ -1,4 +1,4 @@
-"""`driftline serve` ends with the reason where no worker can start."""
+"""`driftline serve` exits with the reason if no worker can start."""
 
 from collections.abc import Callable
 

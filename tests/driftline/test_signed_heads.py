@@ -1,4 +1,4 @@
-"""Signed heads: made where the registry is, verified with a public key elsewhere."""
+"""Signed heads: created next to the registry, verified elsewhere with a public key."""
 
 import json
 import stat

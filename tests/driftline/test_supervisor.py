@@ -1,4 +1,4 @@
-"""The supervisor keeps its children alive and ends them in order."""
+"""The supervisor restarts its child processes and stops them in order."""
 
 import asyncio
 import sys

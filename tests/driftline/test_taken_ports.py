@@ -1,4 +1,4 @@
-"""A port that is taken ends the command with one line, before anything starts."""
+"""A taken port ends the command with one line, before anything starts."""
 
 import socket
 from collections.abc import Callable, Iterator

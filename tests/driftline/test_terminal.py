@@ -1,4 +1,4 @@
-"""What a terminal receives of names, reasons and errors that others chose."""
+"""Foreign names, reasons and errors in the terminal."""
 
 import io
 import json

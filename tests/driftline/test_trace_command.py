@@ -1,4 +1,4 @@
-"""`driftline trace` as an auditor types it: log, registry and the monitor's database."""
+"""`driftline trace` on log, registry and the monitor's database."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Two writers of one model at once: neither undoes what the other one did meanwhile."""
+"""Two concurrent writers of one model do not undo each other's changes."""
 
 import json
 from collections.abc import Callable, Sequence

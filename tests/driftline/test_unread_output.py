@@ -1,4 +1,4 @@
-"""Commands of several steps finish although the reader of their output has ended."""
+"""Commands of several steps finish although their output has no reader."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""How `driftline up` asks its parts whether they are ready, and what it does not start."""
+"""`driftline up`: readiness probes of its parts, and refused configurations."""
 
 import pytest
 

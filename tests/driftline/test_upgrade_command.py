@@ -1,4 +1,4 @@
-"""`driftline upgrade --check` says what would happen, and changes nothing."""
+"""`driftline upgrade --check` reports the upgrade's effects and changes nothing."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Versions of the tiny classifier that are right on its reference and bad in production."""
+"""Versions of the tiny classifier that are good on its reference and bad in production."""
 
 from pathlib import Path
 

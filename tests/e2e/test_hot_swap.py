@@ -1,4 +1,4 @@
-"""Versions come and go under load on two workers, and no request fails."""
+"""Versions are promoted and unloaded under load on two workers, and no request fails."""
 
 import sys
 import threading

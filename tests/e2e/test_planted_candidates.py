@@ -1,4 +1,4 @@
-"""Bad candidates, all of them right on the reference: what stops each, in one running system."""
+"""Bad candidates that are good on the reference, and the mechanism that stops each."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Service, monitor and writers of the registry are killed through rollouts; an oracle judges.
+"""Service, monitor and registry writers are killed during rollouts; an oracle checks the result.
 
 The oracle reads the bytes of history and log, and uses nothing that decides about rollouts. In
 `make nightly` there are 50 kills; `make kills` runs this study alone.

@@ -1,4 +1,4 @@
-"""Register, serve, log, watch, alarm, ask for retraining: real processes, sockets and flights."""
+"""Register, serve, log, monitor, alarm, request retraining: with real processes and flights."""
 
 import asyncio
 import base64

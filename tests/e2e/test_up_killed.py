@@ -1,4 +1,4 @@
-"""`driftline up` killed without warning, in a folder whose modules have the names of ours."""
+"""`driftline up` is killed in a folder whose modules have our modules' names."""
 
 import json
 import signal

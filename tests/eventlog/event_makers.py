@@ -1,4 +1,4 @@
-"""Labels to write into a log, and a log read to its end."""
+"""Create label events and read logs to their end."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A sink of the forwarder that holds what it takes, and refuses what a broker would."""
+"""A fake sink of the forwarder that refuses what a broker would refuse."""
 
 from collections.abc import Callable, Mapping, Sequence
 

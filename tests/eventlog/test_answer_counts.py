@@ -1,4 +1,4 @@
-"""The count of what was answered survives what the segments may not."""
+"""The count of replies survives the deletion of segments."""
 
 import os
 import signal

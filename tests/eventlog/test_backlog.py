@@ -1,4 +1,4 @@
-"""The backlog counts exactly what a reader from the same positions would still be given."""
+"""The backlog is exactly the number of unread records."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Four figures side by side: what is in flight is no difference, what is gone is one."""
+"""The ledger's four figures: events in flight are no difference, lost events are."""
 
 from collections import Counter
 

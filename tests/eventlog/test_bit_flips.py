@@ -1,4 +1,4 @@
-"""A thousand flipped bits: every intact record is recovered, the loss is counted exactly."""
+"""A thousand flipped bits: every intact record is recovered, and the loss is counted exactly."""
 
 import random
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The forwarder and records that Kafka cannot take, on a sink that refuses what a broker would."""
+"""Records that Kafka refuses, on a sink that refuses them like a broker."""
 
 import sqlite3
 from pathlib import Path

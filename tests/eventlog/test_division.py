@@ -1,4 +1,4 @@
-"""A shard lies in the partition that Kafka's producers send it to."""
+"""A shard is in the partition to which Kafka's producers send it."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Readers of a period of event time skip segments that hold nothing of it, and nothing else."""
+"""Readers of a period of event time skip exactly the segments without events of the period."""
 
 import random
 from pathlib import Path

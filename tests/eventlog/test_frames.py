@@ -1,4 +1,4 @@
-"""The file format: what is written comes back, what is damaged is found and passed over."""
+"""The file format: records are read as written, and damage is detected and skipped."""
 
 import struct
 

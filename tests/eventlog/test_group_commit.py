@@ -1,4 +1,4 @@
-"""durability = disk: no callback before the fsync, and many share one."""
+"""With durability = disk, no callback precedes its fsync, and many callbacks share one."""
 
 import asyncio
 import os

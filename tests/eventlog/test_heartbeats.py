@@ -1,4 +1,4 @@
-"""Heartbeats state what a writer has logged: soon after traffic, rarely without, and at the end."""
+"""Heartbeats report a writer's events: soon after traffic, rarely when idle, and at the end."""
 
 from itertools import pairwise
 from pathlib import Path

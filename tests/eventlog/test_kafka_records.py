@@ -1,4 +1,4 @@
-"""Fetched batches are read as kafka-python reads them, but for what nobody uses."""
+"""Fetched batches are decoded like kafka-python's, without unused fields."""
 
 from typing import Any
 

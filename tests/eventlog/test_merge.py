@@ -1,4 +1,4 @@
-"""Streams are merged by reception, and nobody runs ahead of one that has more to give."""
+"""Streams are merged by reception time, and no stream runs ahead of another."""
 
 import pytest
 from hypothesis import given

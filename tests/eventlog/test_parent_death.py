@@ -1,4 +1,4 @@
-"""A child ends with its parent, even when the parent is killed."""
+"""A child process ends with its parent, even if the parent is killed."""
 
 import os
 import signal

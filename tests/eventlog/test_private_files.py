@@ -1,4 +1,4 @@
-"""Files and folders of a home are for one user alone, whatever is there before."""
+"""Files and folders of a home are private to one user, whatever existed before."""
 
 import errno
 import os

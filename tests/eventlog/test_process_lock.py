@@ -1,4 +1,4 @@
-"""One process of a role per home, as long as it lives."""
+"""At most one process per role and home."""
 
 import os
 import subprocess

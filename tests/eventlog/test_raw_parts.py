@@ -1,4 +1,4 @@
-"""Raw contents of tensors travel beside the JSON of their event, in every log and reader."""
+"""Raw tensor contents are stored next to their event's JSON, in every log and reader."""
 
 import json
 from base64 import b64encode

@@ -1,4 +1,4 @@
-"""A source's clock decides nothing while it is wrong for less than a minute."""
+"""A source's wrong clock is ignored for less than a minute."""
 
 import random
 from functools import reduce

@@ -1,4 +1,4 @@
-"""What retention deletes, and what it never does."""
+"""Segments that retention deletes, and segments that it keeps."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is published about the events agrees with what is written."""
+"""The published event schemas agree with the written events."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The local log keeps what the ports in eventlog/log.py promise."""
+"""The local log fulfils the contract of eventlog/log.py."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""The forwarder knows a topic by its id, across restarts."""
+"""The forwarder recognizes a topic by its id, across restarts."""
 
 from pathlib import Path
 

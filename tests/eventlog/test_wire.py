@@ -1,4 +1,4 @@
-"""Schema versions, held by golden bytes: these literals are never edited."""
+"""Schema versions, fixed by golden bytes: these literals must never change."""
 
 import msgspec
 import pytest

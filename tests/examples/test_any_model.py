@@ -1,4 +1,4 @@
-"""The examples of any ONNX model are built, registered, served and loaded as their page says."""
+"""The examples of any ONNX model are built, registered, served and loaded as documented."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""The example's comparison of months, from the log alone."""
+"""The example's comparison of months, computed from the log."""
 
 from pathlib import Path
 from typing import Any

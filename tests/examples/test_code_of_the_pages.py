@@ -1,4 +1,4 @@
-"""The Python of README and tutorial runs as it stands, on the flights model."""
+"""The Python code of README and tutorial runs unchanged, on the flights model."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The flights: read from the package, trained on, exported and registered."""
+"""The flights example: data, training, export and registration."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""The example trains on what a request offers, as the monitor's own API gives it."""
+"""The example trains on the rows that a retraining request offers."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A real Apache Kafka broker for the tests: started, killed and frozen at will."""
+"""A real Apache Kafka broker for the tests, which can be started, killed and frozen."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Real reverse proxies in front: whatever one client sends, the next one gets its own reply."""
+"""Real reverse proxies: whatever one client sends, the next client gets its own reply."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Events that a real broker refuses: dead-lettered one by one, and everything else arrives."""
+"""Events that a real broker refuses are dead-lettered, and all others are forwarded."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Whatever the service can write passes every later stage and stops none of them."""
+"""Any event that the service can write passes every later stage."""
 
 import math
 import sys

@@ -1,4 +1,4 @@
-"""What an outage costs the forwarder: time, hardly any memory; and how fast it catches up."""
+"""An outage's cost for the forwarder: delay, little memory, and a fast catch-up."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The forwarder against a real broker: whatever happens to it, every event arrives."""
+"""The forwarder with a real broker: every event is forwarded, whatever happens."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""The monitor on real topics: as from segments, and no loss without a number."""
+"""The monitor on real topics: results as from segments, and every loss counted."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""Monitors on one PostgreSQL database share the partitions, and store what a single one stores.
+"""Monitors on one PostgreSQL database share partitions and equal a single monitor.
 
 The long versions, with 500 models and with every fault, are in `chaos/test_rebalances.py`.
 """

@@ -1,4 +1,4 @@
-"""What eventlog/log.py promises of a Reader, asked of every Reader there is."""
+"""Every reader fulfils the contract of eventlog/log.py."""
 
 import random
 import time

@@ -1,4 +1,4 @@
-"""The real Prometheus scrapes a running stack, and every query we hand out finds something."""
+"""A real Prometheus scrapes a running stack, and every published query returns data."""
 
 import json
 import re

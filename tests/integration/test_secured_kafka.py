@@ -1,4 +1,4 @@
-"""The real broker behind TLS, client certificates and SCRAM; and readers that are not ours."""
+"""A real broker with TLS, client certificates and SCRAM, and foreign readers."""
 
 import shutil
 import subprocess

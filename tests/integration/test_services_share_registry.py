@@ -1,4 +1,4 @@
-"""Service processes of several machines on one PostgreSQL registry whose server stops meanwhile.
+"""Services of several machines on one PostgreSQL registry, with an outage of its server.
 
 Two machines for seconds in the run; ten machines for ten minutes in `make nightly`.
 """

@@ -1,4 +1,4 @@
-"""One trace from the client's own span through service, log and Kafka to the scored window."""
+"""One trace from the client's span through service, log and Kafka to the scored window."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Injected drift does to a reference what its options say, and nothing else."""
+"""Injected drift changes a reference exactly as its options state."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Requests made from a reference carry its rows, whatever they hold, in every protocol."""
+"""Requests made from a reference contain its rows, in every protocol."""
 
 import math
 from pathlib import Path

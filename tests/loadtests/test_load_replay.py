@@ -1,4 +1,4 @@
-"""Logged requests are sent as they were logged, when they are due."""
+"""Logged requests are resent unchanged, at their times."""
 
 from base64 import b64encode
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Real locust loads on a real service: what they report, and what the service's log says."""
+"""Real locust loads on a real service: their reports, and the service's log."""
 
 import re
 import subprocess

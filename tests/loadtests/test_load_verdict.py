@@ -1,4 +1,4 @@
-"""The verdict blames the service only for what the generator could see."""
+"""The verdict blames the service only for measurements that the generator could make."""
 
 import msgspec
 import pytest

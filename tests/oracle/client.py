@@ -1,4 +1,4 @@
-"""Ask a service over REST and gRPC; every acknowledgement is on disk before the next request."""
+"""Call a service over REST and gRPC; each acknowledgement is durable before the next request."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""A disk of its own for the log: it fills up, and it loses power."""
+"""A separate disk for the log, which can fill up and lose power."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Read segment files: Kafka record batches of version 2, parsed without the product's code."""
+"""Read segment files as Kafka record batches of version 2, without the product's code."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""The system under test, as its users run it: by its commands, in processes of its own."""
+"""The system under test, started by its commands in separate processes."""
 
 import http.client
 import os

@@ -1,4 +1,4 @@
-"""The oracle's promises under settings, commands and faults that the common schedule lacks."""
+"""The oracle's promises under settings, commands and faults outside its usual schedule."""
 
 import random
 import shutil

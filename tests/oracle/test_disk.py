@@ -1,4 +1,4 @@
-"""The disk loses what was not flushed, and nothing else, when it loses power."""
+"""A power cut loses exactly the unflushed data."""
 
 import os
 from pathlib import Path

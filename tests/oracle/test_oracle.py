@@ -1,4 +1,4 @@
-"""What was acknowledged is in the log, once, and monitored: judged without the product's code.
+"""Acknowledged requests are logged once and monitored, checked without the product's code.
 
 A short schedule in every test run, long ones in `make chaos`.
 """

@@ -1,4 +1,4 @@
-"""Monitors that share a database and the partitions of a cluster, and what they stored."""
+"""Monitors that share a database and a cluster's partitions, and their stored results."""
 
 import os
 import signal

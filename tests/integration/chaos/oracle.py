@@ -1,4 +1,4 @@
-"""Who knows what must be in the topic: clients that write down every answer they got."""
+"""The expected content of the topic: clients that record every reply they received."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""A small TCP proxy that cuts, slows and resets what runs through it."""
+"""A small TCP proxy that cuts, slows and resets connections."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""A service under load, its forwarder and its brokers: everything that a fault can strike."""
+"""A service under load with its forwarder and brokers, as the target of faults."""
 
 import subprocess
 import sys

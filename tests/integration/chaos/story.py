@@ -1,4 +1,4 @@
-"""Hours of requests and labels of many models, as the topics of a cluster hold them."""
+"""Hours of requests and labels of many models, as records of a cluster's topics."""
 
 import random
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Whatever breaks, what was answered is in the topic: clients write down, a checker compares.
+"""Whatever fails, every reply is in the topic: clients record replies, a checker compares.
 
 Short in `make test`, long in `make chaos`; both print their figures.
 """

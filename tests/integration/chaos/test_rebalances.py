@@ -1,4 +1,4 @@
-"""Whatever happens to monitors that share the partitions, they store what a single one stores.
+"""Monitors that share partitions store the results of a single monitor, whatever happens.
 
 `make chaos` runs this; `tests/integration/test_monitors_share_kafka.py` is the short version.
 """

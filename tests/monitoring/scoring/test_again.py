@@ -1,4 +1,4 @@
-"""Running the version again: whether serving answered as it should, and what drift does."""
+"""Re-running the version: prediction parity, and the effect of drift on predictions."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Limits that keep a stated budget: tails, drawn windows, joint drift."""
+"""Limits that fulfil a stated budget: tails, drawn windows, joint drift."""
 
 from typing import Any
 

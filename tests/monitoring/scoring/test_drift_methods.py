@@ -1,4 +1,4 @@
-"""Methods the manifest names instead of the defaults, and columns as they come from the field."""
+"""Drift methods that the manifest names, and unusual columns."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Performance before labels come: what the estimate sees, and what only the truth can show."""
+"""Performance before labels arrive: estimated scores, and their limits."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A scoring process imports the parts of Evidently that it uses, and its reports are the same."""
+"""A scoring process imports only the used parts of Evidently, with the same reports."""
 
 import json
 import re

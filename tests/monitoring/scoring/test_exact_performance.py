@@ -1,4 +1,4 @@
-"""What is counted of all answers says of few what is computed from the rows."""
+"""Exact figures of all rows agree with figures computed from the rows."""
 
 from collections.abc import Callable
 from pathlib import Path

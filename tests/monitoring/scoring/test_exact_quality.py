@@ -1,4 +1,4 @@
-"""What is counted of all rows says of few what is computed from their values."""
+"""Exact quality counters agree with shares computed from the values."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""One part or one column that fails is said to, and nothing else of the window is lost."""
+"""A failing part or column is reported, and nothing else of the window is lost."""
 
 import errno
 import math

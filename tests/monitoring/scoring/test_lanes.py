@@ -1,4 +1,4 @@
-"""The order of scoring jobs: each model's own, models in turn, whatever fails."""
+"""The order of scoring jobs: in order within a model, alternating between models."""
 
 import random
 from collections import Counter

@@ -1,4 +1,4 @@
-"""When a group breaks its rule: by chance as rarely as the budget says, and surely if it should."""
+"""Groups break their rules within the budget by chance, and surely if they should."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""Features may have the names of the monitor's own columns: nothing is scored otherwise."""
+"""Features can have the names of the monitor's own columns."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Figures and estimates against those that NannyML publishes for its synthetic data sets.
+"""Figures and estimates agree with those that NannyML publishes for its synthetic data.
 
 Its wheel carries the data; it is unpacked beside the caches and never imported.
 """

@@ -1,4 +1,4 @@
-"""What the scoring process keeps of versions and policies, and that it lets go of the rest."""
+"""The scoring process's cache of versions and policies, and its eviction."""
 
 import gc
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Evidently's HTML with hostile data, sealed."""
+"""Evidently's HTML with hostile data, escaped."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Stuck features, rows that are there twice, and words where numbers were."""
+"""Stuck features, duplicate rows, and changed types."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Drift, quality and performance of windows whose truth is known."""
+"""Drift, quality and performance of windows with known properties."""
 
 import math
 from collections.abc import Callable

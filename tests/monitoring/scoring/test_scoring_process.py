@@ -1,4 +1,4 @@
-"""The scoring process: in order, alive through death, never in the way."""
+"""The scoring process answers jobs in order and survives kills."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""The scoring process, with stand-ins that answer as one likes: order, deaths and the end."""
+"""The scoring process with stand-ins that crash, hang or end: order, retries and end."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""A season in the reference widens limits, says so, and hides no drift beyond it."""
+"""A season in the reference widens limits, with a note, and hides no larger drift."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A window in parts: figures of each group, gaps between them, and why there are none."""
+"""Figures of a window's groups, gaps between groups, and the reasons for missing figures."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Values put back to the reference's distribution with the least change."""
+"""Values mapped to the reference's distribution with the smallest change."""
 
 import math
 

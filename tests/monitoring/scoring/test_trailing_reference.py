@@ -1,4 +1,4 @@
-"""Drift measured against the windows before instead of the registered reference."""
+"""Drift measured against recent windows instead of the registered reference."""
 
 from collections.abc import Callable
 from pathlib import Path

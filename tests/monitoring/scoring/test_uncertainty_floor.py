@@ -1,4 +1,4 @@
-"""A perfect reference proves no error rate of zero: a few wrong labels are no concept drift."""
+"""A perfect reference does not prove an error rate of zero."""
 
 from pathlib import Path
 

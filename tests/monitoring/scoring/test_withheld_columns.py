@@ -1,4 +1,4 @@
-"""What a payload policy hides is said to be unscored, and costs nobody else a score."""
+"""Columns that a payload policy hides are reported as not scored, and others are scored."""
 
 from collections.abc import Callable
 from pathlib import Path

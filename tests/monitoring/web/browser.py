@@ -1,4 +1,4 @@
-"""A headless Chromium that a test asks questions, by the protocol of its developer tools."""
+"""A headless Chromium, controlled by its DevTools protocol."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A monitor's findings in memory, and the application on top of them."""
+"""A fake store in memory, and the status page on top of it."""
 
 import math
 from collections.abc import Iterable, Iterator

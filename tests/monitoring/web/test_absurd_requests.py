@@ -1,4 +1,4 @@
-"""Absurd paths, queries and methods: an error of the caller's, never one of the page."""
+"""Absurd paths, queries and methods are client errors, never server errors."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The page of a comparison of two versions, and who may ask for what."""
+"""The page of a comparison of two versions, and access to it."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The status page asks for the service's keys, and browsers can give them."""
+"""The status page requires the service's keys, which browsers can send."""
 
 import base64
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The pages of approvals: what waits, what it is about, who may decide, and what is recorded."""
+"""The approval pages: pending requests, their contents, deciders and records."""
 
 import time
 from collections.abc import Callable, Iterator

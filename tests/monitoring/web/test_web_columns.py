@@ -1,4 +1,4 @@
-"""A column has a page with its scores over time, and windows and alarms lead to it."""
+"""A column's page with its scores over time, linked from windows and alarms."""
 
 import re
 from pathlib import Path

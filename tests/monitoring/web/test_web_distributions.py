@@ -1,4 +1,4 @@
-"""A window's columns beside the reference: counted in bins of the reference, drawn as bars."""
+"""A window's columns next to the reference's: binned and drawn as bars."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The page and the metrics say what running the version again reported."""
+"""Prediction parity and drift effects on the page and in the metrics."""
 
 import re
 from typing import Any

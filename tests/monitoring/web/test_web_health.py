@@ -1,4 +1,4 @@
-"""The page, the metrics and the terminal say how the service and its labels fared."""
+"""The health of service and labels on the page, in the metrics and in the terminal."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whatever a request does to the HTTP parser, the next one on its connection is read as itself."""
+"""Whatever a request contains, the next request of its connection is parsed correctly."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""The pages in a real browser: drawn, and without a complaint."""
+"""The pages in a real browser, without console errors."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""People write notes on windows and alarms; pages show them with who and when."""
+"""Notes of people on windows and alarms, with author and time."""
 
 from pathlib import Path
 

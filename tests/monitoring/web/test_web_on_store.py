@@ -1,4 +1,4 @@
-"""The page on the monitor's real database shows what it shows on the findings in memory."""
+"""The page shows the same from the monitor's real database as from the fake store."""
 
 import io
 import re

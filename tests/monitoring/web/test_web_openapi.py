@@ -1,4 +1,4 @@
-"""The OpenAPI document of the monitor: complete, true of a running page, and readable."""
+"""The monitor's OpenAPI document: complete, true and readable."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""What page and API say of the policies that a version is and was watched by."""
+"""Current and past monitoring policies of a version on page and API."""
 
 import re
 from collections.abc import Iterator

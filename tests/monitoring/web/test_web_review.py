@@ -1,4 +1,4 @@
-"""The review queue in a browser and by the API: leases, decisions, scopes and what is logged."""
+"""The review queue in a browser and by API: leases, decisions, scopes and log."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rollouts on the model's page and in the API: arms, evidence, changes, and who may make them."""
+"""Rollouts on the model's page and in the API: arms, evidence, changes and scopes."""
 
 from collections.abc import Iterator
 from pathlib import Path

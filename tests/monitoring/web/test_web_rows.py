@@ -1,4 +1,4 @@
-"""Example rows of a window: chosen, shown, and given to programs."""
+"""Example rows of a window: selected, shown, and returned by the API."""
 
 import io
 from dataclasses import dataclass

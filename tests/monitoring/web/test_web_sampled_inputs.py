@@ -1,4 +1,4 @@
-"""The strip of sampled inputs on the page of a window, and in the API."""
+"""Sampled inputs on a window's page and in the API."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Alarms are silenced on the page, with who, why and until when."""
+"""Alarms are silenced on the page, with actor, reason and end."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Clients of the status page that connect and then take their time."""
+"""Slow clients of the status page."""
 
 import socket
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A reader chooses the time zone of dates, by the address; a cookie remembers it."""
+"""A reader chooses the time zone in the address; a cookie stores it."""
 
 import re
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""The page of a model has all of its versions, and every page of a version leads to it."""
+"""The model's page lists all its versions, and every version's page links to it."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is said of a window as a whole: strongest column, columns together, verdict."""
+"""Scores of the window as a whole: strongest column, joint drift, verdict."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Two windows of a version are compared: their scores, their drift, their rows."""
+"""Two windows of a version are compared: scores, drift and rows."""
 
 import re
 from pathlib import Path
