@@ -32,8 +32,8 @@ pytestmark = pytest.mark.untraced
 
 YEARS = 20 * 365 * 24 * HOUR
 RECEIVED = T0 + 10_000 * HOUR
-DIGITS = 10**400  # no float and no 64 bits hold it
-GOOD, BAD = "1", "2"  # versions: what bad input may change is its own
+DIGITS = 10**400  # exceeds floats and 64-bit integers
+GOOD, BAD = "1", "2"  # versions; bad input must only affect version BAD
 
 
 def a_prediction(name: str, hour: float = 3.5, **changes: Any) -> dict[str, Any]:
@@ -72,11 +72,11 @@ def answers(label: object = 1, *probabilities: object) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Bad:
-    """What comes, after events that prepare it, and what becomes of it each time."""
+    """A bad record, the events before it, and its expected handling."""
 
     what: str
     body: dict[str, Any] | bytes
-    reason: str = ""  # a part of what its dead letter says; empty: there is none
+    reason: str = ""  # part of the dead letter's reason; empty if none is expected
     counted: dict[str, int] = field(default_factory=dict)
     first: Sequence[dict[str, Any]] = ()
 
@@ -177,7 +177,7 @@ CASES = [
         {"labels": 1, "duplicate_labels": 1}, [KNOWN, a_label("bad", 1)],
     ),
 ]  # fmt: skip
-PLACES = range(40, 100, 7)  # where it comes: the first window is closed by then
+PLACES = range(40, 100, 7)  # positions of the bad record; the first window is closed by then
 FILLER = a_prediction("filler", version="", outcome="refused", inputs={}, outputs={}, rows=0)
 
 
@@ -188,7 +188,7 @@ def _find(model: str, number: str) -> Version:
 
 
 def _good() -> list[dict[str, Any]]:
-    """Twelve predictions an hour for ten hours, each labelled two hours later; drift from 3."""
+    """Return 12 predictions an hour for ten hours, labelled two hours later; drift from hour 3."""
     reported = []
     for n in range(120):
         reported.append(a_prediction(f"p{n}", n / 12))
@@ -198,12 +198,12 @@ def _good() -> list[dict[str, Any]]:
 
 
 def _records(between: Sequence[dict[str, Any] | bytes], first: Sequence[dict[str, Any]]) -> Any:
-    """The good events with others between them, each at the same place whatever the others are."""
+    """Return the good events with other records at fixed places between them."""
     bodies: list[dict[str, Any] | bytes] = [*first]
-    coming = iter(between)
+    others = iter(between)
     for place, event in enumerate(_good()):
         if place in PLACES:
-            bodies.append(next(coming))
+            bodies.append(next(others))
         bodies.append(event)
     return [_record(one, sequence) for sequence, one in enumerate(bodies)]
 
@@ -218,7 +218,7 @@ def _record(body: dict[str, Any] | bytes, sequence: int) -> Record:
 
 
 def _encoded(event: dict[str, Any]) -> bytes:
-    return msgspec.json.encode(event).replace(b'"TmFO"', b"NaN")  # bytes that JSON has not
+    return msgspec.json.encode(event).replace(b'"TmFO"', b"NaN")  # bytes that are not valid JSON
 
 
 def _monitored(where: DatabaseAddress, records: Sequence[Record]) -> Store:
@@ -227,7 +227,7 @@ def _monitored(where: DatabaseAddress, records: Sequence[Record]) -> Store:
 
 
 def _state_of_good_version(where: DatabaseAddress) -> dict[str, list[tuple[object, ...]]]:
-    """Everything that the monitor knows of the good version and has asked for, to the byte."""
+    """Return the stored state, alarms and webhooks of the good version."""
     database = Database(where)
     tables = ("results", "windows", "watches", "streaks", "predictions")
     found = {
@@ -247,7 +247,7 @@ def _state_of_good_version(where: DatabaseAddress) -> dict[str, list[tuple[objec
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
-    """By the number of events before the good ones: what is found without anything bad."""
+    """Return the good version's state without bad records, by number of events before the good."""
     found = {}
     for before in range(3):
         where = tmp_path_factory.mktemp("calm") / "monitor.db"
@@ -280,9 +280,9 @@ def test_bad_record_does_not_affect_the_results_of_good_events(
     labels = 96 + sum(one["type"] == "driftline.feedback.v1" for one in case.first)
     for name, each in case.counted.items():
         assert totals[name] == each * len(PLACES) + (labels if name == "labels" else 0)
-    fates = {"late", "duplicate", "conflicting", "unknown", "unfit"}
-    strange = {name: totals.get(f"{name}_labels", 0) for name in fates}
-    assert sum(strange.values()) == sum(
+    kinds = {"late", "duplicate", "conflicting", "unknown", "unfit"}
+    counts = {name: totals.get(f"{name}_labels", 0) for name in kinds}
+    assert sum(counts.values()) == sum(
         each * len(PLACES) for name, each in case.counted.items() if name.endswith("_labels")
     )
 
@@ -414,12 +414,12 @@ feedback = st.fixed_dictionaries(
     )
 )
 def test_no_record_stops_the_monitor(where: DatabaseAddress, bodies: list[Any]) -> None:
-    """Every record has its place among what was taken in, whatever it holds."""
+    """The ledger counts every record, whatever it contains."""
     if isinstance(where, Path):
         where.unlink(missing_ok=True)
     try:
         records = [_record(one, sequence) for sequence, one in enumerate(bodies)]
-    except UnicodeEncodeError:  # no JSON has it
+    except UnicodeEncodeError:  # not valid in JSON
         return
     store = _monitored(where, records)
     if isinstance(where, Path):

@@ -1,4 +1,4 @@
-"""The chain of a shard counts what is missing of it, whatever the order in which records come."""
+"""A shard's chain counts its missing records for any order of arrival."""
 
 import random
 
@@ -29,21 +29,21 @@ def beat(number: int, next_us: int, epoch: int = 1) -> HeartbeatEvent:
 def test_missing_count_does_not_depend_on_the_order(
     sizes: list[int], chance: random.Random, data: st.DataObject
 ) -> None:
-    """Of every epoch the last record came, as a heartbeat makes sure."""
+    """The last record of every epoch has arrived, as a heartbeat ensures."""
     records = [(epoch, number) for epoch, size in enumerate(sizes, 1) for number in range(size)]
     last = {(epoch, size - 1) for epoch, size in enumerate(sizes, 1)}
-    gone = {one for one in records if one not in last and data.draw(st.booleans())}
-    seen = [one for one in records if one not in gone]
+    missing = {record for record in records if record not in last and data.draw(st.booleans())}
+    arrived = [record for record in records if record not in missing]
     in_order, shuffled = chain(), chain()
-    for place in seen:
+    for place in arrived:
         in_order.enter(*place)
-    assert in_order.missing == len(gone)
+    assert in_order.missing == len(missing)
     if len(sizes) == 1:
-        chance.shuffle(seen)
-        for place in seen:
+        chance.shuffle(arrived)
+        for place in arrived:
             shuffled.enter(*place)
-        assert shuffled.missing == len(gone)
-    for place in sorted(gone):  # they come after all
+        assert shuffled.missing == len(missing)
+    for place in sorted(missing):  # they arrive late
         in_order.enter(*place)
     assert in_order.missing == 0
 
@@ -63,7 +63,7 @@ def test_newest_heartbeat_shows_whether_the_writer_has_ended() -> None:
         one.enter(1, number)
         one.record_heartbeat(beat(number, next_us))
     assert (one.promised, one.ended) == (0, True)
-    one.record_heartbeat(beat(0, 10))  # an older one that came later
+    one.record_heartbeat(beat(0, 10))  # an older heartbeat that arrives later
     assert one.ended
     one.enter(1, 2)
     assert not one.ended

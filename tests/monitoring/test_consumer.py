@@ -1,4 +1,4 @@
-"""The consumer on a real database: everything counted, nothing twice, whatever happens to it."""
+"""The consumer on a real database: every event is counted once, in spite of crashes."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ def log() -> Log:
 
 @pytest.fixture
 def monitored(where: DatabaseAddress, log: Log) -> Callable[[], Store]:
-    """Monitor the log to its end; the store to look at."""
+    """Return a function that monitors the log to its end and returns the store."""
 
     def run() -> Store:
         Monitor(where, log.records).drain()
@@ -49,7 +49,7 @@ def monitored(where: DatabaseAddress, log: Log) -> Callable[[], Store]:
 
 
 class WithoutDuplicates(random.Random):
-    """Have the reader repeat no record."""
+    """A random source with which the fake reader repeats no record."""
 
     def random(self) -> float:
         return 1.0
@@ -135,14 +135,14 @@ def test_result_is_revised_as_labels_arrive_until_it_expires(
     first = monitored().results("tiny", "1")[0]
     assert (first.revision, first.labelled, first.pending) == (1, 2, 8)
     log.tell("a2", 1)
-    log.pass_time(T0 + 4 * HOUR)  # three hours after its end: no label is awaited any more
+    log.pass_time(T0 + 4 * HOUR)  # label_wait has passed
     log.tell("a3", 1)
     store = monitored()
     first = store.results("tiny", "1")[0]
     assert (first.revision, first.labelled, first.pending, first.expired) == (2, 3, 0, 7)
     assert store.totals()["late_labels"] == 1
     drift = [score for score in first.scores if score.name == "drift"]
-    assert drift, "a revision keeps what was scored when the window closed"
+    assert drift, "a revision retains the scores computed at the close"
 
 
 def test_refused_requests_are_counted_but_not_as_rows(
@@ -276,7 +276,7 @@ def test_early_labels_are_written_once(where: DatabaseAddress, log: Log) -> None
 def test_monitor_killed_at_any_write_reports_the_same_results(
     where: DatabaseAddress, undisturbed: dict[str, Any], seed: int
 ) -> None:
-    """Each life ends in the middle of a transaction, at a statement drawn at random."""
+    """Each monitor dies within a transaction, at a random write."""
     chance, records = random.Random(seed), eight_hours().records
     for _ in range(10):
         monitor = Monitor(where, records, chance)
@@ -292,7 +292,7 @@ def test_monitor_killed_at_any_write_reports_the_same_results(
 
 
 def _dying(database: Database, after: int) -> Database:
-    """The database whose n-th write raises what nobody catches."""
+    """Return the database with an n-th write that raises KeyboardInterrupt."""
     do, write = database.do, database.write
     countdown: Iterator[int] = iter(range(after, -1, -1))
 
@@ -317,9 +317,9 @@ def test_deleted_version_does_not_stop_the_monitor(where: DatabaseAddress, log: 
     for n in range(12):
         log.predict(T0 + n, f"a{n}")
     log.pass_time(T0 + 2 * HOUR)
-    owing = Monitor(where, log.records)
-    owing.consumer.step(1000)  # and ends before the window's scores are concluded
-    owing.database.close()
+    killed = Monitor(where, log.records)
+    killed.consumer.step(1000)  # ends before the window's scores are evaluated
+    killed.database.close()
     log.tell("a0", 1)
     log.predict(T0 + 2 * HOUR, "another")
 
@@ -389,7 +389,7 @@ def test_retried_dead_letter_is_ingested_once_its_model_exists(tmp_path: Path) -
     assert not store.retry(99)
     for number in letters.values():
         assert store.retry(number)
-        assert store.retry(number)  # to ask twice is to ask once
+        assert store.retry(number)  # idempotent
     known.add("late")
     for first in (True, False):
         monitor = Monitor(path, records, find=find)

@@ -1,4 +1,4 @@
-"""What the consumer may never do: lose a row, count one twice, or find otherwise the next time."""
+"""Conservation: the consumer loses no row, counts none twice, and is deterministic."""
 
 import random
 from collections import Counter
@@ -43,7 +43,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tupl
 
 
 def _all_results(path: DatabaseAddress) -> list[Result]:
-    """Every revision, not only the newest."""
+    """Return the results of every revision."""
     return [as_struct(body, Result) for (body,) in Database(path).all("SELECT body FROM results")]
 
 
@@ -77,20 +77,20 @@ def test_every_prediction_is_in_a_window_late_or_dead_lettered(path: DatabaseAdd
     monitor.drain()
     store = Store(path)
     totals, results = store.totals(), store.results("tiny", "1")
-    asked = [r.event for r in log.records if isinstance(r.event, PredictionEvent)]
-    reported = [r.event for r in log.records if isinstance(r.event, FeedbackEvent)]
+    predictions = [r.event for r in log.records if isinstance(r.event, PredictionEvent)]
+    labels = [r.event for r in log.records if isinstance(r.event, FeedbackEvent)]
     assert totals["monitored_events"] == len(log.records) == sum(s.events for s in store.ledger())
-    assert totals["labels"] == len(reported)
+    assert totals["labels"] == len(labels)
     assert totals["late_rows"] > 0
-    assert totals["dead_letters"] == sum(event.model == "other" for event in asked)
-    rows = sum(event.rows for event in asked if event.model == "tiny")
+    assert totals["dead_letters"] == sum(event.model == "other" for event in predictions)
+    rows = sum(event.rows for event in predictions if event.model == "tiny")
     assert rows == sum(result.rows for result in results) + totals["late_rows"]
     events = sum((Counter(result.events) for result in results), Counter[str]())
-    assert events.total() == sum(e.model == "tiny" for e in asked) - totals["late_events"]
-    fates = ("late_labels", "duplicate_labels", "conflicting_labels", "unknown_labels")
+    assert events.total() == sum(e.model == "tiny" for e in predictions) - totals["late_events"]
+    kinds = ("late_labels", "duplicate_labels", "conflicting_labels", "unknown_labels")
     in_windows = sum(result.labelled for result in results)
     conflicting = sum(result.conflicting for result in results)
-    assert in_windows + sum(totals.get(fate, 0) for fate in fates) <= len(reported) + conflicting
+    assert in_windows + sum(totals.get(kind, 0) for kind in kinds) <= len(labels) + conflicting
 
 
 def test_every_label_is_counted_in_exactly_one_way(path: DatabaseAddress) -> None:
@@ -107,16 +107,16 @@ def test_every_label_is_counted_in_exactly_one_way(path: DatabaseAddress) -> Non
         log.tell(name, label)
     Monitor(path, log.records).drain()
     totals = Store(path).totals()
-    fates = {
-        "duplicate_labels": 2,  # true is another spelling of class 1
+    expected = {
+        "duplicate_labels": 2,  # `true` equals class 1
         "conflicting_labels": 1,
         "late_labels": 1,
         "unknown_labels": 1,
     }
-    assert {name: totals.get(name, 0) for name in fates} == fates
+    assert {name: totals.get(name, 0) for name in expected} == expected
     (result,) = [r for r in Store(path).results("tiny", "1") if r.window.start == T0]
     assert result.labelled == 4
-    assert totals["labels"] == result.labelled + sum(fates.values())
+    assert totals["labels"] == result.labelled + sum(expected.values())
 
 
 def test_early_label_is_joined_once_its_prediction_arrives(path: DatabaseAddress) -> None:
@@ -200,12 +200,12 @@ def test_undelivered_request_is_superseded_by_a_later_request_of_its_version(
     assert alarms[0].alarm_id.encode() in later.body
     Store(path).failed(earlier.webhook_id, "its attempt was under way", 1)
     assert [one.webhook_id for one in Store(path).due(10**18)] == [later.webhook_id]
-    Store(path).delivered(earlier.webhook_id)  # or it was received after all
+    Store(path).delivered(earlier.webhook_id)  # the earlier request was received after all
     assert {one.state for one in Store(path).deliveries()} == {"pending", "delivered"}
 
 
 def _window_with_or_without_drift(window: Window) -> Window:
-    """Drift in hours 3 to 5 and from the ninth on, for a scorer that goes by the hour."""
+    """Return a window that makes the fake scorer find drift in hours 3 to 5 and from hour 9 on."""
     hour = (window.start - T0) // HOUR
     reported = 3 if 3 <= hour < 6 or hour >= 9 else 0
     return Window(T0 + reported * HOUR, T0 + (reported + 1) * HOUR)
@@ -248,18 +248,18 @@ def test_window_that_could_not_be_scored_states_the_error_and_its_counts(
 
 
 class SlowScorer(FakeScorer):
-    """Hands out its replies one by one, when chance wills it."""
+    """Returns its replies one by one after random delays."""
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__()
         self._chance = chance
-        self._held: list[ScoreReply] = []
+        self._queued: list[ScoreReply] = []
 
     def replies(self) -> list[ScoreReply]:
-        self._held += super().replies()
-        if not self._held or self._chance.random() < 0.6:
+        self._queued += super().replies()
+        if not self._queued or self._chance.random() < 0.6:
             return []
-        return [self._held.pop(0)]
+        return [self._queued.pop(0)]
 
 
 @pytest.mark.parametrize("seed", range(by_depth(1, 3)))
@@ -275,7 +275,7 @@ def test_results_do_not_depend_on_the_duration_of_scoring(
 def test_outstanding_score_jobs_are_submitted_again_after_a_crash(
     path: DatabaseAddress, undisturbed: dict[str, Any], seed: int
 ) -> None:
-    """The monitor dies between steps while its scorer still owes it answers."""
+    """The monitor dies between steps while score jobs are outstanding."""
     chance = random.Random(seed)
     for _ in range(8):
         monitor = Monitor(path, eight_hours().records, chance, SlowScorer(chance))
@@ -291,7 +291,7 @@ def test_outstanding_score_jobs_are_submitted_again_after_a_crash(
 def test_monitor_killed_at_any_statement_reports_the_same_results(
     each_database: DatabaseAddress, undisturbed: dict[str, Any], seed: int
 ) -> None:
-    """No rollback, no commit, no close: the next life finds all as the last one left it."""
+    """Each monitor dies without rollback, commit or close."""
     path = each_database
     chance = random.Random(seed)
     deaths = 0
@@ -304,7 +304,7 @@ def test_monitor_killed_at_any_statement_reports_the_same_results(
 
 
 def _two_sources() -> tuple[Log, Log]:
-    """Both twenty an hour for six hours; the second falls silent for the service after three."""
+    """Return two sources of 20 predictions an hour; the second ends after three of six hours."""
     one, two = Log("one-0"), Log("two-0")
     for n in range(120):
         received = T0 + 10_000 * HOUR + n * IDLE // 20
@@ -315,7 +315,10 @@ def _two_sources() -> tuple[Log, Log]:
 
 
 def _one_after_the_other(one: Log, two: Log) -> list[Record]:
-    """But for the first of each: a source that nobody has heard of cannot be waited for."""
+    """Return all of `one`, then all of `two`, after the first record of each.
+
+    The consumer cannot wait for a source before its first record.
+    """
     return [one.records[0], two.records[0], *one.records[1:], *two.records[1:]]
 
 
@@ -337,7 +340,7 @@ def test_reading_one_source_ahead_of_another_makes_no_event_late(
     store = Store(path)
     assert store.totals().get("late_rows", 0) == 0
     rows = {r.window.start: r.rows for r in store.results("tiny", "1")}
-    # The second source is silent, and everything is read: it must not hold up the first.
+    # The second source is silent and everything is read, so it must not delay the first.
     assert rows == {T0 + hour * HOUR: 40 if hour < 3 else 20 for hour in range(5)}
     assert [live.window for live in store.live("tiny", "1")] == [
         Window(T0 + 5 * HOUR, T0 + 6 * HOUR)
@@ -352,4 +355,4 @@ def test_idle_step_does_not_query_the_database(
     monitor.drain(10)
     with dying(monitor.database, 0):
         for _ in range(5):
-            assert not monitor.consumer.step(10)  # and nobody asks the database for anything
+            assert not monitor.consumer.step(10)  # the first database call would raise

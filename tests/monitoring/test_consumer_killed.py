@@ -1,4 +1,4 @@
-"""`driftline monitor` as a real process, killed again and again over a log on disk."""
+"""`driftline monitor` as a real process, killed repeatedly while it reads a log on disk."""
 
 import os
 import signal
@@ -32,14 +32,14 @@ MONITORING: dict[str, Any] = {
     "window": {"length": 3600, "grace": 600, "label_wait": 3 * 3600, "max_rows": 80},
     "alarms": {"min_rows": 50, "drifted_share": 0.5, "consecutive": 2, "min_score": 0.6},
 }
-# From the fourth hour on.
+# Policy change that applies from the fourth hour on.
 CHANGE: dict[str, Any] = {"window": {"max_rows": 90}, "alarms": {"min_rows": 40}}
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A home whose registry knows `tiny`, and whose log tells of five hours of it."""
-    tmp_path = tmp_path_factory.mktemp("watched")
+    """Return the environment of a home with the registered model `tiny` and five hours of log."""
+    tmp_path = tmp_path_factory.mktemp("monitored")
     stores = {
         "DRIFTLINE_HOME": str(tmp_path / "home"),
         "BENTOML_HOME": str(tmp_path / "bentoml"),
@@ -63,7 +63,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 
 
 def _write(folder: Path) -> None:
-    """A hundred requests an hour; after two hours prices are up and truth is upside down."""
+    """Write 100 requests an hour; after two hours prices rise and labels are inverted."""
     chance = np.random.default_rng(4)
     writer = SegmentWriter.claim(folder, "serving", LogSettings(segment_bytes=64 << 10))
     waiting: list[tuple[str, int]] = []
@@ -117,7 +117,7 @@ def _append(writer: SegmentWriter, event: Event | dict[str, Any]) -> None:
 def _monitor(
     environment: Mapping[str, str], home: Path, where: DatabaseAddress = ""
 ) -> subprocess.Popen[bytes]:
-    """The monitor on a home of its own that shares the registry and the log."""
+    """Start a monitor on its own home that shares the registry and the log."""
     fields = {"DRIFTLINE_HOME": str(home), "DRIFTLINE_MONITOR_POLL_RECORDS": "30"}
     fields["DRIFTLINE_MONITOR_DATABASE"] = str(where)
     return Command(
@@ -144,7 +144,7 @@ def _expect_success(process: subprocess.Popen[bytes]) -> None:
 
 
 def _progress(where: DatabaseAddress) -> tuple[int, int]:
-    """Records taken in and results kept so far."""
+    """Return the number of ingested records and stored results."""
     if not exists(where):
         return 0, 0
     store = Store(where)
@@ -156,7 +156,7 @@ def _progress(where: DatabaseAddress) -> tuple[int, int]:
 
 
 def _killed_at(environment: Mapping[str, str], home: Path, events: int, results: int) -> None:
-    """Let the monitor get that far, and kill it and its scoring process there."""
+    """Kill the monitor and its scoring process after so many events and results."""
     process = _monitor(environment, home)
     _await(process, home / "monitor.db", events, results)
     kill_session(process)
@@ -168,13 +168,13 @@ def _await(
 ) -> None:
     deadline = time.monotonic() + 240
     while (now := _progress(where))[0] < events or now[1] < results:
-        assert process.poll() is None, "the monitor ended before it could be disturbed"
+        assert process.poll() is None, "the monitor ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
 def _contents(where: DatabaseAddress) -> dict[str, list[tuple[object, ...]]]:
-    """Everything that must be the same; a webhook says when it was made, which is left out."""
+    """Return the tables that must be equal, without the creation times of webhooks."""
     database = Database(where)
     tables = ("results", "alarms", "totals", "windows", "dead_letters", "positions")
     found = {name: sorted(database.all(f"SELECT * FROM {name}"), key=repr) for name in tables}
@@ -195,7 +195,7 @@ def _without_time(body: object) -> bytes:
 def calm(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
-    """A home, and the monitor that nobody disturbs on it."""
+    """Return a home and an uninterrupted monitor on it."""
     home = _home_like(environment, tmp_path_factory.mktemp("homes") / "calm")
     undisturbed = _monitor(environment, home)
     yield home, undisturbed
@@ -206,23 +206,23 @@ def test_repeatedly_killed_monitor_stores_the_same(
     environment: dict[str, str], calm: tuple[Path, subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
     home, undisturbed = calm
-    haunted = _home_like(environment, tmp_path / "haunted")
+    killed = _home_like(environment, tmp_path / "killed")
     for events, results in [(60, 0), (110, 0), (700, 2)][-by_depth(2, 3) :]:
-        _killed_at(environment, haunted, events, results)
-    _expect_success(_monitor(environment, haunted))
+        _killed_at(environment, killed, events, results)
+    _expect_success(_monitor(environment, killed))
     _expect_success(undisturbed)
     expected = _contents(home / "monitor.db")
     assert len(expected["results"]) > 6
-    watched = Store(home / "monitor.db").results("tiny", "1")
-    assert [result.sampled for result in watched] == [80, 80, 80, 90, 90]
-    first, last = watched[0].policy, watched[-1].policy
-    assert [result.policy for result in watched] == [first] * 3 + [last] * 2
+    monitored = Store(home / "monitor.db").results("tiny", "1")
+    assert [result.sampled for result in monitored] == [80, 80, 80, 90, 90]
+    first, last = monitored[0].policy, monitored[-1].policy
+    assert [result.policy for result in monitored] == [first] * 3 + [last] * 2
     assert first != last
     rules = {alarm.rule for alarm in Store(home / "monitor.db").alarms()}
     assert rules == {"drift", "performance", "concept"}
     assert len(expected["outbox"]) == 1
-    assert _contents(haunted / "monitor.db") == expected
-    (ledger,) = Store(haunted / "monitor.db").ledger()
+    assert _contents(killed / "monitor.db") == expected
+    (ledger,) = Store(killed / "monitor.db").ledger()
     assert (ledger.lost, ledger.unreadable) == (0, 0)
 
 
@@ -232,7 +232,7 @@ def test_restarted_database_server_neither_loses_nor_duplicates_results(
     tmp_path: Path,
     postgres: PostgresServer,
 ) -> None:
-    """It crashes under the monitor, which continues; the monitor is killed in between, too."""
+    """The server crashes twice while the monitor runs; the monitor is killed once."""
     home, undisturbed = calm
     where = postgres.schema()
     elsewhere = _home_like(environment, tmp_path / "elsewhere")
@@ -272,15 +272,15 @@ def test_replay_reproduces_the_results_and_backtest_applies_another_policy(
         "monitoring: {window: {length: 3600, grace: 600}, "
         "alarms: {min_rows: 50, drifted_share: 1.0, consecutive: 99}}"
     )
-    tried = command("backtest", "--policy", str(lenient))
-    # The evidence of lasting gaps counts no windows in a row.
-    assert "1 alarm by this policy, 3 recorded" in tried.stdout, tried.stderr
-    assert "retraining requested 1 time, recorded 1" in tried.stdout
-    assert "could not be ingested" not in tried.stderr
-    strange = command("backtest", "--policy", str(lenient), BENTOML_HOME=str(tmp_path / "none"))
-    assert "0 alarms by this policy" in strange.stdout
-    assert "could not be ingested; the last reason: " in strange.stderr
-    assert "its folder is missing" in strange.stderr
+    trial = command("backtest", "--policy", str(lenient))
+    # The concept rule needs no consecutive windows.
+    assert "1 alarm by this policy, 3 recorded" in trial.stdout, trial.stderr
+    assert "retraining requested 1 time, recorded 1" in trial.stdout
+    assert "could not be ingested" not in trial.stderr
+    unreadable = command("backtest", "--policy", str(lenient), BENTOML_HOME=str(tmp_path / "none"))
+    assert "0 alarms by this policy" in unreadable.stdout
+    assert "could not be ingested; the last reason: " in unreadable.stderr
+    assert "its folder is missing" in unreadable.stderr
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("alarms: {min_rows: lots}")
     refused = command("backtest", "--policy", str(wrong))

@@ -1,4 +1,4 @@
-"""A window larger than its sample is counted exactly, row by row, by a real consumer."""
+"""A real consumer counts windows larger than their sample exactly."""
 
 import math
 import random
@@ -28,12 +28,12 @@ from tests.tiny_model import BINARY, register_tiny
 
 pytestmark = pytest.mark.untraced
 
-EVENTS, ROWS = by_depth(60, 200), 250  # in all many more than a window keeps
+EVENTS, ROWS = by_depth(60, 200), 250  # in all many more rows than a window's sample
 
 
 @pytest.fixture(scope="module")
 def version(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Version]:
-    """A registered model whose windows keep a thousand rows."""
+    """Return a registered model with windows of up to 1,000 sampled rows."""
     folder = tmp_path_factory.mktemp("exact")
     window = {"length": 3600, "grace": 0, "label_wait": 3600, "max_rows": 1000}
     with pytest.MonkeyPatch.context() as patch:
@@ -49,7 +49,7 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Version]:
 
 
 class RealScorer(FakeScorer):
-    """Scores as the scoring process does, in this one."""
+    """Scores as the scoring process does, but in this process."""
 
     def __init__(self, version: Version, reports: Path) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class _Catalogue:
 
 
 def _batches(chance: np.random.Generator) -> Iterator[tuple[list[Any], list[Any]]]:
-    """Prices and colours; a tenth of the prices is missing, a colour of 500 is new."""
+    """Yield prices and colours; a tenth of the prices is missing, 1 colour in 500 is unseen."""
     for _ in range(EVENTS):
         prices = [None if one < 0.1 else float(one) for one in chance.random(ROWS)]
         colours = ["mauve" if one < 0.002 else "red" for one in chance.random(ROWS)]
@@ -121,7 +121,7 @@ def test_shares_of_a_large_window_are_exact(version: Version, tmp_path: Path) ->
 
 @pytest.fixture
 def window_of(where: DatabaseAddress) -> Callable[[Log], WindowState]:
-    """The one window of a log that was taken in."""
+    """Return a function that ingests a log and returns its only window."""
 
     def run(log: Log) -> WindowState:
         Monitor(where, log.records).drain()
@@ -194,8 +194,8 @@ def test_accuracy_of_a_large_window_is_exact_in_any_order_of_labels(
     assert accuracy.value == float(f"{hits / len(pairs):.9g}")
     assert accuracy.low is not None
     assert accuracy.high is not None
-    usual = 2 * 1.96 * 0.5 / len(pairs) ** 0.5
-    assert accuracy.high - accuracy.low == pytest.approx(usual, rel=0.5)
+    width = 2 * 1.96 * 0.5 / len(pairs) ** 0.5
+    assert accuracy.high - accuracy.low == pytest.approx(width, rel=0.5)
     expected = {f"{t}": {f"{s}": pairs.count((t, s)) for s in (0, 1)} for t in (0, 1)}
     assert result.confusion == expected
     recall = pairs.count((1, 1)) / sum(truth for truth, _ in pairs)
@@ -239,17 +239,17 @@ def test_regression_errors_are_summed_exactly_in_any_order(where: DatabaseAddres
     Monitor(where, log.records, find=lambda *_: version).drain(7)
     ((body,),) = Database(where).all("SELECT body FROM windows")
     errors = as_struct(body, WindowState).answers.errors
-    each = [n / 7 - 0.1 for n in range(60)]
+    differences = [n / 7 - 0.1 for n in range(60)]
     assert (errors.rows, errors.undefined) == (60, 0)
-    assert errors.errors.mean(1) == math.fsum(each)
-    assert errors.absolute.mean(1) == math.fsum(map(abs, each))
-    assert errors.squares.mean(1) == float(sum(Fraction(one) ** 2 for one in each))
+    assert errors.errors.mean(1) == math.fsum(differences)
+    assert errors.absolute.mean(1) == math.fsum(map(abs, differences))
+    assert errors.squares.mean(1) == float(sum(Fraction(one) ** 2 for one in differences))
 
 
 def test_counts_of_panes_add_up_to_their_windows(where: DatabaseAddress) -> None:
     policy = WindowPolicy(length=None, rows=30, step=300, grace=1200, max_rows=20)
-    watched = replace(VERSION.manifest.monitoring, window=policy)
-    version = replace(VERSION, manifest=replace(VERSION.manifest, monitoring=watched))
+    monitoring = replace(VERSION.manifest.monitoring, window=policy)
+    version = replace(VERSION, manifest=replace(VERSION.manifest, monitoring=monitoring))
     records = eight_hours().records
     Monitor(where, records, find=lambda *_: version).drain(50)
     found = Database(where).all("SELECT body FROM windows")

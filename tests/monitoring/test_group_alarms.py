@@ -1,6 +1,4 @@
-"""From a policy that speaks of groups to an alarm: the selection rate at the end of a window, what
-needs labels once they are known.
-"""
+"""Alarms of group rules: the selection rate at the close, other rates once labels are known."""
 
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from tests.monitoring.log_in_memory import HOUR, T0, VERSION, FakeScorer, Log, M
 
 
 class Unfair(FakeScorer):
-    """Finds groups apart in every window, and no drift."""
+    """Reports gaps between groups in every window, and no drift."""
 
     def submit(self, job: ScoreJob) -> None:
         self.jobs.append(job)
@@ -63,13 +61,13 @@ def test_rules_that_need_labels_are_judged_once_labels_are_known(
 ) -> None:
     store = _monitored(tmp_path / "monitor.db", WITH_GROUP_RULES, labels=labels)
     assert {alarm.rule for alarm in store.alarms()} == rules
-    asked = [delivery.body for delivery in store.deliveries()]
-    assert len(asked) == labels  # a poor group asks for retraining, a gap does not
-    assert all(b'"segment":"x=from 1"' in body for body in asked)
+    bodies = [delivery.body for delivery in store.deliveries()]
+    assert len(bodies) == labels  # a segment alarm requests retraining, a gap alarm does not
+    assert all(b'"segment":"x=from 1"' in body for body in bodies)
 
 
 def test_policy_without_group_rules_causes_no_group_alarms(tmp_path: Path) -> None:
     store = _monitored(tmp_path / "monitor.db", AlarmPolicy(min_rows=10), labels=True)
     assert store.alarms() == []
-    kept = Database(tmp_path / "monitor.db").all("SELECT DISTINCT rule FROM streaks ORDER BY 1")
-    assert [rule for (rule,) in kept] == ["concept", "drift", "estimate", "parity", "performance"]
+    rules = Database(tmp_path / "monitor.db").all("SELECT DISTINCT rule FROM streaks ORDER BY 1")
+    assert [rule for (rule,) in rules] == ["concept", "drift", "estimate", "parity", "performance"]

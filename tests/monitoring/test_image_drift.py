@@ -41,7 +41,7 @@ class _RealScorer(FakeScorer):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Ten hours of 150 images; from the eighth on they are brighter."""
+    """Return the store of ten hours of 150 images each; images are brighter from hour 8 on."""
     folder = tmp_path_factory.mktemp("image")
     files, version = BaselineFiles(folder / "baselines"), image_version(folder)
     log, random = Log(), np.random.default_rng(3)
@@ -60,7 +60,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def test_version_learns_a_baseline_and_then_names_the_drifted_column(store: Store) -> None:
     results = store.results("tiny", "1")
     assert [result.verdict for result in results[:3]] == ["learning"] * 3
-    # By chance one window in ten is drifted; an alarm takes two in a row.
+    # By chance one window in ten drifts; an alarm needs two in a row.
     assert [result.verdict for result in results[3:7]].count("ok") >= 3
     assert [result.verdict for result in results[7:10]] == ["drifted"] * 3
     (alarm,) = store.alarms()

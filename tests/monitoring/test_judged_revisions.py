@@ -1,4 +1,4 @@
-"""From labels in the log to alarms: few labels, late labels, and labels that change the picture."""
+"""Performance alarms from few labels, late labels and labels that reverse the verdict."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`kill -9` at moments that nobody chose: four times, fifty in `make nightly`."""
+"""`kill -9` at random moments: four times, or fifty in `make nightly`."""
 
 import random
 import signal
@@ -38,7 +38,9 @@ def test_monitor_killed_at_random_moments_stores_the_same(
     chance, kills = random.Random(11), 0
     for seed in range(KILLS):
         process = _start(where, seed)
-        time.sleep(chance.random() * 2 / KILLS)  # not to wait for anything: to end anywhere
+        time.sleep(
+            chance.random() * 2 / KILLS
+        )  # synchronizes nothing: picks a random moment to kill
         kill(process)
         kills += process.returncode == -signal.SIGKILL
         assert process.stdout is not None
@@ -46,5 +48,5 @@ def test_monitor_killed_at_random_moments_stores_the_same(
     last = _start(where, KILLS)
     with last:
         assert last.wait(timeout=120) == 0
-    assert kills  # how many found it still at work, the machine decides
+    assert kills  # the machine's speed decides how many kills hit a running monitor
     assert everything(where) == everything(calm)

@@ -29,7 +29,7 @@ from tests.monitoring.log_in_memory import (
 
 
 class _Scorer(FakeScorer):
-    """Has nothing to compare with while the baseline is learned."""
+    """Reports no scores while the baseline is learned."""
 
     def submit(self, job: ScoreJob) -> None:
         super().submit(job)
@@ -47,7 +47,7 @@ def _version(folder: Path, windows: int = 3, min_rows: int = 100) -> Version:
 
 
 def _log(*hours: int) -> list[Record]:
-    """So many rows in each hour; the brightness of each is its hour."""
+    """Return so many rows in each hour; the brightness of each row is its hour."""
     log = Log()
     for hour, rows in enumerate(hours):
         for n in range(rows):

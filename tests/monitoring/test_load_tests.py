@@ -1,4 +1,4 @@
-"""Load tests are counted, and belong to no window."""
+"""Events of load tests, batches and shadows are counted but belong to no window."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def test_batch_and_shadow_rows_are_counted_but_in_no_window(tmp_path: Path) -> N
     for n in range(20):
         log.predict(T0 + n, f"p{n}")
     for protocol in ("batch", "shadow"):
-        for n in range(10):  # long after: they move no watermark either
+        for n in range(10):  # much later, to show that they move no watermark
             log.predict(T0 + 500 * HOUR, f"{protocol}{n}", protocol=protocol)
     Monitor(where, log.records).drain()
     store = Store(where)
@@ -56,7 +56,7 @@ def test_batch_rows_are_counted_by_version_and_day(tmp_path: Path) -> None:
         received = RECEIVED // DAY * DAY + hour * HOUR
         log.predict(T0, f"batch{hour}", received=received, protocol="batch", rows=4, counts=counts)
     Monitor(where, log.records[:2]).drain()
-    Monitor(where, log.records).drain()  # restarted: nothing is counted twice
+    Monitor(where, log.records).drain()  # a restart counts nothing twice
     store = Store(where)
     days = store.batch_days("tiny", "1", last=10)
     assert [(day.events, day.rows, day.counted) for day in days.values()] == [(1, 4, 4), (2, 8, 8)]
@@ -88,4 +88,4 @@ def test_batch_only_model_is_monitored_by_its_newest_day(
         "driftline_batch_day_failed_chunks('tiny', '1')": 0,
         "driftline_batch_day_outside_share('tiny', '1')": 0.75,
     }
-    assert store.newest_batch_days(RECEIVED + 9 * DAY) == {}, "the job has not run for long"
+    assert store.newest_batch_days(RECEIVED + 9 * DAY) == {}, "the last batch is too old"

@@ -1,4 +1,4 @@
-"""What the monitor has committed is said, now and then and at the end."""
+"""The monitor publishes its committed positions periodically and at its end."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from monitoring.log_retention import PositionPublisher
 def test_positions_are_written_every_few_seconds_and_at_the_end(tmp_path: Path) -> None:
     now, positions = [0.0], {"a": Position(1, 1)}
     path = tmp_path / "consumed.json"
-    announcing = PositionPublisher(path, lambda: positions, clock=lambda: now[0])
+    publisher = PositionPublisher(path, lambda: positions, clock=lambda: now[0])
     stopping = [False]
-    wait = announcing.with_publishing(lambda _: stopping[0])
+    wait = publisher.with_publishing(lambda _: stopping[0])
     assert not wait(0)
     assert read_positions(path) == {"a": Position(1, 1)}
     positions["a"] = Position(1, 9)

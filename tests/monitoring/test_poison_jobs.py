@@ -1,4 +1,4 @@
-"""A window whose scoring fails every try: dead-lettered, and complete after a retry by command."""
+"""A window that cannot be scored is dead-lettered and complete after a manual retry."""
 
 from pathlib import Path
 
@@ -15,11 +15,11 @@ from tests.monitoring.log_in_memory import T0, FakeScorer, Monitor, eight_hours
 pytestmark = pytest.mark.untraced
 
 HOUR = 3_600_000_000
-ALL = 1000  # dead letters to list: every revision of a window can leave one
+ALL = 1000  # dead letters to list: every revision of a window can add one
 
 
 class Poisoned(FakeScorer):
-    """Every job of one window kills the scoring process, until it is cured."""
+    """Fails every job of one window as poison until `cured` is set."""
 
     def __init__(self, window: int, *, revisions: bool) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Poisoned(FakeScorer):
 
 
 def _scored_windows(where: DatabaseAddress) -> dict[int, tuple[object, ...]]:
-    """Return what every window's newest revision shows, in whatever order it was scored."""
+    """Return the newest revision of every window, with scores in a fixed order."""
     store = Store(where)
     found: list[Result] = store.results("tiny", "1")
     store.close()

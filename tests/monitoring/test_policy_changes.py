@@ -1,4 +1,4 @@
-"""A policy that changes while a monitor is at work: when it holds, and what carries on."""
+"""Policy changes while a monitor runs: when they apply, and which state continues."""
 
 import random
 from pathlib import Path
@@ -41,12 +41,12 @@ USUAL = MANIFEST.monitoring
 
 
 def policy_digests(where: DatabaseAddress) -> list[str]:
-    """The policies by which the windows were watched, oldest window first."""
+    """Return the policy digest of each window, oldest window first."""
     return [result.policy for result in Store(where).results("tiny", "1")]
 
 
 class Live:
-    """Reads the log as it grew, and has each change made when its time has come."""
+    """A reader that makes each policy change when the log has reached its time."""
 
     def __init__(self, reader: Reader, story: Story) -> None:
         self._reader = reader
@@ -69,7 +69,7 @@ class Live:
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[object, ...]]]:
-    """What is found where every change is known from the beginning, and nothing goes wrong."""
+    """Return the tables if every change is known from the beginning."""
     path = tmp_path_factory.mktemp("known") / "monitor.db"
     Monitor(path, eight_hours().records, policies=ticking(Story().known())).drain()
     return everything(path)
@@ -118,7 +118,7 @@ def test_monitor_killed_around_policy_changes_stores_the_same(
 
 
 def test_alarm_runs_continue_across_a_policy_change(where: DatabaseAddress) -> None:
-    """The third hour drifts under the first policy, the fourth fires under the second."""
+    """Drift starts under the first policy; the alarm fires under the second."""
     history = History()
     history.change(T0 + 3 * HOUR + 1, like(alarms={"consecutive": 2, "critical": ("drift",)}))
     log = Log()
@@ -134,15 +134,15 @@ def test_alarm_runs_continue_across_a_policy_change(where: DatabaseAddress) -> N
 def test_labels_are_awaited_by_the_policy_of_their_window(
     where: DatabaseAddress,
 ) -> None:
-    """Though later windows wait no longer, and nothing is kept that nobody waits for."""
+    """Later windows await no labels, and their rows are deleted at once."""
     history = History()
     history.change(T0 + HOUR + 1, like(window={"label_wait": 0}))
     log = Log()
     for hour in range(5):
         log.predict(T0 + hour * HOUR, f"hour {hour}")
     log.pass_time(T0 + 4 * HOUR)
-    log.tell("hour 1", 1)  # its window ended three hours ago, at most
-    log.tell("hour 2", 1)  # its window is nobody's any more
+    log.tell("hour 1", 1)  # its window ended at most three hours ago
+    log.tell("hour 2", 1)  # its window has expired
     log.pass_time(T0 + 9 * HOUR)
     kept = Retention(late_days=0, samples_days=0)
     Monitor(where, log.records, policies=ticking(history), retention=kept).drain()
@@ -177,7 +177,9 @@ def test_events_stamped_ahead_of_a_policy_change_are_logged_and_counted(
         log.predict(T0 + n * HOUR // 10, f"p{n}")
     monitor = Monitor(tmp_path / "monitor.db", log.records, policies=ticking(history))
     monitor.drain()
-    history.change(T0 + HOUR, like(window={"length": 1800}))  # though windows to 4 h have begun
+    history.change(
+        T0 + HOUR, like(window={"length": 1800})
+    )  # although windows up to hour 4 have begun
     for n in range(30, 80):
         log.predict(T0 + n * HOUR // 10, f"q{n}")
     monitor.drain()

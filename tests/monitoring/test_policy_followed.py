@@ -1,4 +1,4 @@
-"""`driftline monitor` as a real process that has nothing to do, while its policy is changed."""
+"""`driftline monitor` as an idle process whose policy is changed."""
 
 import sys
 import time
@@ -22,7 +22,7 @@ from tests.tiny_model import register_tiny
 
 HOUR = 3_600_000_000
 NOW = time.time_ns() // 1_000
-HERE = NOW // HOUR * HOUR  # the hour that has begun
+CURRENT_HOUR = NOW // HOUR * HOUR
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def writer(home: Home) -> Iterator[SegmentWriter]:
 
 
 class Running:
-    """The monitor; killed at the end of the test."""
+    """A monitor process that is killed at the end of the test."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -83,13 +83,13 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Running]]:
         return running[-1]
 
     yield start
-    for one in running:
-        one.kill()
+    for monitor in running:
+        monitor.kill()
 
 
 def append_request(writer: SegmentWriter, hour: float, **changes: Any) -> None:
-    """One request so many hours after the one that has begun."""
-    time = HERE + int(hour * HOUR)
+    """Append a request so many hours after the current hour's start."""
+    time = CURRENT_HOUR + int(hour * HOUR)
     place: dict[str, Any] = {"source": writer.source, "epoch": writer.epoch}
     fields: dict[str, Any] = {
         "sequence": writer.next_sequence,
@@ -114,7 +114,7 @@ def append_request(writer: SegmentWriter, hour: float, **changes: Any) -> None:
 
 
 def pass_time(writer: SegmentWriter, hour: float) -> None:
-    """Four minutes of refused requests."""
+    """Append four minutes of refused requests."""
     for n in range(RECENT):
         append_request(writer, hour + n / 240, outcome="refused", rows=0, inputs={}, outputs={})
 

@@ -1,4 +1,4 @@
-"""What the monitor lets go of, when, and that this bounds its database and changes no result."""
+"""Retention bounds the monitor's database without changing results."""
 
 import os
 import random
@@ -24,7 +24,7 @@ from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Log, Monitor, ever
 
 pytestmark = pytest.mark.untraced
 
-EIGHTH = 1 / 8  # of a day: three hours, as long as a window of the story awaits labels
+EIGHTH = 1 / 8  # of a day: three hours, the label_wait of the windows
 BRIEF = Retention(
     late_days=EIGHTH,
     samples_days=2 * EIGHTH,
@@ -33,7 +33,7 @@ BRIEF = Retention(
     minutes_days=EIGHTH,
     dead_letters=7,
 )
-ROWS_PER_WINDOW = 20  # per window, of which five are sampled
+ROWS_PER_WINDOW = 20  # five of them are sampled
 
 
 def _find(model: str, number: str) -> Version:
@@ -43,7 +43,7 @@ def _find(model: str, number: str) -> Version:
 
 
 def _hours(count: int) -> Log:
-    """Every hour: twenty rows, most of them labelled an hour later, and what finds no place."""
+    """Return hours of 20 rows, mostly labelled an hour later, with unusable and late events."""
     log = Log()
     for n in range(count * ROWS_PER_WINDOW):
         at = T0 + n * HOUR // ROWS_PER_WINDOW
@@ -81,8 +81,8 @@ def test_database_size_is_bounded_for_any_number_of_windows(where: DatabaseAddre
     after_all = _sizes(where)
     for name, rows in after_all.items():
         assert rows <= after_forty[name] * 1.1, name
-    # Of the rows those of the windows that await labels, or whose labels are still late, and the
-    # samples of three hours more; nothing is deleted before its time.
+    # Retained are the rows of windows that await labels or accept late labels, and the samples of
+    # three more hours. Nothing is deleted early.
     assert 7 * ROWS_PER_WINDOW <= after_all["predictions"] <= 11 * ROWS_PER_WINDOW + 4 * 5
     totals = Store(where).totals()
     assert totals["rows_let_go"] > 100 * 15
@@ -131,7 +131,7 @@ def _rows_of_one_hour() -> Log:
 
 
 def _pass_hours(log: Log, hours: int) -> None:
-    """Event time and the log's go on; each hour one row, so that windows close and expire."""
+    """Append one row an hour, so that windows close and expire."""
     for n in range(1, hours + 1):
         log.predict(T0 + n * HOUR, f"later{n}", received=T0 + n * HOUR)
 
@@ -184,7 +184,7 @@ def test_late_events_are_counted_by_version_and_window(where: DatabaseAddress) -
             journal.compact_late(("tiny", "1"), windows[1].start)
         reported = [store.late("tiny", "1", window) for window in windows]
         assert reported == [LateCounts(), LateCounts(), LateCounts(events=1, rows=5)]
-        assert store.late("tiny", "1") == LateCounts(events=4, rows=9), "the sum stays"
+        assert store.late("tiny", "1") == LateCounts(events=4, rows=9), "the total is unchanged"
     assert [result.rows for result in store.results("tiny", "1")[:3]] == [ROWS_PER_WINDOW, 1, 1]
 
 
@@ -221,7 +221,7 @@ def test_early_label_expires_after_its_retention(
     log.predict(T0, "soon", received=T0 + 3 * HOUR)
     later = T0 + 4 * HOUR
     log.predict(T0, "anything", version="", outcome="invalid", received=later)
-    log.predict(T0, "after all", received=later + HOUR // 60)  # the clock is not wrong
+    log.predict(T0, "after all", received=later + HOUR // 60)  # a second event confirms the clock
     _monitor(where, log)
     store = Store(where)
     assert [live.labelled for live in store.live("tiny", "1")] == [1]
@@ -238,7 +238,9 @@ def test_window_that_awaits_no_labels_retains_only_its_last_result(where: Databa
     found = monitor.database.all("SELECT revision FROM results WHERE start = :t", t=T0)
     result = Store(where).result("tiny", "1", T0)
     assert result is not None
-    assert (result.revision, result.labelled) == (5, ROWS_PER_WINDOW), "revised with every fifth"
+    assert (result.revision, result.labelled) == (5, ROWS_PER_WINDOW), (
+        "revised with every fifth of the labels"
+    )
     assert found == [(5,)]
 
 

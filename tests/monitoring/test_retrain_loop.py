@@ -1,4 +1,4 @@
-"""What became of a retraining request: its first open step, and for how long that waits."""
+"""The progress of a retraining request: its first open step and the waiting time."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""A revision brings new numbers and keeps those that labels have no bearing on."""
+"""A revision replaces scores that depend on labels and retains all others."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.monitoring.log_in_memory import HOUR, T0, FakeScorer, Log, Monitor
 
 
 class FailingOnRevision(FakeScorer):
-    """The scoring process dies over every revision."""
+    """Fails to score every revision."""
 
     def replies(self) -> list[ScoreReply]:
         closing = {job.key for job in self.jobs if job.drift}
@@ -23,7 +23,7 @@ class FailingOnRevision(FakeScorer):
 
 
 class ScoresAtClose(FakeScorer):
-    """Adds a score of a segment and one of the whole that come only when a window closes."""
+    """Adds a segment score and a window score that are computed only when a window closes."""
 
     def submit(self, job: ScoreJob) -> None:
         super().submit(job)

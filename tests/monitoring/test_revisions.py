@@ -1,4 +1,4 @@
-"""A revision sends what it is scored from; late labels of many windows revise each a few times."""
+"""Revisions send only the columns they need, and late labels cause only a few revisions."""
 
 import random
 from collections import Counter
@@ -30,8 +30,8 @@ from tests.monitoring.log_in_memory import (
 )
 from tests.tiny_model import BINARY, register_tiny
 
-ROWS = 60  # of the window that real scorers revise
-MOST_REVISIONS = 6  # of a window, by its labels: one for each fifth of its rows, and a final one
+ROWS = 60  # of the window that a real scorer revises
+MOST_REVISIONS = 6  # of a window: one for each fifth of its labels, and a final one
 
 
 class _Catalogue:
@@ -44,7 +44,7 @@ class _Catalogue:
 
 @pytest.fixture
 def version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Version:
-    """A registered classifier of two features, one of which is a segment."""
+    """Return a registered classifier of two features, one of which is a segment column."""
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
     monitoring = {
@@ -110,7 +110,7 @@ def test_revision_includes_segment_columns(segment: str | SegmentPolicy) -> None
 
 
 class _Slow(FakeScorer):
-    """Scores one job whenever it is asked for replies, and notes how many bytes it holds."""
+    """Scores one job for each call of `replies`, and records the largest number of queued jobs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class _Slow(FakeScorer):
 
 
 def _label_storm(windows: int, rows: int) -> Log:
-    """Windows without labels, then the labels of all their rows in random order, twice."""
+    """Return unlabelled windows, then the labels of all rows in random order, twice."""
     log = Log()
     places = [(window, n) for window in range(windows) for n in range(rows)]
     for window, n in places:

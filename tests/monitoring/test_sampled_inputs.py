@@ -1,4 +1,4 @@
-"""Sampled inputs of a window: the same whatever the steps, small, and safe to display."""
+"""Sampled inputs of a window: deterministic, small and safe to display."""
 
 import io
 import random
@@ -60,7 +60,7 @@ TEXTS = _manifest(TensorSpec("text", "BYTES", [-1]))
 
 
 class _Pictures(FakeScorer):
-    """Makes the pictures, and scores nothing."""
+    """Renders the pictures and scores nothing."""
 
     def submit(self, job: ScoreJob) -> None:
         self.jobs.append(job)
@@ -78,8 +78,8 @@ def _bytes(data: bytes) -> Tensor:
 
 def _log(*inputs: dict[str, Tensor], **fields: Any) -> Log:
     log = Log()
-    for n, held in enumerate(inputs):
-        log.predict(T0 + n, f"p{n}", inputs=held, outputs={}, **fields)
+    for n, tensors in enumerate(inputs):
+        log.predict(T0 + n, f"p{n}", inputs=tensors, outputs={}, **fields)
     log.pass_time(T0 + 2 * HOUR)
     return log
 
@@ -159,7 +159,7 @@ def test_malformed_tensor_has_no_picture(tmp_path: Path) -> None:
 
 
 def _bomb() -> bytes:
-    """A PNG of a few bytes that states 6,000 x 6,000 pixels."""
+    """Return a PNG of a few bytes that claims 6,000 x 6,000 pixels."""
     head = struct.pack(">IIBBBBB", 6_000, 6_000, 8, 2, 0, 0, 0)
     body = b"IHDR" + head
     chunk = struct.pack(">I", len(head)) + body + struct.pack(">I", zlib.crc32(body))

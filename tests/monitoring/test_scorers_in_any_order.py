@@ -23,7 +23,7 @@ MODELS = ("tiny", "small", "wee")
 
 
 class ManyScorers(FakeScorer):
-    """Each model's replies come in order; which model's come first is left to chance."""
+    """Returns each model's replies in order, and the models in random order."""
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def _find(model: str, number: str) -> Version:
 
 
 def _log() -> Log:
-    """Three models with the same requests, event by event."""
+    """Return a log of three models with the same requests."""
     log = Log()
     for record in eight_hours().records:
         event = record.event

@@ -1,4 +1,4 @@
-"""What the log says of the service itself: errors, latency, and how late the truth is."""
+"""Service health from the log: errors, latency and label delay."""
 
 import math
 import random
@@ -16,7 +16,7 @@ SECOND = 1_000_000
 
 
 class TimedLog(Log):
-    """A log whose labels say when the truth became known."""
+    """A log whose labels have their own event times."""
 
     def label_at(self, name: str, label: int, time: int) -> None:
         fields = {"time": time, "received": RECEIVED, "prediction_id": name, "label": label}

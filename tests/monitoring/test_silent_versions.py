@@ -1,4 +1,4 @@
-"""A version that nobody asks any more still has its last windows closed and its labels awaited."""
+"""A version without further requests still has its last windows closed and labels awaited."""
 
 import random
 from pathlib import Path
@@ -33,14 +33,14 @@ def _predict(log: Log, version: str, time: int, lag: int = 0, **changes: Any) ->
 
 
 def _succession(hours: int) -> Log:
-    """Version 1 is asked for two hours; version 2 after it, on the same worker."""
+    """Return two hours of requests to version 1, then requests to version 2 on the same worker."""
     log = Log()
     for minute in range(2 * 60):
         _predict(log, "1", T0 + minute * MINUTE)
     for minute in range(2 * 60, hours * 60):
         time = T0 + minute * MINUTE
         _predict(log, "2", time)
-        if minute % 3 == 0:  # the truth about version 1 is known three hours later
+        if minute % 3 == 0:  # labels of version 1 arrive three hours later
             log.tell(f"s-0-1-{time - 3 * HOUR}", 1, received=time)
     return log
 
@@ -88,7 +88,7 @@ def test_labels_revise_the_last_window_until_they_expire(tmp_path: Path) -> None
 
 
 def test_event_with_its_usual_delay_is_not_late(tmp_path: Path) -> None:
-    """A batch asks at night about the day behind it; another version is asked at once."""
+    """A nightly batch predicts the previous day; another version serves requests at once."""
     log, lag, last = Log(), 20 * HOUR, T0 + 2 * HOUR - MINUTE
     _predict(log, "1", T0, lag)
     for reception in range(T0 + lag + MINUTE, last + lag, 5 * MINUTE):

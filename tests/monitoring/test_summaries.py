@@ -1,4 +1,4 @@
-"""Summaries of tensors are columns of a version's rows, complete though payloads are not."""
+"""Summaries of tensors are columns of a version's rows, even for rows without payload."""
 
 from pathlib import Path
 

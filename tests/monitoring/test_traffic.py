@@ -1,4 +1,4 @@
-"""The traffic of a model is judged by the hour, also in hours without any record of it."""
+"""A model's traffic is judged hourly, including hours without any record."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ class Fixed(History):
 
 
 def _log(traffic: list[tuple[str, int]], *, beats: int = 0) -> Log:
-    """A log of so many requests an hour, by version; then hours with heartbeats alone."""
+    """Return a log of so many requests an hour by version, then hours with only heartbeats."""
     log = Log()
     for hour, (versions, requests) in enumerate(traffic):
         for n in range(requests):
@@ -74,7 +74,7 @@ def test_traffic_alarm_resolves_when_requests_resume(tmp_path: Path) -> None:
 
 
 def test_rollout_does_not_change_the_traffic_of_its_model(tmp_path: Path) -> None:
-    """The requests of all versions of a model are one figure."""
+    """Traffic is counted over all versions of a model."""
     steps = [*[("1", 8)] * 4, *[("12", 8)] * 3, *[("2", 8)] * 5]
     store = _monitored(tmp_path / "monitor.db", _log(steps))
     assert _alarms(store) == []

@@ -1,4 +1,4 @@
-"""Which windows' rows a trailing reference is drawn from, through the real consumer."""
+"""The windows from which the real consumer draws a trailing reference."""
 
 import random
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from tests.monitoring.log_in_memory import (
 
 
 class _ScorerWithReference(FakeScorer):
-    """Says what a window was measured against, so that it is part of the results."""
+    """Reports the trailing reference as a score, so that it is part of the results."""
 
     def submit(self, job: ScoreJob) -> None:
         super().submit(job)
@@ -38,12 +38,12 @@ class _ScorerWithReference(FakeScorer):
 
 def _version(windows: int, rows: int = 100) -> Version:
     trailing = Trailing(windows=windows, rows=rows)
-    watched = replace(VERSION.manifest.monitoring, trailing=trailing)
-    return replace(VERSION, manifest=replace(VERSION.manifest, monitoring=watched))
+    monitoring = replace(VERSION.manifest.monitoring, trailing=trailing)
+    return replace(VERSION, manifest=replace(VERSION.manifest, monitoring=monitoring))
 
 
 def _log(hours: Sequence[int]) -> list[Record]:
-    """So many rows in each hour; each holds its hour and its place in it."""
+    """Return so many rows in each hour; each value encodes its hour and place."""
     log = Log()
     for hour, rows in enumerate(hours):
         for n in range(rows):
@@ -68,11 +68,11 @@ def test_drift_is_measured_against_enough_previous_windows(
     found = {(job.window.start - T0) // HOUR: _hours(job) for job in scorer.jobs if job.drift}
     assert found[0] == found[1] == set()
     assert found[2] == {0, 1}
-    assert found[4] == {0, 1, 2}, "too few rows for a window of their own, and still rows"
+    assert found[4] == {0, 1, 2}, "a window with too few rows still contributes its rows"
     assert found[5] == {1, 2, 4}
     last = next(job for job in reversed(scorer.jobs) if job.reference)
-    assert last.reference["x"] == sorted(last.reference["x"]), "in the order of event time"
-    assert set(last.reference["label"]) == set(), "labels are no part of it"
+    assert last.reference["x"] == sorted(last.reference["x"]), "in order of event time"
+    assert set(last.reference["label"]) == set(), "the reference has no labels"
 
 
 def test_trailing_reference_samples_rows_by_the_smallest_hashes(where: DatabaseAddress) -> None:
@@ -103,7 +103,7 @@ def test_monitor_killed_at_any_statement_reports_the_same_results(
 
 
 def test_monitor_continues_with_a_database_of_an_earlier_release(where: DatabaseAddress) -> None:
-    """Its watches know no trailing windows."""
+    """The stored progress has no trailing windows."""
     records = _log([20, 20, 20])
     Monitor(where, records[:30]).drain()
     database = Database(where)

@@ -1,4 +1,4 @@
-"""An alarm ends with the traffic of its version: another version answers by then."""
+"""An alarm resolves when its version loses its traffic to another version."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from monitoring.storage.store import Store
 from registry.manifest import Version
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Log, Monitor
 
-DRIFTS = 3  # from this hour on, by the fake scorer
+FIRST_DRIFTED_HOUR = 3  # of the fake scorer
 
 
 def _find(_model: str, number: str) -> Version:
@@ -17,7 +17,7 @@ def _find(_model: str, number: str) -> Version:
 
 
 def _alarms(folder: Path, traffic: dict[int, str]) -> dict[str, Alarm]:
-    """Return the newest drift alarm of each version; `traffic` has who answered in which hour."""
+    """Return each version's newest drift alarm; `traffic` maps hours to the serving versions."""
     log = Log()
     for hour, versions in traffic.items():
         for row in range(24):
@@ -32,7 +32,9 @@ def _alarms(folder: Path, traffic: dict[int, str]) -> dict[str, Alarm]:
 
 
 def test_alarm_resolves_when_another_version_takes_over_the_traffic(tmp_path: Path) -> None:
-    alarms = _alarms(tmp_path, {hour: "1" if hour < DRIFTS + 3 else "2" for hour in range(12)})
+    alarms = _alarms(
+        tmp_path, {hour: "1" if hour < FIRST_DRIFTED_HOUR + 3 else "2" for hour in range(12)}
+    )
     assert [alarms[version].state for version in "12"] == ["resolved", "firing"]
     (step,) = alarms["1"].steps
     assert (step.deed, step.actor) == ("resolved", "monitor")
@@ -46,7 +48,7 @@ def test_alarms_of_versions_that_share_traffic_stay_open(tmp_path: Path) -> None
 
 
 def test_alarm_stays_open_while_no_version_has_traffic(tmp_path: Path) -> None:
-    alarms = _alarms(tmp_path, dict.fromkeys(range(DRIFTS + 3), "1"))
+    alarms = _alarms(tmp_path, dict.fromkeys(range(FIRST_DRIFTED_HOUR + 3), "1"))
     assert alarms["1"].state == "firing"
 
 

@@ -1,4 +1,4 @@
-"""The log is taken in while windows are scored, and what waits for it does not fill the memory."""
+"""The log is ingested while windows are scored, and queued windows do not fill the memory."""
 
 import random
 import threading
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.untraced
 
 
 class BlockedScorer(FakeScorer):
-    """Scores in a thread of its own, which waits before every window until the test lets it go."""
+    """Scores in its own thread, which blocks before every window until `released` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class BlockedScorer(FakeScorer):
 
 @pytest.fixture
 def calm(where: DatabaseAddress) -> dict[str, list[tuple[object, ...]]]:
-    """What is found where scoring takes no time."""
+    """Return the tables if scoring takes no time."""
     other = where if isinstance(where, str) else where.with_name("calm.db")
     Monitor(other, eight_hours().records).drain()
     found = everything(other)
@@ -76,7 +76,7 @@ def calm(where: DatabaseAddress) -> dict[str, list[tuple[object, ...]]]:
 
 
 def _ingest(monitor: Monitor, log: Log) -> None:
-    """Step until the log is read to its end, whatever is still scored."""
+    """Step until the log is read to its end, while windows are still being scored."""
     while monitor.consumer.step(20) or not monitor.consumer.drained:
         pass
     assert monitor.consumer.positions()[log.source].sequence == len(log.records)
@@ -94,7 +94,7 @@ def test_whole_log_is_ingested_while_the_first_window_is_scored(
     monitor = Monitor(where, log.records, scorer=scorer)
     _ingest(monitor, log)
     totals = Store(where).totals()
-    assert _ingested(where) == len(log.records), "committed, and others see it"
+    assert _ingested(where) == len(log.records), "committed and visible to readers"
     assert totals["waiting_scores"] > 10
     assert Store(where).results("tiny", "1") == []
     scorer.released.set()
@@ -129,7 +129,7 @@ def test_ingestion_slows_down_while_too_many_windows_are_queued(
     assert before["waiting_scores"] > 0
     ingested = _ingested(where)
     assert ingested < len(log.records) - 100
-    assert not monitor.consumer.step(20), "there is nothing to hurry for"
+    assert not monitor.consumer.step(20), "the step reports that it may pause"
     assert _ingested(where) == ingested + 1
     scorer.released.set()
     monitor.drain()
@@ -138,7 +138,7 @@ def test_ingestion_slows_down_while_too_many_windows_are_queued(
 
 
 class Unordered(FakeScorer):
-    """Replies to models in any order, and to the jobs of each model in theirs."""
+    """Returns each model's replies in order, and the models in random order."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()

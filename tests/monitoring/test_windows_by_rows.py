@@ -1,4 +1,4 @@
-"""Windows that end once they hold enough rows, through the real consumer and database."""
+"""Windows that end once they have enough rows, with the real consumer and database."""
 
 import random
 from itertools import chain, pairwise, zip_longest
@@ -31,8 +31,8 @@ DAILY = replace(POLICY, length=7200)
 
 
 def _find(policy: WindowPolicy) -> Version:
-    watched = replace(VERSION.manifest.monitoring, window=policy)
-    return replace(VERSION, manifest=replace(VERSION.manifest, monitoring=watched))
+    monitoring = replace(VERSION.manifest.monitoring, window=policy)
+    return replace(VERSION, manifest=replace(VERSION.manifest, monitoring=monitoring))
 
 
 def _monitored(
@@ -52,7 +52,7 @@ def test_window_by_rows_ends_with_the_pane_that_completes_it(where: DatabaseAddr
     assert len(results) > 8
     for before, after in pairwise(results):
         assert before.window.end == after.window.start
-        assert 30 <= before.rows < 30 + 20, "five minutes hold fewer than twenty"
+        assert 30 <= before.rows < 30 + 20, "five minutes have fewer than 20 rows"
         assert before.window.end % (STEP * 1_000_000) == 0
     (filling,) = store.live("tiny", "1")
     assert filling.window.start == results[-1].window.end
@@ -101,8 +101,8 @@ def test_labels_join_the_rows_of_every_pane(where: DatabaseAddress, policy: Wind
     log = Log()
     for n in range(60):
         log.predict(T0 + n * 60_000_000, f"p{n}")
-    log.predict(T0 + 2 * HOUR, "closes what is before it")
-    log.predict(T0 + 2 * HOUR, "so does this")
+    log.predict(T0 + 2 * HOUR, "closes earlier windows")
+    log.predict(T0 + 2 * HOUR, "also closes earlier windows")
     for n in range(60):
         log.tell(f"p{n}", 1)
     results = _results(_monitored(where, log.records, policy))

@@ -1,7 +1,7 @@
-"""Strays and wrong clocks decide about no window, live or replayed.
+"""Outliers and wrong clocks affect no window, live or replayed.
 
-Two workers of one host write real segments. A monitor follows them as they are written, and
-another one reads them afterwards, as `driftline replay` does.
+Two workers of one host write real segments. A monitor follows the segments as they are written,
+and another monitor reads them afterwards, as `driftline replay` does.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ DAY = 24 * HOUR
 
 
 class Worker(Log):
-    """Writes what it is asked to a source of its own."""
+    """A log that writes to the segments of its own source."""
 
     def __init__(self, writer: SegmentWriter) -> None:
         super().__init__(writer.source)
@@ -71,7 +71,7 @@ def _follower(where: Path, folder: Path) -> Monitor:
 
 
 def _monitored(tmp_path: Path, folder: Path, write: Callable[[], Iterator[None]]) -> Store:
-    """Return what a monitor found that followed `write`; a replay must find the same."""
+    """Monitor the log live while `write` writes it; check that a replay stores the same."""
     live, replayed = tmp_path / "live.db", tmp_path / "replayed.db"
     follower = _follower(live, folder)
     for _ in write():
@@ -83,7 +83,7 @@ def _monitored(tmp_path: Path, folder: Path, write: Callable[[], Iterator[None]]
 
 
 def _three_hours(workers: list[Worker], by: int, wrong: range) -> Iterator[None]:
-    """A request each ten seconds, labelled after half an hour; clocks are ahead in `wrong`."""
+    """Write a request every 5 s, labelled half an hour later; clocks are wrong in `wrong`."""
     for second in range(0, 3 * 3_600, 5):
         worker = workers[second // 5 % 2]
         clock = T0 + second * SECOND + (by if second in wrong else 0)
@@ -119,7 +119,7 @@ def test_clock_wrong_for_seconds_makes_no_event_late_and_expires_no_row(
 def _backfill(
     workers: list[Worker], is_stray: Callable[[int], bool], every: int = MINUTE
 ) -> Iterator[None]:
-    """Ten hours of long ago, received within minutes; strays state no event time."""
+    """Write ten old hours, received within minutes; strays have their reception as event time."""
     for n in range(10 * HOUR // every):
         received = RECEIVED + n * SECOND // 2
         worker = workers[n % 2]
@@ -137,7 +137,7 @@ def _backfill(
         lambda n: n == 0,
         lambda n: n == 1,
         lambda n: n == 250,
-        lambda n: n % 20 < 2,  # each worker has one in eleven
+        lambda n: n % 20 < 2,  # each worker has one stray in eleven events
     ],
     ids=["none", "the first", "the second", "one of the others", "many"],
 )
@@ -160,7 +160,7 @@ def test_first_request_stamped_1970_does_not_stop_windows_from_closing(
                 clock = T0 + second * SECOND
                 worker.predict(clock, f"{worker.source}-{second}", received=clock)
         yield
-        for second in range(1_800, 6_000, 60):  # later the workers hear labels alone
+        for second in range(1_800, 6_000, 60):  # later the workers write only labels
             for worker in workers:
                 worker.tell(f"{worker.source}-0", 1, received=T0 + second * SECOND)
         yield
@@ -172,7 +172,7 @@ def test_first_request_stamped_1970_does_not_stop_windows_from_closing(
 def test_repair_corrects_windows_closed_early_and_monitoring_continues(
     tmp_path: Path, folder: Path, workers: list[Worker]
 ) -> None:
-    """The clocks are three hours ahead for three minutes: too long to be doubted."""
+    """Clocks are three hours ahead for three minutes, too long to be taken for outliers."""
     live, repaired = tmp_path / "live.db", tmp_path / "repaired.db"
     writing = _three_hours(workers, 3 * HOUR, range(4_800, 4_980))
     for _ in zip(range(150), writing, strict=False):

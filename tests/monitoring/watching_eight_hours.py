@@ -1,4 +1,4 @@
-"""A monitor in a process of its own, which is there to be killed: `python … <database> <seed>`.
+"""A monitor process to be killed by tests: `python … <database> <seed>`.
 
 It reads the eight hours in small steps and gets a tenth of the records twice.
 """

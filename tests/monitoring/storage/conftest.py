@@ -1,4 +1,4 @@
-"""What is stored holds in both databases."""
+"""Run the storage tests on SQLite and PostgreSQL."""
 
 from pathlib import Path
 
@@ -7,5 +7,5 @@ import pytest
 
 @pytest.fixture
 def where(each_database: Path | str) -> Path | str:
-    """Where the database is: each kind in turn."""
+    """Return the database's address, for each kind of database."""
     return each_database

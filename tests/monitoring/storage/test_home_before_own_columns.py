@@ -1,4 +1,4 @@
-"""A home of the last release without own columns opens: its results, rows, reference and log."""
+"""A home of the last release without own columns still opens."""
 
 import tarfile
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from monitoring.storage.store import Store
 from registry.store import Registry
 
 # Version 1 of `old` has the features `probability`, `label` and `x`. Three windows of 30 rows were
-# scored, two of them with labels; the newest closed window has refused requests alone.
+# scored, two of them with labels; the newest closed window has only refused requests.
 BEFORE = Path(__file__).parent / "before_own_columns" / "home.tar.xz"
 ROWS = 30
 

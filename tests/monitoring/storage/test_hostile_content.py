@@ -1,4 +1,4 @@
-"""Hostile names and reasons are stored and read back as they are, by both databases."""
+"""Both databases store hostile names and reasons unchanged."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Many rows at once have the same effect as one after the other, in either database."""
+"""Statements run for many rows at once equal statements run row by row, in both databases."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +22,7 @@ def _row(n: int, time: int | None) -> tuple[object, ...]:
 
 
 def _tables_after(where: DatabaseAddress, together: int) -> list[list[tuple[object, ...]]]:
-    """The tables after the same statements, run for so many rows at once."""
+    """Return the tables after fixed statements, run for so many rows at once."""
     database = Database(where)
     names = [str(_row(n, 0)[0]) for n in range(200)]
     steps: list[tuple[RowQuery, list[tuple[object, ...]]]] = [
@@ -39,26 +39,26 @@ def _tables_after(where: DatabaseAddress, together: int) -> list[list[tuple[obje
             with database.transaction():
                 database.many(statement, rows[begin : begin + together])
     tables = ("predictions", "early_labels")
-    found = [sorted(database.all(f"SELECT * FROM {name}"), key=repr) for name in tables]
+    contents = [sorted(database.all(f"SELECT * FROM {name}"), key=repr) for name in tables]
     assert database.look_up(queries.OF_ID, []) == []
     assert len(database.look_up(queries.OF_ID, names)) == 200
     database.close()
-    return found
+    return contents
 
 
 def test_batched_statements_equal_single_statements(where: DatabaseAddress, tmp_path: Path) -> None:
-    found = _tables_after(where, together=200)
-    one_by_one = _tables_after(tmp_path / "one.db", together=1)
+    batched = _tables_after(where, together=200)
+    single = _tables_after(tmp_path / "one.db", together=1)
     if isinstance(where, Path):
-        assert found == one_by_one
+        assert batched == single
         return
-    shown = [[_shown(row) for row in table] for table in one_by_one]
-    assert [sorted(table, key=repr) for table in found] == [sorted(t, key=repr) for t in shown]
+    shown = [[_shown(row) for row in table] for table in single]
+    assert [sorted(table, key=repr) for table in batched] == [sorted(t, key=repr) for t in shown]
 
 
 def _shown(row: tuple[object, ...]) -> tuple[object, ...]:
-    """As PostgreSQL stores it."""
-    return tuple(one.replace("\x00", "␀") if isinstance(one, str) else one for one in row)
+    """Return the row as PostgreSQL stores it."""
+    return tuple(value.replace("\x00", "␀") if isinstance(value, str) else value for value in row)
 
 
 def test_small_batches_equal_large_batches(postgres: PostgresServer) -> None:

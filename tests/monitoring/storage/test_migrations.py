@@ -1,4 +1,4 @@
-"""Databases of every earlier release open, and those of newer ones are refused."""
+"""Databases of earlier releases are migrated; databases of newer releases are refused."""
 
 import random
 import re
@@ -67,18 +67,18 @@ def earlier(where: DatabaseAddress) -> DatabaseAddress:
 
 
 def _differences(where: DatabaseAddress) -> list[str]:
-    """What a database has otherwise than `schema`."""
+    """Return the differences between the database and `schema`."""
     if isinstance(where, Path):
         engine = create_engine(f"sqlite:///{where}")
     else:
         engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(where))
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        found = list(compare_metadata(context, metadata))
+        changes = list(compare_metadata(context, metadata))
     engine.dispose()
-    # Columns of keys could be null in SQLite before.
-    texts = [re.sub(r" at 0x\w+", "", repr(one)) for one in found]
-    return sorted(one for one in texts if "modify_nullable" not in one)
+    # SQLite files of earlier releases allow null in key columns.
+    texts = [re.sub(r" at 0x\w+", "", repr(change)) for change in changes]
+    return sorted(text for text in texts if "modify_nullable" not in text)
 
 
 def test_probability_scores_are_renamed_if_a_feature_has_that_name(
@@ -140,7 +140,7 @@ def test_ingestion_continues_in_a_database_without_migrations(
 ) -> None:
     records = _log(100).records
     database = Database(earlier)
-    with database.transaction():  # these stand in no log
+    with database.transaction():  # no log contains these
         for table in ("silences", "disabled_receivers", "retries"):
             database.do(f"DELETE FROM {table}")
     database.close()
@@ -149,7 +149,7 @@ def test_ingestion_continues_in_a_database_without_migrations(
     continued, fresh = everything(earlier), everything(tmp_path / "new.db")
     for table in ("totals", "dead_letters", "positions"):
         assert continued[table] == fresh[table]
-    # The earlier release closed windows sooner, so labels were counted in other revisions.
+    # The earlier release closed windows sooner, so labels belong to other revisions.
     assert _counted(earlier) == _counted(tmp_path / "new.db")
 
 
@@ -166,7 +166,7 @@ def test_database_opened_by_two_processes_is_migrated_once(
         "from pathlib import Path; from monitoring.storage.store import Store\n"
         f"input(); print(Store({address}).totals()['monitored_events'])"
     )
-    opening = [
+    processes = [
         subprocess.Popen(
             [sys.executable, "-c", program],
             stdin=subprocess.PIPE,
@@ -176,7 +176,7 @@ def test_database_opened_by_two_processes_is_migrated_once(
         )
         for _ in range(2)
     ]
-    replies = [one.communicate("\n") for one in opening]
+    replies = [process.communicate("\n") for process in processes]
     assert [output for output, _ in replies] == ["105\n"] * 2, replies
     assert _differences(earlier) == []
 
@@ -191,7 +191,7 @@ def test_database_of_a_newer_release_is_refused_and_not_changed(where: DatabaseA
 
 
 def test_failed_migration_leaves_the_database_unchanged(earlier: DatabaseAddress) -> None:
-    """The index cannot be created beside a table of its name."""
+    """The migration fails because a table already has the name of its index."""
     if isinstance(earlier, Path):
         engine = create_engine(f"sqlite:///{earlier}")
     else:
@@ -228,7 +228,7 @@ def test_earliest_databases_get_their_missing_columns(where: DatabaseAddress) ->
     known = journal.predictions.find("p", 0)
     assert known is not None
     assert (known.time, known.predicted) == (None, None)
-    assert journal.predictions.find("late", 0) is None, "its time of deletion is unknown"
+    assert journal.predictions.find("late", 0) is None, "its deletion time is unknown"
     with journal.database.transaction():
         assert journal.predictions.pop_early_labels("q") == {0: EarlyLabel(b"1", None, 0)}
         journal.predictions.add_row(StoredRow("r", 0, "m", "1", 0, 3, b"[1]", None, 4))

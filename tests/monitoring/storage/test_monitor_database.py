@@ -1,4 +1,4 @@
-"""The monitor's database: all of a step or nothing of it, and read by others at any moment."""
+"""The monitor's database: atomic steps, and concurrent readers."""
 
 import sqlite3
 import threading
@@ -43,7 +43,7 @@ def journal(where: DatabaseAddress) -> Iterator[Journal]:
 
 @pytest.fixture
 def store(where: DatabaseAddress, journal: Journal) -> Iterator[Store]:
-    """Beside the writer, on a connection of its own."""
+    """Return a store on its own connection, next to the writer."""
     opened = Store(where)
     yield opened
     opened.close()
@@ -151,7 +151,7 @@ def test_closed_totals_count_each_window_by_its_newest_revision(
 
 
 def test_recent_results_include_the_last_window_with_labels(journal: Journal, store: Store) -> None:
-    """Labels may come weeks after an hourly window."""
+    """Labels can arrive weeks after an hourly window."""
     known = [Score(name="roc_auc", value=0.7)]
     with journal.database.transaction():
         for start in range(0, 100, 10):
@@ -260,7 +260,7 @@ def test_early_label_expires_and_a_later_early_label_replaces_it(
     assert store.totals()["unknown_labels"] == 2
     with journal.database.transaction():
         assert journal.predictions.delete_early_labels(9) == 0, (
-            "the new one has replaced the old one"
+            "the new label has replaced the expired one"
         )
         assert journal.predictions.pop_early_labels("p2") == {0: EarlyLabel(b"0", 6, 4)}
 
@@ -296,14 +296,14 @@ def test_acknowledging_and_resolving_an_alarm_records_every_step(
         journal.save_alarm(_alarm("a"))
         journal.save_alarm(_alarm("b", "resolved"))
         journal.save_rule_state(KEY, "drift", RuleState(broken=3, open_alarm="a"))
-    seen = AlarmStep(1, "acknowledged", "ann", "looking")
-    ended = AlarmStep(2, "resolved", "bob", "a known sale")
-    assert store.acknowledge("a", seen)
-    assert not any(store.acknowledge(name, seen) for name in ("a", "b", "nobody"))
-    assert store.resolve("a", ended)
-    assert not any(store.resolve(name, ended) for name in ("a", "b", "nobody"))
+    acknowledged = AlarmStep(1, "acknowledged", "ann", "looking")
+    resolved = AlarmStep(2, "resolved", "bob", "a known sale")
+    assert store.acknowledge("a", acknowledged)
+    assert not any(store.acknowledge(name, acknowledged) for name in ("a", "b", "nobody"))
+    assert store.resolve("a", resolved)
+    assert not any(store.resolve(name, resolved) for name in ("a", "b", "nobody"))
     alarms = {alarm.alarm_id: alarm for alarm in store.alarms()}
-    assert (alarms["a"].state, alarms["a"].steps) == ("resolved", [seen, ended])
+    assert (alarms["a"].state, alarms["a"].steps) == ("resolved", [acknowledged, resolved])
     assert alarms["b"].steps == []
     assert journal.rule_states(KEY)["drift"].current == "inactive"
 

@@ -1,4 +1,4 @@
-"""What PostgreSQL does otherwise than SQLite, and nobody shall notice."""
+"""PostgreSQL behaviour that differs from SQLite and must stay invisible to users."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,12 +40,12 @@ def test_lost_connection_is_reopened_with_the_next_transaction(
 
 def test_connection_with_locks_is_not_reopened(postgres: PostgresServer) -> None:
     where = postgres.schema()
-    holding, other = (Database(where, reconnects=False) for _ in range(2))
-    assert holding.try_lock("lead")
+    locking, other = (Database(where, reconnects=False) for _ in range(2))
+    assert locking.try_lock("lead")
     assert not other.try_lock("lead")
-    for asked in (CUT, "SELECT 1"):
+    for query in (CUT, "SELECT 1"):
         with pytest.raises(DatabaseUnavailable):
-            holding.all(asked)
+            locking.all(query)
     assert other.try_lock("lead")
     other.unlock("lead")
     other.close()
@@ -119,14 +119,14 @@ def test_unusable_database_address_is_a_clear_error(
 def test_page_returns_503_while_the_database_is_unavailable(
     tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
-    class Away:
+    class UnavailableStore:
         def __getattr__(self, name: str) -> Callable[..., object]:
             def ask(*_: object) -> object:
                 raise DatabaseUnavailable("the database was lost: gone")
 
             return ask
 
-    made = app(Away, tmp_path)  # type: ignore[arg-type, return-value]
+    made = app(UnavailableStore, tmp_path)  # type: ignore[arg-type, return-value]
     with TestClient(made, base_url="http://127.0.0.1") as client:
         reported = client.get("/")
         assert reported.status_code == 503

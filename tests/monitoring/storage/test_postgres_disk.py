@@ -1,4 +1,4 @@
-"""The disk of the PostgreSQL server is full: the monitor waits, and finds the same afterwards."""
+"""The monitor waits while the PostgreSQL server's disk is full and then stores the same."""
 
 import tempfile
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from tests.monitoring.log_in_memory import Monitor, eight_hours, everything
 from tests.postgres_server import running_in
 from tests.small_disk import fill, mounted
 
-_SIZE = 160 << 20  # bytes: an empty cluster and its log
+_SIZE = 160 << 20  # bytes, for an empty cluster and its write-ahead log
 
 
 def test_full_disk_of_the_server_delays_results_without_changing_them(

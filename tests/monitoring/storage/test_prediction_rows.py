@@ -1,4 +1,4 @@
-"""The step's working set of rows and labels does what a statement for each event would do."""
+"""The buffered rows and labels of a step equal a statement for each event."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ WINDOWS = {start: Window(start, start + 10) for start in (0, 10)}
 
 
 class SingleAndBatchedWrites(RuleBasedStateMachine):
-    """Two databases: one written after every event, one only now and then."""
+    """Two databases with the same events: one written after every event, one in batches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,9 +96,9 @@ class SingleAndBatchedWrites(RuleBasedStateMachine):
     def expire_early_labels(self, back: int) -> None:
         reported = []
         for one in self._both():
-            gone = one.expire_early_labels(max(one.early_until, self.number - back))
+            expired = one.expire_early_labels(max(one.early_until, self.number - back))
             assert one.delete_early_labels(1_000) >= 0
-            reported.append(gone)
+            reported.append(expired)
         self._same(reported)
 
     @rule()

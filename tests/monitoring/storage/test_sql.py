@@ -1,4 +1,4 @@
-"""The compiled statements are those that `queries` defines, and PostgreSQL accepts each of them."""
+"""Compiled SQL statements: current, accepted by PostgreSQL, and called with all their values."""
 
 import ast
 import importlib
@@ -14,7 +14,7 @@ from tests.postgres_server import PostgresServer
 from tests.prepared_statements import refused
 
 Statement = Lookup | Query | RowQuery
-ONE_AT_A_TIME = {"dead_letters.ADD"}  # it numbers its row after the last one: never many at once
+ONE_AT_A_TIME = {"dead_letters.ADD"}  # numbers its row after the last, so it runs for single rows
 
 
 def test_compiled_statements_are_current() -> None:
@@ -47,7 +47,7 @@ def test_postgresql_accepts_every_statement(postgres: PostgresServer) -> None:
 
 
 def _calls() -> Iterator[tuple[str, Statement, set[str], bool]]:
-    """Yield each database call: place, statement, named values, and whether these are all."""
+    """Yield each database call: place, statement, named values, and whether all are named."""
     for path in sorted(Path(storage.__path__[0]).glob("*.py")):
         tree = ast.parse(path.read_text())
         modules = {

@@ -1,4 +1,4 @@
-"""A SQLite file that is locked, full or damaged: DatabaseUnavailable, and work afterwards."""
+"""A locked, full or damaged SQLite file raises DatabaseUnavailable; later steps succeed."""
 
 import errno
 import sqlite3
@@ -27,7 +27,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def database(path: Path) -> Iterator[Database]:
     database = Database(path)
-    _letters(database)  # with the schema as the migration left it
+    _letters(database)  # loads the migrated schema
     yield database
     database.close()
 

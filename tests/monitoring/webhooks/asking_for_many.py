@@ -1,4 +1,4 @@
-"""A monitor as a process of its own: many versions drift, and each sends a webhook."""
+"""A monitor in its own process: many versions drift, and each sends a webhook."""
 
 import time
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Log, Monitor
 
 
 def all_drift(versions: int) -> list[Record]:
-    """Seven hours of every version; the scorer finds drift from the third on."""
+    """Return seven hours of every version; the scorer finds drift from hour 3 on."""
     log = Log()
     for hour in range(7):
         for number in range(versions):
@@ -28,7 +28,7 @@ def all_drift(versions: int) -> list[Record]:
 
 
 def watch(where: Path, url: str, secret: str, versions: int) -> None:
-    """Take in the log and send what follows, until everybody was reported."""
+    """Ingest the log and send webhooks until none is pending."""
 
     def find(_model: str, number: str) -> Version:
         return replace(VERSION, number=number)

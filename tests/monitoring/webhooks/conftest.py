@@ -12,13 +12,13 @@ import pytest
 
 @dataclass
 class Letterbox:
-    """What was received, and what is answered."""
+    """The received requests and the configured reply."""
 
     url: str = ""
     status: int = 204
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
-    hang: threading.Event | None = None  # answer only once it is set
+    hang: threading.Event | None = None  # reply only once it is set
     received: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
 
@@ -49,7 +49,7 @@ def _open(tls: ssl.SSLContext | None) -> Iterator[Letterbox]:
 
     class Server(http.server.ThreadingHTTPServer):
         def handle_error(self, *_arguments: object) -> None:
-            """A caller that hangs up early is part of the tests."""
+            """Ignore callers that hang up early; tests provoke them."""
 
     server = Server(("127.0.0.1", 0), Handler)
     if tls is not None:
@@ -69,12 +69,12 @@ def _open(tls: ssl.SSLContext | None) -> Iterator[Letterbox]:
 
 @pytest.fixture
 def open_letterbox() -> Iterator[OpenLetterbox]:
-    """A function that opens a receiver, over TLS where it is given a context."""
+    """Return a function that opens a receiver, over TLS if it gets a context."""
     with ExitStack() as stack:
         yield lambda tls=None: stack.enter_context(_open(tls))
 
 
 @pytest.fixture
 def letterbox(open_letterbox: OpenLetterbox) -> Letterbox:
-    """A receiver over plain HTTP."""
+    """Return a receiver over plain HTTP."""
     return open_letterbox()

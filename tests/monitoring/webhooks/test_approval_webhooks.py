@@ -1,4 +1,4 @@
-"""Webhooks that ask for approvals: once for each request, as long as it waits."""
+"""Webhooks for approval requests: once for each pending request."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def request(number: str = "2", requested: int = 7, report: str = "r1") -> Pendin
 
 
 class Requests:
-    """A registry's requests, or none that can be read."""
+    """A registry's pending requests, unreadable while `lost` is set."""
 
     def __init__(self, *waiting: PendingApproval) -> None:
         self.waiting = list(waiting)
@@ -80,7 +80,7 @@ async def test_failed_attempt_is_retried_until_the_request_is_decided(
     sender = Sender(outbox, receiver, clock=lambda: now, jitter=lambda: 0.5)
     await sender.send_due()
     await sender.send_due()
-    assert len(box.received) == 1, "not before its time"
+    assert len(box.received) == 1, "not before the next attempt"
     now = 3_600_000_000
     await sender.send_due()
     first, second = (headers["webhook-id"] for headers, _ in box.received)

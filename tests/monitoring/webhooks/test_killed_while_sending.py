@@ -1,6 +1,6 @@
-"""`kill -9` around the moment at which a webhook is sent: a repetition, and one effect.
+"""`kill -9` while a webhook is sent: the webhook is repeated and has one effect.
 
-Twelve times, fifty in `make nightly`.
+Twelve kills, or fifty in `make nightly`.
 """
 
 import base64
@@ -28,18 +28,18 @@ SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 
 
 class TrainingReceiver:
-    """A receiver that keeps ids, and acts once on each; its sender may not outlive a call."""
+    """A receiver that acts once on each webhook id and kills its sender at random."""
 
     def __init__(self) -> None:
         self.chance = random.Random(7)
-        self.sender = 0  # its process
+        self.sender = 0  # process id
         self.kills = 0
         self.bodies: dict[str, set[bytes]] = defaultdict(set)
         self.calls: Counter[str] = Counter()
         self.effects: Counter[str] = Counter()  # by alarm
 
     def take(self, headers: dict[str, str], body: bytes) -> None:
-        """Verify, and act on what was not heard of before."""
+        """Verify the webhook and act on it if its id is new."""
         Webhook(SECRET).verify(body, headers)
         name = headers["webhook-id"]
         self.bodies[name].add(body)
@@ -48,7 +48,7 @@ class TrainingReceiver:
             self.effects[msgspec.json.decode(body)["data"]["alarm_id"]] += 1
 
     def kill(self) -> None:
-        """End the sender where it stands."""
+        """Kill the sender process."""
         kill_pid(self.sender)
 
 
@@ -58,17 +58,17 @@ def _listening(training: TrainingReceiver) -> Iterator[str]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             moment = training.chance.random() if training.kills < KILLS else 1
-            if moment < 0.1:  # before anything has happened
+            if moment < 0.1:  # before the webhook is read
                 training.kill()
                 return
             training.take({n.lower(): v for n, v in self.headers.items()}, body)
-            if moment < 0.4:  # acted on, and never answered
+            if moment < 0.4:  # after the effect, before the reply
                 training.kill()
                 return
             self.send_response(204)
             self.end_headers()
-            if moment < 0.9:  # answered; noted by the sender, or not yet
-                time.sleep(training.chance.random() * 0.003)  # to end anywhere
+            if moment < 0.9:  # after the reply, before or after the sender records it
+                time.sleep(training.chance.random() * 0.003)  # a random moment to kill
                 training.kill()
 
         def log_message(self, *_arguments: object) -> None:
@@ -78,7 +78,7 @@ def _listening(training: TrainingReceiver) -> Iterator[str]:
             try:
                 super().handle()
             except OSError:
-                assert training.kills  # the dead hang up
+                assert training.kills  # killed senders close the connection
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -115,7 +115,7 @@ def test_repeatedly_killed_sender_has_every_effect_once(tmp_path: Path) -> None:
     assert training.effects == dict.fromkeys(alarms, 1)
     assert {one.webhook_id for one in store.deliveries()} == set(training.calls)
     assert {one.state for one in store.deliveries()} == {"delivered"}
-    assert max(training.calls.values()) > 1  # what was lost on the way came again
+    assert max(training.calls.values()) > 1  # unrecorded webhooks were sent again
     calls = training.calls.total()
     print(f"{KILLS} kills, {calls} calls, {len(alarms)} alarms with one effect each")
     assert all(len(bodies) == 1 for bodies in training.bodies.values())

@@ -1,4 +1,4 @@
-"""The same webhook in the words of GitHub, Airflow, Alertmanager and Slack, really posted."""
+"""Webhooks posted in the formats of GitHub, Airflow, Alertmanager, Slack and others."""
 
 import base64
 from typing import Any
@@ -85,7 +85,7 @@ async def test_argo_gets_the_event_as_plain_json(letterbox: Any) -> None:
 
 async def test_dagster_gets_a_materialization_with_the_request(letterbox: Any) -> None:
     headers, message = await _posted(letterbox, webhook_format="dagster")
-    assert headers["content-type"] == "application/json"  # nothing else is taken
+    assert headers["content-type"] == "application/json"  # Dagster accepts nothing else
     assert set(message) <= {"data_version", "description", "metadata", "partition"}
     assert message["metadata"]["webhook_id"] == message["data_version"] == "rr_1"
     assert message["metadata"]["data"]["rows_url"] == "http://monitor/rows"
@@ -101,7 +101,7 @@ async def test_alertmanager_gets_an_alert_with_labels_to_route_by(letterbox: Any
 async def test_slack_gets_a_sentence(letterbox: Any) -> None:
     headers, message = await _posted(letterbox, webhook_format="slack", webhook_secrets=SECRET)
     assert message["text"].startswith("Retraining requested for flights version 3:")
-    assert headers["webhook-id"] == "rr_1"  # signed where a secret is set
+    assert headers["webhook-id"] == "rr_1"  # signed if a secret is set
 
 
 async def test_own_format_sends_the_body_of_the_outbox(letterbox: Any) -> None:

@@ -118,23 +118,23 @@ async def test_receiver_that_never_replies_times_out(letterbox: Any) -> None:
 
 @pytest.mark.parametrize("reply", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n"])
 async def test_receiver_that_replies_byte_by_byte_times_out(reply: bytes) -> None:
-    """No single wait is long: in headers that never end, and in a body that never does."""
-    dripped = 0
+    """Headers or a body that never end, sent byte by byte, so that no single wait is long."""
+    sent_bytes = 0
 
-    async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal dripped
+    async def send_bytes(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent_bytes
         writer.write(reply)
         while not writer.is_closing():
             writer.write(b"x")
-            dripped += 1
+            sent_bytes += 1
             await asyncio.sleep(0.01)
 
-    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(send_bytes, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(DeliveryFailed, match=r"within 0\.4 s"):
             await Egress(["127.0.0.1"], seconds=0.4).post(f"http://127.0.0.1:{port}/", {}, b"{}")
         server.close()
-    assert dripped > 3
+    assert sent_bytes > 3
 
 
 async def test_resolver_that_never_replies_times_out() -> None:
@@ -147,7 +147,7 @@ async def test_resolver_that_never_replies_times_out() -> None:
 
 
 async def test_host_name_is_resolved_once(letterbox: Any) -> None:
-    """The first answer is checked and connected to; the second would lead inside."""
+    """The first address is checked and used; a second lookup would give an internal address."""
     answers = [["127.0.0.1"], ["10.0.0.5"]]
 
     async def resolve(_host: str, _port: int) -> Sequence[str]:
@@ -160,15 +160,15 @@ async def test_host_name_is_resolved_once(letterbox: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "inside",
+    "address",
     [
         "127.0.0.1", "10.0.0.5", "169.254.169.254", "100.64.0.1", "168.63.129.16", "::1", "fe80::1",
         "fd00:ec2::254", "::ffff:10.0.0.5", "2002:a00:5::1", "2001:0:1::1", "64:ff9b::a00:5",
         "2606:4700::5efe:10.0.0.5",
     ],
 )  # fmt: skip
-async def test_host_with_an_internal_address_is_refused_before_sending(inside: str) -> None:
-    guard = Egress(resolve=resolving_to(inside))
+async def test_host_with_an_internal_address_is_refused_before_sending(address: str) -> None:
+    guard = Egress(resolve=resolving_to(address))
     with pytest.raises(DeliveryFailed, match="resolves to"):
         await guard.post("https://receiver.example/hook", {}, b"{}")
 
@@ -182,7 +182,7 @@ async def test_proxies_of_the_environment_are_not_used(
 
 
 def certificate(folder: Path, host: str) -> tuple[Path, ssl.SSLContext]:
-    """A self-signed certificate for `host` and the context of a server that shows it."""
+    """Return a self-signed certificate for `host` and a server context that uses it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = dt.datetime.now(dt.UTC)

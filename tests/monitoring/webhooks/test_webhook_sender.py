@@ -25,7 +25,7 @@ SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
 
 
 class FakeOutbox:
-    """An outbox in memory; `due` obeys the moment of the next attempt."""
+    """An outbox in memory; `due` respects the time of the next attempt."""
 
     def __init__(self, *deliveries: Delivery) -> None:
         self.deliveries = {delivery.webhook_id: delivery for delivery in deliveries}
@@ -84,9 +84,9 @@ def sender(outbox: FakeOutbox | Store, url: str, clock: Clock) -> Sender:
 
 async def test_due_webhook_is_signed_and_delivered_once(letterbox: Any) -> None:
     outbox, clock = FakeOutbox(delivery()), Clock()
-    courier = sender(outbox, letterbox.url, clock)
-    await courier.send_due()
-    await courier.send_due()
+    sending = sender(outbox, letterbox.url, clock)
+    await sending.send_due()
+    await sending.send_due()
     [(headers, body)] = letterbox.received
     assert Webhook(SECRET).verify(body, headers)["id"] == "msg-1"
     assert headers["webhook-id"] == "msg-1"
@@ -98,16 +98,16 @@ async def test_failed_webhook_is_retried_with_a_new_timestamp(
 ) -> None:
     outbox, clock = FakeOutbox(delivery()), Clock()
     letterbox.status, letterbox.body = 503, b"come\nback"
-    courier = sender(outbox, letterbox.url, clock)
-    await courier.send_due()
+    sending = sender(outbox, letterbox.url, clock)
+    await sending.send_due()
     first = outbox.deliveries["msg-1"]
     assert (first.state, first.attempts, first.last_error) == ("pending", 1, "503: come back")
     assert first.next_attempt == clock.now + 5 * SECOND
-    await courier.send_due()
+    await sending.send_due()
     assert len(letterbox.received) == 1
     letterbox.status, letterbox.body = 204, b""
     clock.now = first.next_attempt
-    await courier.send_due()
+    await sending.send_due()
     stamps = [int(headers["webhook-timestamp"]) for headers, _ in letterbox.received]
     assert stamps[1] == stamps[0] + 5
     assert outbox.deliveries["msg-1"].state == "delivered"
@@ -149,7 +149,7 @@ async def test_receiver_that_replied_gone_gets_no_webhook_after_a_restart(
         "127.0.0.1",
         "410: the receiver asked for no further webhooks",
     )
-    assert "/hook" not in repr(stopped)  # an address may hold a secret
+    assert "/hook" not in repr(stopped)  # an address can contain a secret
     assert {one.state for one in store.deliveries()} == {"pending"}
 
 
@@ -174,7 +174,7 @@ async def test_another_address_is_another_receiver(letterbox: Any, tmp_path: Pat
 
 
 def _written(folder: Path, *names: str) -> Store:
-    """A monitor's own database with webhooks to send."""
+    """Return a monitor's store with webhooks to send."""
     database = Database(folder / "monitor.db")
     with database.transaction():
         for place, name in enumerate(names):
@@ -185,10 +185,10 @@ def _written(folder: Path, *names: str) -> Store:
 
 async def test_undeliverable_webhook_is_dead_after_more_than_a_day() -> None:
     outbox, clock = FakeOutbox(delivery()), Clock()
-    courier, begin, last = sender(outbox, "http://receiver.example/refused", clock), clock.now, 0
+    sending, begin, last = sender(outbox, "http://receiver.example/refused", clock), clock.now, 0
     for _ in range(MAX_ATTEMPTS):
         assert outbox.deliveries["msg-1"].state == "pending"
-        await courier.send_due()
+        await sending.send_due()
         last, clock.now = clock.now, outbox.deliveries["msg-1"].next_attempt
     assert outbox.deliveries["msg-1"].state == "dead"
     assert last - begin > 24 * 3_600 * SECOND
@@ -213,7 +213,7 @@ def wait_until(condition: Any, seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail("waited in vain")
+            pytest.fail("the condition was not met in time")
         time.sleep(0.01)
 
 
@@ -225,7 +225,7 @@ def test_sender_thread_sends_and_stops(letterbox: Any) -> None:
 
 
 class BrokenOutbox(FakeOutbox):
-    """Fails when first looked into."""
+    """Fails at the first call of `due`."""
 
     broken = True
 

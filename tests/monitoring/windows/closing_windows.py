@@ -1,4 +1,4 @@
-"""Windows that close as time advances, by the pure core alone."""
+"""A helper that closes windows as time advances, without a consumer."""
 
 from collections.abc import Iterable
 
@@ -11,9 +11,9 @@ Closed = list[tuple[Window, int]]
 def watch(
     at: GridAt, times: Iterable[int], marks: Iterable[int]
 ) -> tuple[Closed, CountedSpan | None, dict[Window, int]]:
-    """Windows that close, with their rows, when looked at whenever panes to one of marks are done.
+    """Check the windows at every mark, up to which panes are complete.
 
-    Also what is filling then, and the panes that are not done.
+    Return the closed windows with their rows, the filling window, and the incomplete panes.
     """
     panes: dict[Window, int] = {}
     filling, closed_until = None, 0

@@ -1,4 +1,4 @@
-"""Deadlines find what a look at every key would find."""
+"""Due deadlines equal the result of a scan over every key."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,10 +18,10 @@ def test_due_keys_equal_the_result_of_a_full_scan(operations: list[tuple[str, in
             deadlines.set(key, time)
             expected[key] = time
         else:
-            due = {other for other, deadline in expected.items() if deadline <= time}
+            due = {key for key, deadline in expected.items() if deadline <= time}
             assert sorted(deadlines.pop_due(time)) == sorted(due)
-            for other in due:
-                del expected[other]
+            for due_key in due:
+                del expected[due_key]
 
 
 def test_replaced_deadlines_do_not_accumulate() -> None:

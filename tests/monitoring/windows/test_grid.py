@@ -1,4 +1,4 @@
-"""Where windows begin and end: by time, by rows, or by whichever comes first."""
+"""Window boundaries: by time, by rows, or by whichever comes first."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -42,7 +42,7 @@ moments = st.integers(1, 12 * HOUR)
 def _closed_windows(
     grid: Grid, times: Iterable[int], marks: Iterable[int]
 ) -> list[tuple[Window, int]]:
-    """The windows that close, with their rows, when looked at whenever the time is one of marks."""
+    """Return the closed windows with their rows, checked at every mark."""
     closed, filling, left = watch(lambda _: grid, times, marks)
     assert filling is None or grid.length is None
     assert not left
@@ -64,11 +64,11 @@ def test_windows_tile_and_end_by_their_rows_or_by_their_length(
 ) -> None:
     closed = _closed_windows(grid, times, [END_OF_TIME])
     for (window, rows), (following, _) in pairwise([*closed, (Window(END_OF_TIME, 0), 0)]):
-        assert following.start in {window.end, END_OF_TIME}, "they tile"
-        assert window.start < window.end <= grid.latest_end(window.start), "none is too long"
+        assert following.start in {window.end, END_OF_TIME}, "windows tile"
+        assert window.start < window.end <= grid.latest_end(window.start), "no window is too long"
         last = [time for time in times if window.end - grid.step <= time < window.end]
         assert grid.rows is not None
-        assert rows - len(last) < grid.rows, "none continues after it has enough"
+        assert rows - len(last) < grid.rows, "no window continues after it has enough rows"
         assert rows >= grid.rows or window.end == grid.latest_end(window.start)
     inside = sum(rows for _, rows in closed)
     assert inside == len(times) if grid.length else inside <= len(times)
@@ -101,7 +101,9 @@ def test_weeks_begin_on_mondays_with_an_offset_of_four_days() -> None:
     assert datetime.fromtimestamp(weekly.pane(moment).start / SECOND, UTC).strftime("%a %F %T") == (
         "Mon 2026-11-23 00:00:00"
     )
-    assert grid(WindowPolicy(length=7 * 86_400)).offset == 0, "windows of earlier versions stay"
+    assert grid(WindowPolicy(length=7 * 86_400)).offset == 0, (
+        "windows of earlier releases are unchanged"
+    )
 
 
 @pytest.mark.parametrize("length", ["null", "3600"])
@@ -123,9 +125,9 @@ def test_window_by_rows_begins_at_the_previous_end_and_ends_by_time() -> None:
 
 
 def test_window_by_rows_without_length_spans_silence() -> None:
-    alone = Grid(None, MINUTE, 2)
+    by_rows = Grid(None, MINUTE, 2)
     times = [MINUTE + 1, 100 * HOUR, 100 * HOUR + 1]
-    assert _closed_windows(alone, times, [END_OF_TIME]) == [
+    assert _closed_windows(by_rows, times, [END_OF_TIME]) == [
         (Window(MINUTE, 100 * HOUR + MINUTE), 3),
     ]
 

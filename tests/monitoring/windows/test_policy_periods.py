@@ -1,4 +1,4 @@
-"""Which policy a window is watched by: a function of event time, whenever a change is heard of."""
+"""The policy of a window depends only on event time, not on when a change becomes known."""
 
 from itertools import pairwise
 
@@ -25,15 +25,15 @@ def policy(min_rows: int, grace: int = 0, **window: int | None) -> Monitoring:
 
 
 def histories(policies: st.SearchStrategy[Monitoring]) -> st.SearchStrategy[list[DatedPolicy]]:
-    """What followed on the first policy, in order."""
+    """Generate the changes after the first policy, in order."""
     changes = st.lists(st.builds(DatedPolicy, policies, st.integers(1, SPAN)), max_size=6)
-    return changes.map(lambda found: sorted(found, key=lambda held: held.at))
+    return changes.map(lambda policies: sorted(policies, key=lambda dated: dated.at))
 
 
 FIRST = DatedPolicy(policy(1), 0)
 moments = st.integers(MARGIN, SPAN)
 rows, graces = st.integers(1, 9), st.integers(0, 3 * LENGTH)
-changes = histories(st.builds(policy, rows, graces))  # windows stay as long as they are
+changes = histories(st.builds(policy, rows, graces))  # the window length is unchanged
 by_time = st.builds(
     lambda n, grace, length: policy(n, grace, length=length),
     rows,
@@ -51,8 +51,8 @@ reshapings = histories(by_time | by_rows)
 
 
 def expected_policy(history: list[DatedPolicy], start: int) -> Monitoring:
-    """What holds for a window, said without eras."""
-    return [held for held in history if not held.at or held.at + MARGIN <= start][-1].policy
+    """Return a window's policy, computed without policy periods."""
+    return [dated for dated in history if not dated.at or dated.at + MARGIN <= start][-1].policy
 
 
 @given(changes, moments)
@@ -63,7 +63,7 @@ def test_window_uses_the_last_policy_set_a_minute_before_it(
     window = periods.grid(time).pane(time)
     expected = expected_policy([FIRST, *later], window.start)
     assert periods.at(window.start).policy == expected
-    assert periods.at(time).policy == expected  # and with it whatever lies in the window
+    assert periods.at(time).policy == expected  # so every event of the window has the same policy
     assert periods.at(window.start).digest == digest(expected)
 
 
@@ -71,10 +71,10 @@ def test_window_uses_the_last_policy_set_a_minute_before_it(
 def test_later_changes_do_not_alter_policies_already_applied(
     later: list[DatedPolicy], now: int
 ) -> None:
-    heard = timeline([FIRST, *(held for held in later if held.at <= now)])
-    known = timeline([FIRST, *later])
+    partial = timeline([FIRST, *(dated for dated in later if dated.at <= now)])
+    complete = timeline([FIRST, *later])
     for start in range(0, now + MARGIN, LENGTH * SECOND):
-        assert heard.at(start).policy == known.at(start).policy
+        assert partial.at(start).policy == complete.at(start).policy
 
 
 @given(changes)
@@ -90,7 +90,7 @@ def test_policy_periods_begin_with_windows_and_differ_in_policy(
 
 
 def can_close(periods: PolicyTimeline, mark: int, end: int) -> bool:
-    """Whether all windows up to one may close, said window by window."""
+    """Return whether all windows up to `end` can close, checked window by window."""
     ends = range(LENGTH * SECOND, end + 1, LENGTH * SECOND)
     return all(e + periods.at(e - 1).policy.window.grace * SECOND <= mark for e in ends)
 
@@ -120,7 +120,7 @@ def test_windows_of_every_kind_tile_and_belong_to_one_policy_period(
     assert inside == len(times)
     for (window, rows), (following, _) in pairwise([*closed, (Window(END_OF_TIME, 0), 0)]):
         period = periods.at(window.start)
-        assert periods.at(window.end - 1) is period, "no window lies in two eras"
+        assert periods.at(window.end - 1) is period, "no window spans two policy periods"
         assert following.start in {window.end, END_OF_TIME} or _gap_is_allowed(
             periods, window, following
         )
@@ -128,7 +128,7 @@ def test_windows_of_every_kind_tile_and_belong_to_one_policy_period(
 
 
 def _gap_is_allowed(periods: PolicyTimeline, window: Window, following: Window) -> bool:
-    """Whether a gap may be: where windows end by rows, or where empty ones are too many to show."""
+    """Return whether a gap is allowed: windows end by rows, or too many windows are empty."""
     between = range(window.end, following.start, 60 * SECOND)
     lengths = {periods.grid(time).length for time in between}
     return None in lengths or following.start - window.end > LONGEST_GAP * 60 * SECOND
@@ -138,21 +138,21 @@ def _gap_is_allowed(periods: PolicyTimeline, window: Window, following: Window) 
 def test_later_window_changes_do_not_alter_windows_already_begun(
     later: list[DatedPolicy], now: int
 ) -> None:
-    heard = timeline([FIRST, *(held for held in later if held.at <= now)])
-    known = timeline([FIRST, *later])
+    partial = timeline([FIRST, *(dated for dated in later if dated.at <= now)])
+    complete = timeline([FIRST, *later])
     for time in range(0, now + MARGIN, 60 * SECOND):
-        assert heard.grid(time).pane(time) == known.grid(time).pane(time)
+        assert partial.grid(time).pane(time) == complete.grid(time).pane(time)
 
 
 def test_filling_window_ends_where_the_next_policy_period_begins() -> None:
     by_rows = DatedPolicy(policy(1, length=None, rows=100, step=60), 0)
     later = DatedPolicy(policy(1), 1234 * SECOND)
     periods = timeline([by_rows, later])
-    assert periods.periods[1].start == 1320 * SECOND  # the minute after the margin is over
+    assert periods.periods[1].start == 1320 * SECOND  # the first minute after the margin
     closed, _, _ = watch(periods.grid, [0, 1300 * SECOND, 1400 * SECOND], [END_OF_TIME - 1])
     assert closed == [
         (Window(0, 1320 * SECOND), 2),
-        (Window(1320 * SECOND, 1800 * SECOND), 1),  # cut short: from here on every ten minutes
+        (Window(1320 * SECOND, 1800 * SECOND), 1),  # shortened: windows of ten minutes from here on
     ]
 
 

@@ -1,4 +1,4 @@
-"""Sums over closed windows: each counts once, by its newest result."""
+"""Totals of closed windows: each window counts once, by its newest result."""
 
 from typing import get_args
 

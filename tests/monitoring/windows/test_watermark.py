@@ -1,4 +1,4 @@
-"""The progress of a source follows the bulk of its events, in whichever order they come."""
+"""A source's progress follows most of its events, for any order."""
 
 import random
 
@@ -22,14 +22,14 @@ def _progress(times: list[int], received: int = NOW) -> SourceProgress:
 
 @given(
     bulk=st.lists(st.integers(NOW - 30 * DAY, NOW - DAY), min_size=2, max_size=40),
-    stray=st.one_of(st.integers(0, NOW - 40 * DAY), st.integers(NOW - HOUR, NOW + DAY)),
+    outlier=st.one_of(st.integers(0, NOW - 40 * DAY), st.integers(NOW - HOUR, NOW + DAY)),
     data=st.data(),
 )
 def test_single_outlier_does_not_move_the_watermark_beyond_the_other_events(
-    bulk: list[int], stray: int, data: st.DataObject
+    bulk: list[int], outlier: int, data: st.DataObject
 ) -> None:
     at = data.draw(st.integers(0, len(bulk)))
-    reached = _progress([*bulk[:at], stray, *bulk[at:]]).watermark
+    reached = _progress([*bulk[:at], outlier, *bulk[at:]]).watermark
     assert min(bulk) <= reached <= max(bulk)
 
 
@@ -80,7 +80,7 @@ def test_watermark_exceeds_neither_event_times_nor_receptions(
 
 @given(st.integers(0, 2**32), st.integers(0, 600))
 def test_events_disordered_within_the_grace_are_never_late(seed: int, grace: int) -> None:
-    """Whatever the order within the grace, no event is late."""
+    """No event is late for any order within the grace period."""
     chance = random.Random(seed)
     events = [NOW - DAY + n * chance.randrange(2, 60) * SECOND for n in range(80)]
     times = sorted(events, key=lambda time: time + chance.randrange(grace + 1) * SECOND)
@@ -109,7 +109,7 @@ def test_progress_stored_by_an_earlier_release_follows_later_events() -> None:
     version = VersionProgress("tiny", "1", {"s": SourceProgress(NOW - DAY, NOW)}, lag=DAY)
     assert version.watermark(drained=False) == NOW - DAY
     assert version.idle_watermark({"s": NOW + HOUR}, NOW + HOUR) == NOW + HOUR - DAY - IDLE
-    version.advance("s", NOW, NOW, NOW)  # a stray
+    version.advance("s", NOW, NOW, NOW)  # an outlier
     assert version.watermark(drained=False) == NOW - DAY
     for _ in range(RECENT):
         version.advance("s", NOW - HOUR, NOW, NOW)
@@ -117,7 +117,7 @@ def test_progress_stored_by_an_earlier_release_follows_later_events() -> None:
 
 
 def test_backfill_after_silence_does_not_advance_the_watermark_beyond_its_times() -> None:
-    """A backfill begins after a silence of eight hours, with a stray in front."""
+    """A backfill follows a silence of eight hours; its first event is an outlier."""
     version, before = VersionProgress("tiny", "1"), NOW - 8 * HOUR
     version.advance("s", NOW, NOW, before)
     for minute in range(3):

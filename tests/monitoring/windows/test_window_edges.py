@@ -1,4 +1,4 @@
-"""Where the watermark, samples and the ledger have their edges."""
+"""Edge cases of the watermark and of row samples."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,7 +46,7 @@ def test_a_row_hash_fits_a_signed_column_of_64_bits(event_id: str, row: int) -> 
 
 
 def test_every_row_is_equally_likely_to_be_sampled() -> None:
-    """The kept ones lie evenly over the order in which they came."""
+    """Sampled rows are spread evenly over the order of arrival."""
     numbers = [row_hash(f"s:1:{n}", 0) for n in range(10_000)]
     limit = sorted(numbers)[1000]
     early = sum(number < limit for number in numbers[:5000])

@@ -1,4 +1,4 @@
-"""Windows, watermark, sampling, joining and the ledger: pure, and the same in any order."""
+"""Windows, watermark, samples and label joins are independent of the order of events."""
 
 import msgspec
 import pytest
@@ -137,10 +137,15 @@ def test_merged_samples_equal_the_sample_of_all_rows(
 def test_open_panes_are_shown_as_part_of_the_filling_window() -> None:
     filling = WindowState(0, 60, rows=3, events={"ok": 3})
     panes = [WindowState(60, 120, rows=2, events={"ok": 2, "failed": 1}, phase="pane")]
-    (seen,) = merge_panes([filling, *panes])
-    assert (seen.start, seen.end, seen.rows, seen.events) == (0, 120, 5, {"ok": 5, "failed": 1})
+    (merged,) = merge_panes([filling, *panes])
+    assert (merged.start, merged.end, merged.rows, merged.events) == (
+        0,
+        120,
+        5,
+        {"ok": 5, "failed": 1},
+    )
     apart = [WindowState(0, 60, rows=3), WindowState(60, 120, rows=2)]
-    assert merge_panes(apart) == apart, "windows by time alone stay as they are"
+    assert merge_panes(apart) == apart, "windows by time are unchanged"
 
 
 def _needs_revision(*, rows: int, labelled: int, scored: int, final: bool) -> bool:
