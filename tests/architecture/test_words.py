@@ -138,6 +138,19 @@ def test_no_docstring_begins_with_a_question_word() -> None:
     assert not riddles, "\n".join(riddles)
 
 
+def test_no_test_is_named_by_a_question() -> None:
+    """A test's name states a promise; `test_what_is_left` names neither subject nor promise."""
+    question = re.compile(r"test_(what|who|which|where|when|how|why)(ever)?_")
+    riddles = [
+        f"{path}:{node.lineno}: {node.name}"
+        for path in _tracked()
+        if path.suffix == ".py" and path.parts[0] == "tests"
+        for node in ast.walk(_parsed(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and question.match(node.name)
+    ]
+    assert not riddles, "\n".join(riddles)
+
+
 def _locals(tree: ast.Module) -> Iterator[tuple[str, int]]:
     """Return the name and line of each variable and parameter, but not of the fields of classes."""
     fields = {
