@@ -41,13 +41,14 @@ def test_every_created_id_names_its_model(model: str) -> None:
     assert 0 <= int(shard_of(model), 16) < SHARDS
 
 
-@given(st.data())
-def test_a_changed_id_is_not_recognized(data: st.DataObject) -> None:
-    made = ONE.new("flights")
-    place = data.draw(st.integers(0, len(made) - 1))
-    changed = made[:place] + data.draw(st.characters()) + made[place + 1 :]
-    assert changed == made or ONE.tag(changed) is None
-    assert ONE.tag(data.draw(st.text(max_size=128))) is None
+CREATED = ONE.new("flights")  # one id for all examples, because its counter makes ids longer
+
+
+@given(st.integers(0, len(CREATED) - 1), st.characters(), st.text(max_size=128))
+def test_a_changed_id_is_not_recognized(place: int, character: str, text: str) -> None:
+    changed = CREATED[:place] + character + CREATED[place + 1 :]
+    assert changed == CREATED or ONE.tag(changed) is None
+    assert ONE.tag(text) is None
 
 
 def test_foreign_ids_and_ids_of_earlier_releases_are_not_recognized() -> None:
