@@ -422,11 +422,10 @@ def eight_hours() -> Log:
             _, name = waiting.pop(0)
             for _ in range(chance.choice([0, 1, 1, 1, 2])):
                 log.tell(name, chance.randrange(2))
-            if (
-                seen := int(name[1:])
-            ) >= 60:  # the review period has ended and some rows were picked
+            number = int(name[1:])
+            if number >= 60:  # the review period has ended and some rows were picked
                 action = actions.choice(("accept", "correct", "undo"))
-                log.review(f"p{seen - 60}", action, actions.randrange(2))
+                log.review(f"p{number - 60}", action, actions.randrange(2))
         if n % 9 == 0:
             log.beat(RECEIVED)
     return log

@@ -177,9 +177,8 @@ def test_events_stamped_ahead_of_a_policy_change_are_logged_and_counted(
         log.predict(T0 + n * HOUR // 10, f"p{n}")
     monitor = Monitor(tmp_path / "monitor.db", log.records, policies=ticking(history))
     monitor.drain()
-    history.change(
-        T0 + HOUR, like(window={"length": 1800})
-    )  # although windows up to hour 4 have begun
+    # The change applies from hour 1, although windows up to hour 4 have begun.
+    history.change(T0 + HOUR, like(window={"length": 1800}))
     for n in range(30, 80):
         log.predict(T0 + n * HOUR // 10, f"q{n}")
     monitor.drain()

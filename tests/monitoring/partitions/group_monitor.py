@@ -146,9 +146,8 @@ class Group:
                 self._next[number] = self._begin(number)
             at = self._next[number]
             records = self.log[number][at : at + self._chance.randrange(limit)]
-            self._fetched.setdefault(number, []).extend(
-                records
-            )  # a long step may have left records
+            # A long step can have left records of the previous fetch.
+            self._fetched.setdefault(number, []).extend(records)
             self._next[number] += len(records)
             if self._story is not None:
                 self._story.hear(records)
